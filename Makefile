@@ -1,0 +1,41 @@
+# Everything a developer or CI calls. `make` alone lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SHELL := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench backtest build clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: apt-get install python3.11-venv, or make PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Two stamps: the demo needs only the product, the tests also the tools.
+$(VENV)/.product: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.product
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(VENV)/.dev ## Run all tests
+	$(BIN)/pytest -n auto
+
+check: $(VENV)/.dev ## Format, lint, strict types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=.dev $(BIN)/lint-imports --no-cache --no-logo
+
+build: $(VENV)/.dev ## Build sdist and wheel into dist/
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+
+clean: ## Remove what make made
+	rm -rf $(VENV) dist build .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,98 @@
+"""The command line. One file a command group, imported only when it is called."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from mlbroker.broker.cli.commands import COMMANDS
+from mlbroker.broker.cli.output import fail
+from mlbroker.broker.errors import Interrupted, MlbrokerError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+HELP = (
+    "Measure, plan, run and check machine-learning jobs at the least cost that meets the deadline."
+)
+
+
+def main() -> None:
+    """Entry point of the `mlbroker` script: run one command, turn every failure into its code."""
+    try:
+        build_app(sys.argv[1:])(prog_name="mlbroker")
+    except MlbrokerError as error:
+        sys.exit(fail(error))
+    except BrokenPipeError:
+        # The reader of our output went away (`mlbroker plan … | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def build_app(argv: list[str]) -> typer.Typer:
+    """The Typer application. Only the command in `argv` is imported; shell completion needs all."""
+    completing = any(name.startswith("_MLBROKER_COMPLETE") for name in os.environ)
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    # Rich help costs 50 ms: it is worth that to a person at a terminal, and to nobody else.
+    markup = "rich" if sys.stdout.isatty() else None
+    app = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        rich_markup_mode=markup,  # type: ignore[arg-type]  # typer's Literal is not exported
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_version_option)
+    for name, command in COMMANDS.items():
+        if completing or name == wanted:
+            _register(app, name, command.module, command.help)
+        else:
+            app.command(name, help=command.help)(_unloaded)
+    return app
+
+
+def _register(app: typer.Typer, name: str, module_name: str, help_text: str) -> None:
+    module = import_module(f"mlbroker.broker.cli.{module_name}")
+    if hasattr(module, "app"):
+        for info in module.app.registered_commands:
+            info.callback = _interruptible(info.callback)
+        app.add_typer(module.app, name=name, help=help_text)
+    else:
+        settings = getattr(module, "CONTEXT_SETTINGS", None)
+        app.command(name, help=_long_help(module.command, help_text), context_settings=settings)(
+            _interruptible(module.command)
+        )
+
+
+def _long_help(function: Callable[..., Any], short: str) -> str:
+    rest = (function.__doc__ or "").partition("\n\n")[2]
+    return f"{short}\n\n{rest}" if rest else short
+
+
+def _interruptible(function: Callable[P, R]) -> Callable[P, R]:
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+
+    return wrapper
+
+
+def _unloaded() -> None:
+    """Stands for a command that was not called: its help line is all that is shown of it."""
+
+
+def _version_option(
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed_version
+
+        typer.echo(f"mlbroker {installed_version('mlbroker')}")
+        raise typer.Exit

@@ -1,0 +1,29 @@
+"""The registry of commands: name -> where it lives and what it is for.
+
+A module named here has a function `command` (one command) or a `typer.Typer` named `app`
+(a group of commands). README's table of commands is generated from this registry.
+"""
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command's module under `mlbroker.broker.cli` and its one-line help."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Command] = {
+    "init": Command("init", "Write a first job file for the project in this folder."),
+    "profile": Command("profile", "Measure the job's step time, within its own spending cap."),
+    "plan": Command("plan", "Name the cheapest machine that meets the deadline, and why."),
+    "run": Command("run", "Run the job on the chosen machine under a hard budget cap."),
+    "ps": Command("ps", "List runs and their machines."),
+    "logs": Command("logs", "Show a run's output."),
+    "stop": Command("stop", "Stop a run and account for it."),
+    "reconcile": Command("reconcile", "Make machines and ledger agree, and say what was done."),
+    "ledger": Command("ledger", "Show what was reserved and spent, by whom, on what."),
+    "prices": Command("prices", "Look at the price book: dates, types, regions; import, export."),
+    "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
+}

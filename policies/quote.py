@@ -1,0 +1,83 @@
+"""A price for the job on one machine, or the reason why there is none."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.prediction import Basis, Quantiles
+
+
+class Reason(StrEnum):
+    """Why a machine was not quoted. The names are part of the machine-readable contract."""
+
+    NEEDS_NOT_MET = "needs_not_met"
+    TOO_LITTLE_MEMORY = "too_little_memory"
+    TOO_SLOW = "too_slow"
+    OVER_BUDGET = "over_budget"
+    PRICE_MISSING = "price_missing"
+    PRICE_STALE = "price_stale"
+    NOT_ALLOWED = "not_allowed"
+    NO_QUOTA = "no_quota"
+    NO_CAPACITY = "no_capacity"
+    PROBE_FAILED = "probe_failed"
+    INTERRUPTED_TOO_OFTEN = "interrupted_too_often"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """US dollars for the whole run, all nodes, everything included.
+
+    `expected` = compute + storage + network + interruptions (the expected cost of lost work and
+    restarts on spot). `p90` is not exceeded in nine runs of ten.
+    """
+
+    expected: Decimal
+    p90: Decimal
+    compute: Decimal
+    storage: Decimal
+    network: Decimal
+    interruptions: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What the job costs on one machine, how long it takes and what it emits.
+
+    `price_per_hour_usd` is of one machine; `duration_h` includes set-up. Unknown energy and
+    carbon are None, never 0.
+    """
+
+    cloud: str
+    region: str
+    instance_type: str
+    market: Market
+    nodes: int
+    price_per_hour_usd: Decimal
+    price_as_of: date
+    price_source: str
+    price_stale: bool
+    step_time_s: Quantiles
+    basis: Basis
+    evidence: str
+    duration_h: Quantiles
+    cost_usd: Cost
+    deadline_probability: float | None
+    energy_kwh: float | None
+    carbon_kgco2e: float | None
+    grid_intensity_kgco2e_per_kwh: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A machine that was not quoted. `cost_usd` and `duration_h` are given where known."""
+
+    cloud: str
+    region: str | None
+    instance_type: str
+    market: Market
+    reason: Reason
+    detail: str
+    cost_usd: Decimal | None = None
+    duration_h: float | None = None

@@ -1,0 +1,65 @@
+"""A dated snapshot of offers, and which machines satisfy plain requirements."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from mlbroker.pricing.offer import Hardware
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which prices a decision was made with: its hash, and each cloud's oldest and newest date."""
+
+    id: str
+    as_of: Mapping[str, date]
+    oldest: Mapping[str, date] = field(default_factory=dict)
+    offers: int = 0
+    stale_offers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number asked for exactly, or at least (`4` or `4+`)."""
+
+    value: float
+    at_least: bool = True
+
+    def admits(self, value: float) -> bool:
+        """Whether a machine with `value` of it will do."""
+        return value >= self.value if self.at_least else value == self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{'+' if self.at_least else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """Plain needs of a job towards one machine. None asks for nothing.
+
+    `gpu_model` is a name of the book ("A100-40GB"); with `gpu_count` None any count will do.
+    Without a GPU asked for, machines with a GPU satisfy too.
+    """
+
+    vcpus: Amount | None = None
+    memory_gib: Amount | None = None
+    gpu_model: str | None = None
+    gpu_count: float | None = None
+    arch: str | None = None
+
+    def unmet(self, hardware: Hardware) -> str | None:
+        """The first need that `hardware` does not meet, in words, or None when it meets all."""
+        if self.gpu_model is not None and (
+            hardware.gpu is None
+            or hardware.gpu.model != self.gpu_model
+            or (self.gpu_count is not None and hardware.gpu_count != self.gpu_count)
+        ):
+            count = "" if self.gpu_count is None else f":{self.gpu_count:g}"
+            return f"no {self.gpu_model}{count}"
+        if self.vcpus and not self.vcpus.admits(hardware.vcpus):
+            return f"{hardware.vcpus:g} vCPUs, asked for {self.vcpus}"
+        if self.memory_gib and not self.memory_gib.admits(hardware.memory_gib):
+            return f"{hardware.memory_gib:g} GiB memory, asked for {self.memory_gib}"
+        if self.arch is not None and hardware.arch != self.arch:
+            return f"architecture {hardware.arch}, asked for {self.arch}"
+        return None

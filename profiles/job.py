@@ -1,0 +1,142 @@
+"""What the user asks for: the command, its needs, its work, its deadline and its budget."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from mlbroker.pricing.book import Requirements
+from mlbroker.pricing.offer import Market
+
+
+class ObjectiveKind(StrEnum):
+    """What to make small."""
+
+    COST = "cost"
+    TIME = "time"
+    CARBON = "carbon"
+    WEIGHTED = "weighted"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The objective; `usd_per_kg_co2e` is the price of carbon when it is weighted."""
+
+    kind: ObjectiveKind = ObjectiveKind.COST
+    usd_per_kg_co2e: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much there is to do, in steps (of any unit the job counts in)."""
+
+    steps: int
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A time span from now, or a moment with time zone. Exactly one of the two is set."""
+
+    duration_s: float | None = None
+    at: datetime | None = None
+
+    def seconds_from(self, now: datetime) -> float:
+        """Seconds left at `now`; negative when it has passed."""
+        if self.duration_s is not None:
+            return self.duration_s
+        assert self.at is not None
+        return (self.at - now).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where the job saves its state, relative to the work directory, and how often."""
+
+    path: str
+    every_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileLimits:
+    """What measuring may cost and how long it may take."""
+
+    max_cost_usd: Decimal = Decimal("1")
+    max_time_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cloud's region, or a whole cloud when `region` is None."""
+
+    cloud: str
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """How many GB go in and out, and where the input lies (None: with the user, outside)."""
+
+    input_gb: Decimal = Decimal(0)
+    output_gb: Decimal = Decimal(0)
+    at: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceOption:
+    """One acceptable kind of machine. `market` None leaves the choice to mlbroker."""
+
+    requirements: Requirements = Requirements()
+    cloud: str | None = None
+    region: str | None = None
+    zone: str | None = None
+    instance_type: str | None = None
+    market: Market | None = None
+    disk_gb: int = 100
+    image_id: str | None = None
+    max_price_per_hour_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job file, read and checked.
+
+    `resources` are alternatives: a machine that satisfies any of them will do.
+    `secrets` holds names only; their values are read from the environment at launch.
+    `workdir` is an absolute path or None. `ignored` are the fields of the file mlbroker leaves
+    alone.
+    """
+
+    name: str
+    command: str
+    setup: str | None = None
+    workdir: str | None = None
+    num_nodes: int = 1
+    resources: tuple[ResourceOption, ...] = (ResourceOption(),)
+    envs: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    deadline: Deadline | None = None
+    confidence: float = 0.9
+    budget_usd: Decimal | None = None
+    work: Work | None = None
+    checkpoint: Checkpoint | None = None
+    profile: ProfileLimits = ProfileLimits()
+    data: Data = Data()
+    objective: Objective = Objective()
+    runs_per_month: int | None = None
+    progress: str | None = None
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether any acceptable machine was asked for by its GPU."""
+        return any(option.requirements.gpu_model for option in self.resources)
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits over what decides the step time: command, setup, envs, nodes."""
+        facts = [self.command, self.setup, sorted(self.envs.items()), self.num_nodes]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -1,0 +1,55 @@
+"""One observed run of a job on one piece of hardware."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from mlbroker.pricing.offer import Hardware, Market
+
+
+class Status(StrEnum):
+    """How it ended. A failure is knowledge too: the planner avoids machines like it."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A row of the measurements table (see docs/measurements.md), or a result of the profiler.
+
+    `time_s` is the time of one step when `steps` is given (its work counted in steps), else of
+    the whole work; of a failed row, the time until it failed. `price_per_hour_usd` is the whole
+    configuration's, all nodes. `sigma_log` is the standard error of log time_s when known.
+    `features` are the `spec_*` columns, without the prefix. `overhead_s` is time of the whole run
+    that does not grow with the steps (set-up inside the job, final evaluation).
+    `extra` holds what else was recorded (utilisation, versions), for people to read.
+    """
+
+    job: str
+    config: str
+    time_s: float
+    price_per_hour_usd: Decimal | None = None
+    group: str | None = None
+    cloud: str | None = None
+    region: str | None = None
+    instance_type: str | None = None
+    nodes: int = 1
+    market: Market | None = None
+    batch_size: int | None = None
+    steps: int | None = None
+    status: Status = Status.OK
+    reason: str | None = None
+    rep: int | None = None
+    features: Mapping[str, float] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    sigma_log: float | None = None
+    overhead_s: float = 0.0
+    peak_memory_gib: float | None = None
+    peak_gpu_memory_gib: float | None = None
+    gpu_used: bool | None = None
+    fingerprint: str | None = None
+    measured_at: datetime | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,86 @@
+"""How fast the job will be on a machine, how sure that is, and on what evidence."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from mlbroker.pricing.offer import Hardware
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+
+# The 90th percentile of the standard normal distribution.
+Z90 = 1.2815515655446004
+
+
+class Basis(StrEnum):
+    """Where a step time comes from, best first."""
+
+    MEASURED = "measured"
+    PREDICTED = "predicted"
+    DATASHEET = "datasheet"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """The 10th, 50th and 90th percentile of an uncertain quantity, in the unit of its name."""
+
+    p10: float
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A log-normal belief about the mean step time of the job on one machine.
+
+    `overhead_s` is the time of the job itself that does not grow with its steps.
+    `evidence` says in words what it rests on ("measured on g5.xlarge, 3 runs").
+    """
+
+    median_step_time_s: float
+    sigma_log: float
+    basis: Basis
+    evidence: str
+    overhead_s: float = 0.0
+
+    @property
+    def step_time_s(self) -> Quantiles:
+        """Seconds per step."""
+        spread = math.exp(Z90 * self.sigma_log)
+        return Quantiles(
+            self.median_step_time_s / spread,
+            self.median_step_time_s,
+            self.median_step_time_s * spread,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A machine type (`nodes` of it) that a step time is wanted for."""
+
+    cloud: str
+    instance_type: str
+    hardware: Hardware
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known: the job, its own measurements, and those of other jobs."""
+
+    job: Job
+    measurements: Sequence[Measurement] = ()
+    history: Sequence[Measurement] = ()
+
+
+class Estimator(Protocol):
+    """Predicts step times; None for a target it knows nothing about.
+
+    Returns one entry per target, in their order.
+    """
+
+    def __call__(
+        self, evidence: Evidence, targets: Sequence[Target]
+    ) -> Sequence[Prediction | None]: ...
