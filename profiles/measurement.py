@@ -26,6 +26,8 @@ class Measurement:
     `features` are the `spec_*` columns, without the prefix. `overhead_s` is time of the whole run
     that does not grow with the steps (set-up inside the job, final evaluation).
     `extra` holds what else was recorded (utilisation, versions), for people to read.
+    `facts` are digests of what of the job the time rests on (command, code, data); when one has
+    changed, the measurement no longer speaks for the job, and the difference says why.
     """
 
     job: str
@@ -53,3 +55,4 @@ class Measurement:
     fingerprint: str | None = None
     measured_at: datetime | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)

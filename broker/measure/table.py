@@ -1,0 +1,304 @@
+"""Reads and writes measurements tables: CSV, gzipped CSV or Parquet (docs/measurements.md)."""
+
+import csv
+import gzip
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, TextIO
+
+from mlbroker.broker.cli.output import warn
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.measure import hardware_text
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.measurement import Measurement, Status
+
+REQUIRED = ("job", "config", "time_s", "price_per_hour_usd")
+MAX_ROWS = 2_000_000
+FEATURE_PREFIX = "spec_"
+
+
+def read_measurements(path: Path, report: Callable[[str], None] = warn) -> list[Measurement]:
+    """All rows of the table at `path`; InputError names the line and column of the first bad cell.
+
+    Columns that mean nothing to mlbroker are named once through `report`.
+    """
+    if not path.exists():
+        raise InputError("there is no such file", where=str(path))
+    if not path.is_file():
+        raise InputError("this is not a regular file", where=str(path))
+    if path.suffix == ".parquet":
+        return _parse(path, "row", _parquet_rows(path), report)
+    try:
+        with _open_text(path) as file:
+            return _parse(path, "line", _csv_rows(file), report)
+    except UnicodeDecodeError as error:
+        raise InputError(f"this is not UTF-8 text: {error.reason}", where=str(path)) from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path)) from None
+    except csv.Error as error:
+        raise InputError(f"this is not a CSV file: {error}", where=str(path)) from None
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _csv_rows(file: TextIO) -> Iterator[tuple[int, Sequence[str]]]:
+    reader = csv.reader(file, strict=True)
+    for cells in reader:
+        if cells:
+            yield reader.line_num, cells
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Sequence[str]]]:
+    import pandas
+
+    try:
+        frame = pandas.read_parquet(path)
+    except ImportError:
+        raise InputError(
+            "reading Parquet needs pyarrow",
+            where=str(path),
+            hint="pip install pyarrow, or convert the table to CSV",
+        ) from None
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        raise InputError(f"this is not a Parquet file: {error}", where=str(path)) from None
+    yield 0, [str(name) for name in frame.columns]
+    missing = frame.isna().to_numpy()
+    for number, values in enumerate(frame.itertuples(index=False, name=None)):
+        nulls = missing[number]
+        yield number + 1, ["" if nulls[i] else str(v) for i, v in enumerate(values)]
+
+
+def _parse(
+    path: Path,
+    unit: str,
+    rows: Iterator[tuple[int, Sequence[str]]],
+    report: Callable[[str], None],
+) -> list[Measurement]:
+    header = next(rows, None)
+    if header is None:
+        raise InputError("the table is empty", where=str(path), hint=_columns_hint())
+    names = [name.strip() for name in header[1]]
+    plain, features = _understand(path, names, report)
+    measurements: list[Measurement] = []
+    for number, cells in rows:
+        if len(cells) != len(names):
+            raise InputError(
+                f"{len(cells)} cells, but the header names {len(names)} columns",
+                where=f"{path}, {unit} {number}",
+            )
+        values: dict[str, Any] = {}
+        column = ""
+        try:
+            for column, index, convert in plain:
+                if text := cells[index].strip():
+                    values[column] = convert(text)
+            spec = {}
+            for column, index in features:
+                if text := cells[index].strip():
+                    spec[column[len(FEATURE_PREFIX) :]] = _number(text)
+            column = ""
+            measurements.append(_measurement(values, spec))
+        except ValueError as error:
+            place = f"{path}, {unit} {number}"
+            raise InputError(
+                str(error), where=f"{place}, column {column}" if column else place
+            ) from None
+        if len(measurements) > MAX_ROWS:
+            raise InputError(f"more than {MAX_ROWS:,} rows", where=str(path))
+    if not measurements:
+        raise InputError("the table has a header but no rows", where=str(path))
+    return measurements
+
+
+def _understand(
+    path: Path, names: Sequence[str], report: Callable[[str], None]
+) -> tuple[list[tuple[str, int, Callable[[str], Any]]], list[tuple[str, int]]]:
+    """Which columns are fields and which are features, with their positions."""
+    where = f"{path}, line 1"
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"column {twice[0]} is there more than once", where=where)
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise InputError(
+            f"the column{'s' * (len(missing) > 1)} {', '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} missing",
+            where=where,
+            hint=_columns_hint(),
+        )
+    unknown = [n for n in names if n not in CONVERTERS and not n.startswith(FEATURE_PREFIX)]
+    if unknown:
+        report(f"{path}: columns without a meaning here are ignored: {', '.join(unknown)}")
+    plain = [(n, i, CONVERTERS[n]) for i, n in enumerate(names) if n in CONVERTERS]
+    return plain, [(n, i) for i, n in enumerate(names) if n.startswith(FEATURE_PREFIX)]
+
+
+def _measurement(values: dict[str, Any], spec: dict[str, float]) -> Measurement:
+    for name in ("job", "config", "time_s"):
+        if name not in values:
+            raise ValueError(f"{name} is empty")
+    if "price_per_hour_usd" not in values and not ("cloud" in values and "instance_type" in values):
+        raise ValueError(
+            "price_per_hour_usd is empty, which is allowed only in a row that names cloud and "
+            "instance_type, where the price book knows the price"
+        )
+    return Measurement(features=spec, **values)
+
+
+def _columns_hint() -> str:
+    return f"a measurements table needs the columns {', '.join(REQUIRED)}; see docs/measurements.md"
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if value <= 0:
+        raise ValueError(f"{text} is not above zero")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = _number(text)
+    if value < 0:
+        raise ValueError(f"{text} is below zero")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = _number(text)
+    if value != int(value):
+        raise ValueError(f"{text} is not a whole number")
+    return int(value)
+
+
+def _count(text: str) -> int:
+    value = _whole(text)
+    if value < 1:
+        raise ValueError(f"{text} is not above zero")
+    return value
+
+
+def _price(text: str) -> Decimal:
+    _positive(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+def _market(text: str) -> Market:
+    try:
+        return Market(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no market; use {' or '.join(Market)}") from None
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no status; use {' or '.join(Status)}") from None
+
+
+def _moment(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"{text} has no time zone; add Z or an offset")
+    return value
+
+
+def _yes_no(text: str) -> bool:
+    if text not in {"0", "1", "true", "false", "True", "False"}:
+        raise ValueError(f"{text!r} is neither 0 nor 1")
+    return text in {"1", "true", "True"}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("this is not a JSON object")
+    return {str(key): str(value) for key, value in document.items()}
+
+
+# Column -> how its text is read. Beyond the contract's columns, those that `profile export` adds.
+CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "job": _text,
+    "config": _text,
+    "time_s": _positive,
+    "price_per_hour_usd": _price,
+    "group": _text,
+    "cloud": _text,
+    "region": _text,
+    "instance_type": _text,
+    "nodes": _count,
+    "market": _market,
+    "batch_size": _count,
+    "steps": _count,
+    "status": _status,
+    "rep": _whole,
+    "reason": _text,
+    "overhead_s": _not_negative,
+    "sigma_log": _not_negative,
+    "peak_memory_gib": _positive,
+    "peak_gpu_memory_gib": _positive,
+    "gpu_used": _yes_no,
+    "measured_at": _moment,
+    "fingerprint": _text,
+    "hardware": hardware_text.decode,
+    "extra": _pairs,
+    "facts": _pairs,
+}
+
+
+def write_measurements(measurements: Iterable[Measurement], file: TextIO) -> None:
+    """The table as CSV, with the columns that have a value in any row; `read_measurements` reads
+    it back to equal values."""
+    rows = [_cells(m) for m in measurements]
+    used = {name for row in rows for name in row}
+    names = [n for n in CONVERTERS if n in used or n in REQUIRED]
+    names += sorted(n for n in used if n.startswith(FEATURE_PREFIX))
+    writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _cells(m: Measurement) -> dict[str, str]:
+    cells: dict[str, str] = {}
+    for name in CONVERTERS:
+        value = getattr(m, name)
+        if value is None or value == {}:
+            continue
+        if name == "hardware":
+            cells[name] = hardware_text.encode(value)
+        elif name in {"extra", "facts"}:
+            cells[name] = json.dumps(dict(value), sort_keys=True)
+        elif name == "measured_at":
+            cells[name] = value.isoformat()
+        elif name == "gpu_used":
+            cells[name] = str(int(value))
+        else:
+            cells[name] = str(value)
+    cells |= {f"{FEATURE_PREFIX}{name}": str(value) for name, value in m.features.items()}
+    return cells
