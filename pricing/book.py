@@ -38,11 +38,13 @@ class Requirements:
     """Plain needs of a job towards one machine. None asks for nothing.
 
     `gpu_model` is a name of the book ("A100-40GB"); with `gpu_count` None any count will do.
-    Without a GPU asked for, machines with a GPU satisfy too.
+    Without a GPU asked for, machines with a GPU satisfy too. `memory_gib_per_vcpu` is a least
+    ratio.
     """
 
     vcpus: Amount | None = None
     memory_gib: Amount | None = None
+    memory_gib_per_vcpu: float | None = None
     gpu_model: str | None = None
     gpu_count: float | None = None
     arch: str | None = None
@@ -60,6 +62,15 @@ class Requirements:
             return f"{hardware.vcpus:g} vCPUs, asked for {self.vcpus}"
         if self.memory_gib and not self.memory_gib.admits(hardware.memory_gib):
             return f"{hardware.memory_gib:g} GiB memory, asked for {self.memory_gib}"
+        per_vcpu = self.memory_gib_per_vcpu
+        if per_vcpu is not None and hardware.memory_gib < per_vcpu * hardware.vcpus:
+            ratio = hardware.memory_gib / hardware.vcpus
+            return f"{ratio:.3g} GiB memory for each vCPU, asked for {per_vcpu:g}"
         if self.arch is not None and hardware.arch != self.arch:
             return f"architecture {hardware.arch}, asked for {self.arch}"
         return None
+
+
+# One price of the book, as read in bulk: type id, 1 for spot, region id, price in nano-USD per
+# hour, monthly interruption share (None: unknown), 1 for stale.
+PriceRow = tuple[int, int, int, int, float | None, int]

@@ -1,0 +1,139 @@
+"""The `broker:` block of a job file: deadline, budget, work and what to optimise."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.job_resources import parse_place
+from mlbroker.broker.regex_guard import parse_progress_regex
+from mlbroker.broker.values import (
+    parse_confidence,
+    parse_count,
+    parse_deadline,
+    parse_duration_s,
+    parse_money_usd,
+    parse_number,
+)
+from mlbroker.broker.yaml_fields import Fields, nearest
+from mlbroker.broker.yaml_strict import quoted
+from mlbroker.profiles.job import (
+    Checkpoint,
+    Data,
+    Objective,
+    ObjectiveKind,
+    ProfileLimits,
+    Work,
+)
+
+
+def read_broker(block: Fields) -> dict[str, Any]:
+    """The arguments of `Job` that the block gives; what it leaves out keeps its default."""
+    block.refuse_unknown(_FIELDS)
+    found = {name: read(block, key) for key, (name, read) in _FIELDS.items() if block.node(key)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def parse_objective(text: str) -> Objective:
+    """`cost`, `time` or `carbon`."""
+    names = [kind.value for kind in ObjectiveKind if kind is not ObjectiveKind.WEIGHTED]
+    if text not in names:
+        near = nearest(text, names)
+        hint = f"did you mean {near}?" if near else f"write {', '.join(names)}"
+        raise InputError(f"unknown objective {quoted(text)}", hint=hint)
+    return Objective(ObjectiveKind(text))
+
+
+def _simple(parse: Callable[[str], Any]) -> Callable[[Fields, str], Any]:
+    return lambda block, key: block.value(key, parse)
+
+
+def _work(block: Fields, key: str) -> Work:
+    work = _section(block, key, ("steps", "epochs", "steps_per_epoch"))
+    steps = work.value("steps", parse_count)
+    epochs = work.value("epochs", parse_count)
+    per_epoch = work.value("steps_per_epoch", parse_count)
+    if steps is not None and epochs is None and per_epoch is None:
+        return Work(steps)
+    if steps is not None or epochs is None or per_epoch is None:
+        block.fail(
+            key,
+            "must be either steps, or epochs and steps_per_epoch",
+            "{steps: 12000} or {epochs: 3, steps_per_epoch: 4000}",
+        )
+    return Work(epochs * per_epoch, epochs, per_epoch)
+
+
+def _checkpoint(block: Fields, key: str) -> Checkpoint:
+    checkpoint = _section(block, key, ("path", "every"))
+    path = checkpoint.value("path", _inside)
+    every_s = checkpoint.value("every", parse_duration_s)
+    if path is None or every_s is None:
+        block.fail(key, "needs both path and every", "{path: ckpt/, every: 10m}")
+    return Checkpoint(path, every_s)
+
+
+def _inside(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or text.startswith("~") or not text.isprintable():
+        raise InputError(
+            f"{quoted(text)} is not a path inside the work directory", hint="for example ckpt/"
+        )
+    return text
+
+
+def _profile(block: Fields, key: str) -> ProfileLimits:
+    limits = _section(block, key, ("max_cost", "max_time"))
+    cost, time_s = (
+        limits.value("max_cost", parse_money_usd),
+        limits.value("max_time", parse_duration_s),
+    )
+    default = ProfileLimits()
+    return ProfileLimits(cost or default.max_cost_usd, time_s or default.max_time_s)
+
+
+def _data(block: Fields, key: str) -> Data:
+    data = _section(block, key, ("input_gb", "output_gb", "at"))
+    return Data(
+        data.value("input_gb", parse_number) or Decimal(0),
+        data.value("output_gb", parse_number) or Decimal(0),
+        data.value("at", parse_place),
+    )
+
+
+def _objective(block: Fields, key: str) -> Objective | None:
+    node = block.node(key)
+    if node is None or node.fields is None:
+        return block.value(key, parse_objective)
+    weighted = _section(block, key, ("usd_per_kg_co2e",))
+    price = weighted.value("usd_per_kg_co2e", parse_number)
+    if price is None:
+        block.fail(key, "needs a price of carbon", "{usd_per_kg_co2e: 0.1}")
+    return Objective(ObjectiveKind.WEIGHTED, price)
+
+
+def _section(block: Fields, key: str, known: tuple[str, ...]) -> Fields:
+    section = block.section(key)
+    assert section is not None  # null values were left out by the caller
+    section.refuse_unknown(known)
+    return section
+
+
+def _runs_per_month(text: str) -> int:
+    return parse_count(text, 1_000_000)
+
+
+# Key of the block -> argument of Job, and how it is read.
+_FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
+    "deadline": ("deadline", _simple(parse_deadline)),
+    "confidence": ("confidence", _simple(parse_confidence)),
+    "budget": ("budget_usd", _simple(parse_money_usd)),
+    "work": ("work", _work),
+    "checkpoint": ("checkpoint", _checkpoint),
+    "profile": ("profile", _profile),
+    "data": ("data", _data),
+    "objective": ("objective", _objective),
+    "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
+    "progress": ("progress", _simple(parse_progress_regex)),
+}

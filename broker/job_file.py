@@ -1,0 +1,215 @@
+"""YAML to Job: a SkyPilot task plus one block, `broker:`; every error has file, line and key."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.job_broker import read_broker
+from mlbroker.broker.job_resources import read_resources
+from mlbroker.broker.values import parse_count
+from mlbroker.broker.yaml_fields import Fields, nearest
+from mlbroker.broker.yaml_strict import Node, parse, quoted, read_text
+from mlbroker.profiles.job import Job, ResourceOption
+
+KNOWN = (
+    "broker",
+    "envs",
+    "name",
+    "num_nodes",
+    "resources",
+    "run",
+    "secrets",
+    "setup",
+    "workdir",
+)
+# SkyPilot's other fields: legitimate, so no spelling is suggested for them.
+_SKYPILOT = (
+    "config",
+    "event_callback",
+    "experimental",
+    "file_mounts",
+    "inputs",
+    "outputs",
+    "pool",
+    "service",
+    "storage_mounts",
+    "volumes",
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A job, the file it comes from, and the line of each key path (`broker.deadline` -> 14)."""
+
+    job: Job
+    source: str
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+def load_job(path: Path) -> JobFile:
+    """The one job of the file at `path`."""
+    jobs = load_jobs(path)
+    if len(jobs) > 1:
+        raise InputError(
+            f"holds {len(jobs)} jobs (YAML documents), one is expected",
+            where=str(path),
+            hint="put each into a file of its own",
+        )
+    return jobs[0]
+
+
+def load_jobs(path: Path) -> list[JobFile]:
+    """The jobs of the file at `path`: several YAML documents are the stages of a pipeline."""
+    return parse_jobs(read_text(path), str(path), path.absolute().parent)
+
+
+def parse_jobs(text: str, source: str, base_dir: Path | None) -> list[JobFile]:
+    """The jobs of `text`, which came from `source`.
+
+    A relative workdir starts at `base_dir`, and must exist. Without a `base_dir` (the file is not
+    from this disk) it is left as written.
+    """
+    documents = parse(text, source)
+    if len(documents) > 1 and documents[0].fields and set(documents[0].fields) == {"name"}:
+        del documents[0]  # in SkyPilot's pipelines the first document may only name the whole
+    if not documents:
+        raise InputError(
+            "holds no job", where=source, hint="`mlbroker init` writes a first job file"
+        )
+    return [_job_file(document, source, base_dir) for document in documents]
+
+
+def _job_file(node: Node, source: str, base_dir: Path | None) -> JobFile:
+    fields = Fields(node, "", source)
+    ignored = [_ignored(key) for key in fields if key not in KNOWN]
+    command = fields.text("run")
+    if command is None or not command.strip():
+        raise InputError(
+            "run: is missing",
+            where=f"{source}:{fields.line('run')}",
+            hint="add the job's command, for example `run: python train.py`",
+        )
+    envs, from_environment = _envs(fields)
+    secrets, with_value = _secrets(fields)
+    ignored += [f"the value of secrets.{name}" for name in with_value]
+    resources: tuple[ResourceOption, ...] = (ResourceOption(),)
+    resources_node = fields.node("resources")
+    if resources_node is not None:
+        resources, ignored_resources = read_resources(resources_node, source)
+        ignored += ignored_resources
+    block = fields.section("broker")
+    lines: dict[str, int] = {}
+    _note_lines(node, "", lines)
+    return JobFile(
+        Job(
+            name=fields.value("name", _name) or _name_from(source),
+            command=command,
+            setup=fields.text("setup"),
+            workdir=_workdir(fields, envs, base_dir),
+            num_nodes=fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1,
+            resources=resources,
+            envs=envs,
+            secrets=tuple(dict.fromkeys([*secrets, *from_environment])),
+            ignored=tuple(ignored),
+            **(read_broker(block) if block else {}),
+        ),
+        source,
+        lines,
+    )
+
+
+def _ignored(key: str) -> str:
+    near = None if key in _SKYPILOT else nearest(key, KNOWN)
+    return f"{key} (did you mean {near}?)" if near else key
+
+
+def _name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise InputError(
+            f"{quoted(text)} is not a job name",
+            hint="letters, digits, dot, dash and underscore, starting with a letter or digit",
+        )
+    return text
+
+
+def _name_from(source: str) -> str:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")
+    return stem[:100] or "job"
+
+
+def _variables(fields: Fields, key: str) -> dict[str, str | None]:
+    """The mapping under `key`: names of environment variables, each with its value or null."""
+    section = fields.section(key)
+    if section is None:
+        return {}
+    for name in section:
+        if _VARIABLE.fullmatch(name) is None:
+            section.fail(
+                name[:60],
+                f"{quoted(name)} is not the name of an environment variable",
+                "letters, digits and underscore only",
+            )
+    return {name: section.text(name) for name in section}
+
+
+def _envs(fields: Fields) -> tuple[dict[str, str], list[str]]:
+    """Variables with their values; those without one are read from the environment at launch."""
+    envs = _variables(fields, "envs")
+    given = {name: value for name, value in envs.items() if value is not None}
+    return given, [name for name, value in envs.items() if value is None]
+
+
+def _secrets(fields: Fields) -> tuple[list[str], list[str]]:
+    """Names of the secrets, and those whose value stands in the file (it is never read)."""
+    node = fields.node("secrets")
+    if node is not None and node.items is not None:
+        fields.fail("secrets", "must be a mapping of names, without values", "{HF_TOKEN: null}")
+    secrets = _variables(fields, "secrets")
+    return list(secrets), [name for name, value in secrets.items() if value is not None]
+
+
+def _workdir(fields: Fields, envs: Mapping[str, str], base_dir: Path | None) -> str | None:
+    node = fields.node("workdir")
+    if node is not None and node.fields is not None:
+        fields.fail("workdir", "a workdir from git is not fetched", "clone it and name the folder")
+    written = fields.text("workdir")
+    if written is None:
+        return None
+    if not written.isprintable():
+        fields.fail("workdir", "holds control characters")
+    filled = re.sub(
+        r"\$\{(\w+)\}|\$(\w+)",
+        lambda found: envs.get(found[1] or found[2], found[0]),
+        written,
+    )
+    if base_dir is None:
+        return filled
+    try:
+        path = Path(os.path.abspath(base_dir / Path(filled).expanduser()))
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        fields.fail("workdir", f"{quoted(filled)} cannot be used: {error}")
+    if exists and not is_folder:
+        fields.fail("workdir", f"{quoted(filled)} is not a folder")
+    if not exists:
+        fields.fail(
+            "workdir",
+            f"there is no folder {quoted(filled)}",
+            f"a relative path starts at the job file's folder, {base_dir}",
+        )
+    return str(path)
+
+
+def _note_lines(node: Node, path: str, lines: dict[str, int]) -> None:
+    for key, (line, value) in (node.fields or {}).items():
+        inner = f"{path}.{key}" if path else key
+        lines[inner] = line
+        _note_lines(value, inner, lines)
+    for index, item in enumerate(node.items or ()):
+        lines[f"{path}[{index}]"] = item.line
+        _note_lines(item, f"{path}[{index}]", lines)

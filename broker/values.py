@@ -1,0 +1,109 @@
+"""Durations, money, moments and numbers as people write them in job files and options."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NoReturn
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.yaml_strict import quoted
+from mlbroker.profiles.job import Deadline
+
+_UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
+_MAX_DURATION_S = 3650 * 86400.0
+_DURATION_HINT = "write a number with its unit: 45s, 90m, 1h30m, 6h or 2d"
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds of `6h`, `1h30m`, `90m`, `2d`, `45s`: units from large to small, each once."""
+    compact = text.strip().replace(" ", "")
+    parts = re.findall(f"({_NUMBER})([dhms])", compact)
+    units = "".join(unit for _, unit in parts)
+    written = "".join(number + unit for number, unit in parts)
+    if not parts or written != compact or re.fullmatch("d?h?m?s?", units) is None:
+        _refuse(f"{quoted(text)} is not a duration", _DURATION_HINT)
+    seconds = float(sum(Decimal(number) * _UNIT_SECONDS[unit] for number, unit in parts))
+    if seconds == 0:
+        _refuse("a duration must be more than zero", _DURATION_HINT)
+    if seconds > _MAX_DURATION_S:
+        _refuse(f"{quoted(text)} is more than ten years")
+    return seconds
+
+
+def parse_deadline(text: str) -> Deadline:
+    """A duration from now, or a moment with time zone, which is kept in UTC."""
+    stripped = text.strip()
+    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", stripped):
+        return Deadline(at=_moment(stripped))
+    return Deadline(duration_s=parse_duration_s(text))
+
+
+def _moment(text: str) -> datetime:
+    hint = "for example 2026-11-30T18:00+01:00 or 2026-11-30T17:00Z"
+    try:
+        moment = datetime.fromisoformat(re.sub(" ?UTC$", "Z", text))
+    except ValueError:
+        _refuse(f"{quoted(text)} is not a date and time", hint)
+    if moment.tzinfo is None:
+        _refuse(f"{quoted(text)} has no time zone", f"add one, {hint}")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        _refuse(f"{quoted(text)} is out of range", hint)
+
+
+def parse_money_usd(text: str) -> Decimal:
+    """US dollars of `25`, `25 USD`, `25.50USD` or `$25`. No other currency is converted."""
+    stripped = text.strip()
+    found = re.fullmatch(rf"(?:(\$)\s?)?({_NUMBER})(?:\s?(USD|usd))?", stripped)
+    if found is None or (found[1] and found[3]):
+        currency = re.fullmatch(rf"([^\s0-9.]*)\s?{_NUMBER}\s?([^\s0-9.]*)", stripped)
+        if currency and (currency[1] or currency[2]) and not re.search("[eE][0-9]", stripped):
+            named = currency[1] or currency[2]
+            if not named.startswith(("-", "+")):
+                _refuse(
+                    f"{quoted(text)} is not in US dollars",
+                    "prices are in USD and nothing is converted: write an amount such as 25 USD",
+                )
+        _refuse(f"{quoted(text)} is not an amount of money", "write 25 or 25.50 USD")
+    amount = Decimal(found[2])
+    if amount == 0:
+        _refuse("the amount must be more than zero", "write 25 or 25.50 USD")
+    return amount
+
+
+def parse_count(text: str, largest: int = 10**12) -> int:
+    """A whole number from 1 to `largest`."""
+    if re.fullmatch("[0-9]{1,20}", text.strip()) is None:
+        _refuse(f"{quoted(text)} is not a whole number", "write digits only, for example 12000")
+    count = int(text)
+    if not 1 <= count <= largest:
+        _refuse(f"{quoted(text)} is not between 1 and {largest}")
+    return count
+
+
+def parse_number(text: str) -> Decimal:
+    """A plain decimal number, zero or more."""
+    if re.fullmatch(_NUMBER, text.strip()) is None:
+        _refuse(f"{quoted(text)} is not a number", "write plain digits, for example 4 or 0.5")
+    return Decimal(text.strip())
+
+
+def parse_confidence(text: str) -> float:
+    """A probability between 0 and 1, both excluded."""
+    value = float(parse_number(text))
+    if not 0 < value < 1:
+        _refuse(f"{quoted(text)} is not between 0 and 1", "write 0.9 for 90 %")
+    return value
+
+
+def parse_flag(text: str) -> bool:
+    """`true` or `false`, nothing else: `NO` is a country and `on` a preposition."""
+    if text.lower() not in ("true", "false"):
+        _refuse(f"{quoted(text)} is neither true nor false", "write true or false")
+    return text.lower() == "true"
+
+
+def _refuse(what: str, hint: str | None = None) -> NoReturn:
+    raise InputError(what, hint=hint) from None
