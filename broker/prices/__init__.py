@@ -1,0 +1,1 @@
+"""The price book: what ships with the package, what was fetched, and what the user knows."""

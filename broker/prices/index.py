@@ -1,0 +1,261 @@
+"""Building the SQLite index that a plan reads: everything a plan asks for, laid out to be cheap.
+
+The index is a cache: it is written aside, renamed into place and never changed afterwards.
+"""
+
+import hashlib
+import json
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.prices.rows import PriceRow, TypeRow
+
+# Bumped when tables below change: an index of another layout is not opened but built anew.
+LAYOUT = 1
+# So many cheapest regions of each type and market are kept ready, in one blob a column.
+SHORTLIST_DEPTH = 4
+SHORTLIST_COLUMNS = (
+    ("rank", "b"),
+    ("type_id", "i"),
+    ("spot", "b"),
+    ("region_id", "i"),
+    ("price_nano_usd", "q"),
+    ("interruption_rate", "d"),
+    ("fresh_day", "i"),
+)
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE gpu (id INTEGER PRIMARY KEY, model TEXT NOT NULL, memory_gib REAL NOT NULL,
+  fp32_tflops REAL, tensor_tflops REAL, memory_bandwidth_gb_per_s REAL, tdp_w REAL);
+CREATE TABLE hardware (id INTEGER PRIMARY KEY, vcpus REAL NOT NULL, memory_gib REAL NOT NULL,
+  arch TEXT NOT NULL, cpu TEXT, gpu_id INTEGER, gpu_count REAL NOT NULL,
+  burstable INTEGER NOT NULL, bare_metal INTEGER NOT NULL, local_disk_gib REAL, network_gbps REAL);
+CREATE TABLE type (id INTEGER PRIMARY KEY, cloud TEXT NOT NULL, name TEXT NOT NULL,
+  hardware_id INTEGER NOT NULL, lifecycle TEXT NOT NULL, retired_day INTEGER NOT NULL,
+  source_id INTEGER NOT NULL, day INTEGER NOT NULL, UNIQUE (cloud, name));
+CREATE TABLE region (id INTEGER PRIMARY KEY, cloud TEXT NOT NULL, name TEXT NOT NULL,
+  geography TEXT, country TEXT, disk TEXT, address TEXT, egress_internet TEXT, egress_near TEXT,
+  egress_far TEXT, grid REAL, grid_source TEXT, pue REAL, UNIQUE (cloud, name));
+-- fresh_day is the day of the price, or 0 when its source already calls it stale: stale is
+-- fresh_day < the oldest fresh day of the day of use.
+CREATE TABLE offer (region_id INTEGER NOT NULL, type_id INTEGER NOT NULL, spot INTEGER NOT NULL,
+  price_nano_usd INTEGER NOT NULL, interruption_rate REAL, fresh_day INTEGER NOT NULL,
+  day INTEGER NOT NULL, source_id INTEGER NOT NULL,
+  PRIMARY KEY (region_id, type_id, spot)) WITHOUT ROWID;
+CREATE TABLE summary (cloud TEXT, spot INTEGER, source_id INTEGER, day INTEGER,
+  fresh_day INTEGER, offers INTEGER);
+CREATE TABLE shortlist (name TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TEMP TABLE staging (id INTEGER PRIMARY KEY, region_id INTEGER, type_id INTEGER,
+  spot INTEGER, price_nano_usd INTEGER, interruption_rate REAL, fresh_day INTEGER, day INTEGER,
+  source_id INTEGER);
+"""
+
+NEVER = 3_652_059  # ordinal of 9999-12-31: the retirement day of types on sale
+UNKNOWN_HARDWARE = (0.0, 0.0, "unknown", None, None, 0.0, False, False, None, None)
+
+
+class IndexWriter:
+    """Fills one index file; `finish` makes it complete."""
+
+    def __init__(self, path: Path, document: dict[str, Any]) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        # No journal: a half-written file is thrown away, never repaired.
+        self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + SCHEMA)
+        self._db.execute("BEGIN")
+        self._sources: dict[str, int] = {}
+        self._regions: dict[tuple[str, str], int] = {}
+        self._types: dict[tuple[str, str], int] = {}
+        self._hardware: dict[tuple[Any, ...], int] = {}
+        self._rates: dict[tuple[int, int], float] = {}
+        self._gpu_ids: dict[str, int] = {}
+        self._document = document
+        self._add_facts(document)
+
+    def _add_facts(self, document: dict[str, Any]) -> None:
+        for name in document["sources"]:
+            self._source(name)
+        for gpu_id, gpu in enumerate(document["gpus"]):
+            self._insert("gpu", gpu_id, *gpu)
+            self._gpu_ids.setdefault(gpu[0], gpu_id)
+        for facts in document["hardware"]:
+            self._hardware_id(tuple(facts))
+        for cloud, name, hardware, lifecycle, retired, source, day in document["types"]:
+            retired_day = date.fromisoformat(retired).toordinal() if retired else NEVER
+            type_id = self._types.setdefault((cloud, name), len(self._types))
+            ordinal = date.fromisoformat(day).toordinal()
+            self._insert(
+                "type", type_id, cloud, name, hardware, lifecycle, retired_day, source, ordinal
+            )
+        for row in document["regions"]:
+            region_id = self._regions.setdefault((row[0], row[1]), len(self._regions))
+            self._insert("region", region_id, *row)
+        bands = document["interruption"]
+        self._rates = dict(
+            zip(zip(bands["type"], bands["region"], strict=True), bands["rate"], strict=True)
+        )
+        self._meta("cpu_power", json.dumps(document["cpu_power"]))
+
+    def add_embedded_offers(self, replaced: set[tuple[str, str, bool]] | None = None) -> None:
+        """The embedded prices, except those of places (cloud, region, spot) in `replaced`."""
+        columns = self._document["offers"]
+        days = [date.fromisoformat(day).toordinal() for day in columns["days"]]
+        gone = {
+            (region_id, spot)
+            for (cloud, region), region_id in self._regions.items()
+            for spot in (0, 1)
+            if replaced and (cloud, region, bool(spot)) in replaced
+        }
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            type_id = 0
+            for step, spot, region, price, day, source, stale in zip(
+                columns["type_step"],
+                columns["spot"],
+                columns["region"],
+                columns["price_nano_usd"],
+                columns["day"],
+                columns["source"],
+                columns["stale"],
+                strict=True,
+            ):
+                type_id += step
+                if gone and (region, spot) in gone:
+                    continue
+                rate = self._rates.get((type_id, region)) if spot else None
+                fresh = 0 if stale else days[day]
+                yield region, type_id, spot, price, rate, fresh, days[day], source
+
+        self._stage(rows())
+
+    def add_types(self, types: Iterable[TypeRow]) -> None:
+        """Types beyond the embedded ones; those already known keep their facts."""
+        for row in types:
+            if (row.cloud, row.name) in self._types:
+                continue
+            facts = list(row.hardware)
+            facts[4] = self._gpu_ids.get(str(facts[4])) if facts[4] else None
+            self._new_type(row.cloud, row.name, tuple(facts), row.source, row.day)
+
+    def add_offers(self, offers: Iterable[PriceRow]) -> None:
+        """Further prices; a later one for the same type, region and market wins."""
+        regions, types, rates = self._regions, self._types, self._rates
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for cloud, region, name, spot, price, day, source, stale, rate in offers:
+                region_id = regions.get((cloud, region))
+                if region_id is None:
+                    region_id = self._new_region(cloud, region)
+                type_id = types.get((cloud, name))
+                if type_id is None:
+                    type_id = self._new_type(cloud, name, UNKNOWN_HARDWARE, source, day)
+                if rate is None and spot:
+                    rate = rates.get((type_id, region_id))
+                fresh = 0 if stale else day
+                source_id = self._sources.get(source)
+                if source_id is None:
+                    source_id = self._source(source)
+                yield region_id, type_id, spot, price, rate, fresh, day, source_id
+
+        # Rows are gathered before the insert: new names are inserted while they are made.
+        iterator = rows()
+        while chunk := [row for row, _ in zip(iterator, range(20_000), strict=False)]:
+            self._stage(chunk)
+
+    def finish(self, origin: str, notices: Iterable[str] = ()) -> None:
+        """Sort, rank, count and hash; the index is complete afterwards."""
+        columns = (
+            "region_id, type_id, spot, price_nano_usd, interruption_rate, fresh_day, day, source_id"
+        )
+        self._db.execute(
+            f"INSERT OR REPLACE INTO offer SELECT {columns} FROM staging"  # noqa: S608  # constants
+            " ORDER BY region_id, type_id, spot, id"
+        )
+        self._db.execute("DROP TABLE staging")
+        self._db.execute("CREATE INDEX offer_by_type ON offer (type_id, spot)")
+        self._db.execute(
+            "INSERT INTO summary SELECT cloud, spot, source_id, day, fresh_day, count(*)"
+            " FROM offer JOIN region ON region.id = region_id"
+            " GROUP BY cloud, spot, source_id, day, fresh_day"
+        )
+        self._write_shortlist()
+        self._meta("snapshot", self._content_hash())
+        self._meta("origin", origin)
+        self._meta("notices", json.dumps(list(notices)))
+        self._db.execute("COMMIT")
+        self._db.close()
+
+    def abandon(self) -> None:
+        """Close without completing."""
+        self._db.close()
+
+    def _write_shortlist(self) -> None:
+        cursor = self._db.execute(
+            "SELECT * FROM (SELECT row_number() OVER (PARTITION BY type_id, spot"
+            " ORDER BY price_nano_usd, region_id) AS rank, type_id, spot, region_id,"
+            " price_nano_usd, coalesce(interruption_rate, -1.0), fresh_day FROM offer)"
+            " WHERE rank <= ? ORDER BY type_id, spot, rank",
+            (SHORTLIST_DEPTH,),
+        )
+        rows = cursor.fetchall()
+        for position, (name, code) in enumerate(SHORTLIST_COLUMNS):
+            data = array(code, [row[position] for row in rows]).tobytes()
+            self._db.execute("INSERT INTO shortlist VALUES (?, ?)", (name, data))
+
+    def _content_hash(self) -> str:
+        digest = hashlib.sha256()
+        for query in (
+            "SELECT * FROM source",
+            "SELECT * FROM gpu",
+            "SELECT * FROM hardware",
+            "SELECT * FROM type",
+            "SELECT * FROM region",
+            "SELECT * FROM offer ORDER BY region_id, type_id, spot",
+        ):
+            cursor = self._db.execute(query)
+            while chunk := cursor.fetchmany(10_000):
+                digest.update(repr(chunk).encode())
+        return digest.hexdigest()[:16]
+
+    def _stage(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._db.executemany("INSERT INTO staging VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _insert(self, table: str, *values: Any) -> None:
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT INTO {table} VALUES ({marks})", values)  # noqa: S608  # our names
+
+    def _meta(self, key: str, value: str) -> None:
+        self._insert("meta", key, value)
+
+    def _source(self, name: str) -> int:
+        source_id = self._sources.setdefault(name, len(self._sources))
+        self._insert("source", source_id, name)
+        return source_id
+
+    def _hardware_id(self, facts: tuple[Any, ...]) -> int:
+        known = self._hardware.get(facts)
+        if known is None:
+            known = self._hardware[facts] = len(self._hardware)
+            self._insert("hardware", known, *facts)
+        return known
+
+    def _new_type(
+        self, cloud: str, name: str, hardware: tuple[Any, ...], source: str, day: int
+    ) -> int:
+        type_id = self._types[cloud, name] = len(self._types)
+        source_id = self._sources.get(source)
+        if source_id is None:
+            source_id = self._source(source)
+        hardware_id = self._hardware_id(hardware)
+        self._insert("type", type_id, cloud, name, hardware_id, "listed", NEVER, source_id, day)
+        return type_id
+
+    def _new_region(self, cloud: str, name: str) -> int:
+        region_id = self._regions[cloud, name] = len(self._regions)
+        self._insert("region", region_id, cloud, name, *[None] * 10)
+        return region_id

@@ -1,0 +1,231 @@
+"""Opening the price book: the index is built on first use, then every read is cheap.
+
+Nothing here imports pandas, numpy or pydantic: `plan` reads prices through this module alone.
+"""
+
+import json
+import sqlite3
+from array import array
+from collections.abc import Collection
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.prices.index import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
+from mlbroker.broker.prices.nano import from_nano
+from mlbroker.broker.prices.rows import stale_before
+from mlbroker.pricing.book import Snapshot
+from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market, Offer
+from mlbroker.pricing.region import Region
+
+# (type_id, spot, region_id, price_nano_usd, interruption_rate, stale)
+Row = tuple[int, int, int, int, float | None, int]
+
+
+def open_book(
+    home: Path, prices_file: Path | None = None, *, today: date | None = None
+) -> "PriceBook":
+    """The price book of this machine: embedded prices, under those fetched and imported.
+
+    With `prices_file`, the prices of that file instead; hardware is still the book's own.
+    What is stale is judged on `today`.
+    """
+    from mlbroker.broker.prices.builder import index_path
+
+    path = index_path(home, prices_file)
+    try:
+        return PriceBook(path, today or date.today())
+    except sqlite3.DatabaseError:
+        # A damaged cache (a full disk, a copied folder) is built once more.
+        path.unlink(missing_ok=True)
+        return PriceBook(index_path(home, prices_file), today or date.today())
+
+
+class PriceBook:
+    """One immutable index. Types, regions and hardware are referred to by integer ids."""
+
+    def __init__(self, path: Path, today: date) -> None:
+        self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+        self._today = today.toordinal()
+        self._fresh_from = stale_before(today)
+        self._meta: dict[str, str] = dict(self._db.execute("SELECT key, value FROM meta"))
+
+    def close(self) -> None:
+        """Let go of the file; the book cannot be read afterwards."""
+        self._db.close()
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know about these prices: rows left out, columns missing."""
+        notices: list[str] = json.loads(self._meta["notices"])
+        return notices
+
+    @property
+    def origin(self) -> str:
+        """Where the prices come from, in words."""
+        return self._meta["origin"]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The identity of these prices and their dates; equal content has an equal id."""
+        newest: dict[str, int] = {}
+        oldest: dict[str, int] = {}
+        offers = stale = 0
+        for cloud, day, fresh_day, count in self._db.execute(
+            "SELECT cloud, day, fresh_day, offers FROM summary"
+        ):
+            newest[cloud] = max(newest.get(cloud, 0), day)
+            oldest[cloud] = min(oldest.get(cloud, day), day)
+            offers += count
+            stale += count if fresh_day < self._fresh_from else 0
+        return Snapshot(
+            self._meta["snapshot"],
+            {cloud: date.fromordinal(day) for cloud, day in newest.items()},
+            {cloud: date.fromordinal(day) for cloud, day in oldest.items()},
+            offers,
+            stale,
+        )
+
+    def types(self) -> list[tuple[int, int, InstanceType]]:
+        """(type id, hardware id, type) of every type; equal hardware is the same object."""
+        hardware = self._hardware()
+        today = self._today
+        return [
+            (type_id, hardware_id, InstanceType(cloud, name, hardware[hardware_id], day <= today))
+            for type_id, cloud, name, hardware_id, day in self._db.execute(
+                "SELECT id, cloud, name, hardware_id, retired_day FROM type"
+            )
+        ]
+
+    def _hardware(self) -> list[Hardware]:
+        gpus: list[Gpu] = [Gpu(*row[1:]) for row in self._db.execute("SELECT * FROM gpu")]
+        return [
+            Hardware(
+                vcpus,
+                memory,
+                arch,
+                cpu,
+                None if gpu is None else gpus[gpu],
+                count,
+                bool(burstable),
+                bool(metal),
+                disk,
+                network,
+            )
+            for _, vcpus, memory, arch, cpu, gpu, count, burstable, metal, disk, network in (
+                self._db.execute("SELECT * FROM hardware ORDER BY id")
+            )
+        ]
+
+    def regions(self) -> dict[int, Region]:
+        """Every region by its id."""
+        regions = {}
+        for row in self._db.execute("SELECT * FROM region"):
+            region_id, cloud, name, geography, country, *prices, grid, grid_source, pue = row
+            disk, address, internet, near, far = map(_money, prices)
+            regions[region_id] = Region(
+                cloud, name, geography, country, disk, address, internet, near, far,
+                grid, grid_source, pue,
+            )  # fmt: skip
+        return regions
+
+    def cpu_power(self) -> dict[str, tuple[float, float]]:
+        """CPU family -> watts of one virtual CPU at idle and at full load; `__default__` too."""
+        return {
+            cpu: (idle, full) for cpu, (idle, full) in json.loads(self._meta["cpu_power"]).items()
+        }
+
+    def price_rows(
+        self,
+        depth: int | None = SHORTLIST_DEPTH,
+        region_ids: Collection[int] | None = None,
+        type_ids: Collection[int] | None = None,
+    ) -> list[Row]:
+        """Prices as plain rows, by type, market and price.
+
+        `depth` keeps that many cheapest regions of each type and market, None keeps all;
+        with `region_ids`, every price of those regions is given whatever `depth` says.
+        """
+        if region_ids is None and depth is not None and depth <= SHORTLIST_DEPTH:
+            return self._shortlist(depth, type_ids)
+        return self._query(depth if region_ids is None else None, region_ids, type_ids)
+
+    def _shortlist(self, depth: int, type_ids: Collection[int] | None) -> list[Row]:
+        data: dict[str, bytes] = dict(self._db.execute("SELECT name, data FROM shortlist"))
+        columns: dict[str, Any] = {}
+        for name, code in SHORTLIST_COLUMNS:
+            columns[name] = array(code)
+            columns[name].frombytes(data[name])
+        fresh_from = self._fresh_from
+        rows: list[Row] = list(
+            zip(
+                columns["type_id"],
+                columns["spot"],
+                columns["region_id"],
+                columns["price_nano_usd"],
+                [None if rate < 0 else rate for rate in columns["interruption_rate"]],
+                [1 if day < fresh_from else 0 for day in columns["fresh_day"]],
+                strict=True,
+            )
+        )
+        if depth < SHORTLIST_DEPTH:
+            rows = [row for row, rank in zip(rows, columns["rank"], strict=True) if rank <= depth]
+        if type_ids is not None:
+            wanted = frozenset(type_ids)
+            rows = [row for row in rows if row[0] in wanted]
+        return rows
+
+    def _query(
+        self,
+        depth: int | None,
+        region_ids: Collection[int] | None,
+        type_ids: Collection[int] | None,
+    ) -> list[Row]:
+        # Ids go in as one JSON array: no limit on their number, and no text built into the query.
+        where, values = [], []
+        for column, ids in (("region_id", region_ids), ("type_id", type_ids)):
+            if ids is not None:
+                where.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608
+                values.append(json.dumps(sorted(ids)))
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        rows: list[Row] = self._db.execute(
+            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"  # noqa: S608
+            f" FROM offer {condition} ORDER BY type_id, spot, price_nano_usd, region_id",
+            (self._fresh_from, *values),
+        ).fetchall()
+        return rows if depth is None else _cheapest(rows, depth)
+
+    def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
+        """Everything about one offer; KeyError when there is none."""
+        row = self._db.execute(
+            "SELECT type.cloud, region.name, type.name, price_nano_usd, offer.day, source.name,"
+            " fresh_day < ?, interruption_rate FROM offer JOIN type ON type.id = type_id"
+            " JOIN region ON region.id = region_id JOIN source ON source.id = offer.source_id"
+            " WHERE region_id = ? AND type_id = ? AND spot = ?",
+            (self._fresh_from, region_id, type_id, spot),
+        ).fetchone()
+        if row is None:
+            raise KeyError((type_id, spot, region_id))
+        cloud, region, name, price, day, source, stale, rate = row
+        market = Market.SPOT if spot else Market.ON_DEMAND
+        as_of = date.fromordinal(day)
+        return Offer(
+            cloud, region, name, market, from_nano(price), as_of, source, bool(stale), rate
+        )
+
+
+def _cheapest(rows: list[Row], depth: int) -> list[Row]:
+    kept: list[Row] = []
+    group, taken = None, 0
+    for row in rows:
+        if row[:2] != group:
+            group, taken = row[:2], 0
+        taken += 1
+        if taken <= depth:
+            kept.append(row)
+    return kept
+
+
+def _money(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
