@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.prices import embedded
-from mlbroker.broker.prices.index import LAYOUT
+from mlbroker.broker.prices.layout import LAYOUT
 
 # Indexes of price files that are kept; the least recently built goes first.
 KEPT_FILE_INDEXES = 4

@@ -12,49 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.prices.layout import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.rows import PriceRow, TypeRow
-
-# Bumped when tables below change: an index of another layout is not opened but built anew.
-LAYOUT = 1
-# So many cheapest regions of each type and market are kept ready, in one blob a column.
-SHORTLIST_DEPTH = 4
-SHORTLIST_COLUMNS = (
-    ("rank", "b"),
-    ("type_id", "i"),
-    ("spot", "b"),
-    ("region_id", "i"),
-    ("price_nano_usd", "q"),
-    ("interruption_rate", "d"),
-    ("fresh_day", "i"),
-)
-
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE gpu (id INTEGER PRIMARY KEY, model TEXT NOT NULL, memory_gib REAL NOT NULL,
-  fp32_tflops REAL, tensor_tflops REAL, memory_bandwidth_gb_per_s REAL, tdp_w REAL);
-CREATE TABLE hardware (id INTEGER PRIMARY KEY, vcpus REAL NOT NULL, memory_gib REAL NOT NULL,
-  arch TEXT NOT NULL, cpu TEXT, gpu_id INTEGER, gpu_count REAL NOT NULL,
-  burstable INTEGER NOT NULL, bare_metal INTEGER NOT NULL, local_disk_gib REAL, network_gbps REAL);
-CREATE TABLE type (id INTEGER PRIMARY KEY, cloud TEXT NOT NULL, name TEXT NOT NULL,
-  hardware_id INTEGER NOT NULL, lifecycle TEXT NOT NULL, retired_day INTEGER NOT NULL,
-  source_id INTEGER NOT NULL, day INTEGER NOT NULL, UNIQUE (cloud, name));
-CREATE TABLE region (id INTEGER PRIMARY KEY, cloud TEXT NOT NULL, name TEXT NOT NULL,
-  geography TEXT, country TEXT, disk TEXT, address TEXT, egress_internet TEXT, egress_near TEXT,
-  egress_far TEXT, grid REAL, grid_source TEXT, pue REAL, UNIQUE (cloud, name));
--- fresh_day is the day of the price, or 0 when its source already calls it stale: stale is
--- fresh_day < the oldest fresh day of the day of use.
-CREATE TABLE offer (region_id INTEGER NOT NULL, type_id INTEGER NOT NULL, spot INTEGER NOT NULL,
-  price_nano_usd INTEGER NOT NULL, interruption_rate REAL, fresh_day INTEGER NOT NULL,
-  day INTEGER NOT NULL, source_id INTEGER NOT NULL,
-  PRIMARY KEY (region_id, type_id, spot)) WITHOUT ROWID;
-CREATE TABLE summary (cloud TEXT, spot INTEGER, source_id INTEGER, day INTEGER,
-  fresh_day INTEGER, offers INTEGER);
-CREATE TABLE shortlist (name TEXT PRIMARY KEY, data BLOB NOT NULL);
-CREATE TEMP TABLE staging (id INTEGER PRIMARY KEY, region_id INTEGER, type_id INTEGER,
-  spot INTEGER, price_nano_usd INTEGER, interruption_rate REAL, fresh_day INTEGER, day INTEGER,
-  source_id INTEGER);
-"""
 
 NEVER = 3_652_059  # ordinal of 9999-12-31: the retirement day of types on sale
 UNKNOWN_HARDWARE = (0.0, 0.0, "unknown", None, None, 0.0, False, False, None, None)

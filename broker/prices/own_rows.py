@@ -8,9 +8,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from mlbroker.broker.prices.index import IndexWriter
 from mlbroker.broker.prices.rows import PriceRow
+
+if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
+    from mlbroker.broker.prices.index import IndexWriter
 
 FILE = "own.sqlite"
 SCHEMA = """
@@ -65,7 +68,7 @@ class OwnRows:
         db.executescript(SCHEMA)
         return db
 
-    def fill(self, writer: IndexWriter) -> None:
+    def fill(self, writer: "IndexWriter") -> None:
         """The whole book: embedded prices, under the user's own."""
         try:
             writer.add_embedded_offers()

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.prices.index import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
+from mlbroker.broker.prices.layout import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.nano import from_nano
 from mlbroker.broker.prices.rows import stale_before
 from mlbroker.pricing.book import Snapshot
