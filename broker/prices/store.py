@@ -98,8 +98,12 @@ class PriceBook:
             )
         ]
 
+    def gpus(self) -> list[Gpu]:
+        """Every GPU model with its data-sheet figures."""
+        return [Gpu(*row[1:]) for row in self._db.execute("SELECT * FROM gpu ORDER BY id")]
+
     def _hardware(self) -> list[Hardware]:
-        gpus: list[Gpu] = [Gpu(*row[1:]) for row in self._db.execute("SELECT * FROM gpu")]
+        gpus = self.gpus()
         return [
             Hardware(
                 vcpus,

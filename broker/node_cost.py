@@ -1,0 +1,89 @@
+"""What an hour of one's own machine costs: its price spread over the hours it works, and power."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.values import parse_money_usd, parse_number
+from mlbroker.broker.yaml_fields import Fields
+
+HOURS_PER_YEAR = Decimal("8766")  # leap years included
+KEYS = (
+    "purchase_usd",
+    "amortisation_years",
+    "utilisation",
+    "power_w",
+    "power_usd_per_kwh",
+    "pue",
+    "upkeep_usd_per_year",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedPrice:
+    """US dollars for an hour of work, and the sum that led to it, in words."""
+
+    usd_per_hour: Decimal
+    how: str
+
+
+def derive_price(cost: Fields) -> DerivedPrice:
+    """The hourly price from a `cost:` block.
+
+    Purchase and upkeep are spread over the hours the machine works: amortisation years times
+    hours of a year times utilisation (1 when absent). Power counts for those hours only.
+    """
+    cost.refuse_unknown(KEYS)
+    purchase = cost.value("purchase_usd", parse_money_usd)
+    years = cost.value("amortisation_years", _positive)
+    if purchase is None or years is None:
+        missing = "purchase_usd" if purchase is None else "amortisation_years"
+        cost.fail(missing, "is missing", "cost: {purchase_usd: 9000, amortisation_years: 4}")
+    utilisation = cost.value("utilisation", _share) or Decimal(1)
+    upkeep = cost.value("upkeep_usd_per_year", parse_money_usd) or Decimal(0)
+    watts = cost.value("power_w", _positive)
+    power_price = cost.value("power_usd_per_kwh", parse_number)
+    pue = cost.value("pue", _pue) or Decimal(1)
+    if (watts is None) != (power_price is None):
+        missing = "power_w" if watts is None else "power_usd_per_kwh"
+        cost.fail(missing, "is missing: power needs both watts and a price")
+    hours = HOURS_PER_YEAR * utilisation
+    capital = purchase / (years * hours)
+    parts = [f"{purchase} USD / ({years} years x {hours:f} h in use) = {_round(capital)}"]
+    total = capital
+    if upkeep:
+        total += upkeep / hours
+        parts.append(f"upkeep {upkeep} USD / {hours:f} h = {_round(upkeep / hours)}")
+    if watts is not None and power_price is not None:
+        power = watts / 1000 * pue * power_price
+        total += power
+        parts.append(f"power {watts} W x PUE {pue} x {power_price} USD/kWh = {_round(power)}")
+    price = _round(total)
+    if price <= 0:
+        cost.fail("purchase_usd", "gives no price per hour", "check amortisation_years")
+    return DerivedPrice(price, f"{'; '.join(parts)}; together {price} USD/h")
+
+
+def _round(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.000001"), ROUND_HALF_UP)
+
+
+def _positive(text: str) -> Decimal:
+    value = parse_number(text)
+    if not value:
+        raise InputError("must be more than zero")
+    return value
+
+
+def _share(text: str) -> Decimal:
+    value = _positive(text)
+    if value > 1:
+        raise InputError("must be between 0 and 1", hint="write 0.5 for half of all hours")
+    return value
+
+
+def _pue(text: str) -> Decimal:
+    value = parse_number(text)
+    if value < 1:
+        raise InputError("must be 1 or more", hint="all power used over that of the machine")
+    return value

@@ -1,0 +1,268 @@
+"""The user's own machines: what they are, how they are reached and what an hour of them costs.
+
+The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
+
+    nodes:
+      - name: gpu-box
+        host: 10.0.0.5              # absent: this very machine
+        user: ml
+        identity_file: ~/.ssh/id_ed25519
+        host_key: ssh-ed25519 AAAA…  # or known_hosts: FILE
+        count: 2                    # so many alike, or slots of one machine
+        hardware: {vcpus: 32, memory_gib: 128, gpu: L4, gpu_count: 1, gpu_memory_gib: 24}
+        price_per_hour_usd: 0.35        # or cost:, from which the hourly price is derived
+        cost: {purchase_usd: 9000, amortisation_years: 4, utilisation: 0.5,
+               power_w: 600, power_usd_per_kwh: 0.25, pue: 1.3, upkeep_usd_per_year: 400}
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.node_cost import DerivedPrice, derive_price
+from mlbroker.broker.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.yaml_fields import Fields
+from mlbroker.broker.yaml_strict import Node as YamlNode
+from mlbroker.broker.yaml_strict import parse, quoted, read_text
+from mlbroker.pricing.offer import Gpu, Hardware
+
+ON_PREM = "on-prem"  # the region of every node
+ENVIRONMENT = "MLBROKER_NODES"
+_KEYS = (
+    "name",
+    "host",
+    "port",
+    "user",
+    "identity_file",
+    "host_key",
+    "known_hosts",
+    "count",
+    "hardware",
+    "price_per_hour_usd",
+    "cost",
+)
+_HARDWARE_KEYS = (
+    "vcpus",
+    "memory_gib",
+    "arch",
+    "cpu",
+    "gpu",
+    "gpu_count",
+    "gpu_memory_gib",
+    "burstable",
+    "local_disk_gib",
+    "network_gbps",
+)
+_ARCHITECTURES = ("x86_64", "arm64")
+_MOST_NODES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on.
+
+    `count` jobs can use it at a time. `how` tells where the hourly price comes from.
+    """
+
+    name: str
+    hardware: Hardware
+    price_per_hour_usd: Decimal
+    how: str
+    host: str | None = None
+    port: int = 22
+    user: str | None = None
+    identity_file: Path | None = None
+    host_key: str | None = None
+    known_hosts: Path | None = None
+    count: int = 1
+
+    @property
+    def cloud(self) -> str:
+        """The name of the registry entry that launches on it."""
+        return "local" if self.host is None else "ssh"
+
+
+def nodes_file(
+    home: Path, option: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """The nodes file in use, None when the user has none. One that was named must exist."""
+    if option is not None:
+        return option
+    if environ.get(ENVIRONMENT):
+        return Path(environ[ENVIRONMENT]).expanduser()
+    usual = home / "nodes.yaml"
+    return usual if usual.exists() else None
+
+
+def load_nodes(path: Path, gpus: Mapping[str, Gpu] | None = None) -> list[Node]:
+    """Every node of the file. `gpus` gives data-sheet figures by model for those it names."""
+    documents = parse(read_text(path), str(path))
+    if len(documents) != 1:
+        raise InputError("must hold one document", where=str(path), hint="nodes:\n  - name: …")
+    top = Fields(documents[0], "", str(path))
+    top.refuse_unknown(("nodes",))
+    listed = top.node("nodes")
+    if listed is None:
+        raise InputError("nodes: is missing", where=f"{path}:{top.line()}")
+    if listed.items is None:
+        top.fail("nodes", f"must be a list, not {listed.kind}", "start each node with `- name:`")
+    if len(listed.items) > _MOST_NODES:
+        top.fail("nodes", f"more than {_MOST_NODES} nodes")
+    nodes: list[Node] = []
+    for index, item in enumerate(listed.items):
+        node = _node(item, f"nodes[{index}]", path, gpus or {})
+        if any(node.name == other.name for other in nodes):
+            Fields(item, f"nodes[{index}]", str(path)).fail("name", f"{node.name!r} is taken")
+        nodes.append(node)
+    return nodes
+
+
+def _node(item: YamlNode, key: str, path: Path, gpus: Mapping[str, Gpu]) -> Node:
+    fields = Fields(item, key, str(path))
+    fields.refuse_unknown(_KEYS)
+    price = _price(fields)
+    host = fields.value("host", _host)
+    if host is None:
+        for only_remote in ("port", "user", "identity_file", "host_key", "known_hosts"):
+            if fields.node(only_remote):
+                fields.fail(only_remote, "is only for a node with a host")
+    if fields.node("host_key") and fields.node("known_hosts"):
+        fields.fail("known_hosts", "give either host_key or known_hosts")
+    hardware = fields.section("hardware")
+    if hardware is None:
+        fields.fail("hardware", "is missing", "hardware: {vcpus: 16, memory_gib: 64}")
+    return Node(
+        name=_required(fields, "name", fields.value("name", _name)),
+        hardware=_hardware(hardware, gpus),
+        price_per_hour_usd=price.usd_per_hour,
+        how=price.how,
+        host=host,
+        port=fields.value("port", lambda text: parse_count(text, 65535)) or 22,
+        user=fields.value("user", _user),
+        identity_file=fields.value("identity_file", lambda text: _path(text, path)),
+        host_key=fields.value("host_key", _host_key),
+        known_hosts=fields.value("known_hosts", lambda text: _path(text, path)),
+        count=fields.value("count", lambda text: parse_count(text, _MOST_NODES)) or 1,
+    )
+
+
+def _required(fields: Fields, key: str, value: str | None) -> str:
+    if value is None:
+        fields.fail(key, "is missing")
+    return value
+
+
+def _price(fields: Fields) -> DerivedPrice:
+    stated = fields.value("price_per_hour_usd", parse_money_usd)
+    cost = fields.section("cost")
+    if (stated is None) == (cost is None):
+        fields.fail(
+            "price_per_hour_usd",
+            "give either price_per_hour_usd or cost",
+            "price_per_hour_usd: 0.35, or cost: {purchase_usd: 9000, amortisation_years: 4, …}",
+        )
+    if stated is not None:
+        return DerivedPrice(stated, f"{stated} USD/h, stated in {fields.source}")
+    assert cost is not None
+    return derive_price(cost)
+
+
+def _hardware(fields: Fields, gpus: Mapping[str, Gpu]) -> Hardware:
+    fields.refuse_unknown(_HARDWARE_KEYS)
+    vcpus = fields.value("vcpus", _positive)
+    memory = fields.value("memory_gib", _positive)
+    if vcpus is None or memory is None:
+        missing = "vcpus" if vcpus is None else "memory_gib"
+        fields.fail(missing, "is missing", "hardware: {vcpus: 16, memory_gib: 64}")
+    gpu = _gpu(fields, gpus)
+    return Hardware(
+        vcpus=vcpus,
+        memory_gib=memory,
+        arch=fields.value("arch", _arch) or "x86_64",
+        cpu=fields.text("cpu"),
+        gpu=gpu,
+        gpu_count=(fields.value("gpu_count", _positive) or 1.0) if gpu else 0.0,
+        burstable=fields.value("burstable", parse_flag) or False,
+        local_disk_gib=fields.value("local_disk_gib", _number),
+        network_gbps=fields.value("network_gbps", _positive),
+    )
+
+
+def _gpu(fields: Fields, gpus: Mapping[str, Gpu]) -> Gpu | None:
+    model = fields.text("gpu")
+    if model is None:
+        for key in ("gpu_count", "gpu_memory_gib"):
+            if fields.node(key):
+                fields.fail(key, "needs gpu: MODEL beside it")
+        return None
+    known = gpus.get(model)
+    memory = fields.value("gpu_memory_gib", _positive)
+    if known is None and memory is None:
+        fields.fail("gpu_memory_gib", f"is needed for {quoted(model)}, which the book lacks")
+    if known is None or (memory is not None and memory != known.memory_gib):
+        assert memory is not None
+        figures = known or Gpu(model, memory)
+        return Gpu(
+            model,
+            memory,
+            figures.fp32_tflops,
+            figures.tensor_tflops,
+            figures.memory_bandwidth_gb_per_s,
+            figures.tdp_w,
+        )
+    return known
+
+
+def _number(text: str) -> float:
+    return float(parse_number(text))
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if value == 0:
+        raise InputError("must be more than zero")
+    return value
+
+
+def _arch(text: str) -> str:
+    if text not in _ARCHITECTURES:
+        raise InputError(f"{quoted(text)} is not {' or '.join(_ARCHITECTURES)}")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise InputError(
+            f"{quoted(text)} is not a name", hint="letters, digits, dots, dashes; up to 63"
+        )
+    return text
+
+
+def _host(text: str) -> str:
+    # Also keeps a host from being read as an option of ssh.
+    if not re.fullmatch(r"[A-Za-z0-9:\[][A-Za-z0-9.:_\[\]%-]{0,252}", text):
+        raise InputError(f"{quoted(text)} is not a host name or address")
+    return text
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", text):
+        raise InputError(f"{quoted(text)} is not a user name")
+    return text
+
+
+def _host_key(text: str) -> str:
+    if not re.fullmatch(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?", text):
+        raise InputError(
+            "is not a public host key", hint="one line of /etc/ssh/ssh_host_ed25519_key.pub"
+        )
+    return " ".join(text.split()[:2])
+
+
+def _path(text: str, nodes_path: Path) -> Path:
+    """Relative to the nodes file, so that the file means the same from everywhere."""
+    return (nodes_path.absolute().parent / Path(text).expanduser()).absolute()
