@@ -1,0 +1,67 @@
+"""The examples: their job files load, and agree with the scripts beside them."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from mlbroker.broker.job_file import load_job
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))
+
+
+def test_there_is_a_job_file_in_every_example() -> None:
+    folders = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+    assert folders == NAMES
+    assert {"digits", "lm", "sentiment"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_job_file_loads_and_says_all_that_planning_and_running_need(name: str) -> None:
+    job = load_job(EXAMPLES / name / "job.yaml").job
+    assert job.name == name
+    assert job.workdir == str(EXAMPLES / name)
+    assert job.ignored == ()
+    assert job.work
+    assert job.deadline
+    assert job.budget_usd
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setup_is_executable_and_run_finds_its_script(name: str) -> None:
+    job = load_job(EXAMPLES / name / "job.yaml").job
+    assert os.access(EXAMPLES / name / (job.setup or "").split()[0], os.X_OK)
+    assert (EXAMPLES / name / job.command.split()[-1]).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_work_is_as_long_as_the_script_makes_it(name: str) -> None:
+    """`work` counts the epochs or steps of `envs`, whose defaults in the script are the same."""
+    job = load_job(EXAMPLES / name / "job.yaml").job
+    script = (EXAMPLES / name / "train.py").read_text()
+    assert job.work
+    for variable, amount in (("EPOCHS", job.work.epochs), ("STEPS", job.work.steps)):
+        found = re.search(rf'environ\.get\("{variable}", "(\d+)"\)', script)
+        if found:
+            assert job.envs[variable] == found[1] == str(amount)
+            return
+    pytest.fail(f"{name}/train.py takes neither EPOCHS nor STEPS")
+
+
+def test_progress_of_the_sentiment_job_reads_the_line_its_script_prints() -> None:
+    job = load_job(EXAMPLES / "sentiment" / "job.yaml").job
+    printed = next(
+        node.args[0]
+        for node in ast.walk(ast.parse((EXAMPLES / "sentiment" / "train.py").read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith("print(f'step")
+    )
+    assert isinstance(printed, ast.JoinedStr)
+    line = "".join(
+        str(part.value) if isinstance(part, ast.Constant) else "12" for part in printed.values
+    )
+    found = re.search(job.progress or "", line)
+    assert found
+    assert found["step"] == "12"
