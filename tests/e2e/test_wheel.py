@@ -1,0 +1,115 @@
+"""What users install: the wheel built from the sdist is whole, small, and plans on its own."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("broker", "policies", "profiles", "pricing")
+MEGABYTE = 2**20
+
+JOB = """\
+name: tiny
+resources: {cpus: 4+, memory: 8+}
+run: python train.py
+broker:
+  deadline: 12h
+  work: {steps: 1000}
+"""
+MEASUREMENT = """\
+job,config,cloud,instance_type,time_s,steps,price_per_hour_usd
+tiny,m5.xlarge,aws,m5.xlarge,2,1,0.192
+"""
+
+
+def _run(*command: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=clean | env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (path,) = dist.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `mlbroker` script of a new environment that holds the wheel.
+
+    What mlbroker depends on is borrowed from the tests' own environment, so that nothing is
+    downloaded. Its editable mlbroker does not come along: a .pth file is not read through a
+    .pth file.
+    """
+    venv = tmp_path_factory.mktemp("clean") / "venv"
+    _run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv.parent)
+    python = venv / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
+    _run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=venv.parent)
+    (site_packages,) = venv.glob("lib/python*/site-packages")
+    (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return venv / "bin" / "mlbroker"
+
+
+def _sources() -> Iterator[str]:
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield f"mlbroker/{path.relative_to(ROOT)}"
+
+
+def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == set(_sources())
+
+
+def test_the_wheel_is_small(wheel: Path) -> None:
+    assert wheel.stat().st_size <= 5 * MEGABYTE
+
+
+def test_the_wheel_carries_licence_and_sources_of_its_data(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        licences = {
+            name.rpartition("/")[2]: name for name in archive.namelist() if "/licenses/" in name
+        }
+        for name in ("LICENSE", "NOTICE"):
+            assert archive.read(licences[name]) == (ROOT / name).read_bytes()
+
+
+def test_the_installed_wheel_is_what_runs(installed: Path) -> None:
+    where = "import mlbroker.broker.cli as cli; print(cli.__file__)"
+    done = _run(installed.parent / "python", "-c", where, cwd=installed.parent)
+    assert Path(done.stdout.strip()).is_relative_to(installed.parents[1])
+
+
+def test_the_installed_wheel_plans(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "measured.csv").write_text(MEASUREMENT)
+    done = _run(
+        installed, "plan", "job.yaml", "--measure", "measured.csv", "--json",
+        cwd=tmp_path, MLBROKER_HOME=str(tmp_path / "home"),
+    )  # fmt: skip
+    plan = json.loads(done.stdout)
+    assert plan["schema"] == "mlbroker.plan/1"
+    assert plan["choice"]["basis"] in {"measured", "predicted", "datasheet"}
+    assert {quote["cloud"] for quote in plan["quotes"]} <= {"aws", "gcp", "azure"}
