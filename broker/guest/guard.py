@@ -1,0 +1,127 @@
+"""Watches the supervisor: ends the run when the supervisor cannot, and calls for the books.
+
+Guard and supervisor each enforce the kill time alone. Killing either one leaves the other.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Dict
+
+from . import box as files
+from .processes import adopt_orphans, boot_clock, end_all
+from .supervisor import Supervisor
+
+POLL_S = 0.1
+# How much later than the supervisor the guard strikes.
+LATE_S = 0.7
+
+
+def start(box: str, secrets: Dict[str, str]) -> bool:
+    """Start the run in this box unless it was started before; False when it was.
+
+    The file `alive` is locked by guard and supervisor as long as either lives, and the kernel
+    lets go of the lock whatever kills them: nobody has to trust a process id.
+    """
+    alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    if os.read(alive, 1):
+        return False
+    spec = files.read_json(box, files.SPEC)
+    if spec is None:
+        raise SystemExit("no spec.json in " + box)
+    os.write(alive, b"started\n")
+    os.fsync(alive)
+    began = boot_clock()
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os.close(alive)
+        return True
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    try:
+        _detach(box)
+        _guard(box, spec, secrets, began)
+    finally:
+        os._exit(0)
+
+
+def is_alive(box: str) -> bool:
+    """Whether guard or supervisor of this box lives."""
+    try:
+        alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(alive)
+    return False
+
+
+def _detach(box: str) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    errors = os.open(os.path.join(box, "guest.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for target, source in ((0, null), (1, null), (2, errors)):
+        os.dup2(source, target)
+    os.chdir("/")
+
+
+def _guard(box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float) -> None:
+    adopt_orphans()
+    supervisor = os.fork()
+    if supervisor == 0:
+        try:
+            Supervisor(box, spec, secrets, began).run()
+        finally:
+            os._exit(0)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    strike_at = began + spec["lifetime_s"] + LATE_S
+    overdue = False
+    while os.waitpid(supervisor, os.WNOHANG)[0] == 0:
+        if boot_clock() >= strike_at and files.read(box, files.END) is None:
+            overdue = True
+            os.kill(supervisor, signal.SIGKILL)
+            os.waitpid(supervisor, 0)
+            break
+        time.sleep(POLL_S)
+    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), os.getpid(), set())
+    if files.read(box, files.END) is None:
+        why = "capped" if overdue else "machine_failed"
+        detail = None if overdue else "the supervisor was killed"
+        elapsed = boot_clock() - began
+        files.write_json(
+            box,
+            files.END,
+            {"why": why, "exit_code": None, "detail": detail, "elapsed_s": elapsed},
+        )
+    _call_for_the_books(spec.get("afterwards"))
+
+
+def _call_for_the_books(afterwards: Any) -> None:
+    """When the client is gone, start the process that settles the run in its place."""
+    if not afterwards:
+        return
+    # The client holds this lock as long as it lives; it settles the run itself before it lets go.
+    with open(afterwards["lock"], "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    subprocess.Popen(
+        afterwards["argv"],
+        env=afterwards["env"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,0 +1,94 @@
+"""The job's output on its way to the log: secrets masked, steps counted."""
+
+import re
+import time
+from typing import BinaryIO, List, Optional, Tuple
+
+MASK = b"***"
+_MARKER = re.compile(rb"::mlbroker +step=(\d{1,15})(?:/(\d{1,15}))?")
+# A pattern of the user's own is tried on so much of a line, no more.
+_LINE_LIMIT = 4096
+_HOLD_BYTES = 65536
+_HOLD_S = 0.3
+
+
+class Output:
+    """Takes raw output, writes masked output, and remembers the last step seen."""
+
+    def __init__(self, log: BinaryIO, secrets: List[str], progress: Optional[str]) -> None:
+        self._log = log
+        self._secrets = _needles(secrets)
+        self._longest = max(map(len, self._secrets), default=1)
+        self._progress = re.compile(progress.encode()) if progress else None
+        self._held = b""
+        self._held_since = 0.0
+        self.step: Optional[int] = None
+        self.steps: Optional[int] = None
+        self.last_step_at: Optional[float] = None
+        self.dropped_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what the job wrote."""
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._held += data
+        cut = max(self._held.rfind(b"\n"), self._held.rfind(b"\r")) + 1
+        if cut:
+            self._emit(cut)
+
+    def tick(self, final: bool = False) -> None:
+        """Let go of a line that is long in coming, save what may be the start of a secret."""
+        late = time.monotonic() - self._held_since > _HOLD_S or len(self._held) > _HOLD_BYTES
+        if self._held and (final or late):
+            self._emit(len(self._held) if final else max(0, len(self._held) - self._longest + 1))
+
+    def say(self, text: str) -> None:
+        """A line of ours in the log, in its turn."""
+        self.tick(final=True)
+        self._write(f"[mlbroker] {text}\n".encode())
+
+    def _emit(self, cut: int) -> None:
+        ready, self._held = self._held[:cut], self._held[cut:]
+        self._held_since = time.monotonic()
+        for line in re.split(rb"[\r\n]", ready):
+            self._read_step(line[:_LINE_LIMIT])
+        for secret in self._secrets:
+            ready = ready.replace(secret, MASK)
+        self._write(ready)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._log.write(data)
+            self._log.flush()
+        except OSError:
+            # A full disk must not end the job, nor the supervision of it.
+            self.dropped_bytes += len(data)
+
+    def _read_step(self, line: bytes) -> None:
+        found = _step_of(line, self._progress)
+        if found is not None:
+            if self.step is None or found[0] > self.step:
+                self.last_step_at = time.monotonic()
+            self.step = max(self.step or 0, found[0])
+            self.steps = found[1] or self.steps
+
+
+def _step_of(
+    line: bytes, progress: Optional["re.Pattern[bytes]"]
+) -> Optional[Tuple[int, Optional[int]]]:
+    marker = _MARKER.search(line)
+    if marker:
+        return int(marker.group(1)), int(marker.group(2)) if marker.group(2) else None
+    match = progress.search(line) if progress else None
+    if match is None:
+        return None
+    text = match.groupdict().get("step") or (match.group(1) if match.re.groups else None)
+    return (int(text), None) if text and text.isdigit() and len(text) < 16 else None
+
+
+def _needles(secrets: List[str]) -> List[bytes]:
+    """What to look for: each secret, and each line of those that have several; longest first."""
+    found = {secret.encode() for secret in secrets if secret}
+    for secret in secrets:
+        found.update(line.encode() for line in secret.splitlines() if len(line) >= 8)
+    return sorted(found, key=len, reverse=True)

@@ -1,0 +1,119 @@
+"""Finding and ending every process of a run, also those that try to get away.
+
+A process belongs to the run if it descends from the supervisor (which adopts orphans), or if it
+carries the run's token in its environment. Either is enough, so a child has to lose both its
+parents and its environment to escape, and orphans never lose the supervisor while it lives.
+"""
+
+import ctypes
+import os
+import signal
+import time
+from typing import Dict, List, Optional, Set
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> bool:
+    """Make this process the parent of every orphan below it; False where Linux cannot."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        return bool(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def boot_clock() -> float:
+    """Seconds since boot, time asleep included: no clock setting moves it."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _stat(pid: int) -> Optional[List[str]]:
+    """The fields of /proc/PID/stat from the state on; None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+    # The name, in parentheses, may hold anything, parentheses and spaces included.
+    return text[text.rindex(")") + 2 :].split()
+
+
+def _pids() -> List[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def members(marker: bytes, root: int) -> Set[int]:
+    """Every living process below `root` or with `marker` in its environment; not this one."""
+    children: Dict[int, List[int]] = {}
+    living: Set[int] = set()
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and fields[0] not in "ZX":
+            living.add(pid)
+            children.setdefault(int(fields[1]), []).append(pid)
+    found: Set[int] = set()
+    queue = list(children.get(root, []))
+    while queue:
+        pid = queue.pop()
+        if pid not in found:
+            found.add(pid)
+            queue.extend(children.get(pid, []))
+    for pid in living - found:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if marker in file.read().split(b"\0"):
+                    found.add(pid)
+        except OSError:
+            continue
+    found.discard(os.getpid())
+    return found
+
+
+def reap(but: int = 0) -> None:
+    """Bury adopted orphans that have ended; `but` is a child whose exit code somebody waits for."""
+    try:
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid in (0, but):
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def signal_all(pids: Set[int], number: int) -> None:
+    """Send a signal to each process that still exists and is ours."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def end_all(marker: bytes, root: int, spare: Set[int], give_up_after_s: float = 10.0) -> bool:
+    """Kill until nobody is left but `spare`; False when some could not be killed in time.
+
+    They are all stopped before the first is killed, so that a fork bomb cannot outrun the kills.
+    """
+    until = time.monotonic() + give_up_after_s
+    while True:
+        left = members(marker, root) - spare
+        if not left:
+            return True
+        signal_all(left, signal.SIGSTOP)
+        signal_all(members(marker, root) - spare, signal.SIGKILL)
+        reap()
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+
+
+def cpu_seconds(pids: Set[int]) -> float:
+    """Processor time these processes, and their buried children, have used."""
+    ticks = 0
+    for pid in pids:
+        fields = _stat(pid)
+        if fields is not None:
+            ticks += sum(int(value) for value in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")

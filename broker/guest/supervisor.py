@@ -1,0 +1,264 @@
+"""Runs set-up and job on their machine, and ends them at the kill time whoever else is alive."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from typing import Any, Dict, NamedTuple, Optional
+
+from . import box as files
+from .checkpoints import Saver, extract, pack_outputs, restore
+from .output import Output
+from .processes import adopt_orphans, boot_clock, end_all, members, reap, signal_all
+from .usage import Usage
+
+TICK_S = 0.05
+HEARTBEAT_S = 1.0
+# Time for the job to save itself between SIGTERM and the kill, never more than a tenth of its life.
+GRACE_S = 10.0
+DRAIN_S = 1.0
+
+_FAREWELL = {
+    "capped": "the budget is used up: ending the job",
+    "stopped": "asked to stop: ending the job",
+    "idle": "the job does nothing any more: ending it",
+}
+
+
+class Ending(NamedTuple):
+    """Why it ended; the exit code is None when the job did not end by itself."""
+
+    why: str
+    exit_code: Optional[int] = None
+    detail: Optional[str] = None
+
+
+class Supervisor:
+    """One run on this machine, from unpacking to the last dead child."""
+
+    def __init__(self, box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float):
+        self._box = box
+        self._spec = spec
+        self._secrets = secrets
+        self._began = began
+        self._kill_at = began + spec["lifetime_s"]
+        self._grace_s = min(GRACE_S, spec["lifetime_s"] * 0.1)
+        self._workdir = spec.get("workdir") or os.path.join(box, files.WORK)
+        self._marker = f"MLBROKER_TOKEN={spec['token']}".encode()
+        self._phase = "preparing"
+        self._job_pid = 0
+        self._status_at = 0.0
+        self._asked: Optional[str] = None
+        self._saver: Optional[Saver] = None
+        log = open(os.path.join(box, files.LOG), "ab", buffering=0)  # noqa: SIM115  # for life
+        self._output = Output(log, list(secrets.values()), spec.get("progress"))
+        self._usage = Usage(self._members)
+
+    def run(self) -> None:
+        """Do it all, and leave the end record when nobody of the run is left alive."""
+        adopt_orphans()
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            # A handler, unlike SIG_IGN, is not inherited by the job.
+            signal.signal(number, lambda *_: None)
+        try:
+            ending = self._work()
+        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+            ending = Ending("machine_failed", None, f"{type(error).__name__}: {error}")
+        self._usage.stop()
+        self._phase = "ending"
+        end_all(self._marker, os.getpid(), set())
+        elapsed = boot_clock() - self._began
+        self._output.tick(final=True)
+        if self._saver:
+            self._saver.finish(within_s=max(0.5, min(60.0, self._kill_at - boot_clock())))
+        pack_outputs(self._box)
+        self._write_status(force=True)
+        files.write_json(
+            self._box,
+            files.END,
+            {
+                "why": ending.why,
+                "exit_code": ending.exit_code,
+                "detail": ending.detail,
+                "elapsed_s": elapsed,
+                "step": self._output.step,
+                "steps": self._output.steps,
+                "log_bytes_dropped": self._output.dropped_bytes,
+            },
+        )
+
+    def _work(self) -> Ending:
+        self._prepare()
+        self._usage.start()
+        for phase, script in (
+            ("setup", self._spec.get("setup")),
+            ("running", self._spec["command"]),
+        ):
+            if script is None:
+                continue
+            self._phase = phase
+            self._write_status(force=True)
+            ending = self._script(phase, script)
+            if ending.why != "finished":
+                if phase == "setup" and ending.why == "failed":
+                    return Ending("setup_failed", ending.exit_code)
+                return ending
+        return Ending("finished", 0)
+
+    def _prepare(self) -> None:
+        os.makedirs(os.path.join(self._box, files.OUTPUTS), exist_ok=True)
+        os.makedirs(self._workdir, exist_ok=True)
+        bundle = os.path.join(self._box, files.BUNDLE)
+        if os.path.exists(bundle):
+            with tarfile.open(bundle) as tar:
+                extract(tar, self._workdir)
+        checkpoint = self._spec.get("checkpoint")
+        if checkpoint:
+            folder = os.path.join(self._workdir, checkpoint["path"])
+            if restore(self._box, folder):
+                self._output.say(f"checkpoint restored to {checkpoint['path']}")
+            self._saver = Saver(self._box, folder, checkpoint["every_s"])
+
+    def _script(self, phase: str, text: str) -> Ending:
+        path = os.path.join(self._box, phase + ".sh")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        shell = shutil.which("bash") or "/bin/sh"
+        job = subprocess.Popen(
+            [shell, path],
+            cwd=self._workdir,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._job_pid = job.pid
+        assert job.stdout is not None
+        with job.stdout as pipe:
+            os.set_blocking(pipe.fileno(), False)
+            ending = self._watch(job, pipe.fileno())
+            if phase == "running" and ending.why in ("finished", "failed"):
+                # Children left behind hold no claim to the machine once the job itself is over.
+                end_all(self._marker, os.getpid(), set())
+            self._drain(pipe.fileno(), until=time.monotonic() + DRAIN_S)
+        return ending
+
+    def _watch(self, job: "subprocess.Popen[bytes]", pipe: int) -> Ending:
+        """Until the job ends, is asked to, or must; the kill itself happens here."""
+        asked_at: Optional[float] = None
+        why = "capped"
+        while True:
+            self._pump(pipe)
+            code = job.poll()
+            now = boot_clock()
+            if asked_at is not None:
+                gone = code is not None and not self._members()
+                if gone or now >= min(asked_at + self._grace_s, self._kill_at):
+                    end_all(self._marker, os.getpid(), set())
+                    job.wait()
+                    return Ending(why)
+            elif code is not None:
+                code = 128 - code if code < 0 else code
+                return Ending("finished", 0) if code == 0 else Ending("failed", code)
+            else:
+                asked = self._must_stop(now)
+                if asked is not None:
+                    why, asked_at = asked, now
+                    self._output.say(_FAREWELL.get(why, f"stopping: {why}"))
+                    signal_all(self._members(), signal.SIGTERM)
+            self._beat()
+
+    def _must_stop(self, now: float) -> Optional[str]:
+        if now >= self._kill_at - self._grace_s:
+            return "capped"
+        if self._asked:
+            return self._asked
+        stop = files.read(self._box, files.STOP)
+        if stop is not None:
+            return stop.strip() or "stopped"
+        idle = self._spec.get("stop_when_idle_s")
+        if idle and self._phase == "running" and self._usage.idle_s >= idle:
+            return "idle"
+        return None
+
+    def _pump(self, pipe: int) -> None:
+        readable, _, _ = select.select([pipe], [], [], TICK_S)
+        if readable:
+            try:
+                data = os.read(pipe, 65536)
+            except BlockingIOError:
+                data = b""
+            before = self._output.step
+            if data:
+                self._output.feed(data)
+            else:
+                # The job closed its output but lives on: do not spin on the end of file.
+                time.sleep(TICK_S)
+            if self._output.step != before:
+                self._usage.touch()
+        self._output.tick()
+
+    def _drain(self, pipe: int, until: float) -> None:
+        while time.monotonic() < until:
+            try:
+                data = os.read(pipe, 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self._output.feed(data)
+        self._output.tick(final=True)
+
+    def _beat(self) -> None:
+        reap(but=self._job_pid)
+        if self._saver:
+            self._saver.tick()
+        self._write_status()
+
+    def _write_status(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._status_at < HEARTBEAT_S:
+            return
+        self._status_at = now
+        status = {
+            "phase": self._phase,
+            "at": time.time(),
+            "elapsed_s": boot_clock() - self._began,
+            "step": self._output.step,
+            "steps": self._output.steps,
+            "cpu": self._usage.cpu,
+            "gpu": self._usage.gpu,
+            "idle_s": self._usage.idle_s,
+            "checkpoint_at": self._saver.saved_at if self._saver else None,
+        }
+        try:
+            files.write_json(self._box, files.STATUS, status, durable=False)
+        except OSError:
+            # A full disk costs the heartbeat, not the job.
+            return
+
+    def _environment(self) -> Dict[str, str]:
+        spec = self._spec
+        environment = dict(os.environ)
+        environment.update({"PYTHONUNBUFFERED": "1"})
+        environment.update(spec.get("envs") or {})
+        environment.update(self._secrets)
+        environment.update(spec.get("facts") or {})
+        environment["MLBROKER_TOKEN"] = spec["token"]
+        environment["MLBROKER_OUTPUT_DIR"] = os.path.join(self._box, files.OUTPUTS)
+        if spec.get("checkpoint"):
+            environment["MLBROKER_CHECKPOINT_DIR"] = os.path.join(
+                self._workdir, spec["checkpoint"]["path"]
+            )
+        return environment
+
+    def _members(self) -> "set[int]":
+        return members(self._marker, os.getpid())
+
+    def _ask_to_stop(self, *_: Any) -> None:
+        self._asked = "stopped"

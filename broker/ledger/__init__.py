@@ -1,0 +1,140 @@
+"""The books: every run's reservation, steps and charges, append-only and chained by hash."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.errors import RefusedError
+from mlbroker.broker.ledger.facts import Break, Fact
+from mlbroker.broker.ledger.sqlite import SqliteStorage
+from mlbroker.broker.ledger.state import STANDALONE, IllegalStep, Run, State, fold, step
+from mlbroker.broker.ledger.storage import Account, LedgerError, Storage
+
+__all__ = [
+    "Account",
+    "Break",
+    "Fact",
+    "IllegalStep",
+    "Ledger",
+    "LedgerError",
+    "Run",
+    "State",
+    "Storage",
+    "open_ledger",
+]
+
+# A clock may be corrected by a little; further back than this, day and month caps mean nothing.
+CLOCK_TOLERANCE = timedelta(seconds=60)
+
+# Says why a reservation must not be made, given the accounts so far; None lets it pass.
+Guard = Callable[[Sequence[Account], Sequence[Fact]], str | None]
+
+
+def open_ledger(home: Path) -> "Ledger":
+    """The ledger of this state folder."""
+    return Ledger(SqliteStorage(home / "ledger.db"))
+
+
+class Ledger:
+    """Appends facts that may follow, and folds them into runs."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def reserve(
+        self, at: datetime, run_id: str, body: Mapping[str, Any], guard: Guard | None = None
+    ) -> Run:
+        """Open a run with its worst case, if `guard` agrees; the two are one transaction."""
+        with self._storage.write() as transaction:
+            last = transaction.last_at()
+            if last is not None and at < last - CLOCK_TOLERANCE:
+                raise RefusedError(
+                    f"the clock says {at:%Y-%m-%d %H:%M} UTC, but the ledger's last entry is of "
+                    f"{last:%Y-%m-%d %H:%M} UTC",
+                    hint="Set the clock right; daily and monthly caps cannot be kept without it.",
+                )
+            if guard is not None:
+                month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+                approvals = transaction.standalone_facts("approved")
+                refusal = guard(transaction.accounts(month), approvals)
+                if refusal is not None:
+                    raise RefusedError(refusal)
+            run = fold(transaction.run_facts(run_id))
+            fact = transaction.append(at, run_id, State.RESERVED, body)
+            run = step(run, fact)
+            transaction.put_account(_account(run))
+            return run
+
+    def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Run:
+        """Add a fact that may follow; raises IllegalStep when the run has moved on meanwhile."""
+        with self._storage.write() as transaction:
+            before = fold(transaction.run_facts(run_id))
+            run = step(before, transaction.append(at, run_id, kind, body))
+            if kind == State.INTENDED and run.spent_usd + run.attempt.worst_usd > run.reserved_usd:
+                raise IllegalStep(
+                    f"attempt {run.attempt.number} could cost {run.attempt.worst_usd} USD, more "
+                    f"than is left of the reservation"
+                )
+            if before is None or _account(run) != _account(before):
+                transaction.put_account(_account(run))
+            return run
+
+    def note(self, at: datetime, kind: str, body: Mapping[str, Any]) -> Fact:
+        """Record something that belongs to no run."""
+        if kind not in STANDALONE:
+            raise IllegalStep(f"{kind} belongs to a run")
+        with self._storage.write() as transaction:
+            return transaction.append(at, "", kind, body)
+
+    def run(self, run_id: str) -> Run | None:
+        """One run, or None when the ledger does not know it."""
+        return fold(self._storage.facts(run_id))
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        by_run = sorted(
+            (f for f in self._storage.facts() if f.run_id), key=lambda f: (f.run_id, f.seq)
+        )
+        runs = (fold(group) for _, group in groupby(by_run, key=lambda f: f.run_id))
+        return sorted((r for r in runs if r), key=lambda r: (r.reserved_at, r.run_id))
+
+    def facts(self, run_id: str | None = None) -> Iterator[Fact]:
+        """The facts themselves, in order."""
+        return self._storage.facts(run_id)
+
+    def accounts(self) -> list[Account]:
+        """What every run holds of the caps."""
+        return self._storage.accounts()
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the last fact."""
+        return self._storage.head()
+
+    def verify(self) -> Break | None:
+        """The first damage: to the file, to the chain, to a run's order, or to the balances."""
+        found = self._storage.verify()
+        if found is not None:
+            return found
+        runs: dict[str, Run] = {}
+        for fact in self._storage.facts():
+            if not fact.run_id:
+                continue
+            try:
+                runs[fact.run_id] = step(runs.get(fact.run_id), fact)
+            except (IllegalStep, KeyError, ValueError, ArithmeticError) as error:
+                return Break(fact.seq, f"row {fact.seq} makes no sense: {error}")
+        kept = {account.run_id: account for account in self._storage.accounts()}
+        for run_id, run in runs.items():
+            if kept.pop(run_id, None) != _account(run):
+                return Break(0, f"the balance of run {run_id} differs from its facts")
+        if kept:
+            return Break(0, f"a balance without facts: run {next(iter(kept))}")
+        return None
+
+
+def _account(run: Run) -> Account:
+    # Until it is settled, a run holds all it may still come to cost.
+    usd = run.spent_usd if run.settled else max(run.reserved_usd, run.spent_usd)
+    return Account(run.run_id, run.user, run.project, run.reserved_at, not run.settled, usd)

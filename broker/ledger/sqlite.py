@@ -1,0 +1,226 @@
+"""Facts in one SQLite file: write-ahead log, synchronous=FULL, append-only by trigger.
+
+Writers queue on a lock file before they open a transaction. The kernel wakes them one by one,
+so a thousand writers never see "database is locked", and a killed writer frees its place at once.
+"""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.ledger.facts import GENESIS, Break, Fact, canonical, chain_hash, first_break
+from mlbroker.broker.ledger.storage import Account, LedgerError
+
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE facts (
+  seq INTEGER PRIMARY KEY, at TEXT NOT NULL, run_id TEXT NOT NULL, kind TEXT NOT NULL,
+  body TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
+CREATE INDEX facts_by_run ON facts (run_id, seq);
+CREATE TRIGGER facts_stay BEFORE UPDATE ON facts BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER facts_keep BEFORE DELETE ON facts BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TABLE accounts (
+  run_id TEXT PRIMARY KEY, user TEXT NOT NULL, project TEXT, at TEXT NOT NULL,
+  open INTEGER NOT NULL, usd TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+# `accounts` repeats what the facts say, so that a cap is checked without reading all history.
+_COLUMNS = "seq, at, run_id, kind, body, hash"
+_BUSY_S = 60.0
+
+
+class SqliteStorage:
+    """One ledger file. Connections are opened per use, so that forks and threads are harmless."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._owner = 0
+
+    @contextmanager
+    def write(self) -> Iterator["_SqliteTransaction"]:
+        """One durable transaction; an exception inside rolls it back."""
+        with self._errors():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._turn():
+                connection = self._open(create=True)
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield _SqliteTransaction(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+
+    def facts(self, run_id: str | None = None) -> Iterator[Fact]:
+        """All facts in order, or one run's."""
+        with self._errors():
+            if not self._path.exists():
+                return
+            where, values = ("WHERE run_id = ?", (run_id,)) if run_id else ("", ())
+            query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
+            for row in self._open().execute(query, values):
+                yield _fact(row)
+
+    def accounts(self) -> list[Account]:
+        """What every run holds of the caps, as kept beside the facts."""
+        with self._errors():
+            if not self._path.exists():
+                return []
+            return _accounts(self._open(), "")
+
+    def verify(self) -> Break | None:
+        """The first damage found, in the file's pages or in the chain of hashes."""
+        if not self._path.exists():
+            return None
+        try:
+            connection = self._open()
+            (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if answer != "ok":
+                return Break(0, f"the file is damaged: {answer}")
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM facts ORDER BY seq")  # noqa: S608
+            return first_break(rows)
+        except sqlite3.DatabaseError as error:
+            return Break(0, f"the file is damaged: {error}")
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the last fact: note it down to prove later that nothing was cut."""
+        with self._errors():
+            if not self._path.exists():
+                return 0, GENESIS
+            return _head(self._open())
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._connection is not None and self._owner == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+    def _open(self, create: bool = False) -> sqlite3.Connection:
+        # SQLite handles must not cross a fork.
+        if self._connection is not None and self._owner == os.getpid():
+            return self._connection
+        new = create and not self._path.exists()
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            connection.close()
+            raise LedgerError(
+                f"the ledger has format {version}; this mlbroker knows up to {VERSION}",
+                where=str(self._path),
+                hint="A newer mlbroker wrote it: upgrade this one. Nothing was launched.",
+            )
+        connection.execute("PRAGMA synchronous=FULL")
+        if new or (create and version == 0):
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+        self._connection, self._owner = connection, os.getpid()
+        return connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except (sqlite3.DatabaseError, OSError) as error:
+            self.close()
+            raise LedgerError(
+                f"cannot use the ledger: {error}",
+                where=str(self._path),
+                hint=_remedy(error),
+            ) from error
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error).lower()
+    if "full" in text or "no space" in text:
+        return "The disk is full: free some space and try again. Nothing was launched."
+    if (
+        "read-only" in text
+        or "readonly" in text
+        or "permission" in text
+        or "unable to open" in text
+    ):
+        return "Make the folder writable, or set MLBROKER_HOME to one that is."
+    return "Nothing was launched. `mlbroker ledger verify` shows what is damaged; restore a backup."
+
+
+class _SqliteTransaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run_facts(self, run_id: str) -> list[Fact]:
+        query = f"SELECT {_COLUMNS} FROM facts WHERE run_id = ? ORDER BY seq"  # noqa: S608
+        return [_fact(row) for row in self._connection.execute(query, (run_id,))]
+
+    def standalone_facts(self, kind: str) -> list[Fact]:
+        query = f"SELECT {_COLUMNS} FROM facts WHERE run_id = '' AND kind = ? ORDER BY seq"  # noqa: S608
+        return [_fact(row) for row in self._connection.execute(query, (kind,))]
+
+    def accounts(self, since: datetime) -> list[Account]:
+        # An open reservation counts whenever it was made.
+        return _accounts(self._connection, "WHERE open OR at >= ?", since.isoformat())
+
+    def last_at(self) -> datetime | None:
+        row = self._connection.execute("SELECT at FROM facts ORDER BY seq DESC LIMIT 1").fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
+
+    def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Fact:
+        last, previous = _head(self._connection)
+        seq, moment, text = last + 1, at.isoformat(), canonical(body)
+        hash_ = chain_hash(previous, seq, moment, run_id, kind, text)
+        self._connection.execute(
+            "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)", (seq, moment, run_id, kind, text, hash_)
+        )
+        return Fact(seq, at, run_id, kind, body, hash_)
+
+    def put_account(self, account: Account) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                account.run_id,
+                account.user,
+                account.project,
+                account.at.isoformat(),
+                account.open,
+                str(account.usd),
+            ),
+        )
+
+
+def _fact(row: tuple[int, str, str, str, str, str]) -> Fact:
+    seq, at, run_id, kind, body, hash_ = row
+    return Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
+
+
+def _head(connection: sqlite3.Connection) -> tuple[int, str]:
+    row = connection.execute("SELECT seq, hash FROM facts ORDER BY seq DESC LIMIT 1").fetchone()
+    return row or (0, GENESIS)
+
+
+def _accounts(connection: sqlite3.Connection, where: str, *values: str) -> list[Account]:
+    query = f"SELECT run_id, user, project, at, open, usd FROM accounts {where}"  # noqa: S608
+    return [
+        Account(run_id, user, project, datetime.fromisoformat(at), bool(is_open), Decimal(usd))
+        for run_id, user, project, at, is_open, usd in connection.execute(query, values)
+    ]

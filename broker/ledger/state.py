@@ -1,0 +1,229 @@
+"""A run's state is the fold of its facts, and the facts say which step may come next."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from mlbroker.broker.ledger.facts import Fact
+
+
+class State(StrEnum):
+    """Where a run stands. The names are the kinds of the facts that lead there."""
+
+    RESERVED = "reserved"
+    INTENDED = "intended"
+    ARMED = "armed"
+    CREATED = "created"
+    CONFIRMED = "confirmed"
+    BOOTSTRAPPED = "bootstrapped"
+    RUNNING = "running"
+    ENDED = "ended"
+    COLLECTED = "collected"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    REFUSED = "refused"
+    ABSENT = "absent"
+    SETTLED = "settled"
+
+
+_NEXT: dict[State | None, frozenset[State]] = {
+    None: frozenset({State.RESERVED}),
+    State.RESERVED: frozenset({State.INTENDED, State.SETTLED}),
+    State.INTENDED: frozenset({State.ARMED, State.REFUSED, State.ABSENT}),
+    State.ARMED: frozenset({State.CREATED, State.REFUSED, State.ABSENT}),
+    State.REFUSED: frozenset({State.ABSENT, State.CREATED}),
+    State.CREATED: frozenset({State.CONFIRMED, State.ENDED, State.TERMINATING, State.TERMINATED}),
+    State.CONFIRMED: frozenset({State.BOOTSTRAPPED, State.RUNNING, State.ENDED}),
+    State.BOOTSTRAPPED: frozenset({State.RUNNING, State.ENDED}),
+    State.RUNNING: frozenset({State.ENDED}),
+    State.ENDED: frozenset({State.COLLECTED, State.TERMINATING, State.TERMINATED}),
+    State.COLLECTED: frozenset({State.TERMINATING, State.TERMINATED}),
+    State.TERMINATING: frozenset({State.TERMINATED}),
+    # A new attempt begins only here: the old one is proved gone, or proved never to have been.
+    State.TERMINATED: frozenset({State.INTENDED, State.SETTLED}),
+    State.ABSENT: frozenset({State.INTENDED, State.SETTLED}),
+    State.SETTLED: frozenset(),
+}
+
+# Kinds that say something about a run without moving it.
+NOTES = frozenset({"stop_requested", "disarmed", "noted"})
+# Kinds that belong to no run.
+STANDALONE = frozenset({"approved"})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at running the job on one machine. Times are None until observed."""
+
+    number: int
+    token: str
+    cloud: str
+    region: str
+    zone: str | None
+    instance_type: str
+    market: str
+    nodes: int
+    price_per_hour_usd: Decimal
+    intended_at: datetime
+    kill_at: datetime
+    worst_usd: Decimal
+    machine_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    why: str | None = None
+    exit_code: int | None = None
+    detail: str | None = None
+    charged_usd: Decimal = Decimal(0)
+    disarmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the ledger knows it. `reserved_usd` is what is still open."""
+
+    run_id: str
+    job: str
+    user: str
+    project: str | None
+    state: State
+    cap_usd: Decimal
+    reserved_usd: Decimal
+    reserved_at: datetime
+    details: Mapping[str, Any]
+    attempts: tuple[Attempt, ...] = ()
+    stop_requested: str | None = None
+    outcome: str | None = None
+    exit_code: int | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def attempt(self) -> Attempt:
+        """The latest attempt; there is one from `intended` on."""
+        return self.attempts[-1]
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What all attempts so far were charged."""
+        return sum((a.charged_usd for a in self.attempts), Decimal(0))
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return self.state is State.SETTLED
+
+
+class IllegalStep(ValueError):
+    """The fact cannot follow: another process moved the run on, or the caller is wrong."""
+
+
+def fold(facts: Iterable[Fact]) -> Run | None:
+    """The run after all its facts, in their order; None when there are none."""
+    run: Run | None = None
+    for fact in facts:
+        run = step(run, fact)
+    return run
+
+
+def step(run: Run | None, fact: Fact) -> Run:
+    """The run after one more fact; raises IllegalStep when it cannot follow."""
+    if fact.kind in NOTES:
+        if run is None:
+            raise IllegalStep(f"{fact.kind} for an unknown run")
+        return _note(run, fact)
+    try:
+        state = State(fact.kind)
+    except ValueError:
+        raise IllegalStep(f"unknown kind of fact: {fact.kind}") from None
+    if state not in _NEXT[run.state if run else None]:
+        raise IllegalStep(f"{state} cannot follow {run.state if run else 'nothing'}")
+    if run is None:
+        return _reserved(fact)
+    return _move(run, state, fact)
+
+
+def _reserved(fact: Fact) -> Run:
+    body = fact.body
+    return Run(
+        run_id=fact.run_id,
+        job=body["job"],
+        user=body["user"],
+        project=body.get("project"),
+        state=State.RESERVED,
+        cap_usd=Decimal(body["cap_usd"]),
+        reserved_usd=Decimal(body["reserved_usd"]),
+        reserved_at=fact.at,
+        details=body,
+    )
+
+
+def _note(run: Run, fact: Fact) -> Run:
+    if fact.kind == "stop_requested":
+        return replace(run, stop_requested=fact.body["why"])
+    if fact.kind == "disarmed":
+        return _change(run, disarmed=True)
+    return run
+
+
+def _move(run: Run, state: State, fact: Fact) -> Run:
+    body = fact.body
+    run = replace(run, state=state)
+    if state is State.INTENDED:
+        return replace(run, attempts=(*run.attempts, _intended(fact)))
+    if state is State.CREATED:
+        return _change(
+            run,
+            machine_id=body["machine_id"],
+            zone=body.get("zone") or run.attempt.zone,
+            started_at=datetime.fromisoformat(body["started_at"]),
+        )
+    if state is State.REFUSED:
+        return _change(run, why=body["why"], detail=body.get("detail"))
+    if state is State.ABSENT:
+        return _change(run, why=run.attempt.why or body["why"])
+    if state is State.ENDED:
+        return _change(
+            run, why=body["why"], exit_code=body.get("exit_code"), detail=body.get("detail")
+        )
+    if state is State.TERMINATED:
+        return _change(
+            run,
+            why=run.attempt.why or body["why"],
+            ended_at=datetime.fromisoformat(body["ended_at"]),
+            charged_usd=Decimal(body["charged_usd"]),
+        )
+    if state is State.SETTLED:
+        return replace(
+            run,
+            reserved_usd=Decimal(0),
+            outcome=body["outcome"],
+            exit_code=body.get("exit_code"),
+            settled_at=fact.at,
+        )
+    return run
+
+
+def _intended(fact: Fact) -> Attempt:
+    body = fact.body
+    return Attempt(
+        number=body["attempt"],
+        token=body["token"],
+        cloud=body["cloud"],
+        region=body["region"],
+        zone=body.get("zone"),
+        instance_type=body["instance_type"],
+        market=body["market"],
+        nodes=body["nodes"],
+        price_per_hour_usd=Decimal(body["price_per_hour_usd"]),
+        intended_at=fact.at,
+        kill_at=datetime.fromisoformat(body["kill_at"]),
+        worst_usd=Decimal(body["worst_usd"]),
+    )
+
+
+def _change(run: Run, **changes: Any) -> Run:
+    if not run.attempts:
+        raise IllegalStep("the run has no attempt yet")
+    return replace(run, attempts=(*run.attempts[:-1], replace(run.attempt, **changes)))
