@@ -25,14 +25,18 @@ $(VENV)/.dev: $(VENV)/.product
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
+demo: $(VENV)/.product ## Measure, plan and run a real job here, offline but for pip
+	scripts/demo.sh
+
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/pytest -n auto
 
-check: $(VENV)/.dev ## Format, lint, strict types, import contracts
+check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.dev $(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python scripts/readme.py --check
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --outdir dist .

@@ -1,0 +1,82 @@
+"""Keep the tables in the documentation equal to the registries they describe.
+
+python scripts/readme.py            write them
+python scripts/readme.py --check    fail when one has drifted (part of `make check`)
+"""
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from markers import replace_block, table
+
+from mlbroker.broker.cli.commands import COMMANDS
+from mlbroker.profiles.estimators import ESTIMATORS
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands() -> str:
+    """What each command does, as `mlbroker --help` says it."""
+    rows = [[f"`mlbroker {name}`", command.help] for name, command in COMMANDS.items()]
+    return table(["command", "does"], rows)
+
+
+def estimators() -> str:
+    """The sources of step times, best first."""
+    return _registry("estimator", "step times from", ESTIMATORS.items())
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"commands": commands, "estimators": estimators}
+
+
+def documents() -> list[Path]:
+    """Every page that may hold a block."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+def generated(text: str) -> str:
+    """`text` with all its blocks up to date."""
+    for name, body in BLOCKS.items():
+        text = replace_block(text, name, body())
+    return text
+
+
+def _registry(kind: str, does: str, members: Iterable[tuple[str, object]]) -> str:
+    rows = []
+    for name, member in members:
+        module = inspect.getmodule(member)
+        if module is None or not module.__doc__:
+            raise SystemExit(f"{kind} {name}: the module that defines it needs a docstring")
+        path = Path(inspect.getfile(module)).resolve().relative_to(ROOT)
+        rows.append([f"[`{name}`]({path})", module.__doc__.splitlines()[0]])
+    return table([kind, does], rows)
+
+
+def main() -> int:
+    check = sys.argv[1:] == ["--check"]
+    drifted = False
+    for path in documents():
+        old = path.read_text(encoding="utf-8")
+        new = generated(old)
+        if new == old:
+            continue
+        drifted = True
+        if check:
+            name = str(path.relative_to(ROOT))
+            sys.stdout.writelines(
+                difflib.unified_diff(
+                    old.splitlines(keepends=True), new.splitlines(keepends=True), name, "generated"
+                )
+            )
+        else:
+            path.write_text(new, encoding="utf-8")
+    if check and drifted:
+        print("Documentation has drifted from the registries: python scripts/readme.py")
+    return int(check and drifted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
