@@ -39,7 +39,7 @@ check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated d
 	$(BIN)/python scripts/readme.py --check
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
-	rm -rf dist && $(BIN)/python -m build --outdir dist .
+	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .
 
 clean: ## Remove what make made
 	rm -rf $(VENV) dist build .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
