@@ -30,7 +30,7 @@ from mlbroker.profiles.job import (
 
 def read_broker(block: Fields) -> dict[str, Any]:
     """The arguments of `Job` that the block gives; what it leaves out keeps its default."""
-    block.refuse_unknown(_FIELDS)
+    block.refuse_unknown(KNOWN)
     found = {name: read(block, key) for key, (name, read) in _FIELDS.items() if block.node(key)}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -137,3 +137,4 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
     "progress": ("progress", _simple(parse_progress_regex)),
 }
+KNOWN = tuple(_FIELDS)

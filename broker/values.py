@@ -54,10 +54,10 @@ def _moment(text: str) -> datetime:
 
 
 def parse_money_usd(text: str) -> Decimal:
-    """US dollars of `25`, `25 USD`, `25.50USD` or `$25`. No other currency is converted."""
+    """US dollars of `25`, `25 USD`, `$25` or `USD 25`. No other currency is converted."""
     stripped = text.strip()
-    found = re.fullmatch(rf"(?:(\$)\s?)?({_NUMBER})(?:\s?(USD|usd))?", stripped)
-    if found is None or (found[1] and found[3]):
+    found = re.fullmatch(rf"(?:(?:\$|USD)\s?)?({_NUMBER})(?:\s?USD)?", stripped, re.I | re.A)
+    if found is None:
         currency = re.fullmatch(rf"([^\s0-9.]*)\s?{_NUMBER}\s?([^\s0-9.]*)", stripped)
         if currency and (currency[1] or currency[2]) and not re.search("[eE][0-9]", stripped):
             named = currency[1] or currency[2]
@@ -67,7 +67,7 @@ def parse_money_usd(text: str) -> Decimal:
                     "prices are in USD and nothing is converted: write an amount such as 25 USD",
                 )
         _refuse(f"{quoted(text)} is not an amount of money", "write 25 or 25.50 USD")
-    amount = Decimal(found[2])
+    amount = Decimal(found[1])
     if amount == 0:
         _refuse("the amount must be more than zero", "write 25 or 25.50 USD")
     return amount

@@ -57,16 +57,18 @@ def read_text(path: Path) -> str:
         raise InputError(
             f"cannot be read: {getattr(error, 'strerror', error)}", where=where
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise InputError("is a folder, not a file", where=where)
         if not stat.S_ISREG(mode):
             raise InputError("is not a regular file (a pipe, socket or device)", where=where)
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", where=where) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=where) from None
+    finally:
+        os.close(descriptor)
     return decode(content, where)
 
 
@@ -150,8 +152,10 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             said = " ".join(filter(None, (error.context, error.problem)))
-            hint = "YAML is indented with spaces, not tabs" if "\\t" in said else None
-            self._fail(mark.line + 1 if mark else 1, f"not valid YAML: {said}", hint)
+            line = mark.line + 1 if mark else 1
+            tab = "\t" in "".join(text.split("\n")[line - 1 : line])
+            hint = "YAML is indented with spaces, not tabs" if tab else None
+            self._fail(line, f"not valid YAML: {said}", hint)
         except yaml.YAMLError as error:
             raise InputError(
                 f"not valid YAML: {getattr(error, 'reason', error)}", where=self.where

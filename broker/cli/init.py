@@ -1,0 +1,53 @@
+"""`mlbroker init`: a first job file for the project in a folder."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.cli.output import clean, say
+from mlbroker.broker.errors import InputError
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write, inside the folder.")
+    ] = Path("job.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented job file.
+
+    The command, the set-up and the kind of machine are guessed from train.py, requirements.txt,
+    pyproject.toml and the like; everything else stands there as a comment. An existing file is
+    never overwritten without --force.
+    """
+    from mlbroker.broker.first_job import job_yaml, look_at
+    from mlbroker.broker.job_file import load_job
+
+    if not folder.is_dir():
+        raise InputError("is not a folder", where=str(folder))
+    path = folder / output
+    project = look_at(folder.resolve())
+    _write(path, job_yaml(project), force)
+    load_job(path)
+    typer.echo(f"Wrote {clean(str(path))}.")
+    found = project.command or "no training script: edit `run`"
+    say(f"Found: {found}; set-up: {project.setup or 'none'}.")
+    say("Next: look it over, then measure and plan:")
+    shown = shlex.quote(str(path))
+    say(f"  mlbroker profile {shown} --on local --yes")
+    say(f"  mlbroker plan {shown}")
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError("exists already", where=str(path), hint="--force overwrites it") from None
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from None

@@ -1,0 +1,29 @@
+"""`mlbroker schema`: the JSON Schemas of what mlbroker reads and writes."""
+
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.yaml_fields import nearest
+from mlbroker.broker.yaml_strict import quoted
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(help="What to describe: `job` for job files, `plan`, `check`, …")
+    ] = "job",
+) -> None:
+    """Print a JSON Schema.
+
+    In an editor with YAML support, save it with `mlbroker schema job > job.schema.json` and put
+    `# yaml-language-server: $schema=job.schema.json` into the first line of the job file.
+    """
+    folder = files("mlbroker.broker").joinpath("schemas")
+    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir())
+    if name not in known:
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"there is no schema {quoted(name)}", hint=hint)
+    typer.echo(folder.joinpath(f"{name}.json").read_text("utf-8"), nl=False)

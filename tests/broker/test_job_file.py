@@ -1,0 +1,249 @@
+"""Job files: SkyPilot's task format and the broker block, and what is refused, where and how."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.support.job_texts import FULL, REFUSED, SKYPILOT
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.job_file import load_job, load_jobs, parse_jobs
+from mlbroker.pricing.book import Amount, Requirements
+from mlbroker.pricing.offer import Hardware, Market
+from mlbroker.profiles.job import (
+    Checkpoint,
+    Data,
+    Deadline,
+    Job,
+    Objective,
+    ObjectiveKind,
+    Place,
+    ProfileLimits,
+    ResourceOption,
+    Work,
+)
+
+
+def job_of(text: str) -> Job:
+    (file,) = parse_jobs(text, "job.yaml", None)
+    return file.job
+
+
+def options_of(resources: str) -> tuple[ResourceOption, ...]:
+    return job_of(f"run: x\nresources: {resources}\n").resources
+
+
+def only_option(resources: str) -> ResourceOption:
+    (option,) = options_of(resources)
+    return option
+
+
+def test_every_field(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(FULL)
+    file = load_job(path)
+    assert file.job == Job(
+        name="bert-ft",
+        command="python train.py",
+        setup="pip install -r requirements.txt",
+        workdir=str(tmp_path),
+        num_nodes=2,
+        resources=(
+            ResourceOption(Requirements(gpu_model="L4", gpu_count=1)),
+            ResourceOption(Requirements(gpu_model="A100-40GB", gpu_count=1)),
+            ResourceOption(Requirements(vcpus=Amount(8, at_least=True))),
+        ),
+        envs={"EPOCHS": "3", "LR": "1e-3", "COUNTRY": "NO"},
+        secrets=("HF_TOKEN",),
+        deadline=Deadline(duration_s=21600),
+        confidence=0.95,
+        budget_usd=Decimal(25),
+        work=Work(12000, epochs=3, steps_per_epoch=4000),
+        checkpoint=Checkpoint("ckpt/", 600),
+        profile=ProfileLimits(Decimal(2), 300),
+        data=Data(Decimal(40), Decimal("1.5"), Place("aws", "us-east-1")),
+        objective=Objective(ObjectiveKind.WEIGHTED, Decimal("0.1")),
+        runs_per_month=30,
+        progress=r"step (\d+)/",
+    )
+    assert file.source == str(path)
+    assert file.lines["broker.deadline"] == 11
+    assert file.lines["broker.data.at"] == 17
+    assert file.lines["resources.any_of[2].cpus"] == 5
+
+
+def test_a_job_needs_only_a_command() -> None:
+    assert job_of("run: python train.py") == Job(name="job", command="python train.py")
+
+
+def test_the_file_gives_the_name_where_the_job_does_not() -> None:
+    (file,) = parse_jobs("run: x", "some/fine tuning!.yaml", None)
+    assert file.job.name == "fine-tuning"
+
+
+def test_null_is_absent_everywhere() -> None:
+    keys = "deadline confidence budget work checkpoint profile data objective runs_per_month"
+    block = "".join(f"  {key}:\n" for key in [*keys.split(), "progress"])
+    top = "".join(f"{key}: null\n" for key in ("name", "workdir", "num_nodes", "envs", "setup"))
+    assert job_of(f"run: x\n{top}broker:\n{block}") == job_of("run: x\nbroker:\n")
+
+
+def test_a_skypilot_task_is_read_unchanged_and_the_rest_is_named_once() -> None:
+    job = job_of(SKYPILOT)
+    assert job.resources == (
+        ResourceOption(
+            Requirements(
+                vcpus=Amount(96, at_least=False),
+                memory_gib=Amount(680, at_least=True),
+                gpu_model="A100-80GB",
+                gpu_count=8,
+            ),
+            cloud="gcp",
+            region="us-central1",
+            market=Market.SPOT,
+            disk_gb=1024,
+        ),
+    )
+    assert job.envs == {"MODEL": "13b"}
+    assert set(job.secrets) == {"HF_TOKEN", "WANDB_API_KEY"}
+    assert job.ignored == (
+        "file_mounts",
+        "config",
+        "the value of secrets.HF_TOKEN",
+        "resources.disk_tier",
+        "resources.ports",
+        "resources.autostop",
+    )
+    assert "hf_abcdef" not in repr(job)
+
+
+def test_a_misspelt_top_level_field_is_ignored_with_a_suggestion() -> None:
+    assert job_of("run: x\nbrokers: {budget: 5}\n").ignored == ("brokers (did you mean broker?)",)
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "expected"),
+    [
+        ("L4", [("L4", 1)]),
+        ("l4:4", [("L4", 4)]),
+        ('"V100:2"', [("V100-16GB", 2)]),
+        ("{H100: 8}", [("H100", 8)]),
+        ("[L4:1, 'A10G:2']", [("L4", 1), ("A10G", 2)]),
+        ("{L4:1, T4:2}", [("L4", 1), ("T4", 2)]),
+        ("{'H100:1', A100-80GB}", [("H100", 1), ("A100-80GB", 1)]),
+        ("T4:0.5", [("T4", 0.5)]),
+    ],
+)
+def test_accelerators(accelerators: str, expected: list[tuple[str, float]]) -> None:
+    options = options_of(f"{{accelerators: {accelerators}}}")
+    found = [(o.requirements.gpu_model, o.requirements.gpu_count) for o in options]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cpus: 4", Requirements(vcpus=Amount(4, at_least=False))),
+        ("cpus: 0.5+", Requirements(vcpus=Amount(0.5, at_least=True))),
+        ("memory: 16+", Requirements(memory_gib=Amount(16, at_least=True))),
+        ("memory: 512MB", Requirements(memory_gib=Amount(0.5, at_least=False))),
+        ("memory: 2 TB", Requirements(memory_gib=Amount(2048, at_least=False))),
+        ("memory: 4x", Requirements(memory_gib_per_vcpu=4)),
+    ],
+)
+def test_cpus_and_memory(text: str, expected: Requirements) -> None:
+    assert only_option(f"{{{text}}}").requirements == expected
+
+
+def test_memory_for_each_vcpu_is_checked_against_the_machine() -> None:
+    needs = Requirements(memory_gib_per_vcpu=4)
+    assert needs.unmet(Hardware(vcpus=8, memory_gib=32, arch="x86_64")) is None
+    unmet = needs.unmet(Hardware(vcpus=8, memory_gib=16, arch="x86_64"))
+    assert unmet == "2 GiB memory for each vCPU, asked for 4"
+
+
+def test_places_and_markets() -> None:
+    assert only_option("{infra: AWS}").cloud == "aws"
+    option = only_option("{infra: aws/us-east-1/us-east-1a, use_spot: false}")
+    assert (option.cloud, option.region, option.zone) == ("aws", "us-east-1", "us-east-1a")
+    assert option.market is Market.ON_DEMAND
+    option = only_option("{infra: '*/us-east-1'}")
+    assert (option.cloud, option.region) == (None, "us-east-1")
+    option = only_option("{cloud: GCP, region: us-central1, instance_type: n1-standard-4}")
+    assert (option.cloud, option.region, option.instance_type, option.market) == (
+        "gcp", "us-central1", "n1-standard-4", None,
+    )  # fmt: skip
+    assert only_option("{max_hourly_cost: 1.5}").max_price_per_hour_usd == Decimal("1.5")
+    assert only_option("{disk_size: 1500MB}").disk_gb == 1
+
+
+def test_images() -> None:
+    assert only_option("{image_id: docker:ubuntu:latest}").image_id == "docker:ubuntu:latest"
+    by_region = "image_id: {us-east-1: ami-1, us-west-2: ami-2}"
+    assert only_option(f"{{infra: aws/us-west-2, {by_region}}}").image_id == "ami-2"
+
+
+def test_alternatives_take_over_what_is_common() -> None:
+    first, second, third = options_of(
+        "{infra: aws, cpus: 4+, use_spot: true, any_of: "
+        "[{accelerators: L4}, {infra: gcp, cpus: 8}, {region: eu-west-1, use_spot: false}]}"
+    )
+    assert (first.cloud, first.requirements.gpu_model, first.market) == ("aws", "L4", Market.SPOT)
+    assert (second.cloud, second.requirements.vcpus) == ("gcp", Amount(8, at_least=False))
+    assert (third.region, third.market) == ("eu-west-1", Market.ON_DEMAND)
+
+
+def test_several_documents_are_several_jobs() -> None:
+    text = "name: pipeline\n---\nname: a\nrun: x\n---\nname: b\nrun: y\n"
+    files = parse_jobs(text, "job.yaml", None)
+    assert [file.job.name for file in files] == ["a", "b"]
+    assert files[1].lines["run"] == 7
+
+
+def test_one_job_is_asked_of_a_file_with_two(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text("run: x\n---\nrun: y\n")
+    assert len(load_jobs(path)) == 2
+    with pytest.raises(InputError, match="holds 2 jobs"):
+        load_job(path)
+
+
+def test_workdir_starts_at_the_job_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "src").mkdir(parents=True)
+    (project / "jobs").mkdir()
+    path = project / "jobs" / "job.yaml"
+    path.write_text("workdir: ../${PART}\nenvs: {PART: src}\nrun: x\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_job(Path("project/jobs/job.yaml")).job.workdir == str(project / "src")
+
+
+def test_an_absolute_moment() -> None:
+    job = job_of("run: x\nbroker: {deadline: 2026-11-30T18:00+01:00}")
+    assert job.deadline == Deadline(at=datetime(2026, 11, 30, 17, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_bad_values_name_file_line_and_key(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_jobs(text, "job.yaml", None)
+    message = str(caught.value)
+    assert REFUSED[text] in message
+    line = text.count("\n") + 1 if not text.startswith("setup") else 1
+    assert message.startswith(f"job.yaml:{line}: ")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("workdir", "expected"),
+    [("nowhere", "there is no folder 'nowhere'"), ("job.yaml", "is not a folder"),
+     ("x" * 5000, "workdir"), ("~nobody-of-that-name/x", "workdir")],
+)  # fmt: skip
+def test_a_workdir_must_be_a_folder(workdir: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"workdir: {workdir}\nrun: x\n")
+    with pytest.raises(InputError) as caught:
+        load_job(path)
+    assert expected in str(caught.value)
+    assert caught.value.where == f"{path}:1"

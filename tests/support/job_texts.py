@@ -1,0 +1,126 @@
+"""Texts of job files: two good ones, and many that must be refused, with what is said."""
+
+FULL = """\
+name: bert-ft
+workdir: .
+num_nodes: 2
+resources:
+  any_of: [{accelerators: L4:1}, {accelerators: A100:1}, {cpus: 8+}]
+envs: {EPOCHS: "3", LR: 1e-3, COUNTRY: NO}
+secrets: {HF_TOKEN: null}
+setup: pip install -r requirements.txt
+run: python train.py
+broker:
+  deadline: 6h
+  confidence: 0.95
+  budget: 25 USD
+  work: {epochs: 3, steps_per_epoch: 4000}
+  checkpoint: {path: ckpt/, every: 10m}
+  profile: {max_cost: 2 USD, max_time: 5m}
+  data: {input_gb: 40, output_gb: 1.5, at: aws/us-east-1}
+  objective: {usd_per_kg_co2e: 0.1}
+  runs_per_month: 30
+  progress: 'step (\\d+)/'
+"""
+
+SKYPILOT = """\
+name: train
+resources:
+  infra: gcp/us-central1
+  accelerators: a100-80gb:8
+  cpus: 96
+  memory: 680GB+
+  use_spot: true
+  disk_size: 1TB
+  disk_tier: best
+  ports: [8080, 8081-8090]
+  autostop: {idle_minutes: 10, down: true}
+envs:
+  MODEL: 13b
+  WANDB_API_KEY:
+secrets:
+  HF_TOKEN: hf_abcdef
+file_mounts:
+  /data: s3://bucket
+config: {kubernetes: {provision_timeout: 600}}
+setup: |
+  pip install torch
+run: |
+  torchrun train.py --model $MODEL
+"""
+
+# text -> what the message must say
+REFUSED = {
+    "setup: pip install x": "run: is missing",
+    "run: ' '": "run: is missing",
+    "run: [a, b]": "run: must be a single value, not a list",
+    "run: x\nname: a b": "name: 'a b' is not a job name",
+    "run: x\nname: ../../etc": "is not a job name",
+    "run: x\nname: \u202eevil": "is not a job name",
+    "run: x\nnum_nodes: 0": "num_nodes: '0' is not between 1",
+    "run: x\nnum_nodes: 1e3": "num_nodes: '1e3' is not a whole number",
+    "run: x\nworkdir: {url: 'https://x'}": "workdir: a workdir from git is not fetched",
+    'run: x\nworkdir: "a\\nb"': "workdir: holds control characters",
+    "run: x\nenvs: [A]": "envs: must be a mapping, not a list",
+    "run: x\nenvs: {A: [1]}": "envs.A: must be a single value",
+    "run: x\nenvs: {A B: 1}": "is not the name of an environment variable",
+    "run: x\nenvs: {LD-X=1: 1}": "is not the name of an environment variable",
+    "run: x\nsecrets: [HF_TOKEN]": "secrets: must be a mapping of names, without values",
+    "run: x\nresources: [a]": "resources: must be a mapping",
+    "run: x\nresources: {accelerators: H1000:8}": "did you mean H100?",
+    "run: x\nresources: {accelerators: tpu-v3-8}": "unknown accelerator 'tpu-v3-8'",
+    "run: x\nresources: {accelerators: 'L4:-1'}": "resources.accelerators: '-1' is not a number",
+    "run: x\nresources: {accelerators: 'L4:0'}": "the count must be from above 0",
+    "run: x\nresources: {accelerators: 'L4:'}": "resources.accelerators: '' is not a number",
+    "run: x\nresources: {accelerators: []}": "names no accelerator",
+    "run: x\nresources: {accelerators: [{L4: 1}]}": "each entry must be a name",
+    "run: x\nresources: {cpus: 4-8}": "resources.cpus: '4-8' is not an amount",
+    "run: x\nresources: {cpus: .inf}": "resources.cpus: '.inf' is not an amount",
+    "run: x\nresources: {memory: -1}": "resources.memory: '-1' is not an amount",
+    "run: x\nresources: {memory: 0}": "must be more than zero",
+    "run: x\nresources: {disk_size: -100}": "resources.disk_size: '-100' is not a whole number",
+    "run: x\nresources: {disk_size: .nan}": "resources.disk_size",
+    "run: x\nresources: {disk_size: 1KB}": "resources.disk_size: '0' is not between 1",
+    "run: x\nresources: {use_spot: NO}": "resources.use_spot: 'NO' is neither true nor false",
+    "run: x\nresources: {infra: a/b/c/d}": "resources.infra: 'a/b/c/d' is not a place",
+    "run: x\nresources: {infra: aws, region: r}": "infra and region exclude each other",
+    "run: x\nresources: {region: '../x'}": "resources.region: '../x' is not a name",
+    "run: x\nresources: {instance_type: 'a;rm -rf'}": "resources.instance_type",
+    "run: x\nresources: {image_id: '$(id)'}": "is not the name of an image",
+    "run: x\nresources: {image_id: {us-east-1: ami-1}}": "images by region need `region`",
+    "run: x\nresources: {max_hourly_cost: 1 EUR}": "resources.max_hourly_cost: '1 EUR' is not in",
+    "run: x\nresources: {any_of: []}": "must be a list of alternatives",
+    "run: x\nresources: {any_of: {cpus: 4}}": "must be a list of alternatives",
+    "run: x\nresources: {any_of: [4]}": "resources.any_of[0]: must be a mapping",
+    "run: x\nresources: {any_of: [{any_of: [{cpus: 4}]}]}": "alternatives cannot hold",
+    "run: x\nresources: {any_of: [{cpus: 4}], ordered: [{cpus: 4}]}": "exclude each other",
+    "run: x\nbroker: 6h": "broker: must be a mapping, not a single value",
+    "run: x\nbroker: {budgett: 5}": "did you mean 'budget'?",
+    "run: x\nbroker: {Deadline: 6h}": "did you mean 'deadline'?",
+    "run: x\nbroker: {xyz: 5}": "known: deadline, confidence, budget",
+    "run: x\nbroker: {deadline: 90:00}": "broker.deadline: '90:00' is not a duration",
+    "run: x\nbroker: {deadline: 2026-11-30T18:00}": "broker.deadline: '2026-11-30T18:00' has no",
+    "run: x\nbroker: {budget: 25 EUR}": "broker.budget: '25 EUR' is not in US dollars",
+    "run: x\nbroker: {budget: .inf}": "broker.budget: '.inf' is not an amount",
+    "run: x\nbroker: {confidence: 90}": "write 0.9 for 90 %",
+    "run: x\nbroker: {work: 5}": "broker.work: must be a mapping",
+    "run: x\nbroker: {work: {step: 5}}": "did you mean 'steps'?",
+    "run: x\nbroker: {work: {epochs: 5}}": "either steps, or epochs and steps_per_epoch",
+    "run: x\nbroker: {work: {steps: 5, epochs: 5}}": "either steps, or epochs",
+    "run: x\nbroker: {work: {}}": "either steps, or epochs",
+    "run: x\nbroker: {work: {steps: 1e3}}": "broker.work.steps: '1e3' is not a whole number",
+    "run: x\nbroker: {checkpoint: {path: ckpt}}": "needs both path and every",
+    "run: x\nbroker: {checkpoint: {path: ../c, every: 5m}}": "not a path inside the work directory",
+    "run: x\nbroker: {checkpoint: {path: /c, every: 5m}}": "not a path inside the work directory",
+    "run: x\nbroker: {profile: {max_costs: 5}}": "did you mean 'max_cost'?",
+    "run: x\nbroker: {data: {input: 5}}": "did you mean 'input_gb'?",
+    "run: x\nbroker: {data: {input_gb: -5}}": "broker.data.input_gb: '-5' is not a number",
+    "run: x\nbroker: {data: {at: aws/a/b}}": "broker.data.at: 'aws/a/b' is not a place",
+    "run: x\nbroker: {objective: speed}": "write cost, time, carbon",
+    "run: x\nbroker: {objective: carbn}": "did you mean carbon?",
+    "run: x\nbroker: {objective: {}}": "needs a price of carbon",
+    "run: x\nbroker: {runs_per_month: 0}": "broker.runs_per_month: '0' is not between",
+    "run: x\nbroker: {progress: 'step ('}": "broker.progress: is not a regular expression",
+    "run: x\nbroker: {progress: 'step'}": "has no group for the step number",
+    "run: x\nbroker: {progress: '(a+)+'}": "can take for ever",
+}
