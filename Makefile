@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench backtest build clean
+.PHONY: help demo test check bench build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,13 @@ check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated d
 	$(BIN)/mypy
 	PYTHONPATH=.dev $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python scripts/readme.py --check
+
+price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
+	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }
+	$(BIN)/python -m mlbroker.broker.prices.build_embedded $(SOURCE) --into pricing/data
+
+bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmarks.md
+	$(BIN)/python scripts/bench.py
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .

@@ -6,11 +6,12 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.prices import embedded
-from mlbroker.broker.prices.layout import LAYOUT
+from mlbroker.broker.prices.layout import LAYOUT, SCHEMA
 
 # Indexes of price files that are kept; the least recently built goes first.
 KEPT_FILE_INDEXES = 4
@@ -43,7 +44,7 @@ def index_path(home: Path, prices_file: Path | None = None) -> Path:
 
 
 def _key(*parts: object) -> str:
-    text = "\0".join(map(str, (LAYOUT, *parts)))
+    text = "\0".join(map(str, (LAYOUT, SCHEMA, *parts)))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -126,3 +127,15 @@ def _prune(folder: Path, pattern: str, keep: int) -> None:
 
     for path in sorted(folder.glob(pattern), key=built, reverse=True)[keep:]:
         path.unlink(missing_ok=True)
+
+
+def import_file(home: Path, prices_file: Path, now: datetime) -> tuple[int, list[str]]:
+    """Keep a file's prices as the user's own; returns how many, and what to know about them."""
+    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.price_file import PriceFile
+
+    _regular(prices_file)
+    source = PriceFile(prices_file)
+    with OwnRows(home / "prices") as own:
+        own.add_imported(source.rows(), source.check, now, str(prices_file.absolute()))
+    return source.accepted, source.notices()

@@ -9,9 +9,12 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.prices import guard
 from mlbroker.broker.prices.layout import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.rows import PriceRow, TypeRow
 
@@ -127,7 +130,7 @@ class IndexWriter:
             self._stage(chunk)
 
     def finish(self, origin: str, notices: Iterable[str] = ()) -> None:
-        """Sort, rank, count and hash; the index is complete afterwards."""
+        """Sort, judge, rank, count and hash; the index is complete afterwards."""
         columns = (
             "region_id, type_id, spot, price_nano_usd, interruption_rate, fresh_day, day, source_id"
         )
@@ -137,15 +140,25 @@ class IndexWriter:
         )
         self._db.execute("DROP TABLE staging")
         self._db.execute("CREATE INDEX offer_by_type ON offer (type_id, spot)")
+        snapshot, odd = self._rank()
+        self._db.executemany(
+            "DELETE FROM offer WHERE region_id = ? AND type_id = ? AND spot = ?",
+            (row[:3] for row in odd),
+        )
+        self._db.executemany("INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", odd)
         self._db.execute(
             "INSERT INTO summary SELECT cloud, spot, source_id, day, fresh_day, count(*)"
             " FROM offer JOIN region ON region.id = region_id"
             " GROUP BY cloud, spot, source_id, day, fresh_day"
         )
-        self._write_shortlist()
-        self._meta("snapshot", self._content_hash())
+        told = list(notices)
+        if odd:
+            told.append(
+                f"{len(odd)} prices are too odd to be offered; `mlbroker prices verify` lists them"
+            )
+        self._meta("snapshot", snapshot)
         self._meta("origin", origin)
-        self._meta("notices", json.dumps(list(notices)))
+        self._meta("notices", json.dumps(told))
         self._db.execute("COMMIT")
         self._db.close()
 
@@ -153,33 +166,38 @@ class IndexWriter:
         """Close without completing."""
         self._db.close()
 
-    def _write_shortlist(self) -> None:
-        cursor = self._db.execute(
-            "SELECT * FROM (SELECT row_number() OVER (PARTITION BY type_id, spot"
-            " ORDER BY price_nano_usd, region_id) AS rank, type_id, spot, region_id,"
-            " price_nano_usd, coalesce(interruption_rate, -1.0), fresh_day FROM offer)"
-            " WHERE rank <= ? ORDER BY type_id, spot, rank",
-            (SHORTLIST_DEPTH,),
-        )
-        rows = cursor.fetchall()
-        for position, (name, code) in enumerate(SHORTLIST_COLUMNS):
-            data = array(code, [row[position] for row in rows]).tobytes()
-            self._db.execute("INSERT INTO shortlist VALUES (?, ?)", (name, data))
-
-    def _content_hash(self) -> str:
+    def _rank(self) -> tuple[str, list[tuple[Any, ...]]]:
+        """Write the shortlist; returns the content's hash and the prices that cannot be right."""
         digest = hashlib.sha256()
-        for query in (
-            "SELECT * FROM source",
-            "SELECT * FROM gpu",
-            "SELECT * FROM hardware",
-            "SELECT * FROM type",
-            "SELECT * FROM region",
-            "SELECT * FROM offer ORDER BY region_id, type_id, spot",
-        ):
-            cursor = self._db.execute(query)
-            while chunk := cursor.fetchmany(10_000):
-                digest.update(repr(chunk).encode())
-        return digest.hexdigest()[:16]
+        for table in ("source", "gpu", "hardware", "type", "region"):
+            facts = self._db.execute(f"SELECT * FROM {table} ORDER BY id")  # noqa: S608  # our names
+            digest.update(repr(facts.fetchall()).encode())
+        columns: list[array[Any]] = [array(code) for _, code in SHORTLIST_COLUMNS]
+        odd: list[tuple[Any, ...]] = []
+        cursor = self._db.execute(
+            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day, day,"
+            " source_id FROM offer ORDER BY type_id, spot, price_nano_usd, region_id"
+        )
+        for (type_id, spot), group in groupby(cursor, key=itemgetter(0, 1)):
+            rows = list(group)
+            digest.update(repr(rows).encode())
+            believable = guard.band([row[3] for row in rows], spot)
+            if believable and not believable[0] <= rows[0][3] <= rows[-1][3] <= believable[1]:
+                low, high = believable
+                odd += [
+                    (row[2], type_id, spot, row[3], row[6], row[7], low, high)
+                    for row in rows
+                    if not low <= row[3] <= high
+                ]
+                rows = [row for row in rows if low <= row[3] <= high]
+            for rank, row in enumerate(rows[:SHORTLIST_DEPTH], start=1):
+                rate = -1.0 if row[4] is None else row[4]
+                facts_of_row = (rank, type_id, spot, row[2], row[3], rate, row[5])
+                for column, value in zip(columns, facts_of_row, strict=True):
+                    column.append(value)
+        for (name, _), column in zip(SHORTLIST_COLUMNS, columns, strict=True):
+            self._db.execute("INSERT INTO shortlist VALUES (?, ?)", (name, column.tobytes()))
+        return digest.hexdigest()[:16], odd
 
     def _stage(self, rows: Iterable[tuple[Any, ...]]) -> None:
         self._db.executemany("INSERT INTO staging VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

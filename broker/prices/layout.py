@@ -1,6 +1,7 @@
 """How the index is laid out: what its writer writes and its reader reads."""
 
-# Bumped when tables below change: an index of another layout is not opened but built anew.
+# Raised when the same tables come to be filled by other rules: an index made by older rules, or
+# with other tables, is not opened but built anew.
 LAYOUT = 1
 # So many cheapest regions of each type and market are kept ready, in one blob a column.
 SHORTLIST_DEPTH = 4
@@ -34,6 +35,9 @@ CREATE TABLE offer (region_id INTEGER NOT NULL, type_id INTEGER NOT NULL, spot I
   price_nano_usd INTEGER NOT NULL, interruption_rate REAL, fresh_day INTEGER NOT NULL,
   day INTEGER NOT NULL, source_id INTEGER NOT NULL,
   PRIMARY KEY (region_id, type_id, spot)) WITHOUT ROWID;
+CREATE TABLE quarantine (region_id INTEGER, type_id INTEGER, spot INTEGER, price_nano_usd INTEGER,
+  day INTEGER, source_id INTEGER,
+  lowest_nano_usd INTEGER, highest_nano_usd INTEGER);
 CREATE TABLE summary (cloud TEXT, spot INTEGER, source_id INTEGER, day INTEGER,
   fresh_day INTEGER, offers INTEGER);
 CREATE TABLE shortlist (name TEXT PRIMARY KEY, data BLOB NOT NULL);

@@ -5,7 +5,9 @@ Every change raises `generation`, which names the index that belongs to it.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -90,17 +92,30 @@ class OwnRows:
         ):
             yield PriceRow(cloud, region, name, bool(spot), price, day, source, bool(stale))
 
-    def add_imported(self, rows: Iterable[PriceRow], at: str, file: str) -> None:
-        """Keep prices of a file, all or none; they win over every other price."""
+    def add_imported(
+        self, rows: Iterable[PriceRow], check: Callable[[], None], now: datetime, file: str
+    ) -> None:
+        """Keep the rows of a file, all or none; they win over every other price.
+
+        `check` runs after the last row and may still refuse them all.
+        """
+        at = now.isoformat(timespec="seconds")
+        with self._change() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((*row[:8], at, file) for row in rows),
+            )
+            check()
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that leaves either everything as it was or a new generation."""
         if self._db is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._connect()
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((*row[:8], at, file) for row in rows),
-            )
+            yield self._db
             self._db.execute("UPDATE state SET generation = generation + 1")
         except BaseException:
             self._db.execute("ROLLBACK")

@@ -46,14 +46,15 @@ class PriceBook:
     """One immutable index. Types, regions and hardware are referred to by integer ids."""
 
     def __init__(self, path: Path, today: date) -> None:
-        self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+        # Read-only, and open to `browse`, which asks what a plan never asks.
+        self.connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
         self._today = today.toordinal()
-        self._fresh_from = stale_before(today)
-        self._meta: dict[str, str] = dict(self._db.execute("SELECT key, value FROM meta"))
+        self.fresh_from = stale_before(today)
+        self._meta: dict[str, str] = dict(self.connection.execute("SELECT key, value FROM meta"))
 
     def close(self) -> None:
         """Let go of the file; the book cannot be read afterwards."""
-        self._db.close()
+        self.connection.close()
 
     @property
     def notices(self) -> list[str]:
@@ -72,13 +73,13 @@ class PriceBook:
         newest: dict[str, int] = {}
         oldest: dict[str, int] = {}
         offers = stale = 0
-        for cloud, day, fresh_day, count in self._db.execute(
+        for cloud, day, fresh_day, count in self.connection.execute(
             "SELECT cloud, day, fresh_day, offers FROM summary"
         ):
             newest[cloud] = max(newest.get(cloud, 0), day)
             oldest[cloud] = min(oldest.get(cloud, day), day)
             offers += count
-            stale += count if fresh_day < self._fresh_from else 0
+            stale += count if fresh_day < self.fresh_from else 0
         return Snapshot(
             self._meta["snapshot"],
             {cloud: date.fromordinal(day) for cloud, day in newest.items()},
@@ -93,14 +94,14 @@ class PriceBook:
         today = self._today
         return [
             (type_id, hardware_id, InstanceType(cloud, name, hardware[hardware_id], day <= today))
-            for type_id, cloud, name, hardware_id, day in self._db.execute(
+            for type_id, cloud, name, hardware_id, day in self.connection.execute(
                 "SELECT id, cloud, name, hardware_id, retired_day FROM type"
             )
         ]
 
     def gpus(self) -> list[Gpu]:
         """Every GPU model with its data-sheet figures."""
-        return [Gpu(*row[1:]) for row in self._db.execute("SELECT * FROM gpu ORDER BY id")]
+        return [Gpu(*row[1:]) for row in self.connection.execute("SELECT * FROM gpu ORDER BY id")]
 
     def _hardware(self) -> list[Hardware]:
         gpus = self.gpus()
@@ -118,14 +119,14 @@ class PriceBook:
                 network,
             )
             for _, vcpus, memory, arch, cpu, gpu, count, burstable, metal, disk, network in (
-                self._db.execute("SELECT * FROM hardware ORDER BY id")
+                self.connection.execute("SELECT * FROM hardware ORDER BY id")
             )
         ]
 
     def regions(self) -> dict[int, Region]:
         """Every region by its id."""
         regions = {}
-        for row in self._db.execute("SELECT * FROM region"):
+        for row in self.connection.execute("SELECT * FROM region"):
             region_id, cloud, name, geography, country, *prices, grid, grid_source, pue = row
             disk, address, internet, near, far = map(_money, prices)
             regions[region_id] = Region(
@@ -156,12 +157,12 @@ class PriceBook:
         return self._query(depth if region_ids is None else None, region_ids, type_ids)
 
     def _shortlist(self, depth: int, type_ids: Collection[int] | None) -> list[Row]:
-        data: dict[str, bytes] = dict(self._db.execute("SELECT name, data FROM shortlist"))
+        data: dict[str, bytes] = dict(self.connection.execute("SELECT name, data FROM shortlist"))
         columns: dict[str, Any] = {}
         for name, code in SHORTLIST_COLUMNS:
             columns[name] = array(code)
             columns[name].frombytes(data[name])
-        fresh_from = self._fresh_from
+        fresh_from = self.fresh_from
         rows: list[Row] = list(
             zip(
                 columns["type_id"],
@@ -193,21 +194,21 @@ class PriceBook:
                 where.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608
                 values.append(json.dumps(sorted(ids)))
         condition = f"WHERE {' AND '.join(where)}" if where else ""
-        rows: list[Row] = self._db.execute(
+        rows: list[Row] = self.connection.execute(
             "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"  # noqa: S608
             f" FROM offer {condition} ORDER BY type_id, spot, price_nano_usd, region_id",
-            (self._fresh_from, *values),
+            (self.fresh_from, *values),
         ).fetchall()
         return rows if depth is None else _cheapest(rows, depth)
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         """Everything about one offer; KeyError when there is none."""
-        row = self._db.execute(
+        row = self.connection.execute(
             "SELECT type.cloud, region.name, type.name, price_nano_usd, offer.day, source.name,"
             " fresh_day < ?, interruption_rate FROM offer JOIN type ON type.id = type_id"
             " JOIN region ON region.id = region_id JOIN source ON source.id = offer.source_id"
             " WHERE region_id = ? AND type_id = ? AND spot = ?",
-            (self._fresh_from, region_id, type_id, spot),
+            (self.fresh_from, region_id, type_id, spot),
         ).fetchone()
         if row is None:
             raise KeyError((type_id, spot, region_id))

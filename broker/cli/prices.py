@@ -1,0 +1,298 @@
+"""`mlbroker prices`: look at the price book, bring prices in, take them out."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlbroker.broker.cli.output import print_json, print_table, say, warn
+from mlbroker.broker.errors import InputError, ThresholdCrossed
+from mlbroker.broker.home import home
+from mlbroker.broker.prices.store import PriceBook, open_book
+
+app = typer.Typer(no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+PricesOption = Annotated[
+    Path | None, typer.Option("--prices", help="Look at this file of prices instead of the book.")
+]
+
+
+def _open(prices: Path | None = None) -> PriceBook:
+    book = open_book(home(), prices)
+    for notice in book.notices:
+        warn(notice)
+    return book
+
+
+@app.command()
+def status(prices: PricesOption = None, as_json: JsonOption = False) -> None:
+    """Dates, counts and age of the prices, by cloud and source."""
+    from mlbroker.broker.prices import browse, embedded
+
+    book = _open(prices)
+    snapshot = book.snapshot
+    parts = browse.parts(book)
+    if as_json:
+        print_json(
+            {
+                "schema": "mlbroker.prices.status/1",
+                "snapshot": snapshot.id,
+                "origin": book.origin,
+                "embedded_built": embedded.description().built,
+                "offers": snapshot.offers,
+                "stale_offers": snapshot.stale_offers,
+                "as_of": {cloud: day.isoformat() for cloud, day in snapshot.as_of.items()},
+                "oldest": {cloud: day.isoformat() for cloud, day in snapshot.oldest.items()},
+                "quarantined": len(browse.odd_prices(book)),
+                "parts": [part._asdict() | {"as_of": part.as_of.isoformat()} for part in parts],
+            }
+        )
+        return
+    say(f"Prices {snapshot.id}: {book.origin}; {snapshot.offers:,} offers")
+    print_table(
+        ("cloud", "market", "as of", "offers", "age", "source"),
+        [
+            (
+                part.cloud,
+                part.market,
+                part.as_of.isoformat(),
+                f"{part.offers:,}",
+                "stale" if part.stale else "fresh",
+                part.source,
+            )
+            for part in parts
+        ],
+        right=("offers",),
+    )
+    if snapshot.stale_offers:
+        warn(
+            f"{snapshot.stale_offers:,} of {snapshot.offers:,} offers have prices older than "
+            "half a year; `mlbroker prices refresh` fetches today's"
+        )
+
+
+@app.command()
+def show(
+    type_name: Annotated[str, typer.Argument(metavar="TYPE", help="A machine type.")],
+    prices: PricesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every region and market of a machine type, cheapest first."""
+    from mlbroker.broker.prices import browse
+
+    book = _open(prices)
+    types = [entry for _, _, entry in book.types() if entry.name == type_name]
+    if not types:
+        raise InputError(f"unknown machine type {type_name!r}", hint=_suggestion(book, type_name))
+    rows = list(browse.prices(book, type_name))
+    facts = browse.lifecycles(book, type_name)
+    if as_json:
+        described = [_type_document(entry, *facts[entry.cloud]) for entry in types]
+        print_json(
+            {
+                "schema": "mlbroker.prices.show/1",
+                "types": described,
+                "prices": [row.document() for row in rows],
+            }
+        )
+        return
+    for entry in types:
+        lifecycle, source, day = facts[entry.cloud]
+        note = f"; not recommended: {lifecycle}" if entry.retired else ""
+        say(f"{entry.cloud} {entry.name}: {_hardware_text(entry)} ({source}, {day}{note})")
+    print_table(
+        ("cloud", "region", "market", "USD/h", "as of", "age", "source"),
+        [
+            (
+                row.cloud,
+                row.region,
+                row.market,
+                f"{row.price_per_hour_usd:f}",
+                row.as_of.isoformat(),
+                "stale" if row.stale else "fresh",
+                row.source,
+            )
+            for row in rows
+        ],
+        right=("USD/h",),
+    )
+
+
+def _suggestion(book: PriceBook, name: str) -> str:
+    from mlbroker.broker.prices.browse import type_names
+    from mlbroker.broker.yaml_fields import nearest
+
+    near = nearest(name, type_names(book))
+    return f"Did you mean {near}?" if near else "`mlbroker prices export` lists all types."
+
+
+def _hardware_text(entry: Any) -> str:
+    hardware = entry.hardware
+    gpu = f", {hardware.gpu_count:g} {hardware.gpu.model}" if hardware.gpu else ""
+    cpu = f" {hardware.cpu}" if hardware.cpu else ""
+    return f"{hardware.vcpus:g} vCPUs{cpu} {hardware.arch}, {hardware.memory_gib:g} GiB{gpu}"
+
+
+def _type_document(entry: Any, lifecycle: str, source: str, day: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(entry) | {"lifecycle": lifecycle, "source": source, "as_of": day.isoformat()}
+
+
+@app.command()
+def export(
+    prices: PricesOption = None,
+    form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    as_json: JsonOption = False,
+) -> None:
+    """All prices on stdout; `prices import` and `--prices` read them back."""
+    import csv
+    import sys
+
+    from mlbroker.broker.prices import browse
+
+    if form not in ("csv", "json"):
+        raise InputError(f"--format {form!r} is neither csv nor json")
+    book = _open(prices)
+    rows = browse.prices(book)
+    if as_json or form == "json":
+        print_json(
+            {
+                "schema": "mlbroker.prices/1",
+                "snapshot": book.snapshot.id,
+                "rows": [row.document() for row in rows],
+            }
+        )
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(browse.Price._fields)
+    for row in rows:
+        stale = "true" if row.stale else "false"
+        writer.writerow((*row[:4], f"{row.price_per_hour_usd:f}", *row[5:7], stale))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="CSV (also .csv.gz) or Parquet with the columns of export.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Keep the prices of a file: they add to the book and win over it.
+
+    Rows without an honest price are left out and counted.
+    """
+    from mlbroker.broker.prices.builder import import_file
+
+    accepted, notices = import_file(home(), file, datetime.now(UTC))
+    for notice in notices:
+        warn(notice)
+    book = open_book(home())
+    if as_json:
+        print_json(
+            {
+                "schema": "mlbroker.prices.import/1",
+                "imported": accepted,
+                "notices": [*notices, *book.notices],
+                "snapshot": book.snapshot.id,
+            }
+        )
+        return
+    for notice in book.notices:
+        warn(notice)
+    say(f"{accepted:,} prices imported; the book is now {book.snapshot.id}: {book.origin}")
+
+
+@app.command()
+def regions(prices: PricesOption = None, as_json: JsonOption = False) -> None:
+    """Regions with their grid's carbon intensity and what disk, address and traffic cost."""
+    book = _open(prices)
+    listed = sorted(book.regions().values(), key=lambda r: (r.cloud, r.name))
+    if as_json:
+        print_json({"schema": "mlbroker.prices.regions/1", "regions": [_region(r) for r in listed]})
+        return
+    print_table(
+        ("cloud", "region", "country", "kgCO2e/kWh", "PUE", "disk USD/GB-month", "egress USD/GB"),
+        [
+            (
+                r.cloud,
+                r.name,
+                r.country or "?",
+                _known(r.grid_kgco2e_per_kwh),
+                _known(r.pue),
+                _known(r.disk_usd_per_gb_month),
+                _known(r.egress_internet_usd_per_gb),
+            )
+            for r in listed
+        ],
+        right=("kgCO2e/kWh", "PUE", "disk USD/GB-month", "egress USD/GB"),
+    )
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _region(region: Any) -> dict[str, Any]:
+    """The region's facts under their own names; the grid's under the name a quote gives it."""
+    from dataclasses import asdict
+    from decimal import Decimal
+
+    facts = {
+        key: str(value) if isinstance(value, Decimal) else value
+        for key, value in asdict(region).items()
+    }
+    facts["region"] = facts.pop("name")
+    facts["grid_intensity_kgco2e_per_kwh"] = facts.pop("grid_kgco2e_per_kwh")
+    return facts
+
+
+@app.command()
+def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
+    """Prices that are not offered because they cannot be right; exit 5 when there are any."""
+    from mlbroker.broker.prices import browse
+
+    book = open_book(home(), prices)
+    odd = browse.odd_prices(book)
+    if as_json:
+        print_json(
+            {
+                "schema": "mlbroker.prices.verify/1",
+                "snapshot": book.snapshot.id,
+                "offers": book.snapshot.offers,
+                "notices": book.notices,
+                "quarantined": [
+                    entry.price.document()
+                    | {
+                        "lowest_believable_usd": str(entry.lowest_usd),
+                        "highest_believable_usd": str(entry.highest_usd),
+                    }
+                    for entry in odd
+                ],
+            }
+        )
+    elif odd:
+        print_table(
+            ("cloud", "region", "type", "market", "USD/h", "believable", "as of", "source"),
+            [
+                (
+                    entry.price.cloud,
+                    entry.price.region,
+                    entry.price.instance_type,
+                    entry.price.market,
+                    f"{entry.price.price_per_hour_usd:f}",
+                    f"{entry.lowest_usd:f} to {entry.highest_usd:f}",
+                    entry.price.as_of.isoformat(),
+                    entry.price.source,
+                )
+                for entry in odd
+            ],
+            right=("USD/h",),
+        )
+    for notice in book.notices:
+        warn(notice)
+    if odd:
+        raise ThresholdCrossed(f"{len(odd)} prices are kept out of the book")
+    say(f"{book.snapshot.offers:,} offers, none of them odd")

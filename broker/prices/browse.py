@@ -1,0 +1,120 @@
+"""What people ask of the price book: its dates, one type everywhere, all of it, what is odd."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from mlbroker.broker.prices.nano import from_nano
+from mlbroker.broker.prices.store import PriceBook
+
+
+class Price(NamedTuple):
+    """A price as `prices export` writes it: the columns of the contract, in order."""
+
+    cloud: str
+    region: str
+    instance_type: str
+    market: str
+    price_per_hour_usd: Decimal
+    as_of: date
+    source: str
+    stale: bool
+
+    def document(self) -> dict[str, Any]:
+        """The price as JSON holds it: money and dates as text."""
+        return self._asdict() | {
+            "price_per_hour_usd": str(self.price_per_hour_usd),
+            "as_of": self.as_of.isoformat(),
+        }
+
+
+class Part(NamedTuple):
+    """The offers of one cloud and market from one source and day."""
+
+    cloud: str
+    market: str
+    source: str
+    as_of: date
+    offers: int
+    stale: bool
+
+
+class Odd(NamedTuple):
+    """A price that is not offered, with the range in which it would have been believed."""
+
+    price: Price
+    lowest_usd: Decimal
+    highest_usd: Decimal
+
+
+_PRICE = """
+SELECT type.cloud, region.name, type.name, spot, price_nano_usd, o.day, source.name, {stale}
+FROM {table} o JOIN type ON type.id = type_id JOIN region ON region.id = region_id
+JOIN source ON source.id = o.source_id
+"""
+_OFFERS = _PRICE.format(table="offer", stale="fresh_day")
+
+
+def prices(book: PriceBook, name: str | None = None) -> Iterator[Price]:
+    """Every price, or those of the types of that name, cheapest of each market first."""
+    if name is None:
+        cursor = book.connection.execute(_OFFERS + "ORDER BY o.region_id, type_id, spot")
+    else:
+        condition = "WHERE type.name = ? ORDER BY type.cloud, spot, price_nano_usd, region.name"
+        cursor = book.connection.execute(_OFFERS + condition, (name,))
+    for *facts, fresh_day in cursor:
+        yield _price(facts, fresh_day < book.fresh_from)
+
+
+def parts(book: PriceBook) -> list[Part]:
+    """Where the offers come from, how many and how old."""
+    rows = book.connection.execute(
+        "SELECT cloud, spot, source.name, day, offers, fresh_day FROM summary"
+        " JOIN source ON source.id = source_id ORDER BY cloud, spot, day DESC, source.name"
+    )
+    return [
+        Part(
+            cloud,
+            "spot" if spot else "on_demand",
+            source,
+            date.fromordinal(day),
+            offers,
+            fresh_day < book.fresh_from,
+        )
+        for cloud, spot, source, day, offers, fresh_day in rows
+    ]
+
+
+def odd_prices(book: PriceBook) -> list[Odd]:
+    """The prices that are too odd to be offered."""
+    query = _PRICE.format(table="quarantine", stale="lowest_nano_usd, highest_nano_usd")
+    return [
+        Odd(_price(facts, False), from_nano(low), from_nano(high))
+        for *facts, low, high in book.connection.execute(query)
+    ]
+
+
+def _price(facts: list[Any], stale: bool) -> Price:
+    cloud, region, name, spot, price, day, source = facts
+    market = "spot" if spot else "on_demand"
+    return Price(
+        cloud, region, name, market, from_nano(price), date.fromordinal(day), source, stale
+    )
+
+
+def lifecycles(book: PriceBook, name: str) -> dict[str, tuple[str, str, date]]:
+    """Cloud -> lifecycle of its type of that name, and source and date of its description."""
+    return {
+        cloud: (lifecycle, source, date.fromordinal(day))
+        for cloud, lifecycle, source, day in book.connection.execute(
+            "SELECT cloud, lifecycle, source.name, day FROM type"
+            " JOIN source ON source.id = source_id WHERE type.name = ?",
+            (name,),
+        )
+    }
+
+
+def type_names(book: PriceBook) -> list[str]:
+    """The names of all types, for suggestions."""
+    return [name for (name,) in book.connection.execute("SELECT DISTINCT name FROM type")]
