@@ -15,7 +15,7 @@ try:
     from mlbroker_probe import steps
 except ImportError:  # started without mlbroker: the loop is what it was
 
-    def steps(iterable):
+    def steps(iterable, total):
         return iterable
 
 
@@ -40,7 +40,7 @@ def main():
     for epoch in range(first_epoch, EPOCHS):
         rng = np.random.default_rng([2, epoch])
         batches = np.split(rng.permutation(TRAIN_IMAGES), TRAIN_IMAGES // BATCH)
-        for batch in steps(batches):
+        for batch in steps(batches, total=EPOCHS * len(batches)):
             network.learn(moved(images[train][batch], rng), labels[train][batch])
         accuracy = (network.scores(images[test]).argmax(axis=1) == labels[test]).mean()
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
