@@ -24,13 +24,30 @@ HELP = (
 def main() -> None:
     """Entry point of the `mlbroker` script: run one command, turn every failure into its code."""
     try:
-        build_app(sys.argv[1:])(prog_name="mlbroker")
+        argv = explain_all(sys.argv[1:])
+        build_app(argv)(argv, prog_name="mlbroker")
     except MlbrokerError as error:
         sys.exit(fail(error))
     except BrokenPipeError:
         # The reader of our output went away (`mlbroker plan … | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def explain_all(argv: list[str]) -> list[str]:
+    """`--explain` alone explains everything: give it the value that says so.
+
+    Typer has no options with an optional value. What follows is the value unless it is another
+    option, the end, or a job file.
+    """
+    done: list[str] = []
+    for position, word in enumerate(argv):
+        done.append(word)
+        if word == "--explain":
+            following = argv[position + 1] if position + 1 < len(argv) else "-"
+            if following.startswith("-") or following.endswith((".yaml", ".yml")):
+                done.append("*")
+    return done
 
 
 def build_app(argv: list[str]) -> typer.Typer:

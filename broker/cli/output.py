@@ -39,6 +39,11 @@ def say(text: str) -> None:
     print(clean(text), file=sys.stderr)
 
 
+def print_line(text: str) -> None:
+    """A line of the result, on stdout."""
+    print(clean(text))
+
+
 def warn(text: str) -> None:
     """A line that must not be missed, on stderr."""
     say(f"Warning: {text}")

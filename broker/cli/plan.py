@@ -1,0 +1,157 @@
+"""`mlbroker plan`: read the job, make the plan, show it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.cli.output import print_json, say, warn
+from mlbroker.broker.errors import InputError, NothingFeasible
+from mlbroker.broker.home import home
+from mlbroker.broker.job_file import load_job
+from mlbroker.broker.job_flags import override
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.plan import Plan, make_plan
+from mlbroker.broker.plan_json import plan_document
+from mlbroker.broker.planning import Filters
+from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.prediction import Evidence
+
+EVERYTHING = "*"
+
+
+def command(
+    job: Annotated[
+        Path, typer.Argument(help="Job file (a SkyPilot task, with broker: if you like).")
+    ],
+    deadline: Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Most the run may cost, in USD.")] = None,
+    confidence: Annotated[str | None, typer.Option(help="Chance a quote must reach (0.9).")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="cost, time, carbon, or 0.1/kg (USD per kg CO2e).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The whole work, in epochs.")] = None,
+    steps_per_epoch: Annotated[int | None, typer.Option(help="With --epochs.")] = None,
+    cloud: Annotated[list[str] | None, typer.Option(help="Only this cloud (repeatable).")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Only this region (repeatable).")] = None,
+    market: Annotated[
+        list[Market] | None, typer.Option(help="Only on_demand, or only spot.")
+    ] = None,
+    instance_type: Annotated[
+        list[str] | None, typer.Option(help="Only this machine type (repeatable).")
+    ] = None,
+    measure: Annotated[
+        Path | None, typer.Option(help="A measurements table to use for this call.")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="Quotes to show; 0 shows all.")] = 10,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[TYPE]", help="Say why every other machine, or TYPE, was not picked."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Name the cheapest machine that meets the deadline, and why.
+
+    Exit codes: 0 a machine was chosen, 2 bad input, 4 nothing feasible (what would have to
+    change is said, and --json still prints the document).
+    """
+    loaded = load_job(job).job
+    wanted = override(
+        loaded,
+        deadline=deadline,
+        budget=budget,
+        confidence=confidence,
+        objective=objective,
+        steps=steps,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+    if wanted.ignored:
+        say(f"Ignored, as mlbroker has no use for it: {', '.join(wanted.ignored)}")
+    book = open_book(home(), prices)
+    for notice in book.notices:
+        warn(notice)
+    filters = Filters(
+        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
+    )
+    check_filters(filters, book)
+    one = explain if explain not in (None, EVERYTHING) else None
+    if one is not None:
+        check_filters(Filters(instance_types=(one,)), book)
+    plan = make_plan(
+        wanted,
+        book,
+        gather_evidence(wanted, measure),
+        datetime.now(UTC),
+        filters,
+        top=0 if one else top,
+        explain=explain is not None,
+    )
+    if json:
+        print_json(plan_document(plan, explain=explain is not None))
+    else:
+        from mlbroker.broker.cli import plan_view
+
+        if one is not None:
+            plan_view.show_type(plan, one)
+        else:
+            plan_view.show(plan, explain=explain is not None)
+    if plan.choice is None:
+        raise nothing_feasible(plan)
+
+
+def gather_evidence(job: Job, table: Path | None) -> Evidence:
+    """Measurements of this job, and of others, from the store and from a table of this call."""
+    store = MeasurementStore(home())
+    own, history = store.for_job(job), store.history(job)
+    if table is not None:
+        from mlbroker.broker.measure.table import read_measurements
+
+        rows = read_measurements(table)
+        own += [row for row in rows if row.job == job.name]
+        history += [row for row in rows if row.job != job.name]
+        if not any(row.job == job.name for row in rows):
+            warn(f"{table} has no row with job {job.name!r}")
+    return Evidence(job, own, history)
+
+
+def check_filters(filters: Filters, book: PriceBook) -> None:
+    """Refuse names that the book does not know, with the nearest that it does."""
+    kinds = [kind for _, _, kind in book.types()] if filters.instance_types else []
+    places = list(book.regions().values()) if filters.clouds or filters.regions else []
+    for flag, wanted, known in (
+        ("--cloud", filters.clouds, {place.cloud for place in places}),
+        ("--region", filters.regions, {place.name for place in places}),
+        ("--instance-type", filters.instance_types, {kind.name for kind in kinds}),
+    ):
+        for name in wanted:
+            if name not in known:
+                raise InputError(
+                    f"{name!r} is not in the price book", where=flag, hint=near(name, known)
+                )
+
+
+def near(name: str, known: set[str]) -> str | None:
+    """A hint with the nearest known name."""
+    import difflib
+
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known)[:8])} …"
+
+
+def nothing_feasible(plan: Plan) -> NothingFeasible:
+    """Exit 4, with what would have to change."""
+    from mlbroker.broker.cli import plan_view
+
+    return NothingFeasible(
+        "no machine meets the job's needs, deadline and budget", hint=plan_view.way_out(plan)
+    )

@@ -1,0 +1,223 @@
+"""The plan as a person reads it: the choice, the runners-up, and why not the rest."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from mlbroker.broker.cli.output import print_line, print_table
+from mlbroker.broker.plan import Plan
+from mlbroker.policies.quote import Quote, Reason, Rejection
+from mlbroker.profiles.prediction import Basis
+
+WORDS = {
+    Reason.NEEDS_NOT_MET: "do not meet the job's needs",
+    Reason.TOO_LITTLE_MEMORY: "have too little memory",
+    Reason.TOO_SLOW: "are too slow for the deadline",
+    Reason.OVER_BUDGET: "would break the budget",
+    Reason.PRICE_MISSING: "have no price in this market",
+    Reason.PRICE_STALE: "have only an outdated price",
+    Reason.NOT_ALLOWED: "are not allowed",
+    Reason.NO_QUOTA: "are beyond the account's quota",
+    Reason.NO_CAPACITY: "had no capacity lately",
+    Reason.PROBE_FAILED: "failed when the job was tried on them",
+    Reason.INTERRUPTED_TOO_OFTEN: "would be interrupted too often",
+}
+COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
+           "in time", "kgCO2e", "basis")  # fmt: skip
+RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
+EXAMPLES = 3
+
+
+def show(plan: Plan, *, explain: bool) -> None:
+    """The table, the choice in words, the rejections, the dates of the prices."""
+    if plan.quotes:
+        rows = [_row(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)]
+        print_table(COLUMNS, rows, title=_title(plan), right=RIGHT, highlight=0)
+        if plan.feasible > len(plan.quotes):
+            print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
+        print_line("")
+        print_line(_choice_words(plan))
+    else:
+        print_line(_title(plan))
+    _show_rejections(plan, explain=explain)
+    print_line(prices_words(plan))
+    advice = measure_words(plan)
+    if advice:
+        print_line(advice)
+
+
+def show_type(plan: Plan, name: str) -> None:
+    """Everything about one machine type: its quotes, or why it has none."""
+    mine = [quote for quote in plan.quotes if quote.instance_type == name]
+    out = [item for item in plan.rejected if item.instance_type == name]
+    if mine:
+        ranks = {id(quote): str(place) for place, quote in enumerate(plan.quotes, 1)}
+        rows = [_row(quote, ranks[id(quote)]) for quote in mine]
+        print_table(COLUMNS, rows, title=f"{name} for {plan.job.name}", right=RIGHT)
+        for quote in mine:
+            print_line(_quote_words(quote))
+            if plan.choice is not None and quote is not plan.choice:
+                print_line(_compare_words(quote, plan.choice))
+    for item in out:
+        print_line(
+            f"{item.market} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
+        )
+    print_line(prices_words(plan))
+
+
+def way_out(plan: Plan) -> str | None:
+    """What would have to change for anything to be feasible."""
+    miss = plan.near_miss
+    ways: list[str] = []
+    if miss is not None and miss.deadline_s is not None:
+        ways.append(f"a deadline of {duration(miss.deadline_s)} would do ({miss.deadline_with})")
+    if miss is not None and miss.budget_usd is not None:
+        ways.append(f"a budget of {money(miss.budget_usd)} USD would do ({miss.budget_with})")
+    if not plan.measurements:
+        ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
+    if not ways and plan.rejections:
+        most = max(plan.rejections, key=lambda reason: plan.rejections[reason])
+        example = next((item.detail for item in plan.rejected if item.reason is most), "")
+        ways.append(
+            f"{plan.rejections[most]:,} offers {WORDS[most]}" + (f" ({example})" if example else "")
+        )
+    return "; or ".join(ways) or None
+
+
+def prices_words(plan: Plan) -> str:
+    """One line: each cloud's price date, and how much of the book is stale."""
+    snapshot = plan.snapshot
+    dates = ", ".join(
+        f"{cloud} {day}" + (f" (oldest {oldest})" if (oldest := snapshot.oldest.get(cloud)) != day
+                            and oldest else "")
+        for cloud, day in sorted(snapshot.as_of.items())
+    )  # fmt: skip
+    stale = ""
+    if snapshot.stale_offers:
+        share = snapshot.stale_offers / max(snapshot.offers, 1)
+        stale = f"; {share:.0%} of them are stale (marked *): mlbroker prices status"
+    return f"Prices: {dates}{stale}"
+
+
+def measure_words(plan: Plan) -> str | None:
+    """Advice to measure, where the times are guesses."""
+    if plan.choice is None or plan.choice.basis is not Basis.DATASHEET:
+        return None
+    if plan.measurements:
+        return (
+            "Times are scaled from other machines by data sheet; a probe on the choice would tell."
+        )
+    return (
+        "This job was never measured: times are guesses from data sheets, right within a factor of"
+        " four. Measure it: mlbroker profile JOB --on local"
+    )
+
+
+def _title(plan: Plan) -> str:
+    ask = plan.ask
+    parts = [f"{ask.steps:,} steps"] if ask.steps > 1 else []
+    if ask.nodes > 1:
+        parts.append(f"{ask.nodes} nodes")
+    if ask.deadline_s is not None:
+        parts.append(f"deadline {duration(ask.deadline_s)} at {ask.confidence:.0%}")
+    if ask.budget_usd is not None:
+        parts.append(f"budget {money(ask.budget_usd)} USD")
+    return f"{plan.job.name}: {', '.join(parts)}" if parts else plan.job.name
+
+
+def _row(quote: Quote, rank: str) -> Sequence[str]:
+    chance = quote.deadline_probability
+    return (
+        rank,
+        quote.cloud,
+        quote.region,
+        quote.instance_type,
+        quote.market.replace("_", "-"),
+        f"{quote.price_per_hour_usd.normalize():f}" + ("*" if quote.price_stale else ""),
+        duration(quote.duration_h.p50 * 3600),
+        duration(quote.duration_h.p90 * 3600),
+        money(quote.cost_usd.expected),
+        money(quote.cost_usd.p90),
+        "" if chance is None else f"{min(chance, 0.999):.1%}" if chance > 0.99 else f"{chance:.0%}",
+        "?" if quote.carbon_kgco2e is None else f"{quote.carbon_kgco2e:.2g}",
+        str(quote.basis),
+    )
+
+
+def _choice_words(plan: Plan) -> str:
+    choice = plan.choice
+    assert choice is not None
+    text = (
+        f"Choose {choice.cloud} {choice.instance_type} in {choice.region}"
+        f" ({choice.market.replace('_', '-')}): {money(choice.cost_usd.expected)} USD,"
+        f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
+        f"{choice.evidence[1:]}."
+    )
+    saving, baseline = plan.savings_usd, plan.baseline
+    if saving is not None and baseline is not None and saving > 0:
+        text += (
+            f"\nThat is {money(saving)} USD ({saving / baseline.cost_usd.expected:.0%}) less than"
+            f" the usual {baseline.instance_type} on demand in {baseline.region}"
+            f" ({money(baseline.cost_usd.expected)} USD)."
+        )
+    return text
+
+
+def _quote_words(quote: Quote) -> str:
+    cost, factor = quote.cost_usd, quote.step_time_s.p90 / quote.step_time_s.p50
+    spread = f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
+    return (
+        f"{quote.market}: step {quote.step_time_s.p50:.3g} s ({quote.basis}, {quote.evidence};"
+        f" {spread} at 80 %); {money(cost.compute)} USD machine + {money(cost.storage)} disk and"
+        f" address + {money(cost.network)} traffic + {money(cost.interruptions)} interruptions;"
+        f" price of {quote.price_as_of} from {quote.price_source}"
+    )
+
+
+def _compare_words(quote: Quote, choice: Quote) -> str:
+    more = quote.cost_usd.expected - choice.cost_usd.expected
+    return f"  not picked: {money(more)} USD dearer than {choice.instance_type} in {choice.region}"
+
+
+def _show_rejections(plan: Plan, *, explain: bool) -> None:
+    total = sum(plan.rejections.values())
+    if not total:
+        return
+    print_line(f"Not picked: {total:,} offers (machine type and market)")
+    for reason, count in sorted(plan.rejections.items(), key=lambda item: -item[1]):
+        print_line(f"  {count:>6,} {WORDS[reason]} ({reason})")
+        if explain:
+            group = [item for item in plan.rejected if item.reason is reason]
+            # The nearest misses say most: cheapest first, those without a price by name.
+            group.sort(key=lambda item: (item.cost_usd is None, item.cost_usd, item.instance_type))
+            for item in group[:EXAMPLES]:
+                print_line(
+                    f"         {item.market} {item.instance_type}: {item.detail}{_figures(item)}"
+                )
+    if explain:
+        print_line("  Every one of them: --explain --json; one type: --explain TYPE")
+
+
+def _figures(item: Rejection) -> str:
+    if item.cost_usd is None or item.duration_h is None:
+        return ""
+    return f" ({duration(item.duration_h * 3600)}, {money(item.cost_usd)} USD)"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 42s, 12m, 3h20m, 4d6h."""
+    if seconds < 90:
+        return f"{seconds:.0f}s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f}m"
+    if seconds < 48 * 3600:
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours}h{minutes:02d}m"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days}d{hours}h"
+
+
+def money(amount: Decimal) -> str:
+    """US dollars with as many digits as matter: cents, or three figures below ten cents."""
+    if abs(amount) >= Decimal("0.1") or amount == 0:
+        return f"{amount:,.2f}"
+    return f"{amount:.4f}"

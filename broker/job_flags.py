@@ -1,0 +1,76 @@
+"""Command-line flags that override a job file's values."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.values import parse_confidence, parse_deadline, parse_money_usd, parse_number
+from mlbroker.profiles.job import Job, Objective, ObjectiveKind, Work
+
+T = TypeVar("T")
+
+
+def override(
+    job: Job,
+    *,
+    deadline: str | None = None,
+    budget: str | None = None,
+    confidence: str | None = None,
+    objective: str | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> Job:
+    """`job` with the given flags in place of the file's values; None leaves a value alone.
+
+    Raises InputError that names the flag.
+    """
+    if deadline is not None:
+        job = replace(job, deadline=_flag("--deadline", deadline, parse_deadline))
+    if budget is not None:
+        job = replace(job, budget_usd=_flag("--budget", budget, parse_money_usd))
+    if confidence is not None:
+        job = replace(job, confidence=_flag("--confidence", confidence, parse_confidence))
+    if objective is not None:
+        job = replace(job, objective=_flag("--objective", objective, parse_objective))
+    work = _work(steps, epochs, steps_per_epoch)
+    return job if work is None else replace(job, work=work)
+
+
+def parse_objective(text: str) -> Objective:
+    """`cost`, `time`, `carbon`, or a price on carbon: `0.1/kg` (USD per kg CO2e)."""
+    if text in (ObjectiveKind.COST, ObjectiveKind.TIME, ObjectiveKind.CARBON):
+        return Objective(ObjectiveKind(text))
+    if text.endswith("/kg"):
+        return Objective(ObjectiveKind.WEIGHTED, parse_number(text.removesuffix("/kg")))
+    raise InputError(
+        f"{text!r} is no objective",
+        hint="use cost, time, carbon, or a price on carbon such as 0.1/kg (USD per kg CO2e)",
+    )
+
+
+def _flag(name: str, text: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(text)
+    except InputError as error:
+        raise InputError(error.what, where=name, hint=error.hint) from None
+
+
+def _work(steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> Work | None:
+    for name, value in (
+        ("--steps", steps),
+        ("--epochs", epochs),
+        ("--steps-per-epoch", steps_per_epoch),
+    ):
+        if value is not None and value <= 0:
+            raise InputError(f"{value} is not a positive number", where=name)
+    if steps is not None:
+        if epochs is not None or steps_per_epoch is not None:
+            raise InputError("give either --steps, or --epochs and --steps-per-epoch")
+        return Work(steps)
+    if (epochs is None) != (steps_per_epoch is None):
+        raise InputError("--epochs and --steps-per-epoch go together")
+    if epochs is None or steps_per_epoch is None:
+        return None
+    return Work(epochs * steps_per_epoch, epochs, steps_per_epoch)

@@ -1,0 +1,225 @@
+"""The plan: from a job to a decision. This is the picture of the whole product on one page."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from mlbroker.broker.planning import (
+    Book,
+    Field,
+    Filters,
+    TypeRefusal,
+    all_prices,
+    fill_hardware,
+    gather,
+    places,
+)
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.baseline import USUAL_REGION, usual_type
+from mlbroker.policies.choose import Chooser, Pick, Refusal, Selection
+from mlbroker.policies.objective import quote_key
+from mlbroker.policies.quote import Quote, Reason, Rejection
+from mlbroker.policies.quoting import make_quote
+from mlbroker.pricing.book import Snapshot
+from mlbroker.pricing.offer import Market
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.estimators.datasheet import job_uses_gpu
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.prediction import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """What would have to change for anything to be feasible: the least sufficient limits."""
+
+    deadline_s: float | None
+    deadline_with: str | None
+    budget_usd: Decimal | None
+    budget_with: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A decision with everything needed to explain it."""
+
+    job: Job
+    generated_at: datetime
+    snapshot: Snapshot
+    ask: Ask
+    measurements: int
+    choice: Quote | None
+    quotes: tuple[Quote, ...]
+    feasible: int
+    rejections: Mapping[Reason, int]
+    rejected: tuple[Rejection, ...]
+    baseline: Quote | None
+    near_miss: NearMiss | None
+
+    @property
+    def savings_usd(self) -> Decimal | None:
+        """Expected saving of the choice against the baseline."""
+        if self.choice is None or self.baseline is None:
+            return None
+        return self.baseline.cost_usd.expected - self.choice.cost_usd.expected
+
+
+def make_plan(
+    job: Job,
+    book: Book,
+    evidence: Evidence,
+    now: datetime,
+    filters: Filters,
+    *,
+    top: int = 10,
+    explain: bool = False,
+) -> Plan:
+    """Choose the best machine for `job`. `top` quotes are worked out (0: all feasible ones);
+    every single rejection is only with `explain`.
+    """
+    regions = book.regions()
+    rows = fill_hardware(book, evidence.measurements)
+    evidence = Evidence(job, rows, evidence.history)
+    ask = make_ask(job, evidence, regions, now)
+    field = gather(job, ask, book, evidence, filters)
+    chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job))
+    selection = chooser.choose(field.candidates, top)
+    quotes = sorted(
+        (_quote(pick, ask, job, book, regions) for pick in selection.picks),
+        key=lambda quote: quote_key(ask.objective, quote),
+    )
+    out = _out(field, selection)
+    return Plan(
+        job=job,
+        generated_at=now,
+        snapshot=book.snapshot,
+        ask=ask,
+        measurements=len(rows),
+        choice=quotes[0] if quotes else None,
+        quotes=tuple(quotes),
+        feasible=selection.feasible,
+        rejections=Counter(item.reason for item in out.values()),
+        rejected=(
+            tuple(_rejection(item, ask, job, book, regions) for item in out.values())
+            if explain
+            else ()
+        ),
+        baseline=_baseline(job, ask, book, field, filters, regions),
+        near_miss=None if quotes else _near_miss(selection),
+    )
+
+
+def make_ask(job: Job, evidence: Evidence, regions: dict[int, Region], now: datetime) -> Ask:
+    """The job's limits, resolved at `now`. Work nobody stated is taken from measurements."""
+    measured_steps = [row.steps for row in evidence.measurements if row.steps]
+    steps = job.work.steps if job.work else max(measured_steps, default=1)
+    at = job.data.at
+    home = None
+    if at is not None:
+        home = next(
+            (
+                region
+                for region in regions.values()
+                if region.cloud == at.cloud and at.region in (None, region.name)
+            ),
+            Region(at.cloud, at.region or ""),
+        )
+    return Ask.of(
+        job,
+        steps=steps,
+        deadline_s=None if job.deadline is None else job.deadline.seconds_from(now),
+        data_region=home,
+        uses_gpu=job_uses_gpu(job, evidence.measurements),
+    )
+
+
+def _quote(pick: Pick, ask: Ask, job: Job, book: Book, regions: dict[int, Region]) -> Quote:
+    type_id, spot, region_id = pick.row[:3]
+    offer = book.offer(type_id, spot, region_id)
+    disk_gb = job.resources[pick.candidate.option].disk_gb
+    return make_quote(ask, pick.candidate.machine, offer, regions[region_id], disk_gb)
+
+
+def _out(field: Field, selection: Selection) -> dict[tuple[int, bool], TypeRefusal | Refusal]:
+    """Everything that is out, one entry for each type (by id) and market.
+
+    A type that is out under one resource option may be in under another.
+    """
+    refused = {(item.row[0], item.candidate.spot): item for item in selection.refusals}
+    alive = {id(candidate) for candidate in field.candidates}
+    alive -= {id(item.candidate) for item in selection.refusals}
+    in_running = {
+        (candidate.rows[0][0], candidate.spot)
+        for candidate in field.candidates
+        if id(candidate) in alive
+    }
+    entries: dict[tuple[int, bool], TypeRefusal | Refusal] = {
+        (item.type_id, item.market is Market.SPOT): item for item in field.refusals
+    }
+    entries.update(refused)
+    return {key: item for key, item in entries.items() if key not in in_running}
+
+
+def _rejection(
+    item: TypeRefusal | Refusal, ask: Ask, job: Job, book: Book, regions: dict[int, Region]
+) -> Rejection:
+    """One rejection in full: what it would have cost, and which limit would have let it in."""
+    if isinstance(item, TypeRefusal):
+        kind = item.type
+        return Rejection(kind.cloud, None, kind.name, item.market, item.reason, item.detail)
+    quote = _quote(Pick(item.candidate, item.row, (0.0, 0.0)), ask, job, book, regions)
+    detail = item.detail
+    if item.needs_s is not None:
+        detail = f"{ask.confidence:.0%} sure only after {item.needs_s / 3600:.2f} h"
+    elif item.needs_usd is not None:
+        detail = f"{ask.confidence:.0%} sure only within {item.needs_usd:.4f} USD"
+    return Rejection(
+        quote.cloud,
+        quote.region,
+        quote.instance_type,
+        quote.market,
+        item.reason,
+        detail,
+        quote.cost_usd.expected,
+        quote.duration_h.p50,
+    )
+
+
+def _baseline(
+    job: Job, ask: Ask, book: Book, field: Field, filters: Filters, regions: dict[int, Region]
+) -> Quote | None:
+    """The quote of the user's own pin, else of the usual type in its home region."""
+    option = job.resources[0]
+    clouds = filters.clouds or ((option.cloud,) if option.cloud else tuple(USUAL_REGION))
+    running = [(number, machine.type) for number, machine in field.machines.items()]
+    if option.instance_type is not None:
+        found = [item for item in running if item[1].name == option.instance_type]
+        number, region_name = (found[0][0], option.region) if found else (None, None)
+    else:
+        number, region_name = usual_type(option.requirements, running, clouds)
+    if number is None:
+        return None
+    machine = field.machines[number]
+    wanted = region_name or USUAL_REGION.get(machine.type.cloud)
+    for row in book.price_rows(depth=None, type_ids=[number]):
+        if not row[1] and regions[row[2]].name == wanted:
+            offer = book.offer(number, 0, row[2])
+            return make_quote(ask, machine, offer, regions[row[2]], option.disk_gb)
+    return None
+
+
+def _near_miss(selection: Selection) -> NearMiss:
+    """The least deadline, and the least budget, that would have let one machine in."""
+    slow = [refusal for refusal in selection.refusals if refusal.needs_s is not None]
+    dear = [refusal for refusal in selection.refusals if refusal.needs_usd is not None]
+    fastest = min(slow, key=lambda refusal: refusal.needs_s or 0.0, default=None)
+    cheapest = min(dear, key=lambda refusal: refusal.needs_usd or 0.0, default=None)
+    return NearMiss(
+        deadline_s=fastest.needs_s if fastest else None,
+        deadline_with=fastest.candidate.machine.type.name if fastest else None,
+        budget_usd=(
+            Decimal(f"{cheapest.needs_usd:.6f}") if cheapest and cheapest.needs_usd else None
+        ),
+        budget_with=cheapest.candidate.machine.type.name if cheapest else None,
+    )

@@ -1,0 +1,358 @@
+"""Job + book + evidence -> machines, candidates, and what is out before any price is read."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.choose import Candidate, Place
+from mlbroker.policies.machine import Machine, Pace
+from mlbroker.policies.quote import Reason
+from mlbroker.policies.quoting import traffic_usd
+from mlbroker.pricing import billing, power
+from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.offer import InstanceType, Market, Offer
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.estimators import predict
+from mlbroker.profiles.job import Job, ResourceOption
+from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.prediction import Evidence, Target
+
+NANO_PER_USD = 10**9
+MARKETS = tuple(Market)
+# Up to so many types are looked up one by one; beyond, reading all is quicker.
+FEW = 50
+
+
+class Book(Protocol):
+    """What planning reads of the price book (see `broker.prices.store.PriceBook`)."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+    def types(self) -> Sequence[tuple[int, int, InstanceType]]: ...
+    def regions(self) -> dict[int, Region]: ...
+    def price_rows(
+        self,
+        depth: int | None = 4,
+        region_ids: Collection[int] | None = None,
+        type_ids: Collection[int] | None = None,
+    ) -> Sequence[PriceRow]: ...
+    def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
+    def cpu_power(self) -> power.CpuPower: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Restrictions from the command line; an empty tuple restricts nothing."""
+
+    clouds: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    markets: tuple[Market, ...] = ()
+    instance_types: tuple[str, ...] = ()
+
+
+class TypeRefusal(NamedTuple):
+    """A machine type that is out in one market before any price is looked at."""
+
+    type_id: int
+    type: InstanceType
+    market: Market
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Field:
+    """All that is in the running, and all that is not."""
+
+    machines: dict[int, Machine]
+    candidates: list[Candidate]
+    refusals: list[TypeRefusal]
+
+
+def fill_hardware(book: Book, rows: Sequence[Measurement]) -> list[Measurement]:
+    """Measurements on known types get the type's hardware, so that others can be scaled from it."""
+    if all(row.hardware is not None for row in rows):
+        return list(rows)
+    by_name = {(kind.cloud, kind.name): kind.hardware for _, _, kind in book.types()}
+    any_cloud = {name: hardware for (_, name), hardware in by_name.items()}
+    return [
+        row
+        if row.hardware is not None
+        else replace(
+            row,
+            hardware=by_name.get((row.cloud or "", row.instance_type or row.config))
+            or (any_cloud.get(row.instance_type or row.config) if row.cloud is None else None),
+        )
+        for row in rows
+    ]
+
+
+def admitted_markets(option: ResourceOption, filters: Filters) -> list[Market]:
+    """Markets that both the job's option and the flags admit."""
+    return [
+        market
+        for market in Market
+        if option.market in (None, market) and (not filters.markets or market in filters.markets)
+    ]
+
+
+def regions_admitted(
+    regions: dict[int, Region], option: ResourceOption, filters: Filters
+) -> frozenset[int] | None:
+    """Ids of the regions that option and flags admit; None when they restrict nothing."""
+    if option.region is None and not filters.regions:
+        return None
+    return frozenset(
+        number
+        for number, region in regions.items()
+        if (option.region is None or region.name == option.region)
+        and (not filters.regions or region.name in filters.regions)
+    )
+
+
+def places(
+    ask: Ask, regions: dict[int, Region], options: Sequence[ResourceOption]
+) -> list[list[Place | None]]:
+    """For each option, what each region adds to the price of a machine."""
+    size = max(regions, default=-1) + 1
+    by_disk: dict[int, list[Place | None]] = {}
+    for disk_gb in {option.disk_gb for option in options}:
+        row = by_disk[disk_gb] = [None] * size
+        for number, region in regions.items():
+            row[number] = _place(ask, region, disk_gb)
+    return [by_disk[option.disk_gb] for option in options]
+
+
+def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
+    hourly = billing.disk_usd_per_hour(region, disk_gb)
+    step_s = billing.METERS.get(region.cloud, billing.Meter()).disk_step_s
+    grid, pue = region.grid_kgco2e_per_kwh, region.pue
+    return Place(
+        usd_per_hour=float(hourly + billing.public_ip_usd_per_hour(region)),
+        fixed_usd=float(traffic_usd(ask, region)),
+        kg_per_kwh=None if grid is None or pue is None else grid * pue,
+        disk_usd_per_step=(
+            float(hourly * step_s / billing.SECONDS_PER_HOUR * ask.nodes) if step_s > 1 else 0.0
+        ),
+        disk_step_s=float(step_s),
+    )
+
+
+def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters) -> Field:
+    """Machines that meet the job's needs, with predictions, and their prices."""
+    fitting, refusals = _fitting(job, book, evidence, filters)
+    machines: dict[int, Machine] = {}
+    paces = _paces(fitting, ask, evidence)
+    cpu_power = book.cpu_power()
+    for fit in fitting:
+        pace = paces[_pace_key(fit, evidence)]
+        if pace is None:
+            refusals += [
+                TypeRefusal(fit.id, fit.type, market, Reason.NEEDS_NOT_MET, "its speed is unknown")
+                for market in Market
+            ]
+            continue
+        watts = power.power_w(fit.type.hardware, cpu_power, gpu_works=ask.uses_gpu)
+        machines[fit.id] = Machine(fit.type, pace, watts)
+    field = Field(machines, [], refusals)
+    regions = book.regions()
+    shelves = _Shelves(book)
+    for index, option in enumerate(job.resources):
+        members = [fit.id for fit in fitting if index in fit.options and fit.id in machines]
+        if members:
+            allowed = regions_admitted(regions, option, filters)
+            shelf, complete = shelves.of(members, allowed)
+            _enter(field, members, index, option, filters, shelf, complete)
+    return field
+
+
+class _Fit(NamedTuple):
+    """A type that meets at least one of the job's resource options (`options`: which)."""
+
+    id: int
+    hardware_id: int
+    type: InstanceType
+    options: tuple[int, ...]
+
+
+def _pace_key(fit: _Fit, evidence: Evidence) -> tuple[int, str, str | None]:
+    """Equal hardware of one cloud goes at one pace, unless measured under its own name."""
+    name = fit.type.name
+    measured = any(name == (row.instance_type or row.config) for row in evidence.measurements)
+    return fit.hardware_id, fit.type.cloud, name if measured else None
+
+
+def _paces(
+    fitting: Sequence[_Fit], ask: Ask, evidence: Evidence
+) -> dict[tuple[int, str, str | None], Pace | None]:
+    """The pace of each group of equal machines; None where nothing is known of their speed."""
+    groups = {_pace_key(fit, evidence): fit.type for fit in fitting}
+    targets = [Target(kind.cloud, kind.name, kind.hardware, ask.nodes) for kind in groups.values()]
+    return {
+        key: None
+        if prediction is None
+        else Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
+        for (key, kind), prediction in zip(groups.items(), predict(evidence, targets), strict=True)
+    }
+
+
+def _fitting(
+    job: Job, book: Book, evidence: Evidence, filters: Filters
+) -> tuple[list[_Fit], list[TypeRefusal]]:
+    """Types that meet at least one option, and the rest with why."""
+    need_gib = max((m.peak_memory_gib or 0.0 for m in evidence.measurements), default=0.0)
+    broken = _broken_types(evidence.measurements)
+    requirements = [option.requirements for option in job.resources]
+    # Most types share their hardware with others: what it fails to meet is worked out once.
+    unmet: dict[int, list[str | None]] = {}
+    fits: list[_Fit] = []
+    refusals: list[TypeRefusal] = []
+    for number, hardware_id, kind in book.types():
+        missing = unmet.get(hardware_id)
+        if missing is None:
+            missing = unmet[hardware_id] = [need.unmet(kind.hardware) for need in requirements]
+        options, why = _options(job.resources, kind, missing, filters)
+        if why is None:
+            if kind.retired and not _named(job, kind, filters):
+                why = (Reason.NOT_ALLOWED, "retired by its vendor; name it to use it")
+            elif need_gib > kind.hardware.memory_gib > 0:
+                why = (Reason.TOO_LITTLE_MEMORY, f"the job was seen to use {need_gib:.1f} GiB")
+            elif (kind.name, job.num_nodes) in broken:
+                why = (Reason.PROBE_FAILED, broken[kind.name, job.num_nodes])
+        if why is None:
+            fits.append(_Fit(number, hardware_id, kind, options))
+        else:
+            for market in filters.markets or MARKETS:
+                refusals.append(TypeRefusal(number, kind, market, *why))
+    return fits, refusals
+
+
+def _options(
+    resources: Sequence[ResourceOption],
+    kind: InstanceType,
+    missing: Sequence[str | None],
+    filters: Filters,
+) -> tuple[tuple[int, ...], tuple[Reason, str] | None]:
+    """Which resource options a type meets; else why it meets none."""
+    if filters.clouds and kind.cloud not in filters.clouds:
+        return (), (Reason.NOT_ALLOWED, f"cloud {kind.cloud} is not allowed")
+    if filters.instance_types and kind.name not in filters.instance_types:
+        return (), (Reason.NOT_ALLOWED, "another type was asked for")
+    options = tuple(
+        index
+        for index, option in enumerate(resources)
+        if missing[index] is None
+        and option.cloud in (None, kind.cloud)
+        and option.instance_type in (None, kind.name)
+    )
+    if options:
+        return options, None
+    for index, option in enumerate(resources):
+        if option.cloud not in (None, kind.cloud):
+            return (), (Reason.NOT_ALLOWED, f"cloud {option.cloud} was asked for")
+        if option.instance_type not in (None, kind.name):
+            return (), (Reason.NOT_ALLOWED, f"{option.instance_type} was asked for")
+        if missing[index] is not None:
+            break
+    return (), (Reason.NEEDS_NOT_MET, missing[index] or "")
+
+
+def _named(job: Job, kind: InstanceType, filters: Filters) -> bool:
+    return kind.name in filters.instance_types or any(
+        option.instance_type == kind.name for option in job.resources
+    )
+
+
+def _broken_types(rows: Sequence[Measurement]) -> dict[tuple[str, int], str]:
+    """Types on which the job failed and never worked, with the reason."""
+    worked = {(m.instance_type or m.config, m.nodes) for m in rows if m.status is Status.OK}
+    return {
+        key: f"the job failed there: {m.reason or 'no reason recorded'}"
+        for m in rows
+        if m.status is Status.FAILED
+        and (key := (m.instance_type or m.config, m.nodes)) not in worked
+    }
+
+
+Shelf = dict[tuple[int, int], list[PriceRow]]
+
+
+class _Shelves:
+    """Price rows by type and market. The whole book's cheapest rows are read once at most."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._cheapest: Shelf | None = None
+
+    def of(self, members: Sequence[int], allowed: frozenset[int] | None) -> tuple[Shelf, bool]:
+        """Rows of `members` (or more), and whether they are all that the allowed regions have.
+
+        Few types, or few regions, are read in full; else the cheapest row of each type and market.
+        """
+        if allowed is not None:
+            return _shelf(self._book.price_rows(depth=None, region_ids=allowed)), True
+        if len(members) <= FEW:
+            return _shelf(self._book.price_rows(depth=None, type_ids=members)), True
+        if self._cheapest is None:
+            self._cheapest = _shelf(self._book.price_rows(depth=1))
+        return self._cheapest, False
+
+
+def _shelf(rows: Sequence[PriceRow]) -> Shelf:
+    shelf: Shelf = {}
+    for row in rows:
+        shelf.setdefault(row[:2], []).append(row)
+    return shelf
+
+
+def _enter(
+    field: Field,
+    members: Sequence[int],
+    index: int,
+    option: ResourceOption,
+    filters: Filters,
+    shelf: Shelf,
+    complete: bool,
+) -> None:
+    """Put `members` into the running under one option, in each market that has a price."""
+    ceiling = ceiling_nano_usd(option)
+    markets = admitted_markets(option, filters)
+    for number in members:
+        machine = field.machines[number]
+        for market in markets:
+            spot = market is Market.SPOT
+            prices = shelf.get((number, int(spot)))
+            if not prices:
+                why = (Reason.PRICE_MISSING, "no price in the regions allowed")
+                field.refusals.append(TypeRefusal(number, machine.type, market, *why))
+                continue
+            if ceiling is not None:
+                prices = [row for row in prices if row[3] <= ceiling]
+            if prices:
+                field.candidates.append(Candidate(machine, spot, index, prices, complete))
+            else:
+                highest = option.max_price_per_hour_usd
+                why = (Reason.NOT_ALLOWED, f"dearer than {highest} USD an hour everywhere")
+                field.refusals.append(TypeRefusal(number, machine.type, market, *why))
+
+
+def ceiling_nano_usd(option: ResourceOption) -> int | None:
+    """The option's highest hourly price, in the book's unit."""
+    highest = option.max_price_per_hour_usd
+    return None if highest is None else int(highest * NANO_PER_USD)
+
+
+def all_prices(book: Book, job: Job) -> Callable[[Candidate], list[PriceRow]]:
+    """Reads every region's price of a candidate, cheapest first."""
+
+    def more(candidate: Candidate) -> list[PriceRow]:
+        ceiling = ceiling_nano_usd(job.resources[candidate.option])
+        rows = book.price_rows(depth=None, type_ids=[candidate.rows[0][0]])
+        return [
+            row
+            for row in rows
+            if row[1] == candidate.spot and (ceiling is None or row[3] <= ceiling)
+        ]
+
+    return more

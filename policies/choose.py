@@ -1,0 +1,251 @@
+"""Candidates -> Decision: the cheapest machine in time, the runners-up, and why not the rest.
+
+There are thousands of types in dozens of regions, and a user waits. So each type and market first
+gets a bound on what it can reach in its best region, in floating point; only those that may be
+among the best are looked at region by region, best bound first. The order that comes out is exact.
+"""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.interruptions import too_often
+from mlbroker.policies.machine import Machine
+from mlbroker.policies.objective import Key, sort_key
+from mlbroker.policies.outcome import Outcome
+from mlbroker.policies.quote import Reason
+from mlbroker.pricing.book import PriceRow
+from mlbroker.profiles.job import ObjectiveKind
+
+NANO = 1e-9
+INTERRUPTED = "interruptions included"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a region adds to a machine's price.
+
+    `usd_per_hour` for each machine and hour (disk and address), `fixed_usd` once per run
+    (traffic); where disks bill in begun steps of `disk_step_s`, a step of all machines costs
+    `disk_usd_per_step`; `kg_per_kwh` is grid intensity times PUE.
+    """
+
+    usd_per_hour: float
+    fixed_usd: float
+    kg_per_kwh: float | None
+    disk_usd_per_step: float = 0.0
+    disk_step_s: float = 1.0
+
+    def once_usd(self, seconds: float) -> float:
+        """What is due beside the hours: traffic, and rounding the disk's time up."""
+        if not self.disk_usd_per_step:
+            return self.fixed_usd
+        steps = seconds / self.disk_step_s
+        return self.fixed_usd + (math.ceil(steps) - steps) * self.disk_usd_per_step
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One machine type in one market, under one of the job's resource options.
+
+    `rows` are its prices known so far, cheapest first; `complete` when there are no others.
+    """
+
+    machine: Machine
+    spot: bool
+    option: int
+    rows: Sequence[PriceRow]
+    complete: bool = False
+
+
+class Pick(NamedTuple):
+    """A candidate with its best row and that row's key."""
+
+    candidate: Candidate
+    row: PriceRow
+    key: Key
+
+
+class Refusal(NamedTuple):
+    """A candidate that is out. `needs_s` and `needs_usd` tell which limit would have let it in.
+
+    `row` is the price it was judged by: the cheapest.
+    """
+
+    candidate: Candidate
+    row: PriceRow
+    reason: Reason
+    detail: str = ""
+    needs_s: float | None = None
+    needs_usd: float | None = None
+
+
+@dataclass(slots=True)
+class Selection:
+    """The best picks in order, everything refused, and how many were feasible in all."""
+
+    picks: list[Pick] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    feasible: int = 0
+
+    def reasons(self) -> Counter[Reason]:
+        """How many candidates were refused for which reason."""
+        return Counter(refusal.reason for refusal in self.refusals)
+
+
+class Chooser:
+    """Screens candidates against one ask. `places[option][region id]` are the regions' add-ons;
+    `more(candidate)` returns all prices of a candidate (the one thing asked of the outside).
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        places: Sequence[Sequence[Place | None]],
+        more: Callable[[Candidate], Sequence[PriceRow]],
+    ) -> None:
+        self.ask = ask
+        self.places = places
+        self.more = more
+        self.budget = None if ask.budget_usd is None else float(ask.budget_usd)
+        self.carbon_matters = ask.objective.kind in (ObjectiveKind.CARBON, ObjectiveKind.WEIGHTED)
+        self._least = [_least(option) for option in places]
+
+    def choose(self, candidates: Sequence[Candidate], top: int) -> Selection:
+        """The `top` best candidates (0: all), one per type and market."""
+        selection = Selection()
+        heap: list[tuple[Key, int, Candidate, Pick | None]] = []
+        for number, candidate in enumerate(candidates):
+            found = self._first_look(candidate)
+            if isinstance(found, Refusal):
+                selection.refusals.append(found)
+            elif isinstance(found, Pick):
+                heap.append((found.key, number, candidate, found))
+            else:
+                heap.append((found, number, candidate, None))
+        heapq.heapify(heap)
+        selection.feasible = len(heap)
+        seen: set[tuple[int, bool]] = set()
+        for pick in self._in_order(heap):
+            identity = (pick.row[0], pick.candidate.spot)
+            if identity not in seen:
+                seen.add(identity)
+                selection.picks.append(pick)
+            if top and len(selection.picks) >= top:
+                break
+        return selection
+
+    def _in_order(self, heap: list[tuple[Key, int, Candidate, Pick | None]]) -> Iterator[Pick]:
+        while heap:
+            _, number, candidate, pick = heapq.heappop(heap)
+            if pick is not None:
+                yield pick
+                continue
+            # Known to be feasible in some region, so the full look always finds one.
+            best = self._full_look(candidate)
+            assert isinstance(best, Pick)
+            heapq.heappush(heap, (best.key, number, candidate, best))
+
+    def _first_look(self, candidate: Candidate) -> Key | Pick | Refusal:
+        """A bound on the key when feasible for certain; else the exact answer."""
+        if candidate.complete:
+            return self._full_look(candidate)
+        cheapest = candidate.rows[0]
+        hopeless = self._steady_refusal(candidate, cheapest, self._least[candidate.option])
+        if hopeless is not None:
+            return hopeless
+        if isinstance(self._look(candidate, cheapest), Refusal):
+            return self._full_look(candidate)
+        return self._bound(candidate, cheapest)
+
+    def _full_look(self, candidate: Candidate) -> Pick | Refusal:
+        if not candidate.complete:
+            candidate.rows = self.more(candidate)
+            candidate.complete = True
+        best: Pick | None = None
+        refusal: Refusal | None = None
+        for row in candidate.rows:
+            found = self._look(candidate, row)
+            if isinstance(found, Pick):
+                if best is None or found.key < best.key:
+                    best = found
+            elif refusal is None:
+                refusal = found
+        if best is not None:
+            return best
+        assert refusal is not None, "a candidate has at least one price"
+        return refusal
+
+    def _bound(self, candidate: Candidate, cheapest: PriceRow) -> Key:
+        """No region of this candidate can have a smaller key than this."""
+        least = self._least[candidate.option]
+        steady = candidate.machine.pace.steady
+        cost = self._usd_per_s(cheapest, least) * steady.undisturbed_s + least.fixed_usd
+        carbon = self._carbon(candidate, steady, least) if self.carbon_matters else None
+        return sort_key(self.ask.objective, cost, steady.undisturbed_s, carbon)
+
+    def _steady_refusal(self, candidate: Candidate, row: PriceRow, place: Place) -> Refusal | None:
+        """The first limit that even an uninterrupted run in `place` breaks."""
+        pace = candidate.machine.pace
+        deadline_s = self.ask.deadline_s
+        if deadline_s is not None and deadline_s < pace.sure_s:
+            return Refusal(candidate, row, Reason.TOO_SLOW, needs_s=pace.sure_s)
+        if self.budget is None:
+            return None
+        usd_per_s = self._usd_per_s(row, place)
+        needs_usd = usd_per_s * pace.sure_s + place.once_usd(pace.sure_s)
+        if self.budget < needs_usd:
+            return Refusal(candidate, row, Reason.OVER_BUDGET, needs_usd=needs_usd)
+        return None
+
+    def _look(self, candidate: Candidate, row: PriceRow) -> Pick | Refusal:
+        """One machine in one region: its key, or the first limit that it breaks."""
+        ask = self.ask
+        pace = candidate.machine.pace
+        place = self.places[candidate.option][row[2]]
+        assert place is not None, "prices are read for allowed regions only"
+        refusal = self._steady_refusal(candidate, row, place)
+        if refusal is not None:
+            return refusal
+        usd_per_s = self._usd_per_s(row, place)
+        outcome = pace.steady
+        if candidate.spot:
+            outcome = pace.on_spot(row[4])
+            if gamble := too_often(ask.checkpoint, outcome):
+                return Refusal(candidate, row, Reason.INTERRUPTED_TOO_OFTEN, gamble)
+            if (
+                ask.deadline_s is not None
+                and outcome.probability_within(ask.deadline_s) < ask.confidence
+            ):
+                return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
+            if self.budget is not None:
+                most_rounding = place.fixed_usd + place.disk_usd_per_step
+                affordable_s = (self.budget - most_rounding) / usd_per_s
+                if outcome.probability_within(affordable_s) < ask.confidence:
+                    return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
+        cost = usd_per_s * outcome.expected_s + place.once_usd(outcome.expected_s)
+        carbon = self._carbon(candidate, outcome, place) if self.carbon_matters else None
+        return Pick(candidate, row, sort_key(ask.objective, cost, outcome.expected_s, carbon))
+
+    def _usd_per_s(self, row: PriceRow, place: Place) -> float:
+        return (row[3] * NANO + place.usd_per_hour) * self.ask.nodes / 3600
+
+    def _carbon(self, candidate: Candidate, outcome: Outcome, place: Place) -> float | None:
+        if place.kg_per_kwh is None or candidate.machine.power_w is None:
+            return None
+        hours = outcome.expected_s / 3600 * self.ask.nodes
+        return candidate.machine.power_w / 1000 * hours * place.kg_per_kwh
+
+
+def _least(places: Sequence[Place | None]) -> Place:
+    """An imaginary region that is best in everything."""
+    known = [place for place in places if place is not None]
+    return Place(
+        min((place.usd_per_hour for place in known), default=0.0),
+        min((place.fixed_usd for place in known), default=0.0),
+        min((p.kg_per_kwh for p in known if p.kg_per_kwh is not None), default=None),
+    )

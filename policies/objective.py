@@ -1,0 +1,31 @@
+"""Which of two quotes is better: cost, time, carbon, or cost with a price on carbon."""
+
+import math
+
+from mlbroker.policies.quote import Quote
+from mlbroker.profiles.job import Objective, ObjectiveKind
+
+Key = tuple[float, float]
+
+
+def sort_key(
+    objective: Objective, cost_usd: float, expected_s: float, carbon_kg: float | None
+) -> Key:
+    """Smaller is better; ties go to the cheaper. Unknown carbon comes after all known."""
+    match objective.kind:
+        case ObjectiveKind.COST:
+            return (cost_usd, expected_s)
+        case ObjectiveKind.TIME:
+            return (expected_s, cost_usd)
+        case ObjectiveKind.CARBON:
+            return (math.inf if carbon_kg is None else carbon_kg, cost_usd)
+        case ObjectiveKind.WEIGHTED:
+            price = float(objective.usd_per_kg_co2e or 0)
+            return (math.inf if carbon_kg is None else cost_usd + price * carbon_kg, cost_usd)
+
+
+def quote_key(objective: Objective, quote: Quote) -> Key:
+    """The key of a finished quote, for which the median stands for the expected time."""
+    return sort_key(
+        objective, float(quote.cost_usd.expected), quote.duration_h.p50, quote.carbon_kgco2e
+    )

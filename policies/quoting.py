@@ -1,0 +1,99 @@
+"""Offer + prediction -> Quote: the exact money, time and emissions of a run on one machine."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.machine import Machine
+from mlbroker.policies.outcome import Outcome
+from mlbroker.policies.quote import Cost, Quote
+from mlbroker.pricing import billing, power
+from mlbroker.pricing.offer import Market, Offer
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.prediction import Quantiles
+
+# Money is quoted to the micro-dollar; what a vendor charges is rounded to the cent at most.
+MICRO = Decimal("0.000001")
+
+
+def outcome_of(machine: Machine, offer: Offer) -> Outcome:
+    """How the run goes on this offer."""
+    if offer.market is Market.SPOT:
+        return machine.pace.on_spot(offer.interruption_rate)
+    return machine.pace.steady
+
+
+def make_quote(ask: Ask, machine: Machine, offer: Offer, region: Region, disk_gb: int) -> Quote:
+    """The quote for `ask.nodes` machines of this offer, feasible or not."""
+    outcome = outcome_of(machine, offer)
+    prediction = machine.pace.prediction
+    hours = Quantiles(*(outcome.quantile_s(p) / 3600 for p in (0.1, 0.5, 0.9)))
+    kwh = power.energy_kwh(machine.power_w, outcome.expected_s / 3600 * ask.nodes, region)
+    return Quote(
+        cloud=offer.cloud,
+        region=offer.region,
+        instance_type=offer.instance_type,
+        market=offer.market,
+        nodes=ask.nodes,
+        price_per_hour_usd=offer.price_per_hour_usd,
+        price_as_of=offer.as_of,
+        price_source=offer.source,
+        price_stale=offer.stale,
+        step_time_s=prediction.step_time_s,
+        basis=prediction.basis,
+        evidence=prediction.evidence,
+        duration_h=hours,
+        cost_usd=run_cost(ask, offer, region, disk_gb, outcome),
+        deadline_probability=(
+            None if ask.deadline_s is None else outcome.probability_within(ask.deadline_s)
+        ),
+        energy_kwh=kwh,
+        carbon_kgco2e=power.carbon_kgco2e(kwh, region),
+        grid_intensity_kgco2e_per_kwh=region.grid_kgco2e_per_kwh,
+    )
+
+
+def run_cost(ask: Ask, offer: Offer, region: Region, disk_gb: int, outcome: Outcome) -> Cost:
+    """What the run costs, part by part, and what it does not exceed in nine cases of ten."""
+    network = traffic_usd(ask, region)
+
+    def machines(seconds: float) -> Decimal:
+        return (
+            offer.price_per_hour_usd * billing.billed_hours(offer.cloud, Decimal(seconds))
+        ) * ask.nodes
+
+    def storage(seconds: float) -> Decimal:
+        up = Decimal(seconds)
+        address = billing.public_ip_usd_per_hour(region) * up / billing.SECONDS_PER_HOUR
+        return (billing.disk_usd(region, disk_gb, up) + address) * ask.nodes
+
+    def whole(seconds: float) -> Decimal:
+        return machines(seconds) + storage(seconds) + network
+
+    compute, disks = machines(outcome.undisturbed_s), storage(outcome.undisturbed_s)
+    parts = [
+        part.quantize(MICRO, ROUND_HALF_EVEN)
+        for part in (
+            compute,
+            disks,
+            network,
+            whole(outcome.expected_s) - compute - disks - network,
+        )
+    ]
+    return Cost(
+        expected=sum(parts, Decimal(0)),
+        p90=whole(outcome.quantile_s(0.9)).quantize(MICRO, ROUND_HALF_EVEN),
+        compute=parts[0],
+        storage=parts[1],
+        network=parts[2],
+        interruptions=parts[3],
+    )
+
+
+def traffic_usd(ask: Ask, region: Region) -> Decimal:
+    """Moving the input to the machines and the output back to where the user is."""
+    incoming = billing.transfer_usd_per_gb(ask.data_region, region) * ask.data.input_gb
+    if ask.data_region is None:
+        outgoing = billing.egress_usd_per_gb(region)
+    else:
+        outgoing = billing.transfer_usd_per_gb(region, ask.data_region)
+    return incoming + outgoing * ask.data.output_gb
