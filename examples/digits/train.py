@@ -26,7 +26,9 @@ WIDTHS = (784, 512, 256, 10)
 LEARNING_RATE = 1e-3
 SIDE = 28
 
+# mlbroker sets these two; without it the model lands here, and nothing is saved in between.
 CHECKPOINTS = os.environ.get("MLBROKER_CHECKPOINT_DIR")
+OUTPUTS = os.environ.get("MLBROKER_OUTPUT_DIR", ".")
 
 
 def main():
@@ -46,9 +48,11 @@ def main():
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
         network.save(epoch + 1)
 
-    np.savez("model.npz", *network.weights)
+    model = Path(OUTPUTS, "model.npz")
+    np.savez(model, *network.weights)
+    network.forget()
     accuracy = (network.scores(images[test]).argmax(axis=1) == labels[test]).mean()
-    print(f"Test accuracy {accuracy:.3f}; model in model.npz")
+    print(f"Test accuracy {accuracy:.3f}; model in {model}")
 
 
 def moved(images, rng):
@@ -125,8 +129,14 @@ class Network:
             for number, value in enumerate(getattr(self, kind))
         }
         part = Path(CHECKPOINTS, "part.npz")
+        part.parent.mkdir(parents=True, exist_ok=True)
         np.savez(part, epoch=epoch, step=self.step, **state)
         part.replace(Path(CHECKPOINTS, "network.npz"))
+
+    def forget(self):
+        """A finished training leaves no checkpoint: the next one starts anew."""
+        if CHECKPOINTS:
+            Path(CHECKPOINTS, "network.npz").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

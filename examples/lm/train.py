@@ -20,7 +20,9 @@ LAYERS = 3
 LEARNING_RATE = 2e-3
 EVALUATE_EVERY = 50
 
+# mlbroker sets these two; without it the model lands here, and nothing is saved in between.
 CHECKPOINTS = os.environ.get("MLBROKER_CHECKPOINT_DIR")
+OUTPUTS = os.environ.get("MLBROKER_OUTPUT_DIR", ".")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -46,8 +48,10 @@ def main():
             print(f"step {step + 1}/{STEPS}  loss {evaluate(model, test):.3f}", flush=True)
             save(model, optimizer, step + 1)
 
-    torch.save({"alphabet": alphabet, "model": model.state_dict()}, "model.pt")
-    print(f"Test loss {evaluate(model, test):.3f} nats a character; model in model.pt")
+    path = Path(OUTPUTS, "model.pt")
+    torch.save({"alphabet": alphabet, "model": model.state_dict()}, path)
+    forget()
+    print(f"Test loss {evaluate(model, test):.3f} nats a character; model in {path}")
     print("It writes:", "".join(alphabet[i] for i in model.write(index["\n"], 120)).strip())
 
 
@@ -126,9 +130,16 @@ def save(model, optimizer, step):
     if not CHECKPOINTS:
         return
     part = Path(CHECKPOINTS, "state.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     torch.save(state, part)
     part.replace(Path(CHECKPOINTS, "state.pt"))
+
+
+def forget():
+    """A finished training leaves no checkpoint: the next one starts anew."""
+    if CHECKPOINTS:
+        Path(CHECKPOINTS, "state.pt").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ BATCH = 256
 TEST_SENTENCES = 2000
 SEED = 0
 
+# mlbroker sets these two; without it the model lands here, and nothing is saved in between.
 CHECKPOINTS = os.environ.get("MLBROKER_CHECKPOINT_DIR")
+OUTPUTS = os.environ.get("MLBROKER_OUTPUT_DIR", ".")
 
 
 def main():
@@ -44,8 +46,10 @@ def main():
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
         save(epoch + 1, classifier)
 
-    joblib.dump((features, classifier), "model.joblib")
-    print(f"Test accuracy {classifier.score(test_features, test_label):.3f}; model in model.joblib")
+    model = Path(OUTPUTS, "model.joblib")
+    joblib.dump((features, classifier), model)
+    forget()
+    print(f"Test accuracy {classifier.score(test_features, test_label):.3f}; model in {model}")
 
 
 def load(path):
@@ -74,8 +78,15 @@ def resume():
 def save(epoch, classifier):
     if CHECKPOINTS:
         path = Path(CHECKPOINTS, "classifier.joblib")
+        path.parent.mkdir(parents=True, exist_ok=True)
         joblib.dump((epoch, classifier), path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
+
+
+def forget():
+    """A finished training leaves no checkpoint: the next one starts anew."""
+    if CHECKPOINTS:
+        Path(CHECKPOINTS, "classifier.joblib").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
