@@ -9,7 +9,7 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
 from datetime import date
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ class IndexWriter:
 
         # Rows are gathered before the insert: new names are inserted while they are made.
         iterator = rows()
-        while chunk := [row for row, _ in zip(iterator, range(20_000), strict=False)]:
+        while chunk := list(islice(iterator, 20_000)):
             self._stage(chunk)
 
     def finish(self, origin: str, notices: Iterable[str] = ()) -> None:
