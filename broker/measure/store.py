@@ -83,6 +83,10 @@ class MeasurementStore:
         known = {_key(m) for m in own}
         return [m for m in self.all() if _key(m) not in known]
 
+    def named(self, job: str) -> list[Measurement]:
+        """Everything under this name, whatever state the job was in."""
+        return self._select("job = ?", job)
+
     def all(self) -> list[Measurement]:
         """Every measurement, oldest first."""
         return self._select("TRUE")

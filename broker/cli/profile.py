@@ -1,0 +1,221 @@
+"""`mlbroker profile`: measure a job's step time, and look after what was measured."""
+
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mlbroker.broker.cli.output import print_json, print_table, say, warn
+from mlbroker.broker.errors import InputError, JobFailed
+from mlbroker.broker.home import home
+from mlbroker.broker.job_file import load_job
+from mlbroker.broker.job_flags import override
+from mlbroker.broker.measure.document import job_document, measurement_document
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.values import parse_duration_s, parse_money_usd
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement, Status
+
+
+class _MeasureByDefault(TyperGroup):
+    """`profile JOB` is `profile measure JOB`."""
+
+    # typer carries its own copy of click, whose types are private.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["measure", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_MeasureByDefault, no_args_is_help=True)
+
+
+@app.command("measure")
+def measure(
+    job: Annotated[Path, typer.Argument(help="Job file.")],
+    on: Annotated[str, typer.Option(help="Where: local.")] = "local",
+    steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
+    max_time: Annotated[str | None, typer.Option(help="Longest measurement (10m).")] = None,
+    max_cost: Annotated[str | None, typer.Option(help="Most it may cost (1 USD).")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Most steps to run.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure the job's step time, and predict from it how long the whole job takes.
+
+    Exit codes: 0 measured, 2 nothing could be counted, 100 the job itself failed.
+    """
+    wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
+    if on != "local":
+        raise InputError(f"{on!r} is no place to measure on", where="--on", hint="use local")
+    if not yes and sys.stdin.isatty():
+        typer.confirm(
+            f"Run {wanted.name} here for at most {wanted.profile.max_time_s:g} s to measure it?",
+            abort=True,
+            err=True,
+        )
+    from mlbroker.broker.cli.profile_view import Live
+    from mlbroker.broker.measure.profile import profile_here
+    from mlbroker.profiles.stopping import StopRule
+
+    with Live(wanted) as live:
+        measurement, _ = profile_here(wanted, StopRule(max_steps=max_steps), live.show)
+    MeasurementStore(home()).add([measurement])
+    if json:
+        print_json(job_document(wanted, [measurement]))
+    else:
+        _print_result(wanted, measurement)
+    if measurement.status is Status.FAILED:
+        raise JobFailed(measurement.reason or "the job failed", where=wanted.name)
+
+
+@app.command("show")
+def show(
+    job: Annotated[str, typer.Argument(help="Job file, or the name of a measured job.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Show what was measured for a job, and the duration it predicts."""
+    wanted = _job_or_name(job)
+    store = MeasurementStore(home())
+    rows = store.for_job(wanted) if Path(job).exists() else store.named(job)
+    outdated = store.outdated(wanted) if Path(job).exists() else []
+    if json:
+        print_json(job_document(wanted, rows, outdated))
+        return
+    for item in outdated:
+        warn(
+            f"{item.measurement.config} of {_date(item.measurement.measured_at)} no longer "
+            f"applies: {'; '.join(item.reasons)}"
+        )
+    if not rows:
+        raise InputError(
+            "nothing is measured for this job",
+            where=job,
+            hint=f"measure it: mlbroker profile {job}",
+        )
+    _print_rows(rows)
+    for row in rows:
+        _print_result(wanted, row)
+
+
+@app.command("list")
+def list_all(
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List all measurements."""
+    rows = MeasurementStore(home()).all()
+    if json:
+        print_json(
+            {
+                "schema": "mlbroker.measurements/1",
+                "measurements": [measurement_document(row) for row in rows],
+            }
+        )
+    elif rows:
+        _print_rows(rows)
+    else:
+        say("Nothing is measured yet: mlbroker profile JOB, or mlbroker profile import FILE")
+
+
+@app.command("import")
+def import_table(
+    file: Annotated[Path, typer.Argument(help="Measurements table: .csv, .csv.gz or .parquet.")],
+) -> None:
+    """Take over a table of measured run times (docs/measurements.md)."""
+    from mlbroker.broker.measure.table import read_measurements
+
+    rows = read_measurements(file)
+    new = MeasurementStore(home()).add(rows)
+    known = f" ({len(rows) - new:,} were known)" if new < len(rows) else ""
+    jobs = len({row.job for row in rows})
+    say(f"Imported {new:,} measurements{known} of {jobs:,} job{'s' * (jobs > 1)}.")
+
+
+@app.command("export")
+def export(
+    job: Annotated[str | None, typer.Argument(help="Only the job of this name.")] = None,
+) -> None:
+    """Write all measurements to stdout, as a table that `profile import` reads."""
+    from mlbroker.broker.measure.table import write_measurements
+
+    store = MeasurementStore(home())
+    write_measurements(store.all() if job is None else store.named(job), sys.stdout)
+
+
+@app.command("forget")
+def forget(
+    job: Annotated[str, typer.Argument(help="Name of the job.")],
+    config: Annotated[str | None, typer.Option(help="Only on this configuration.")] = None,
+) -> None:
+    """Drop the measurements of a job."""
+    dropped = MeasurementStore(home()).forget(job, config=config)
+    if not dropped:
+        raise InputError("nothing is measured under this name", where=job)
+    say(f"Dropped {dropped:,} measurement{'s' * (dropped > 1)}.")
+
+
+def _limited(job: Job, max_time: str | None, max_cost: str | None) -> Job:
+    limits = job.profile
+    try:
+        if max_time is not None:
+            limits = replace(limits, max_time_s=parse_duration_s(max_time))
+        if max_cost is not None:
+            limits = replace(limits, max_cost_usd=parse_money_usd(max_cost))
+    except InputError as error:
+        flag = "--max-time" if limits is job.profile and max_time is not None else "--max-cost"
+        raise InputError(error.what, where=flag, hint=error.hint) from None
+    return replace(job, profile=limits)
+
+
+def _job_or_name(job: str) -> Job:
+    return load_job(Path(job)).job if Path(job).exists() else Job(name=job, command="")
+
+
+def _date(moment: datetime | None) -> str:
+    return "unknown date" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _print_rows(rows: list[Measurement]) -> None:
+    print_table(
+        ["job", "config", "time_s", "steps", "status", "measured"],
+        [
+            [
+                row.job,
+                row.config,
+                f"{row.time_s:.4g}",
+                "" if row.steps is None else f"{row.steps:,}",
+                row.status,
+                _date(row.measured_at) if row.measured_at else "imported",
+            ]
+            for row in rows
+        ],
+        right=("time_s", "steps"),
+    )
+
+
+def _print_result(job: Job, row: Measurement) -> None:
+    if row.status is Status.FAILED:
+        return
+    document: dict[str, Any] = measurement_document(row, job)
+    step, whole = document["step_time_s"], document["duration_s"]
+    if step is not None:
+        say(
+            f"{row.config}: {step['p50']:.4g} s per step (80 %: {step['p10']:.4g} to "
+            f"{step['p90']:.4g})"
+        )
+    say(
+        f"The whole job: {_span(whole['p50'])} (80 %: {_span(whole['p10'])} to "
+        f"{_span(whole['p90'])})"
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h"

@@ -1,0 +1,101 @@
+"""Measurements as JSON documents: what `profile --json` and `profile show --json` print."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mlbroker.broker.measure.store import Outdated
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.prediction import Z90
+
+SCHEMA = "mlbroker.profile/1"
+# Of a time that came without its error: equal runs on equal machines differ by some percent.
+RUN_TO_RUN_SIGMA = 0.05
+
+
+def job_document(
+    job: Job, rows: Sequence[Measurement], outdated: Sequence[Outdated] = ()
+) -> dict[str, Any]:
+    """All that is measured of one job. The figures at the top are the latest measurement's."""
+    good = [row for row in rows if row.status is Status.OK]
+    latest = measurement_document(good[-1], job) if good else None
+    return {
+        "schema": SCHEMA,
+        "job": {"name": job.name, "fingerprint": job.fingerprint()},
+        "status": None if not rows else "ok" if good else "failed",
+        "config": latest and latest["config"],
+        "steps": latest and latest["steps"],
+        "step_time_s": latest and latest["step_time_s"],
+        "duration_s": latest and latest["duration_s"],
+        "duration_h": latest and latest["duration_h"],
+        "measurements": [measurement_document(row, job) for row in rows],
+        "outdated": [
+            {**measurement_document(item.measurement, job), "reasons": list(item.reasons)}
+            for item in outdated
+        ],
+    }
+
+
+def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, Any]:
+    """One measurement; durations are of the whole job, in the steps its file asks for now."""
+    ok = row.status is Status.OK
+    step = duration = None
+    steps = row.steps
+    if ok:
+        sigma = RUN_TO_RUN_SIGMA if row.sigma_log is None else row.sigma_log
+        if steps is not None:
+            steps = job.work.steps if job and job.work else steps
+            step = _quantiles(row.time_s, sigma)
+            duration = _quantiles(row.time_s * steps, sigma, row.overhead_s)
+        else:
+            duration = _quantiles(row.time_s, sigma)
+    return {
+        "job": row.job,
+        "config": row.config,
+        "status": str(row.status),
+        "reason": row.reason,
+        "cloud": row.cloud,
+        "region": row.region,
+        "instance_type": row.instance_type,
+        "nodes": row.nodes,
+        "price_per_hour_usd": None
+        if row.price_per_hour_usd is None
+        else str(row.price_per_hour_usd),
+        "steps": steps,
+        "step_time_s": step,
+        "overhead_s": row.overhead_s if ok else None,
+        "duration_s": duration,
+        "duration_h": duration and {name: value / 3600 for name, value in duration.items()},
+        "time_until_failure_s": None if ok else row.time_s,
+        "peak_memory_gib": row.peak_memory_gib,
+        "peak_gpu_memory_gib": row.peak_gpu_memory_gib,
+        "gpu_used": row.gpu_used,
+        "measured_at": None if row.measured_at is None else row.measured_at.isoformat(),
+        "hardware": _hardware(row),
+        "features": dict(row.features),
+        "extra": dict(row.extra),
+    }
+
+
+def _quantiles(median: float, sigma_log: float, offset: float = 0.0) -> dict[str, float]:
+    spread = math.exp(Z90 * sigma_log)
+    return {
+        "p10": offset + median / spread,
+        "p50": offset + median,
+        "p90": offset + median * spread,
+    }
+
+
+def _hardware(row: Measurement) -> dict[str, Any] | None:
+    if row.hardware is None:
+        return None
+    return {
+        "vcpus": row.hardware.vcpus,
+        "memory_gib": row.hardware.memory_gib,
+        "arch": row.hardware.arch,
+        "cpu": row.hardware.cpu,
+        "gpu": row.hardware.gpu and row.hardware.gpu.model,
+        "gpu_count": row.hardware.gpu_count,
+        "gpu_memory_gib": row.hardware.gpu_memory_gib,
+    }

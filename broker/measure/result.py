@@ -1,0 +1,155 @@
+"""What was seen of a job, as a measurement to keep, or as the reason why there is none."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.measure.machine_facts import hardware
+from mlbroker.broker.measure.watch import Observation
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement, Status
+
+WAYS = (
+    "a torch, Keras, LightGBM or XGBoost training loop or a tqdm bar is seen by itself; else "
+    "`from mlbroker_probe import steps` around the loop, a printed line `::mlbroker step=12/300`, "
+    "a regex `progress:` in the job file's broker block, or a file named by "
+    "$MLBROKER_PROGRESS_FILE that holds `12/300`"
+)
+# Shorter than this, a job without steps has told nothing about its work.
+WHOLE_S = 1.0
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA out of memory|OutOfMemoryError|MemoryError|Cannot allocate memory|std::bad_alloc"
+)
+_SIGKILL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it was measured, and what an hour of that costs (None: the price is elsewhere)."""
+
+    config: str
+    cloud: str
+    region: str | None = None
+    instance_type: str | None = None
+    price_per_hour_usd: Decimal | None = None
+    cores: int | None = None
+
+
+def to_measurement(
+    job: Job, seen: Observation, place: Place, now: datetime, facts: Mapping[str, str]
+) -> Measurement:
+    """The measurement; InputError when nothing could be counted."""
+    failure = failure_reason(seen)
+    if failure:
+        return _measurement(job, seen, place, now, facts, {
+            "time_s": max(0.001, float(seen.end["time_s"])),
+            "status": Status.FAILED,
+            "reason": failure,
+        })  # fmt: skip
+    if seen.completed and seen.track is None:
+        return _measurement(job, seen, place, now, facts, _whole(seen))
+    if seen.estimate is None:
+        raise InputError(_nothing_spoke(seen), hint=_last_words(seen))
+    if seen.estimate.total_steps is None:
+        raise InputError(
+            f"a step takes {seen.estimate.step_time_s:.4g} s, but how many steps the whole job "
+            "has is not known",
+            where=job.name,
+            hint="say it in the job file's broker block, `work: {steps: N}`, or with --steps N",
+        )
+    return _measurement(job, seen, place, now, facts, {
+        "time_s": seen.estimate.step_time_s,
+        "steps": seen.estimate.total_steps,
+        "sigma_log": seen.estimate.sigma_log,
+        "overhead_s": seen.estimate.overhead_s,
+    })  # fmt: skip
+
+
+def failure_reason(seen: Observation) -> str | None:
+    """Why the job failed by itself, None when it did not."""
+    if seen.end.get("end") != "ended" or seen.end.get("exit") in (0, None):
+        return None
+    code = int(seen.end["exit"])
+    words = _last_words(seen)
+    step = "set-up" if seen.phase == "setup" else "the job"
+    if _OUT_OF_MEMORY.search(str(seen.end.get("output", ""))) or code in (
+        -_SIGKILL,
+        128 + _SIGKILL,
+    ):
+        return f"{step} ran out of memory ({words})" if words else f"{step} ran out of memory"
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"{step} {how} after {seen.end['time_s']:.1f} s" + (f": {words}" if words else "")
+
+
+def _whole(seen: Observation) -> dict[str, Any]:
+    time_s = float(seen.end["time_s"])
+    if seen.end.get("left_behind"):
+        raise InputError(
+            "the command returned at once and left its work running in the background",
+            hint="let the command stay until the work is done: no `&`, `nohup` or daemon mode",
+        )
+    if time_s < WHOLE_S:
+        raise InputError(
+            f"the job ended after {time_s:.2f} s without a step: there is nothing to measure",
+            hint=_last_words(seen) or WAYS,
+        )
+    return {"time_s": time_s}
+
+
+def _nothing_spoke(seen: Observation) -> str:
+    printed = f"{seen.end.get('output_bytes', 0):,} bytes of output"
+    counted = (
+        f"only {seen.sources[0]} spoke, too little" if seen.sources else "nobody counted a step"
+    )
+    return f"{counted} in {seen.end['time_s']:.0f} s ({printed}). What is understood: {WAYS}"
+
+
+def _last_words(seen: Observation) -> str:
+    lines = [line.strip() for line in str(seen.end.get("output", "")).splitlines() if line.strip()]
+    return f"its last output: {lines[-1][:200]}" if lines else ""
+
+
+def _measurement(
+    job: Job,
+    seen: Observation,
+    place: Place,
+    now: datetime,
+    facts: Mapping[str, str],
+    result: Mapping[str, Any],
+) -> Measurement:
+    last = seen.samples[-1][1] if seen.samples else {}
+    return Measurement(
+        job=job.name,
+        config=place.config,
+        price_per_hour_usd=place.price_per_hour_usd,
+        cloud=place.cloud,
+        region=place.region,
+        instance_type=place.instance_type,
+        nodes=1,
+        hardware=hardware(seen.machine, place.cores),
+        peak_memory_gib=last.get("peak_memory_gib") or None,
+        peak_gpu_memory_gib=last.get("peak_gpu_memory_gib"),
+        gpu_used=None if "gpu_utilisation" not in last else last["gpu_utilisation"] > 0.01,
+        fingerprint=job.fingerprint(),
+        measured_at=now,
+        extra=_extra(seen),
+        facts=facts,
+        **result,
+    )
+
+
+def _extra(seen: Observation) -> dict[str, str]:
+    extra = dict(seen.notes)
+    if seen.setup_s:
+        extra["setup_s"] = f"{seen.setup_s:.3f}"
+    if seen.track is not None:
+        extra["source"] = seen.track.source
+        extra["steps_seen"] = str(seen.track.steps)
+    if seen.estimate is not None:
+        extra["warmup_steps"] = str(seen.estimate.warmup_steps)
+        extra["half_width"] = f"{seen.estimate.half_width:.4f}"
+    return extra

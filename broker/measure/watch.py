@@ -1,0 +1,87 @@
+"""Follows one job under measurement until enough is known, and says what was seen."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlbroker.broker.measure.agent_link import ProcessLink
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.steady import Estimate, estimate
+from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.track import Track, Tracks
+
+# A new estimate is made when so many more events were seen than at the last one.
+GROWTH = 1.02
+
+
+@dataclass(slots=True)
+class Observation:
+    """What was seen of one job on one machine. Times are seconds since the job's start."""
+
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    track: Track | None = None
+    estimate: Estimate | None = None
+    stopped: str | None = None
+    setup_s: float = 0.0
+    end: Mapping[str, Any] = field(default_factory=dict)
+    samples: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+
+    @property
+    def phase(self) -> str:
+        """`setup` or `command`: how far the job came."""
+        return str(self.end.get("phase", "setup"))
+
+    @property
+    def completed(self) -> bool:
+        """Whether the job ran to its end, successfully."""
+        return self.end.get("end") == "ended" and self.end.get("exit") == 0
+
+
+def watch(
+    job: Job,
+    link: ProcessLink,
+    rule: StopRule,
+    show: Callable[[Observation], None] = lambda _: None,
+) -> Observation:
+    """Follow `link` to its end, stopping it as soon as `rule` is satisfied."""
+    seen = Observation()
+    tracks = Tracks()
+    libraries: set[str] = set()
+    considered = 0
+    phase = ""
+    for message in link.messages():
+        if "machine" in message:
+            seen.machine = message["machine"]
+        elif "start" in message:
+            phase = message["start"]
+        elif "steps" in message:
+            tracks.add(message["steps"])
+        elif "note" in message:
+            source, _, key, value = message["note"]
+            seen.notes[key] = value
+            if key == "library":
+                libraries.add(source)
+        elif "sample" in message:
+            if phase == "setup":
+                seen.setup_s = message["time_s"]
+            else:
+                seen.samples.append((message["time_s"], message["sample"]))
+        elif "end" in message:
+            seen.end = message
+        if seen.stopped or (tracks.events < considered * GROWTH and not seen.end):
+            continue
+        considered = tracks.events
+        track = tracks.best(libraries, job.work.steps if job.work else None)
+        if track is None:
+            continue
+        seen.track, seen.estimate = track, estimate(track)
+        show(seen)
+        seen.stopped = rule.reached(track, seen.estimate)
+        if seen.stopped:
+            link.stop()
+    seen.sources = tracks.sources
+    if not seen.end:
+        raise link.failure()
+    return seen

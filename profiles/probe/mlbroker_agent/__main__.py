@@ -1,0 +1,7 @@
+"""Entry point: `python3 -m mlbroker_agent`."""
+
+import sys
+
+from .agent import main
+
+sys.exit(main())

@@ -1,0 +1,88 @@
+"""Counts the steps of a loop for whoever measures it; costs nothing when nobody does.
+
+    from mlbroker_probe import steps          or:   from mlbroker_probe import step
+
+    for batch in steps(batches, total=300):         for batch in batches:
+        train(batch)                                    train(batch)
+                                                        step(total=300)
+
+`mlbroker profile` and `mlbroker run` put this package on the Python path. Standard library only,
+Python 3.8 and later.
+"""
+
+import os
+import time
+from typing import Any, Iterable, Iterator, Optional
+
+from ._events import Counter
+
+__all__ = ["step", "steps"]
+
+_counter = Counter("steps") if os.environ.get("MLBROKER_PROBE_DIR") else None
+
+
+def step(number: Optional[int] = None, *, total: Optional[int] = None) -> None:
+    """Say that a step is done. `number` counts from 1; without it every call is one more step.
+
+    `total` is the number of steps of the whole job, where it is known.
+    """
+    if _counter is None:
+        return
+    if total is not None:
+        _counter.total = int(total)
+    if number is None:
+        _counter.add(1)
+    else:
+        _counter.reach(int(number))
+
+
+def steps(iterable: Iterable[Any], *, total: Optional[int] = None) -> Iterable[Any]:
+    """Iterate over `iterable`, one step for each turn of the loop.
+
+    `total` is the number of steps of the whole job. Without it the length of `iterable` counts,
+    which is right for one loop, and not for a loop that is entered again in every epoch.
+    """
+    if _counter is None:
+        return iterable
+    return _Counted(iterable, total)
+
+
+class _Counted:
+    """The iterable, counted. Everything but iteration is the iterable's own."""
+
+    def __init__(self, iterable: Iterable[Any], total: Optional[int]) -> None:
+        self._iterable = iterable
+        self._total = total
+
+    def __iter__(self) -> Iterator[Any]:
+        counter = _counter
+        assert counter is not None
+        if self._total is not None:
+            counter.total = int(self._total)
+        elif counter.count == 0:
+            counter.total = _length(self._iterable)
+            counter.note("total", "length")
+        iterator = iter(self._iterable)
+        counter.begin()
+        while True:
+            asked = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            counter.waited_s += time.perf_counter() - asked
+            yield item
+            counter.add(1)
+
+    def __len__(self) -> int:
+        return len(self._iterable)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._iterable, name)
+
+
+def _length(iterable: Iterable[Any]) -> Optional[int]:
+    try:
+        return len(iterable)  # type: ignore[arg-type]
+    except TypeError:
+        return None

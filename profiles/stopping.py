@@ -1,0 +1,33 @@
+"""When a measurement has seen enough."""
+
+from dataclasses import dataclass
+
+from mlbroker.profiles.steady import MIN_STEPS, Estimate
+from mlbroker.profiles.track import Track
+
+
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """Stop when the 95 % interval of the mean is within `half_width` and periodic work had its
+    chance to show: a `share` of the work was seen, or `patience_s` of steps. `share` is also the
+    most that is ever run, `max_steps` overrules it.
+    """
+
+    half_width: float = 0.03
+    share: float = 0.1
+    patience_s: float = 60.0
+    max_steps: int | None = None
+
+    def reached(self, track: Track, estimate: Estimate | None) -> str | None:
+        """Why to stop now, in words; None to go on."""
+        limit = self.max_steps
+        if limit is None and track.total is not None:
+            limit = max(MIN_STEPS, round(self.share * track.total))
+        if limit is not None and track.steps >= limit:
+            return f"{track.steps} steps were seen"
+        if estimate is None or estimate.steps_seen - estimate.warmup_steps < MIN_STEPS:
+            return None
+        stepping_s = track.times_s[-1] - track.times_s[0]
+        if estimate.half_width <= self.half_width and stepping_s >= self.patience_s:
+            return f"the mean is known to ±{estimate.half_width:.1%}"
+        return None
