@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from mlbroker.broker.planning import (
     Book,
@@ -30,8 +31,7 @@ from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class NearMiss:
+class NearMiss(NamedTuple):
     """What would have to change for anything to be feasible: the least sufficient limits."""
 
     deadline_s: float | None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from mlbroker.policies.ask import Ask
@@ -41,8 +42,7 @@ class Book(Protocol):
     def cpu_power(self) -> power.CpuPower: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(NamedTuple):
     """Restrictions from the command line; an empty tuple restricts nothing."""
 
     clouds: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
     fitting, refusals = _fitting(job, book, evidence, filters)
     machines: dict[int, Machine] = {}
     paces = _paces(fitting, ask, evidence)
-    cpu_power = book.cpu_power()
+    draw = partial(power.power_w, cpu_power=book.cpu_power(), gpu_works=ask.uses_gpu)
     for fit in fitting:
         pace = paces[_pace_key(fit, evidence)]
         if pace is None:
@@ -153,8 +153,7 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
                 for market in Market
             ]
             continue
-        watts = power.power_w(fit.type.hardware, cpu_power, gpu_works=ask.uses_gpu)
-        machines[fit.id] = Machine(fit.type, pace, watts)
+        machines[fit.id] = Machine(fit.type, pace, draw)
     field = Field(machines, [], refusals)
     regions = book.regions()
     shelves = _Shelves(book)

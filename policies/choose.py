@@ -25,8 +25,7 @@ NANO = 1e-9
 INTERRUPTED = "interruptions included"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What a region adds to a machine's price.
 
     `usd_per_hour` for each machine and hour (disk and address), `fixed_usd` once per run
@@ -217,15 +216,12 @@ class Chooser:
             outcome = pace.on_spot(row[4])
             if gamble := too_often(ask.checkpoint, outcome):
                 return Refusal(candidate, row, Reason.INTERRUPTED_TOO_OFTEN, gamble)
-            if (
-                ask.deadline_s is not None
-                and outcome.probability_within(ask.deadline_s) < ask.confidence
-            ):
+            if ask.deadline_s is not None and not outcome.reaches(ask.deadline_s, ask.confidence):
                 return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
             if self.budget is not None:
                 most_rounding = place.fixed_usd + place.disk_usd_per_step
                 affordable_s = (self.budget - most_rounding) / usd_per_s
-                if outcome.probability_within(affordable_s) < ask.confidence:
+                if not outcome.reaches(affordable_s, ask.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
         cost = usd_per_s * outcome.expected_s + place.once_usd(outcome.expected_s)
         carbon = self._carbon(candidate, outcome, place) if self.carbon_matters else None
@@ -235,10 +231,10 @@ class Chooser:
         return (row[3] * NANO + place.usd_per_hour) * self.ask.nodes / 3600
 
     def _carbon(self, candidate: Candidate, outcome: Outcome, place: Place) -> float | None:
-        if place.kg_per_kwh is None or candidate.machine.power_w is None:
+        watts = candidate.machine.power_w
+        if place.kg_per_kwh is None or watts is None:
             return None
-        hours = outcome.expected_s / 3600 * self.ask.nodes
-        return candidate.machine.power_w / 1000 * hours * place.kg_per_kwh
+        return watts / 1000 * outcome.expected_s / 3600 * self.ask.nodes * place.kg_per_kwh
 
 
 def _least(places: Sequence[Place | None]) -> Place:

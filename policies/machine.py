@@ -1,11 +1,12 @@
 """A machine type as the chooser sees it: what it is, how fast the job is on it, what it draws."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 from mlbroker.policies import interruptions
 from mlbroker.policies.ask import Ask, setup_s
 from mlbroker.policies.outcome import Outcome
-from mlbroker.pricing.offer import InstanceType
+from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.profiles.prediction import Prediction
 
 
@@ -46,10 +47,14 @@ class Pace:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """One type with its pace. `power_w` is of one machine without PUE, None when unknown."""
+class Machine(NamedTuple):
+    """One type with its pace. `draw` gives one machine's watts without PUE, None when unknown."""
 
     type: InstanceType
     pace: Pace
-    power_w: float | None
+    draw: Callable[[Hardware], float | None]
+
+    @property
+    def power_w(self) -> float | None:
+        """Watts of one machine at work, worked out only where it is asked for."""
+        return self.draw(self.type.hardware)

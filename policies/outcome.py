@@ -66,6 +66,14 @@ class Outcome:
 
     def probability_within(self, limit_s: float) -> float:
         """Chance that the run is over within `limit_s`."""
+        return self._summed_within(limit_s, 2.0)
+
+    def reaches(self, limit_s: float, probability: float) -> bool:
+        """Whether the run is over within `limit_s` with at least `probability`."""
+        return self._summed_within(limit_s, probability) >= probability
+
+    def _summed_within(self, limit_s: float, enough: float) -> float:
+        """The chance to be over within `limit_s`, summed over interruptions until `enough`."""
         if not self.interruptions_per_s:
             return self._uninterrupted_within(limit_s)
         mean = self.expected_interruptions
@@ -73,7 +81,7 @@ class Outcome:
         total = 0.0
         for count in range(MAX_INTERRUPTIONS):
             left = limit_s - count * self.loss_s
-            if left <= self.fixed_s or (count > mean and weight < 1e-9):
+            if left <= self.fixed_s or total >= enough or (count > mean and weight < 1e-9):
                 break
             total += weight * self._uninterrupted_within(left)
             weight *= mean / (count + 1)

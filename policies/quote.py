@@ -1,9 +1,9 @@
 """A price for the job on one machine, or the reason why there is none."""
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.prediction import Basis, Quantiles
@@ -25,8 +25,7 @@ class Reason(StrEnum):
     INTERRUPTED_TOO_OFTEN = "interrupted_too_often"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """US dollars for the whole run, all nodes, everything included.
 
     `expected` = compute + storage + network + interruptions (the expected cost of lost work and
@@ -41,8 +40,7 @@ class Cost:
     interruptions: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
     `price_per_hour_usd` is of one machine; `duration_h` includes set-up. Unknown energy and
@@ -69,8 +67,7 @@ class Quote:
     grid_intensity_kgco2e_per_kwh: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(NamedTuple):
     """A machine that was not quoted. `cost_usd` and `duration_h` are given where known."""
 
     cloud: str

@@ -1,25 +1,23 @@
 """A dated snapshot of offers, and which machines satisfy plain requirements."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 from mlbroker.pricing.offer import Hardware
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Which prices a decision was made with: its hash, and each cloud's oldest and newest date."""
 
     id: str
     as_of: Mapping[str, date]
-    oldest: Mapping[str, date] = field(default_factory=dict)
-    offers: int = 0
-    stale_offers: int = 0
+    oldest: Mapping[str, date]
+    offers: int
+    stale_offers: int
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """A number asked for exactly, or at least (`4` or `4+`)."""
 
     value: float
@@ -33,8 +31,7 @@ class Amount:
         return f"{self.value:g}{'+' if self.at_least else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
+class Requirements(NamedTuple):
     """Plain needs of a job towards one machine. None asks for nothing.
 
     `gpu_model` is a name of the book ("A100-40GB"); with `gpu_count` None any count will do.

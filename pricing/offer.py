@@ -3,10 +3,10 @@
 Everything here is a frozen value. Prices are `Decimal` US dollars per hour for one machine.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Market(StrEnum):
@@ -16,8 +16,7 @@ class Market(StrEnum):
     SPOT = "spot"
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+class Gpu(NamedTuple):
     """One accelerator as clouds count them, with data-sheet peaks (dense, no sparsity).
 
     A figure the data sheet does not give is None, never 0.
@@ -31,8 +30,7 @@ class Gpu:
     tdp_w: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(NamedTuple):
     """What decides how fast a job runs. Equal machines under different names are equal here.
 
     `gpu_count` may be a fraction (a shared slice of one GPU). `cpu` is the micro-architecture
@@ -57,8 +55,7 @@ class Hardware:
         return self.gpu.memory_gib * self.gpu_count if self.gpu else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceType:
+class InstanceType(NamedTuple):
     """A machine type of a cloud. `retired` types still have prices but are not recommended."""
 
     cloud: str
@@ -67,8 +64,7 @@ class InstanceType:
     retired: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A machine type in one region and one market, at a dated price for one machine.
 
     `price_per_hour_usd` is always positive: a missing price is a missing offer.

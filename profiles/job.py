@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Market
@@ -21,16 +22,14 @@ class ObjectiveKind(StrEnum):
     WEIGHTED = "weighted"
 
 
-@dataclass(frozen=True, slots=True)
-class Objective:
+class Objective(NamedTuple):
     """The objective; `usd_per_kg_co2e` is the price of carbon when it is weighted."""
 
     kind: ObjectiveKind = ObjectiveKind.COST
     usd_per_kg_co2e: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """How much there is to do, in steps (of any unit the job counts in)."""
 
     steps: int
@@ -38,8 +37,7 @@ class Work:
     steps_per_epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A time span from now, or a moment with time zone. Exactly one of the two is set."""
 
     duration_s: float | None = None
@@ -53,8 +51,7 @@ class Deadline:
         return (self.at - now).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """Where the job saves its state, relative to the work directory, and how often."""
 
     path: str
@@ -69,16 +66,14 @@ class ProfileLimits:
     max_time_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A cloud's region, or a whole cloud when `region` is None."""
 
     cloud: str
     region: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """How many GB go in and out, and where the input lies (None: with the user, outside)."""
 
     input_gb: Decimal = Decimal(0)
@@ -86,8 +81,7 @@ class Data:
     at: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceOption:
+class ResourceOption(NamedTuple):
     """One acceptable kind of machine. `market` None leaves the choice to mlbroker."""
 
     requirements: Requirements = Requirements()

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job
@@ -22,8 +21,7 @@ class Basis(StrEnum):
     DATASHEET = "datasheet"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantiles:
+class Quantiles(NamedTuple):
     """The 10th, 50th and 90th percentile of an uncertain quantity, in the unit of its name."""
 
     p10: float
@@ -31,8 +29,7 @@ class Quantiles:
     p90: float
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A log-normal belief about the mean step time of the job on one machine.
 
     `overhead_s` is the time of the job itself that does not grow with its steps.
@@ -56,8 +53,7 @@ class Prediction:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A machine type (`nodes` of it) that a step time is wanted for."""
 
     cloud: str
@@ -66,8 +62,7 @@ class Target:
     nodes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """All that is known: the job, its own measurements, and those of other jobs."""
 
     job: Job

@@ -54,6 +54,13 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True))
 
 
+def plain(value: Any) -> Any:
+    """A value of named fields (also nested) as dictionaries, for JSON."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    return value
+
+
 def is_terminal() -> bool:
     """Whether a person looks at stdout."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

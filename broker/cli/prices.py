@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_table, say, warn
+from mlbroker.broker.cli.output import plain, print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError, ThresholdCrossed
 from mlbroker.broker.home import home
 from mlbroker.broker.prices.store import PriceBook, open_book
@@ -136,9 +136,7 @@ def _hardware_text(entry: Any) -> str:
 
 
 def _type_document(entry: Any, lifecycle: str, source: str, day: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(entry) | {"lifecycle": lifecycle, "source": source, "as_of": day.isoformat()}
+    return {**plain(entry), "lifecycle": lifecycle, "source": source, "as_of": day.isoformat()}
 
 
 @app.command()

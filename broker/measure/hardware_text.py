@@ -1,13 +1,12 @@
 """Hardware as one line of JSON, the form in which the store and exported tables keep it."""
 
 import json
-from dataclasses import fields
 from typing import Any
 
 from mlbroker.pricing.offer import Gpu, Hardware
 
-_HARDWARE_FIELDS = tuple(f.name for f in fields(Hardware) if f.name != "gpu")
-_GPU_FIELDS = tuple(f.name for f in fields(Gpu))
+_HARDWARE_FIELDS = tuple(name for name in Hardware._fields if name != "gpu")
+_GPU_FIELDS = Gpu._fields
 
 
 def encode(hardware: Hardware) -> str:
