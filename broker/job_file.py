@@ -44,11 +44,16 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A job, the file it comes from, and the line of each key path (`broker.deadline` -> 14)."""
+    """A job and the file it comes from.
+
+    `lines` has the line of each key path (`broker.deadline` -> 14), `values` each single value as
+    it is written; the values of secrets are left out.
+    """
 
     job: Job
     source: str
     lines: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_job(path: Path) -> JobFile:
@@ -68,11 +73,13 @@ def load_jobs(path: Path) -> list[JobFile]:
     return parse_jobs(read_text(path), str(path), path.absolute().parent)
 
 
-def parse_jobs(text: str, source: str, base_dir: Path | None) -> list[JobFile]:
+def parse_jobs(
+    text: str, source: str, base_dir: Path | None, *, workdir_must_exist: bool = True
+) -> list[JobFile]:
     """The jobs of `text`, which came from `source`.
 
-    A relative workdir starts at `base_dir`, and must exist. Without a `base_dir` (the file is not
-    from this disk) it is left as written.
+    A relative workdir starts at `base_dir`; without one it is left as written. A text that is not
+    this disk's (an earlier commit's) may name a workdir that is not there.
     """
     documents = parse(text, source)
     if len(documents) > 1 and documents[0].fields and set(documents[0].fields) == {"name"}:
@@ -81,10 +88,27 @@ def parse_jobs(text: str, source: str, base_dir: Path | None) -> list[JobFile]:
         raise InputError(
             "holds no job", where=source, hint="`mlbroker init` writes a first job file"
         )
-    return [_job_file(document, source, base_dir) for document in documents]
+    files = [
+        _job_file(document, source, base_dir, workdir_must_exist, number if documents[1:] else None)
+        for number, document in enumerate(documents, 1)
+    ]
+    lines = {}
+    for file in files:
+        line = file.lines.get("name", file.lines["run"])
+        if file.job.name in lines:
+            raise InputError(
+                f"name: {quoted(file.job.name)} is given to two jobs (first on line"
+                f" {lines[file.job.name]})",
+                where=f"{source}:{line}",
+                hint="give each job of a file a name of its own",
+            )
+        lines[file.job.name] = line
+    return files
 
 
-def _job_file(node: Node, source: str, base_dir: Path | None) -> JobFile:
+def _job_file(
+    node: Node, source: str, base_dir: Path | None, must_exist: bool, number: int | None
+) -> JobFile:
     fields = Fields(node, "", source)
     ignored = [_ignored(key) for key in fields if key not in KNOWN]
     command = fields.text("run")
@@ -104,13 +128,14 @@ def _job_file(node: Node, source: str, base_dir: Path | None) -> JobFile:
         ignored += ignored_resources
     block = fields.section("broker")
     lines: dict[str, int] = {}
-    _note_lines(node, "", lines)
+    values: dict[str, str] = {}
+    _note(node, "", lines, values)
     return JobFile(
         Job(
-            name=fields.value("name", _name) or _name_from(source),
+            name=fields.value("name", _name) or _name_from(source, number),
             command=command,
             setup=fields.text("setup"),
-            workdir=_workdir(fields, envs, base_dir),
+            workdir=_workdir(fields, envs, base_dir, must_exist),
             num_nodes=fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1,
             resources=resources,
             envs=envs,
@@ -120,6 +145,7 @@ def _job_file(node: Node, source: str, base_dir: Path | None) -> JobFile:
         ),
         source,
         lines,
+        values,
     )
 
 
@@ -137,9 +163,10 @@ def _name(text: str) -> str:
     return text
 
 
-def _name_from(source: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")
-    return stem[:100] or "job"
+def _name_from(source: str, number: int | None) -> str:
+    """The file's name, with the document's number when it is one of several."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")[:90] or "job"
+    return stem if number is None else f"{stem}-{number}"
 
 
 def _variables(fields: Fields, key: str) -> dict[str, str | None]:
@@ -173,7 +200,9 @@ def _secrets(fields: Fields) -> tuple[list[str], list[str]]:
     return list(secrets), [name for name, value in secrets.items() if value is not None]
 
 
-def _workdir(fields: Fields, envs: Mapping[str, str], base_dir: Path | None) -> str | None:
+def _workdir(
+    fields: Fields, envs: Mapping[str, str], base_dir: Path | None, must_exist: bool
+) -> str | None:
     node = fields.node("workdir")
     if node is not None and node.fields is not None:
         fields.fail("workdir", "a workdir from git is not fetched", "clone it and name the folder")
@@ -191,6 +220,8 @@ def _workdir(fields: Fields, envs: Mapping[str, str], base_dir: Path | None) -> 
         return filled
     try:
         path = Path(os.path.abspath(base_dir / Path(filled).expanduser()))
+        if not must_exist:
+            return str(path)
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         fields.fail("workdir", f"{quoted(filled)} cannot be used: {error}")
@@ -205,11 +236,13 @@ def _workdir(fields: Fields, envs: Mapping[str, str], base_dir: Path | None) -> 
     return str(path)
 
 
-def _note_lines(node: Node, path: str, lines: dict[str, int]) -> None:
+def _note(node: Node, path: str, lines: dict[str, int], values: dict[str, str]) -> None:
+    if node.text is not None and not path.startswith("secrets."):
+        values[path] = node.text
     for key, (line, value) in (node.fields or {}).items():
         inner = f"{path}.{key}" if path else key
         lines[inner] = line
-        _note_lines(value, inner, lines)
+        _note(value, inner, lines, values)
     for index, item in enumerate(node.items or ()):
         lines[f"{path}[{index}]"] = item.line
-        _note_lines(item, f"{path}[{index}]", lines)
+        _note(item, f"{path}[{index}]", lines, values)

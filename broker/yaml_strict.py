@@ -47,6 +47,11 @@ class Node:
 
 def read_text(path: Path) -> str:
     """The text of a small regular file; anything else is refused without waiting for it."""
+    return decode(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The first bytes of a regular file, one more than is allowed at most."""
     where = str(path)
     try:
         # A FIFO without a writer would block a plain open for ever.
@@ -64,12 +69,11 @@ def read_text(path: Path) -> str:
         if not stat.S_ISREG(mode):
             raise InputError("is not a regular file (a pipe, socket or device)", where=where)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=where) from None
     finally:
         os.close(descriptor)
-    return decode(content, where)
 
 
 def decode(content: bytes, where: str) -> str:
