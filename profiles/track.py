@@ -1,12 +1,19 @@
 """Step events of one run, from all that counted them, and which of the counts to believe."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # Who counts, best first: what the user said about the job, then what a training library does,
 # then bars on the screen. Bars are called `tqdm@FILE:LINE`.
 PREFERENCE = ("regex", "marker", "steps", "file", "torch", "keras", "lightgbm", "xgboost", "tqdm")
-TRAINING_LIBRARIES = ("torch", "keras", "lightgbm", "xgboost")
+# How long a bar must move before it is believed while a training library is loaded and silent.
+SILENT_LIBRARY_S = 30.0
+# Beyond so many events of one stream every other one is dropped: batches tell as much.
+MAX_EVENTS = 40_000
+
+Event = tuple[str, int, float, int, int, float]
+Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,50 +42,69 @@ class _Stream:
     counts: list[int] = field(default_factory=list)
     total: int = 0
     waited_s: float = 0.0
+    parent: str | None = None
+
+    def add(self, time_s: float, count: int) -> None:
+        if self.counts and (count <= self.counts[-1] or time_s <= self.times_s[-1]):
+            return
+        self.times_s.append(time_s)
+        self.counts.append(count)
+        if len(self.counts) > MAX_EVENTS:
+            del self.times_s[1::2]
+            del self.counts[1::2]
+
+    @property
+    def spoke(self) -> bool:
+        return bool(self.counts) and self.counts[-1] > 0
 
 
 class Tracks:
     """Collects the events of all sources and processes while they come in."""
 
     def __init__(self) -> None:
-        self._streams: dict[tuple[str, int], _Stream] = {}
+        self._streams: dict[Key, _Stream] = {}
+        self._libraries: set[str] = set()
         self.events = 0
 
-    def add(self, events: Iterable[Sequence[float | int | str]]) -> None:
+    def add(self, events: Iterable[Event]) -> None:
         """Events as the agent reports them: source, process, time, count, total, waited."""
         for source, pid, time_s, count, total, waited_s in events:
-            stream = self._streams.setdefault((str(source), int(pid)), _Stream())
-            if not stream.counts or (
-                int(count) > stream.counts[-1] and float(time_s) > stream.times_s[-1]
-            ):
-                stream.times_s.append(float(time_s))
-                stream.counts.append(int(count))
-                self.events += 1
-            stream.total = int(total)
-            stream.waited_s = float(waited_s)
+            stream = self._streams.setdefault((source, pid), _Stream())
+            stream.add(time_s, count)
+            stream.total = total
+            stream.waited_s = waited_s
+            self.events += 1
+
+    def note(self, source: str, pid: int, key: str, value: str) -> None:
+        """What a source says of itself: a training library was loaded, a bar is inside another."""
+        if key == "library":
+            self._libraries.add(source)
+        elif key == "parent":
+            self._streams.setdefault((source, pid), _Stream()).parent = value
 
     @property
     def sources(self) -> list[str]:
         """Who has counted a step so far."""
-        return sorted({source for (source, _), s in self._streams.items() if s.counts[-1] > 0})
+        return sorted({key[0] for key, stream in self._streams.items() if stream.spoke})
 
-    def best(self, libraries: Iterable[str], total: int | None) -> Track | None:
+    def best(self, total: int | None, final: bool = False) -> Track | None:
         """The count to believe, None as long as nothing that can be believed has spoken.
 
-        `libraries` are the training libraries the job has loaded: while one of them has not made
-        a step, a bar is taken for preparation. `total` is what the job file says, which wins.
+        While a training library is loaded that has not made a step, a bar is at first taken for
+        preparation; unless this is the `final` answer. `total` is what the job file says, and wins.
         """
-        spoken = {key: s for key, s in self._streams.items() if s.counts[-1] > 0}
-        if not spoken:
+        spoken = {key: stream for key, stream in self._streams.items() if stream.spoke}
+        kind = next((k for k in PREFERENCE if any(_kind(key) == k for key in spoken)), None)
+        if kind is None:
             return None
-        kinds = [kind for kind in PREFERENCE if any(_kind(key) == kind for key in spoken)]
-        if not kinds:
-            return None
-        kind = kinds[0]
-        if kind == "tqdm" and total is None and set(libraries) & set(TRAINING_LIBRARIES):
-            return None
-        streams = {key: s for key, s in spoken.items() if _kind(key) == kind}
-        key = max(streams, key=lambda k: _rank(kind, streams[k]))
+        streams = {key: stream for key, stream in spoken.items() if _kind(key) == kind}
+        if kind == "tqdm":
+            key = _training_bar(streams)
+            moved_s = streams[key].times_s[-1] - streams[key].times_s[0]
+            if self._libraries and not final and total is None and moved_s < SILENT_LIBRARY_S:
+                return None
+        else:
+            key = max(streams, key=lambda k: (streams[k].counts[-1], -streams[k].times_s[0]))
         stream = streams[key]
         return Track(
             key[0],
@@ -89,34 +115,53 @@ class Tracks:
         )
 
 
-def _kind(key: tuple[str, int]) -> str:
+def _kind(key: Key) -> str:
     return key[0].partition("@")[0]
 
 
-def _rank(kind: str, stream: _Stream) -> tuple[float, ...]:
-    # Of several bars the one that began last is the training; else the longest count wins.
-    if kind == "tqdm":
-        return (stream.times_s[0], stream.counts[-1])
-    return (stream.counts[-1], -stream.times_s[0])
+def _training_bar(bars: Mapping[Key, _Stream]) -> Key:
+    """Of bars with no others inside, the last to begin; of such that take turns, the longest."""
+    outer = {stream.parent for stream in bars.values()}
+    leaves = sorted((k for k in bars if k[0] not in outer), key=lambda k: bars[k].times_s[0])
+    chosen = leaves[0]
+    for key in leaves[1:]:
+        old, new = bars[chosen], bars[key]
+        together = old.parent is not None and old.parent == new.parent
+        if together or old.times_s[-1] > new.times_s[0]:
+            chosen = max(chosen, key, key=lambda k: _stepping_s(bars[k]))
+        else:
+            chosen = key
+    return chosen
 
 
-def _total(stream: _Stream, spoken: Mapping[tuple[str, int], _Stream]) -> int | None:
-    """The stream's own total, or that of another that advances with it."""
+def _stepping_s(stream: _Stream) -> float:
+    """Time spent in the bar's own steps: the gaps in which another bar ran are left out."""
+    gaps = [later - t for t, later in zip(stream.times_s, stream.times_s[1:], strict=False)]
+    usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
+    return sum(min(gap, 10 * usual) for gap in gaps)
+
+
+def _total(stream: _Stream, spoken: Mapping[Key, _Stream]) -> int | None:
+    """The stream's own total, or what is left by that of another that advances with it."""
     if stream.total >= stream.counts[-1] > 0:
         return stream.total
     for other in spoken.values():
-        if other.total < other.counts[-1] or not _side_by_side(stream, other):
+        if other.total < other.counts[-1]:
+            continue
+        begin = max(stream.times_s[0], other.times_s[0])
+        end = min(stream.times_s[-1], other.times_s[-1])
+        shorter = min(s.times_s[-1] - s.times_s[0] for s in (stream, other))
+        if end - begin < 0.8 * shorter:
+            continue
+        mine, theirs = _steps_between(stream, begin, end), _steps_between(other, begin, end)
+        if mine == 0 or theirs == 0:
             continue
         # A bar may count batches where the optimizer counts every fourth of them.
-        ratio = stream.counts[-1] / other.counts[-1]
-        ratio = float(round(ratio)) if ratio > 1 else 1 / round(1 / ratio)
-        return round(other.total * ratio)
+        ratio = float(round(mine / theirs)) if mine >= theirs else 1 / round(theirs / mine)
+        return stream.counts[-1] + round((other.total - other.counts[-1]) * ratio)
     return None
 
 
-def _side_by_side(one: _Stream, other: _Stream) -> bool:
-    """Whether both were counting over most of the same time."""
-    begin = max(one.times_s[0], other.times_s[0])
-    end = min(one.times_s[-1], other.times_s[-1])
-    longest = max(one.times_s[-1] - one.times_s[0], other.times_s[-1] - other.times_s[0])
-    return longest > 0 and (end - begin) > 0.8 * longest
+def _steps_between(stream: _Stream, begin: float, end: float) -> int:
+    first = stream.counts[bisect_left(stream.times_s, begin)]
+    return stream.counts[bisect_right(stream.times_s, end) - 1] - first

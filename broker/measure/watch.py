@@ -48,7 +48,6 @@ def watch(
     """Follow `link` to its end, stopping it as soon as `rule` is satisfied."""
     seen = Observation()
     tracks = Tracks()
-    libraries: set[str] = set()
     considered = 0
     phase = ""
     for message in link.messages():
@@ -57,12 +56,11 @@ def watch(
         elif "start" in message:
             phase = message["start"]
         elif "steps" in message:
-            tracks.add(message["steps"])
+            tracks.add([tuple(event) for event in message["steps"]])
         elif "note" in message:
-            source, _, key, value = message["note"]
+            source, pid, key, value = message["note"]
+            tracks.note(source, pid, key, value)
             seen.notes[key] = value
-            if key == "library":
-                libraries.add(source)
         elif "sample" in message:
             if phase == "setup":
                 seen.setup_s = message["time_s"]
@@ -73,7 +71,7 @@ def watch(
         if seen.stopped or (tracks.events < considered * GROWTH and not seen.end):
             continue
         considered = tracks.events
-        track = tracks.best(libraries, job.work.steps if job.work else None)
+        track = tracks.best(job.work.steps if job.work else None, bool(seen.end))
         if track is None:
             continue
         seen.track, seen.estimate = track, estimate(track)

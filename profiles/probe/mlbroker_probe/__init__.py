@@ -62,6 +62,8 @@ class _Counted:
         elif counter.count == 0:
             counter.total = _length(self._iterable)
             counter.note("total", "length")
+        else:
+            counter.total = None  # a second loop: how many there will be is not known
         iterator = iter(self._iterable)
         counter.begin()
         while True:

@@ -1,0 +1,55 @@
+"""Attaches a counter to a training library at the moment the job imports it."""
+
+import sys
+from importlib import import_module
+from typing import Any, Dict, Tuple
+
+# Module of the library -> our module and function that is given it once it is loaded.
+HOOKS: Dict[str, Tuple[str, str]] = {
+    "torch.optim.optimizer": ("_torch", "count_optimizer_steps"),
+    "torch.amp.grad_scaler": ("_torch", "count_skipped_steps"),
+    "torch.utils.data.dataloader": ("_torch", "watch_loading"),
+    "keras.src.callbacks.callback_list": ("_keras", "count_batches"),
+    "keras.src.callbacks": ("_keras", "count_batches"),
+    "lightgbm.engine": ("_boosting", "count_lightgbm"),
+    "xgboost.core": ("_boosting", "count_xgboost"),
+    "xgboost.training": ("_boosting", "know_xgboost_rounds"),
+    "tqdm.std": ("_tqdm", "count_bars"),
+}
+
+
+def install() -> None:
+    """From now on, imports of the modules above are noticed."""
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder:
+    """Lets the usual finders find a module, and adds our function to the end of its loading."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        """The spec of a module we care for; None leaves all others alone."""
+        if name not in HOOKS:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    _add_to(spec.loader, name)
+                return spec
+        return None
+
+
+def _add_to(loader: Any, name: str) -> None:
+    load = loader.exec_module
+
+    def exec_module(module: Any) -> None:
+        load(module)
+        ours, function = HOOKS[name]
+        try:
+            getattr(import_module("mlbroker_probe." + ours), function)(module)
+        except Exception as error:
+            sys.stderr.write("mlbroker: %s is not watched: %r\n" % (name, error))
+
+    loader.exec_module = exec_module

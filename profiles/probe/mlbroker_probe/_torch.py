@@ -1,0 +1,106 @@
+"""PyTorch: every optimizer step is a step, whatever trainer is built on top of it."""
+
+import os
+import sys
+import time
+from typing import Any, Dict, Set
+
+from ._events import Counter
+
+_counter = Counter("torch")
+_stepped: Set[int] = set()
+_batches = 0
+_batches_at_step = 0
+_batches_per_step: Dict[int, int] = {}
+_skipped = 0
+
+
+def count_optimizer_steps(module: Any) -> None:
+    """Hook into `torch.optim.optimizer`."""
+    register = getattr(module, "register_optimizer_step_post_hook", None)
+    if register is None:
+        sys.stderr.write("mlbroker: this PyTorch is older than 2.0 and tells no steps\n")
+        return
+    _counter.announce("library", "torch")
+    register(_first_step if _is_main_rank() else _ignore)
+
+
+def _is_main_rank() -> bool:
+    for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
+        if os.environ.get(name, "0") != "0":
+            return False
+    return True
+
+
+def _ignore(optimizer: Any, args: Any, kwargs: Any) -> None:
+    """Steps of the other ranks are the same steps."""
+
+
+def _first_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    global _batches_at_step
+    # Several optimizers make one step together (a GAN's two): a new step begins when one of them
+    # steps again. Two that work one after the other, in two phases, are thus counted in full.
+    key = id(optimizer)
+    if key in _stepped:
+        _stepped.clear()
+    elif _stepped:
+        _stepped.add(key)
+        return
+    _stepped.add(key)
+    _counter.add(1)
+    loaded = _batches - _batches_at_step
+    _batches_at_step = _batches
+    count = _counter.count
+    if loaded:
+        _batches_per_step[loaded] = _batches_per_step.get(loaded, 0) + 1
+    if count & (count - 1) == 0:  # 1, 2, 4, 8: often enough to be told, too rare to cost
+        _tell()
+
+
+def _tell() -> None:
+    torch = sys.modules.get("torch")
+    _counter.note("torch", getattr(torch, "__version__", "?"))
+    if _batches_per_step:
+        usual = max(_batches_per_step, key=lambda loaded: _batches_per_step[loaded])
+        _counter.note("batches_per_step", usual)
+    if _skipped:
+        _counter.note("skipped_steps", _skipped)
+
+
+def count_skipped_steps(module: Any) -> None:
+    """Steps that a gradient scaler leaves out are no optimizer steps; how many is told."""
+    original = module.GradScaler.step
+
+    def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        global _skipped
+        before = _counter.count
+        result = original(self, optimizer, *args, **kwargs)
+        if _counter.count == before and not _stepped - {id(optimizer)}:
+            _skipped += 1
+        return result
+
+    module.GradScaler.step = step
+
+
+def watch_loading(module: Any) -> None:
+    """Time the loop waits in a DataLoader, and the size of its batches."""
+    iterator = module._BaseDataLoaderIter
+    original = iterator.__next__
+
+    def __next__(self: Any) -> Any:
+        global _batches
+        asked = time.perf_counter()
+        batch = original(self)
+        _counter.waited_s += time.perf_counter() - asked
+        _batches += 1
+        return batch
+
+    iterator.__next__ = __next__
+    begin = module.DataLoader.__iter__
+
+    def __iter__(self: Any) -> Any:
+        if _counter.count == 0 and getattr(self, "batch_size", None):
+            _counter.note("batch_size", self.batch_size)
+        return begin(self)
+
+    module.DataLoader.__iter__ = __iter__

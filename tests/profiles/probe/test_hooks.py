@@ -1,0 +1,312 @@
+"""Training libraries are counted without a change of the user's code.
+
+They are not dependencies of mlbroker: a test whose library is not installed is skipped. Name
+another interpreter that has them in MLBROKER_HOOKS_PYTHON.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from mlbroker.broker.measure.agent_link import PROBE_FOLDER
+from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, Note, Step
+from mlbroker.profiles.track import Track, Tracks
+
+PYTHON = os.environ.get("MLBROKER_HOOKS_PYTHON", sys.executable)
+
+Run = Callable[..., tuple[Tracks, list[Note]]]
+
+
+@cache
+def installed(library: str) -> bool:
+    command = f"import importlib.util as u, sys; sys.exit(u.find_spec({library!r}) is None)"
+    return subprocess.run([PYTHON, "-c", command], check=False).returncode == 0
+
+
+def needs(library: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        not installed(library), reason=f"{library} is not installed for {PYTHON}"
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a script with the probe on its path; returns all it counted and said."""
+
+    def start(script: str, **env: str) -> tuple[Tracks, list[Note]]:
+        events = tmp_path / "events"
+        events.mkdir()
+        source = tmp_path / "train.py"
+        source.write_text(script)
+        subprocess.run(
+            [PYTHON, str(source)],
+            env={
+                **os.environ,
+                "MLBROKER_PROBE_DIR": str(events),
+                "PYTHONPATH": str(PROBE_FOLDER),
+                **env,
+            },
+            check=True,
+            timeout=120,
+        )
+        steps, notes = EventFiles(str(events)).read()
+        return collect(steps, notes), notes
+
+    return start
+
+
+def collect(steps: list[Step], notes: list[Note]) -> Tracks:
+    tracks = Tracks()
+    for note in notes:
+        tracks.note(*note)
+    tracks.add((s.source, s.pid, s.time_s, s.done, s.total, s.waited_s) for s in steps)
+    return tracks
+
+
+def best(tracks: Tracks) -> Track:
+    track = tracks.best(None, final=True)
+    assert track is not None
+    return track
+
+
+def said(notes: list[Note]) -> dict[str, str]:
+    return {note.key: note.value for note in notes}
+
+
+TORCH = """
+import torch
+model = torch.nn.Linear(4, 1)
+data = torch.utils.data.TensorDataset(torch.randn(64, 4), torch.randn(64, 1))
+loader = torch.utils.data.DataLoader(data, batch_size=8)
+def loss(x, y): return ((model(x) - y) ** 2).mean()
+"""
+
+
+@needs("torch")
+def test_every_optimizer_step_is_a_step(run: Run) -> None:
+    tracks, notes = run(
+        TORCH
+        + """
+optimizer = torch.optim.Adam(model.parameters())
+for epoch in range(3):
+    for x, y in loader:
+        optimizer.zero_grad(); loss(x, y).backward(); optimizer.step()
+"""
+    )
+    assert (best(tracks).source, best(tracks).counts[-1]) == ("torch", 24)
+    assert best(tracks).waited_s > 0
+    facts = said(notes)
+    assert facts["batch_size"] == "8"
+    assert facts["batches_per_step"] == "1"
+
+
+@needs("torch")
+def test_gradient_accumulation_counts_optimizer_steps_and_says_so(run: Run) -> None:
+    tracks, notes = run(
+        TORCH
+        + """
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for i, (x, y) in enumerate(loader):
+    loss(x, y).backward()
+    if i % 4 == 3: optimizer.step(); optimizer.zero_grad()
+"""
+    )
+    assert best(tracks).counts[-1] == 2
+    assert said(notes)["batches_per_step"] == "4"
+
+
+@needs("torch")
+def test_two_optimizers_that_alternate_make_one_step_and_two_phases_make_two(run: Run) -> None:
+    tracks, _ = run(
+        TORCH
+        + """
+one, two = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
+def step(*optimizers):
+    loss(*next(iter(loader))).backward()
+    for o in optimizers: o.step()
+for _ in range(10): step(one, two)
+for _ in range(5): step(two)
+"""
+    )
+    assert best(tracks).counts[-1] == 15
+
+
+@needs("torch")
+def test_a_step_the_gradient_scaler_skips_is_told_and_not_counted(run: Run) -> None:
+    tracks, notes = run(
+        TORCH
+        + """
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+for i in range(8):
+    optimizer.zero_grad()
+    value = loss(*next(iter(loader)))
+    scaler.scale(value * float("inf") if i in (1, 2) else value).backward()
+    scaler.step(optimizer); scaler.update()
+"""
+    )
+    assert best(tracks).counts[-1] == 6
+    assert said(notes)["skipped_steps"] == "2"
+
+
+@needs("torch")
+def test_only_the_main_rank_counts(run: Run) -> None:
+    tracks, _ = run(
+        TORCH
+        + """
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in loader: loss(x, y).backward(); optimizer.step()
+""",
+        RANK="1",
+    )
+    assert tracks.best(None, final=True) is None
+
+
+@needs("keras")
+@needs("torch")
+def test_keras_batches_are_steps(run: Run) -> None:
+    tracks, _ = run(
+        """
+import numpy, keras
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(numpy.ones((64, 4)), numpy.ones((64, 1)), epochs=3, batch_size=8, verbose=0)
+""",
+        KERAS_BACKEND="torch",
+    )
+    track = best(tracks)
+    assert (track.source, track.counts[-1], track.total) == ("keras", 24, 24)
+
+
+@needs("lightgbm")
+def test_lightgbm_rounds_are_steps(run: Run) -> None:
+    tracks, _ = run(
+        """
+import numpy, lightgbm
+x = numpy.random.rand(200, 4)
+lightgbm.LGBMRegressor(n_estimators=40, verbose=-1).fit(x, x[:, 0])
+"""
+    )
+    track = best(tracks)
+    assert (track.source, track.counts[-1], track.total) == ("lightgbm", 40, 40)
+
+
+@needs("xgboost")
+def test_xgboost_rounds_are_steps(run: Run) -> None:
+    tracks, _ = run(
+        """
+import numpy, xgboost
+x = numpy.random.rand(200, 4)
+xgboost.XGBRegressor(n_estimators=30).fit(x, x[:, 0])
+"""
+    )
+    track = best(tracks)
+    assert (track.source, track.counts[-1], track.total) == ("xgboost", 30, 30)
+
+
+@needs("tqdm")
+@pytest.mark.parametrize("disable", [False, True])
+def test_nested_bars_count_the_inner_steps_of_all_epochs(run: Run, disable: bool) -> None:
+    tracks, _ = run(
+        f"""
+import time
+from tqdm.auto import tqdm
+for _ in tqdm(range(20), disable={disable}): time.sleep(0.001)
+for epoch in tqdm(range(3), disable={disable}):
+    for _ in tqdm(range(10), disable={disable}): time.sleep(0.002)
+    for _ in tqdm(range(5), disable={disable}): time.sleep(0.002)
+"""
+    )
+    track = best(tracks)
+    assert (track.counts[-1], track.total) == (30, 30)
+
+
+@needs("tqdm")
+def test_a_bar_moved_by_hand_counts_too(run: Run) -> None:
+    tracks, _ = run(
+        """
+import time
+from tqdm import tqdm
+with tqdm(total=60) as bar:
+    for _ in range(20): time.sleep(0.001); bar.update(3)
+"""
+    )
+    assert (best(tracks).counts[-1], best(tracks).total) == (60, 60)
+
+
+@needs("tqdm")
+@needs("torch")
+def test_the_optimizer_wins_over_the_bar_and_takes_its_total(run: Run) -> None:
+    tracks, _ = run(
+        TORCH
+        + """
+from tqdm import tqdm
+import time
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+bar = iter(tqdm(range(40)))
+for i in bar:
+    time.sleep(0.001)
+    loss(*next(iter(loader))).backward()
+    if i % 2: optimizer.step()
+    if i == 29: break
+"""
+    )
+    track = best(tracks)
+    assert (track.source, track.counts[-1]) == ("torch", 15)
+    assert track.total in (20, 21)  # the bar may be one batch behind
+
+
+def test_a_sitecustomize_of_the_user_is_still_run(run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = 'yes'")
+    tracks, _ = run(
+        """
+import os
+from mlbroker_probe import step
+assert os.environ["SEEN"] == "yes"
+step(7, total=10)
+""",
+        PYTHONPATH=f"{PROBE_FOLDER}{os.pathsep}{other}",
+    )
+    assert (best(tracks).counts[-1], best(tracks).total) == (7, 10)
+
+
+def test_without_a_listener_the_job_runs_on(tmp_path: Path) -> None:
+    script = "from mlbroker_probe import step, steps\nx = [1, 2]\nassert steps(x) is x\nstep()"
+    env = {**os.environ, "PYTHONPATH": str(PROBE_FOLDER)}
+    env.pop("MLBROKER_PROBE_DIR", None)
+    subprocess.run([PYTHON, "-c", script], env=env, check=True)
+    env["MLBROKER_PROBE_DIR"] = str(tmp_path / "gone")
+    script = "from mlbroker_probe import steps\nassert list(steps([1, 2])) == [1, 2]"
+    done = subprocess.run([PYTHON, "-c", script], env=env, check=True, capture_output=True)
+    assert b"steps cannot be counted" in done.stderr
+
+
+def test_forked_workers_do_not_count_for_their_parent(run: Run) -> None:
+    tracks, _ = run(
+        """
+import os
+from mlbroker_probe import steps
+for i in steps(range(5)):
+    if i == 2 and os.fork() == 0:
+        os._exit(0)
+"""
+    )
+    assert best(tracks).counts[-1] == 5
+
+
+def test_a_second_loop_makes_the_total_unknown_unless_it_was_given(run: Run) -> None:
+    tracks, _ = run(
+        """
+from mlbroker_probe import steps
+for epoch in range(2):
+    for i in steps(range(5)): pass
+"""
+    )
+    assert (best(tracks).counts[-1], best(tracks).total) == (10, None)
