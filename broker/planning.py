@@ -1,6 +1,6 @@
 """Job + book + evidence -> machines, candidates, and what is out before any price is read."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -142,18 +142,14 @@ def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
 def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters) -> Field:
     """Machines that meet the job's needs, with predictions, and their prices."""
     fitting, refusals = _fitting(job, book, evidence, filters)
-    machines: dict[int, Machine] = {}
-    paces = _paces(fitting, ask, evidence)
     draw = partial(power.power_w, cpu_power=book.cpu_power(), gpu_works=ask.uses_gpu)
-    for fit in fitting:
-        pace = paces[_pace_key(fit, evidence)]
+    machines: dict[int, Machine] = {}
+    for group, pace in _paced(fitting, ask, evidence):
         if pace is None:
-            refusals += [
-                TypeRefusal(fit.id, fit.type, market, Reason.NEEDS_NOT_MET, "its speed is unknown")
-                for market in Market
-            ]
-            continue
-        machines[fit.id] = Machine(fit.type, pace, draw)
+            why = (Reason.NEEDS_NOT_MET, "its speed is unknown")
+            refusals += [TypeRefusal(fit.id, fit.type, m, *why) for fit in group for m in MARKETS]
+        else:
+            machines.update((fit.id, Machine(fit.type, pace, draw)) for fit in group)
     field = Field(machines, [], refusals)
     regions = book.regions()
     shelves = _Shelves(book)
@@ -166,6 +162,10 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
     return field
 
 
+# The indices of the resource options that a type meets, or why it meets none.
+_Verdict = tuple[tuple[int, ...], tuple[Reason, str] | None]
+
+
 class _Fit(NamedTuple):
     """A type that meets at least one of the job's resource options (`options`: which)."""
 
@@ -175,25 +175,28 @@ class _Fit(NamedTuple):
     options: tuple[int, ...]
 
 
-def _pace_key(fit: _Fit, evidence: Evidence) -> tuple[int, str, str | None]:
-    """Equal hardware of one cloud goes at one pace, unless measured under its own name."""
-    name = fit.type.name
-    measured = any(name == (row.instance_type or row.config) for row in evidence.measurements)
-    return fit.hardware_id, fit.type.cloud, name if measured else None
-
-
-def _paces(
+def _paced(
     fitting: Sequence[_Fit], ask: Ask, evidence: Evidence
-) -> dict[tuple[int, str, str | None], Pace | None]:
-    """The pace of each group of equal machines; None where nothing is known of their speed."""
-    groups = {_pace_key(fit, evidence): fit.type for fit in fitting}
-    targets = [Target(kind.cloud, kind.name, kind.hardware, ask.nodes) for kind in groups.values()]
-    return {
-        key: None
-        if prediction is None
-        else Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
-        for (key, kind), prediction in zip(groups.items(), predict(evidence, targets), strict=True)
-    }
+) -> Iterator[tuple[list[_Fit], Pace | None]]:
+    """Groups of equal machines with their pace; None where nothing is known of their speed.
+
+    Equal hardware of one cloud goes at one pace, unless measured under its own name.
+    """
+    measured = {row.instance_type or row.config for row in evidence.measurements}
+    groups: dict[tuple[int, str, str], list[_Fit]] = {}
+    for fit in fitting:
+        name = fit.type.name
+        key = (fit.hardware_id, fit.type.cloud, name if name in measured else "")
+        groups.setdefault(key, []).append(fit)
+    kinds = [group[0].type for group in groups.values()]
+    targets = [Target(kind.cloud, kind.name, kind.hardware, ask.nodes) for kind in kinds]
+    for kind, group, prediction in zip(
+        kinds, groups.values(), predict(evidence, targets), strict=True
+    ):
+        if prediction is None:
+            yield group, None
+        else:
+            yield group, Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
 
 
 def _fitting(
@@ -203,15 +206,18 @@ def _fitting(
     need_gib = max((m.peak_memory_gib or 0.0 for m in evidence.measurements), default=0.0)
     broken = _broken_types(evidence.measurements)
     requirements = [option.requirements for option in job.resources]
-    # Most types share their hardware with others: what it fails to meet is worked out once.
-    unmet: dict[int, list[str | None]] = {}
+    # Most types share their hardware with others: what it meets is worked out once.
+    named = bool(filters.instance_types) or any(o.instance_type for o in job.resources)
+    memo: dict[tuple[int, str, str], _Verdict] = {}
     fits: list[_Fit] = []
     refusals: list[TypeRefusal] = []
     for number, hardware_id, kind in book.types():
-        missing = unmet.get(hardware_id)
-        if missing is None:
-            missing = unmet[hardware_id] = [need.unmet(kind.hardware) for need in requirements]
-        options, why = _options(job.resources, kind, missing, filters)
+        key = (hardware_id, kind.cloud, kind.name if named else "")
+        verdict = memo.get(key)
+        if verdict is None:
+            missing = [need.unmet(kind.hardware) for need in requirements]
+            verdict = memo[key] = _options(job.resources, kind, missing, filters)
+        options, why = verdict
         if why is None:
             if kind.retired and not _named(job, kind, filters):
                 why = (Reason.NOT_ALLOWED, "retired by its vendor; name it to use it")
@@ -232,7 +238,7 @@ def _options(
     kind: InstanceType,
     missing: Sequence[str | None],
     filters: Filters,
-) -> tuple[tuple[int, ...], tuple[Reason, str] | None]:
+) -> _Verdict:
     """Which resource options a type meets; else why it meets none."""
     if filters.clouds and kind.cloud not in filters.clouds:
         return (), (Reason.NOT_ALLOWED, f"cloud {kind.cloud} is not allowed")

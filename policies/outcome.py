@@ -89,20 +89,21 @@ class Outcome:
 
     def quantile_s(self, probability: float) -> float:
         """Duration that is not exceeded with `probability`."""
+        spread = math.exp(normal_quantile(probability) * self.sigma_log)
         if not self.interruptions_per_s:
-            spread = math.exp(normal_quantile(probability) * self.sigma_log)
             return self.fixed_s + self.work_median_s * spread
-        low, high = self.fixed_s, max(self.undisturbed_s, 1e-9)
+        # Interruptions only add: the undisturbed quantile is a floor.
+        low = self.fixed_s + self.work_median_s * spread
+        high = low + self.loss_s
         while self.probability_within(high) < probability and high < 1e12:
-            high *= 2
-        for _ in range(60):
+            low, high = high, high * 2
+        # A hundredth of a percent is finer than anything known about interruptions.
+        while high - low > 1e-4 * high:
             middle = (low + high) / 2
             if self.probability_within(middle) < probability:
                 low = middle
             else:
                 high = middle
-            if high - low <= 1e-6 * high:
-                break
         return high
 
     def _uninterrupted_within(self, limit_s: float) -> float:

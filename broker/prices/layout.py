@@ -2,9 +2,9 @@
 
 # Raised when the same tables come to be filled by other rules: an index made by older rules, or
 # with other tables, is not opened but built anew.
-LAYOUT = 1
+LAYOUT = 2
 # So many cheapest regions of each type and market are kept ready, in one blob a column.
-SHORTLIST_DEPTH = 4
+SHORTLIST_DEPTH = 1
 SHORTLIST_COLUMNS = (
     ("rank", "b"),
     ("type_id", "i"),

@@ -74,14 +74,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         start = _Start.measured(job, rows, uses_gpu, parallel)
     else:
         start = _Start.guessed(job, uses_gpu)
-    cache: dict[tuple[Hardware, int], Prediction | None] = {}
-    answers: list[Prediction | None] = []
-    for target in targets:
-        key = (target.hardware, target.nodes)
-        if key not in cache:
-            cache[key] = start.towards(target, uses_gpu, parallel)
-        answers.append(cache[key])
-    return answers
+    return [start.towards(target, uses_gpu, parallel) for target in targets]
 
 
 def job_uses_gpu(job: Job, rows: Sequence[Measurement]) -> bool:

@@ -16,6 +16,8 @@ FLOOR = 0.02
 
 def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
     """Pooled repeats where the job ran on the same type (or equal hardware) and node count."""
+    if not evidence.measurements:
+        return [None] * len(targets)
     by_type: dict[tuple[str | None, str, int], list[Measurement]] = defaultdict(list)
     by_hardware: dict[object, list[Measurement]] = defaultdict(list)
     for row in evidence.measurements:
