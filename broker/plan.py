@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.planning import (
     Book,
     Field,
@@ -111,7 +112,13 @@ def make_plan(
 
 
 def make_ask(job: Job, evidence: Evidence, regions: dict[int, Region], now: datetime) -> Ask:
-    """The job's limits, resolved at `now`. Work nobody stated is taken from measurements."""
+    """The job's limits, resolved at `now`. Work nobody stated is taken from measurements.
+
+    Raises InputError when the deadline has passed.
+    """
+    deadline_s = None if job.deadline is None else job.deadline.seconds_from(now)
+    if deadline_s is not None and deadline_s <= 0:
+        raise InputError("the deadline has passed", where="deadline", hint="set a later one")
     measured_steps = [row.steps for row in evidence.measurements if row.steps]
     steps = job.work.steps if job.work else max(measured_steps, default=1)
     at = job.data.at
@@ -128,7 +135,7 @@ def make_ask(job: Job, evidence: Evidence, regions: dict[int, Region], now: date
     return Ask.of(
         job,
         steps=steps,
-        deadline_s=None if job.deadline is None else job.deadline.seconds_from(now),
+        deadline_s=deadline_s,
         data_region=home,
         uses_gpu=job_uses_gpu(job, evidence.measurements),
     )
@@ -138,7 +145,9 @@ def _quote(pick: Pick, ask: Ask, job: Job, book: Book, regions: dict[int, Region
     type_id, spot, region_id = pick.row[:3]
     offer = book.offer(type_id, spot, region_id)
     disk_gb = job.resources[pick.candidate.option].disk_gb
-    return make_quote(ask, pick.candidate.machine, offer, regions[region_id], disk_gb)
+    machine = pick.candidate.machine
+    pace = machine.pace_in(region_id)
+    return make_quote(ask, machine.power_w, pace, offer, regions[region_id], disk_gb)
 
 
 def _out(field: Field, selection: Selection) -> dict[tuple[int, bool], TypeRefusal | Refusal]:
@@ -205,7 +214,8 @@ def _baseline(
     for row in book.price_rows(depth=None, type_ids=[number]):
         if not row[1] and regions[row[2]].name == wanted:
             offer = book.offer(number, 0, row[2])
-            return make_quote(ask, machine, offer, regions[row[2]], option.disk_gb)
+            pace = machine.pace_in(row[2])
+            return make_quote(ask, machine.power_w, pace, offer, regions[row[2]], option.disk_gb)
     return None
 
 

@@ -12,6 +12,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.policies.quoting import traffic_usd
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.gpu_names import NOT_CUDA
 from mlbroker.pricing.offer import InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import predict
@@ -143,15 +144,18 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
     """Machines that meet the job's needs, with predictions, and their prices."""
     fitting, refusals = _fitting(job, book, evidence, filters)
     draw = partial(power.power_w, cpu_power=book.cpu_power(), gpu_works=ask.uses_gpu)
+    regions = book.regions()
+    measured_in = _measured_regions(evidence.measurements)
     machines: dict[int, Machine] = {}
     for group, pace in _paced(fitting, ask, evidence):
         if pace is None:
             why = (Reason.NEEDS_NOT_MET, "its speed is unknown")
             refusals += [TypeRefusal(fit.id, fit.type, m, *why) for fit in group for m in MARKETS]
         else:
-            machines.update((fit.id, Machine(fit.type, pace, draw)) for fit in group)
+            names = measured_in.get(group[0].type.name, frozenset())
+            regional = _regional(group[0].type, names, regions, ask, evidence)
+            machines.update((fit.id, Machine(fit.type, pace, draw, regional)) for fit in group)
     field = Field(machines, [], refusals)
-    regions = book.regions()
     shelves = _Shelves(book)
     for index, option in enumerate(job.resources):
         members = [fit.id for fit in fitting if index in fit.options and fit.id in machines]
@@ -159,7 +163,44 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
             allowed = regions_admitted(regions, option, filters)
             shelf, complete = shelves.of(members, allowed)
             _enter(field, members, index, option, filters, shelf, complete)
+    # A bound on a machine needs one pace in all regions: one with several is looked at in full.
+    for candidate in field.candidates:
+        if candidate.machine.regional and not candidate.complete:
+            candidate.rows = all_prices(book, job)(candidate)
+            candidate.complete = True
     return field
+
+
+def _measured_regions(rows: Sequence[Measurement]) -> dict[str, frozenset[str]]:
+    """The regions that each type was measured in, by the type's name."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row.status is Status.OK and row.region is not None:
+            found.setdefault(row.instance_type or row.config, set()).add(row.region)
+    return {name: frozenset(places) for name, places in found.items()}
+
+
+def _regional(
+    kind: InstanceType,
+    names: frozenset[str],
+    regions: dict[int, Region],
+    ask: Ask,
+    evidence: Evidence,
+) -> dict[int, Pace]:
+    """Paces of a type in the regions where it was measured by itself (by region id)."""
+    places = [
+        (number, region)
+        for number, region in regions.items()
+        if region.name in names and region.cloud == kind.cloud
+    ]
+    targets = [
+        Target(kind.cloud, kind.name, kind.hardware, ask.nodes, region.name) for _, region in places
+    ]
+    return {
+        number: Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
+        for (number, _), prediction in zip(places, predict(evidence, targets), strict=True)
+        if prediction is not None
+    }
 
 
 # The indices of the resource options that a type meets, or why it meets none.
@@ -205,6 +246,7 @@ def _fitting(
     """Types that meet at least one option, and the rest with why."""
     need_gib = max((m.peak_memory_gib or 0.0 for m in evidence.measurements), default=0.0)
     broken = _broken_types(evidence.measurements)
+    measured = {row.instance_type or row.config for row in evidence.measurements}
     requirements = [option.requirements for option in job.resources]
     # Most types share their hardware with others: what it meets is worked out once.
     named = bool(filters.instance_types) or any(o.instance_type for o in job.resources)
@@ -218,9 +260,18 @@ def _fitting(
             missing = [need.unmet(kind.hardware) for need in requirements]
             verdict = memo[key] = _options(job.resources, kind, missing, filters)
         options, why = verdict
+        if (
+            why is None
+            and kind.hardware.gpu is not None
+            and kind.hardware.gpu.model in NOT_CUDA
+            and kind.name not in measured
+            and not any(need.gpu_model == kind.hardware.gpu.model for need in requirements)
+        ):
+            model = kind.hardware.gpu.model
+            why = (Reason.NEEDS_NOT_MET, f"{model} runs only what was built for it: ask for it")
         if why is None:
             if kind.retired and not _named(job, kind, filters):
-                why = (Reason.NOT_ALLOWED, "retired by its vendor; name it to use it")
+                why = (Reason.NOT_ALLOWED, "retired or no longer listed by its vendor; name it to use it")
             elif need_gib > kind.hardware.memory_gib > 0:
                 why = (Reason.TOO_LITTLE_MEMORY, f"the job was seen to use {need_gib:.1f} GiB")
             elif (kind.name, job.num_nodes) in broken:
@@ -329,7 +380,10 @@ def _enter(
             spot = market is Market.SPOT
             prices = shelf.get((number, int(spot)))
             if not prices:
-                why = (Reason.PRICE_MISSING, "no price in the regions allowed")
+                if spot and machine.type.cloud in billing.OWN_CLOUDS:
+                    continue  # nobody sells one's own machine as spot
+                where = " in the regions allowed" if complete else ""
+                why = (Reason.PRICE_MISSING, f"no {market.replace('_', '-')} price{where}")
                 field.refusals.append(TypeRefusal(number, machine.type, market, *why))
                 continue
             if ceiling is not None:

@@ -189,7 +189,7 @@ class Chooser:
 
     def _steady_refusal(self, candidate: Candidate, row: PriceRow, place: Place) -> Refusal | None:
         """The first limit that even an uninterrupted run in `place` breaks."""
-        pace = candidate.machine.pace
+        pace = candidate.machine.pace_in(row[2])
         deadline_s = self.ask.deadline_s
         if deadline_s is not None and deadline_s < pace.sure_s:
             return Refusal(candidate, row, Reason.TOO_SLOW, needs_s=pace.sure_s)
@@ -204,7 +204,7 @@ class Chooser:
     def _look(self, candidate: Candidate, row: PriceRow) -> Pick | Refusal:
         """One machine in one region: its key, or the first limit that it breaks."""
         ask = self.ask
-        pace = candidate.machine.pace
+        pace = candidate.machine.pace_in(row[2])
         place = self.places[candidate.option][row[2]]
         assert place is not None, "prices are read for allowed regions only"
         refusal = self._steady_refusal(candidate, row, place)

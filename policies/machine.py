@@ -1,6 +1,7 @@
 """A machine type as the chooser sees it: what it is, how fast the job is on it, what it draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mlbroker.policies import interruptions
@@ -48,11 +49,19 @@ class Pace:
 
 
 class Machine(NamedTuple):
-    """One type with its pace. `draw` gives one machine's watts without PUE, None when unknown."""
+    """One type with its pace, `regional` where a region was measured by itself.
+
+    `draw` gives one machine's watts without PUE, None when unknown.
+    """
 
     type: InstanceType
     pace: Pace
     draw: Callable[[Hardware], float | None]
+    regional: Mapping[int, Pace] = MappingProxyType({})
+
+    def pace_in(self, region_id: int) -> Pace:
+        """The pace in one region: its own where it was measured there."""
+        return self.regional.get(region_id, self.pace) if self.regional else self.pace
 
     @property
     def power_w(self) -> float | None:

@@ -3,7 +3,7 @@
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from mlbroker.policies.ask import Ask
-from mlbroker.policies.machine import Machine
+from mlbroker.policies.machine import Pace
 from mlbroker.policies.outcome import Outcome
 from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing import billing, power
@@ -15,19 +15,15 @@ from mlbroker.profiles.prediction import Quantiles
 MICRO = Decimal("0.000001")
 
 
-def outcome_of(machine: Machine, offer: Offer) -> Outcome:
-    """How the run goes on this offer."""
-    if offer.market is Market.SPOT:
-        return machine.pace.on_spot(offer.interruption_rate)
-    return machine.pace.steady
-
-
-def make_quote(ask: Ask, machine: Machine, offer: Offer, region: Region, disk_gb: int) -> Quote:
+def make_quote(
+    ask: Ask, power_w: float | None, pace: Pace, offer: Offer, region: Region, disk_gb: int
+) -> Quote:
     """The quote for `ask.nodes` machines of this offer, feasible or not."""
-    outcome = outcome_of(machine, offer)
-    prediction = machine.pace.prediction
+    spot = offer.market is Market.SPOT
+    outcome = pace.on_spot(offer.interruption_rate) if spot else pace.steady
+    prediction = pace.prediction
     hours = Quantiles(*(outcome.quantile_s(p) / 3600 for p in (0.1, 0.5, 0.9)))
-    kwh = power.energy_kwh(machine.power_w, outcome.expected_s / 3600 * ask.nodes, region)
+    kwh = power.energy_kwh(power_w, outcome.expected_s / 3600 * ask.nodes, region)
     return Quote(
         cloud=offer.cloud,
         region=offer.region,

@@ -38,6 +38,13 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "Trainium2": (),
     "QualcommAI100": ("Qualcomm AI 100", "AI100"),
 }
+# Accelerators that CUDA programs do not run on: a job has to be built for them.
+NOT_CUDA = frozenset(
+    {
+        *("RadeonV520", "MI25", "V620", "V710", "MI300X"),
+        *("Gaudi1", "Inferentia1", "Inferentia2", "Trainium1", "Trainium2", "QualcommAI100"),
+    }
+)
 GPU_MODELS: tuple[str, ...] = tuple(_ALIASES)
 _MODEL_OF = {
     name.lower(): model for model, aliases in _ALIASES.items() for name in (model, *aliases)

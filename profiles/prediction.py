@@ -54,12 +54,13 @@ class Prediction(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A machine type (`nodes` of it) that a step time is wanted for."""
+    """A machine type (`nodes` of it) that a step time is wanted for, anywhere or in one region."""
 
     cloud: str
     instance_type: str
     hardware: Hardware
     nodes: int = 1
+    region: str | None = None
 
 
 class Evidence(NamedTuple):

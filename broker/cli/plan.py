@@ -1,5 +1,6 @@
 """`mlbroker plan`: read the job, make the plan, show it."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,8 @@ from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.plan_json import plan_document
-from mlbroker.broker.planning import Filters
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.planning import Book, Filters
+from mlbroker.broker.prices.store import open_book
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
@@ -50,6 +51,9 @@ def command(
     prices: Annotated[
         Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
     ] = None,
+    nodes: Annotated[
+        Path | None, typer.Option(help="Your own machines (else MLBROKER_NODES or nodes.yaml).")
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="Quotes to show; 0 shows all.")] = 10,
     explain: Annotated[
         str | None,
@@ -80,16 +84,17 @@ def command(
     book = open_book(home(), prices)
     for notice in book.notices:
         warn(notice)
+    shelf = with_nodes(book, nodes)
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
-    check_filters(filters, book)
+    check_filters(filters, shelf)
     one = explain if explain not in (None, EVERYTHING) else None
     if one is not None:
-        check_filters(Filters(instance_types=(one,)), book)
+        check_filters(Filters(instance_types=(one,)), shelf)
     plan = make_plan(
         wanted,
-        book,
+        shelf,
         gather_evidence(wanted, measure),
         datetime.now(UTC),
         filters,
@@ -124,7 +129,26 @@ def gather_evidence(job: Job, table: Path | None) -> Evidence:
     return Evidence(job, own, history)
 
 
-def check_filters(filters: Filters, book: PriceBook) -> None:
+def with_nodes(book: Book, option: Path | None) -> Book:
+    """The book with the user's own machines in it, where there is a file of them."""
+    path = home() / "nodes.yaml"
+    if option is None and "MLBROKER_NODES" not in os.environ and not path.exists():
+        return book
+    from mlbroker.broker.nodes import load_nodes, nodes_file
+    from mlbroker.broker.own_nodes import WithNodes
+
+    chosen = nodes_file(home(), option)
+    if chosen is None:
+        return book
+    gpus = {
+        kind.hardware.gpu.model: kind.hardware.gpu
+        for _, _, kind in book.types()
+        if kind.hardware.gpu is not None
+    }
+    return WithNodes(book, load_nodes(chosen, gpus), datetime.now(UTC).date())
+
+
+def check_filters(filters: Filters, book: Book) -> None:
     """Refuse names that the book does not know, with the nearest that it does."""
     kinds = [kind for _, _, kind in book.types()] if filters.instance_types else []
     places = list(book.regions().values()) if filters.clouds or filters.regions else []

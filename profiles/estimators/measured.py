@@ -15,21 +15,31 @@ FLOOR = 0.02
 
 
 def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
-    """Pooled repeats where the job ran on the same type (or equal hardware) and node count."""
+    """Pooled repeats where the job ran on the same type (or equal hardware) and node count.
+
+    A region that was measured itself has its own time; any other takes its type's.
+    """
     if not evidence.measurements:
         return [None] * len(targets)
+    by_region: dict[tuple[str | None, str, str, int], list[Measurement]] = defaultdict(list)
     by_type: dict[tuple[str | None, str, int], list[Measurement]] = defaultdict(list)
     by_hardware: dict[object, list[Measurement]] = defaultdict(list)
     for row in evidence.measurements:
         if row.status is not Status.OK:
             continue
-        by_type[row.cloud, row.instance_type or row.config, row.nodes].append(row)
+        name = row.instance_type or row.config
+        by_type[row.cloud, name, row.nodes].append(row)
+        if row.region is not None:
+            by_region[row.cloud, name, row.region, row.nodes].append(row)
         if row.hardware is not None and row.instance_type is None:
             by_hardware[row.hardware, row.nodes].append(row)
     return [
         pool(evidence.job, rows)
         if (
-            rows := by_type.get((target.cloud, target.instance_type, target.nodes))
+            rows := by_region.get(
+                (target.cloud, target.instance_type, target.region or "", target.nodes)
+            )
+            or by_type.get((target.cloud, target.instance_type, target.nodes))
             or by_type.get((None, target.instance_type, target.nodes))
             or by_hardware.get((target.hardware, target.nodes))
         )
