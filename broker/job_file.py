@@ -92,7 +92,7 @@ def parse_jobs(
         _job_file(document, source, base_dir, workdir_must_exist, number if documents[1:] else None)
         for number, document in enumerate(documents, 1)
     ]
-    lines = {}
+    lines: dict[str, int] = {}
     for file in files:
         line = file.lines.get("name", file.lines["run"])
         if file.job.name in lines:

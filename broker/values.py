@@ -1,13 +1,16 @@
 """Durations, money, moments and numbers as people write them in job files and options."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.yaml_strict import quoted
 from mlbroker.profiles.job import Deadline
+
+T = TypeVar("T")
 
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
@@ -103,6 +106,16 @@ def parse_flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         _refuse(f"{quoted(text)} is neither true nor false", "write true or false")
     return text.lower() == "true"
+
+
+def parse_option(name: str, text: str | None, parse: Callable[[str], T]) -> T | None:
+    """The value of the command-line option `name` through `parse`; None stays None."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except InputError as error:
+        raise InputError(error.what, where=name, hint=error.hint) from None
 
 
 def _refuse(what: str, hint: str | None = None) -> NoReturn:

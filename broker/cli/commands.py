@@ -25,5 +25,6 @@ COMMANDS: dict[str, Command] = {
     "reconcile": Command("reconcile", "Make machines and ledger agree, and say what was done."),
     "ledger": Command("ledger", "Show what was reserved and spent, by whom, on what."),
     "prices": Command("prices", "Look at the price book: dates, types, regions; import, export."),
+    "check": Command("check", "Price what a change does to the cost of jobs, for CI and review."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
 }

@@ -1,0 +1,1 @@
+"""The price of a change, before it is merged: diff, thresholds, formats, comments."""

@@ -1,0 +1,108 @@
+"""Puts a check's Markdown where reviewers look, once, and keeps it up to date."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.forges import FORGES, Comment, Forge, connector
+from mlbroker.broker.ci.formats import markdown
+from mlbroker.broker.ci.http import NotThere, Unanswered
+from mlbroker.broker.cli.output import print_line, say
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.yaml_fields import nearest
+from mlbroker.broker.yaml_strict import quoted
+
+_ATTEMPTS = 3
+
+
+class Target(NamedTuple):
+    """Which request to comment on; None for what the CI system's environment says."""
+
+    repository: str | None
+    number: int | None
+
+
+def comment_on(
+    forge_name: str, check: Check, target: Target, behavior: str, tag: str, *, dry_run: bool
+) -> None:
+    """Comment with the `behavior` on a request. Only comments with the same `tag` are touched."""
+    connect = connector(_known(forge_name, "--comment", FORGES))
+    act = BEHAVIORS[_known(behavior, "--behavior", BEHAVIORS)]
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,50}", tag) is None:
+        raise InputError(
+            f"{quoted(tag)} is not a tag", where="--tag", hint="letters, digits, dot and dash only"
+        )
+    marker = f"<!-- mlbroker check: {tag} -->"
+    body = f"{marker}\n{markdown.render(check)}"
+    if dry_run:
+        say(f"Would comment on {forge_name} ({behavior}); nothing is sent:")
+        print_line(body)
+        return
+    forge = connect(target.repository, target.number)
+    mine = [comment for comment in forge.comments() if comment.body.startswith(marker)]
+    say(f"{act(forge, mine, body)} ({forge_name}).")
+
+
+def _update(forge: Forge, mine: list[Comment], body: str) -> str:
+    if not mine:
+        return _new(forge, mine, body)
+    if mine[-1].body.strip() == body.strip():
+        return "The comment is up to date"
+    try:
+        forge.update(mine[-1], body)
+    except NotThere:  # somebody has deleted it since
+        return _new(forge, mine, body)
+    return "Updated the comment"
+
+
+def _new(forge: Forge, mine: list[Comment], body: str) -> str:
+    """Write it once, although an answer may get lost after the comment was made."""
+    before = {comment.id for comment in mine}
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            forge.create(body)
+        except Unanswered:
+            if any(
+                comment.id not in before and comment.body.strip() == body.strip()
+                for comment in forge.comments()
+            ):
+                break
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(attempt)
+        else:
+            break
+    return "Commented"
+
+
+def _hide_and_new(forge: Forge, mine: list[Comment], body: str) -> str:
+    for comment in mine:
+        forge.hide(comment)
+    return _new(forge, mine, body)
+
+
+def _delete_and_new(forge: Forge, mine: list[Comment], body: str) -> str:
+    for comment in mine:
+        forge.delete(comment)
+    return _new(forge, [], body)
+
+
+BEHAVIORS: dict[str, Callable[[Forge, list[Comment], str], str]] = {
+    "update": _update,
+    "new": _new,
+    "hide-and-new": _hide_and_new,
+    "delete-and-new": _delete_and_new,
+}
+
+
+def _known(name: str, option: str, names: Mapping[str, object]) -> str:
+    if name in names:
+        return name
+    near = nearest(name, names)
+    raise InputError(
+        f"{quoted(name)} is unknown",
+        where=option,
+        hint=f"did you mean {near}?" if near else f"one of: {', '.join(names)}",
+    )

@@ -1,0 +1,53 @@
+"""Where comments go. A new forge is one file with a class and one entry here."""
+
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
+
+
+class Comment(NamedTuple):
+    """A comment as the forge knows it."""
+
+    id: str
+    body: str
+
+
+class Forge(Protocol):
+    """One pull or merge request of a forge, whose comments can be read and written."""
+
+    name: str
+    limit: int  # the longest body that the forge takes, in characters
+
+    def comments(self) -> list[Comment]:
+        """All comments, oldest first."""
+        ...
+
+    def create(self, body: str) -> None:
+        """Write a new comment."""
+        ...
+
+    def update(self, comment: Comment, body: str) -> None:
+        """Replace a comment's body."""
+        ...
+
+    def delete(self, comment: Comment) -> None:
+        """Remove a comment; one that is gone already is no error."""
+        ...
+
+    def hide(self, comment: Comment) -> None:
+        """Fold a comment away as outdated."""
+        ...
+
+
+class Connector(Protocol):
+    """Finds the request to comment on from what is given and the CI system's environment."""
+
+    def __call__(self, repository: str | None, number: int | None) -> Forge: ...
+
+
+# Name -> module under this package, which has a function `connect`.
+FORGES: dict[str, str] = {"github": "github", "gitlab": "gitlab"}
+
+
+def connector(name: str) -> Connector:
+    """The function that connects to the forge `name`."""
+    return cast(Connector, import_module(f"{__name__}.{FORGES[name]}").connect)

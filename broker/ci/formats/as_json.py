@@ -1,0 +1,82 @@
+"""The check as a document: schema `mlbroker.check/1` (see `mlbroker schema check`)."""
+
+import json
+from datetime import UTC
+from typing import Any
+
+from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.limits import Crossing
+from mlbroker.broker.ci.lines import Line
+from mlbroker.broker.ci.side import Side, side_document
+from mlbroker.broker.plan_json import money
+
+SCHEMA = "mlbroker.check/1"
+
+
+def render(check: Check) -> str:
+    """One JSON document; nothing in it depends on the order in which files were found."""
+    return json.dumps(document(check), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def document(check: Check) -> dict[str, Any]:
+    """The whole check; money as decimal strings."""
+    snapshot, total = check.snapshot, check.total
+    return {
+        "schema": SCHEMA,
+        "generated_at": check.generated_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "compared_to": check.compared_to,
+        "base_commit": check.base_commit,
+        "prices": {
+            "snapshot": snapshot.id,
+            "as_of": {cloud: day.isoformat() for cloud, day in sorted(snapshot.as_of.items())},
+            "oldest": {cloud: day.isoformat() for cloud, day in sorted(snapshot.oldest.items())},
+            "offers": snapshot.offers,
+            "stale": snapshot.stale_offers,
+        },
+        "jobs": [_job(line) for line in check.lines],
+        "total": {
+            "base_cost_usd": money(total.base_cost_usd),
+            "head_cost_usd": money(total.head_cost_usd),
+            "base_monthly_usd": money(total.base_monthly_usd),
+            "head_monthly_usd": money(total.head_monthly_usd),
+            "base_carbon_kgco2e": total.base_carbon_kg,
+            "head_carbon_kgco2e": total.head_carbon_kg,
+        },
+        "crossed": [_crossing(crossing) for crossing in check.crossed],
+    }
+
+
+def _job(line: Line) -> dict[str, Any]:
+    pair = line.pair
+    entry: dict[str, Any] = {"path": pair.path, "name": pair.name, "status": str(line.status)}
+    if pair.previous_path is not None:
+        entry["previous_path"] = pair.previous_path
+    if pair.problem is not None:
+        entry["error"] = {"where": pair.problem.where, "what": pair.problem.what}
+    for which, side in (("base", line.base), ("head", line.head)):
+        entry |= {
+            f"{which}_cost_usd": None if side is None else money(side.cost_usd),
+            f"{which}_monthly_usd": None if side is None else money(side.monthly_usd),
+            which: side_document(side),
+            f"{which}_problem": None if side is None else side.problem,
+            f"{which}_inputs": _inputs(side),
+        }
+    entry["reasons"] = list(line.reasons)
+    return entry
+
+
+def _inputs(side: Side | None) -> dict[str, str] | None:
+    if side is None:
+        return None
+    return {"job": side.inputs[0], "measurements": side.inputs[1]}
+
+
+def _crossing(crossing: Crossing) -> dict[str, Any]:
+    pair = crossing.line.pair
+    return {
+        "path": pair.path,
+        "name": pair.name,
+        "limit": crossing.limit,
+        "message": crossing.message,
+        "line": crossing.line.line_of(crossing.key),
+    }

@@ -1,0 +1,127 @@
+"""The check as Markdown for a comment: always below the forges' limit, whatever the jobs hold."""
+
+from collections.abc import Callable
+
+from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.formats import words
+from mlbroker.broker.ci.lines import Line
+from mlbroker.broker.cli.plan_view import money
+
+# GitHub refuses comments of 65,536 characters; the rest is for the marker and the last lines.
+LIMIT = 64_000
+_HEADER = (
+    "| job | a run, USD | change | a month, USD | time | CO2e, kg | machine |\n"
+    "|---|--:|--:|--:|--:|--:|---|\n"
+)
+# What Markdown, HTML and the forges' mentions and references are made of.
+_ESCAPES = {ord(character): f"&#{ord(character)};" for character in "\\`*_[]|#@~$!<>&"}
+_REASONS = 12
+
+
+def render(check: Check) -> str:
+    """Summary, crossed limits, a table of the touched jobs, and folded details of each."""
+    parts = [f"### Cost of this change\n\n{safe(words.headline(check))}"]
+    month = words.month_line(check)
+    if month:
+        parts[0] += f"\n{safe(month)}"
+    if check.crossed:
+        parts.append(_listed(check))
+    touched = sorted(check.touched, key=_weight)
+    ending = "\n".join(
+        f"<sub>{safe(text)}</sub>  "
+        for text in (words.guessed_line(check), words.prices_line(check))
+        if text
+    )
+    room = LIMIT - sum(map(len, parts)) - len(ending) - 200
+    if touched:
+        table, room = _fitted(touched, _row, room // 2, room, "more jobs in the log of this check")
+        parts.append(_HEADER + table)
+        details, room = _fitted(touched, _details, room - 200, room, "more details in the log")
+        parts.append(
+            f"<details><summary>Why, and on what evidence</summary>\n\n{details}\n</details>"
+        )
+    parts.append(ending)
+    return "\n\n".join(parts) + "\n"
+
+
+def safe(text: str) -> str:
+    """Text that stays text: no markup, no HTML, no link, no mention of a user, one line."""
+    flat = "".join(c if c.isprintable() else "\ufffd" for c in text.replace("\n", " "))
+    return flat.translate(_ESCAPES).replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def _fitted(
+    lines: list[Line], text_of: Callable[[Line], str], allowed: int, room: int, rest: str
+) -> tuple[str, int]:
+    """As many of the lines as fit into `allowed`, and what is left of `room`."""
+    shown: list[str] = []
+    for number, line in enumerate(lines):
+        text = text_of(line)
+        allowed -= len(text)
+        if allowed < 0:
+            shown.append(f"\n… and {len(lines) - number} {rest}.\n")
+            break
+        shown.append(text)
+    joined = "".join(shown)
+    return joined, room - len(joined)
+
+
+def _weight(line: Line) -> tuple[float, str, str]:
+    """Broken and infeasible jobs first, then those whose cost changes most."""
+    before = line.base and line.base.cost_usd
+    after = line.head and line.head.cost_usd
+    stuck = line.pair.problem is not None or (line.head is not None and after is None)
+    difference = float("inf") if stuck else abs(float((after or 0) - (before or 0)))
+    return -difference, line.pair.path, line.pair.name
+
+
+def _listed(check: Check) -> str:
+    shown = [
+        f"- `--{crossing.limit}`: **{safe(crossing.line.pair.name)}** {safe(crossing.message)}"
+        for crossing in check.crossed[:20]
+    ]
+    if len(check.crossed) > 20:
+        shown.append(f"- … and {len(check.crossed) - 20} more")
+    return "**Limits crossed**\n\n" + "\n".join(shown)
+
+
+def _row(line: Line) -> str:
+    cells = (
+        f"**{safe(line.pair.name)}**<br><sub>{safe(_short(line.pair.path))}</sub>",
+        safe(words.cost(line)),
+        safe(words.change(line)),
+        safe(words.monthly(line)),
+        safe(words.time(line)),
+        safe(words.carbon(line)),
+        safe(words.machine(line)),
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _details(line: Line) -> str:
+    facts = [f"**{safe(line.pair.name)}** ({safe(_short(line.pair.path))}"
+             + (f", moved from {safe(_short(line.pair.previous_path))}" if line.pair.previous_path
+                else "") + ")"]  # fmt: skip
+    problem = line.pair.problem
+    if problem is not None:
+        facts.append(f"cannot be read: {safe(_short(str(problem), 400))}")
+    if line.head is not None and line.head.problem:
+        facts.append(safe(_short(line.head.problem, 400)))
+    side = line.head or line.base
+    if side is not None and side.quote is not None:
+        cost = side.quote.cost_usd
+        facts.append(
+            safe(
+                f"{side.quote.evidence}; {words.energy(line)} kWh;"
+                f" in nine runs of ten at most {money(cost.p90)} USD"
+                + (f"; {words.chance(line)} in time" if words.chance(line) else "")
+            )
+        )
+    facts += [safe(_short(reason, 200)) for reason in line.reasons[:_REASONS]]
+    if len(line.reasons) > _REASONS:
+        facts.append(f"… and {len(line.reasons) - _REASONS} more changes")
+    return "- " + "\n  - ".join(facts) + "\n"
+
+
+def _short(text: str, longest: int = 150) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,148 @@
+"""Reads a git repository without touching its work tree, its index or its network."""
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlbroker.broker.errors import InputError
+
+# No prompts, no locks taken for a mere read, no messages in the user's language.
+_ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+_DEPTH_HINT = (
+    "fetch more history: `fetch-depth: 0` in actions/checkout, `GIT_DEPTH: 0` in GitLab CI,"
+    " `git fetch --unshallow` by hand"
+)
+
+
+class Repository:
+    """The repository that a folder lies in."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            found = _git(folder, "rev-parse", "--show-toplevel")
+        except FileNotFoundError:
+            raise InputError(
+                "git is not installed", hint="install git, or leave --base out"
+            ) from None
+        if found.returncode:
+            said = found.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+            raise InputError(
+                f"is not in a git repository: {said.splitlines()[0] if said else 'git failed'}",
+                where=str(folder),
+                hint="run `mlbroker check` inside one, or without --base",
+            )
+        self.root = Path(os.fsdecode(found.stdout.removesuffix(b"\n")))
+
+    @classmethod
+    def around(cls, folder: Path) -> "Repository | None":
+        """The repository around `folder`, None when there is none."""
+        try:
+            return cls(folder)
+        except InputError:
+            return None
+
+    def base_commit(self, ref: str) -> str:
+        """The commit where the work tree's branch left `ref`, or `ref` itself when it did not."""
+        tip = self._resolve(ref)
+        merge_base = _git(self.root, "merge-base", tip, "HEAD")
+        if not merge_base.returncode:
+            return merge_base.stdout.decode("ascii").split()[0]
+        if self._is_shallow():
+            raise InputError(
+                f"this clone is too shallow: it does not reach the point where HEAD left {ref}",
+                where="--base",
+                hint=_DEPTH_HINT,
+            )
+        return tip
+
+    def _resolve(self, ref: str) -> str:
+        found = _git(
+            self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        if not found.returncode:
+            return found.stdout.decode("ascii").strip()
+        shallow = self._is_shallow()
+        raise InputError(
+            f"there is no commit {ref!r}" + (" in this shallow clone" if shallow else ""),
+            where="--base",
+            hint=_DEPTH_HINT if shallow else self._near(ref),
+        )
+
+    def _is_shallow(self) -> bool:
+        return _git(self.root, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+
+    def _near(self, ref: str) -> str:
+        from mlbroker.broker.yaml_fields import nearest
+
+        listed = _git(self.root, "for-each-ref", "--format=%(refname:short)")
+        near = nearest(ref, listed.stdout.decode(errors="replace").split())
+        return f"did you mean {near}?" if near else "name a branch, a tag or a commit"
+
+    def tree(self, commit: str) -> dict[str, str]:
+        """Path -> blob id of every regular file of a commit."""
+        entries = self._read("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0")
+        files = {}
+        for entry in entries:
+            facts, _, path = entry.partition(b"\t")
+            mode, kind, blob = facts.split(b" ") if path else (b"", b"", b"")
+            if kind == b"blob" and mode != b"120000":
+                files[os.fsdecode(path)] = blob.decode("ascii")
+        return files
+
+    def work_tree(self, endings: Iterable[str]) -> list[str]:
+        """Paths of the work tree's files, tracked or not, that git does not ignore, in order."""
+        patterns = [f":(top,glob)**/*{ending}" for ending in endings]
+        listed = self._read("ls-files", "-z", "--cached", "--others", "--exclude-standard",
+                            "--full-name", "--", *patterns)  # fmt: skip
+        return sorted({os.fsdecode(path) for path in listed.split(b"\0") if path})
+
+    def blobs(self, ids: Iterable[str], at_most: int) -> dict[str, bytes | None]:
+        """Blob id -> content, None for one larger than `at_most` bytes; one process for all."""
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return {}
+        sizes = self._cat("--batch-check", wanted).decode("ascii").splitlines()
+        small = [
+            blob
+            for blob, line in zip(wanted, sizes, strict=True)
+            if int(line.rpartition(" ")[2]) <= at_most
+        ]
+        contents: dict[str, bytes | None] = dict.fromkeys(wanted)
+        output, position = self._cat("--batch", small), 0
+        for blob in small:
+            end = output.index(b"\n", position)
+            size = int(output[position:end].split(b" ")[2])
+            contents[blob] = output[end + 1 : end + 1 + size]
+            position = end + size + 2
+        return contents
+
+    def _cat(self, mode: str, ids: list[str]) -> bytes:
+        return self._read("cat-file", mode, given="".join(f"{blob}\n" for blob in ids).encode())
+
+    def _read(self, *arguments: str, given: bytes | None = None) -> bytes:
+        done = _git(self.root, *arguments, given=given)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise InputError(f"git {arguments[0]} failed: {said}", where=str(self.root))
+        return done.stdout
+
+
+def _git(
+    folder: Path, *arguments: str, given: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        input=given if given is not None else b"",
+        capture_output=True,
+        check=False,
+        env={**os.environ, **_ENVIRONMENT},
+    )
+
+
+def blob_id(content: bytes, like: str) -> str:
+    """The id git gives `content`, in the hash that `like` is written in."""
+    import hashlib
+
+    new = hashlib.sha256 if len(like) == 64 else hashlib.sha1
+    return new(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

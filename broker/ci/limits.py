@@ -1,0 +1,96 @@
+"""What a change may cost at most, and which jobs go beyond it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from mlbroker.broker.ci.lines import Line
+from mlbroker.broker.cli.plan_view import money
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.values import parse_number
+from mlbroker.broker.yaml_strict import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper limits for each job that a change touches. None limits nothing.
+
+    `max_increase` is a fraction of the cost before; the others are for one run or one month.
+    """
+
+    max_increase: Decimal | None = None
+    max_cost_usd: Decimal | None = None
+    max_monthly_usd: Decimal | None = None
+    max_carbon_kg: Decimal | None = None
+
+
+class Crossing(NamedTuple):
+    """A job beyond a limit (named as its option), in words, and the key of the file to look at."""
+
+    line: Line
+    limit: str
+    message: str
+    key: str | None
+
+
+def crossings(lines: Iterable[Line], limits: Limits) -> list[Crossing]:
+    """Every limit that a touched job crosses. What is new has no increase, nor what is unknown."""
+    return [found for line in lines if line.touched for found in _of(line, limits)]
+
+
+def _of(line: Line, limits: Limits) -> Iterable[Crossing]:
+    head = line.head
+    if head is None or head.cost_usd is None:
+        return
+    share = line.increase
+    if limits.max_increase is not None and share is not None and share > limits.max_increase:
+        assert line.base is not None
+        assert line.base.cost_usd is not None
+        yield Crossing(
+            line,
+            "max-increase",
+            f"costs {share:.1%} more ({money(line.base.cost_usd)} → {money(head.cost_usd)} USD a"
+            f" run), {limits.max_increase:.1%} are allowed",
+            line.first_changed_key,
+        )
+    if limits.max_cost_usd is not None and head.cost_usd > limits.max_cost_usd:
+        yield Crossing(
+            line,
+            "max-cost",
+            f"costs {money(head.cost_usd)} USD a run, {money(limits.max_cost_usd)} are allowed",
+            line.key_of("broker.work", "resources"),
+        )
+    monthly = head.monthly_usd
+    most = limits.max_monthly_usd
+    if most is not None and monthly is not None and monthly > most:
+        yield Crossing(
+            line,
+            "max-monthly",
+            f"costs {money(monthly)} USD a month ({head.runs_per_month} runs),"
+            f" {money(most)} are allowed",
+            line.key_of("broker.runs_per_month"),
+        )
+    carbon = head.carbon_kg
+    heaviest = limits.max_carbon_kg
+    if heaviest is not None and carbon is not None and carbon > heaviest:
+        yield Crossing(
+            line,
+            "max-carbon",
+            f"emits {carbon:.3g} kg CO2e a run, {heaviest} are allowed",
+            line.key_of("broker.work", "resources"),
+        )
+
+
+def parse_share(text: str) -> Decimal:
+    """`10%` as 0.10."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*", text, re.A)
+    if found is None:
+        raise InputError(f"{quoted(text)} is not a percentage", hint="write 10%")
+    return parse_number(found[1]) / 100
+
+
+def parse_carbon_kg(text: str) -> Decimal:
+    """`5` or `5 kg` of CO2e."""
+    return parse_number(re.sub(r"\s*kg$", "", text.strip()))

@@ -1,0 +1,212 @@
+"""Which jobs a change adds, removes and changes: each job then beside the same job now."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mlbroker.broker.ci.job_texts import TextPair
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.job_file import JobFile, parse_jobs
+from mlbroker.broker.yaml_strict import decode, quoted
+
+# Jobs in moved files are recognised by this share of equal values.
+SIMILAR = 0.6
+_MAX_COMPARISONS = 250_000
+_PLAIN_NAME = re.compile(rb"^name[ \t]*:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:#.*)?\r?$", re.M)
+_ANY_NAME = re.compile(rb"^name[ \t]*:", re.M)
+
+
+class Status(StrEnum):
+    """What a change does to a job. BROKEN: its file cannot be read now."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPair:
+    """One job then (`base`) and now (`head`).
+
+    Unchanged jobs are not read unless they must be: both sides are None then.
+    `previous_path` is set when its file was moved. `problem` is why its file cannot be read.
+    """
+
+    path: str
+    name: str
+    status: Status
+    base: JobFile | None = None
+    head: JobFile | None = None
+    previous_path: str | None = None
+    problem: InputError | None = None
+    notes: tuple[str, ...] = ()
+
+
+def pair_jobs(texts: Iterable[TextPair], root: Path, *, read_all: bool = False) -> list[JobPair]:
+    """The jobs of all files, by path; `read_all` reads the unchanged ones too."""
+    pairs: list[JobPair] = []
+    for text in texts:
+        if text.base is not None and text.base == text.head and not read_all:
+            name = _name_at_a_glance(text)
+            if name is not None:
+                pairs.append(JobPair(text.path, name, Status.UNCHANGED))
+                continue
+        pairs += _pairs_of_file(text, root)
+    return sorted(_follow_moves(pairs), key=lambda pair: (pair.path, pair.name))
+
+
+def changed_values(base: Mapping[str, str], head: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(key, then, now) of each value that differs, in the order of the file; `` for none."""
+    keys = list(dict.fromkeys([*head, *base]))
+    return [
+        (key, base.get(key, ""), head.get(key, ""))
+        for key in keys
+        if base.get(key) != head.get(key)
+    ]
+
+
+def describe_change(key: str, then: str, now: str) -> str:
+    """One changed value on one line; long texts are not repeated."""
+    if max(len(then), len(now)) > 60 or "\n" in then + now:
+        return f"{key} changed"
+    if not then:
+        return f"{key}: {quoted(now)} added"
+    if not now:
+        return f"{key}: {quoted(then)} removed"
+    return f"{key}: {then} → {now}"
+
+
+def _name_at_a_glance(text: TextPair) -> str | None:
+    """The name of a file's only job without reading it all; None when that takes a reader."""
+    assert text.head is not None
+    if b"\n---" in text.head or len(_ANY_NAME.findall(text.head)) > 1:
+        return None
+    found = _PLAIN_NAME.search(text.head)
+    return found[1].decode("ascii") if found else None
+
+
+def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
+    same = text.base is not None and text.base == text.head
+    base: list[JobFile] = []
+    notes: tuple[str, ...] = ()
+    if text.base is not None and not same:
+        try:
+            base = _read(text.path, text.base, root, now=False)
+        except InputError as error:
+            notes = (f"could not be read at the base: {error.what}",)
+    try:
+        head = [] if text.head is None else _read(text.path, text.head, root, now=True)
+    except InputError as error:
+        if same:
+            # Broken before and untouched: not this change's doing.
+            return [JobPair(text.path, Path(text.path).stem, Status.UNCHANGED)]
+        name = base[0].job.name if base else Path(text.path).stem
+        return [JobPair(text.path, name, Status.BROKEN, problem=error)]
+    if same:
+        return [JobPair(text.path, f.job.name, Status.UNCHANGED, f, f) for f in head]
+    return [
+        JobPair(text.path, _name(then, now), _status(then, now), then, now, notes=notes)
+        for then, now in _match(base, head)
+    ]
+
+
+def _read(path: str, content: bytes, root: Path, *, now: bool) -> list[JobFile]:
+    folder = (root / path).absolute().parent
+    return parse_jobs(decode(content, path), path, folder, workdir_must_exist=now)
+
+
+def _match(
+    base: Sequence[JobFile], head: Sequence[JobFile]
+) -> list[tuple[JobFile | None, JobFile | None]]:
+    """Jobs of one file then and now: by name, and the only ones left over by being that."""
+    then = {file.job.name: file for file in base}
+    matched: list[tuple[JobFile | None, JobFile | None]] = [
+        (then.pop(file.job.name, None), file) for file in head
+    ]
+    new = [index for index, (old, _) in enumerate(matched) if old is None]
+    if len(then) == 1 and len(new) == 1:
+        matched[new[0]] = (then.popitem()[1], matched[new[0]][1])
+    return matched + [(file, None) for file in then.values()]
+
+
+def _status(base: JobFile | None, head: JobFile | None) -> Status:
+    if base is None:
+        return Status.ADDED
+    if head is None:
+        return Status.REMOVED
+    return Status.UNCHANGED if base.values == head.values else Status.CHANGED
+
+
+def _name(base: JobFile | None, head: JobFile | None) -> str:
+    file = head or base
+    assert file is not None
+    return file.job.name
+
+
+def _follow_moves(pairs: list[JobPair]) -> list[JobPair]:
+    """Removed and added jobs that are the same job in a moved file become one pair."""
+    removed = [pair for pair in pairs if pair.status is Status.REMOVED]
+    added = [pair for pair in pairs if pair.status is Status.ADDED]
+    if not removed or not added:
+        return pairs
+    moves = _same_name(removed, added)
+    left = [pair for pair in removed if id(pair) not in {id(old) for old, _ in moves}]
+    free = [pair for pair in added if id(pair) not in {id(new) for _, new in moves}]
+    moves += _most_similar(left, free)
+    gone = {id(pair) for move in moves for pair in move}
+    joined = [
+        JobPair(new.path, new.name, _status(old.base, new.head), old.base, new.head, old.path)
+        for old, new in moves
+    ]
+    return [pair for pair in pairs if id(pair) not in gone] + joined
+
+
+def _same_name(
+    removed: Sequence[JobPair], added: Sequence[JobPair]
+) -> list[tuple[JobPair, JobPair]]:
+    """Pairs by a name that the file states and that is the only one on both sides."""
+    old = _by_stated_name(removed)
+    new = _by_stated_name(added)
+    return [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]
+
+
+def _by_stated_name(pairs: Sequence[JobPair]) -> dict[str, JobPair]:
+    names = Counter(pair.name for pair in pairs)
+    return {p.name: p for p in pairs if names[p.name] == 1 and "name" in _values(p)}
+
+
+def _most_similar(
+    removed: Sequence[JobPair], added: Sequence[JobPair]
+) -> list[tuple[JobPair, JobPair]]:
+    if len(removed) * len(added) > _MAX_COMPARISONS:
+        return []
+    ranked = sorted(
+        (
+            (-_similarity(_values(old), _values(new)), old.path, new.path, i, j)
+            for i, old in enumerate(removed)
+            for j, new in enumerate(added)
+        ),
+    )
+    moves, used_old, used_new = [], set(), set()
+    for distance, _, _, i, j in ranked:
+        if -distance >= SIMILAR and i not in used_old and j not in used_new:
+            used_old.add(i)
+            used_new.add(j)
+            moves.append((removed[i], added[j]))
+    return moves
+
+
+def _similarity(a: Mapping[str, str], b: Mapping[str, str]) -> float:
+    """The share of values that are equal, of all that either has."""
+    return len(a.items() & b.items()) / max(len(a.items() | b.items()), 1)
+
+
+def _values(pair: JobPair) -> Mapping[str, str]:
+    file = pair.head or pair.base
+    assert file is not None
+    return file.values

@@ -1,0 +1,144 @@
+"""Prices many jobs in one process, against one book that is read once."""
+
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlbroker.broker.ci.side import Side, digest_of, measurements_digest
+from mlbroker.broker.job_file import JobFile
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.plan import Plan, make_plan
+from mlbroker.broker.planning import Book, Filters
+from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.offer import InstanceType, Offer
+from mlbroker.pricing.power import CpuPower
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+T = TypeVar("T")
+
+
+class KeptBook:
+    """A book whose answers are kept: many plans ask the same."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.snapshot: Snapshot = book.snapshot
+
+    def types(self) -> Sequence[tuple[int, int, InstanceType]]:
+        """As the book's."""
+        return self._once(("types",), self._book.types)
+
+    def regions(self) -> dict[int, Region]:
+        """As the book's."""
+        return self._once(("regions",), self._book.regions)
+
+    def cpu_power(self) -> CpuPower:
+        """As the book's."""
+        return self._once(("cpu_power",), self._book.cpu_power)
+
+    def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
+        """As the book's."""
+        return self._once(
+            ("offer", type_id, spot, region_id),
+            lambda: self._book.offer(type_id, spot, region_id),
+        )
+
+    def price_rows(
+        self,
+        depth: int | None = 4,
+        region_ids: Collection[int] | None = None,
+        type_ids: Collection[int] | None = None,
+    ) -> Sequence[PriceRow]:
+        """As the book's."""
+        key = (
+            "price_rows",
+            depth,
+            None if region_ids is None else frozenset(region_ids),
+            None if type_ids is None else tuple(type_ids),
+        )
+        return self._once(key, lambda: self._book.price_rows(depth, region_ids, type_ids))
+
+    def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        if key not in self._kept:
+            self._kept[key] = read()
+        kept: T = self._kept[key]
+        return kept
+
+
+class Known:
+    """What is known of jobs' step times at one moment: the store, and a table if one is given."""
+
+    def __init__(self, store: MeasurementStore, table: Sequence[Measurement] = ()) -> None:
+        self._store = store
+        self._stored = store.all()
+        self._table = table
+        self._all = measurements_digest([*self._stored, *table])
+
+    def of(self, job: Job) -> Evidence:
+        """The job's own measurements, and those of others."""
+        own = self._store.for_job(job) if self._stored else []
+        others = self._store.history(job) if self._stored else []
+        return Evidence(
+            job,
+            own + [row for row in self._table if row.job == job.name],
+            others + [row for row in self._table if row.job != job.name],
+        )
+
+    def digest(self, evidence: Evidence) -> str:
+        """Equal when a prediction for the job rests on equal measurements."""
+        return digest_of(measurements_digest(evidence.measurements), self._all)
+
+    def void(self, job: Job) -> tuple[str, ...]:
+        """Why profiles of earlier states of the job do not speak for it any more."""
+        outdated = self._store.outdated(job) if self._stored else []
+        return outdated[-1].reasons if outdated else ()
+
+
+class Pricer:
+    """Prices jobs at one moment with one book."""
+
+    def __init__(self, book: KeptBook, now: datetime) -> None:
+        self.book = book
+        self._now = now
+
+    def price(self, file: JobFile, known: Known) -> Side:
+        """What the job costs where it is cheapest in time, or what would have to change."""
+        job = file.job
+        evidence = known.of(job)
+        plan = make_plan(job, self.book, evidence, self._now, Filters(), top=1)
+        return Side(
+            quote=plan.choice,
+            problem=None if plan.choice else _problem(plan),
+            deadline_s=plan.ask.deadline_s,
+            runs_per_month=job.runs_per_month,
+            inputs=self.inputs(file, known, evidence),
+        )
+
+    @staticmethod
+    def inputs(file: JobFile, known: Known, evidence: Evidence | None = None) -> tuple[str, str]:
+        """Digests of all that the price of a job rests on, but for the book."""
+        job_digest = digest_of(file.job.name, dict(file.values))
+        return job_digest, known.digest(evidence or known.of(file.job))
+
+
+def _problem(plan: Plan) -> str:
+    from mlbroker.broker.cli.plan_view import way_out
+
+    ways = way_out(plan)
+    return "no machine meets its needs, deadline and budget" + (f": {ways}" if ways else "")
+
+
+def table_at(content: bytes, name: str) -> list[Measurement]:
+    """The measurements of a table that is not a file of its own here."""
+    from mlbroker.broker.measure.table import read_measurements
+
+    with tempfile.TemporaryDirectory(prefix="mlbroker-") as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        return read_measurements(path, report=lambda _: None)
