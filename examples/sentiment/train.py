@@ -15,6 +15,7 @@ from sklearn.pipeline import make_union
 
 EPOCHS = int(os.environ.get("EPOCHS", "8"))
 BATCH = 256
+PRINT_EVERY = 10
 TEST_SENTENCES = 2000
 SEED = 0
 
@@ -36,12 +37,13 @@ def main():
     total = EPOCHS * steps_per_epoch
     for epoch in range(first_epoch, EPOCHS):
         order = np.random.default_rng([SEED, epoch]).permutation(len(train_text))
-        for number, start in enumerate(range(0, len(order), BATCH), start=1):
+        for step, start in enumerate(range(0, len(order), BATCH), epoch * steps_per_epoch + 1):
             batch = order[start : start + BATCH]
             classifier.partial_fit(
                 features.transform(train_text[batch]), train_label[batch], classes=[False, True]
             )
-            print(f"step {epoch * steps_per_epoch + number}/{total}", flush=True)
+            if step % PRINT_EVERY == 0:
+                print(f"step {step}/{total}", flush=True)
         accuracy = classifier.score(test_features, test_label)
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
         save(epoch + 1, classifier)
