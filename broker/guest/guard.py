@@ -45,12 +45,18 @@ def start(box: str, secrets: Dict[str, str]) -> bool:
         os.waitpid(child, 0)
         os.close(alive)
         return True
+    # The caller's own locks and pipes end with the caller.
+    os.closerange(3, alive)
+    os.closerange(alive + 1, 256)
     os.setsid()
     if os.fork():
         os._exit(0)
     try:
         _detach(box)
         _guard(box, spec, secrets, began)
+        # Nothing of the run is left: what follows is bookkeeping, and nobody is to wait for it.
+        os.close(alive)
+        _call_for_the_books(spec.get("afterwards"))
     finally:
         os._exit(0)
 
@@ -97,7 +103,7 @@ def _guard(box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float
             os.waitpid(supervisor, 0)
             break
         time.sleep(POLL_S)
-    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), os.getpid(), set())
+    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), mine=True)
     if files.read(box, files.END) is None:
         why = "capped" if overdue else "machine_failed"
         detail = None if overdue else "the supervisor was killed"
@@ -107,7 +113,6 @@ def _guard(box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float
             files.END,
             {"why": why, "exit_code": None, "detail": detail, "elapsed_s": elapsed},
         )
-    _call_for_the_books(spec.get("afterwards"))
 
 
 def _call_for_the_books(afterwards: Any) -> None:

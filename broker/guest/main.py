@@ -31,8 +31,7 @@ def show(box: str) -> Dict[str, Any]:
     living = is_alive(box)
     return {
         "spec": spec,
-        "started": os.path.exists(os.path.join(box, files.ALIVE)),
-        "alive": living or bool(spec and members(_marker(spec), 0)),
+        "alive": living or bool(spec and members(_marker(spec), mine=False)),
         "status": files.read_json(box, files.STATUS),
         "end": files.read_json(box, files.END),
         "log_bytes": _size(box, files.LOG),
@@ -50,7 +49,7 @@ def end(box: str) -> bool:
         if files.read(box, files.STOP) is None:
             files.write(box, files.STOP, "stopped")
         return False
-    return end_all(_marker(spec), 0, set())
+    return end_all(_marker(spec), mine=False)
 
 
 def _marker(spec: Dict[str, Any]) -> bytes:

@@ -43,31 +43,36 @@ def _pids() -> List[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def members(marker: bytes, root: int) -> Set[int]:
-    """Every living process below `root` or with `marker` in its environment; not this one."""
-    children: Dict[int, List[int]] = {}
-    living: Set[int] = set()
+def members(marker: bytes, mine: bool) -> Set[int]:
+    """Every living process with `marker` in its environment, and with `mine` all below this one.
+
+    Never this process, nor those above it.
+    """
+    if not marker.startswith(b"MLBROKER_TOKEN=") or len(marker) < 20:
+        raise ValueError("a marker must name a run")
+    parents: Dict[int, int] = {}
     for pid in _pids():
         fields = _stat(pid)
         if fields is not None and fields[0] not in "ZX":
-            living.add(pid)
-            children.setdefault(int(fields[1]), []).append(pid)
-    found: Set[int] = set()
-    queue = list(children.get(root, []))
-    while queue:
-        pid = queue.pop()
-        if pid not in found:
-            found.add(pid)
-            queue.extend(children.get(pid, []))
-    for pid in living - found:
+            parents[pid] = int(fields[1])
+    found = {pid for pid in parents if mine and os.getpid() in _above(pid, parents)}
+    for pid in set(parents) - found:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 if marker in file.read().split(b"\0"):
                     found.add(pid)
         except OSError:
             continue
-    found.discard(os.getpid())
-    return found
+    return found - {os.getpid(), 0, 1} - set(_above(os.getpid(), parents))
+
+
+def _above(pid: int, parents: Dict[int, int]) -> List[int]:
+    """The parent, its parent and so on."""
+    line: List[int] = []
+    while pid in parents and pid not in line:
+        pid = parents[pid]
+        line.append(pid)
+    return line
 
 
 def reap(but: int = 0) -> None:
@@ -91,18 +96,18 @@ def signal_all(pids: Set[int], number: int) -> None:
             continue
 
 
-def end_all(marker: bytes, root: int, spare: Set[int], give_up_after_s: float = 10.0) -> bool:
-    """Kill until nobody is left but `spare`; False when some could not be killed in time.
+def end_all(marker: bytes, mine: bool, give_up_after_s: float = 10.0) -> bool:
+    """Kill until no member is left; False when some could not be killed in time.
 
     They are all stopped before the first is killed, so that a fork bomb cannot outrun the kills.
     """
     until = time.monotonic() + give_up_after_s
     while True:
-        left = members(marker, root) - spare
+        left = members(marker, mine)
         if not left:
             return True
         signal_all(left, signal.SIGSTOP)
-        signal_all(members(marker, root) - spare, signal.SIGKILL)
+        signal_all(members(marker, mine), signal.SIGKILL)
         reap()
         if time.monotonic() > until:
             return False

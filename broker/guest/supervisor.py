@@ -70,7 +70,7 @@ class Supervisor:
             ending = Ending("machine_failed", None, f"{type(error).__name__}: {error}")
         self._usage.stop()
         self._phase = "ending"
-        end_all(self._marker, os.getpid(), set())
+        end_all(self._marker, mine=True)
         elapsed = boot_clock() - self._began
         self._output.tick(final=True)
         if self._saver:
@@ -144,7 +144,7 @@ class Supervisor:
             ending = self._watch(job, pipe.fileno())
             if phase == "running" and ending.why in ("finished", "failed"):
                 # Children left behind hold no claim to the machine once the job itself is over.
-                end_all(self._marker, os.getpid(), set())
+                end_all(self._marker, mine=True)
             self._drain(pipe.fileno(), until=time.monotonic() + DRAIN_S)
         return ending
 
@@ -159,7 +159,7 @@ class Supervisor:
             if asked_at is not None:
                 gone = code is not None and not self._members()
                 if gone or now >= min(asked_at + self._grace_s, self._kill_at):
-                    end_all(self._marker, os.getpid(), set())
+                    end_all(self._marker, mine=True)
                     job.wait()
                     return Ending(why)
             elif code is not None:
@@ -258,7 +258,7 @@ class Supervisor:
         return environment
 
     def _members(self) -> "set[int]":
-        return members(self._marker, os.getpid())
+        return members(self._marker, mine=True)
 
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked = "stopped"

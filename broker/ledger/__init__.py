@@ -9,11 +9,12 @@ from typing import Any
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger.facts import Break, Fact
 from mlbroker.broker.ledger.sqlite import SqliteStorage
-from mlbroker.broker.ledger.state import STANDALONE, IllegalStep, Run, State, fold, step
+from mlbroker.broker.ledger.state import STANDALONE, Attempt, IllegalStep, Run, State, fold, step
 from mlbroker.broker.ledger.storage import Account, LedgerError, Storage
 
 __all__ = [
     "Account",
+    "Attempt",
     "Break",
     "Fact",
     "IllegalStep",

@@ -171,12 +171,13 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
     body = fact.body
     run = replace(run, state=state)
     if state is State.INTENDED:
-        return replace(run, attempts=(*run.attempts, _intended(fact)))
+        # A wish to move to another machine is fulfilled by the attempt after it.
+        wish = None if run.stop_requested == "move" else run.stop_requested
+        return replace(run, attempts=(*run.attempts, _intended(fact)), stop_requested=wish)
     if state is State.CREATED:
         return _change(
             run,
             machine_id=body["machine_id"],
-            zone=body.get("zone") or run.attempt.zone,
             started_at=datetime.fromisoformat(body["started_at"]),
         )
     if state is State.REFUSED:

@@ -1,0 +1,279 @@
+"""`mlbroker run`: find the machine, confirm, reserve, launch, watch, settle."""
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.cli.output import print_json, say
+from mlbroker.broker.clouds import CLOUDS
+from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.home import home
+from mlbroker.broker.job_file import load_job
+from mlbroker.broker.job_flags import override
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.runs import launch
+from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.opening import opener
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.where import deadline_at, own_machine, planned
+from mlbroker.broker.values import parse_duration_s, parse_money_usd
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Job
+
+
+class OnOverrun(StrEnum):
+    """What to do when the forecast breaks the cap or the deadline."""
+
+    STOP = "stop"
+    MOVE = "move"
+    ASK = "ask"
+
+
+class OnIdle(StrEnum):
+    """What to do when the job does nothing any more."""
+
+    SHOW = "show"
+    STOP = "stop"
+
+
+def command(
+    job: Annotated[Path, typer.Argument(help="Job file.")],
+    on: Annotated[
+        str | None, typer.Option(help="Run here (local) or on a node of yours, without a plan.")
+    ] = None,
+    local_price: Annotated[
+        str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
+    ] = None,
+    nodes: Annotated[Path | None, typer.Option(help="The file that names your machines.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")] = None,
+    deadline: Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")] = None,
+    steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
+    cloud: Annotated[list[str] | None, typer.Option(help="Only this cloud (repeatable).")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Only this region (repeatable).")] = None,
+    market: Annotated[
+        list[Market] | None, typer.Option(help="Only on_demand, or only spot.")
+    ] = None,
+    instance_type: Annotated[
+        list[str] | None, typer.Option(help="Only this machine type (repeatable).")
+    ] = None,
+    measure: Annotated[
+        Path | None, typer.Option(help="A measurements table to use for this call.")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="What it is spent on, in the ledger.")] = None,
+    on_overrun: Annotated[
+        OnOverrun | None, typer.Option(help="When the forecast breaks cap or deadline.")
+    ] = None,
+    on_idle: Annotated[OnIdle, typer.Option(help="When the job does nothing any more.")] = (
+        OnIdle.SHOW
+    ),
+    idle_after: Annotated[str, typer.Option(help="How long nothing is idle.")] = "15m",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would happen; reserve nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Run the job on the chosen machine under a hard budget cap.
+
+    The cap holds even when this program, or this computer, dies: the machine is told its kill
+    time before the job starts. Set-up counts.
+
+    Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 4 nothing feasible,
+    100 the job failed (its own code is in the JSON), 130 interrupted.
+    """
+    from mlbroker.broker.cli.run_carry import carry
+
+    state, now = home(), WallClock().now()
+    loaded = override(load_job(job).job, budget=budget, deadline=deadline, steps=steps)
+    if loaded.ignored:
+        say(f"Ignored, as mlbroker has no use for it: {', '.join(loaded.ignored)}")
+    if on is not None:
+        price = None if local_price is None else _price(local_price)
+        candidates: tuple[Candidate, ...] = (own_machine(on, price, nodes, state),)
+    else:
+        if local_price is not None:
+            raise InputError("goes with --on local", where="--local-price")
+        candidates = _plan(
+            loaded, state, now, cloud, region, market, instance_type, measure, prices
+        )
+    cap = _cap(loaded)
+    offer = _Offer(loaded, candidates, cap)
+    offer.show()
+    if dry_run:
+        say("Dry run: nothing was reserved, nothing was launched.")
+        if json:
+            print_json(offer.document())
+        return
+    secrets = launch.secret_values(loaded)
+    if not yes:
+        _confirm()
+    order = Order(
+        run_id=launch.new_run_id(now),
+        job=loaded.name,
+        candidates=candidates,
+        spec=_spec(loaded, job, candidates[0].cloud, on_idle, idle_after),
+        secrets=loaded.secrets,
+        disk_gb=max(option.disk_gb for option in loaded.resources),
+        image_id=loaded.resources[0].image_id,
+        steps=loaded.work.steps if loaded.work else None,
+        deadline_at=deadline_at(loaded, now),
+        on_overrun=on_overrun,
+    )
+    folder = RunFolder.of(state, order.run_id)
+    with folder.carried():
+        launch.reserve(
+            open_ledger(state),
+            folder,
+            order,
+            WallClock().now(),
+            cap_usd=cap,
+            worst_usd=offer.worst_usd,
+            user=launch.current_user(),
+            project=launch.current_project(job, project),
+            facts={"fingerprint": loaded.fingerprint()},
+        )
+        carry(state, order.run_id, secrets, json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What is about to be done, for the question and the dry run."""
+
+    job: Job
+    candidates: tuple[Candidate, ...]
+    cap_usd: Decimal
+
+    @property
+    def lifetime_s(self) -> Decimal:
+        """How long the cap lets the first machine live."""
+        return self._bound()[0]
+
+    @property
+    def worst_usd(self) -> Decimal:
+        """What is reserved."""
+        return self._bound()[1]
+
+    def _bound(self) -> tuple[Decimal, Decimal]:
+        first = self.candidates[0]
+        traits = opener(home())(first.cloud).traits
+        return launch.worst_case(first, self.cap_usd, traits)
+
+    def show(self) -> None:
+        """In words, on stderr."""
+        first, seconds = self.candidates[0], float(self.lifetime_s)
+        say(
+            f"{self.job.name}: {first.nodes} x {first.instance_type} ({first.cloud}, "
+            f"{first.region}, {first.market}) at {money(first.price_per_hour_usd)} USD/h each"
+        )
+        say(
+            f"Cap {money(self.cap_usd)} USD: the machine is ended {_span(seconds)} after its start "
+            f"at the latest; {money(self.worst_usd)} USD are reserved."
+        )
+
+    def document(self) -> dict[str, object]:
+        """As JSON."""
+        first = self.candidates[0]
+        return {
+            "schema": "mlbroker.run/1",
+            "dry_run": True,
+            "job": self.job.name,
+            "cloud": first.cloud,
+            "region": first.region,
+            "instance_type": first.instance_type,
+            "market": first.market,
+            "nodes": first.nodes,
+            "price_per_hour_usd": money(first.price_per_hour_usd),
+            "budget_usd": money(self.cap_usd),
+            "reserved_usd": money(self.worst_usd),
+            "lifetime_s": float(self.lifetime_s),
+        }
+
+
+def _price(text: str) -> Decimal:
+    try:
+        return parse_money_usd(text)
+    except InputError as error:
+        raise InputError(error.what, where="--local-price", hint=error.hint) from None
+
+
+def _cap(job: Job) -> Decimal:
+    if job.budget_usd is None:
+        raise RefusedError(
+            "the run has no budget, and without a cap nothing is launched",
+            hint="Give --budget USD, or write `budget: 25 USD` in the broker block.",
+        )
+    return job.budget_usd
+
+
+def _confirm() -> None:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "spending needs a yes, and there is nobody to ask", hint="Add --yes to go ahead."
+        )
+    if not typer.confirm("Go ahead?", err=True):
+        raise RefusedError("not confirmed: nothing was reserved, nothing was launched")
+
+
+def _plan(
+    job: Job,
+    state: Path,
+    now: datetime,
+    cloud: list[str] | None,
+    region: list[str] | None,
+    market: list[Market] | None,
+    instance_type: list[str] | None,
+    measure: Path | None,
+    prices: Path | None,
+) -> tuple[Candidate, ...]:
+    from mlbroker.broker.cli.plan import check_filters, gather_evidence, nothing_feasible
+    from mlbroker.broker.plan import make_plan
+    from mlbroker.broker.planning import Filters
+    from mlbroker.broker.prices.store import open_book
+
+    book = open_book(state, prices)
+    filters = Filters(
+        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
+    )
+    check_filters(filters, book)
+    plan = make_plan(job, book, gather_evidence(job, measure), now, filters)
+    if plan.choice is None:
+        raise nothing_feasible(plan)
+    return planned(job, plan.quotes, book.regions().values(), CLOUDS)
+
+
+def _spec(
+    job: Job, job_path: Path, cloud: str, on_idle: OnIdle, idle_after: str
+) -> dict[str, object]:
+    # Here the job runs in its own folder, as it does without mlbroker: data and virtual
+    # environments that no bundle would carry are at their places.
+    here = str(Path(job.workdir) if job.workdir else job_path.absolute().parent)
+    checkpoint = job.checkpoint
+    return {
+        "setup": job.setup,
+        "command": job.command,
+        "envs": dict(job.envs),
+        "workdir": here if cloud == "local" else None,
+        "progress": job.progress,
+        "checkpoint": (
+            {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
+        ),
+        "stop_when_idle_s": parse_duration_s(idle_after) if on_idle is OnIdle.STOP else None,
+    }
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min"

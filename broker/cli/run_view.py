@@ -1,0 +1,187 @@
+"""What a person sees of a run: one live line on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+from mlbroker.broker.cli.output import clean, is_terminal, say, warn
+from mlbroker.broker.ledger import Run, State
+from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.view import Progress
+
+_MOVES = {
+    State.INTENDED: "attempt {n}: {type}, {region}, {price} USD/h, ended by {kill} at the latest",
+    State.REFUSED: "attempt {n}: refused ({why}) {detail}",
+    State.CONFIRMED: "the machine is up",
+    State.BOOTSTRAPPED: "set-up",
+    State.RUNNING: "running",
+    State.ENDED: "ended: {why}",
+    State.TERMINATED: "the machine is gone; this attempt cost {charged} USD",
+}
+_PLAIN_EVERY_S = 30.0
+_BAR = 24
+
+
+def view(quiet: bool) -> "PlainView":
+    """The view for this terminal; `quiet` keeps the job's output off stdout."""
+    if is_terminal() and not quiet:
+        return LiveView()
+    return PlainView(quiet)
+
+
+class PlainView:
+    """Lines: the job's output on stdout, what mlbroker says on stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._stream = sys.stderr if quiet else sys.stdout
+        self._said_at = time.monotonic()
+
+    def close(self) -> None:
+        """Nothing is left on the screen."""
+
+    def moved(self, run: Run) -> None:
+        """Name the step."""
+        text = _moved(run)
+        if text:
+            say(text)
+
+    def output(self, data: bytes) -> None:
+        """Pass the job's output on, as it is."""
+        self._stream.buffer.write(data)
+        self._stream.flush()
+
+    def progress(self, run: Run, progress: Progress) -> None:
+        """Now and then, how far it is."""
+        if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            say(progress_line(progress))
+
+    def warn(self, text: str) -> None:
+        """A warning."""
+        warn(text)
+
+    def overrun(self, run: Run, wish: str | None) -> str | None:
+        """Nobody can be asked here: obey the wish, or go on and say what can be done."""
+        if wish == "stop":
+            return "overrun"
+        if wish == "move":
+            return "move"
+        say(_CHOICES.format(run=run.run_id))
+        return None
+
+
+class LiveView(PlainView):
+    """A line at the bottom that tells phase, steps, money and forecast; output scrolls above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Any = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._live.stop()
+
+    def moved(self, run: Run) -> None:
+        """Above the line."""
+        from rich.text import Text
+
+        text = _moved(run)
+        if text:
+            self._console.print(Text(clean(text), style="dim"))
+
+    def output(self, data: bytes) -> None:
+        """Above the line, colours kept."""
+        from rich.text import Text
+
+        text = data.decode("utf-8", "replace").rstrip("\n")
+        self._console.print(Text.from_ansi(text))
+
+    def progress(self, run: Run, progress: Progress) -> None:
+        """Redraw the line."""
+        from rich.text import Text
+
+        self._live.update(Text(clean(progress_line(progress)), style="bold"))
+
+    def warn(self, text: str) -> None:
+        """In yellow, above the line."""
+        from rich.text import Text
+
+        self._console.print(Text(clean(f"Warning: {text}"), style="yellow"))
+
+    def overrun(self, run: Run, wish: str | None) -> str | None:
+        """Ask, when that is wished for; the run goes on meanwhile, capped."""
+        if wish != "ask":
+            return super().overrun(run, wish)
+        self._live.stop()
+        try:
+            answer = self._console.input("[c]ontinue, [m]ove to another machine, [s]top? ")
+        finally:
+            self._live.start()
+        return {"m": "move", "s": "overrun"}.get(answer.strip().lower()[:1])
+
+
+_CHOICES = (
+    "It goes on until the cap. To end it now: mlbroker stop {run}. "
+    "Next time: --on-overrun stop, or --on-overrun move for the plan's next machine."
+)
+
+
+def progress_line(progress: Progress) -> str:
+    """Phase, steps, money, forecast, use: on one line."""
+    parts = [progress.phase, _clock(progress.elapsed_s)]
+    if progress.step is not None and progress.steps:
+        share = min(1.0, progress.step / progress.steps)
+        filled = round(share * _BAR)
+        bar = "█" * filled + "░" * (_BAR - filled)
+        parts.append(f"{bar} {progress.step}/{progress.steps}")
+    elif progress.step is not None:
+        parts.append(f"step {progress.step}")
+    parts.append(f"{progress.spent_usd:.4f} of {money(progress.cap_usd)} USD")
+    if progress.total_usd is not None and progress.finish_at is not None:
+        parts.append(f"done {_local(progress.finish_at)} for {progress.total_usd:.4f} USD")
+    if progress.deadline_at is not None:
+        parts.append(f"deadline {_local(progress.deadline_at)}")
+    if progress.cpu is not None:
+        parts.append(f"CPU {progress.cpu * 100:.0f}%")
+    if progress.gpu is not None:
+        parts.append(f"GPU {progress.gpu * 100:.0f}%")
+    if progress.energy_kwh is not None:
+        parts.append(f"{progress.energy_kwh:.3f} kWh")
+    if progress.idle_s is not None:
+        parts.append(f"IDLE for {_clock(progress.idle_s)}, {progress.idle_usd:.4f} USD for nothing")
+    return " · ".join(parts)
+
+
+def _moved(run: Run) -> str | None:
+    template = _MOVES.get(run.state)
+    if template is None:
+        return None
+    attempt = run.attempt
+    return template.format(
+        n=attempt.number,
+        type=attempt.instance_type,
+        region=attempt.region,
+        price=money(attempt.price_per_hour_usd),
+        kill=_local(attempt.kill_at),
+        why=attempt.why,
+        detail=attempt.detail or "",
+        charged=money(attempt.charged_usd),
+    ).rstrip()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _local(at: datetime) -> str:
+    here = at.astimezone()
+    today = datetime.now().astimezone().date() == here.date()
+    return f"{here:%H:%M:%S}" if today else f"{here:%Y-%m-%d %H:%M}"

@@ -1,0 +1,20 @@
+"""Where machines can be launched. Adding a cloud: one file, one entry here.
+
+Each entry says how to open the cloud, given the state folder; its module is imported only then.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mlbroker.broker.clouds.seam import Cloud
+
+
+def _local(home: Path) -> Cloud:
+    from mlbroker.broker.clouds.local import LocalCloud
+
+    return LocalCloud(home)
+
+
+CLOUDS: dict[str, Callable[[Path], Cloud]] = {
+    "local": _local,
+}

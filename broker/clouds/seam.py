@@ -1,0 +1,184 @@
+"""What a run asks of the place its machine stands in, and how such a place says no.
+
+A cloud is one file with one class and one entry in CLOUDS. `tests/conformance/test_clouds.py`
+holds every member to what is written here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlbroker.broker.errors import CloudError
+
+
+class NoCapacity(CloudError):
+    """The place has no such machine now; another place or type may."""
+
+
+class NoQuota(CloudError):
+    """The account may not have more of it here; somebody has to ask the vendor."""
+
+
+class Denied(CloudError):
+    """The credentials do not allow it, or the request itself is wrong: trying again is useless."""
+
+
+class Unclear(CloudError):
+    """No answer, or none to rely on: it may have happened. Ask again with the same token."""
+
+
+class MachineState(StrEnum):
+    """How far a machine is. Only TERMINATED bills no more."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One attempt, as recorded before the first byte leaves. Equal tokens mean equal intents.
+
+    `lifetime_s` counts from `intended_at` to `kill_at`, the moment by which the kill switches end
+    the machine whoever else is alive. `image_id` and `disk_gb` are those the job asked for.
+    """
+
+    token: str
+    run_id: str
+    attempt: int
+    job: str
+    cloud: str
+    region: str
+    zone: str | None
+    instance_type: str
+    market: str
+    nodes: int
+    price_per_hour_usd: Decimal
+    intended_at: datetime
+    kill_at: datetime
+    disk_gb: int = 100
+    image_id: str | None = None
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What a machine is found by; they travel in the call that creates it."""
+        return {"mlbroker-run": self.run_id, "mlbroker-token": self.token}
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What the machine is to do: `spec` for the guest program, and files that go with it.
+
+    `secrets` are values from the launching user's environment. They reach the guest through
+    a channel that leaves no trace: never a tag, an argument, user-data or a file of ours.
+    """
+
+    spec: Mapping[str, Any]
+    bundle: Path | None = None
+    restore: Path | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells."""
+
+    id: str
+    state: MachineState
+    tags: Mapping[str, str]
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    zone: str | None = None
+    preempted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the guest last said: its heartbeat, and its end record once it has ended.
+
+    `log_bytes`, `checkpoint_bytes` and `outputs_bytes` say how much there is to fetch.
+    """
+
+    status: Mapping[str, Any] | None = None
+    end: Mapping[str, Any] | None = None
+    log_bytes: int = 0
+    checkpoint_bytes: int = 0
+    outputs_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the driver must know of a cloud to wait and to reckon.
+
+    `kill_slack_s`: how long after `kill_at` a machine may still bill. `minimum_s`: the least that
+    is billed. `visible_after_s`: how long a created machine may stay out of listings. `layers`:
+    the kill switches, in words.
+    """
+
+    kill_slack_s: float
+    visible_after_s: float
+    poll_s: float
+    layers: tuple[str, ...]
+    minimum_s: float = 0.0
+
+
+class Cloud(Protocol):
+    """A place where machines are made. Every call may be repeated, by any process.
+
+    Calls fail with NoCapacity, NoQuota, Denied or Unclear, nothing else.
+    """
+
+    traits: Traits
+
+    def arm_kill(self, intent: Intent) -> None:
+        """Set what ends the machine at `kill_at`, before there is a machine."""
+        ...
+
+    def disarm_kill(self, intent: Intent) -> None:
+        """Take it away, after the machine was seen terminated."""
+        ...
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        """The machine of this token: made now, or the one that was made before."""
+        ...
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """All machines with these tags, terminated ones for as long as the cloud remembers."""
+        ...
+
+    def status(self, machine_id: str) -> Machine | None:
+        """The machine, or None when the cloud does not know it (yet, or any more)."""
+        ...
+
+    def terminate(self, machine_id: str) -> None:
+        """Ask for its end. That it ended is for `status` to show."""
+        ...
+
+    def console_log(self, machine_id: str) -> str:
+        """What the machine said about itself, for finding out why a start failed."""
+        ...
+
+    def report(self, intent: Intent) -> Report:
+        """What the guest last said; an empty report when it said nothing yet."""
+        ...
+
+    def stop_job(self, intent: Intent, why: str) -> None:
+        """Ask the guest to end the job in order: checkpoint, outputs, end record."""
+        ...
+
+    def read_log(self, intent: Intent, offset: int) -> bytes:
+        """The job's output from `offset` on, as much as is there."""
+        ...
+
+    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+        """Copy a file the guest left (`checkpoint.tar`, `outputs.tar`); False if there is none."""
+        ...
+
+    def discard(self, intent: Intent) -> None:
+        """Remove what the guest left, after it was collected and settled."""
+        ...

@@ -1,0 +1,446 @@
+"""Carries a run from its reservation to its settlement, one recorded step at a time.
+
+Any process may carry on where another died: each step looks at the ledger, does one thing that
+may be repeated, and records it. Only the process that launched the run makes machines;
+later ones watch what is there, and wind up the rest.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from mlbroker.broker.clouds.seam import (
+    Cloud,
+    Denied,
+    Intent,
+    Machine,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Unclear,
+)
+from mlbroker.broker.errors import CloudError, MlbrokerError
+from mlbroker.broker.ledger import Attempt, Ledger, Run, State
+from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.forecast import Forecaster
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.view import View
+from mlbroker.broker.runs.watch import Watcher
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 12
+CREATE_TRIES = 5
+# A terminate call that was accepted and came to nothing is repeated this often.
+INSIST_EVERY_S = 20.0
+# How long past the kill time to wait for a place that does not answer, before leaving it open.
+PATIENCE_S = 60.0
+
+_OUTCOMES = {
+    "finished": "succeeded",
+    "failed": "failed",
+    "setup_failed": "failed",
+    "capped": "capped",
+    "stopped": "stopped",
+    "idle": "stopped",
+    "overrun": "stopped",
+    "preempted": "preempted",
+    "machine_failed": "machine_failed",
+    "lost": "lost",
+}
+_TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "lost", "move"}
+
+
+class Driver:
+    """Moves runs of one state folder. `opened` gives a cloud by its name."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        opened: Callable[[str], Cloud],
+        clock: Clock,
+        folder: RunFolder,
+        view: View,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._opened = opened
+        self._clock = clock
+        self._folder = folder
+        self._view = view
+        # Without the values of its secrets a run is never launched: None marks a later process.
+        self._secrets = secrets
+        self._order: Order | None = None
+        self._watcher: Watcher | None = None
+
+    def drive(self, run_id: str) -> Run:
+        """Until the run is settled. Stops early only by an exception; call again to go on."""
+        run = self._ledger.run(run_id)
+        if run is None:
+            raise MlbrokerError(f"no run {run_id} in the ledger")
+        while not run.settled:
+            run = self._advance(run)
+        return run
+
+    def advance(self, run_id: str) -> Run:
+        """One step, or one look, for a caller with other runs to look after."""
+        run = self._ledger.run(run_id)
+        if run is None:
+            raise MlbrokerError(f"no run {run_id} in the ledger")
+        return run if run.settled else self._advance(run)
+
+    def _advance(self, run: Run) -> Run:
+        if self._order is None:
+            self._order = Order.load(self._folder.path, run.details["order_sha256"])
+        steps = {
+            State.RESERVED: self._reserved,
+            State.INTENDED: self._intended,
+            State.ARMED: self._armed,
+            State.REFUSED: self._refused,
+            State.ABSENT: self._over,
+            State.CREATED: self._created,
+            State.CONFIRMED: self._confirmed,
+            State.BOOTSTRAPPED: self._confirmed,
+            State.RUNNING: self._confirmed,
+            State.ENDED: self._ended,
+            State.COLLECTED: self._collected,
+            State.TERMINATING: self._terminating,
+            State.TERMINATED: self._over,
+        }
+        after = steps[run.state](run)
+        if after.state is not run.state:
+            self._view.moved(after)
+        return after
+
+    # Each method below is one state: what to do there, and the fact that leads on.
+
+    def _reserved(self, run: Run) -> Run:
+        if self._secrets is None or run.stop_requested:
+            return self._settle(run, "stopped" if run.stop_requested else "abandoned")
+        return self._intend(run)
+
+    def _intend(self, run: Run) -> Run:
+        candidate = self._next_candidate(run)
+        if candidate is None:
+            return self._settle(run, "not_launched")
+        rate = candidate.rate(self._opened(candidate.cloud).traits)
+        lifetime = rate.lifetime_s(run.reserved_usd - run.spent_usd)
+        if lifetime is None:
+            return self._settle(run, "capped")
+        now = self._clock.now()
+        number = len(run.attempts) + 1
+        return self._append(
+            run,
+            State.INTENDED,
+            attempt=number,
+            token=token_of(run.run_id, number),
+            cloud=candidate.cloud,
+            region=candidate.region,
+            zone=candidate.zone,
+            instance_type=candidate.instance_type,
+            market=candidate.market,
+            nodes=candidate.nodes,
+            price_per_hour_usd=str(candidate.price_per_hour_usd),
+            kill_at=(now + timedelta(seconds=float(lifetime))).isoformat(),
+            worst_usd=str(rate.worst_usd(lifetime)),
+            order_sha256=self.order.digest(),
+        )
+
+    def _intended(self, run: Run) -> Run:
+        if self._secrets is None or run.stop_requested:
+            # Machines are only asked for in the state after this one.
+            return self._append(run, State.ABSENT, why="abandoned")
+        cloud, intent = self._at(run)
+        try:
+            cloud.arm_kill(intent)
+        except CloudError as error:
+            return self._append(run, State.REFUSED, why="not_armed", detail=str(error))
+        return self._append(run, State.ARMED, layers=list(cloud.traits.layers))
+
+    def _armed(self, run: Run) -> Run:
+        cloud, intent = self._at(run)
+        if self._secrets is None or run.stop_requested:
+            # The one who armed it may have asked for the machine before it died.
+            return self._prove_absent(run, "abandoned")
+        try:
+            machine = self._create(cloud, intent)
+        except NoCapacity as error:
+            return self._append(run, State.REFUSED, why="no_capacity", detail=str(error))
+        except NoQuota as error:
+            return self._append(run, State.REFUSED, why="no_quota", detail=str(error))
+        except Denied as error:
+            return self._append(run, State.REFUSED, why="denied", detail=str(error))
+        except Unclear as error:
+            return self._append(run, State.REFUSED, why="unclear", detail=str(error))
+        return self._adopt(run, machine)
+
+    def _create(self, cloud: Cloud, intent: Intent) -> Machine:
+        order = self.order
+        payload = Payload(
+            spec=dict(order.spec) | {"facts": self._facts(intent)},
+            bundle=self._folder.bundle if self._folder.bundle.exists() else None,
+            restore=self._folder.checkpoint if self._folder.checkpoint.exists() else None,
+            secrets=self._secrets or {},
+        )
+        for attempt in range(CREATE_TRIES):
+            try:
+                return cloud.create(intent, payload)
+            except Unclear:
+                if attempt == CREATE_TRIES - 1:
+                    raise
+                self._clock.sleep(min(2.0**attempt, 8.0))
+        raise AssertionError("unreachable")
+
+    def _facts(self, intent: Intent) -> dict[str, str]:
+        """What the job may know about its own run (documented in docs/jobs.md)."""
+        return {
+            "MLBROKER_RUN_ID": intent.run_id,
+            "MLBROKER_JOB": intent.job,
+            "MLBROKER_ATTEMPT": str(intent.attempt),
+            "MLBROKER_CLOUD": intent.cloud,
+            "MLBROKER_INSTANCE_TYPE": intent.instance_type,
+            "MLBROKER_KILL_AT": intent.kill_at.isoformat(),
+        }
+
+    def _refused(self, run: Run) -> Run:
+        return self._prove_absent(run, run.attempt.why or "refused")
+
+    def _prove_absent(self, run: Run, why: str) -> Run:
+        """A refused or unanswered create may have made a machine all the same: look twice."""
+        cloud, intent = self._at(run)
+        for last in (False, True):
+            found = self._patiently(run, lambda: cloud.find(intent.tags))
+            if found:
+                return self._adopt(run, found[0])
+            if not last:
+                self._clock.sleep(cloud.traits.visible_after_s)
+        return self._append(run, State.ABSENT, why=why)
+
+    def _adopt(self, run: Run, machine: Machine) -> Run:
+        started = machine.started_at or run.attempt.intended_at
+        return self._append(
+            run,
+            State.CREATED,
+            machine_id=machine.id,
+            zone=machine.zone,
+            started_at=started.isoformat(),
+        )
+
+    def _created(self, run: Run) -> Run:
+        cloud, _ = self._at(run)
+        until = self._clock.now() + timedelta(seconds=cloud.traits.visible_after_s)
+        while True:
+            machine = self._look(run)
+            if machine is not None:
+                if machine.state is MachineState.RUNNING:
+                    return self._append(run, State.CONFIRMED)
+                if machine.state is MachineState.TERMINATED:
+                    return self._gone(run, machine)
+                if self._clock.now() > self._give_up_at(run):
+                    return self._append(run, State.ENDED, why="capped")
+                if run.stop_requested:
+                    return self._append(run, State.ENDED, why=run.stop_requested)
+            elif self._clock.now() > until:
+                return self._gone(run, None)
+            self._clock.sleep(cloud.traits.poll_s)
+            run = self._ledger.run(run.run_id) or run
+
+    def _confirmed(self, run: Run) -> Run:
+        cloud, intent = self._at(run)
+        try:
+            seen = self._watch(run).look(cloud, intent, run)
+            machine = None if seen.why else cloud.status(run.attempt.machine_id or "")
+        except Unclear as error:
+            if self._clock.now() > self._give_up_at(run):
+                raise
+            self._watch(run).unreachable(error)
+            self._clock.sleep(cloud.traits.poll_s)
+            return run
+        if seen.ask:
+            return self._append(run, "stop_requested", why=seen.ask, by="mlbroker")
+        if seen.why:
+            return self._append(
+                run, State.ENDED, why=seen.why, exit_code=seen.exit_code, detail=seen.detail
+            )
+        if machine is None or machine.state is MachineState.TERMINATED:
+            # It may have left its end record between the two looks.
+            seen = self._watch(run).look(cloud, intent, run)
+            if seen.why:
+                return run
+            return self._gone(run, machine)
+        if self._clock.now() > self._give_up_at(run):
+            return self._append(run, State.ENDED, why="capped", detail="the kill switch was late")
+        if seen.state is not None and seen.state is not run.state:
+            return self._append(run, seen.state)
+        self._clock.sleep(cloud.traits.poll_s)
+        return self._ledger.run(run.run_id) or run
+
+    def _gone(self, run: Run, machine: Machine | None) -> Run:
+        why = "preempted" if machine and machine.preempted else "lost"
+        if self._clock.now() >= run.attempt.kill_at:
+            why = "capped"
+        elif run.stop_requested:
+            why = run.stop_requested
+        return self._append(run, State.ENDED, why=why)
+
+    def _ended(self, run: Run) -> Run:
+        cloud, intent = self._at(run)
+        found, missing = self._watch(run).collect(cloud, intent)
+        return self._append(run, State.COLLECTED, files=found, missing=missing)
+
+    def _collected(self, run: Run) -> Run:
+        cloud, _ = self._at(run)
+        self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
+        return self._append(run, State.TERMINATING)
+
+    def _terminating(self, run: Run) -> Run:
+        """Until the end was seen. An accepted call is not the end, nor is a moment's absence."""
+        cloud, _ = self._at(run)
+        insist_at = self._clock.now() + timedelta(seconds=INSIST_EVERY_S)
+        unseen_since: datetime | None = None
+        while True:
+            machine = self._look(run)
+            now = self._clock.now()
+            if machine is not None and machine.state is MachineState.TERMINATED:
+                return self._terminated(run, machine.ended_at or now)
+            if machine is None:
+                unseen_since = unseen_since or now
+                if now - unseen_since >= timedelta(seconds=cloud.traits.visible_after_s):
+                    return self._terminated(run, unseen_since)
+            else:
+                unseen_since = None
+                if now >= insist_at:
+                    self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
+                    insist_at = now + timedelta(seconds=INSIST_EVERY_S)
+            self._clock.sleep(cloud.traits.poll_s)
+
+    def _terminated(self, run: Run, ended_at: datetime) -> Run:
+        cloud, _ = self._at(run)
+        started = run.attempt.started_at or run.attempt.intended_at
+        seconds = max(Decimal(0), Decimal(str((ended_at - started).total_seconds())))
+        charge = self._candidate(run).rate(cloud.traits).charge_usd(seconds)
+        return self._append(
+            run,
+            State.TERMINATED,
+            why=run.attempt.why or "lost",
+            ended_at=ended_at.isoformat(),
+            charged_usd=str(charge),
+        )
+
+    def _over(self, run: Run) -> Run:
+        """An attempt is over, for certain: disarm, then try elsewhere or settle."""
+        cloud, intent = self._at(run)
+        if not run.attempt.disarmed:
+            self._patiently(run, lambda: cloud.disarm_kill(intent))
+            run = self._append(run, "disarmed")
+        why = run.attempt.why or "lost"
+        may_go_on = self._secrets is not None and run.stop_requested in (None, "move")
+        if why in _TRY_ELSEWHERE and may_go_on and len(run.attempts) < MAX_ATTEMPTS:
+            self._watcher = None
+            return self._intend(run)
+        launched = any(attempt.machine_id for attempt in run.attempts)
+        outcome = _OUTCOMES.get(why, "not_launched" if not launched else why)
+        return self._settle(run, "abandoned" if why == "abandoned" else outcome)
+
+    def _settle(self, run: Run, outcome: str) -> Run:
+        last = run.attempts[-1] if run.attempts else None
+        settled = self._append(
+            run,
+            State.SETTLED,
+            outcome=outcome,
+            spent_usd=str(run.spent_usd),
+            exit_code=last.exit_code if last else None,
+        )
+        for attempt in settled.attempts:
+            if attempt.machine_id:
+                self._opened(attempt.cloud).discard(self._intent(settled, attempt.number))
+        return settled
+
+    # What the steps share.
+
+    @property
+    def order(self) -> Order:
+        """The run's order, held to the ledger's hash."""
+        assert self._order is not None
+        return self._order
+
+    def _watch(self, run: Run) -> Watcher:
+        if self._watcher is None:
+            candidate = self._candidate(run)
+            rate = candidate.rate(self._opened(candidate.cloud).traits)
+            forecaster = Forecaster(self.order, candidate, rate)
+            self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
+        return self._watcher
+
+    def _append(self, run: Run, kind: str, **body: Any) -> Run:
+        return self._ledger.append(self._clock.now(), run.run_id, kind, body)
+
+    def _at(self, run: Run) -> tuple[Cloud, Intent]:
+        return self._opened(run.attempt.cloud), self._intent(run, run.attempt.number)
+
+    def _intent(self, run: Run, number: int) -> Intent:
+        attempt = run.attempts[number - 1]
+        return Intent(
+            token=attempt.token,
+            run_id=run.run_id,
+            attempt=attempt.number,
+            job=run.job,
+            cloud=attempt.cloud,
+            region=attempt.region,
+            zone=attempt.zone,
+            instance_type=attempt.instance_type,
+            market=attempt.market,
+            nodes=attempt.nodes,
+            price_per_hour_usd=attempt.price_per_hour_usd,
+            intended_at=attempt.intended_at,
+            kill_at=attempt.kill_at,
+            disk_gb=self.order.disk_gb,
+            image_id=self.order.image_id,
+        )
+
+    def _look(self, run: Run) -> Machine | None:
+        cloud, _ = self._at(run)
+        return self._patiently(run, lambda: cloud.status(run.attempt.machine_id or ""))
+
+    def _patiently(self, run: Run, call: Callable[[], T]) -> T:
+        """Ask until there is an answer, for as long as the machine may still live, and a while."""
+        cloud, _ = self._at(run)
+        until = max(self._give_up_at(run), self._clock.now() + timedelta(seconds=PATIENCE_S))
+        while True:
+            try:
+                return call()
+            except Unclear:
+                if self._clock.now() > until:
+                    raise
+                self._clock.sleep(max(1.0, cloud.traits.poll_s))
+
+    def _give_up_at(self, run: Run) -> datetime:
+        slack = self._opened(run.attempt.cloud).traits.kill_slack_s
+        return run.attempt.kill_at + timedelta(seconds=slack + PATIENCE_S / 10)
+
+    def _candidate(self, run: Run) -> Candidate:
+        """The candidate an attempt was made with."""
+        attempt = run.attempt
+        for candidate in self.order.candidates:
+            if _key(candidate) == _key(attempt):
+                return candidate
+        raise MlbrokerError(f"attempt {attempt.number} is of no candidate of its order")
+
+    def _next_candidate(self, run: Run) -> Candidate | None:
+        """In the plan's order, those that said no in this run last or never."""
+        tried = [_key(attempt) for attempt in run.attempts]
+        refused = {_key(attempt) for attempt in run.attempts if attempt.machine_id is None}
+        left = [c for c in self.order.candidates if _key(c) not in refused]
+        return min(left, key=lambda c: tried.count(_key(c)), default=None)
+
+
+def _key(at: Candidate | Attempt) -> tuple[str, str, str | None, str, str]:
+    return at.cloud, at.region, at.zone, at.instance_type, at.market
+
+
+def token_of(run_id: str, attempt: int) -> str:
+    """The same for the same attempt, whichever process asks."""
+    return f"mlb-{run_id}-{attempt}"

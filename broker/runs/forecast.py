@@ -1,0 +1,90 @@
+"""Where a running job is heading: when it will be done, at what cost, and what forbids it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from mlbroker.broker.ledger import Run
+from mlbroker.broker.runs.money import Rate
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.view import Progress
+
+# Too little has been seen before this many steps and seconds to say anything.
+LEAST_STEPS = 3
+LEAST_S = 2.0
+IDLE_SHOWN_AFTER_S = 60.0
+
+
+class Forecaster:
+    """Watches the steps of one attempt; its rate is taken between the first and the last one."""
+
+    def __init__(self, order: Order, candidate: Candidate, rate: Rate) -> None:
+        self._order = order
+        self._candidate = candidate
+        self._rate = rate
+        self._first: tuple[int, float] | None = None
+        self._last: tuple[int, float] | None = None
+
+    def progress(self, run: Run, status: Mapping[str, Any], now: datetime) -> Progress:
+        """The guest's status, reckoned on."""
+        began = run.attempt.started_at or run.attempt.intended_at
+        elapsed = max(0.0, (now - began).total_seconds())
+        step, steps = status.get("step"), status.get("steps") or self._order.steps
+        left_s = self._left_s(step, steps, float(status.get("elapsed_s") or elapsed))
+        spent = self._rate.charge_usd(Decimal(str(elapsed)))
+        idle_s = status.get("idle_s")
+        idle = idle_s if idle_s and idle_s >= IDLE_SHOWN_AFTER_S else None
+        deadline = self._order.deadline_at
+        watts = self._candidate.watts
+        return Progress(
+            phase=str(status.get("phase", "")),
+            elapsed_s=elapsed,
+            spent_usd=run.spent_usd + spent,
+            cap_usd=run.cap_usd,
+            kill_at=run.attempt.kill_at,
+            step=step,
+            steps=steps,
+            finish_at=None if left_s is None else now + timedelta(seconds=left_s),
+            total_usd=None
+            if left_s is None
+            else run.spent_usd + self._rate.charge_usd(Decimal(str(elapsed + left_s))),
+            deadline_at=datetime.fromisoformat(deadline) if deadline else None,
+            cpu=status.get("cpu"),
+            gpu=status.get("gpu"),
+            idle_s=idle,
+            idle_usd=None if idle is None else self._rate.charge_usd(Decimal(str(idle))),
+            energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
+        )
+
+    def _left_s(self, step: int | None, steps: int | None, at_s: float) -> float | None:
+        if step is None:
+            return None
+        if self._first is None or step < self._first[0]:
+            self._first = (step, at_s)
+        if self._last is None or step != self._last[0]:
+            self._last = (step, at_s)
+        done, took = self._last[0] - self._first[0], self._last[1] - self._first[1]
+        if steps is None or done < LEAST_STEPS or took < LEAST_S:
+            return None
+        # A job that hangs gets no faster by it: time since the last step counts too.
+        since = max(0.0, at_s - self._last[1])
+        return max(0.0, (steps - step) * took / done - since)
+
+
+def overrun(progress: Progress) -> str | None:
+    """What the forecast breaks, in words, or None while cap, kill time and deadline hold."""
+    if progress.finish_at is None or progress.total_usd is None:
+        return None
+    if progress.finish_at > progress.kill_at:
+        return (
+            f"at this pace it would be done at {progress.finish_at:%Y-%m-%d %H:%M:%S} UTC and cost "
+            f"{progress.total_usd:.2f} USD, but the cap ends it at "
+            f"{progress.kill_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    if progress.deadline_at is not None and progress.finish_at > progress.deadline_at:
+        return (
+            f"at this pace it would be done at {progress.finish_at:%Y-%m-%d %H:%M:%S} UTC, after "
+            f"the deadline of {progress.deadline_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    return None

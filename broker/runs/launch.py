@@ -1,0 +1,113 @@
+"""Opens a run: the order on disk, then one reservation that the caps agree to."""
+
+import getpass
+import os
+import re
+import secrets as randomness
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.clouds.seam import Traits
+from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.ledger import Guard as Guard
+from mlbroker.broker.ledger import Ledger, Run
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.rows import money
+from mlbroker.profiles.job import Job
+
+_NAME = re.compile(r"[^A-Za-z0-9._@+-]")
+
+
+def new_run_id(now: datetime) -> str:
+    """Sortable by time, unlike any other."""
+    return f"{now:%Y%m%d-%H%M%S}-{randomness.token_hex(4)}"
+
+
+def current_user() -> str:
+    """Who spends: MLBROKER_USER, else the login name."""
+    return _NAME.sub("_", os.environ.get("MLBROKER_USER") or _login())[:100]
+
+
+def current_project(job_path: Path, option: str | None) -> str | None:
+    """What it is spent on: --project, MLBROKER_PROJECT, else the git folder the job is in."""
+    named = option or os.environ.get("MLBROKER_PROJECT")
+    if named:
+        return _NAME.sub("_", named)[:100]
+    for folder in job_path.absolute().parents:
+        if (folder / ".git").exists():
+            return _NAME.sub("_", folder.name)[:100]
+    return None
+
+
+def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The values of the job's secrets, from the environment and nowhere else."""
+    missing = [name for name in job.secrets if not environ.get(name)]
+    if missing:
+        raise InputError(
+            f"the environment has no {', '.join(missing)}",
+            hint=f"The job lists it under secrets: export {missing[0]} before the run.",
+        )
+    return {name: environ[name] for name in job.secrets}
+
+
+def worst_case(candidate: Candidate, cap_usd: Decimal, traits: Traits) -> tuple[Decimal, Decimal]:
+    """Lifetime in seconds and worst case in USD under a cap; refused when the cap is too small."""
+    rate = candidate.rate(traits)
+    lifetime = rate.lifetime_s(cap_usd)
+    if lifetime is None:
+        least = rate.charge_usd(max(rate.slack_s + Decimal(1), rate.minimum_s))
+        raise RefusedError(
+            f"{money(cap_usd)} USD does not pay for {candidate.instance_type} at "
+            f"{money(rate.per_hour_usd)} USD/h: one second with its kill slack costs "
+            f"{money(least)} USD",
+            hint="Raise --budget, or take a cheaper machine.",
+        )
+    return lifetime, rate.worst_usd(lifetime)
+
+
+def reserve(
+    ledger: Ledger,
+    folder: RunFolder,
+    order: Order,
+    now: datetime,
+    *,
+    cap_usd: Decimal,
+    worst_usd: Decimal,
+    user: str,
+    project: str | None,
+    facts: Mapping[str, Any],
+    guard: Guard | None = None,
+) -> Run:
+    """Write the order down, then reserve its worst case; the ledger refuses beyond the caps."""
+    order.save(folder.path)
+    candidate = {k: str(v) if isinstance(v, Decimal) else v for k, v in _asdict(order).items()}
+    body = {
+        "job": order.job,
+        "user": user,
+        "project": project,
+        "cap_usd": str(cap_usd),
+        "reserved_usd": str(worst_usd),
+        "candidate": candidate,
+        "order_sha256": order.digest(),
+        "host": socket.gethostname(),
+        **facts,
+    }
+    return ledger.reserve(now, order.run_id, body, guard)
+
+
+def _asdict(order: Order) -> dict[str, Any]:
+    return asdict(order.candidates[0])
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid{os.getuid()}" if sys.platform != "win32" else "unknown"

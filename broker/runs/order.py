@@ -1,0 +1,98 @@
+"""What a run is to do and where it may: written down before anything is reserved."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.clouds.seam import Traits
+from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.runs.money import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One machine the run may use, at the price frozen when it was planned.
+
+    `extra_per_hour_usd` is for disks and addresses of all nodes, `fixed_usd` for egress.
+    """
+
+    cloud: str
+    region: str
+    instance_type: str
+    market: str
+    nodes: int
+    price_per_hour_usd: Decimal
+    zone: str | None = None
+    extra_per_hour_usd: Decimal = Decimal(0)
+    fixed_usd: Decimal = Decimal(0)
+    watts: float | None = None
+    step_time_s: float | None = None
+
+    def rate(self, traits: Traits) -> Rate:
+        """What it costs by the hour and once, everything included."""
+        return Rate(
+            self.price_per_hour_usd * self.nodes + self.extra_per_hour_usd,
+            self.fixed_usd,
+            Decimal(str(traits.minimum_s)),
+            Decimal(str(traits.kill_slack_s)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything any process needs to carry the run on, save the values of secrets."""
+
+    run_id: str
+    job: str
+    candidates: tuple[Candidate, ...]
+    spec: Mapping[str, Any]
+    secrets: tuple[str, ...] = ()
+    disk_gb: int = 100
+    image_id: str | None = None
+    steps: int | None = None
+    deadline_at: str | None = None
+    on_overrun: str | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """The hash the ledger keeps, so that an order cannot be changed under a run."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write it durably."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(folder / "order.json", "w", encoding="utf-8") as file:
+            file.write(self._text())
+            file.flush()
+            os.fsync(file.fileno())
+
+    @classmethod
+    def load(cls, folder: Path, digest: str) -> "Order":
+        """Read it back, and hold it to the ledger's hash."""
+        path = folder / "order.json"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise MlbrokerError(f"the run's order is gone: {error}", where=str(path)) from error
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            raise MlbrokerError(
+                "the run's order was changed after it was reserved", where=str(path)
+            )
+        raw = json.loads(text)
+        raw["candidates"] = tuple(_candidate(c) for c in raw["candidates"])
+        raw["secrets"] = tuple(raw["secrets"])
+        return cls(**raw)
+
+    def _text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, default=str)
+
+
+def _candidate(raw: dict[str, Any]) -> Candidate:
+    money = ("price_per_hour_usd", "extra_per_hour_usd", "fixed_usd")
+    values: dict[str, Any] = {k: Decimal(v) if k in money else v for k, v in raw.items()}
+    return Candidate(**values)

@@ -1,0 +1,58 @@
+"""The folder of one run below the state folder, and the lock of whoever carries the run."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run's order, bundle, log, checkpoint and outputs are kept on this machine."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, home: Path, run_id: str) -> "RunFolder":
+        """The folder of this run."""
+        return cls(home / "runs" / run_id)
+
+    @property
+    def log(self) -> Path:
+        """The job's output, secrets masked."""
+        return self.path / "log"
+
+    @property
+    def bundle(self) -> Path:
+        """The work directory as it was sent."""
+        return self.path / "bundle.tar.gz"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint collected."""
+        return self.path / "checkpoint.tar"
+
+    @property
+    def outputs(self) -> Path:
+        """What the job left in MLBROKER_OUTPUT_DIR."""
+        return self.path / "outputs"
+
+    @contextmanager
+    def carried(self, wait: bool = True) -> Iterator[bool]:
+        """Be the one process that carries this run; False when another is (and not to wait).
+
+        The kernel frees the lock however its holder ends.
+        """
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(lock)

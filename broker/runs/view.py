@@ -1,0 +1,68 @@
+"""What a driver tells whoever watches: phases, output, progress, warnings."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from mlbroker.broker.ledger import Run
+
+_WISHES = {"stop": "overrun", "move": "move"}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a running attempt goes. Unknown is None; money is what it costs, not what is reserved.
+
+    `finish_at` and `total_usd` are forecasts from the steps so far.
+    """
+
+    phase: str
+    elapsed_s: float
+    spent_usd: Decimal
+    cap_usd: Decimal
+    kill_at: datetime
+    step: int | None = None
+    steps: int | None = None
+    finish_at: datetime | None = None
+    total_usd: Decimal | None = None
+    deadline_at: datetime | None = None
+    cpu: float | None = None
+    gpu: float | None = None
+    idle_s: float | None = None
+    idle_usd: Decimal | None = None
+    energy_kwh: float | None = None
+
+
+class View(Protocol):
+    """Someone who watches a run. Nothing they do may change it, save by raising."""
+
+    def moved(self, run: Run) -> None: ...
+
+    def output(self, data: bytes) -> None: ...
+
+    def progress(self, run: Run, progress: Progress) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+    def overrun(self, run: Run, wish: str | None) -> str | None: ...
+
+
+class NoView:
+    """Nobody watches."""
+
+    def moved(self, run: Run) -> None:
+        """A step was taken."""
+
+    def output(self, data: bytes) -> None:
+        """The job wrote something."""
+
+    def progress(self, run: Run, progress: Progress) -> None:
+        """The guest reported."""
+
+    def warn(self, text: str) -> None:
+        """Something needs attention."""
+
+    def overrun(self, run: Run, wish: str | None) -> str | None:
+        """The forecast breaks cap or deadline; with nobody to ask, only a wish is obeyed."""
+        return _WISHES.get(wish or "")

@@ -1,0 +1,169 @@
+"""Reads what the guest reports: output into the run's log, steps into a forecast, files home."""
+
+import tarfile
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.clouds.seam import Cloud, Intent, Report, Unclear
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.guest import box as files
+from mlbroker.broker.guest.checkpoints import extract
+from mlbroker.broker.ledger import Run, State
+from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.forecast import Forecaster, overrun
+from mlbroker.broker.runs.order import Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.view import Progress, View
+
+FETCH_EVERY_S = 30.0
+# A stop was asked for and the guest does not answer to it: the machine goes without it.
+STOP_PATIENCE_S = 30.0
+
+_PHASES = {"setup": State.BOOTSTRAPPED, "running": State.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look showed: a state to move on to, why the job ended, or what to ask it to do."""
+
+    state: State | None = None
+    why: str | None = None
+    exit_code: int | None = None
+    detail: str | None = None
+    ask: str | None = None
+
+
+class Watcher:
+    """Watches one attempt. Holds nothing that the ledger or the run's folder does not."""
+
+    def __init__(
+        self, order: Order, forecaster: Forecaster, folder: RunFolder, clock: Clock, view: View
+    ) -> None:
+        self._order = order
+        self._forecaster = forecaster
+        self._folder = folder
+        self._clock = clock
+        self._view = view
+        self._stop_asked_at: datetime | None = None
+        self._fetched_checkpoint = -1
+        self._fetch_at: datetime | None = None
+        self._unreachable = False
+        self._warned: set[str] = set()
+        self._log_offset: int | None = None
+
+    def look(self, cloud: Cloud, intent: Intent, run: Run) -> Seen:
+        """One look at the guest's report."""
+        report = cloud.report(intent)
+        self._reached()
+        self._pull_log(cloud, intent, report)
+        if report.end is not None:
+            end = report.end
+            return Seen(None, end["why"], end.get("exit_code"), end.get("detail"))
+        if report.status:
+            progress = self._forecaster.progress(run, report.status, self._clock.now())
+            self._view.progress(run, progress)
+            self._keep_checkpoint(cloud, intent, report)
+            asked = self._overrunning(run, progress)
+            if asked is not None:
+                return Seen(ask=asked)
+        if run.stop_requested and not self._stopping(cloud, intent, run.stop_requested):
+            return Seen(None, run.stop_requested, None, "the guest did not answer to the stop")
+        return Seen(_PHASES.get((report.status or {}).get("phase", "")))
+
+    def unreachable(self, error: CloudError) -> None:
+        """The place does not answer: say so once. The kill time holds without us."""
+        if not self._unreachable:
+            self._view.warn(f"{error}; the run goes on and stays capped, trying again")
+        self._unreachable = True
+
+    def collect(self, cloud: Cloud, intent: Intent) -> tuple[list[str], list[str]]:
+        """Bring log, checkpoint and outputs home: names of what came, and of what did not."""
+        found: list[str] = []
+        missing: list[str] = []
+        self._try(
+            found, missing, "log", lambda: self._pull_log(cloud, intent, cloud.report(intent))
+        )
+        self._try(
+            found,
+            missing,
+            files.CHECKPOINT,
+            lambda: cloud.fetch(intent, files.CHECKPOINT, self._folder.checkpoint),
+        )
+        outputs = self._folder.path / "outputs.tar"
+        self._try(found, missing, outputs.name, lambda: cloud.fetch(intent, outputs.name, outputs))
+        if outputs.exists():
+            _unpack(outputs, self._folder.outputs)
+        return found, missing
+
+    def _try(self, found: list[str], missing: list[str], name: str, fetch: Any) -> None:
+        for last in (False, True):
+            try:
+                if fetch():
+                    found.append(name)
+                return
+            except Unclear:
+                if last:
+                    missing.append(name)
+                self._clock.sleep(1.0)
+            except (CloudError, OSError, tarfile.TarError, ValueError) as error:
+                self._view.warn(f"{name} was not collected: {error}")
+                missing.append(name)
+                return
+
+    def _pull_log(self, cloud: Cloud, intent: Intent, report: Report) -> bool:
+        marker = self._folder.path / f"log.{intent.attempt}.offset"
+        if self._log_offset is None:
+            self._log_offset = int(marker.read_text()) if marker.exists() else 0
+        while self._log_offset < report.log_bytes:
+            data = cloud.read_log(intent, self._log_offset)
+            if not data:
+                break
+            with open(self._folder.log, "ab") as log:
+                log.write(data)
+            self._log_offset += len(data)
+            marker.write_text(str(self._log_offset))
+            self._view.output(data)
+        return self._log_offset > 0
+
+    def _keep_checkpoint(self, cloud: Cloud, intent: Intent, report: Report) -> None:
+        saved = int((report.status or {}).get("checkpoint_at") or 0)
+        now = self._clock.now()
+        due = self._fetch_at is None or now >= self._fetch_at
+        if saved and saved != self._fetched_checkpoint and due:
+            cloud.fetch(intent, files.CHECKPOINT, self._folder.checkpoint)
+            self._fetched_checkpoint = saved
+            self._fetch_at = now + timedelta(seconds=FETCH_EVERY_S)
+
+    def _overrunning(self, run: Run, progress: Progress) -> str | None:
+        """Warn once for each way the forecast breaks; what to do about it was said at the start."""
+        broken = overrun(progress)
+        if broken is None or run.stop_requested:
+            return None
+        late = progress.finish_at is not None and progress.finish_at > progress.kill_at
+        kind = "cap" if late else "deadline"
+        if kind in self._warned:
+            return None
+        self._warned.add(kind)
+        self._view.warn(broken)
+        return self._view.overrun(run, self._order.on_overrun)
+
+    def _stopping(self, cloud: Cloud, intent: Intent, why: str) -> bool:
+        now = self._clock.now()
+        if self._stop_asked_at is None:
+            self._stop_asked_at = now
+            cloud.stop_job(intent, why)
+        return (now - self._stop_asked_at).total_seconds() < STOP_PATIENCE_S
+
+    def _reached(self) -> None:
+        if self._unreachable:
+            self._view.warn("the machine answers again")
+        self._unreachable = False
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive) as tar:
+        extract(tar, str(folder))
+    archive.unlink()
