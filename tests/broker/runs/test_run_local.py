@@ -1,0 +1,186 @@
+"""`mlbroker run --on local`, at the terminal, with real processes."""
+
+import json
+import os
+import signal
+import time
+import uuid
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.support.mlbroker import Cli, processes_with, wait_for
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def test_a_job_runs_and_is_settled(cli: Cli) -> None:
+    job = cli.job(
+        'test "$GREETING" = hi && echo "::mlbroker step=2/2" && echo r > "$MLBROKER_OUTPUT_DIR/r"',
+        setup="echo prepared",
+        envs={"GREETING": "hi"},
+    )
+    answer = cli.run_local(job, "--project", "films")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "prepared\n::mlbroker step=2/2\n"
+    (row,) = cli.ledger()
+    assert row["state"] == "settled"
+    assert row["outcome"] == "succeeded"
+    assert row["user"] == "tester"
+    assert row["project"] == "films"
+    assert row["reserved_usd"] == "0"
+    assert Decimal(0) < Decimal(row["spent_usd"]) < Decimal("0.01")
+    assert row["started_at"] < row["ended_at"]
+    assert (row["cloud"], row["market"]) == ("local", "on_demand")
+    outputs = cli.home / "runs" / row["run_id"] / "outputs"
+    assert (outputs / "r").read_text() == "r\n"
+
+
+def test_ledger_rows_have_the_promised_fields(cli: Cli) -> None:
+    cli.run_local(cli.job("true"))
+    (row,) = cli.ledger()
+    promised = {
+        "run_id", "job", "user", "project", "state", "reserved_usd", "spent_usd", "started_at",
+        "ended_at", "cloud", "region", "instance_type", "market",
+    }  # fmt: skip
+    assert promised <= set(row)
+
+
+def test_the_job_works_in_its_own_folder(cli: Cli) -> None:
+    (cli.folder / "data.txt").write_text("here")
+    answer = cli.run_local(cli.job("cat data.txt"))
+    assert answer.stdout == "here"
+
+
+def test_a_failing_job_is_100_and_its_code_is_in_the_json(cli: Cli) -> None:
+    answer = cli.run_local(cli.job("exit 7"), "--json")
+    assert answer.returncode == 100
+    document = json.loads(answer.stdout)
+    assert (document["exit_code"], document["outcome"]) == (7, "failed")
+
+
+def test_a_failing_setup_keeps_the_job_from_running(cli: Cli) -> None:
+    answer = cli.run_local(cli.job("echo ran", setup="exit 3"))
+    assert answer.returncode == 100
+    assert "set-up ended with exit code 3" in answer.stderr
+    assert "ran" not in answer.stdout
+
+
+def test_the_cap_ends_the_job_and_all_its_children(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    job = cli.job(
+        f"""
+        trap '' TERM
+        export {mark}
+        (setsid sh -c 'trap "" TERM; sleep 300' &)
+        python3 -c 'import os, time
+        if os.fork(): os._exit(0)
+        os.setsid()
+        if os.fork(): os._exit(0)
+        time.sleep(300)'
+        env -i {mark} setsid sleep 300 &
+        sleep 300
+        """.replace("\n        ", "\n")
+    )
+    began = time.monotonic()
+    answer = cli.run_local(job, price="3600", budget="4")
+    assert answer.returncode == 3, answer.stderr
+    assert time.monotonic() - began < 8
+    assert processes_with(mark) == []
+    (row,) = cli.ledger()
+    assert row["outcome"] == "capped"
+    assert Decimal("1.5") < Decimal(row["spent_usd"]) <= Decimal(4)
+
+
+def test_set_up_counts_against_the_cap(cli: Cli) -> None:
+    answer = cli.run_local(cli.job("echo ran", setup="sleep 60"), price="3600", budget="3.5")
+    assert answer.returncode == 3
+    assert "ran" not in answer.stdout
+
+
+def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    job = cli.job(f"export {mark}; echo started; (setsid sleep 300 &); sleep 300")
+    client = cli.start(
+        "run", job, "--on", "local", "--local-price", "3600", "--budget", "4", "--yes"
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == "started\n"
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    assert processes_with(mark), "the job goes on without its client"
+    wait_for(lambda: not processes_with(mark), 6)
+    # Nobody called `reconcile`: the guard had the books settled.
+    row = wait_for(lambda: [r for r in cli.ledger() if r["state"] == "settled"])[0]
+    assert row["outcome"] == "capped"
+    assert Decimal(row["spent_usd"]) <= Decimal(4)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--local-price", "1"], 3, "Give --budget"),
+        (["--budget", "1"], 2, "--local-price"),
+        (["--local-price", "-1", "--budget", "1"], 2, "--local-price"),
+        (["--local-price", "0", "--budget", "1"], 2, "--local-price"),
+        (["--local-price", "nan", "--budget", "1"], 2, "--local-price"),
+        (["--local-price", "1", "--budget", "5 EUR"], 2, "USD"),
+        (["--local-price", "3600", "--budget", "2"], 3, "Raise --budget"),
+    ],
+)
+def test_without_a_bound_nothing_is_launched(
+    cli: Cli, options: list[str], code: int, says: str
+) -> None:
+    answer = cli("run", cli.job("touch ran"), "--on", "local", "--yes", *options)
+    assert answer.returncode == code, answer.stderr
+    assert says in answer.stderr
+    assert not (cli.folder / "ran").exists()
+    assert cli.ledger() == []
+
+
+def test_spending_asks_first(cli: Cli) -> None:
+    answer = cli(
+        "run", cli.job("touch ran"), "--on", "local", "--local-price", "1", "--budget", "1"
+    )
+    assert answer.returncode == 2
+    assert "--yes" in answer.stderr
+    assert cli.ledger() == []
+
+
+def test_a_dry_run_reserves_nothing(cli: Cli) -> None:
+    answer = cli.run_local(cli.job("touch ran"), "--dry-run", "--json")
+    assert answer.returncode == 0
+    document = json.loads(answer.stdout)
+    assert document["dry_run"] is True
+    assert document["reserved_usd"] == "1"
+    assert not (cli.folder / "ran").exists()
+    assert cli.ledger() == []
+
+
+def test_interrupt_stops_the_job_and_settles(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    job = cli.job(f"export {mark}; echo started; sleep 300")
+    client = cli.start("run", job, "--on", "local", "--local-price", "1", "--budget", "1", "--yes")
+    assert client.stdout is not None
+    assert client.stdout.readline() == "started\n"
+    client.send_signal(signal.SIGINT)
+    _, errors = client.communicate(timeout=20)
+    assert client.returncode == 130, errors
+    assert processes_with(mark) == []
+    (row,) = cli.ledger()
+    assert (row["state"], row["outcome"], row["reserved_usd"]) == ("settled", "stopped", "0")
+
+
+def test_secrets_come_from_the_environment_and_go_nowhere_else(cli: Cli) -> None:
+    secret = f"s3cr3t-{uuid.uuid4()}"
+    job = cli.job('echo "token: $HF_TOKEN"', secrets={"HF_TOKEN": None})
+    missing = cli.run_local(job)
+    assert missing.returncode == 2
+    assert "HF_TOKEN" in missing.stderr
+    answer = cli.run_local(job, HF_TOKEN=secret)
+    assert answer.stdout == "token: ***\n"
+    kept = [p for p in cli.folder.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
+    assert kept == []

@@ -1,0 +1,111 @@
+"""Runs the real command line in a state folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAM = [sys.executable, "-c", "from mlbroker.broker.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Cli:
+    """`mlbroker` with this state folder, called from this folder."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "MLBROKER_HOME": str(self.home),
+            "MLBROKER_USER": "tester",
+            "NO_COLOR": "1",
+            **extra,
+        }
+
+    def job(self, run: str, name: str = "job", **fields: Any) -> Path:
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps({"name": name, "run": run, **fields}))
+        return path
+
+    def __call__(self, *arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment(**extra),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def start(self, *arguments: object, **extra: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*PROGRAM, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment(**extra),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run_local(
+        self, job: Path, *options: object, budget: str = "1", price: str = "1", **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        return self(
+            "run",
+            job,
+            "--on",
+            "local",
+            "--local-price",
+            price,
+            "--budget",
+            budget,
+            "--yes",
+            *options,
+            **extra,
+        )
+
+    def ledger(self) -> list[dict[str, Any]]:
+        answer = self("ledger", "--json")
+        assert answer.returncode == 0, answer.stderr
+        rows: list[dict[str, Any]] = json.loads(answer.stdout)["runs"]
+        return rows
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Poll until `what` is true, and return it; fail when it does not come."""
+    until = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.monotonic() < until, f"waited {seconds} s in vain"
+        time.sleep(0.02)
+
+
+def processes_with(marker: str) -> list[int]:
+    """Living processes whose command line or environment holds `marker`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if state not in "ZX" and marker.encode() in text:
+            found.append(int(entry.name))
+    return found
