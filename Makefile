@@ -26,7 +26,7 @@ $(VENV)/.dev: $(VENV)/.product
 	@touch $@
 
 demo: $(VENV)/.product ## Measure, plan and run a real job here, offline but for pip
-	scripts/demo.sh
+	@scripts/demo.sh
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/pytest -n auto

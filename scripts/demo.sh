@@ -14,7 +14,7 @@ show() {
     "$@"
 }
 
-say "1. Measure: how long does a step of this job take here?"
+say "1. Measure: how long does a step of this job take here? (Its set-up is part of it, once.)"
 show mlbroker profile "$job" --on local --yes
 
 say "2. Plan: which machine of three clouds does it in time for the least money?"

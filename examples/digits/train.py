@@ -52,7 +52,7 @@ def main():
     np.savez(model, *network.weights)
     network.forget()
     accuracy = (network.scores(images[test]).argmax(axis=1) == labels[test]).mean()
-    print(f"Test accuracy {accuracy:.3f}; model in {model}")
+    print(f"Test accuracy {accuracy:.3f}; model saved as model.npz")
 
 
 def moved(images, rng):

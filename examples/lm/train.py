@@ -51,7 +51,7 @@ def main():
     path = Path(OUTPUTS, "model.pt")
     torch.save({"alphabet": alphabet, "model": model.state_dict()}, path)
     forget()
-    print(f"Test loss {evaluate(model, test):.3f} nats a character; model in {path}")
+    print(f"Test loss {evaluate(model, test):.3f} nats a character; model saved as model.pt")
     print("It writes:", "".join(alphabet[i] for i in model.write(index["\n"], 120)).strip())
 
 

@@ -51,7 +51,9 @@ def main():
     model = Path(OUTPUTS, "model.joblib")
     joblib.dump((features, classifier), model)
     forget()
-    print(f"Test accuracy {classifier.score(test_features, test_label):.3f}; model in {model}")
+    print(
+        f"Test accuracy {classifier.score(test_features, test_label):.3f}; model saved as model.joblib"
+    )
 
 
 def load(path):
