@@ -48,12 +48,10 @@ def main():
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
         save(epoch + 1, classifier)
 
-    model = Path(OUTPUTS, "model.joblib")
-    joblib.dump((features, classifier), model)
+    joblib.dump((features, classifier), Path(OUTPUTS, "model.joblib"))
     forget()
-    print(
-        f"Test accuracy {classifier.score(test_features, test_label):.3f}; model saved as model.joblib"
-    )
+    accuracy = classifier.score(test_features, test_label)
+    print(f"Test accuracy {accuracy:.3f}; model saved as model.joblib")
 
 
 def load(path):
