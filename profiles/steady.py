@@ -1,30 +1,50 @@
 """When a stream of step times has settled, to what, how surely, and how long all will take."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
+from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.periods import Extras, Period, split
 from mlbroker.profiles.prediction import Z90, Quantiles
+from mlbroker.profiles.settle import Belief, settle
 from mlbroker.profiles.track import Track
 
 MIN_STEPS = 30
-BATCHES = 16
+MIN_EVENTS = 4
+# More events than this are joined before they are looked at.
+MAX_EVENTS = 4096
+# No clock is better than this share of what it measures.
+LEAST_SD = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a window of steps says about the whole run."""
+    """What a window of steps says about the whole run.
+
+    `step_time_s` is the mean over the whole run, periodic work included; `plain_step_s` is the
+    pace of ordinary steps once settled. `half_width` is half the 95 % interval of the mean as it
+    is now, relative; `sigma_log` is the spread of what the steps of the whole run take together.
+    `start_up_s` is the time before the first step, `overhead_s` all time that does not grow with
+    the steps. `drift` is the chance that the pace is changing.
+    """
 
     steps_seen: int
+    total_steps: int | None
+    start_up_s: float
     warmup_steps: int
+    warmup_extra_s: float
+    plain_step_s: float
     step_time_s: float
     half_width: float
     sigma_log: float
     overhead_s: float
-    total_steps: int | None
+    periods: tuple[Period, ...]
+    odd_share: float
+    drift: float
 
     @property
     def total_s(self) -> Quantiles | None:
@@ -36,42 +56,139 @@ class Estimate:
         return Quantiles(*(self.overhead_s + w for w in (work / spread, work, work * spread)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A share of the time to come: its mean, variance and third moment."""
+
+    mean_s: float
+    variance: float
+    third: float = 0.0
+
+
 def estimate(track: Track) -> Estimate | None:
     """The estimate from what has been seen so far; None when that is less than a few steps."""
-    if len(track.counts) < 4:
+    if len(track.counts) < MIN_EVENTS:
         return None
-    times = np.asarray(track.times_s)
-    counts = np.asarray(track.counts, dtype=float)
-    first = _truncation(np.diff(times) / np.diff(counts))
-    times, counts = times[first:], counts[first:]
-    mean = float((times[-1] - times[0]) / (counts[-1] - counts[0]))
-    error = _standard_error(times, counts)
+    times, counts = _thinned(track)
+    extras = split(times, counts)
+    left = None if track.total is None else max(0, track.total - int(counts[-1]))
+    # Without a known total, or at the end of it, the question is the pace over as much again.
+    ahead = left or int(counts[-1] - counts[0])
+    horizon = int(counts[-1]) + ahead
+    block, beliefs = settle(extras.plain_s, counts, horizon if left else None)
+    likeliest = max(beliefs, key=lambda belief: belief.weight)
+    settled = int(block.first_step[likeliest.start])
+
+    noise = float(np.var(block.step_s[likeliest.start :])) * block.size
+    odd = _odd(extras, counts, settled, ahead)
+    periodic = [_periodic(period, int(counts[-1]), horizon, ahead) for period in extras.periods]
+    others = [odd, *periodic]
+    base = sum(part.mean_s for part in others)
+    spread = sum(part.variance for part in others)
+    third = sum(part.third for part in others)
+
+    low, middle, high = (
+        _quantile(q, beliefs, ahead, base, spread + noise * ahead, third) for q in (0.1, 0.5, 0.9)
+    )
+    pace = middle / ahead
+    elapsed = float(times[-1])
+    plain = float(sum(b.weight * b.pace_s for b in beliefs))
+    settled_at = float(np.interp(settled, counts, times))
+    overhead = max(0.0, settled_at - settled * pace)
+    if left is None:
+        steps, step_time = float(counts[-1]), pace
+    else:
+        steps = float(counts[-1]) + left
+        step_time = (elapsed + (middle if left else 0.0) - overhead) / steps
+    work = step_time * steps
+    # What was seen is certain: only what is ahead is spread.
+    sigma = math.log((work + high - middle) / max(work + low - middle, 0.1 * work)) / (2 * Z90)
+    mean_sd = math.sqrt(sum(b.weight * b.level_sd_s**2 for b in beliefs) + spread / ahead**2)
     return Estimate(
         steps_seen=track.steps,
-        warmup_steps=int(counts[0]),
-        step_time_s=mean,
-        half_width=1.96 * error / mean,
-        sigma_log=error / mean,
-        overhead_s=max(0.0, float(times[0] - counts[0] * mean)),
         total_steps=track.total,
+        start_up_s=float(times[0]),
+        warmup_steps=settled - int(counts[0]),
+        warmup_extra_s=max(0.0, settled_at - float(times[0]) - (settled - int(counts[0])) * pace),
+        plain_step_s=plain,
+        step_time_s=step_time,
+        half_width=float(stats.t.ppf(0.975, likeliest.freedom)) * mean_sd / pace,
+        sigma_log=sigma,
+        overhead_s=overhead,
+        periods=extras.periods,
+        odd_share=odd.mean_s / middle,
+        drift=sum(b.weight for b in beliefs if b.drift),
     )
 
 
-def _truncation(durations: Sequence[float] | np.ndarray) -> int:
-    """Where the warm-up ends: the cut that minimises the standard error of the rest (MSER)."""
-    values = np.minimum(durations, np.quantile(durations, 0.95))
-    best, cut = math.inf, 0
-    for k in range(0, len(values) // 2, max(1, len(values) // 200)):
-        rest = values[k:]
-        score = float(np.var(rest)) / len(rest)
-        if score < best:
-            best, cut = score, k
-    return cut
+def _thinned(track: Track) -> tuple[Array, Array]:
+    times, counts = np.asarray(track.times_s, dtype=float), np.asarray(track.counts)
+    stride = -(-len(times) // MAX_EVENTS)
+    if stride > 1:
+        # From the end, so that the last event stays.
+        times, counts = times[::-1][::stride][::-1], counts[::-1][::stride][::-1]
+    return times, counts
 
 
-def _standard_error(times: np.ndarray, counts: np.ndarray) -> float:
-    """Of the mean step time, by batch means."""
-    edges = np.linspace(0, len(times) - 1, min(BATCHES, len(times) - 1) + 1).astype(int)
-    means = np.diff(times[edges]) / np.diff(counts[edges])
-    scale = float(stats.t.ppf(0.975, len(means) - 1)) / 1.96
-    return scale * float(np.std(means, ddof=1)) / math.sqrt(len(means))
+def _odd(extras: Extras, counts: Array, settled: int, ahead: int) -> _Part:
+    """Extras without a rhythm go on as they came: a Poisson stream with the sizes seen."""
+    sizes = extras.odd_s[counts[1:] > settled]
+    steps = float(counts[-1] - settled)
+    if steps <= 0 or not np.any(sizes):
+        return _Part(0.0, 0.0)
+    ratio = ahead / steps
+    squares, cubes = float(np.sum(sizes**2)), float(np.sum(sizes**3))
+    # What was seen is one draw, what is to come another.
+    return _Part(
+        float(np.sum(sizes)) * ratio,
+        squares * ratio**2 + squares * ratio,
+        cubes * ratio**3,
+    )
+
+
+def _periodic(period: Period, done: int, horizon: int, ahead: int) -> _Part:
+    times = period.remaining(done, horizon)
+    return _Part(times * period.extra_s, (times * period.extra_sd_s) ** 2)
+
+
+def _quantile(
+    q: float, beliefs: list[Belief], ahead: int, base: float, variance: float, third: float
+) -> float:
+    """Of the time to come, over all beliefs; skewed as the extras are (Cornish and Fisher)."""
+    means = [b.pace_s * ahead + base for b in beliefs]
+    sds = [
+        math.sqrt((b.sd_s * ahead * _heavy(b)) ** 2 + variance) + LEAST_SD * m
+        for b, m in zip(beliefs, means, strict=True)
+    ]
+
+    def share_below(x: float) -> float:
+        return float(
+            sum(
+                b.weight * special.ndtr((x - m) / s)
+                for b, m, s in zip(beliefs, means, sds, strict=True)
+            )
+        )
+
+    reach = 12 * max(sds)
+    x = _root(lambda x: share_below(x) - q, min(means) - reach, max(means) + reach)
+    sd = math.sqrt(sum(b.weight * s**2 for b, s in zip(beliefs, sds, strict=True)))
+    if third <= 0 or sd == 0:
+        return x
+    z = float(special.ndtri(q))
+    skewness = min(third / sd**3, 2.0)
+    return x + sd * skewness * (2 * z * z + 1) / 6
+
+
+def _heavy(belief: Belief) -> float:
+    """How much wider than normal the tails are when the spread itself is known from few blocks."""
+    return float(special.stdtrit(belief.freedom, 0.9)) / Z90
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    for _ in range(60):
+        middle = (low + high) / 2
+        if function(middle) < 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
