@@ -66,15 +66,8 @@ def run_cost(ask: Ask, offer: Offer, region: Region, disk_gb: int, outcome: Outc
         return machines(seconds) + storage(seconds) + network
 
     compute, disks = machines(outcome.undisturbed_s), storage(outcome.undisturbed_s)
-    parts = [
-        part.quantize(MICRO, ROUND_HALF_EVEN)
-        for part in (
-            compute,
-            disks,
-            network,
-            whole(outcome.expected_s) - compute - disks - network,
-        )
-    ]
+    lost = whole(outcome.expected_s) - whole(outcome.undisturbed_s)
+    parts = [part.quantize(MICRO, ROUND_HALF_EVEN) for part in (compute, disks, network, lost)]
     return Cost(
         expected=sum(parts, Decimal(0)),
         p90=whole(outcome.quantile_s(0.9)).quantize(MICRO, ROUND_HALF_EVEN),

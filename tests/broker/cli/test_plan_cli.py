@@ -1,0 +1,164 @@
+"""`mlbroker plan` as a process: its document, its words, its exit codes."""
+
+import json
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.support.cli import mlbroker
+
+JOB = """\
+name: bert-ft
+resources: {cpus: 2+, memory: 8+}
+run: python train.py
+broker:
+  deadline: 6h
+  budget: 25 USD
+  work: {steps: 12000}
+"""
+PLAIN = """\
+name: sky
+resources: {accelerators: L4:1}
+file_mounts: {/data: s3://bucket}
+run: python train.py
+"""
+TABLE = """\
+job,config,time_s,price_per_hour_usd,cloud,region,instance_type,nodes,steps
+bert-ft,a,0.9,0.096,aws,us-east-1,m5.large,1,12000
+bert-ft,b,0.5,0.192,aws,us-east-1,m5.xlarge,1,12000
+"""
+SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/plan.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB)
+    return path
+
+
+def document(*args: str | Path, home: Path, code: int = 0) -> dict[str, Any]:
+    done = mlbroker("plan", *args, "--json", home=home)
+    assert done.returncode == code, done.stderr
+    plan: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(plan, SCHEMA)
+    return plan
+
+
+def test_the_document_follows_its_schema(job: Path, home: Path) -> None:
+    plan = document(job, home=home)
+    assert plan["schema"] == "mlbroker.plan/1"
+    assert plan["deadline_s"] == 21_600
+    assert plan["budget_usd"] == "25"
+    assert plan["choice"] == plan["quotes"][0]
+    assert len(plan["quotes"]) == 10
+    saving = Decimal(plan["baseline"]["cost_usd"]["expected"]) - Decimal(
+        plan["choice"]["cost_usd"]["expected"]
+    )
+    assert Decimal(plan["savings_usd"]) == saving
+    explained = document(job, "--explain", "--top", "0", home=home)
+    assert len(explained["quotes"]) == explained["feasible"]
+    assert len(explained["rejected"]) == sum(explained["rejections"].values())
+
+
+def test_a_plain_skypilot_task_plans_with_flags(tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(PLAIN)
+    done = mlbroker(
+        "plan", path, "--deadline", "24h", "--budget", "50", "--steps", "1000", "--json", home=home
+    )
+    assert done.returncode == 0, done.stderr
+    assert "file_mounts" in done.stderr
+    assert json.loads(done.stdout)["job"]["steps"] == 1000
+
+
+def test_measurements_of_a_table_are_used(job: Path, tmp_path: Path, home: Path) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text(TABLE)
+    plan = document(
+        job, "--measure", table, "--market", "on_demand", "--region", "us-east-1",
+        "--instance-type", "m5.large", "--instance-type", "m5.xlarge", home=home,
+    )  # fmt: skip
+    assert plan["choice"]["basis"] == "measured"
+    by_type = {quote["instance_type"]: quote for quote in plan["quotes"]}
+    assert by_type["m5.large"]["step_time_s"]["p50"] == pytest.approx(0.9)
+    assert by_type["m5.xlarge"]["step_time_s"]["p50"] == pytest.approx(0.5)
+    assert plan["choice"]["instance_type"] == "m5.large"
+
+
+def test_nothing_feasible_exits_4_with_the_document_and_the_way_out(job: Path, home: Path) -> None:
+    plan = document(job, "--deadline", "100s", home=home, code=4)
+    assert plan["choice"] is None
+    assert plan["near_miss"]["deadline_s"] > 100
+    done = mlbroker("plan", job, "--deadline", "100s", home=home)
+    assert done.returncode == 4
+    assert "would do" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_words_for_people(job: Path, home: Path) -> None:
+    done = mlbroker("plan", job, home=home)
+    assert done.returncode == 0, done.stderr
+    for words in ("Choose ", "less than the usual m5.2xlarge", "Not picked", "Prices: aws 20"):
+        assert words in done.stdout
+    assert "\x1b" not in done.stdout  # no colours in a pipe
+    every = mlbroker("plan", job, "--explain", home=home).stdout
+    assert "asked for 2+" in every
+
+
+def test_explaining_one_type(job: Path, home: Path) -> None:
+    told = mlbroker("plan", job, "--explain", "m5.xlarge", home=home).stdout
+    assert "m5.xlarge" in told
+    assert "dearer than" in told or "not picked" in told
+    small = mlbroker("plan", job, "--explain", "t2.nano", home=home).stdout
+    assert "needs_not_met" in small
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--cloud", "awz"], ["--cloud", "did you mean aws"]),
+        (["--region", "us-east-11"], ["--region", "did you mean us-east-1"]),
+        (["--instance-type", "m5.lrge"], ["--instance-type", "did you mean m5.large"]),
+        (["--explain", "m5.lrge"], ["did you mean m5.large"]),
+        (["--deadline", "soon"], ["--deadline"]),
+        (["--budget", "5 EUR"], ["--budget", "USD"]),
+        (["--objective", "fame"], ["--objective", "cost"]),
+        (["--steps", "-3"], ["--steps"]),
+        (["--steps", "3", "--epochs", "2"], ["--steps"]),
+        (["--epochs", "3"], ["--steps-per-epoch"]),
+        (["--measure", "none.csv"], ["none.csv"]),
+        (["--prices", "none.csv"], ["none.csv"]),
+        (["--confidence", "2"], ["--confidence"]),
+    ],
+)
+def test_bad_flags_exit_2_and_name_themselves(
+    job: Path, home: Path, args: list[str], words: list[str]
+) -> None:
+    done = mlbroker("plan", job, *args, home=home)
+    assert done.returncode == 2, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_own_nodes_are_in_the_plan(job: Path, tmp_path: Path, home: Path) -> None:
+    nodes = tmp_path / "nodes.yaml"
+    nodes.write_text(
+        "nodes:\n- name: office\n  hardware: {vcpus: 16, memory_gib: 64}\n"
+        "  price_per_hour_usd: 0.001\n"
+    )
+    plan = document(job, "--nodes", nodes, home=home)
+    assert plan["choice"]["instance_type"] == "office"
+    assert plan["choice"]["region"] == "on-prem"
+    assert plan["choice"]["carbon_kgco2e"] is None  # nobody said where the office is
+    assert "0.001 USD/h, stated in" in plan["choice"]["price_source"]

@@ -1,0 +1,149 @@
+"""The chooser looks at few regions and still finds what looking at all of them finds."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.books import SmallBook
+from tests.support.moments import NOW
+
+from mlbroker.broker.plan import make_ask
+from mlbroker.broker.planning import Filters, all_prices, gather, places
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.choose import Chooser, Pick
+from mlbroker.policies.quote import Reason
+from mlbroker.pricing.offer import Hardware, InstanceType, Market
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, Objective, ObjectiveKind, Work
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+REGIONS = [
+    Region("aws", "a", "us", None, Decimal("0.08"), Decimal("0.005"), Decimal("0.09"),
+           Decimal("0.02"), Decimal("0.05"), 0.4, "x", 1.1),
+    Region("aws", "b", "eu", None, Decimal("0.30"), Decimal("0.005"), Decimal("0.20"),
+           Decimal("0.02"), Decimal("0.05"), 0.05, "x", 1.1),
+    Region("azure", "c", "us", None, Decimal("0.15"), Decimal("0.004"), Decimal("0.08"),
+           Decimal("0.02"), Decimal("0.05"), 0.3, "x", 1.2),
+    Region("aws", "d", "us"),
+]  # fmt: skip
+KINDS = [
+    InstanceType("aws", "small", Hardware(2, 8, "x86_64")),
+    InstanceType("aws", "large", Hardware(16, 64, "x86_64")),
+    InstanceType("azure", "other", Hardware(8, 32, "x86_64")),
+]
+prices = st.dictionaries(
+    st.sampled_from(
+        [
+            (kind, place, market)
+            for kind in range(3)
+            for place in range(4)
+            for market in Market
+            if KINDS[kind].cloud == REGIONS[place].cloud
+        ]
+    ),
+    st.decimals("0.001", "3", places=4).map(str),
+    min_size=1,
+)
+books = st.builds(
+    SmallBook,
+    st.just(KINDS),
+    st.just(REGIONS),
+    prices,
+    st.dictionaries(
+        st.tuples(st.integers(0, 2), st.integers(0, 3)), st.sampled_from([0.02, 0.1, 0.25])
+    ),
+)
+jobs = st.builds(
+    Job,
+    name=st.just("j"),
+    command=st.just("true"),
+    work=st.just(Work(1000)),
+    deadline=st.none() | st.builds(Deadline, st.floats(600, 40_000)),
+    budget_usd=st.none() | st.decimals("0.01", "9", places=2),
+    checkpoint=st.none() | st.just(Checkpoint("c/", 600)),
+    data=st.builds(
+        Data, st.sampled_from([Decimal(0), Decimal(50)]), st.sampled_from([Decimal(0), Decimal(9)])
+    ),
+    objective=st.sampled_from(ObjectiveKind).map(lambda kind: Objective(kind, Decimal("0.5"))),
+)
+measured = [
+    Measurement("j", "small", 12.0, steps=1000, cloud="aws", instance_type="small"),
+    Measurement("j", "large", 2.0, steps=1000, cloud="aws", instance_type="large", region="d"),
+    Measurement("j", "large", 3.0, steps=1000, cloud="aws", instance_type="large", region="a"),
+]
+
+
+def field_of(job: Job, book: SmallBook, evidence: Evidence) -> tuple[Chooser, list, Ask]:  # type: ignore[type-arg]
+    ask = make_ask(job, evidence, book.regions(), NOW)
+    field = gather(job, ask, book, evidence, Filters())
+    chooser = Chooser(ask, places(ask, book.regions(), job.resources), all_prices(book, job))
+    return chooser, field.candidates, ask
+
+
+@settings(deadline=None)
+@given(jobs, books, st.sampled_from([[], measured]))
+def test_the_quick_way_finds_what_the_long_way_finds(
+    job: Job, book: SmallBook, rows: list[Measurement]
+) -> None:
+    evidence = Evidence(job, rows)
+    quick, candidates, _ = field_of(job, book, evidence)
+    selection = quick.choose(candidates, top=0)
+    slow, everything, _ = field_of(job, book, evidence)
+    looked = [slow._full_look(candidate) for candidate in everything]
+    picks = sorted((pick for pick in looked if isinstance(pick, Pick)), key=lambda p: p.key)
+    assert [pick.key for pick in selection.picks] == [pick.key for pick in picks]
+    assert len(selection.refusals) == len(everything) - len(picks)
+    assert selection.feasible == len(picks)
+    first, again, _ = field_of(job, book, evidence)
+    best = first.choose(again, top=1).picks
+    assert [pick.key for pick in best] == [pick.key for pick in picks[:1]]
+
+
+def test_a_dearer_region_with_cheaper_side_prices_can_win() -> None:
+    book = SmallBook(
+        KINDS,
+        REGIONS,
+        {(0, 1, Market.ON_DEMAND): "0.010", (0, 0, Market.ON_DEMAND): "0.012"},
+        {},
+    )
+    chooser, candidates, _ = field_of(Job("j", "true"), book, Evidence(Job("j", "true")))
+    # Region b is cheaper by the hour, but its disk costs .03 USD an hour more.
+    (pick,) = chooser.choose(candidates, top=0).picks
+    assert REGIONS[pick.row[2]].name == "a"
+
+
+def test_a_region_measured_by_itself_has_its_own_time() -> None:
+    book = SmallBook(
+        KINDS,
+        REGIONS,
+        {(1, 0, Market.ON_DEMAND): "1", (1, 1, Market.ON_DEMAND): "1",
+         (1, 3, Market.ON_DEMAND): "1.2"},
+        {},
+    )  # fmt: skip
+    job = Job("j", "true", work=Work(1000))
+    chooser, candidates, _ = field_of(job, book, Evidence(job, measured))
+    (pick,) = chooser.choose(candidates, top=0).picks
+    assert REGIONS[pick.row[2]].name == "d"  # 2 s a step there, 3 s in a, 2.4 s elsewhere
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        (Job("j", "t", work=Work(10**9), deadline=Deadline(60.0)), Reason.TOO_SLOW),
+        (Job("j", "t", work=Work(10**6), budget_usd=Decimal("0.0001")), Reason.OVER_BUDGET),
+        (Job("j", "t", work=Work(10**9)), Reason.INTERRUPTED_TOO_OFTEN),
+    ],
+)
+def test_refusals_name_their_reason_and_what_would_have_done(job: Job, reason: Reason) -> None:
+    book = SmallBook(KINDS, REGIONS, {(0, 0, Market.SPOT): "0.1"}, {})
+    chooser, candidates, _ = field_of(job, book, Evidence(job))
+    (refusal,) = chooser.choose(candidates, top=0).refusals
+    assert refusal.reason is reason
+    if reason is Reason.TOO_SLOW:
+        assert refusal.needs_s is not None
+        assert refusal.needs_s > 60
+    if reason is Reason.OVER_BUDGET:
+        assert refusal.needs_usd is not None
+        assert refusal.needs_usd > 0.0001
