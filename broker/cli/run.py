@@ -79,6 +79,9 @@ def command(
     ),
     idle_after: Annotated[str, typer.Option(help="How long nothing is idle.")] = "15m",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return at once; the run goes on, capped.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen; reserve nothing.")
     ] = False,
@@ -92,7 +95,7 @@ def command(
     Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 4 nothing feasible,
     100 the job failed (its own code is in the JSON), 130 interrupted.
     """
-    from mlbroker.broker.cli.run_carry import carry
+    from mlbroker.broker.cli.run_carry import carry, detached
 
     state, now = home(), WallClock().now()
     loaded = override(load_job(job).job, budget=budget, deadline=deadline, steps=steps)
@@ -132,7 +135,7 @@ def command(
     )
     folder = RunFolder.of(state, order.run_id)
     with folder.carried():
-        launch.reserve(
+        run = launch.reserve(
             open_ledger(state),
             folder,
             order,
@@ -143,7 +146,10 @@ def command(
             project=launch.current_project(job, project),
             facts={"fingerprint": loaded.fingerprint()},
         )
-        carry(state, order.run_id, secrets, json=json)
+        if detach:
+            detached(state, run, secrets, json=json)
+        else:
+            carry(state, order.run_id, secrets, json=json)
 
 
 @dataclass(frozen=True, slots=True)

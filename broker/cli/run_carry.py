@@ -1,5 +1,6 @@
 """The foreground of a run: watch it to its end, and turn the end into an exit code."""
 
+import sys
 from pathlib import Path
 
 from mlbroker.broker.cli.output import print_json, say
@@ -12,6 +13,7 @@ from mlbroker.broker.errors import (
     RefusedError,
 )
 from mlbroker.broker.ledger import Run, open_ledger
+from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.opening import opener
@@ -21,27 +23,61 @@ from mlbroker.broker.runs.rows import money, run_row
 
 def carry(state: Path, run_id: str, secrets: dict[str, str], *, json: bool) -> None:
     """Drive the run and report; raises the error of its outcome when it did not succeed."""
-    ledger, clock = open_ledger(state), WallClock()
+    ledger = open_ledger(state)
     folder = RunFolder.of(state, run_id)
     watching = view(quiet=json)
-    driver = Driver(ledger, opener(state), clock, folder, watching, secrets)
-    interrupted = False
+    driver = Driver(ledger, opener(state), WallClock(), folder, watching, secrets)
+    stopping = False
     try:
         while True:
             try:
                 run = driver.drive(run_id)
                 break
             except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                say("Stopping the job; press Ctrl-C again to leave it running under its cap.")
-                ledger.append(
-                    clock.now(), run_id, "stop_requested", {"why": "stopped", "by": "Ctrl-C"}
-                )
+                watching.close()
+                choice = "detach" if stopping else _ask_what_now()
+                if choice == "detach":
+                    detach(state, run_id, secrets)
+                    raise Interrupted(
+                        "left to itself under its cap", where=f"run {run_id}", hint=_later(run_id)
+                    ) from None
+                if choice == "stop":
+                    stopping = True
+                    say("Stopping the job; Ctrl-C again leaves the stopping to the background.")
+                    wish = {"why": "stopped", "by": "Ctrl-C"}
+                    ledger.append(WallClock().now(), run_id, "stop_requested", wish)
+                watching.open()
     finally:
         watching.close()
     report(run, folder, json)
+
+
+def _ask_what_now() -> str:
+    """Asked once, of a person; where nobody can answer, a Ctrl-C means stop."""
+    if not sys.stdin.isatty():
+        return "stop"
+    try:
+        answer = input("\n[s]top the job, [d]etach from it, or [c]ontinue watching? ")
+    except (KeyboardInterrupt, EOFError):
+        return "stop"
+    return {"d": "detach", "c": "continue"}.get(answer.strip().lower()[:1], "stop")
+
+
+def detach(state: Path, run_id: str, secrets: dict[str, str]) -> None:
+    """Hand the run to a process that outlives this terminal."""
+    carry_in_background(state, run_id, secrets)
+
+
+def detached(state: Path, run: Run, secrets: dict[str, str], *, json: bool) -> None:
+    """The whole of `run --detach` after the reservation."""
+    detach(state, run.run_id, secrets)
+    if json:
+        print_json({"schema": "mlbroker.run/1", **run_row(run)})
+    say(f"Run {run.run_id} goes on in the background, capped. {_later(run.run_id)}")
+
+
+def _later(run_id: str) -> str:
+    return f"Watch it: mlbroker logs -f {run_id}. End it: mlbroker stop {run_id}"
 
 
 def report(run: Run, folder: RunFolder, json: bool) -> None:

@@ -37,6 +37,9 @@ class PlainView:
         self._stream = sys.stderr if quiet else sys.stdout
         self._said_at = time.monotonic()
 
+    def open(self) -> None:
+        """Nothing to draw."""
+
     def close(self) -> None:
         """Nothing is left on the screen."""
 
@@ -81,6 +84,10 @@ class LiveView(PlainView):
 
         self._console = Console(stderr=True, highlight=False)
         self._live: Any = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def open(self) -> None:
+        """Draw the line again."""
         self._live.start()
 
     def close(self) -> None:

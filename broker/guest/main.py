@@ -29,11 +29,16 @@ def show(box: str) -> Dict[str, Any]:
     """What is known of the run in this box, and whether anything of it is left alive."""
     spec = files.read_json(box, files.SPEC)
     living = is_alive(box)
+    ended = files.read_json(box, files.END)
+    if ended is None and not living and files.read(box, files.ALIVE):
+        # Nobody enforces the kill time any more: whatever of the job is left has to go.
+        lost = "guard and supervisor were killed, or the machine restarted"
+        ended = {"why": "machine_failed", "exit_code": None, "detail": lost}
     return {
         "spec": spec,
         "alive": living or bool(spec and members(_marker(spec), mine=False)),
         "status": files.read_json(box, files.STATUS),
-        "end": files.read_json(box, files.END),
+        "end": ended,
         "log_bytes": _size(box, files.LOG),
         "checkpoint_bytes": _size(box, files.CHECKPOINT),
         "outputs_bytes": _size(box, files.OUTPUTS + ".tar"),

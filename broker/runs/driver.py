@@ -22,10 +22,11 @@ from mlbroker.broker.clouds.seam import (
     Unclear,
 )
 from mlbroker.broker.errors import CloudError, MlbrokerError
-from mlbroker.broker.ledger import Attempt, Ledger, Run, State
+from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.forecast import Forecaster
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.intents import intent_of, token_of
+from mlbroker.broker.runs.order import Candidate, Order, place_of
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
@@ -65,6 +66,8 @@ class Driver:
         folder: RunFolder,
         view: View,
         secrets: Mapping[str, str] | None = None,
+        *,
+        patient: bool = True,
     ) -> None:
         self._ledger = ledger
         self._opened = opened
@@ -73,6 +76,7 @@ class Driver:
         self._view = view
         # Without the values of its secrets a run is never launched: None marks a later process.
         self._secrets = secrets
+        self._patient = patient
         self._order: Order | None = None
         self._watcher: Watcher | None = None
 
@@ -254,7 +258,7 @@ class Driver:
             seen = self._watch(run).look(cloud, intent, run)
             machine = None if seen.why else cloud.status(run.attempt.machine_id or "")
         except Unclear as error:
-            if self._clock.now() > self._give_up_at(run):
+            if not self._patient or self._clock.now() > self._give_up_at(run):
                 raise
             self._watch(run).unreachable(error)
             self._clock.sleep(cloud.traits.poll_s)
@@ -321,7 +325,7 @@ class Driver:
         cloud, _ = self._at(run)
         started = run.attempt.started_at or run.attempt.intended_at
         seconds = max(Decimal(0), Decimal(str((ended_at - started).total_seconds())))
-        charge = self._candidate(run).rate(cloud.traits).charge_usd(seconds)
+        charge = self.order.candidate(run.attempt).rate(cloud.traits).charge_usd(seconds)
         return self._append(
             run,
             State.TERMINATED,
@@ -356,7 +360,7 @@ class Driver:
         )
         for attempt in settled.attempts:
             if attempt.machine_id:
-                self._opened(attempt.cloud).discard(self._intent(settled, attempt.number))
+                self._opened(attempt.cloud).discard(intent_of(settled, attempt, self.order))
         return settled
 
     # What the steps share.
@@ -369,7 +373,7 @@ class Driver:
 
     def _watch(self, run: Run) -> Watcher:
         if self._watcher is None:
-            candidate = self._candidate(run)
+            candidate = self.order.candidate(run.attempt)
             rate = candidate.rate(self._opened(candidate.cloud).traits)
             forecaster = Forecaster(self.order, candidate, rate)
             self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
@@ -379,27 +383,7 @@ class Driver:
         return self._ledger.append(self._clock.now(), run.run_id, kind, body)
 
     def _at(self, run: Run) -> tuple[Cloud, Intent]:
-        return self._opened(run.attempt.cloud), self._intent(run, run.attempt.number)
-
-    def _intent(self, run: Run, number: int) -> Intent:
-        attempt = run.attempts[number - 1]
-        return Intent(
-            token=attempt.token,
-            run_id=run.run_id,
-            attempt=attempt.number,
-            job=run.job,
-            cloud=attempt.cloud,
-            region=attempt.region,
-            zone=attempt.zone,
-            instance_type=attempt.instance_type,
-            market=attempt.market,
-            nodes=attempt.nodes,
-            price_per_hour_usd=attempt.price_per_hour_usd,
-            intended_at=attempt.intended_at,
-            kill_at=attempt.kill_at,
-            disk_gb=self.order.disk_gb,
-            image_id=self.order.image_id,
-        )
+        return self._opened(run.attempt.cloud), intent_of(run, run.attempt, self.order)
 
     def _look(self, run: Run) -> Machine | None:
         cloud, _ = self._at(run)
@@ -408,7 +392,9 @@ class Driver:
     def _patiently(self, run: Run, call: Callable[[], T]) -> T:
         """Ask until there is an answer, for as long as the machine may still live, and a while."""
         cloud, _ = self._at(run)
-        until = max(self._give_up_at(run), self._clock.now() + timedelta(seconds=PATIENCE_S))
+        until = self._clock.now() + timedelta(seconds=PATIENCE_S if self._patient else 2.0)
+        if self._patient:
+            until = max(until, self._give_up_at(run))
         while True:
             try:
                 return call()
@@ -421,26 +407,9 @@ class Driver:
         slack = self._opened(run.attempt.cloud).traits.kill_slack_s
         return run.attempt.kill_at + timedelta(seconds=slack + PATIENCE_S / 10)
 
-    def _candidate(self, run: Run) -> Candidate:
-        """The candidate an attempt was made with."""
-        attempt = run.attempt
-        for candidate in self.order.candidates:
-            if _key(candidate) == _key(attempt):
-                return candidate
-        raise MlbrokerError(f"attempt {attempt.number} is of no candidate of its order")
-
     def _next_candidate(self, run: Run) -> Candidate | None:
         """In the plan's order, those that said no in this run last or never."""
-        tried = [_key(attempt) for attempt in run.attempts]
-        refused = {_key(attempt) for attempt in run.attempts if attempt.machine_id is None}
-        left = [c for c in self.order.candidates if _key(c) not in refused]
-        return min(left, key=lambda c: tried.count(_key(c)), default=None)
-
-
-def _key(at: Candidate | Attempt) -> tuple[str, str, str | None, str, str]:
-    return at.cloud, at.region, at.zone, at.instance_type, at.market
-
-
-def token_of(run_id: str, attempt: int) -> str:
-    """The same for the same attempt, whichever process asks."""
-    return f"mlb-{run_id}-{attempt}"
+        tried = [place_of(attempt) for attempt in run.attempts]
+        refused = {place_of(attempt) for attempt in run.attempts if attempt.machine_id is None}
+        left = [c for c in self.order.candidates if place_of(c) not in refused]
+        return min(left, key=lambda c: tried.count(place_of(c)), default=None)

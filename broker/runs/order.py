@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds.seam import Traits
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.ledger import Attempt
 from mlbroker.broker.runs.money import Rate
 
 
@@ -57,7 +58,13 @@ class Order:
     steps: int | None = None
     deadline_at: str | None = None
     on_overrun: str | None = None
-    kept: Mapping[str, str] = field(default_factory=dict)
+
+    def candidate(self, attempt: Attempt) -> Candidate:
+        """The candidate an attempt was made with."""
+        for candidate in self.candidates:
+            if place_of(candidate) == place_of(attempt):
+                return candidate
+        raise MlbrokerError(f"attempt {attempt.number} is of no candidate of its order")
 
     def digest(self) -> str:
         """The hash the ledger keeps, so that an order cannot be changed under a run."""
@@ -90,6 +97,11 @@ class Order:
 
     def _text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True, default=str)
+
+
+def place_of(at: Candidate | Attempt) -> tuple[str, str, str | None, str, str]:
+    """What tells one machine for sale from another."""
+    return at.cloud, at.region, at.zone, at.instance_type, at.market
 
 
 def _candidate(raw: dict[str, Any]) -> Candidate:

@@ -1,0 +1,72 @@
+"""`mlbroker logs`: a run's output, secrets masked."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.runs.intents import intent_of
+from mlbroker.broker.runs.lookup import LAST, find_run
+from mlbroker.broker.runs.opening import opener
+from mlbroker.broker.runs.order import Order
+from mlbroker.broker.runs.paths import RunFolder
+
+POLL_S = 0.2
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="Run id, or its beginning.")] = LAST,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+) -> None:
+    """Show a run's output; the last run's when none is named."""
+    ledger = open_ledger(home())
+    found = find_run(ledger, run)
+    for data in _output(ledger, found, home(), follow):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def _output(ledger: Ledger, run: Run, state: Path, follow: bool) -> Iterator[bytes]:
+    """What was brought home, and behind it what is still on the machine."""
+    folder = RunFolder.of(state, run.run_id)
+    home_offset = 0
+    away_offset: int | None = None
+    while True:
+        current = ledger.run(run.run_id) or run
+        data = _from(folder.log, home_offset) if away_offset is None else b""
+        home_offset += len(data)
+        if data:
+            yield data
+        with folder.carried(wait=False) as unattended:
+            pass
+        # Nobody brings it home: read it where it is.
+        if unattended and not current.settled and current.attempts and current.attempt.machine_id:
+            if away_offset is None:
+                away_offset = _brought(folder, current.attempt.number)
+            order = Order.load(folder.path, current.details["order_sha256"])
+            intent = intent_of(current, current.attempt, order)
+            data = opener(state)(current.attempt.cloud).read_log(intent, away_offset)
+            away_offset += len(data)
+            yield data
+        if not follow or current.settled:
+            return
+        time.sleep(POLL_S)
+
+
+def _from(path: Path, offset: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _brought(folder: RunFolder, attempt: int) -> int:
+    marker = folder.path / f"log.{attempt}.offset"
+    return int(marker.read_text()) if marker.exists() else 0

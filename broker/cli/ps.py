@@ -1,0 +1,49 @@
+"""`mlbroker ps`: runs and the machines they stand on."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from mlbroker.broker.cli.output import print_json, print_table, say
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.runs.glance import glance
+from mlbroker.broker.runs.opening import opener
+
+COLUMNS = ("run", "job", "state", "machine", "progress", "spent USD", "cap USD", "ends by")
+
+
+def command(
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Settled runs too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List runs and their machines: those still open, or all of them."""
+    opened = opener(home())
+    now = datetime.now(UTC)
+    runs = [run for run in open_ledger(home()).runs() if all_ or not run.settled]
+    rows = [glance(run, opened, home(), now) for run in runs]
+    if json:
+        print_json({"schema": "mlbroker.ps/1", "runs": rows})
+        return
+    if not rows:
+        say("No run is open." if not all_ else "There are no runs yet.")
+        return
+    print_table(COLUMNS, [_cells(row) for row in rows], right=("spent USD", "cap USD"))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    steps = "" if row["step"] is None else f"{row['step']}/{row['steps'] or '?'}"
+    state = row["outcome"] or row["phase"] or row["state"]
+    if row["unattended"]:
+        state += " (unattended)"
+    return [
+        row["run_id"],
+        row["job"],
+        state,
+        f"{row['instance_type']} ({row['cloud']})",
+        steps,
+        row["spent_usd"],
+        row["budget_usd"],
+        (row["kill_at"] or row["ended_at"] or "")[:19].replace("T", " "),
+    ]

@@ -1,0 +1,46 @@
+"""`mlbroker reconcile`: make machines and ledger agree, and say what was done."""
+
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.cli.output import print_json, say
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.opening import opener
+from mlbroker.broker.runs.reconcile import Did, Reconciler
+
+_WORDS = {
+    Did.SETTLED: "settled run {what}: {detail}",
+    Did.STILL_RUNNING: "run {what} goes on {detail}",
+    Did.ATTENDED: "run {what} is {detail}",
+    Did.ORPHAN_ENDED: "ended machine {what} {detail}",
+    Did.FOREIGN: "machine {what} {detail}",
+    Did.UNREACHABLE: "could not reach {what}: {detail}",
+}
+
+
+def command(
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Make machines and ledger agree, and say what was done.
+
+    Machines of runs that are over are ended; runs whose process died are settled, or left
+    running under their cap. Machines of others are left alone.
+    """
+    findings = []
+    for finding in Reconciler(open_ledger(home()), opener(home()), WallClock(), home())():
+        findings.append(finding)
+        if not json:
+            say(_WORDS[finding.did].format(what=finding.what, detail=finding.detail))
+    if json:
+        rows = [{"did": f.did, "what": f.what, "detail": f.detail} for f in findings]
+        print_json({"schema": "mlbroker.reconcile/1", "findings": rows})
+    elif not findings:
+        say("Machines and ledger agree; there was nothing to do.")
+    if any(finding.did is Did.UNREACHABLE for finding in findings):
+        raise CloudError(
+            "not everything could be reached", hint="Caps hold meanwhile; try again later."
+        )

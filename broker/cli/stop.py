@@ -1,0 +1,62 @@
+"""`mlbroker stop`: end runs in order, and account for them."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.cli.output import say
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
+from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.launch import current_user
+from mlbroker.broker.runs.lookup import find_run
+from mlbroker.broker.runs.opening import opener
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.view import NoView
+
+POLL_S = 0.2
+
+
+def command(
+    run: Annotated[list[str] | None, typer.Argument(help="Run id, or its beginning.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every open run.")] = False,
+) -> None:
+    """Stop a run and account for it. Its checkpoint and outputs are collected first."""
+    ledger = open_ledger(home())
+    if bool(run) == all_:
+        raise InputError("name the runs to stop, or use --all")
+    runs = (
+        [r for r in ledger.runs() if not r.settled]
+        if all_
+        else [find_run(ledger, wanted) for wanted in run or ()]
+    )
+    for each in runs:
+        if each.settled:
+            say(f"Run {each.run_id} is over already: {each.outcome}")
+        else:
+            ended = _stop(ledger, each)
+            say(f"Run {ended.run_id}: {ended.outcome}, {money(ended.spent_usd)} USD spent")
+
+
+def _stop(ledger: Ledger, run: Run) -> Run:
+    """Leave the wish in the ledger; where nobody carries the run, carry it to its end here."""
+    try:
+        wish = {"why": "stopped", "by": current_user()}
+        ledger.append(datetime.now(UTC), run.run_id, "stop_requested", wish)
+    except IllegalStep:
+        return ledger.run(run.run_id) or run
+    folder = RunFolder.of(home(), run.run_id)
+    while True:
+        with folder.carried(wait=False) as ours:
+            current = ledger.run(run.run_id)
+            if current is not None and current.settled:
+                return current
+            if ours:
+                driver = Driver(ledger, opener(home()), WallClock(), folder, NoView())
+                return driver.drive(run.run_id)
+        time.sleep(POLL_S)

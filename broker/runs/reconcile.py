@@ -1,0 +1,127 @@
+"""Makes machines and ledger agree: the clouds are listed first, then the ledger is read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from mlbroker.broker.clouds.seam import Cloud, Machine, MachineState
+from mlbroker.broker.errors import CloudError, MlbrokerError
+from mlbroker.broker.ledger import Ledger, Run, State
+from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.view import NoView
+
+ORPHAN_PATIENCE_S = 300.0
+_ON_A_MACHINE = frozenset({State.CONFIRMED, State.BOOTSTRAPPED, State.RUNNING})
+
+
+class Did(StrEnum):
+    """What was found, or done about it."""
+
+    SETTLED = "settled"
+    STILL_RUNNING = "still_running"
+    ATTENDED = "attended"
+    ORPHAN_ENDED = "orphan_ended"
+    FOREIGN = "foreign"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the reconciliation."""
+
+    did: Did
+    what: str
+    detail: str
+
+
+class Reconciler:
+    """Goes through every cloud that runs of this ledger used, and every run still open."""
+
+    def __init__(
+        self, ledger: Ledger, opened: Callable[[str], Cloud], clock: Clock, state: Path
+    ) -> None:
+        self._ledger = ledger
+        self._opened = opened
+        self._clock = clock
+        self._state = state
+
+    def __call__(self) -> Iterator[Finding]:
+        """Do it, and tell step by step."""
+        used = {attempt.cloud for run in self._ledger.runs() for attempt in run.attempts}
+        for name in sorted(used):
+            try:
+                # A machine that is listed now has its reservation in the ledger already.
+                machines = list(self._opened(name).find({}))
+            except (CloudError, MlbrokerError) as error:
+                yield Finding(Did.UNREACHABLE, name, str(error))
+                continue
+            for machine in machines:
+                if machine.state is not MachineState.TERMINATED:
+                    yield from self._machine(name, machine)
+        for run in self._ledger.runs():
+            if not run.settled:
+                yield self._run(run)
+
+    def _machine(self, cloud: str, machine: Machine) -> Iterator[Finding]:
+        run = self._ledger.run(machine.tags.get("mlbroker-run", ""))
+        if run is None:
+            yield Finding(
+                Did.FOREIGN,
+                machine.id,
+                f"on {cloud}, of a run this ledger does not know: left alone",
+            )
+            return
+        token = machine.tags.get("mlbroker-token")
+        attempt = next((a for a in run.attempts if a.token == token), None)
+        over = run.settled or attempt is None or attempt.ended_at is not None
+        if attempt is not None and attempt is not run.attempts[-1]:
+            over = True
+        if over:
+            yield self._end_orphan(cloud, machine, run)
+
+    def _end_orphan(self, cloud: str, machine: Machine, run: Run) -> Finding:
+        place = self._opened(cloud)
+        until = self._clock.now() + timedelta(seconds=ORPHAN_PATIENCE_S)
+        try:
+            while True:
+                place.terminate(machine.id)
+                seen = place.status(machine.id)
+                if seen is None or seen.state is MachineState.TERMINATED:
+                    break
+                if self._clock.now() > until:
+                    return Finding(Did.UNREACHABLE, machine.id, f"on {cloud}: it does not end")
+                self._clock.sleep(place.traits.poll_s)
+        except CloudError as error:
+            return Finding(Did.UNREACHABLE, machine.id, str(error))
+        self._ledger.append(
+            self._clock.now(), run.run_id, "noted", {"what": "orphan ended", "machine": machine.id}
+        )
+        return Finding(Did.ORPHAN_ENDED, machine.id, f"on {cloud}, left over from run {run.run_id}")
+
+    def _run(self, run: Run) -> Finding:
+        folder = RunFolder.of(self._state, run.run_id)
+        with folder.carried(wait=False) as ours:
+            if not ours:
+                return Finding(Did.ATTENDED, run.run_id, f"{run.state}: another process carries it")
+            driver = Driver(
+                self._ledger, self._opened, self._clock, folder, NoView(), patient=False
+            )
+            try:
+                while not run.settled:
+                    before, run = run, driver.advance(run.run_id)
+                    if before.state is run.state and run.state in _ON_A_MACHINE:
+                        if run.stop_requested:
+                            continue
+                        return Finding(
+                            Did.STILL_RUNNING,
+                            run.run_id,
+                            f"on {run.attempt.cloud}, ended by "
+                            f"{run.attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest",
+                        )
+            except MlbrokerError as error:
+                return Finding(Did.UNREACHABLE, run.run_id, str(error))
+        return Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {run.spent_usd} USD spent")

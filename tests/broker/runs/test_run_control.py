@@ -1,0 +1,174 @@
+"""`ps`, `logs`, `stop`, `reconcile`, `run --detach`: runs looked after from other processes."""
+
+import csv
+import io
+import json
+import os
+import signal
+import uuid
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.mlbroker import Cli, processes_with, wait_for
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def ps(cli: Cli, *options: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(cli("ps", "--json", *options).stdout)["runs"]
+    return rows
+
+
+def detached(cli: Cli, script: str, **fields: Any) -> str:
+    answer = cli.run_local(cli.job(script, **fields), "--detach", "--json")
+    assert answer.returncode == 0, answer.stderr
+    run_id: str = json.loads(answer.stdout)["run_id"]
+    return run_id
+
+
+def test_a_detached_run_is_seen_followed_and_settled(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    run_id = detached(
+        cli, f'echo "::mlbroker step=1/2"; until test -e {gate}; do sleep 0.05; done; echo done'
+    )
+    (row,) = wait_for(lambda: [r for r in ps(cli) if r["step"] == 1])
+    assert (row["run_id"], row["phase"], row["steps"]) == (run_id, "running", 2)
+    assert row["unattended"] is False
+    follower = cli.start("logs", "-f", run_id[:15])
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "::mlbroker step=1/2\n"
+    gate.touch()
+    rest, errors = follower.communicate(timeout=20)
+    assert (rest, follower.returncode) == ("done\n", 0), errors
+    assert ps(cli) == []
+    assert [r["outcome"] for r in ps(cli, "--all")] == ["succeeded"]
+    assert cli("logs").stdout == "::mlbroker step=1/2\ndone\n"
+
+
+def test_stop_ends_a_run_carried_by_another_process(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    run_id = detached(cli, f"export {mark}; echo up; sleep 300")
+    wait_for(lambda: cli("logs", run_id).stdout == "up\n")
+    answer = cli("stop", run_id)
+    assert answer.returncode == 0, answer.stderr
+    assert processes_with(mark) == []
+    assert [(r["outcome"], r["reserved_usd"]) for r in cli.ledger()] == [("stopped", "0")]
+    assert "over already" in cli("stop", run_id).stderr
+
+
+def test_stop_works_when_the_client_is_dead(cli: Cli) -> None:
+    client = cli.start(
+        "run", cli.job("echo up; sleep 300"), "--on", "local", "--local-price", "1",
+        "--budget", "1", "--yes",
+    )  # fmt: skip
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    (row,) = ps(cli)
+    assert row["unattended"] is True
+    answer = cli("stop", "--all")
+    assert answer.returncode == 0, answer.stderr
+    assert [r["outcome"] for r in cli.ledger()] == ["stopped"]
+
+
+def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
+    client = cli.start(
+        "run", cli.job("echo up; sleep 300"), "--on", "local", "--local-price", "1",
+        "--budget", "1", "--yes",
+    )  # fmt: skip
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    attended = json.loads(cli("reconcile", "--json").stdout)["findings"]
+    assert [f["did"] for f in attended] == ["attended"]
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    left = json.loads(cli("reconcile", "--json").stdout)["findings"]
+    assert [f["did"] for f in left] == ["still_running"]
+    # Read where it is, as nobody brings it home.
+    assert cli("logs").stdout == "up\n"
+    cli("stop", "--all")
+
+
+def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
+    """Client, guard and supervisor are all killed: the job's processes are found and ended."""
+    mark = f"MARK={uuid.uuid4()}"
+    client = cli.start(
+        "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
+        "--local-price", "1", "--budget", "1", "--yes",
+    )  # fmt: skip
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    guards = [p for p in processes_with("guest.pyz") if p in processes_with(str(cli.home))]
+    assert len(guards) == 2
+    for pid in guards:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in guards:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not set(guards) & set(processes_with("guest.pyz")))
+    assert processes_with(mark)
+    answer = cli("reconcile")
+    assert answer.returncode == 0, answer.stderr
+    assert processes_with(mark) == []
+    (row,) = cli.ledger()
+    assert (row["state"], row["reserved_usd"]) == ("settled", "0")
+    assert "nothing to do" in cli("reconcile").stderr
+
+
+def test_a_reservation_without_a_machine_is_released(cli: Cli) -> None:
+    """The client died between the reservation and the intent."""
+    from datetime import UTC, datetime
+
+    from mlbroker.broker.ledger import open_ledger
+    from mlbroker.broker.runs.launch import reserve
+    from mlbroker.broker.runs.order import Candidate, Order
+    from mlbroker.broker.runs.paths import RunFolder
+
+    one = Decimal(1)
+    order = Order("r1", "job", (Candidate("local", "on-prem", "local", "on_demand", 1, one),), {})
+    reserve(
+        open_ledger(cli.home), RunFolder.of(cli.home, "r1"), order, datetime.now(UTC),
+        cap_usd=one, worst_usd=one, user="u", project=None, facts={},
+    )  # fmt: skip
+    assert cli.ledger()[0]["reserved_usd"] == "1"
+    assert cli("reconcile").returncode == 0
+    (row,) = cli.ledger()
+    assert (row["outcome"], row["reserved_usd"], row["spent_usd"]) == ("abandoned", "0", "0")
+
+
+def test_ledger_filters_totals_and_exports(cli: Cli) -> None:
+    for project, name in (("a", "one"), ("b", "two")):
+        assert cli.run_local(cli.job("true", name), "--project", project).returncode == 0
+    document = json.loads(cli("ledger", "--project", "b", "--json").stdout)
+    assert [row["job"] for row in document["runs"]] == ["two"]
+    assert document["total"]["spent_usd"] == document["runs"][0]["spent_usd"]
+    assert json.loads(cli("ledger", "--month", "1999-01", "--json").stdout)["runs"] == []
+    assert cli("ledger", "--month", "November").returncode == 2
+    table = list(csv.DictReader(io.StringIO(cli("ledger", "export").stdout)))
+    assert [row["job"] for row in table] == ["one", "two"]
+    facts = json.loads(cli("ledger", "export", "--facts", "--format", "json").stdout)["facts"]
+    kinds = [fact["kind"] for fact in facts if fact["run_id"] == table[0]["run_id"]]
+    # A job this short may be over before it is seen running.
+    kinds = [kind for kind in kinds if kind != "running"]
+    assert kinds == [
+        "reserved", "intended", "armed", "created", "confirmed", "ended", "collected",
+        "terminating", "terminated", "disarmed", "settled",
+    ]  # fmt: skip
+    head = json.loads(cli("ledger", "verify", "--json").stdout)["head"]
+    assert cli("ledger", "verify", "--head", head).returncode == 0
+    assert cli("ledger", "verify", "--head", head[:-1] + "x").returncode == 1
+
+
+def test_runs_that_do_not_exist_are_named(cli: Cli) -> None:
+    assert cli("logs").returncode == 2
+    cli.run_local(cli.job("true"))
+    answer = cli("stop", "nosuch")
+    assert answer.returncode == 2
+    assert "nosuch" in answer.stderr
