@@ -1,0 +1,94 @@
+"""CONTRIBUTING's checklists are complete: what they say is enough for a new member to be held to
+its registry's tests.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("broker", "policies", "profiles", "pricing", "tests", ".dev", "pyproject.toml")
+
+ESTIMATOR = '''\
+"""Every machine is as fast as the last one measured."""
+
+from collections.abc import Sequence
+
+from mlbroker.profiles.estimators.measured import step_time_s
+from mlbroker.profiles.measurement import Status
+from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
+
+
+def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
+    """The same for all; nothing without a measurement."""
+    times = [
+        step_time_s(evidence.job, row) for row in evidence.measurements if row.status is Status.OK
+    ]
+    guess = Prediction(times[-1], 1.0, Basis.DATASHEET, "the last one") if times else None
+    return [guess for _ in targets]
+'''
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The repository's code and tests, to be changed at will."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, tmp_path / part, symlinks=True, ignore=ignore)
+        else:
+            shutil.copy(source, tmp_path / part)
+    return tmp_path
+
+
+def _insert(path: Path, before: str, text: str) -> None:
+    old = path.read_text()
+    assert old.count(before) == 1, f"{path.name}: the place {before!r} is not where it was"
+    path.write_text(old.replace(before, text + before))
+
+
+def _tests(copy: Path, *arguments: str) -> str:
+    """Run tests of the copy, against the copy."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n0", "-vv", *arguments],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy / ".dev")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_estimator_is_one_file_and_one_entry(copy: Path) -> None:
+    package = copy / "profiles" / "estimators"
+    (package / "last.py").write_text(ESTIMATOR)
+    _insert(
+        package / "__init__.py",
+        "import datasheet, measured",
+        "import last\nfrom mlbroker.profiles.estimators ",
+    )
+    _insert(package / "__init__.py", '    "datasheet":', '    "last": last.estimate,\n')
+    assert "[last]" in _tests(copy, "tests/conformance/test_estimators.py", "-k", "last")
+
+
+def test_an_objective_is_a_name_a_case_and_a_test(copy: Path) -> None:
+    _insert(copy / "profiles" / "job.py", '    WEIGHTED = "weighted"', '    SLOW = "slow"\n')
+    _insert(
+        copy / "policies" / "objective.py",
+        "        case ObjectiveKind.WEIGHTED:",
+        "        case ObjectiveKind.SLOW:\n            return (-expected_s, cost_usd)\n",
+    )
+    _insert(
+        copy / "tests" / "policies" / "test_objective.py",
+        "    ObjectiveKind.WEIGHTED: Case(",
+        "    ObjectiveKind.SLOW: Case((9.0, 900.0, 9.0), (1.0, 100.0, 1.0)),\n",
+    )
+    schema = copy / "broker" / "schemas" / "job.json"
+    schema.write_text(schema.read_text().replace('"time", "carbon"]', '"time", "carbon", "slow"]'))
+    assert "[slow]" in _tests(copy, "tests/policies/test_objective.py")
