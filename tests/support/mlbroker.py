@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROGRAM = [sys.executable, "-c", "from mlbroker.broker.cli import main; main()"]
+# A test run started in the background, by nohup or a CI agent, hands down an ignored SIGINT.
+SCRIPT = """
+import signal
+from mlbroker.broker.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+PROGRAM = [sys.executable, "-c", SCRIPT]
 
 
 @dataclass(frozen=True)
