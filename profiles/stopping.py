@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from mlbroker.profiles.steady import MIN_STEPS, Estimate
 from mlbroker.profiles.track import Track
 
+# A job that tells only every tenth step needs so many tellings to be understood.
+MIN_TELLINGS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
@@ -23,7 +26,8 @@ class StopRule:
         limit = self.max_steps
         if limit is None and track.total is not None:
             limit = max(MIN_STEPS, round(self.share * track.total))
-        if limit is not None and track.steps >= limit:
+        told = self.max_steps is not None or len(track.counts) >= MIN_TELLINGS
+        if limit is not None and track.steps >= limit and told:
             return f"{track.steps} steps were seen"
         if estimate is None or estimate.steps_seen - estimate.warmup_steps < MIN_STEPS:
             return None

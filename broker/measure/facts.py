@@ -119,7 +119,9 @@ def _data(job: Job, root: Path) -> dict[str, int]:
         path = root / word
         try:
             if word and path.suffix.lower() not in SOURCE_SUFFIXES and path.is_file():
-                sizes[word] = path.stat().st_size
+                status = path.stat()
+                if not status.st_mode & 0o111:  # a program is no data
+                    sizes[word] = status.st_size
         except (OSError, ValueError):
             continue
     return sizes

@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.measure.extras import extras
 from mlbroker.broker.measure.machine_facts import hardware
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.steady import Estimate
 
 WAYS = (
     "a torch, Keras, LightGBM or XGBoost training loop or a tqdm bar is seen by itself; else "
@@ -21,6 +23,8 @@ WAYS = (
 )
 # Shorter than this, a job without steps has told nothing about its work.
 WHOLE_S = 1.0
+# A job that ended by itself after this share of its steps has made them all.
+COMPLETE = 0.9
 _OUT_OF_MEMORY = re.compile(
     r"CUDA out of memory|OutOfMemoryError|MemoryError|Cannot allocate memory|std::bad_alloc"
 )
@@ -61,12 +65,7 @@ def to_measurement(
             where=job.name,
             hint="say it in the job file's broker block, `work: {steps: N}`, or with --steps N",
         )
-    return _measurement(job, seen, place, now, facts, {
-        "time_s": seen.estimate.step_time_s,
-        "steps": seen.estimate.total_steps,
-        "sigma_log": seen.estimate.sigma_log,
-        "overhead_s": seen.estimate.overhead_s,
-    })  # fmt: skip
+    return _measurement(job, seen, place, now, facts, _counted(seen, seen.estimate))
 
 
 def failure_reason(seen: Observation) -> str | None:
@@ -83,6 +82,21 @@ def failure_reason(seen: Observation) -> str | None:
         return f"{step} ran out of memory ({words})" if words else f"{step} ran out of memory"
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"{step} {how} after {seen.end['time_s']:.1f} s" + (f": {words}" if words else "")
+
+
+def _counted(seen: Observation, found: Estimate) -> dict[str, Any]:
+    steps, overhead_s = found.total_steps, found.overhead_s
+    if seen.completed and seen.track is not None and steps is not None:
+        done = seen.track.counts[-1]
+        # The last steps may be unspoken when only every tenth is told.
+        steps = steps if done >= COMPLETE * steps else done
+        overhead_s = max(0.0, float(seen.end["time_s"]) - steps * found.step_time_s)
+    return {
+        "time_s": found.step_time_s,
+        "steps": steps,
+        "sigma_log": found.sigma_log,
+        "overhead_s": overhead_s,
+    }
 
 
 def _whole(seen: Observation) -> dict[str, Any]:
@@ -136,20 +150,7 @@ def _measurement(
         gpu_used=None if "gpu_utilisation" not in last else last["gpu_utilisation"] > 0.01,
         fingerprint=job.fingerprint(),
         measured_at=now,
-        extra=_extra(seen),
+        extra=extras(seen, place.cores or int(seen.machine["vcpus"])),
         facts=facts,
         **result,
     )
-
-
-def _extra(seen: Observation) -> dict[str, str]:
-    extra = dict(seen.notes)
-    if seen.setup_s:
-        extra["setup_s"] = f"{seen.setup_s:.3f}"
-    if seen.track is not None:
-        extra["source"] = seen.track.source
-        extra["steps_seen"] = str(seen.track.steps)
-    if seen.estimate is not None:
-        extra["warmup_steps"] = str(seen.estimate.warmup_steps)
-        extra["half_width"] = f"{seen.estimate.half_width:.4f}"
-    return extra

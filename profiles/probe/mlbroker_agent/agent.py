@@ -65,6 +65,7 @@ class Agent:
         self._exit: Optional[int] = None
         self._main_pid = 0
         self._started = time.monotonic()
+        self._ended = 0.0
         self._sampled = 0.0
 
     def run(self) -> None:
@@ -101,7 +102,7 @@ class Agent:
             phase=phase,
             exit=self._exit if ending == "ended" else None,
             left_behind=left,
-            time_s=time.monotonic() - self._started,
+            time_s=(self._ended if ending == "ended" else time.monotonic()) - self._started,
             output=self._scanner.tail,
             output_bytes=self._scanner.bytes,
         )
@@ -189,6 +190,7 @@ class Agent:
             status = ended[self._main_pid]
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
             self._exit = code
+            self._ended = time.monotonic()
         now = time.monotonic()
         if now - self._sampled >= SAMPLE_S or self._exit is not None:
             self._sampled = now

@@ -18,6 +18,7 @@ class Gauges:
         self.reaped_cpu_s = 0.0
         self.gpu = GpuGauge()
         self._energy = PackageEnergy()
+        self._busy_before_s = machine_busy_s()
 
     def reaped(self, cpu_s: float, peak_bytes: int) -> None:
         """Children have ended; what they used counts too."""
@@ -27,13 +28,26 @@ class Gauges:
     def sample(self, processes: List[Process]) -> Dict[str, Any]:
         """The state now. CPU seconds are a sum since the start, so that any span can be taken."""
         self.peak_bytes = max(self.peak_bytes, memory_bytes(processes, self.peak_bytes))
+        cpu_s = self.reaped_cpu_s + sum(process.cpu_s for process in processes)
         return {
             "peak_memory_gib": self.peak_bytes / 2**30,
-            "cpu_s": self.reaped_cpu_s + sum(process.cpu_s for process in processes),
+            "cpu_s": cpu_s,
+            "others_cpu_s": max(0.0, machine_busy_s() - self._busy_before_s - cpu_s),
             "processes": len(processes),
             "package_j": self._energy.joules(),
             **self.gpu.state,
         }
+
+
+def machine_busy_s() -> float:
+    """CPU seconds of the whole machine that somebody used, or that the hypervisor took away."""
+    try:
+        with open("/proc/stat", "rb") as file:
+            ticks = [int(word) for word in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return 0.0
+    user, nice, system, _idle, _wait, interrupts, soft, steal = ticks
+    return (user + nice + system + interrupts + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 class GpuGauge:

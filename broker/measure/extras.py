@@ -1,0 +1,92 @@
+"""What else a measurement saw: phases, utilisation, waiting, the machine; as text for people."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mlbroker.broker.measure.watch import Observation
+
+# Notes of the probe that are for the agent, not for people.
+_INTERNAL = {"library", "parent", "total"}
+# Above this share of the machine, other processes have slowed the job down.
+CROWDED = 0.1
+
+
+def extras(seen: Observation, cores: int) -> dict[str, str]:
+    """The facts that are known, by name."""
+    facts: dict[str, Any] = {k: v for k, v in seen.notes.items() if k not in _INTERNAL}
+    facts |= phases(seen) | usage(seen, cores)
+    facts["memory_gb_per_s"] = _rounded(seen.machine.get("memory_gb_per_s"))
+    facts["cpu_flags"] = " ".join(seen.machine.get("flags") or [])
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def phases(seen: Observation) -> dict[str, Any]:
+    """Set-up, start-up, warm-up, periods, tear-down: each apart, in seconds."""
+    facts: dict[str, Any] = {"setup_s": _rounded(seen.setup_s or None)}
+    track, found = seen.track, seen.estimate
+    if track is not None:
+        facts |= {"source": track.source, "steps_seen": track.steps}
+        if track.waited_s:
+            stepping_s = max(track.times_s[-1] - track.times_s[0], 1e-9)
+            facts["data_wait_share"] = _rounded(min(1.0, track.waited_s / stepping_s))
+        if seen.completed:
+            facts["tear_down_s"] = _rounded(float(seen.end["time_s"]) - track.times_s[-1])
+    if found is not None:
+        facts |= {
+            "start_up_s": _rounded(found.start_up_s),
+            "warmup_steps": found.warmup_steps,
+            "warmup_s": _rounded(found.warmup_extra_s),
+            "plain_step_s": _rounded(found.plain_step_s),
+            "half_width": _rounded(found.half_width),
+            "drift_chance": _rounded(found.drift),
+        }
+        if found.periods:
+            facts["periods"] = json.dumps(
+                [
+                    {"every": p.every, "extra_s": _rounded(p.extra_s), "seen": p.seen}
+                    for p in found.periods
+                ]
+            )
+    return facts
+
+
+def usage(seen: Observation, cores: int) -> dict[str, Any]:
+    """Shares and means over the time in which steps were made."""
+    began = seen.track.times_s[0] if seen.track else 0.0
+    window = [item for item in seen.samples if item[0] >= began] or seen.samples
+    if len(window) < 2:
+        return {}
+    (start_s, first), (end_s, last) = window[0], window[-1]
+    span = max(end_s - start_s, 1e-9)
+    facts = {
+        "cpu_utilisation": _rounded(_growth(first, last, "cpu_s", span, cores)),
+        "others_cpu_share": _rounded(_growth(first, last, "others_cpu_s", span, cores)),
+        "gpu_utilisation": _rounded(last.get("gpu_utilisation")),
+        "gpu_power_w": _rounded(last.get("gpu_power_w")),
+        "cpu_power_w": _rounded(_growth(first, last, "package_j", span, 1)),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def crowded(extra: Mapping[str, str]) -> str | None:
+    """A warning when others used the machine too, which no statistics can take out again."""
+    share = float(extra.get("others_cpu_share", 0.0))
+    if share < CROWDED:
+        return None
+    return (
+        f"other processes used {share:.0%} of the machine meanwhile: the times are longer than "
+        "they would be alone"
+    )
+
+
+def _growth(
+    first: Mapping[str, Any], last: Mapping[str, Any], name: str, span: float, share: int
+) -> float | None:
+    if first.get(name) is None or last.get(name) is None:
+        return None
+    return max(0.0, float(last[name]) - float(first[name])) / span / share
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
