@@ -24,6 +24,8 @@ COMMANDS: dict[str, Command] = {
     "stop": Command("stop", "Stop a run and account for it."),
     "reconcile": Command("reconcile", "Make machines and ledger agree, and say what was done."),
     "ledger": Command("ledger", "Show what was reserved and spent, by whom, on what."),
+    "policy": Command("policy", "Look at the policy file's effect: which rule hits a job."),
+    "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),
     "prices": Command("prices", "Look at the price book: dates, types, regions; import, export."),
     "check": Command("check", "Price what a change does to the cost of jobs, for CI and review."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),

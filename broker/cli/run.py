@@ -17,14 +17,17 @@ from mlbroker.broker.home import home
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.policy_file import find_policy
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.guards import SpendGuard, allowed
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.rows import money
 from mlbroker.broker.runs.where import deadline_at, own_machine, planned
 from mlbroker.broker.values import parse_duration_s, parse_money_usd
+from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 
@@ -71,6 +74,12 @@ def command(
         Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
     ] = None,
     project: Annotated[str | None, typer.Option(help="What it is spent on, in the ledger.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml found upward.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why a GPU, where the policy asks for it; recorded.")
+    ] = None,
     on_overrun: Annotated[
         OnOverrun | None, typer.Option(help="When the forecast breaks cap or deadline.")
     ] = None,
@@ -111,6 +120,9 @@ def command(
             loaded, state, now, cloud, region, market, instance_type, measure, prices
         )
     cap = _cap(loaded)
+    rules = find_policy(job, policy)
+    who = Who(launch.current_user(), launch.current_project(job, project))
+    candidates = allowed(rules, candidates, who, reason)
     offer = _Offer(loaded, candidates, cap)
     offer.show()
     if dry_run:
@@ -142,9 +154,10 @@ def command(
             WallClock().now(),
             cap_usd=cap,
             worst_usd=offer.worst_usd,
-            user=launch.current_user(),
-            project=launch.current_project(job, project),
-            facts={"fingerprint": loaded.fingerprint()},
+            user=who.user,
+            project=who.project,
+            facts={"fingerprint": loaded.fingerprint(), "reason": reason},
+            guard=(SpendGuard(rules, loaded.name, who, now, offer.worst_usd) if rules else None),
         )
         if detach:
             detached(state, run, secrets, json=json)
@@ -255,7 +268,8 @@ def _plan(
     plan = make_plan(job, book, gather_evidence(job, measure), now, filters)
     if plan.choice is None:
         raise nothing_feasible(plan)
-    return planned(job, plan.quotes, book.regions().values(), CLOUDS)
+    types = [kind for _, _, kind in book.types()]
+    return planned(job, plan.quotes, book.regions().values(), types, CLOUDS)
 
 
 def _spec(

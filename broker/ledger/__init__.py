@@ -1,6 +1,7 @@
 """The books: every run's reservation, steps and charges, append-only and chained by hash."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -23,14 +24,25 @@ __all__ = [
     "Run",
     "State",
     "Storage",
+    "Verdict",
     "open_ledger",
 ]
 
 # A clock may be corrected by a little; further back than this, day and month caps mean nothing.
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
-# Says why a reservation must not be made, given the accounts so far; None lets it pass.
-Guard = Callable[[Sequence[Account], Sequence[Fact]], str | None]
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A guard's answer: why not, and what to do; or yes, and the approval that this uses up."""
+
+    refusal: str | None = None
+    hint: str | None = None
+    approval: str | None = None
+
+
+# Judges a reservation, given the accounts so far and the approvals nobody has used.
+Guard = Callable[[Sequence[Account], Sequence[Fact]], Verdict]
 
 
 def open_ledger(home: Path) -> "Ledger":
@@ -58,10 +70,15 @@ class Ledger:
                 )
             if guard is not None:
                 month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+                used = {f.body["id"] for f in transaction.standalone_facts("approval_used")}
                 approvals = transaction.standalone_facts("approved")
-                refusal = guard(transaction.accounts(month), approvals)
-                if refusal is not None:
-                    raise RefusedError(refusal)
+                unused = [fact for fact in approvals if fact.body["id"] not in used]
+                verdict = guard(transaction.accounts(month), unused)
+                if verdict.refusal is not None:
+                    raise RefusedError(verdict.refusal, hint=verdict.hint)
+                if verdict.approval is not None:
+                    use = {"id": verdict.approval, "run_id": run_id}
+                    transaction.append(at, "", "approval_used", use)
             run = fold(transaction.run_facts(run_id))
             fact = transaction.append(at, run_id, State.RESERVED, body)
             run = step(run, fact)

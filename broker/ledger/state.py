@@ -51,7 +51,7 @@ _NEXT: dict[State | None, frozenset[State]] = {
 # Kinds that say something about a run without moving it.
 NOTES = frozenset({"stop_requested", "disarmed", "noted"})
 # Kinds that belong to no run.
-STANDALONE = frozenset({"approved"})
+STANDALONE = frozenset({"approved", "approval_used"})
 
 
 @dataclass(frozen=True, slots=True)

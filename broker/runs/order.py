@@ -32,7 +32,9 @@ class Candidate:
     extra_per_hour_usd: Decimal = Decimal(0)
     fixed_usd: Decimal = Decimal(0)
     watts: float | None = None
-    step_time_s: float | None = None
+    gpu: bool | None = None
+    expected_usd: Decimal | None = None
+    carbon_kg: float | None = None
 
     def rate(self, traits: Traits) -> Rate:
         """What it costs by the hour and once, everything included."""
@@ -105,6 +107,8 @@ def place_of(at: Candidate | Attempt) -> tuple[str, str, str | None, str, str]:
 
 
 def _candidate(raw: dict[str, Any]) -> Candidate:
-    money = ("price_per_hour_usd", "extra_per_hour_usd", "fixed_usd")
-    values: dict[str, Any] = {k: Decimal(v) if k in money else v for k, v in raw.items()}
+    money = ("price_per_hour_usd", "extra_per_hour_usd", "fixed_usd", "expected_usd")
+    values: dict[str, Any] = {
+        k: Decimal(v) if k in money and v is not None else v for k, v in raw.items()
+    }
     return Candidate(**values)

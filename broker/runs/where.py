@@ -1,6 +1,6 @@
 """Which machines a run may use: this one, a node of the user's own, or the plan's quotes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,7 @@ from mlbroker.broker.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing import billing
-from mlbroker.pricing.offer import Market
+from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
 
@@ -28,11 +28,12 @@ def own_machine(
             "is the price of this machine", where="--local-price", hint="Use it with --on local."
         )
     node = _node(name, nodes_file(state, nodes))
-    return _candidate(node.cloud, node.name, node.price_per_hour_usd)
+    has_gpu = node.hardware.gpu is not None
+    return _candidate(node.cloud, node.name, node.price_per_hour_usd, has_gpu)
 
 
-def _candidate(cloud: str, name: str, price: Decimal) -> Candidate:
-    return Candidate(cloud, ON_PREM, name, Market.ON_DEMAND.value, 1, price)
+def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -> Candidate:
+    return Candidate(cloud, ON_PREM, name, Market.ON_DEMAND.value, 1, price, gpu=gpu)
 
 
 def _node(name: str, path: Path | None) -> Node:
@@ -71,9 +72,14 @@ def state_hint() -> str:
 
 
 def planned(
-    job: Job, quotes: Collection[Quote], regions: Collection[Region], launchable: Collection[str]
+    job: Job,
+    quotes: Collection[Quote],
+    regions: Collection[Region],
+    types: Collection[InstanceType],
+    launchable: Collection[str],
 ) -> tuple[Candidate, ...]:
     """The plan's choice, and behind it those of its runners-up that can be launched."""
+    gpus = {(kind.cloud, kind.name): kind.hardware.gpu is not None for kind in types}
     first = next(iter(quotes))
     if first.cloud not in launchable:
         raise InputError(
@@ -84,13 +90,15 @@ def planned(
         )
     by_name = {(region.cloud, region.name): region for region in regions}
     return tuple(
-        _of_quote(job, quote, by_name[quote.cloud, quote.region])
+        _of_quote(job, quote, by_name[quote.cloud, quote.region], gpus)
         for quote in quotes
         if quote.cloud in launchable
     )
 
 
-def _of_quote(job: Job, quote: Quote, region: Region) -> Candidate:
+def _of_quote(
+    job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
+) -> Candidate:
     disk_gb = max(option.disk_gb for option in job.resources)
     extra = billing.disk_usd_per_hour(region, disk_gb) + billing.public_ip_usd_per_hour(region)
     hours = quote.duration_h.p50
@@ -105,7 +113,9 @@ def _of_quote(job: Job, quote: Quote, region: Region) -> Candidate:
         extra_per_hour_usd=extra * quote.nodes,
         fixed_usd=quote.cost_usd.network,
         watts=None if quote.energy_kwh is None or not hours else quote.energy_kwh * 1000 / hours,
-        step_time_s=quote.step_time_s.p50,
+        gpu=gpus.get((quote.cloud, quote.instance_type)),
+        expected_usd=quote.cost_usd.expected,
+        carbon_kg=quote.carbon_kgco2e,
     )
 
 

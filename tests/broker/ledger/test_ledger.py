@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.ledger import IllegalStep, Ledger, LedgerError, State, open_ledger
+from mlbroker.broker.ledger import IllegalStep, Ledger, LedgerError, State, Verdict, open_ledger
 from mlbroker.broker.ledger.state import _NEXT, NOTES
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -214,7 +214,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
 def test_a_refused_reservation_leaves_no_trace(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     with pytest.raises(RefusedError, match="no more"):
-        ledger.reserve(NOW, "r1", RESERVED, lambda accounts, approvals: "no more")
+        ledger.reserve(NOW, "r1", RESERVED, lambda accounts, approvals: Verdict("no more"))
     assert ledger.runs() == []
     assert ledger.head()[0] == 0
 
@@ -226,8 +226,9 @@ def test_the_guard_sees_open_reservations_of_any_month(tmp_path: Path) -> None:
     ledger.append(NOW, "settled", "settled", BODIES["settled"])
     seen: dict[str, Decimal] = {}
 
-    def guard(accounts: Any, approvals: Any) -> None:
+    def guard(accounts: Any, approvals: Any) -> Verdict:
         seen.update({account.run_id: account.usd for account in accounts})
+        return Verdict()
 
     ledger.reserve(NOW, "new", RESERVED, guard)
     assert seen == {"old-open": Decimal(5), "settled": Decimal("1.5")}

@@ -1,0 +1,43 @@
+"""`mlbroker approve`: a recorded yes to one run above the policy's amount."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.cli.output import say
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.runs.launch import current_user
+from mlbroker.broker.runs.rows import money
+from mlbroker.broker.values import parse_duration_s, parse_money_usd, parse_option
+
+
+def command(
+    job: Annotated[str, typer.Argument(help="The job's name.")],
+    up_to: Annotated[str, typer.Option(metavar="USD", help="The most the run may reserve.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the ledger.")],
+    user: Annotated[str | None, typer.Option(help="Who may launch it; you, unless named.")] = None,
+    valid: Annotated[str, typer.Option(help="How long the approval stands.")] = "7d",
+) -> None:
+    """Approve one run of a job above the amount that the policy lets pass unasked."""
+    amount = parse_option("--up-to", up_to, parse_money_usd)
+    seconds = parse_option("--valid", valid, parse_duration_s)
+    assert amount is not None
+    assert seconds is not None
+    now = datetime.now(UTC)
+    body = {
+        "id": secrets.token_hex(4),
+        "job": job,
+        "user": user or current_user(),
+        "up_to_usd": str(amount),
+        "by": current_user(),
+        "reason": reason,
+        "expires_at": (now + timedelta(seconds=seconds)).isoformat(),
+    }
+    open_ledger(home()).note(now, "approved", body)
+    say(
+        f"Approved: one run of {job} by {body['user']} for up to {money(amount)} USD, "
+        f"until {body['expires_at'][:16]} UTC ({body['id']})"
+    )

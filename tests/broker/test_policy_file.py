@@ -1,0 +1,171 @@
+"""`mlbroker-policy.yaml`: read strictly, found upward, enforced at launch with the reservation."""
+
+import json
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.support.mlbroker import Cli
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.policy_file import KEYS, find_policy, load_policy
+
+EVERYTHING = """
+max_spend_per_run: 25 USD
+max_spend_per_day: {total: 100 USD, per_user: 40 USD, users: {ada: 80 USD}}
+max_spend_per_month: {per_project: 500, projects: {search: 2000 USD}}
+max_price_per_hour: 12 USD/h
+max_carbon_per_run: 500 g
+allow: {clouds: [aws, local], regions: ["eu-*"], families: [m7g], markets: [spot]}
+deny: {instance_types: "*.metal"}
+gpu_needs_reason: true
+approve_above: 50 USD
+approvers: [grace]
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mlbroker-policy.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    policy = load_policy(write(tmp_path, EVERYTHING))
+    assert policy.max_spend_per_run is not None
+    assert policy.max_spend_per_run.total == Decimal(25)
+    assert policy.max_spend_per_day is not None
+    assert policy.max_spend_per_day.users == {"ada": Decimal(80)}
+    assert policy.max_spend_per_month is not None
+    assert policy.max_spend_per_month.projects == {"search": Decimal(2000)}
+    assert policy.max_price_per_hour_usd == Decimal(12)
+    assert policy.max_carbon_per_run_kg == 0.5
+    assert policy.allow is not None
+    assert policy.allow.families == ("m7g",)
+    assert policy.deny is not None
+    assert policy.deny.instance_types == ("*.metal",)
+    assert policy.gpu_needs_reason is True
+    assert policy.approve_above_usd == Decimal(50)
+    assert policy.approvers == ("grace",)
+    assert all(f"{key}:" in EVERYTHING for key in KEYS)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max_spend_per_rum: 5", "did you mean 'max_spend_per_run'"),
+        ("max_spend_per_day: {user: 5}", "did you mean 'users'"),
+        ("max_spend_per_day: [5]", "must be a single value"),
+        ("max_price_per_hour: 5 EUR", "USD"),
+        ("max_carbon_per_run: 5", "kg"),
+        ("allow: {}", "lists nothing"),
+        ("deny: {clouds: {a: b}}", "must be a list"),
+        ("gpu_needs_reason: yes", "true or false"),
+        ("max_spend_per_run: 5\nmax_spend_per_run: 500", "max_spend_per_run"),
+    ],
+)
+def test_a_misspelt_cap_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_policy(write(tmp_path, text))
+    assert says in str(caught.value)
+
+
+def test_the_nearest_file_upward_counts(tmp_path: Path) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_policy(below / "job.yaml") is None
+    outer = write(tmp_path, "max_spend_per_run: 1")
+    inner = write(tmp_path / "a", "max_spend_per_run: 2")
+    found = find_policy(below / "job.yaml")
+    assert found is not None
+    assert found.source == str(inner)
+    named = find_policy(below / "job.yaml", outer)
+    assert named is not None
+    assert named.source == str(outer)
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("max_spend_per_run: 0.5", "max_spend_per_run"),
+        ("max_spend_per_day: 0.5", "max_spend_per_day"),
+        ("max_spend_per_month: {users: {tester: 0.5}}", "of user tester"),
+        ("max_price_per_hour: 0.5", "max_price_per_hour"),
+        ("allow: {clouds: [aws]}", "cloud local is not among those allowed"),
+        ("deny: {markets: [on_demand]}", "market on_demand is denied"),
+        ("max_carbon_per_run: 1 kg", "not known"),
+        ("approve_above: 0.5", "mlbroker approve job"),
+    ],
+)
+def test_a_rule_keeps_a_run_from_launching(cli: Cli, rule: str, says: str) -> None:
+    write(cli.folder, rule)
+    answer = cli.run_local(cli.job("touch ran"))
+    assert answer.returncode == 3, answer.stderr
+    assert says in answer.stderr
+    assert not (cli.folder / "ran").exists()
+    assert cli.ledger() == []
+
+
+def test_spending_fills_the_cap_and_settling_frees_the_rest(cli: Cli) -> None:
+    write(cli.folder, "max_spend_per_day: 1.5 USD")
+    for _ in range(3):
+        assert cli.run_local(cli.job("true")).returncode == 0
+    assert cli.run_local(cli.job("sleep 60"), "--detach").returncode == 0
+    refused = cli.run_local(cli.job("true"))
+    assert refused.returncode == 3
+    assert "max_spend_per_day" in refused.stderr
+    assert cli("stop", "--all").returncode == 0
+    assert cli.run_local(cli.job("true")).returncode == 0
+
+
+def test_an_approval_admits_one_run(cli: Cli) -> None:
+    write(cli.folder, "approve_above: 0.5 USD")
+    job = cli.job("true", "big")
+    assert cli.run_local(job).returncode == 3
+    assert cli("approve", "big", "--up-to", "2", "--reason", "the last one").returncode == 0
+    assert cli.run_local(job).returncode == 0
+    assert cli.run_local(job).returncode == 3
+    facts = json.loads(cli("ledger", "export", "--facts", "--format", "json").stdout)["facts"]
+    approved = next(fact["body"] for fact in facts if fact["kind"] == "approved")
+    assert (approved["by"], approved["reason"]) == ("tester", "the last one")
+
+
+def test_policy_test_names_the_rule(cli: Cli) -> None:
+    write(cli.folder, "deny: {clouds: [local]}\nmax_spend_per_run: 0.5")
+    answer = cli(
+        "policy", "test", cli.job("true"), "--on", "local", "--local-price", "1",
+        "--budget", "1", "--json",
+    )  # fmt: skip
+    assert answer.returncode == 3
+    document = json.loads(answer.stdout)
+    assert [row["rule"] for row in document["forbidden"]] == ["deny"]
+    assert document["caps"]["rule"] == "max_spend_per_run"
+    write(cli.folder, "max_spend_per_run: 2")
+    assert cli(
+        "policy", "test", cli.job("true"), "--on", "local", "--local-price", "1", "--budget", "1"
+    ).returncode == 0  # fmt: skip
+
+
+def test_a_race_for_a_cap_admits_only_what_fits(cli: Cli) -> None:
+    write(cli.folder, "max_spend_per_day: 2 USD")
+    gate = cli.folder / "gate"
+    job = cli.job(f"until test -e {gate}; do sleep 0.05; done")
+    racers = [
+        cli.start("run", job, "--on", "local", "--local-price", "1", "--budget", "1", "--yes")
+        for _ in range(6)
+    ]
+    # The refused ones leave at once; the admitted ones wait at the gate.
+    until = time.monotonic() + 30
+    while sum(r.poll() is not None for r in racers) < 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    gate.touch()
+    codes = sorted(r.wait(timeout=30) for r in racers)
+    for racer in racers:
+        racer.communicate()
+    assert codes == [0, 0, 3, 3, 3, 3]
