@@ -1,6 +1,6 @@
 """The price book with the user's own machines in it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -73,6 +73,12 @@ class WithNodes:
                 nano = int(node.price_per_hour_usd * NANO_PER_USD)
                 rows.append((first + n, 0, place, nano, None, 0))
         return rows
+
+    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
+        """Every region's price of one type and market, cheapest first."""
+        if type_id < self._first_type(self.book.types()):
+            return iter(self.book.prices_of(type_id, spot))
+        return (row for row in self.price_rows(1, None, [type_id]) if row[1] == spot)
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         """One offer in full; of a node, with how its price was derived as the source."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError
@@ -107,7 +108,7 @@ def make_plan(
             else ()
         ),
         baseline=_baseline(job, ask, book, field, filters, regions),
-        near_miss=None if quotes else _near_miss(selection),
+        near_miss=None if quotes else _near_miss(chooser, selection),
     )
 
 
@@ -219,17 +220,16 @@ def _baseline(
     return None
 
 
-def _near_miss(selection: Selection) -> NearMiss:
-    """The least deadline, and the least budget, that would have let one machine in."""
-    slow = [refusal for refusal in selection.refusals if refusal.needs_s is not None]
-    dear = [refusal for refusal in selection.refusals if refusal.needs_usd is not None]
-    fastest = min(slow, key=lambda refusal: refusal.needs_s or 0.0, default=None)
-    cheapest = min(dear, key=lambda refusal: refusal.needs_usd or 0.0, default=None)
+def _near_miss(chooser: Chooser, selection: Selection) -> NearMiss:
+    """The least deadline, and the least budget, that would have let a machine that stays in."""
+    steady = [refusal for refusal in selection.refusals if not refusal.candidate.spot]
+    slow = [(r.needs_s, r) for r in steady if r.needs_s is not None]
+    dear = [(chooser.needed_usd(r), r) for r in steady if r.needs_usd is not None]
+    fastest = min(slow, key=itemgetter(0), default=None)
+    cheapest = min(dear, key=itemgetter(0), default=None)
     return NearMiss(
-        deadline_s=fastest.needs_s if fastest else None,
-        deadline_with=fastest.candidate.machine.type.name if fastest else None,
-        budget_usd=(
-            Decimal(f"{cheapest.needs_usd:.6f}") if cheapest and cheapest.needs_usd else None
-        ),
-        budget_with=cheapest.candidate.machine.type.name if cheapest else None,
+        deadline_s=fastest[0] if fastest else None,
+        deadline_with=fastest[1].candidate.machine.type.name if fastest else None,
+        budget_usd=Decimal(f"{cheapest[0]:.6f}") if cheapest else None,
+        budget_with=cheapest[1].candidate.machine.type.name if cheapest else None,
     )

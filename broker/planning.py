@@ -1,6 +1,6 @@
 """Job + book + evidence -> machines, candidates, and what is out before any price is read."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -22,8 +22,6 @@ from mlbroker.profiles.prediction import Evidence, Target
 
 NANO_PER_USD = 10**9
 MARKETS = tuple(Market)
-# Up to so many types are looked up one by one; beyond, reading all is quicker.
-FEW = 50
 
 
 class Book(Protocol):
@@ -39,6 +37,7 @@ class Book(Protocol):
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> Sequence[PriceRow]: ...
+    def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]: ...
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
     def cpu_power(self) -> power.CpuPower: ...
 
@@ -160,13 +159,12 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
     for index, option in enumerate(job.resources):
         members = [fit.id for fit in fitting if index in fit.options and fit.id in machines]
         if members:
-            allowed = regions_admitted(regions, option, filters)
-            shelf, complete = shelves.of(members, allowed)
+            shelf, complete = shelves.of(regions_admitted(regions, option, filters))
             _enter(field, members, index, option, filters, shelf, complete)
     # A bound on a machine needs one pace in all regions: one with several is looked at in full.
     for candidate in field.candidates:
         if candidate.machine.regional and not candidate.complete:
-            candidate.rows = all_prices(book, job)(candidate)
+            candidate.rows = list(all_prices(book, job)(candidate))
             candidate.complete = True
     return field
 
@@ -271,7 +269,10 @@ def _fitting(
             why = (Reason.NEEDS_NOT_MET, f"{model} runs only what was built for it: ask for it")
         if why is None:
             if kind.retired and not _named(job, kind, filters):
-                why = (Reason.NOT_ALLOWED, "retired or no longer listed by its vendor; name it to use it")
+                why = (
+                    Reason.NOT_ALLOWED,
+                    "retired, or not listed any more; name it to use it",
+                )
             elif need_gib > kind.hardware.memory_gib > 0:
                 why = (Reason.TOO_LITTLE_MEMORY, f"the job was seen to use {need_gib:.1f} GiB")
             elif (kind.name, job.num_nodes) in broken:
@@ -341,15 +342,13 @@ class _Shelves:
         self._book = book
         self._cheapest: Shelf | None = None
 
-    def of(self, members: Sequence[int], allowed: frozenset[int] | None) -> tuple[Shelf, bool]:
-        """Rows of `members` (or more), and whether they are all that the allowed regions have.
+    def of(self, allowed: frozenset[int] | None) -> tuple[Shelf, bool]:
+        """Rows by type and market, and whether they are all that the allowed regions have.
 
-        Few types, or few regions, are read in full; else the cheapest row of each type and market.
+        A few regions are read in full; of all, only the cheapest row of each type and market.
         """
         if allowed is not None:
             return _shelf(self._book.price_rows(depth=None, region_ids=allowed)), True
-        if len(members) <= FEW:
-            return _shelf(self._book.price_rows(depth=None, type_ids=members)), True
         if self._cheapest is None:
             self._cheapest = _shelf(self._book.price_rows(depth=1))
         return self._cheapest, False
@@ -402,16 +401,14 @@ def ceiling_nano_usd(option: ResourceOption) -> int | None:
     return None if highest is None else int(highest * NANO_PER_USD)
 
 
-def all_prices(book: Book, job: Job) -> Callable[[Candidate], list[PriceRow]]:
+def all_prices(book: Book, job: Job) -> Callable[[Candidate], Iterator[PriceRow]]:
     """Reads every region's price of a candidate, cheapest first."""
 
-    def more(candidate: Candidate) -> list[PriceRow]:
+    def more(candidate: Candidate) -> Iterator[PriceRow]:
         ceiling = ceiling_nano_usd(job.resources[candidate.option])
-        rows = book.price_rows(depth=None, type_ids=[candidate.rows[0][0]])
-        return [
-            row
-            for row in rows
-            if row[1] == candidate.spot and (ceiling is None or row[3] <= ceiling)
-        ]
+        for row in book.prices_of(candidate.rows[0][0], int(candidate.spot)):
+            if ceiling is not None and row[3] > ceiling:
+                return
+            yield row
 
     return more

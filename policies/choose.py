@@ -8,7 +8,7 @@ among the best are looked at region by region, best bound first. The order that 
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -105,7 +105,7 @@ class Chooser:
         self,
         ask: Ask,
         places: Sequence[Sequence[Place | None]],
-        more: Callable[[Candidate], Sequence[PriceRow]],
+        more: Callable[[Candidate], Iterable[PriceRow]],
     ) -> None:
         self.ask = ask
         self.places = places
@@ -138,6 +138,16 @@ class Chooser:
                 break
         return selection
 
+    def needed_usd(self, refusal: Refusal) -> float:
+        """The budget that would have let a refused candidate in, in its cheapest region.
+
+        For a machine that stays; on spot, interruptions ask for more.
+        """
+        place = self.places[refusal.candidate.option][refusal.row[2]]
+        assert place is not None, "prices are read for allowed regions only"
+        sure_s = refusal.candidate.machine.pace_in(refusal.row[2]).sure_s
+        return self._usd_per_s(refusal.row, place) * sure_s + place.once_usd(sure_s)
+
     def _in_order(self, heap: list[tuple[Key, int, Candidate, Pick | None]]) -> Iterator[Pick]:
         while heap:
             _, number, candidate, pick = heapq.heappop(heap)
@@ -162,25 +172,29 @@ class Chooser:
         return self._bound(candidate, cheapest)
 
     def _full_look(self, candidate: Candidate) -> Pick | Refusal:
-        if not candidate.complete:
-            candidate.rows = self.more(candidate)
-            candidate.complete = True
+        """The best region, or why there is none; stops where dearer ones cannot be better."""
         best: Pick | None = None
         refusal: Refusal | None = None
-        for row in candidate.rows:
+        for row in candidate.rows if candidate.complete else self.more(candidate):
             found = self._look(candidate, row)
             if isinstance(found, Pick):
                 if best is None or found.key < best.key:
                     best = found
             elif refusal is None:
                 refusal = found
+            if not candidate.complete and (
+                best.key <= self._bound(candidate, row)
+                if best is not None
+                else self._steady_refusal(candidate, row, self._least[candidate.option])
+            ):
+                break
         if best is not None:
             return best
         assert refusal is not None, "a candidate has at least one price"
         return refusal
 
     def _bound(self, candidate: Candidate, cheapest: PriceRow) -> Key:
-        """No region of this candidate can have a smaller key than this."""
+        """No region at the price of `cheapest` or above can have a smaller key than this."""
         least = self._least[candidate.option]
         steady = candidate.machine.pace.steady
         cost = self._usd_per_s(cheapest, least) * steady.undisturbed_s + least.fixed_usd

@@ -64,6 +64,11 @@ class KeptBook:
         )
         return self._once(key, lambda: self._book.price_rows(depth, region_ids, type_ids))
 
+    def prices_of(self, type_id: int, spot: int) -> Sequence[PriceRow]:
+        """As the book's."""
+        key = ("prices_of", type_id, spot)
+        return self._once(key, lambda: list(self._book.prices_of(type_id, spot)))
+
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         if key not in self._kept:
             self._kept[key] = read()

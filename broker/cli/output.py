@@ -5,12 +5,15 @@ Results go to stdout, everything said beside them to stderr. Rich is imported on
 
 import json
 import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
+
+GAP = 3  # columns between two cells of a drawn table
 
 
 def clean(text: str) -> str:
@@ -41,7 +44,17 @@ def say(text: str) -> None:
 
 def print_line(text: str) -> None:
     """A line of the result, on stdout."""
-    print(clean(text))
+    cleaned = clean(text)
+    if is_terminal():
+        import textwrap
+
+        width = shutil.get_terminal_size().columns
+        indent = " " * (len(cleaned) - len(cleaned.lstrip()) + 2)
+        cleaned = "\n".join(
+            textwrap.fill(line, width, subsequent_indent=indent) if len(line) > width else line
+            for line in cleaned.split("\n")
+        )
+    print(cleaned)
 
 
 def warn(text: str) -> None:
@@ -73,13 +86,16 @@ def print_table(
     title: str | None = None,
     right: Sequence[str] = (),
     highlight: int | None = None,
+    spare: Sequence[int] = (),
 ) -> None:
     """A table: drawn by Rich on a terminal, aligned plain text when piped.
 
-    `right` names the right-aligned columns; `highlight` is the index of a row to stress.
+    `right` names the right-aligned columns; `highlight` is the index of a row to stress. `spare`
+    are the indices of columns to leave out, one after the other, on a terminal too narrow for all.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     if is_terminal():
+        columns, cells = _narrowed(columns, cells, spare)
         _rich_table(columns, cells, title, right, highlight)
         return
     if title:
@@ -91,6 +107,24 @@ def print_table(
             for cell, width, name in zip(row, widths, columns, strict=True)
         )
         print(line.rstrip())
+
+
+def _narrowed(
+    columns: Sequence[str], cells: list[list[str]], spare: Sequence[int]
+) -> tuple[Sequence[str], list[list[str]]]:
+    """Without as many of the spare columns as it takes to fit the terminal."""
+    widths = [max(map(len, column)) + GAP for column in zip(columns, *cells, strict=True)]
+    room = shutil.get_terminal_size().columns
+    gone: set[int] = set()
+    for index in spare:
+        if sum(width for number, width in enumerate(widths) if number not in gone) <= room:
+            break
+        gone.add(index)
+
+    def kept(row: Sequence[str]) -> list[str]:
+        return [cell for number, cell in enumerate(row) if number not in gone]
+
+    return kept(columns), [kept(row) for row in cells]
 
 
 def _rich_table(
@@ -107,7 +141,7 @@ def _rich_table(
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for index, row in enumerate(rows):
         style = "bold green" if index == highlight else None
         table.add_row(*(Text(cell) for cell in row), style=style)

@@ -24,6 +24,8 @@ WORDS = {
 COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
            "in time", "kgCO2e", "basis")  # fmt: skip
 RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
+# Left out on a narrow terminal, least needed first: basis, carbon, chance, both 90 %, hourly price.
+SPARE = (12, 11, 10, 7, 9, 5)
 EXAMPLES = 3
 
 
@@ -31,7 +33,7 @@ def show(plan: Plan, *, explain: bool) -> None:
     """The table, the choice in words, the rejections, the dates of the prices."""
     if plan.quotes:
         rows = [_row(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)]
-        print_table(COLUMNS, rows, title=_title(plan), right=RIGHT, highlight=0)
+        print_table(COLUMNS, rows, title=_title(plan), right=RIGHT, highlight=0, spare=SPARE)
         if plan.feasible > len(plan.quotes):
             print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
         print_line("")
@@ -52,7 +54,7 @@ def show_type(plan: Plan, name: str) -> None:
     if mine:
         ranks = {id(quote): str(place) for place, quote in enumerate(plan.quotes, 1)}
         rows = [_row(quote, ranks[id(quote)]) for quote in mine]
-        print_table(COLUMNS, rows, title=f"{name} for {plan.job.name}", right=RIGHT)
+        print_table(COLUMNS, rows, title=f"{name} for {plan.job.name}", right=RIGHT, spare=SPARE)
         for quote in mine:
             print_line(_quote_words(quote))
             if plan.choice is not None and quote is not plan.choice:

@@ -6,7 +6,7 @@ Nothing here imports pandas, numpy or pydantic: `plan` reads prices through this
 import json
 import sqlite3
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -180,6 +180,16 @@ class PriceBook:
             wanted = frozenset(type_ids)
             rows = [row for row in rows if row[0] in wanted]
         return rows
+
+    def prices_of(self, type_id: int, spot: int) -> Iterator[Row]:
+        """Every region's price of one type and market, cheapest first, read as they are taken."""
+        return iter(
+            self.connection.execute(
+                "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"
+                " FROM offer WHERE type_id = ? AND spot = ? ORDER BY price_nano_usd",
+                (self.fresh_from, type_id, spot),
+            )
+        )
 
     def _query(
         self,

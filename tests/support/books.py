@@ -1,6 +1,6 @@
 """A price book in memory, for tests that want to know every price in it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -62,6 +62,9 @@ class SmallBook:
             if sum(other[:2] == row[:2] for other in kept) < depth:
                 kept.append(row)
         return kept
+
+    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
+        return (row for row in self.price_rows(None, None, [type_id]) if row[1] == spot)
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         market = Market.SPOT if spot else Market.ON_DEMAND
