@@ -42,7 +42,7 @@ def main():
             classifier.partial_fit(
                 features.transform(train_text[batch]), train_label[batch], classes=[False, True]
             )
-            if step % PRINT_EVERY == 0:
+            if step % PRINT_EVERY == 0 or step == total:
                 print(f"step {step}/{total}", flush=True)
         accuracy = classifier.score(test_features, test_label)
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
