@@ -50,3 +50,4 @@ build: $(VENV)/.dev ## Build sdist and wheel into dist/
 
 clean: ## Remove what make made
 	rm -rf $(VENV) dist build .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf examples/*/.venv examples/*/data examples/*/checkpoints
