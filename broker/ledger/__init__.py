@@ -108,7 +108,7 @@ class Ledger:
 
     def run(self, run_id: str) -> Run | None:
         """One run, or None when the ledger does not know it."""
-        return fold(self._storage.facts(run_id))
+        return fold(self._storage.facts(run_id)) if run_id else None
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""

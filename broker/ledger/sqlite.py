@@ -65,7 +65,7 @@ class SqliteStorage:
         with self._errors():
             if not self._path.exists():
                 return
-            where, values = ("WHERE run_id = ?", (run_id,)) if run_id else ("", ())
+            where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
             query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
             for row in self._open().execute(query, values):
                 yield _fact(row)

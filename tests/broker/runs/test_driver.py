@@ -1,0 +1,298 @@
+"""The state machine on a simulated vendor: failover, faults, crashes between any two steps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.sim_runs import SimRuns
+from tests.support.simulator import SimCloud
+
+from mlbroker.broker.ledger import Ledger, State
+from mlbroker.broker.runs.reconcile import Did
+
+
+@pytest.fixture
+def sim(tmp_path: Path) -> SimRuns:
+    return SimRuns(tmp_path)
+
+
+def set_world(sim: SimRuns, **values: Any) -> None:
+    with sim.service.world() as world:
+        for name, value in values.items():
+            setattr(world, name, value)
+
+
+def test_a_run_goes_through_every_state(sim: SimRuns) -> None:
+    run = sim.launch()
+    assert run.outcome == "succeeded"
+    kinds = [fact.kind for fact in sim.ledger.facts()]
+    assert kinds == [
+        "reserved", "intended", "armed", "created", "confirmed", "running", "ended", "collected",
+        "terminating", "terminated", "disarmed", "settled",
+    ]  # fmt: skip
+    assert Decimal("0.60") <= run.spent_usd < Decimal(1)
+    sim.check()
+    with sim.service.world() as world:
+        assert world.armed == {}
+
+
+def test_the_kill_switch_is_armed_before_the_machine_exists(sim: SimRuns) -> None:
+    # The simulator refuses to create without one; a failure to arm must not create.
+    set_world(sim, lost_before=_faults(arm_kill=100))
+    run = sim.launch()
+    assert run.outcome == "not_launched"
+    with sim.service.world() as world:
+        assert world.machines == []
+
+
+def test_no_capacity_and_no_quota_fail_over_to_the_next(sim: SimRuns) -> None:
+    set_world(sim, no_capacity={"small"}, no_quota={"medium"})
+    run = sim.launch()
+    assert run.outcome == "succeeded"
+    assert [a.why for a in run.attempts] == ["no_capacity", "no_quota", "finished"]
+    assert [a.instance_type for a in run.attempts] == ["small", "medium", "large"]
+    sim.check()
+
+
+def test_nothing_anywhere_settles_at_zero(sim: SimRuns) -> None:
+    set_world(sim, no_capacity={"small", "medium", "large"})
+    run = sim.launch()
+    assert (run.outcome, run.spent_usd, run.reserved_usd) == ("not_launched", 0, 0)
+    sim.check()
+
+
+def test_preemption_goes_on_elsewhere_within_the_same_cap(sim: SimRuns) -> None:
+    set_world(sim, job_s=120.0)
+    sim.reserve()
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    assert sim.service.preempt()
+    run = driver.drive("r1")
+    assert [a.why for a in run.attempts] == ["preempted", "finished"]
+    assert run.spent_usd <= Decimal(10)
+    sim.check()
+
+
+def test_a_lost_answer_to_create_is_asked_for_again_not_made_again(sim: SimRuns) -> None:
+    set_world(sim, lost_after=_faults(create=3))
+    run = sim.launch()
+    assert run.outcome == "succeeded"
+    with sim.service.world() as world:
+        assert len(world.machines) == 1
+        assert world.calls["create"] == 4
+
+
+def test_a_create_that_never_answers_is_found_by_its_tags(sim: SimRuns) -> None:
+    set_world(sim, lost_after=_faults(create=50), hidden_s=15.0)
+    run = sim.launch()
+    assert run.outcome == "succeeded"
+    sim.check()
+
+
+def test_a_machine_that_shows_late_is_not_lost(sim: SimRuns) -> None:
+    set_world(sim, hidden_s=18.0)
+    assert sim.launch().outcome == "succeeded"
+    sim.check()
+
+
+def test_terminated_means_seen_terminated(sim: SimRuns) -> None:
+    set_world(sim, failing_deletes=4)
+    run = sim.launch()
+    assert run.outcome == "succeeded"
+    with sim.service.world() as world:
+        assert world.calls["terminate"] >= 5
+    sim.check()
+
+
+@pytest.mark.parametrize("call", ["find", "status", "terminate", "report", "read_log", "fetch"])
+def test_a_service_that_does_not_answer_for_a_while(sim: SimRuns, call: str) -> None:
+    set_world(sim, lost_before=_faults(**{call: 10}))
+    assert sim.launch().outcome == "succeeded"
+    sim.check()
+
+
+def test_the_cap_ends_a_job_that_takes_too_long(sim: SimRuns) -> None:
+    set_world(sim, job_s=10_000.0)
+    run = sim.launch(cap="3")
+    assert run.outcome == "capped"
+    assert Decimal("2.8") < run.spent_usd <= Decimal(3)
+    sim.check("3")
+
+
+def test_a_kill_switch_that_fails_is_noticed_and_made_up_for(sim: SimRuns) -> None:
+    set_world(sim, job_s=10_000.0, broken_kill=True)
+    run = sim.launch(cap="3")
+    assert run.attempts[0].why == "capped"
+    with sim.service.world() as world:
+        assert world.machines[0].ended_at is not None
+
+
+def test_a_machine_deleted_by_hand_is_accounted(sim: SimRuns) -> None:
+    set_world(sim, job_s=600.0)
+    sim.reserve()
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    assert sim.service.console_delete()
+    driver = sim.driver(secrets=None)
+    assert driver.drive("r1").outcome == "lost"
+    sim.check()
+
+
+def test_stop_ends_it_in_order(sim: SimRuns) -> None:
+    set_world(sim, job_s=600.0)
+    sim.reserve()
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    sim.ledger.append(sim.service.now(), "r1", "stop_requested", {"why": "stopped"})
+    assert driver.drive("r1").outcome == "stopped"
+    sim.check()
+
+
+class Crash(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+class Boundaries:
+    """Crashes the client at the n-th boundary: before or after any side effect."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.seen = 0
+
+    def __call__(self) -> None:
+        self.seen += 1
+        if self.seen == self.at:
+            raise Crash
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        self()
+        yield
+        self()
+
+
+class CrashingCloud(SimCloud):
+    def __init__(self, inner: SimCloud, boundaries: Boundaries) -> None:
+        super().__init__(inner._service, inner.name)
+        self._boundaries = boundaries
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[Any]:
+        with self._boundaries.around(), super()._call(name) as world:
+            yield world
+
+
+class CrashingLedger(Ledger):
+    boundaries: Boundaries
+
+    def append(self, *arguments: Any) -> Any:
+        with self.boundaries.around():
+            return super().append(*arguments)
+
+
+def crash_at(sim: SimRuns, at: int) -> bool:
+    """Launch, and crash at boundary `at`; False when the run ended before."""
+    boundaries = Boundaries(at)
+    driver = sim.driver(secrets={})
+    ledger = CrashingLedger(sim.ledger._storage)
+    ledger.boundaries = boundaries
+    driver._ledger = ledger
+    crashing = CrashingCloud(sim.cloud, boundaries)
+    driver._opened = lambda name: crashing
+    try:
+        driver.drive("r1")
+    except Crash:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("faults", ["none", "hidden", "capacity", "late deletes"])
+def test_a_crash_at_every_boundary_leaves_nothing_behind(tmp_path: Path, faults: str) -> None:
+    at = 0
+    crashed = True
+    while crashed:
+        at += 1
+        sim = SimRuns(tmp_path / str(at))
+        set_world(
+            sim,
+            hidden_s=15.0 if faults == "hidden" else 0.0,
+            no_capacity={"small"} if faults == "capacity" else set(),
+            failing_deletes=2 if faults == "late deletes" else 0,
+            job_s=10.0,
+        )
+        sim.reserve()
+        crashed = crash_at(sim, at)
+        sim.wind_up()
+        sim.check()
+        with sim.service.world() as world:
+            assert world.armed == {}, "a kill switch was left armed"
+    assert at > 30, "the run has that many boundaries at least"
+
+
+def test_the_cap_holds_with_the_client_dead_and_never_reconciled(sim: SimRuns) -> None:
+    set_world(sim, job_s=1e9)
+    sim.reserve(cap="3")
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    sim.service.sleep(30 * 86400)
+    sim.wind_up()
+    sim.check("3")
+    run = sim.ledger.run("r1")
+    assert run is not None
+    assert run.outcome == "capped"
+
+
+def test_reconcile_ends_orphans_and_leaves_strangers_alone(sim: SimRuns) -> None:
+    from tests.support.simulator import SimMachine
+
+    sim.launch()
+    with sim.service.world() as world:
+        ours = world.machines[0].token
+        for number, tags in enumerate(
+            (
+                {"mlbroker-run": "r1", "mlbroker-token": ours},
+                {"mlbroker-run": "somebody-else", "mlbroker-token": "x"},
+                {"Name": "database"},
+            )
+        ):
+            world.machines.append(SimMachine(f"x{number}", f"x{number}", tags, world.now, 1e9, 0))
+    found = {finding.what: finding.did for finding in sim.reconcile()}
+    assert found == {"x0": Did.ORPHAN_ENDED, "x1": Did.FOREIGN, "x2": Did.FOREIGN}
+    with sim.service.world() as world:
+        assert [m.ended_at is None for m in world.machines] == [False, False, True, True]
+    assert sim.ledger.verify() is None
+
+
+def test_an_order_changed_under_a_run_is_refused(sim: SimRuns) -> None:
+    sim.reserve()
+    path = sim.home / "runs" / "r1" / "order.json"
+    path.write_text(path.read_text().replace("36", "1"))
+    with pytest.raises(Exception, match="changed after it was reserved"):
+        sim.driver(secrets={}).drive("r1")
+
+
+def test_a_month_of_clock_jump_forward_settles_by_the_kill_time(sim: SimRuns) -> None:
+    set_world(sim, job_s=1e9)
+    sim.reserve(cap="3")
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    with sim.service.world() as world:
+        world.now += timedelta(days=31)
+    run = driver.drive("r1")
+    assert run.outcome == "capped"
+    assert run.spent_usd <= 3
+
+
+def _faults(**names: int) -> Any:
+    from collections import Counter
+
+    return Counter(names)

@@ -1,0 +1,98 @@
+"""Runs on the simulator: opened, driven, crashed, reconciled, and held to the invariants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+from tests.support.simulator import Service, SimCloud, billed_usd
+
+from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.launch import reserve, worst_case
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.reconcile import Finding, Reconciler
+from mlbroker.broker.runs.view import NoView
+
+PRICE = Decimal(36)  # a cent a second
+CANDIDATES = tuple(
+    Candidate("sim", "r", kind, "spot", 1, PRICE) for kind in ("small", "medium", "large")
+)
+
+
+@dataclass
+class SimRuns:
+    """One state folder and one vendor."""
+
+    home: Path
+    service: Service = field(default_factory=Service)
+
+    def __post_init__(self) -> None:
+        self.cloud = SimCloud(self.service)
+
+    @property
+    def ledger(self) -> Ledger:
+        return open_ledger(self.home)
+
+    def opened(self, name: str) -> SimCloud:
+        return self.cloud
+
+    def reserve(self, run_id: str = "r1", cap: str = "10") -> Run:
+        order = Order(run_id, "job", CANDIDATES, {"command": "true"})
+        _, worst = worst_case(CANDIDATES[0], Decimal(cap), self.cloud.traits)
+        return reserve(
+            self.ledger, RunFolder.of(self.home, run_id), order, self.service.now(),
+            cap_usd=Decimal(cap), worst_usd=worst, user="u", project=None, facts={},
+        )  # fmt: skip
+
+    def driver(
+        self, run_id: str = "r1", secrets: Mapping[str, str] | None = None, patient: bool = True
+    ) -> Driver:
+        folder = RunFolder.of(self.home, run_id)
+        return Driver(
+            self.ledger, self.opened, self.service, folder, NoView(), secrets, patient=patient
+        )
+
+    def launch(self, run_id: str = "r1", cap: str = "10") -> Run:
+        self.reserve(run_id, cap)
+        return self.driver(run_id, {}).drive(run_id)
+
+    def reconcile(self) -> list[Finding]:
+        return list(Reconciler(self.ledger, self.opened, self.service, self.home)())
+
+    def wind_up(self) -> None:
+        """What a person does afterwards: reconcile until nothing is open."""
+        for _ in range(50):
+            self.reconcile()
+            if all(run.settled for run in self.ledger.runs()):
+                return
+            self.service.sleep(600)
+        raise AssertionError([run.state for run in self.ledger.runs()])
+
+    def check(self, cap: str = "10") -> None:
+        """The money invariants, against the vendor's own records."""
+        assert self.ledger.verify() is None
+        with self.service.world() as world:
+            machines = list(world.machines)
+            now = world.now
+        tokens = [machine.token for machine in machines]
+        assert len(tokens) == len(set(tokens)), "two machines for one attempt"
+        assert all(machine.ended_at for machine in machines), "a machine was left"
+        by_run: dict[str, list[tuple[float, float]]] = {}
+        for machine in machines:
+            ended = machine.ended_at or now
+            by_run.setdefault(machine.tags["mlbroker-run"], []).append(
+                (machine.started_at.timestamp(), ended.timestamp())
+            )
+        for spans in by_run.values():
+            spans.sort()
+            for (_, first_end), (second_start, _) in pairwise(spans):
+                assert first_end <= second_start, "two machines of one run at a time"
+        for run in self.ledger.runs():
+            assert run.settled
+            assert run.reserved_usd == 0
+            assert run.spent_usd <= Decimal(cap), "over the cap by our own books"
+        runs = len(self.ledger.runs())
+        assert billed_usd(self.service, float(PRICE)) <= float(cap) * runs + 1e-6

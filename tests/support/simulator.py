@@ -1,0 +1,292 @@
+"""A cloud made of values: a vendor's service with its own clock, faults on demand, and a meter.
+
+The service outlives its clients: with a `path` its state is a file, so that a client may be
+killed with -9 between any two calls, and the next one finds what the vendor would have kept.
+"""
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.clouds.seam import (
+    Denied,
+    Intent,
+    Machine,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Report,
+    Traits,
+    Unclear,
+)
+
+EPOCH = datetime(2026, 11, 24, 12, tzinfo=UTC)
+GONE = MachineState.TERMINATED
+
+
+@dataclass
+class SimMachine:
+    id: str
+    token: str
+    tags: dict[str, str]
+    started_at: datetime
+    duration_s: float
+    code: int
+    ended_at: datetime | None = None
+    deletes_that_fail: int = 0
+    preempted: bool = False
+    stop: str | None = None
+    end: dict[str, Any] | None = None
+
+
+@dataclass
+class World:
+    """Everything the vendor knows. `calls` counts API calls by name."""
+
+    now: datetime = EPOCH
+    machines: list[SimMachine] = field(default_factory=list)
+    armed: dict[str, datetime] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    # Faults: how many of the next calls of a name go which way.
+    lost_before: Counter[str] = field(default_factory=Counter)
+    lost_after: Counter[str] = field(default_factory=Counter)
+    no_capacity: set[str] = field(default_factory=set)
+    no_quota: set[str] = field(default_factory=set)
+    hidden_s: float = 0.0
+    failing_deletes: int = 0
+    job_s: float = 30.0
+    job_code: int = 0
+    broken_kill: bool = False
+
+
+class Service:
+    """The vendor's side. `world()` opens its state, moves it to `now`, and keeps the changes."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._world = World()
+        if path is not None and not path.exists():
+            path.write_bytes(pickle.dumps(self._world))
+
+    @contextmanager
+    def world(self) -> Iterator[World]:
+        if self._path is not None:
+            self._world = pickle.loads(self._path.read_bytes())
+        _live(self._world)
+        yield self._world
+        if self._path is not None:
+            part = self._path.with_suffix(".part")
+            part.write_bytes(pickle.dumps(self._world))
+            part.replace(self._path)
+
+    # The clock of the run's driver is the service's own.
+
+    def now(self) -> datetime:
+        with self.world() as world:
+            return world.now
+
+    def sleep(self, seconds: float) -> None:
+        with self.world() as world:
+            world.now += timedelta(seconds=max(seconds, 0.001))
+        with self.world():
+            pass  # let what became due happen
+
+    def preempt(self) -> bool:
+        """Take a running machine away, as spot markets do."""
+        with self.world() as world:
+            for machine in world.machines:
+                if machine.ended_at is None:
+                    machine.ended_at, machine.preempted = world.now, True
+                    return True
+        return False
+
+    def console_delete(self) -> bool:
+        """Somebody deletes a machine by hand in the vendor's console."""
+        with self.world() as world:
+            for machine in world.machines:
+                if machine.ended_at is None:
+                    machine.ended_at = world.now
+                    return True
+        return False
+
+
+def _live(world: World) -> None:
+    """Let everything happen that is due by now: jobs end, kill switches fire."""
+    for machine in world.machines:
+        if machine.ended_at is not None:
+            continue
+        done_at = machine.started_at + timedelta(seconds=machine.duration_s)
+        kill_at = world.armed.get(machine.token)
+        if machine.end is None:
+            if machine.stop is not None:
+                machine.end = {"why": machine.stop, "exit_code": None}
+            elif done_at <= world.now and (kill_at is None or done_at < kill_at):
+                why = "finished" if machine.code == 0 else "failed"
+                machine.end = {"why": why, "exit_code": machine.code}
+        if kill_at is not None and kill_at <= world.now and not world.broken_kill:
+            machine.ended_at = kill_at
+            if machine.end is None:
+                machine.end = {"why": "capped", "exit_code": None}
+
+
+class SimCloud:
+    """The client's side, as a launcher would be written."""
+
+    def __init__(self, service: Service, name: str = "sim") -> None:
+        self._service = service
+        self.name = name
+        self.traits = Traits(
+            kill_slack_s=5.0,
+            visible_after_s=20.0,
+            poll_s=2.0,
+            minimum_s=60.0,
+            layers=("the service's own timer",),
+        )
+
+    def arm_kill(self, intent: Intent) -> None:
+        with self._call("arm_kill") as world:
+            world.armed[intent.token] = intent.kill_at
+
+    def disarm_kill(self, intent: Intent) -> None:
+        with self._call("disarm_kill") as world:
+            world.armed.pop(intent.token, None)
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        with self._call("create") as world:
+            for machine in world.machines:
+                if machine.token == intent.token:
+                    return _shown(machine)
+            if intent.instance_type in world.no_quota:
+                raise NoQuota(f"quota of {intent.instance_type} is 0")
+            if intent.instance_type in world.no_capacity:
+                raise NoCapacity(f"no {intent.instance_type} left in {intent.region}")
+            if intent.token not in world.armed:
+                raise Denied("no kill switch is armed for this token")
+            machine = SimMachine(
+                id=f"i-{len(world.machines) + 1}",
+                token=intent.token,
+                tags=dict(intent.tags),
+                started_at=world.now,
+                duration_s=world.job_s,
+                code=world.job_code,
+                deletes_that_fail=world.failing_deletes,
+            )
+            world.machines.append(machine)
+            return _shown(machine)
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        with self._call("find") as world:
+            return [
+                _shown(m)
+                for m in world.machines
+                if tags.items() <= m.tags.items() and self._visible(world, m)
+            ]
+
+    def status(self, machine_id: str) -> Machine | None:
+        with self._call("status") as world:
+            for machine in world.machines:
+                if machine.id == machine_id and self._visible(world, machine):
+                    return _shown(machine)
+        return None
+
+    def terminate(self, machine_id: str) -> None:
+        with self._call("terminate") as world:
+            for machine in world.machines:
+                if machine.id == machine_id and machine.ended_at is None:
+                    if machine.deletes_that_fail > 0:
+                        machine.deletes_that_fail -= 1  # accepted, and nothing comes of it
+                    else:
+                        machine.ended_at = world.now
+
+    def console_log(self, machine_id: str) -> str:
+        return f"{machine_id} booted"
+
+    def report(self, intent: Intent) -> Report:
+        with self._call("report") as world:
+            machine = _by_token(world, intent.token)
+            if machine is None:
+                return Report()
+            age = (world.now - machine.started_at).total_seconds()
+            status = {"phase": "running", "step": int(age), "steps": int(machine.duration_s)}
+            return Report(status | {"elapsed_s": age}, machine.end, log_bytes=len(b"out\n"))
+
+    def stop_job(self, intent: Intent, why: str) -> None:
+        with self._call("stop_job") as world:
+            machine = _by_token(world, intent.token)
+            if machine is not None and machine.end is None:
+                machine.stop = why
+
+    def read_log(self, intent: Intent, offset: int) -> bytes:
+        with self._call("read_log"):
+            return b"out\n"[offset:]
+
+    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+        with self._call("fetch"):
+            return False
+
+    def discard(self, intent: Intent) -> None:
+        with self._call("discard"):
+            return
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[World]:
+        with self._service.world() as world:
+            world.calls[name] += 1
+            lost = world.lost_before[name] > 0
+            if lost:
+                world.lost_before[name] -= 1
+        if lost:
+            raise Unclear(f"{name}: no route to the service")
+        failure: Exception | None = None
+        with self._service.world() as world:
+            try:
+                yield world
+            except (NoCapacity, NoQuota, Denied) as error:
+                failure = error
+            answer_lost = failure is None and world.lost_after[name] > 0
+            if answer_lost:
+                world.lost_after[name] -= 1
+        if failure is not None:
+            raise failure
+        if answer_lost:
+            raise Unclear(f"{name}: the answer was lost")
+
+    def _visible(self, world: World, machine: SimMachine) -> bool:
+        return world.now >= machine.started_at + timedelta(seconds=world.hidden_s)
+
+
+def _by_token(world: World, token: str) -> SimMachine | None:
+    return next((m for m in world.machines if m.token == token), None)
+
+
+def _shown(machine: SimMachine) -> Machine:
+    state = MachineState.RUNNING if machine.ended_at is None else GONE
+    return Machine(
+        machine.id, state, machine.tags, machine.started_at, machine.ended_at,
+        preempted=machine.preempted,
+    )  # fmt: skip
+
+
+def opened(service: Service) -> Callable[[str], SimCloud]:
+    """What a driver opens clouds with: every name is this service."""
+    clouds: dict[str, SimCloud] = {}
+    return lambda name: clouds.setdefault(name, SimCloud(service, name))
+
+
+def billed_usd(service: Service, price_per_hour: float) -> float:
+    """What the vendor's own meter says, machines that still run up to now."""
+    with service.world() as world:
+        seconds = sum(
+            max(60.0, ((m.ended_at or world.now) - m.started_at).total_seconds())
+            for m in world.machines
+        )
+    return seconds * price_per_hour / 3600
+
+
+__all__ = ["EPOCH", "Service", "SimCloud", "World", "billed_usd", "opened"]
