@@ -17,6 +17,7 @@ from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.values import parse_duration_s, parse_money_usd
+from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 
@@ -37,40 +38,53 @@ app = typer.Typer(cls=_MeasureByDefault, no_args_is_help=True)
 @app.command("measure")
 def measure(
     job: Annotated[Path, typer.Argument(help="Job file.")],
-    on: Annotated[str, typer.Option(help="Where: local.")] = "local",
+    on: Annotated[
+        str, typer.Option(help="Where: local, or a node of yours by its name.")
+    ] = "local",
+    nodes: Annotated[Path | None, typer.Option(help="The file that names your machines.")] = None,
+    instance_type: Annotated[
+        list[str] | None,
+        typer.Option(help="Launch this type and measure there (repeatable: all at once)."),
+    ] = None,
+    cloud: Annotated[list[str] | None, typer.Option(help="With --instance-type.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="With --instance-type.")] = None,
+    market: Annotated[list[Market] | None, typer.Option(help="With --instance-type.")] = None,
     steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
     max_time: Annotated[str | None, typer.Option(help="Longest measurement (10m).")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most it may cost (1 USD).")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Most steps to run.")] = None,
+    scaling: Annotated[
+        bool, typer.Option(help="Measure on fewer cores too, to predict machines with more.")
+    ] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Measure the job's step time, and predict from it how long the whole job takes.
 
-    Exit codes: 0 measured, 2 nothing could be counted, 100 the job itself failed.
+    The job is started as it is, watched until its mean step time is known to 3 % (or a tenth of
+    the work, the time or the money is used up), and ended with all its processes.
+
+    Exit codes: 0 measured, 2 nothing could be counted, 3 refused by a cap, 100 the job failed.
     """
     wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
-    if on != "local":
-        raise InputError(f"{on!r} is no place to measure on", where="--on", hint="use local")
-    if not yes and sys.stdin.isatty():
-        typer.confirm(
-            f"Run {wanted.name} here for at most {wanted.profile.max_time_s:g} s to measure it?",
-            abort=True,
-            err=True,
-        )
-    from mlbroker.broker.cli.profile_view import Live
-    from mlbroker.broker.measure.profile import profile_here
+    from mlbroker.broker.cli import profile_run
     from mlbroker.profiles.stopping import StopRule
 
-    with Live(wanted) as live:
-        measurement, _ = profile_here(wanted, StopRule(max_steps=max_steps), live.show)
-    MeasurementStore(home()).add([measurement])
-    if json:
-        print_json(job_document(wanted, [measurement]))
+    rule = StopRule(max_steps=max_steps)
+    if instance_type:
+        rows = profile_run.on_types(wanted, job, rule, instance_type, cloud, region, market, yes)
+    elif on == "local":
+        rows = profile_run.here(wanted, rule, scaling, yes)
     else:
-        _print_result(wanted, measurement)
-    if measurement.status is Status.FAILED:
-        raise JobFailed(measurement.reason or "the job failed", where=wanted.name)
+        rows = profile_run.on_node(wanted, job, rule, on, nodes, yes)
+    if json:
+        print_json(job_document(wanted, rows))
+    else:
+        for row in rows:
+            _print_result(wanted, row)
+    failed = [row for row in rows if row.status is Status.FAILED]
+    if failed:
+        raise JobFailed(failed[0].reason or "the job failed", where=failed[0].config)
 
 
 @app.command("show")

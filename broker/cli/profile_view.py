@@ -47,8 +47,8 @@ class Live:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, seen: Observation) -> None:
-        """The state of knowledge now."""
+    def show(self, seen: Observation, place: str = "") -> None:
+        """The state of knowledge now, of one of several places by its name."""
         if seen.track is None or seen.track.steps == 0:
             return
         state = f"{seen.track.steps} steps"
@@ -56,6 +56,8 @@ class Live:
             state += (
                 f", {seen.estimate.step_time_s:.4g} s ±{min(seen.estimate.half_width, 9.99):.1%}"
             )
+        if place:
+            state = f"{place}: {state}"
         if self._bar is not None:
             self._bar.update(
                 self._task, completed=seen.track.counts[-1], total=seen.track.total, state=state

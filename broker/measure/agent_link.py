@@ -34,6 +34,10 @@ class AgentLink(Protocol):
         """Let go; the job is ended if it was not."""
         ...
 
+    def failure(self) -> CloudError:
+        """What to raise when the agent went away without an end."""
+        ...
+
 
 class ProcessLink:
     """An agent at the other end of a pipe: a child here, or ssh to one elsewhere."""

@@ -12,10 +12,11 @@ _INTERNAL = {"library", "parent", "total"}
 CROWDED = 0.1
 
 
-def extras(seen: Observation, cores: int) -> dict[str, str]:
-    """The facts that are known, by name."""
+def extras(seen: Observation, cores: int | None) -> dict[str, str]:
+    """The facts that are known, by name. `cores` is how many the job was limited to."""
     facts: dict[str, Any] = {k: v for k, v in seen.notes.items() if k not in _INTERNAL}
-    facts |= phases(seen) | usage(seen, cores)
+    facts |= phases(seen) | usage(seen, cores or int(seen.machine["vcpus"]))
+    facts["limited_to_cores"] = cores
     facts["memory_gb_per_s"] = _rounded(seen.machine.get("memory_gb_per_s"))
     facts["cpu_flags"] = " ".join(seen.machine.get("flags") or [])
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}

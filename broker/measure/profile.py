@@ -1,23 +1,40 @@
-"""Measures a job on a machine, from the job file to the measurement in the store."""
+"""Measures a job on this machine, from the job file to measurements ready for the store."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure import facts
 from mlbroker.broker.measure.agent_link import start_here
 from mlbroker.broker.measure.result import Place, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.scaling import CorePoint, core_counts, parallel_fraction
 from mlbroker.profiles.stopping import StopRule
 
 GRACE_S = 2.0
 BANDWIDTH_S = 1.0
+# Fewer cores are tried only if the time left is so many times what all cores took.
+ROOM = 3.0
+LEAST_SIGMA = 0.01
+
+Show = Callable[[Observation], None]
 
 
-def agent_spec(job: Job, max_time_s: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """A measurement and what it was made from."""
+
+    measurement: Measurement
+    seen: Observation
+
+
+def agent_spec(job: Job, max_time_s: float, cores: int | None = None) -> dict[str, Any]:
     """What an agent needs to know."""
     return {
         "command": job.command,
@@ -27,21 +44,71 @@ def agent_spec(job: Job, max_time_s: float) -> dict[str, Any]:
         "progress": job.progress,
         "max_time_s": max_time_s,
         "grace_s": min(GRACE_S, max_time_s / 10),
-        "bandwidth_s": BANDWIDTH_S,
+        "bandwidth_s": 0.0 if cores else BANDWIDTH_S,
+        "cores": cores,
     }
 
 
-def profile_here(
+def profile_here(job: Job, rule: StopRule, show: Show = lambda _: None) -> Profiled:
+    """Measure on all cores of this machine, within the job's own limits."""
+    return _profile(job, rule, show, facts.of(job), job.profile.max_time_s, None)
+
+
+def profile_fewer_cores(
+    job: Job, rule: StopRule, whole: Profiled, show: Show = lambda _: None
+) -> list[Measurement]:
+    """The same on a half, a quarter, … of the cores, and what they tell together.
+
+    All measurements are returned, the first one too, with the job's parallel fraction. Machines
+    with a GPU at work are left alone, and so is a job that has used up its time.
+    """
+    first = whole.measurement
+    if first.status is Status.FAILED or first.gpu_used:
+        return [first]
+    known = first.facts
+    spent_s = whole.seen.setup_s + float(whole.seen.end["time_s"])
+    left_s = job.profile.max_time_s - spent_s
+    found = [first]
+    for cores in core_counts(int(whole.seen.machine["vcpus"])):
+        if left_s < ROOM * spent_s * int(whole.seen.machine["vcpus"]) / cores:
+            break
+        started = time.monotonic()
+        try:
+            # Set up it is already.
+            part = _profile(replace(job, setup=None), rule, show, known, left_s, cores).measurement
+        except InputError:
+            break  # too slow on so few cores to say anything in the time that is left
+        left_s -= time.monotonic() - started
+        if part.status is Status.OK and (part.steps is None) == (first.steps is None):
+            found.append(replace(part, fingerprint=first.fingerprint))
+    return _with_fraction(found)
+
+
+def _with_fraction(found: list[Measurement]) -> list[Measurement]:
+    points = [
+        CorePoint(int(m.hardware.vcpus), m.time_s, m.sigma_log or LEAST_SIGMA)
+        for m in found
+        if m.hardware is not None
+    ]
+    fraction = parallel_fraction(points)
+    if fraction is None:
+        return found
+    return [replace(m, features={**m.features, "parallel_fraction": fraction}) for m in found]
+
+
+def _profile(
     job: Job,
     rule: StopRule,
-    show: Callable[[Observation], None] = lambda _: None,
-) -> tuple[Measurement, Observation]:
-    """Measure on this machine, within the job's own limits."""
-    known = facts.of(job)
-    link = start_here(agent_spec(job, job.profile.max_time_s))
+    show: Show,
+    known: Mapping[str, str],
+    limit_s: float,
+    cores: int | None,
+) -> Profiled:
+    link = start_here(agent_spec(job, limit_s, cores))
     try:
         seen = watch(job, link, rule, show)
     finally:
         link.close()
-    place = Place(config=f"local-{seen.machine['vcpus']}cpu", cloud="local")
-    return to_measurement(job, seen, place, datetime.now(UTC), known), seen
+    used = cores or seen.machine["vcpus"]
+    place = Place(config=f"local-{used}cpu", cloud="local", cores=cores)
+    return Profiled(to_measurement(job, seen, place, datetime.now(UTC), known), seen)

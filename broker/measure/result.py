@@ -25,6 +25,8 @@ WAYS = (
 WHOLE_S = 1.0
 # A job that ended by itself after this share of its steps has made them all.
 COMPLETE = 0.9
+# Of a machine that was lost nobody knows how long it worked.
+LOST_S = 0.001
 _OUT_OF_MEMORY = re.compile(
     r"CUDA out of memory|OutOfMemoryError|MemoryError|Cannot allocate memory|std::bad_alloc"
 )
@@ -68,9 +70,27 @@ def to_measurement(
     return _measurement(job, seen, place, now, facts, _counted(seen, seen.estimate))
 
 
+def died(job: Job, place: Place, now: datetime, facts: Mapping[str, str], why: str) -> Measurement:
+    """The machine was lost before it could answer, twice: that is what is known of it."""
+    return Measurement(
+        job=job.name,
+        config=place.config,
+        time_s=LOST_S,
+        price_per_hour_usd=place.price_per_hour_usd,
+        cloud=place.cloud,
+        region=place.region,
+        instance_type=place.instance_type,
+        status=Status.FAILED,
+        reason=why,
+        fingerprint=job.fingerprint(),
+        measured_at=now,
+        facts=facts,
+    )
+
+
 def failure_reason(seen: Observation) -> str | None:
     """Why the job failed by itself, None when it did not."""
-    if seen.end.get("end") != "ended" or seen.end.get("exit") in (0, None):
+    if seen.stopped or seen.end.get("end") != "ended" or seen.end.get("exit") in (0, None):
         return None
     code = int(seen.end["exit"])
     words = _last_words(seen)
@@ -150,7 +170,7 @@ def _measurement(
         gpu_used=None if "gpu_utilisation" not in last else last["gpu_utilisation"] > 0.01,
         fingerprint=job.fingerprint(),
         measured_at=now,
-        extra=extras(seen, place.cores or int(seen.machine["vcpus"])),
+        extra=extras(seen, place.cores),
         facts=facts,
         **result,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlbroker.broker.measure.agent_link import ProcessLink
+from mlbroker.broker.measure.agent_link import AgentLink
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.steady import Estimate, estimate
 from mlbroker.profiles.stopping import StopRule
@@ -41,7 +41,7 @@ class Observation:
 
 def watch(
     job: Job,
-    link: ProcessLink,
+    link: AgentLink,
     rule: StopRule,
     show: Callable[[Observation], None] = lambda _: None,
 ) -> Observation:
@@ -51,7 +51,9 @@ def watch(
     considered = 0
     phase = ""
     for message in link.messages():
-        if "machine" in message:
+        if "restart" in message:
+            seen, tracks, considered = Observation(), Tracks(), 0
+        elif "machine" in message:
             seen.machine = message["machine"]
         elif "start" in message:
             phase = message["start"]

@@ -78,7 +78,8 @@ class Agent:
         ending = "ended"
         phase = "setup"
         try:
-            self._selector.register(0, selectors.EVENT_READ, "control")
+            if self._spec.get("control", True):
+                self._selector.register(0, selectors.EVENT_READ, "control")
             self._selector.register(_child_alarm(), selectors.EVENT_READ, "child")
             if self._spec.get("setup"):
                 self._run_phase(phase, self._spec["setup"], None)

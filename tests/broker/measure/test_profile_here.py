@@ -37,7 +37,8 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Measure
             envs={"MARK": mark.partition("=")[2], "PYTHON": sys.executable},
             profile=ProfileLimits(Decimal(1), cap_s),
         )
-        return profile.profile_here(replace(job, **fields), rule or StopRule())  # type: ignore[arg-type]
+        done = profile.profile_here(replace(job, **fields), rule or StopRule())  # type: ignore[arg-type]
+        return done.measurement, done.seen
 
     yield run
     assert alive(mark) == []

@@ -1,0 +1,129 @@
+"""The three places where `mlbroker profile` measures: here, on a node, on launched machines."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from mlbroker.broker.cli.output import warn
+from mlbroker.broker.cli.profile_view import Live
+from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
+from mlbroker.broker.home import home
+from mlbroker.broker.measure.extras import crowded
+from mlbroker.broker.measure.profile import profile_fewer_cores, profile_here
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.runs.order import Candidate
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.stopping import StopRule
+
+
+def here(job: Job, rule: StopRule, scaling: bool, yes: bool) -> list[Measurement]:
+    """On this machine: all cores first, then fewer."""
+    _confirm(f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?", yes)
+    with Live(job) as live:
+        first = profile_here(job, rule, live.show)
+        rows = [first.measurement]
+        if scaling:
+            rows = profile_fewer_cores(job, rule, first, live.show)
+    return _kept(rows)
+
+
+def on_node(
+    job: Job, job_path: Path, rule: StopRule, name: str, nodes: Path | None, yes: bool
+) -> list[Measurement]:
+    """On a machine of the user's own, by its name in the nodes file."""
+    from mlbroker.broker.runs.where import own_machine
+
+    return _launched(job, job_path, rule, [[own_machine(name, None, nodes, home())]], yes)
+
+
+def on_types(
+    job: Job,
+    job_path: Path,
+    rule: StopRule,
+    types: Sequence[str],
+    clouds: Sequence[str] | None,
+    regions: Sequence[str] | None,
+    markets: Sequence[Market] | None,
+    yes: bool,
+) -> list[Measurement]:
+    """On machines launched for it, one of each type, all at the same time."""
+    from mlbroker.broker.cli.plan import check_filters, gather_evidence
+    from mlbroker.broker.clouds import CLOUDS
+    from mlbroker.broker.plan import make_plan
+    from mlbroker.broker.planning import Filters
+    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.where import planned
+
+    book = open_book(home(), None)
+    kinds = [kind for _, _, kind in book.types()]
+    places: list[list[Candidate]] = []
+    for name in dict.fromkeys(types):
+        wanted = Filters(tuple(clouds or ()), tuple(regions or ()), tuple(markets or ()), (name,))
+        check_filters(wanted, book)
+        evidence = gather_evidence(job, None)
+        plan = make_plan(job, book, evidence, datetime.now(UTC), wanted, top=0)
+        if not plan.quotes:
+            raise InputError(f"{name} does not meet the job's needs", where="--instance-type")
+        candidates = planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS)
+        # The cheapest, and the cheapest elsewhere in case it is taken away.
+        first = candidates[0]
+        second = next((c for c in candidates if c.region != first.region), None)
+        places.append([first] if second is None else [first, second])
+    return _launched(job, job_path, rule, places, yes)
+
+
+def _launched(
+    job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[Candidate]], yes: bool
+) -> list[Measurement]:
+    from mlbroker.broker.measure.launched import profile_launched
+    from mlbroker.broker.runs.launch import current_project, current_user
+
+    names = ", ".join(place[0].instance_type for place in places)
+    _confirm(
+        f"Measure {job.name} on {names} for at most {job.profile.max_cost_usd} USD and "
+        f"{job.profile.max_time_s:g} s each?",
+        yes,
+        money=True,
+    )
+    with Live(job) as live:
+        results = profile_launched(
+            job,
+            places,
+            rule,
+            home(),
+            current_user(),
+            current_project(job_path, None),
+            lambda candidate, seen: live.show(seen, candidate.instance_type),
+        )
+    errors = [result for result in results if isinstance(result, MlbrokerError)]
+    rows = _kept([r.measurement for r in results if not isinstance(r, MlbrokerError)])
+    if not rows:
+        raise errors[0]
+    for error in errors:
+        warn(str(error))
+    return rows
+
+
+def _kept(rows: list[Measurement]) -> list[Measurement]:
+    MeasurementStore(home()).add(rows)
+    if warning := crowded(rows[0].extra):
+        warn(warning)
+    return rows
+
+
+def _confirm(question: str, yes: bool, money: bool = False) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        if money:
+            raise InputError(
+                "spending needs a yes, and there is nobody to ask", hint="Add --yes to go ahead."
+            )
+        return
+    if not typer.confirm(question, err=True):
+        raise RefusedError("not confirmed: nothing was started")

@@ -1,0 +1,228 @@
+"""Measures on machines that are launched for it: each is a run like any other, capped likewise."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
+from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
+from mlbroker.broker.measure import facts
+from mlbroker.broker.measure.agent_link import PROBE_FOLDER
+from mlbroker.broker.measure.bundle import FOLDER, SPEC, pack
+from mlbroker.broker.measure.profile import Profiled, agent_spec
+from mlbroker.broker.measure.result import Place, died, to_measurement
+from mlbroker.broker.measure.watch import Observation, watch
+from mlbroker.broker.runs import launch
+from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.opening import opener
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.view import NoView
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.stopping import StopRule
+
+# A machine that dies is replaced once; a second death is an answer.
+MAX_ATTEMPTS = 2
+Show = Callable[[Candidate, Observation], None]
+
+
+class RunLink:
+    """An agent that a run carries: its reports are the run's output."""
+
+    def __init__(self, ledger: Ledger, driver: Driver, run_id: str, lines: "_Lines") -> None:
+        self._ledger = ledger
+        self._driver = driver
+        self._run_id = run_id
+        self._lines = lines
+        self._run: Run | None = None
+
+    def messages(self) -> Iterator[Mapping[str, Any]]:
+        """Reports until the run is settled; `restart` when it goes on on another machine."""
+        attempt = 1
+        while self._run is None or not self._run.settled:
+            self._run = self._driver.advance(self._run_id)
+            if self._run.attempts and self._run.attempt.number > attempt:
+                attempt = self._run.attempt.number
+                yield {"restart": attempt}
+                if attempt > MAX_ATTEMPTS:
+                    self.stop()
+            yield from self._lines.take()
+            yield {}
+
+    def stop(self) -> None:
+        """Leave the wish in the ledger, as `mlbroker stop` does."""
+        with suppress(IllegalStep):
+            wish = {"why": "stopped", "by": "profile"}
+            self._ledger.append(datetime.now(UTC), self._run_id, "stop_requested", wish)
+
+    def close(self) -> None:
+        """Settle the run if it is not."""
+        if self._run is None or not self._run.settled:
+            self.stop()
+            self._run = self._driver.drive(self._run_id)
+
+    def failure(self) -> CloudError:
+        """What became of the machine."""
+        run = self._run
+        last = run.attempts[-1] if run is not None and run.attempts else None
+        outcome = run.outcome if run is not None else "never started"
+        return CloudError(
+            f"{outcome}: {last.detail if last and last.detail else 'the agent never answered'}"
+        )
+
+
+class _Lines(NoView):
+    """Takes the run's output apart into reports."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._messages: list[Mapping[str, Any]] = []
+
+    def output(self, data: bytes) -> None:
+        """Some bytes of the log."""
+        lines = (self._pending + data).split(b"\n")
+        self._pending = lines.pop()
+        for line in lines:
+            with suppress(ValueError):
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    self._messages.append(message)
+
+    def take(self) -> list[Mapping[str, Any]]:
+        """The reports since the last call."""
+        taken, self._messages = self._messages, []
+        return taken
+
+
+def profile_launched(
+    job: Job,
+    places: Sequence[Sequence[Candidate]],
+    rule: StopRule,
+    state: Path,
+    user: str,
+    project: str | None,
+    show: Show = lambda *_: None,
+) -> list[Profiled | MlbrokerError]:
+    """One measurement for each of `places`, all at the same time, under the job's own limits.
+
+    A place is a machine and those that may stand in for it. The money cap is shared out evenly;
+    each share is reserved in the ledger before anything is launched.
+    """
+    if job.num_nodes > 1:
+        raise InputError(
+            "a job of several nodes cannot be measured by launching it",
+            where=job.name,
+            hint="measure it where it runs, and use `mlbroker profile import`",
+        )
+    known = facts.of(job)
+    share = job.profile.max_cost_usd / len(places)
+
+    def one(place: Sequence[Candidate]) -> Profiled | MlbrokerError:
+        try:
+            return _profile_one(job, place, rule, state, share, user, project, known, show)
+        except MlbrokerError as error:
+            return error
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        return list(pool.map(one, places))
+
+
+def _profile_one(
+    job: Job,
+    place: Sequence[Candidate],
+    rule: StopRule,
+    state: Path,
+    cap_usd: Decimal,
+    user: str,
+    project: str | None,
+    known: Mapping[str, str],
+    show: Show,
+) -> Profiled:
+    first = place[0]
+    opened = opener(state)
+    lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
+    now = WallClock().now()
+    run_id = launch.new_run_id(now)
+    folder = RunFolder.of(state, run_id)
+    limit_s = min(job.profile.max_time_s, float(lifetime_s))
+    order = Order(
+        run_id=run_id,
+        job=f"{job.name}-profile",
+        candidates=tuple(place),
+        spec=_run_spec(job, first.cloud, folder, agent_spec(job, limit_s)),
+        secrets=job.secrets,
+        disk_gb=max(option.disk_gb for option in job.resources),
+        image_id=job.resources[0].image_id,
+    )
+    ledger = open_ledger(state)
+    with folder.carried():
+        launch.reserve(
+            ledger,
+            folder,
+            order,
+            now,
+            cap_usd=cap_usd,
+            worst_usd=worst_usd,
+            user=user,
+            project=project,
+            facts={"fingerprint": job.fingerprint(), "reason": "profile"},
+        )
+        lines = _Lines()
+        secrets = launch.secret_values(job)
+        driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)
+        link = RunLink(ledger, driver, run_id, lines)
+        lost: CloudError | None = None
+        seen = Observation()
+        try:
+            seen = watch(job, link, rule, lambda s: show(first, s))
+        except CloudError as error:
+            lost = error
+        finally:
+            link.close()
+    run = ledger.run(run_id)
+    if lost is not None and not (run and any(a.machine_id for a in run.attempts)):
+        raise lost  # nothing was launched: that says nothing about the machine
+    used = order.candidate(run.attempt) if run is not None and run.attempts else first
+    where = Place(
+        config=used.instance_type,
+        cloud=used.cloud,
+        region=used.region,
+        instance_type=used.instance_type,
+        price_per_hour_usd=used.price_per_hour_usd,
+    )
+    if lost is not None:
+        return Profiled(died(job, where, datetime.now(UTC), known, str(lost)), seen)
+    return Profiled(to_measurement(job, seen, where, datetime.now(UTC), known), seen)
+
+
+def _run_spec(job: Job, cloud: str, folder: RunFolder, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The agent as the job of a run. Its own command line never meets the user's words."""
+    here = job.workdir or str(Path.cwd())
+    spec = {**spec, "control": False}
+    if cloud == "local":
+        # As a run on this machine does: in the job's own folder, with all that lies there.
+        path = folder.path / SPEC
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(json.dumps(spec) + "\n", encoding="utf-8")
+        python, probe = shlex.quote(sys.executable), shlex.quote(str(PROBE_FOLDER))
+        command = f"cd {probe} && exec {python} -m mlbroker_agent < {shlex.quote(str(path))}"
+    else:
+        pack(Path(here), {**spec, "cwd": ".."}, folder.bundle)
+        command = f"cd {FOLDER} && exec python3 -m mlbroker_agent < {SPEC}"
+    return {
+        "setup": None,
+        "command": command,
+        "envs": {},
+        "workdir": here if cloud == "local" else None,
+        "progress": None,
+        "checkpoint": None,
+        "stop_when_idle_s": None,
+    }
