@@ -1,0 +1,118 @@
+"""Measuring on launched machines: the same seam, the same caps, the same ledger as a run."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mlbroker.broker.errors import MlbrokerError, RefusedError
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.measure import profile
+from mlbroker.broker.measure.bundle import FOLDER, pack
+from mlbroker.broker.measure.launched import profile_launched
+from mlbroker.broker.measure.profile import Profiled
+from mlbroker.broker.runs.order import Candidate
+from mlbroker.profiles.job import Job, ProfileLimits
+from mlbroker.profiles.measurement import Status
+from mlbroker.profiles.stopping import StopRule
+
+STEPS = (
+    "import time\nfrom mlbroker_probe import steps\nfor i in steps(range(1000)): time.sleep(0.005)"
+)
+Result = list[Profiled | MlbrokerError]
+
+
+def machine(name: str, price: str = "0.10") -> Candidate:
+    return Candidate("local", "on-prem", name, "on_demand", 1, Decimal(price))
+
+
+@pytest.fixture(autouse=True)
+def without_memory_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "BANDWIDTH_S", 0.0)
+
+
+def measure(
+    tmp_path: Path, command: str, *machines: Candidate, usd: str = "0.01", cap_s: float = 30
+) -> Result:
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
+    limits = ProfileLimits(Decimal(usd), cap_s)
+    job = Job("test", command, workdir=str(work), profile=limits)
+    places = [[m] for m in machines]
+    return profile_launched(job, places, StopRule(), tmp_path / "home", "u", None)
+
+
+def python(code: str) -> str:
+    return f"{sys.executable} - <<'END'\n{code}\nEND"
+
+
+def test_a_node_is_measured_by_a_run_that_is_settled(tmp_path: Path) -> None:
+    [done] = measure(tmp_path, python(STEPS), machine("desk"))
+    assert isinstance(done, Profiled)
+    found = done.measurement
+    assert (found.status, found.instance_type, found.steps) == (Status.OK, "desk", 1000)
+    assert found.price_per_hour_usd == Decimal("0.10")
+    assert 0.005 <= found.time_s < 0.02
+    [run] = open_ledger(tmp_path / "home").runs()
+    assert run.settled
+    assert run.job == "test-profile"
+    assert 0 < run.spent_usd <= Decimal("0.01")
+
+
+def test_several_machines_are_measured_at_once_and_share_the_cap(tmp_path: Path) -> None:
+    results = measure(tmp_path, python(STEPS), machine("a"), machine("b", "0.20"))
+    rows = [r.measurement for r in results if isinstance(r, Profiled)]
+    assert [row.config for row in rows] == ["a", "b"]
+    runs = open_ledger(tmp_path / "home").runs()
+    assert all(run.settled for run in runs)
+    assert all(run.cap_usd == Decimal("0.005") for run in runs)
+
+
+def test_a_cap_that_pays_for_nothing_launches_nothing(tmp_path: Path) -> None:
+    [refused] = measure(tmp_path, python(STEPS), machine("dear", "5000"), usd="0.01")
+    assert isinstance(refused, RefusedError)
+    assert open_ledger(tmp_path / "home").runs() == []
+
+
+def test_the_money_cap_ends_a_measurement_that_has_not_seen_enough(tmp_path: Path) -> None:
+    # 6 USD an hour and 0.01 USD: six seconds, kill slack included.
+    slow = STEPS.replace("0.005", "0.2")
+    [done] = measure(tmp_path, python(slow), machine("dear", "6"), usd="0.01")
+    assert isinstance(done, Profiled)
+    assert 0.2 <= done.measurement.time_s < 0.4
+    [run] = open_ledger(tmp_path / "home").runs()
+    assert run.spent_usd <= Decimal("0.01")
+
+
+def test_a_machine_that_is_lost_is_marked(tmp_path: Path) -> None:
+    [done] = measure(tmp_path, "kill -9 $PPID; sleep 30", machine("desk"))
+    assert isinstance(done, Profiled)
+    assert done.measurement.status is Status.FAILED
+    assert open_ledger(tmp_path / "home").runs()[0].settled
+
+
+def test_the_bundle_leaves_ignored_files_and_folders_at_home(tmp_path: Path) -> None:
+    import subprocess
+    import tarfile
+
+    work = tmp_path / "work"
+    (work / ".venv").mkdir(parents=True)
+    (work / ".venv" / "big").write_text("x")
+    (work / "data").mkdir()
+    (work / "data" / "d.bin").write_text("x")
+    (work / "train.py").write_text("x")
+    plain, tracked = tmp_path / "a.tar.gz", tmp_path / "b.tar.gz"
+    pack(work, {"command": "true"}, plain)
+    (work / ".gitignore").write_text("data/\n.venv/\n")
+    subprocess.run(["git", "init", "-q", str(work)], check=True)
+    pack(work, {"command": "true"}, tracked)
+    with tarfile.open(plain) as tar:
+        names = tar.getnames()
+    assert {"train.py", "data/d.bin", f"{FOLDER}/spec.json"} <= set(names)
+    assert f"{FOLDER}/mlbroker_agent/agent.py" in names
+    assert not any(name.startswith(".venv") for name in names)
+    with tarfile.open(tracked) as tar:
+        names = tar.getnames()
+    assert "train.py" in names
+    assert "data/d.bin" not in names
