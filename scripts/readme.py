@@ -8,11 +8,13 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 
 from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
+from mlbroker.broker.clouds import CLOUDS
 from mlbroker.profiles.estimators import ESTIMATORS
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +31,17 @@ def estimators() -> str:
     return _registry("estimator", "step times from", ESTIMATORS.items())
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"commands": commands, "estimators": estimators}
+def clouds() -> str:
+    """The places a run can be launched on."""
+    members = ((name, import_module(f"mlbroker.broker.clouds.{name}")) for name in CLOUDS)
+    return _registry("`--on` or `--cloud`", "where the job runs", members)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "estimators": estimators,
+    "clouds": clouds,
+}
 
 
 def documents() -> list[Path]:
@@ -45,6 +57,7 @@ def generated(text: str) -> str:
 
 
 def _registry(kind: str, does: str, members: Iterable[tuple[str, object]]) -> str:
+    """A table of a registry's members, described by the first lines of their modules."""
     rows = []
     for name, member in members:
         module = inspect.getmodule(member)
