@@ -34,7 +34,7 @@ def estimators() -> str:
 def clouds() -> str:
     """The places a run can be launched on."""
     members = ((name, import_module(f"mlbroker.broker.clouds.{name}")) for name in CLOUDS)
-    return _registry("`--on` or `--cloud`", "where the job runs", members)
+    return _registry("cloud", "where the job runs", members)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -1,5 +1,6 @@
 """The documentation: its links lead somewhere, and its generated tables are up to date."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from mlbroker.broker.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
@@ -63,3 +66,12 @@ def test_the_workflow_calls_make_targets_that_exist() -> None:
         tool, target = command.split()[:2]
         assert tool == "make"
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_help_shows_every_command_in_full() -> None:
+    script = Path(sys.executable).with_name("mlbroker")
+    environment = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run([script, "--help"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(command.help)}$", done.stdout, re.MULTILINE)

@@ -27,6 +27,6 @@ COMMANDS: dict[str, Command] = {
     "policy": Command("policy", "Look at the policy file's effect: which rule hits a job."),
     "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),
     "prices": Command("prices", "Look at the price book: dates, types, regions; import, export."),
-    "check": Command("check", "Price what a change does to the cost of jobs, for CI and review."),
+    "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
 }
