@@ -1,191 +1,123 @@
 """This machine: a run is a detached guard and supervisor, in sessions of their own."""
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import copyfile, rmtree
+from shutil import copyfile
 from typing import Any
 
-from mlbroker.broker.clouds.seam import (
-    Denied,
-    Intent,
-    Machine,
-    MachineState,
-    Payload,
-    Report,
-    Traits,
-    Unclear,
-)
-from mlbroker.broker.guest import box as files
+from mlbroker.broker.clouds.boxes import BoxCloud, Host
+from mlbroker.broker.clouds.seam import Denied, Intent, Traits
 from mlbroker.broker.guest.bundle import guest_program
-from mlbroker.broker.guest.main import end, show
+from mlbroker.broker.guest.main import answer, listing
+from mlbroker.broker.nodes import load_nodes, nodes_file
 
-_INTENT = "intent.json"
-_PROGRAM = "guest.pyz"
 _START_TIMEOUT_S = 60
+_PROGRAM = "guest.pyz"
 
 
-class LocalCloud:
-    """Machines are folders below `home/machines`, named by their token."""
+class LocalCloud(BoxCloud):
+    """Boxes are folders below `home/machines`. All names mean this machine."""
 
     traits = Traits(
         kill_slack_s=2.0,
         visible_after_s=0.0,
         poll_s=0.1,
         layers=("the supervisor of the job", "a guard process that watches the supervisor"),
+        queues=True,
     )
 
     def __init__(self, home: Path) -> None:
         self._home = home
+
+    def host(self, name: str) -> Host:
+        """This machine, with as many places as its node in the nodes file has."""
+        return _ThisMachine(self._home, name)
+
+    def hosts(self) -> Sequence[str]:
+        """Boxes of every node that is this machine lie together."""
+        return ["local"]
+
+
+class _ThisMachine:
+    """Calls the guest's own functions; only a start needs a process."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        self._home = home
+        self._name = name
         self._machines = home / "machines"
 
-    def arm_kill(self, intent: Intent) -> None:
-        """Nothing to do ahead: the guard sets its timer before it starts anything."""
+    def ask(self, action: str, token: str, *rest: str) -> dict[str, Any]:
+        return answer(action, str(self._machines / token), list(rest))
 
-    def disarm_kill(self, intent: Intent) -> None:
-        """Nothing outlives the guard."""
-
-    def create(self, intent: Intent, payload: Payload) -> Machine:
-        """Lay out the box and start its guard; a box that was started is left as it is."""
-        box = self._box(intent.token)
+    def start(
+        self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
+    ) -> dict[str, Any]:
+        box = self._machines / token
         try:
             box.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with _locked(box) as lock:
-                if not _started(box):
-                    self._lay_out(box, intent, payload)
-                    self._start(box, payload.secrets, lock)
+            (box / _PROGRAM).write_bytes(guest_program())
         except OSError as error:
-            raise Denied(f"cannot start the job here: {error}", where=str(box)) from error
-        machine = self.status(intent.token)
-        if machine is None:
-            raise Unclear("the job's box is not there", where=str(box))
-        return machine
-
-    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
-        """The boxes whose tags hold all of these."""
-        if not self._machines.is_dir():
-            return []
-        machines = (self.status(entry.name) for entry in sorted(self._machines.iterdir()))
-        return [m for m in machines if m is not None and tags.items() <= m.tags.items()]
-
-    def status(self, machine_id: str) -> Machine | None:
-        """Read off the locks and the processes, not off what anybody wrote down."""
-        box = self._box(machine_id)
-        intent = files.read_json(str(box), _INTENT)
-        if intent is None:
-            return None
-        if not _started(box):
-            # A start may be under way whose client is dead already: absence is certain only now.
-            with _locked(box):
-                if not _started(box):
-                    return None
-        seen = show(str(box))
-        began = datetime.fromisoformat(intent["started_at"])
-        if seen["alive"]:
-            state, ended_at = MachineState.RUNNING, None
-        else:
-            state = MachineState.TERMINATED
-            elapsed = (seen["end"] or {}).get("elapsed_s")
-            ended_at = None if elapsed is None else began + timedelta(seconds=elapsed)
-        return Machine(machine_id, state, intent["tags"], began, ended_at)
-
-    def terminate(self, machine_id: str) -> None:
-        """Ask the supervisor; where none is left, end the remaining processes."""
-        box = self._box(machine_id)
-        if box.is_dir():
-            end(str(box))
-
-    def console_log(self, machine_id: str) -> str:
-        """What guard and supervisor had to say about themselves."""
-        return files.read(str(self._box(machine_id)), "guest.log") or ""
-
-    def report(self, intent: Intent) -> Report:
-        """The files the supervisor writes."""
-        seen = show(str(self._box(intent.token)))
-        return Report(
-            seen["status"],
-            seen["end"],
-            seen["log_bytes"],
-            seen["checkpoint_bytes"],
-            seen["outputs_bytes"],
-        )
-
-    def stop_job(self, intent: Intent, why: str) -> None:
-        """Leave the request where the supervisor looks for it."""
-        box = self._box(intent.token)
-        if box.is_dir() and files.read(str(box), files.STOP) is None:
-            files.write(str(box), files.STOP, why)
-
-    def read_log(self, intent: Intent, offset: int) -> bytes:
-        """From the log file itself."""
-        try:
-            with open(self._box(intent.token) / files.LOG, "rb") as log:
-                log.seek(offset)
-                return log.read(1 << 20)
-        except FileNotFoundError:
-            return b""
-
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
-        """A copy on the same disk."""
-        source = self._box(intent.token) / name
-        if not source.exists():
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(target.name + ".part")
-        copyfile(source, temporary)
-        temporary.replace(target)
-        return True
-
-    def discard(self, intent: Intent) -> None:
-        """Remove the box's bulk; its identity stays, so that the token is never used again."""
-        box = self._box(intent.token)
-        for entry in box.iterdir() if box.is_dir() else ():
-            if entry.name in (_INTENT, files.ALIVE, files.END, files.SPEC):
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                rmtree(entry, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    entry.unlink()
-
-    def _box(self, token: str) -> Path:
-        return self._machines / Path(token).name
-
-    def _lay_out(self, box: Path, intent: Intent, payload: Payload) -> None:
-        now = datetime.now(UTC)
-        spec = dict(payload.spec)
-        spec["token"] = intent.token
-        spec["lifetime_s"] = (intent.kill_at - now).total_seconds()
-        spec["afterwards"] = self._afterwards(intent.run_id)
-        for source, name in ((payload.bundle, files.BUNDLE), (payload.restore, files.RESTORE)):
-            if source is not None and source.exists():
-                copyfile(source, box / name)
-        (box / _PROGRAM).write_bytes(guest_program())
-        described = {"tags": dict(intent.tags), "started_at": now.isoformat()}
-        files.write_json(str(box), _INTENT, described)
-        files.write_json(str(box), files.SPEC, spec)
-
-    def _start(self, box: Path, secrets: Mapping[str, str], lock: int) -> None:
+            raise Denied(f"cannot lay out the job's box: {error}") from error
         # Secrets go through a pipe: arguments and files can be read by others.
-        # The starting process keeps the lock, should this one die meanwhile.
-        answer = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-I", "-S", str(box / _PROGRAM), "start", str(box)],
-            input=json.dumps({"secrets": dict(secrets)}),
+            input=json.dumps({"spec": dict(spec), "secrets": dict(secrets)}),
             capture_output=True,
             text=True,
             timeout=_START_TIMEOUT_S,
             check=False,
-            pass_fds=(lock,),
             start_new_session=True,
         )
-        if answer.returncode != 0:
-            raise Denied(f"the supervisor did not start: {answer.stderr.strip()[-300:]}")
+        if done.returncode != 0:
+            raise Denied(f"the supervisor did not start: {done.stderr.strip()[-300:]}")
+        started: dict[str, Any] = json.loads(done.stdout)
+        return started
+
+    def put(self, token: str, name: str, source: Path) -> None:
+        box = self._machines / token
+        box.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copyfile(source, box / name)
+
+    def read(self, token: str, name: str, offset: int) -> bytes:
+        try:
+            with open(self._machines / token / name, "rb") as file:
+                file.seek(offset)
+                return file.read(1 << 20)
+        except FileNotFoundError:
+            return b""
+
+    def get(self, token: str, name: str, target: Path) -> None:
+        copyfile(self._machines / token / name, target)
+
+    def boxes(self) -> Mapping[str, Mapping[str, Any]]:
+        return listing(str(self._machines))
+
+    def room(self) -> bool:
+        slots = self._slots()
+        return slots is None or bool(answer("room", slots["root"], [str(slots["count"])])["room"])
+
+    def extras(self, intent: Intent) -> Mapping[str, Any]:
+        extras: dict[str, Any] = {"afterwards": self._afterwards(intent.run_id)}
+        slots = self._slots()
+        return extras if slots is None else extras | {"slots": slots}
+
+    def _slots(self) -> dict[str, Any] | None:
+        """Only a node of the nodes file says how many jobs it takes."""
+        path = nodes_file(self._home)
+        nodes = load_nodes(path) if path is not None else []
+        node = next((n for n in nodes if n.name == self._name and n.host is None), None)
+        if node is None:
+            return None
+        return {
+            "root": str(self._home / "slots" / node.name),
+            "count": node.count,
+            "vcpus": node.hardware.vcpus,
+            "gpus": int(node.hardware.gpu_count),
+        }
 
     def _afterwards(self, run_id: str) -> dict[str, Any]:
         keep = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
@@ -195,18 +127,3 @@ class LocalCloud:
             "argv": [sys.executable, "-m", "mlbroker.broker.runs.resume", run_id],
             "env": {**environment, "MLBROKER_HOME": str(self._home)},
         }
-
-
-def _started(box: Path) -> bool:
-    return bool(files.read(str(box), files.ALIVE))
-
-
-@contextmanager
-def _locked(box: Path) -> Iterator[int]:
-    """Two processes with one token start one machine."""
-    lock = os.open(box / "create.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-    finally:
-        os.close(lock)

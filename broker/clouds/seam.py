@@ -117,7 +117,8 @@ class Traits:
 
     `kill_slack_s`: how long after `kill_at` a machine may still bill. `minimum_s`: the least that
     is billed. `visible_after_s`: how long a created machine may stay out of listings. `layers`:
-    the kill switches, in words.
+    the kill switches, in words. `queues`: jobs wait for a
+    place instead of going elsewhere.
     """
 
     kill_slack_s: float
@@ -125,6 +126,7 @@ class Traits:
     poll_s: float
     layers: tuple[str, ...]
     minimum_s: float = 0.0
+    queues: bool = False
 
 
 class Cloud(Protocol):
@@ -145,6 +147,17 @@ class Cloud(Protocol):
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """The machine of this token: made now, or the one that was made before."""
+        ...
+
+    def cancel(self, intent: Intent) -> None:
+        """See to it that a create still on its way makes nothing, where that can be done.
+
+        Elsewhere the driver waits for `visible_after_s` and looks again.
+        """
+        ...
+
+    def has_room(self, instance_type: str) -> bool:
+        """False while all places of an own machine are taken; a vendor is simply asked."""
         ...
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:

@@ -5,7 +5,7 @@ import os
 from typing import Any, Dict, Optional
 
 SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "log"
-ALIVE = "alive"
+ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
 

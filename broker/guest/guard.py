@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
 from .processes import adopt_orphans, boot_clock, end_all
@@ -20,45 +20,80 @@ POLL_S = 0.1
 LATE_S = 0.7
 
 
-def start(box: str, secrets: Dict[str, str]) -> bool:
-    """Start the run in this box unless it was started before; False when it was.
+def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
+    """Start the run in this box: `yes`, `before` (it was), `never` (it is not to be), `busy`.
 
     The file `alive` is locked by guard and supervisor as long as either lives, and the kernel
     lets go of the lock whatever kills them: nobody has to trust a process id.
     """
+    os.makedirs(box, mode=0o700, exist_ok=True)
     alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    if os.read(alive, 1):
-        return False
-    spec = files.read_json(box, files.SPEC)
-    if spec is None:
-        raise SystemExit("no spec.json in " + box)
-    os.write(alive, b"started\n")
+    if not _lock(alive):
+        return "before"
+    text = os.read(alive, 64).decode()
+    if text:
+        return "before" if text == files.STARTED else "never"
+    slots = spec.get("slots")
+    slot = free_slot(os.path.expanduser(slots["root"]), slots["count"]) if slots else None
+    if slots and slot is None:
+        return "busy"
+    files.write_json(box, files.SPEC, spec)
+    os.write(alive, files.STARTED.encode())
     os.fsync(alive)
     began = boot_clock()
     sys.stdout.flush()
     child = os.fork()
     if child:
         os.waitpid(child, 0)
-        os.close(alive)
-        return True
-    # The caller's own locks and pipes end with the caller.
-    os.closerange(3, alive)
-    os.closerange(alive + 1, 256)
+        return "yes"
     os.setsid()
     if os.fork():
         os._exit(0)
     try:
-        _detach(box)
-        _guard(box, spec, secrets, began)
+        held = [alive] if slot is None else [alive, slot[1]]
+        _detach(box, held)
+        _guard(box, spec, secrets, began, None if slot is None else slot[0])
         # Nothing of the run is left: what follows is bookkeeping, and nobody is to wait for it.
-        os.close(alive)
+        for lock in held:
+            os.close(lock)
         _call_for_the_books(spec.get("afterwards"))
     finally:
         os._exit(0)
+
+
+def prevent(box: str) -> bool:
+    """See to it that this box is never started; False when it was."""
+    os.makedirs(box, mode=0o700, exist_ok=True)
+    alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _lock(alive):
+            return False
+        text = os.read(alive, 64).decode()
+        if not text:
+            os.write(alive, files.PREVENTED.encode())
+            os.fsync(alive)
+        return text != files.STARTED
+    finally:
+        os.close(alive)
+
+
+def free_slot(root: str, count: int) -> Optional[Tuple[int, int]]:
+    """A place for one more job on this machine, locked: its number and the lock; None if full."""
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    for number in range(count):
+        lock = os.open(os.path.join(root, f"{number}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        if _lock(lock):
+            return number, lock
+        os.close(lock)
+    return None
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def is_alive(box: str) -> bool:
@@ -68,15 +103,18 @@ def is_alive(box: str) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return not _lock(alive)
     finally:
         os.close(alive)
-    return False
 
 
-def _detach(box: str) -> None:
+def _detach(box: str, held: List[int]) -> None:
+    # The caller's own locks and pipes end with the caller.
+    last = 3
+    for lock in sorted(held):
+        os.closerange(last, lock)
+        last = lock + 1
+    os.closerange(last, 256)
     null = os.open(os.devnull, os.O_RDWR)
     errors = os.open(os.path.join(box, "guest.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for target, source in ((0, null), (1, null), (2, errors)):
@@ -84,12 +122,14 @@ def _detach(box: str) -> None:
     os.chdir("/")
 
 
-def _guard(box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float) -> None:
+def _guard(
+    box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float, slot: Optional[int]
+) -> None:
     adopt_orphans()
     supervisor = os.fork()
     if supervisor == 0:
         try:
-            Supervisor(box, spec, secrets, began).run()
+            Supervisor(box, spec, secrets, began, slot).run()
         finally:
             os._exit(0)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

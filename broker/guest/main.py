@@ -1,42 +1,75 @@
-"""What a machine is asked through this program: start a run, show it, stop it, prove it gone."""
+"""What a machine is asked through this program: lay a box, start its run, show it, end it."""
 
 import json
 import os
+import shutil
 import sys
 from typing import Any, Dict, List
 
 from . import box as files
-from .guard import is_alive, start
+from .guard import free_slot, is_alive, prevent, start
 from .processes import end_all, members
+
+# What a client may write, and what stays of a box when it is discarded.
+_WRITABLE = (files.BUNDLE, files.RESTORE)
+_KEPT = (files.ALIVE, files.END, files.SPEC)
+_CHUNK = 1 << 20
 
 
 def main(arguments: List[str]) -> int:
-    """`start BOX` (secrets as JSON on stdin), `show BOX`, `end BOX`: one JSON line on stdout."""
-    action, box = arguments
-    if action == "start":
-        secrets = json.load(sys.stdin)["secrets"]
-        print(json.dumps({"started": start(box, secrets)}))
-    elif action == "show":
-        print(json.dumps(show(box)))
-    elif action == "end":
-        print(json.dumps({"ended": end(box)}))
+    """ACTION BOX [NAME or more]; answers one JSON line, or a file's bytes, on stdout."""
+    action, box, rest = arguments[0], os.path.expanduser(arguments[1]), arguments[2:]
+    if action == "read":
+        read(box, rest[0], int(rest[1]))
+    elif action == "get":
+        get(box, rest[0])
     else:
-        raise SystemExit("unknown action: " + action)
+        print(json.dumps(answer(action, box, rest)))
     return 0
 
 
+def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
+    """The actions that answer in JSON."""
+    if action == "start":
+        order = json.load(sys.stdin)
+        return {"started": start(box, order["spec"], order["secrets"])}
+    if action == "put":
+        put(box, rest[0])
+        return {}
+    if action == "show":
+        return show(box)
+    if action == "list":
+        return {"boxes": listing(box)}
+    if action == "stop":
+        stop(box, rest[0])
+        return {}
+    if action == "end":
+        return {"ended": end(box)}
+    if action == "prevent":
+        return {"prevented": prevent(box)}
+    if action == "room":
+        return {"room": free_slot(box, int(rest[0])) is not None}
+    if action == "discard":
+        discard(box)
+        return {}
+    raise SystemExit("unknown action: " + action)
+
+
 def show(box: str) -> Dict[str, Any]:
-    """What is known of the run in this box, and whether anything of it is left alive."""
+    """What is known of the run in this box: `state` is none, alive or over."""
     spec = files.read_json(box, files.SPEC)
-    living = is_alive(box)
     ended = files.read_json(box, files.END)
-    if ended is None and not living and files.read(box, files.ALIVE):
+    guarded = is_alive(box)
+    started = guarded or files.read(box, files.ALIVE) == files.STARTED
+    if started and not guarded and ended is None:
         # Nobody enforces the kill time any more: whatever of the job is left has to go.
         lost = "guard and supervisor were killed, or the machine restarted"
         ended = {"why": "machine_failed", "exit_code": None, "detail": lost}
+    alive = guarded or (started and bool(spec) and bool(members(_marker(spec), mine=False)))
     return {
-        "spec": spec,
-        "alive": living or bool(spec and members(_marker(spec), mine=False)),
+        "state": "alive" if alive else "over" if started else "none",
+        "tags": (spec or {}).get("tags", {}),
+        "started_at": (spec or {}).get("started_at"),
         "status": files.read_json(box, files.STATUS),
         "end": ended,
         "log_bytes": _size(box, files.LOG),
@@ -45,19 +78,70 @@ def show(box: str) -> Dict[str, Any]:
     }
 
 
+def listing(root: str) -> Dict[str, Any]:
+    """All boxes below `root`, by token."""
+    names = sorted(os.listdir(root)) if os.path.isdir(root) else []
+    return {n: show(os.path.join(root, n)) for n in names if os.path.isdir(os.path.join(root, n))}
+
+
+def put(box: str, name: str) -> None:
+    """A file from stdin into the box, as a whole or not at all."""
+    if name not in _WRITABLE:
+        raise SystemExit("not a file to be put: " + name)
+    os.makedirs(box, mode=0o700, exist_ok=True)
+    part = os.path.join(box, name + ".part")
+    with open(part, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, os.path.join(box, name))
+
+
+def read(box: str, name: str, offset: int) -> None:
+    """So much of a file from `offset` on as one answer holds."""
+    try:
+        with open(os.path.join(box, os.path.basename(name)), "rb") as file:
+            file.seek(offset)
+            sys.stdout.buffer.write(file.read(_CHUNK))
+    except FileNotFoundError:
+        return
+
+
+def get(box: str, name: str) -> None:
+    """A whole file."""
+    with open(os.path.join(box, os.path.basename(name)), "rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
+
+
+def stop(box: str, why: str) -> None:
+    """Leave the request where the supervisor looks for it; the first one counts."""
+    if os.path.isdir(box) and files.read(box, files.STOP) is None:
+        files.write(box, files.STOP, why)
+
+
 def end(box: str) -> bool:
     """Ask the supervisor to end the run; where none lives, end what is left of it."""
     spec = files.read_json(box, files.SPEC)
     if spec is None:
         return True
     if is_alive(box):
-        if files.read(box, files.STOP) is None:
-            files.write(box, files.STOP, "stopped")
+        stop(box, "stopped")
         return False
     return end_all(_marker(spec), mine=False)
 
 
-def _marker(spec: Dict[str, Any]) -> bytes:
+def discard(box: str) -> None:
+    """Remove a box's bulk; its identity stays, so that the token is never used again."""
+    for entry in os.scandir(box) if os.path.isdir(box) else ():
+        if entry.name in _KEPT:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+
+
+def _marker(spec: Any) -> bytes:
     return f"MLBROKER_TOKEN={spec['token']}".encode()
 
 

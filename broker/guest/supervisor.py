@@ -39,11 +39,19 @@ class Ending(NamedTuple):
 class Supervisor:
     """One run on this machine, from unpacking to the last dead child."""
 
-    def __init__(self, box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float):
+    def __init__(
+        self,
+        box: str,
+        spec: Dict[str, Any],
+        secrets: Dict[str, str],
+        began: float,
+        slot: Optional[int] = None,
+    ) -> None:
         self._box = box
         self._spec = spec
         self._secrets = secrets
         self._began = began
+        self._slot = slot
         self._kill_at = began + spec["lifetime_s"]
         self._grace_s = min(GRACE_S, spec["lifetime_s"] * 0.1)
         self._workdir = spec.get("workdir") or os.path.join(box, files.WORK)
@@ -110,6 +118,7 @@ class Supervisor:
         return Ending("finished", 0)
 
     def _prepare(self) -> None:
+        self._keep_to_slot()
         os.makedirs(os.path.join(self._box, files.OUTPUTS), exist_ok=True)
         os.makedirs(self._workdir, exist_ok=True)
         bundle = os.path.join(self._box, files.BUNDLE)
@@ -122,6 +131,16 @@ class Supervisor:
             if restore(self._box, folder):
                 self._output.say(f"checkpoint restored to {checkpoint['path']}")
             self._saver = Saver(self._box, folder, checkpoint["every_s"])
+
+    def _keep_to_slot(self) -> None:
+        """Stay on the processors of this job's slot, where the machine has several slots."""
+        slots = self._spec.get("slots")
+        if slots is None or self._slot is None or slots["count"] < 2:
+            return
+        size = int(slots["vcpus"])
+        here = sorted(os.sched_getaffinity(0))
+        if size * slots["count"] <= len(here):
+            os.sched_setaffinity(0, here[self._slot * size : (self._slot + 1) * size])
 
     def _script(self, phase: str, text: str) -> Ending:
         path = os.path.join(self._box, phase + ".sh")
@@ -249,6 +268,11 @@ class Supervisor:
         environment.update(spec.get("envs") or {})
         environment.update(self._secrets)
         environment.update(spec.get("facts") or {})
+        slots = spec.get("slots")
+        if slots and slots["gpus"] and self._slot is not None:
+            first = self._slot * slots["gpus"]
+            visible = range(first, first + slots["gpus"])
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible))
         environment["MLBROKER_TOKEN"] = spec["token"]
         environment["MLBROKER_OUTPUT_DIR"] = os.path.join(self._box, files.OUTPUTS)
         if spec.get("checkpoint"):

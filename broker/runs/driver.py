@@ -39,6 +39,7 @@ CREATE_TRIES = 5
 INSIST_EVERY_S = 20.0
 # How long past the kill time to wait for a place that does not answer, before leaving it open.
 PATIENCE_S = 60.0
+QUEUE_POLL_S = 0.5
 
 _OUTCOMES = {
     "finished": "succeeded",
@@ -77,6 +78,7 @@ class Driver:
         # Without the values of its secrets a run is never launched: None marks a later process.
         self._secrets = secrets
         self._patient = patient
+        self._waiting = False
         self._order: Order | None = None
         self._watcher: Watcher | None = None
 
@@ -130,7 +132,12 @@ class Driver:
         candidate = self._next_candidate(run)
         if candidate is None:
             return self._settle(run, "not_launched")
-        rate = candidate.rate(self._opened(candidate.cloud).traits)
+        cloud = self._opened(candidate.cloud)
+        if cloud.traits.queues:
+            if not cloud.has_room(candidate.instance_type):
+                return self._queue(run, cloud)
+            self._waiting = False
+        rate = candidate.rate(cloud.traits)
         lifetime = rate.lifetime_s(run.reserved_usd - run.spent_usd)
         if lifetime is None:
             return self._settle(run, "capped")
@@ -152,6 +159,14 @@ class Driver:
             worst_usd=str(rate.worst_usd(lifetime)),
             order_sha256=self.order.digest(),
         )
+
+    def _queue(self, run: Run, cloud: Cloud) -> Run:
+        """All places are taken: wait in front of the machine, which costs nothing yet."""
+        if not self._waiting:
+            self._view.warn("all places of the machine are taken: waiting for one")
+        self._waiting = True
+        self._clock.sleep(max(QUEUE_POLL_S, cloud.traits.poll_s))
+        return self._ledger.run(run.run_id) or run
 
     def _intended(self, run: Run) -> Run:
         if self._secrets is None or run.stop_requested:
@@ -215,6 +230,7 @@ class Driver:
     def _prove_absent(self, run: Run, why: str) -> Run:
         """A refused or unanswered create may have made a machine all the same: look twice."""
         cloud, intent = self._at(run)
+        self._patiently(run, lambda: cloud.cancel(intent))
         for last in (False, True):
             found = self._patiently(run, lambda: cloud.find(intent.tags))
             if found:
@@ -411,5 +427,10 @@ class Driver:
         """In the plan's order, those that said no in this run last or never."""
         tried = [place_of(attempt) for attempt in run.attempts]
         refused = {place_of(attempt) for attempt in run.attempts if attempt.machine_id is None}
-        left = [c for c in self.order.candidates if place_of(c) not in refused]
+        # Where jobs queue, a no was only for the moment.
+        left = [
+            c
+            for c in self.order.candidates
+            if place_of(c) not in refused or self._opened(c.cloud).traits.queues
+        ]
         return min(left, key=lambda c: tried.count(place_of(c)), default=None)

@@ -180,6 +180,12 @@ class SimCloud:
             world.machines.append(machine)
             return _shown(machine)
 
+    def cancel(self, intent: Intent) -> None:
+        """A vendor offers no such thing."""
+
+    def has_room(self, instance_type: str) -> bool:
+        return True
+
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         with self._call("find") as world:
             return [
