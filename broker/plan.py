@@ -12,17 +12,16 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.planning import (
     Book,
     Field,
-    Filters,
-    TypeRefusal,
     all_prices,
     fill_hardware,
     gather,
-    places,
 )
 from mlbroker.policies.ask import Ask
 from mlbroker.policies.baseline import USUAL_REGION, usual_type
 from mlbroker.policies.choose import Chooser, Pick, Refusal, Selection
+from mlbroker.policies.fit import Filters, TypeRefusal
 from mlbroker.policies.objective import quote_key
+from mlbroker.policies.place import places
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.pricing.book import Snapshot

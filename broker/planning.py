@@ -3,16 +3,23 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from mlbroker.policies.ask import Ask
-from mlbroker.policies.choose import Candidate, Place
+from mlbroker.policies.choose import Candidate
+from mlbroker.policies.fit import (
+    MARKETS,
+    Filters,
+    Fit,
+    TypeRefusal,
+    admitted_markets,
+    fitting,
+    regions_admitted,
+)
 from mlbroker.policies.machine import Machine, Pace
 from mlbroker.policies.quote import Reason
-from mlbroker.policies.quoting import traffic_usd
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.book import PriceRow, Snapshot
-from mlbroker.pricing.gpu_names import NOT_CUDA
 from mlbroker.pricing.offer import InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import predict
@@ -21,7 +28,6 @@ from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
 
 NANO_PER_USD = 10**9
-MARKETS = tuple(Market)
 
 
 class Book(Protocol):
@@ -40,25 +46,6 @@ class Book(Protocol):
     def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]: ...
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
     def cpu_power(self) -> power.CpuPower: ...
-
-
-class Filters(NamedTuple):
-    """Restrictions from the command line; an empty tuple restricts nothing."""
-
-    clouds: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
-    markets: tuple[Market, ...] = ()
-    instance_types: tuple[str, ...] = ()
-
-
-class TypeRefusal(NamedTuple):
-    """A machine type that is out in one market before any price is looked at."""
-
-    type_id: int
-    type: InstanceType
-    market: Market
-    reason: Reason
-    detail: str
 
 
 @dataclass(slots=True)
@@ -88,65 +75,14 @@ def fill_hardware(book: Book, rows: Sequence[Measurement]) -> list[Measurement]:
     ]
 
 
-def admitted_markets(option: ResourceOption, filters: Filters) -> list[Market]:
-    """Markets that both the job's option and the flags admit."""
-    return [
-        market
-        for market in Market
-        if option.market in (None, market) and (not filters.markets or market in filters.markets)
-    ]
-
-
-def regions_admitted(
-    regions: dict[int, Region], option: ResourceOption, filters: Filters
-) -> frozenset[int] | None:
-    """Ids of the regions that option and flags admit; None when they restrict nothing."""
-    if option.region is None and not filters.regions:
-        return None
-    return frozenset(
-        number
-        for number, region in regions.items()
-        if (option.region is None or region.name == option.region)
-        and (not filters.regions or region.name in filters.regions)
-    )
-
-
-def places(
-    ask: Ask, regions: dict[int, Region], options: Sequence[ResourceOption]
-) -> list[list[Place | None]]:
-    """For each option, what each region adds to the price of a machine."""
-    size = max(regions, default=-1) + 1
-    by_disk: dict[int, list[Place | None]] = {}
-    for disk_gb in {option.disk_gb for option in options}:
-        row = by_disk[disk_gb] = [None] * size
-        for number, region in regions.items():
-            row[number] = _place(ask, region, disk_gb)
-    return [by_disk[option.disk_gb] for option in options]
-
-
-def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
-    hourly = billing.disk_usd_per_hour(region, disk_gb)
-    step_s = billing.METERS.get(region.cloud, billing.Meter()).disk_step_s
-    grid, pue = region.grid_kgco2e_per_kwh, region.pue
-    return Place(
-        usd_per_hour=float(hourly + billing.public_ip_usd_per_hour(region)),
-        fixed_usd=float(traffic_usd(ask, region)),
-        kg_per_kwh=None if grid is None or pue is None else grid * pue,
-        disk_usd_per_step=(
-            float(hourly * step_s / billing.SECONDS_PER_HOUR * ask.nodes) if step_s > 1 else 0.0
-        ),
-        disk_step_s=float(step_s),
-    )
-
-
 def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters) -> Field:
     """Machines that meet the job's needs, with predictions, and their prices."""
-    fitting, refusals = _fitting(job, book, evidence, filters)
+    fits, refusals = fitting(job, book.types(), evidence.measurements, filters)
     draw = partial(power.power_w, cpu_power=book.cpu_power(), gpu_works=ask.uses_gpu)
     regions = book.regions()
     measured_in = _measured_regions(evidence.measurements)
     machines: dict[int, Machine] = {}
-    for group, pace in _paced(fitting, ask, evidence):
+    for group, pace in _paced(fits, ask, evidence):
         if pace is None:
             why = (Reason.NEEDS_NOT_MET, "its speed is unknown")
             refusals += [TypeRefusal(fit.id, fit.type, m, *why) for fit in group for m in MARKETS]
@@ -157,7 +93,7 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
     field = Field(machines, [], refusals)
     shelves = _Shelves(book)
     for index, option in enumerate(job.resources):
-        members = [fit.id for fit in fitting if index in fit.options and fit.id in machines]
+        members = [fit.id for fit in fits if index in fit.options and fit.id in machines]
         if members:
             shelf, complete = shelves.of(regions_admitted(regions, option, filters))
             _enter(field, members, index, option, filters, shelf, complete)
@@ -201,28 +137,15 @@ def _regional(
     }
 
 
-# The indices of the resource options that a type meets, or why it meets none.
-_Verdict = tuple[tuple[int, ...], tuple[Reason, str] | None]
-
-
-class _Fit(NamedTuple):
-    """A type that meets at least one of the job's resource options (`options`: which)."""
-
-    id: int
-    hardware_id: int
-    type: InstanceType
-    options: tuple[int, ...]
-
-
 def _paced(
-    fitting: Sequence[_Fit], ask: Ask, evidence: Evidence
-) -> Iterator[tuple[list[_Fit], Pace | None]]:
+    fitting: Sequence[Fit], ask: Ask, evidence: Evidence
+) -> Iterator[tuple[list[Fit], Pace | None]]:
     """Groups of equal machines with their pace; None where nothing is known of their speed.
 
     Equal hardware of one cloud goes at one pace, unless measured under its own name.
     """
     measured = {row.instance_type or row.config for row in evidence.measurements}
-    groups: dict[tuple[int, str, str], list[_Fit]] = {}
+    groups: dict[tuple[int, str, str], list[Fit]] = {}
     for fit in fitting:
         name = fit.type.name
         key = (fit.hardware_id, fit.type.cloud, name if name in measured else "")
@@ -236,100 +159,6 @@ def _paced(
             yield group, None
         else:
             yield group, Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
-
-
-def _fitting(
-    job: Job, book: Book, evidence: Evidence, filters: Filters
-) -> tuple[list[_Fit], list[TypeRefusal]]:
-    """Types that meet at least one option, and the rest with why."""
-    need_gib = max((m.peak_memory_gib or 0.0 for m in evidence.measurements), default=0.0)
-    broken = _broken_types(evidence.measurements)
-    measured = {row.instance_type or row.config for row in evidence.measurements}
-    requirements = [option.requirements for option in job.resources]
-    # Most types share their hardware with others: what it meets is worked out once.
-    named = bool(filters.instance_types) or any(o.instance_type for o in job.resources)
-    memo: dict[tuple[int, str, str], _Verdict] = {}
-    fits: list[_Fit] = []
-    refusals: list[TypeRefusal] = []
-    for number, hardware_id, kind in book.types():
-        key = (hardware_id, kind.cloud, kind.name if named else "")
-        verdict = memo.get(key)
-        if verdict is None:
-            missing = [need.unmet(kind.hardware) for need in requirements]
-            verdict = memo[key] = _options(job.resources, kind, missing, filters)
-        options, why = verdict
-        if (
-            why is None
-            and kind.hardware.gpu is not None
-            and kind.hardware.gpu.model in NOT_CUDA
-            and kind.name not in measured
-            and not any(need.gpu_model == kind.hardware.gpu.model for need in requirements)
-        ):
-            model = kind.hardware.gpu.model
-            why = (Reason.NEEDS_NOT_MET, f"{model} runs only what was built for it: ask for it")
-        if why is None:
-            if kind.retired and not _named(job, kind, filters):
-                why = (
-                    Reason.NOT_ALLOWED,
-                    "retired, or not listed any more; name it to use it",
-                )
-            elif need_gib > kind.hardware.memory_gib > 0:
-                why = (Reason.TOO_LITTLE_MEMORY, f"the job was seen to use {need_gib:.1f} GiB")
-            elif (kind.name, job.num_nodes) in broken:
-                why = (Reason.PROBE_FAILED, broken[kind.name, job.num_nodes])
-        if why is None:
-            fits.append(_Fit(number, hardware_id, kind, options))
-        else:
-            for market in filters.markets or MARKETS:
-                refusals.append(TypeRefusal(number, kind, market, *why))
-    return fits, refusals
-
-
-def _options(
-    resources: Sequence[ResourceOption],
-    kind: InstanceType,
-    missing: Sequence[str | None],
-    filters: Filters,
-) -> _Verdict:
-    """Which resource options a type meets; else why it meets none."""
-    if filters.clouds and kind.cloud not in filters.clouds:
-        return (), (Reason.NOT_ALLOWED, f"cloud {kind.cloud} is not allowed")
-    if filters.instance_types and kind.name not in filters.instance_types:
-        return (), (Reason.NOT_ALLOWED, "another type was asked for")
-    options = tuple(
-        index
-        for index, option in enumerate(resources)
-        if missing[index] is None
-        and option.cloud in (None, kind.cloud)
-        and option.instance_type in (None, kind.name)
-    )
-    if options:
-        return options, None
-    for index, option in enumerate(resources):
-        if option.cloud not in (None, kind.cloud):
-            return (), (Reason.NOT_ALLOWED, f"cloud {option.cloud} was asked for")
-        if option.instance_type not in (None, kind.name):
-            return (), (Reason.NOT_ALLOWED, f"{option.instance_type} was asked for")
-        if missing[index] is not None:
-            break
-    return (), (Reason.NEEDS_NOT_MET, missing[index] or "")
-
-
-def _named(job: Job, kind: InstanceType, filters: Filters) -> bool:
-    return kind.name in filters.instance_types or any(
-        option.instance_type == kind.name for option in job.resources
-    )
-
-
-def _broken_types(rows: Sequence[Measurement]) -> dict[tuple[str, int], str]:
-    """Types on which the job failed and never worked, with the reason."""
-    worked = {(m.instance_type or m.config, m.nodes) for m in rows if m.status is Status.OK}
-    return {
-        key: f"the job failed there: {m.reason or 'no reason recorded'}"
-        for m in rows
-        if m.status is Status.FAILED
-        and (key := (m.instance_type or m.config, m.nodes)) not in worked
-    }
 
 
 Shelf = dict[tuple[int, int], list[PriceRow]]

@@ -6,7 +6,6 @@ among the best are looked at region by region, best bound first. The order that 
 """
 
 import heapq
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,34 +16,13 @@ from mlbroker.policies.interruptions import too_often
 from mlbroker.policies.machine import Machine
 from mlbroker.policies.objective import Key, sort_key
 from mlbroker.policies.outcome import Outcome
+from mlbroker.policies.place import Place, least
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import PriceRow
 from mlbroker.profiles.job import ObjectiveKind
 
 NANO = 1e-9
 INTERRUPTED = "interruptions included"
-
-
-class Place(NamedTuple):
-    """What a region adds to a machine's price.
-
-    `usd_per_hour` for each machine and hour (disk and address), `fixed_usd` once per run
-    (traffic); where disks bill in begun steps of `disk_step_s`, a step of all machines costs
-    `disk_usd_per_step`; `kg_per_kwh` is grid intensity times PUE.
-    """
-
-    usd_per_hour: float
-    fixed_usd: float
-    kg_per_kwh: float | None
-    disk_usd_per_step: float = 0.0
-    disk_step_s: float = 1.0
-
-    def once_usd(self, seconds: float) -> float:
-        """What is due beside the hours: traffic, and rounding the disk's time up."""
-        if not self.disk_usd_per_step:
-            return self.fixed_usd
-        steps = seconds / self.disk_step_s
-        return self.fixed_usd + (math.ceil(steps) - steps) * self.disk_usd_per_step
 
 
 @dataclass(slots=True)
@@ -112,7 +90,7 @@ class Chooser:
         self.more = more
         self.budget = None if ask.budget_usd is None else float(ask.budget_usd)
         self.carbon_matters = ask.objective.kind in (ObjectiveKind.CARBON, ObjectiveKind.WEIGHTED)
-        self._least = [_least(option) for option in places]
+        self._least = [least(option) for option in places]
 
     def choose(self, candidates: Sequence[Candidate], top: int) -> Selection:
         """The `top` best candidates (0: all), one per type and market."""
@@ -195,10 +173,10 @@ class Chooser:
 
     def _bound(self, candidate: Candidate, cheapest: PriceRow) -> Key:
         """No region at the price of `cheapest` or above can have a smaller key than this."""
-        least = self._least[candidate.option]
+        best = self._least[candidate.option]
         steady = candidate.machine.pace.steady
-        cost = self._usd_per_s(cheapest, least) * steady.undisturbed_s + least.fixed_usd
-        carbon = self._carbon(candidate, steady, least) if self.carbon_matters else None
+        cost = self._usd_per_s(cheapest, best) * steady.undisturbed_s + best.fixed_usd
+        carbon = self._carbon(candidate, steady, best) if self.carbon_matters else None
         return sort_key(self.ask.objective, cost, steady.undisturbed_s, carbon)
 
     def _steady_refusal(self, candidate: Candidate, row: PriceRow, place: Place) -> Refusal | None:
@@ -249,13 +227,3 @@ class Chooser:
         if place.kg_per_kwh is None or watts is None:
             return None
         return watts / 1000 * outcome.expected_s / 3600 * self.ask.nodes * place.kg_per_kwh
-
-
-def _least(places: Sequence[Place | None]) -> Place:
-    """An imaginary region that is best in everything."""
-    known = [place for place in places if place is not None]
-    return Place(
-        min((place.usd_per_hour for place in known), default=0.0),
-        min((place.fixed_usd for place in known), default=0.0),
-        min((p.kg_per_kwh for p in known if p.kg_per_kwh is not None), default=None),
-    )

@@ -1,79 +1,20 @@
 """Prices many jobs in one process, against one book that is read once."""
 
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
+from mlbroker.broker.ci.kept_book import KeptBook
+from mlbroker.broker.ci.quick_plan import QuickPlanner
 from mlbroker.broker.ci.side import Side, digest_of, measurements_digest
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.job_file import JobFile
 from mlbroker.broker.measure.store import MeasurementStore
-from mlbroker.broker.plan import Plan, make_plan
-from mlbroker.broker.planning import Book, Filters
-from mlbroker.pricing.book import PriceRow, Snapshot
-from mlbroker.pricing.offer import InstanceType, Offer
-from mlbroker.pricing.power import CpuPower
-from mlbroker.pricing.region import Region
+from mlbroker.broker.plan import Plan
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
-
-T = TypeVar("T")
-
-
-class KeptBook:
-    """A book whose answers are kept: many plans ask the same."""
-
-    def __init__(self, book: Book) -> None:
-        self._book = book
-        self._kept: dict[tuple[Any, ...], Any] = {}
-        self.snapshot: Snapshot = book.snapshot
-
-    def types(self) -> Sequence[tuple[int, int, InstanceType]]:
-        """As the book's."""
-        return self._once(("types",), self._book.types)
-
-    def regions(self) -> dict[int, Region]:
-        """As the book's."""
-        return self._once(("regions",), self._book.regions)
-
-    def cpu_power(self) -> CpuPower:
-        """As the book's."""
-        return self._once(("cpu_power",), self._book.cpu_power)
-
-    def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
-        """As the book's."""
-        return self._once(
-            ("offer", type_id, spot, region_id),
-            lambda: self._book.offer(type_id, spot, region_id),
-        )
-
-    def price_rows(
-        self,
-        depth: int | None = 4,
-        region_ids: Collection[int] | None = None,
-        type_ids: Collection[int] | None = None,
-    ) -> Sequence[PriceRow]:
-        """As the book's."""
-        key = (
-            "price_rows",
-            depth,
-            None if region_ids is None else frozenset(region_ids),
-            None if type_ids is None else tuple(type_ids),
-        )
-        return self._once(key, lambda: self._book.price_rows(depth, region_ids, type_ids))
-
-    def prices_of(self, type_id: int, spot: int) -> Sequence[PriceRow]:
-        """As the book's."""
-        key = ("prices_of", type_id, spot)
-        return self._once(key, lambda: list(self._book.prices_of(type_id, spot)))
-
-    def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = read()
-        kept: T = self._kept[key]
-        return kept
 
 
 class Known:
@@ -110,19 +51,23 @@ class Pricer:
 
     def __init__(self, book: KeptBook, now: datetime) -> None:
         self.book = book
-        self._now = now
+        self._planner = QuickPlanner(book, now)
 
     def price(self, file: JobFile, known: Known) -> Side:
         """What the job costs where it is cheapest in time, or what would have to change."""
         job = file.job
         evidence = known.of(job)
-        plan = make_plan(job, self.book, evidence, self._now, Filters(), top=1)
+        inputs = self.inputs(file, known, evidence)
+        try:
+            plan = self._planner.plan(job, evidence)
+        except InputError as error:  # a deadline that has passed
+            return Side(None, str(error), None, job.runs_per_month, inputs)
         return Side(
             quote=plan.choice,
             problem=None if plan.choice else _problem(plan),
             deadline_s=plan.ask.deadline_s,
             runs_per_month=job.runs_per_month,
-            inputs=self.inputs(file, known, evidence),
+            inputs=inputs,
         )
 
     @staticmethod

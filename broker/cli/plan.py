@@ -15,8 +15,9 @@ from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.plan_json import plan_document
-from mlbroker.broker.planning import Book, Filters
+from mlbroker.broker.planning import Book
 from mlbroker.broker.prices.store import open_book
+from mlbroker.policies.fit import Filters
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence

@@ -9,9 +9,11 @@ from tests.support.books import SmallBook
 from tests.support.moments import NOW
 
 from mlbroker.broker.plan import make_ask
-from mlbroker.broker.planning import Filters, all_prices, gather, places
+from mlbroker.broker.planning import all_prices, gather
 from mlbroker.policies.ask import Ask
 from mlbroker.policies.choose import Chooser, Pick
+from mlbroker.policies.fit import Filters
+from mlbroker.policies.place import places
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
