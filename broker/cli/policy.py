@@ -76,8 +76,8 @@ def try_out(
 def _all_planned(job: Job) -> tuple[Candidate, ...]:
     from mlbroker.broker.cli.plan import gather_evidence, nothing_feasible
     from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.planning import Filters
     from mlbroker.broker.prices.store import open_book
+    from mlbroker.policies.fit import Filters
 
     book = open_book(home(), None)
     plan = make_plan(job, book, gather_evidence(job, None), datetime.now(UTC), Filters(), top=0)

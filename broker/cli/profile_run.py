@@ -12,7 +12,7 @@ from mlbroker.broker.cli.profile_view import Live
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.extras import crowded
-from mlbroker.broker.measure.profile import profile_fewer_cores, profile_here
+from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.pricing.offer import Market
@@ -21,11 +21,14 @@ from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stopping import StopRule
 
 
-def here(job: Job, rule: StopRule, scaling: bool, yes: bool) -> list[Measurement]:
+def here(
+    job: Job, rule: StopRule, scaling: bool, html: Path | None, yes: bool
+) -> list[Measurement]:
     """On this machine: all cores first, then fewer."""
     _confirm(f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?", yes)
     with Live(job) as live:
         first = profile_here(job, rule, live.show)
+        _draw(html, first)
         rows = [first.measurement]
         if scaling:
             rows = profile_fewer_cores(job, rule, first, live.show)
@@ -33,12 +36,19 @@ def here(job: Job, rule: StopRule, scaling: bool, yes: bool) -> list[Measurement
 
 
 def on_node(
-    job: Job, job_path: Path, rule: StopRule, name: str, nodes: Path | None, yes: bool
+    job: Job,
+    job_path: Path,
+    rule: StopRule,
+    name: str,
+    nodes: Path | None,
+    html: Path | None,
+    yes: bool,
 ) -> list[Measurement]:
     """On a machine of the user's own, by its name in the nodes file."""
     from mlbroker.broker.runs.where import own_machine
 
-    return _launched(job, job_path, rule, [[own_machine(name, None, nodes, home())]], yes)
+    place = [own_machine(name, None, nodes, home())]
+    return _launched(job, job_path, rule, [place], html, yes)
 
 
 def on_types(
@@ -49,15 +59,16 @@ def on_types(
     clouds: Sequence[str] | None,
     regions: Sequence[str] | None,
     markets: Sequence[Market] | None,
+    html: Path | None,
     yes: bool,
 ) -> list[Measurement]:
     """On machines launched for it, one of each type, all at the same time."""
     from mlbroker.broker.cli.plan import check_filters, gather_evidence
     from mlbroker.broker.clouds import CLOUDS
     from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.planning import Filters
     from mlbroker.broker.prices.store import open_book
     from mlbroker.broker.runs.where import planned
+    from mlbroker.policies.fit import Filters
 
     book = open_book(home(), None)
     kinds = [kind for _, _, kind in book.types()]
@@ -74,11 +85,16 @@ def on_types(
         first = candidates[0]
         second = next((c for c in candidates if c.region != first.region), None)
         places.append([first] if second is None else [first, second])
-    return _launched(job, job_path, rule, places, yes)
+    return _launched(job, job_path, rule, places, html, yes)
 
 
 def _launched(
-    job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[Candidate]], yes: bool
+    job: Job,
+    job_path: Path,
+    rule: StopRule,
+    places: Sequence[Sequence[Candidate]],
+    html: Path | None,
+    yes: bool,
 ) -> list[Measurement]:
     from mlbroker.broker.measure.launched import profile_launched
     from mlbroker.broker.runs.launch import current_project, current_user
@@ -100,13 +116,26 @@ def _launched(
             current_project(job_path, None),
             lambda candidate, seen: live.show(seen, candidate.instance_type),
         )
+    done = [result for result in results if not isinstance(result, MlbrokerError)]
     errors = [result for result in results if isinstance(result, MlbrokerError)]
-    rows = _kept([r.measurement for r in results if not isinstance(r, MlbrokerError)])
-    if not rows:
+    if not done:
         raise errors[0]
+    _draw(html, done[0])
+    rows = _kept([result.measurement for result in done])
     for error in errors:
         warn(str(error))
     return rows
+
+
+def _draw(html: Path | None, done: Profiled) -> None:
+    if html is None:
+        return
+    from mlbroker.broker.measure.picture import page
+
+    try:
+        html.write_text(page(done.measurement, done.seen), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(html)) from None
 
 
 def _kept(rows: list[Measurement]) -> list[Measurement]:

@@ -257,8 +257,8 @@ def _plan(
 ) -> tuple[Candidate, ...]:
     from mlbroker.broker.cli.plan import check_filters, gather_evidence, nothing_feasible
     from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.planning import Filters
     from mlbroker.broker.prices.store import open_book
+    from mlbroker.policies.fit import Filters
 
     book = open_book(state, prices)
     filters = Filters(
