@@ -19,6 +19,8 @@ DRIFT_BLOCKS = 16
 DECAYS = (0.1, 0.2, 0.4)
 FADE_ODDS = 0.1
 FADE_SD = 1.0
+# No trend ends below this share of the pace seen.
+LEAST_PACE = 0.2
 # Correlation of neighbouring blocks above which blocks are joined, and the least to join.
 CORRELATED = 0.3
 JOINABLE = 24
@@ -156,7 +158,7 @@ def _drift(
     rho = min(0.6, max(0.0, _lag_one(left)))
     level_sd = math.sqrt(sd_level**2 / len(rest) * (1 + rho) / (1 - rho))
     sd = math.hypot(level_sd, math.sqrt(variance_after) * ahead)
-    pace = max(mean + shrunk * ahead, 0.2 * mean)
+    pace = max(mean + shrunk * ahead, LEAST_PACE * mean)
     score = level_score + math.log(DRIFT_ODDS) + evidence
     return score, Belief(0.0, start, pace, sd, level_sd, True, max(1, len(rest) - 2))
 
@@ -185,7 +187,8 @@ def _decay(
     n = len(rest)
     ratio = float(np.sum(left**2)) / max(1, n - 2) / noise**2
     sd = math.sqrt(float(weights @ covariance @ weights) * max(1.0, ratio))
-    return score, Belief(0.0, start, float(weights @ fit), sd, sd, False, max(1, n - 2))
+    pace = max(float(weights @ fit), LEAST_PACE * mean)
+    return score, Belief(0.0, start, pace, sd, sd, False, max(1, n - 2))
 
 
 def _lag_one(values: Array) -> float:

@@ -102,7 +102,8 @@ def estimate(track: Track) -> Estimate | None:
         step_time = (elapsed + (middle if left else 0.0) - overhead) / steps
     work = step_time * steps
     # What was seen is certain: only what is ahead is spread.
-    sigma = math.log((work + high - middle) / max(work + low - middle, 0.1 * work)) / (2 * Z90)
+    slow, fast = work + max(0.0, high - middle), work - max(0.0, middle - low)
+    sigma = math.log(slow / max(fast, 0.1 * work)) / (2 * Z90)
     mean_sd = math.sqrt(sum(b.weight * b.level_sd_s**2 for b in beliefs) + spread / ahead**2)
     return Estimate(
         steps_seen=track.steps,

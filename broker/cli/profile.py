@@ -56,6 +56,7 @@ def measure(
     scaling: Annotated[
         bool, typer.Option(help="Measure on fewer cores too, to predict machines with more.")
     ] = True,
+    html: Annotated[Path | None, typer.Option(help="Draw the measurement into this file.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -72,11 +73,13 @@ def measure(
 
     rule = StopRule(max_steps=max_steps)
     if instance_type:
-        rows = profile_run.on_types(wanted, job, rule, instance_type, cloud, region, market, yes)
+        rows = profile_run.on_types(
+            wanted, job, rule, instance_type, cloud, region, market, html, yes
+        )
     elif on == "local":
-        rows = profile_run.here(wanted, rule, scaling, yes)
+        rows = profile_run.here(wanted, rule, scaling, html, yes)
     else:
-        rows = profile_run.on_node(wanted, job, rule, on, nodes, yes)
+        rows = profile_run.on_node(wanted, job, rule, on, nodes, html, yes)
     if json:
         print_json(job_document(wanted, rows))
     else:
