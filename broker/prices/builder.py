@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.prices import embedded
 from mlbroker.broker.prices.layout import LAYOUT, SCHEMA
+
+if TYPE_CHECKING:  # opening a book that is already indexed should load neither
+    from mlbroker.broker.prices.own_rows import OwnRows
 
 # Indexes of price files that are kept; the least recently built goes first.
 KEPT_FILE_INDEXES = 4
@@ -26,11 +30,10 @@ def index_path(home: Path, prices_file: Path | None = None) -> Path:
     if prices_file is None:
         from mlbroker.broker.prices.own_rows import generation
 
-        own = generation(folder)
-        path = folder / f"book-{_key(embedded.description().sha256, own)}.sqlite"
+        path = _book(folder, generation(folder))
         if not path.exists():
             _build(path, "the price book", lambda aside: _fill_book(aside, folder))
-            _prune(folder, "book-*.sqlite", keep=2)
+            _prune(folder, "book-*.sqlite", keep=3)
         return path
     stat = _regular(prices_file)
     key = _key(
@@ -41,6 +44,10 @@ def index_path(home: Path, prices_file: Path | None = None) -> Path:
         _build(path, prices_file.name, lambda aside: _fill_from_file(aside, prices_file))
         _prune(folder, "file-*.sqlite", keep=KEPT_FILE_INDEXES)
     return path
+
+
+def _book(folder: Path, number: int) -> Path:
+    return folder / f"book-{_key(embedded.description().sha256, number)}.sqlite"
 
 
 def _key(*parts: object) -> str:
@@ -72,17 +79,26 @@ def _build(path: Path, what: str, fill: Callable[[Path], None]) -> None:
             aside.unlink(missing_ok=True)
             try:
                 fill(aside)
-                with aside.open("rb") as file:
-                    os.fsync(file.fileno())
-                aside.replace(path)
+                _publish(aside, path)
             finally:
                 aside.unlink(missing_ok=True)
     except OSError as error:
-        raise MlbrokerError(
-            f"the price index cannot be written: {error.strerror}",
-            where=str(path.parent),
-            hint="Set MLBROKER_HOME to a folder that can be written, with 200 MB free.",
-        ) from None
+        raise _not_writable(path.parent, error) from None
+
+
+def _publish(aside: Path, path: Path) -> None:
+    """Put a finished index in its place at once, and durably."""
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _not_writable(folder: Path, error: OSError) -> MlbrokerError:
+    return MlbrokerError(
+        f"the price index cannot be written: {error.strerror}",
+        where=str(folder),
+        hint="Set MLBROKER_HOME to a folder that can be written, with 200 MB free.",
+    )
 
 
 @contextlib.contextmanager
@@ -96,9 +112,29 @@ def _fill_book(aside: Path, folder: Path) -> None:
     from mlbroker.broker.prices.index import IndexWriter
     from mlbroker.broker.prices.own_rows import OwnRows
 
-    writer = IndexWriter(aside, embedded.load())
     with OwnRows(folder) as own:
-        own.fill(writer)
+        own.fill(IndexWriter(aside, embedded.load()))
+
+
+def publish_generation(folder: Path, own: "OwnRows", number: int) -> Path:
+    """Build the index of a change that is about to be committed, and put it in its place.
+
+    Whoever opens the book before the commit still finds the old index, and right after it this
+    one: nobody waits and nobody sees half a book.
+    """
+    from mlbroker.broker.prices.index import IndexWriter
+
+    path = _book(folder, number)
+    aside = path.with_suffix(f".{os.getpid()}")
+    try:
+        own.fill(IndexWriter(aside, embedded.load()))
+        _publish(aside, path)
+    except OSError as error:
+        raise _not_writable(folder, error) from None
+    finally:
+        aside.unlink(missing_ok=True)
+    _prune(folder, "book-*.sqlite", keep=3)
+    return path
 
 
 def _fill_from_file(aside: Path, prices_file: Path) -> None:
@@ -136,6 +172,8 @@ def import_file(home: Path, prices_file: Path, now: datetime) -> tuple[int, list
 
     _regular(prices_file)
     source = PriceFile(prices_file)
-    with OwnRows(home / "prices") as own:
+    folder = home / "prices"
+    with OwnRows(folder) as own, own.change() as number:
         own.add_imported(source.rows(), source.check, now, str(prices_file.absolute()))
+        publish_generation(folder, own, number)
     return source.accepted, source.notices()

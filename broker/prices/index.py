@@ -63,16 +63,10 @@ class IndexWriter:
         )
         self._meta("cpu_power", json.dumps(document["cpu_power"]))
 
-    def add_embedded_offers(self, replaced: set[tuple[str, str, bool]] | None = None) -> None:
-        """The embedded prices, except those of places (cloud, region, spot) in `replaced`."""
+    def add_embedded_offers(self) -> None:
+        """The prices that ship with the package."""
         columns = self._document["offers"]
         days = [date.fromisoformat(day).toordinal() for day in columns["days"]]
-        gone = {
-            (region_id, spot)
-            for (cloud, region), region_id in self._regions.items()
-            for spot in (0, 1)
-            if replaced and (cloud, region, bool(spot)) in replaced
-        }
 
         def rows() -> Iterator[tuple[Any, ...]]:
             type_id = 0
@@ -87,26 +81,61 @@ class IndexWriter:
                 strict=True,
             ):
                 type_id += step
-                if gone and (region, spot) in gone:
-                    continue
                 rate = self._rates.get((type_id, region)) if spot else None
                 fresh = 0 if stale else days[day]
-                yield region, type_id, spot, price, rate, fresh, days[day], source
+                yield region, type_id, spot, price, rate, fresh, days[day], source, 0
 
         self._stage(rows())
+
+    def withdraw(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        """Take embedded prices back: (cloud, region, type, spot, day), unless they are newer."""
+        gone = [
+            (self._regions[cloud, region], self._types[cloud, name], spot, day)
+            for cloud, region, name, spot, day in keys
+            if (cloud, region) in self._regions and (cloud, name) in self._types
+        ]
+        if gone:
+            self._db.execute("CREATE TEMP TABLE gone (r INTEGER, t INTEGER, s INTEGER, d INTEGER)")
+            self._db.executemany("INSERT INTO gone VALUES (?, ?, ?, ?)", gone)
+            self._db.execute("CREATE INDEX gone_key ON gone (r, t, s)")
+            self._db.execute(
+                "DELETE FROM staging WHERE EXISTS (SELECT 1 FROM gone WHERE r = region_id"
+                " AND t = type_id AND s = spot AND d >= day)"
+            )
+
+    def add_rates(self, rates: Iterable[tuple[Any, ...]]) -> None:
+        """Interruption rates (cloud, region, type, rate) that are newer than the embedded ones."""
+        for cloud, region, name, rate in rates:
+            if (cloud, name) in self._types:
+                region_id = self._regions.get((cloud, region))
+                if region_id is None:
+                    region_id = self._new_region(cloud, region)
+                self._rates[self._types[cloud, name], region_id] = rate
 
     def add_types(self, types: Iterable[TypeRow]) -> None:
         """Types beyond the embedded ones; those already known keep their facts."""
         for row in types:
-            if (row.cloud, row.name) in self._types:
-                continue
-            facts = list(row.hardware)
-            facts[4] = self._gpu_ids.get(str(facts[4])) if facts[4] else None
-            self._new_type(row.cloud, row.name, tuple(facts), row.source, row.day)
+            if (row.cloud, row.name) not in self._types:
+                facts: list[Any] = list(row.hardware)
+                facts[4] = self._gpu_id(*facts[4]) if facts[4] else None
+                self._new_type(row.cloud, row.name, tuple(facts), row.source, row.day)
 
-    def add_offers(self, offers: Iterable[PriceRow]) -> None:
-        """Further prices; a later one for the same type, region and market wins."""
+    def _gpu_id(self, model: str, memory_gib: float) -> int:
+        """A GPU of the book by its model; one it lacks is taken in without figures."""
+        if model not in self._gpu_ids:
+            gpu_id = self._db.execute("SELECT count(*) FROM gpu").fetchone()[0]
+            self._insert("gpu", gpu_id, model, memory_gib, None, None, None, None)
+            self._gpu_ids[model] = gpu_id
+        return self._gpu_ids[model]
+
+    def add_offers(self, offers: Iterable[PriceRow], first: bool = False) -> int:
+        """Further prices; returns how many.
+
+        For the same type, region and market the newest wins, of one day the last;
+        those added as `first` win over all that are not.
+        """
         regions, types, rates = self._regions, self._types, self._rates
+        count = 0
 
         def rows() -> Iterator[tuple[Any, ...]]:
             for cloud, region, name, spot, price, day, source, stale, rate in offers:
@@ -122,12 +151,14 @@ class IndexWriter:
                 source_id = self._sources.get(source)
                 if source_id is None:
                     source_id = self._source(source)
-                yield region_id, type_id, spot, price, rate, fresh, day, source_id
+                yield region_id, type_id, spot, price, rate, fresh, day, source_id, first
 
         # Rows are gathered before the insert: new names are inserted while they are made.
         iterator = rows()
         while chunk := list(islice(iterator, 20_000)):
             self._stage(chunk)
+            count += len(chunk)
+        return count
 
     def finish(self, origin: str, notices: Iterable[str] = ()) -> None:
         """Sort, judge, rank, count and hash; the index is complete afterwards."""
@@ -136,10 +167,10 @@ class IndexWriter:
         )
         self._db.execute(
             f"INSERT OR REPLACE INTO offer SELECT {columns} FROM staging"  # noqa: S608  # constants
-            " ORDER BY region_id, type_id, spot, id"
+            " ORDER BY region_id, type_id, spot, own, day, id"
         )
         self._db.execute("DROP TABLE staging")
-        self._db.execute("CREATE INDEX offer_by_type ON offer (type_id, spot)")
+        self._db.execute("CREATE INDEX offer_by_type ON offer (type_id, spot, price_nano_usd)")
         snapshot, odd = self._rank()
         self._db.executemany(
             "DELETE FROM offer WHERE region_id = ? AND type_id = ? AND spot = ?",
@@ -200,7 +231,7 @@ class IndexWriter:
         return digest.hexdigest()[:16], odd
 
     def _stage(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        self._db.executemany("INSERT INTO staging VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._db.executemany("INSERT INTO staging VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _insert(self, table: str, *values: Any) -> None:
         marks = ", ".join("?" * len(values))

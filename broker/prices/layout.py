@@ -43,5 +43,5 @@ CREATE TABLE summary (cloud TEXT, spot INTEGER, source_id INTEGER, day INTEGER,
 CREATE TABLE shortlist (name TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TEMP TABLE staging (id INTEGER PRIMARY KEY, region_id INTEGER, type_id INTEGER,
   spot INTEGER, price_nano_usd INTEGER, interruption_rate REAL, fresh_day INTEGER, day INTEGER,
-  source_id INTEGER);
+  source_id INTEGER, own INTEGER);
 """

@@ -4,15 +4,16 @@
 Every change raises `generation`, which names the index that belongs to it.
 """
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from mlbroker.broker.prices.rows import PriceRow
+from mlbroker.broker.prices.rows import PriceRow, TypeRow
 
 if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
     from mlbroker.broker.prices.index import IndexWriter
@@ -25,7 +26,60 @@ CREATE TABLE IF NOT EXISTS imported (cloud TEXT, region TEXT, instance_type TEXT
   price_nano_usd INTEGER NOT NULL, day INTEGER NOT NULL, source TEXT NOT NULL,
   stale INTEGER NOT NULL, imported_at TEXT NOT NULL, file TEXT NOT NULL,
   PRIMARY KEY (cloud, region, instance_type, spot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fetched (cloud TEXT, region TEXT, instance_type TEXT, spot INTEGER,
+  price_nano_usd INTEGER NOT NULL, day INTEGER NOT NULL, source TEXT NOT NULL,
+  PRIMARY KEY (cloud, region, instance_type, spot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS withdrawn (cloud TEXT, region TEXT, instance_type TEXT, spot INTEGER,
+  day INTEGER NOT NULL, PRIMARY KEY (cloud, region, instance_type, spot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS jumped (cloud TEXT, region TEXT, instance_type TEXT, spot INTEGER,
+  price_nano_usd INTEGER NOT NULL, before_nano_usd INTEGER NOT NULL, day INTEGER NOT NULL,
+  source TEXT NOT NULL, PRIMARY KEY (cloud, region, instance_type, spot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (cloud TEXT, region TEXT, instance_type TEXT, spot INTEGER,
+  day INTEGER, price_nano_usd INTEGER NOT NULL, source TEXT NOT NULL,
+  PRIMARY KEY (cloud, instance_type, region, spot, day)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS type (cloud TEXT, name TEXT, hardware TEXT NOT NULL,
+  day INTEGER NOT NULL, source TEXT NOT NULL, PRIMARY KEY (cloud, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rate (cloud TEXT, region TEXT, instance_type TEXT, rate REAL NOT NULL,
+  PRIMARY KEY (cloud, region, instance_type)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS validator (url TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS refresh (cloud TEXT PRIMARY KEY, at TEXT NOT NULL, scope TEXT NOT NULL,
+  prices INTEGER NOT NULL, dishonest INTEGER NOT NULL, jumped INTEGER NOT NULL);
 """
+
+
+class Jump(NamedTuple):
+    """A fetched price too far from the last one to be believed; the last one still stands."""
+
+    cloud: str
+    region: str
+    instance_type: str
+    spot: bool
+    price_nano_usd: int
+    before_nano_usd: int
+    day: int
+    source: str
+
+
+class Refresh(NamedTuple):
+    """When a cloud's prices were last fetched, and what came of it."""
+
+    cloud: str
+    at: str
+    scope: str
+    prices: int
+    dishonest: int
+    jumped: int
+
+
+class Past(NamedTuple):
+    """A price that held from `day` on."""
+
+    cloud: str
+    region: str
+    spot: bool
+    day: int
+    price_nano_usd: int
+    source: str
 
 
 def generation(folder: Path) -> int:
@@ -33,7 +87,7 @@ def generation(folder: Path) -> int:
     path = folder / FILE
     if not path.exists():
         return 0
-    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)
     try:
         row = db.execute("SELECT generation FROM state").fetchone()
     except sqlite3.OperationalError:  # created a moment ago, still without tables
@@ -66,58 +120,124 @@ class OwnRows:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+        # Readers go on while a refresh writes; what was acknowledged survives a power cut.
         db.execute("PRAGMA journal_mode=WAL")
-        db.executescript(SCHEMA)
+        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         return db
 
+    def open(self) -> sqlite3.Connection:
+        """The database, made if need be."""
+        if self._db is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = self._connect()
+        return self._db
+
     def fill(self, writer: "IndexWriter") -> None:
-        """The whole book: embedded prices, under the user's own."""
+        """The whole book: embedded prices, under those fetched, under those imported.
+
+        Of an embedded and a fetched price for the same offer the newer one holds.
+        """
         try:
+            writer.add_types(self._types())
+            writer.add_rates(self._query("SELECT cloud, region, instance_type, rate FROM rate"))
             writer.add_embedded_offers()
-            imported = list(self.imported())
-            writer.add_offers(imported)
-            origin = f"embedded and {len(imported)} imported" if imported else "embedded"
-            writer.finish(origin)
+            writer.withdraw(
+                self._query("SELECT cloud, region, instance_type, spot, day FROM withdrawn")
+            )
+            fetched = writer.add_offers(self._fetched())
+            imported = writer.add_offers(self._imported(), first=True)
+            parts = ["embedded"]
+            parts += [f"{fetched:,} fetched"] if fetched else []
+            parts += [f"{imported:,} imported"] if imported else []
+            writer.finish(" + ".join(parts))
         except BaseException:
             writer.abandon()
             raise
 
-    def imported(self) -> Iterator[PriceRow]:
-        """Every imported price."""
-        if self._db is None:
-            return
-        for cloud, region, name, spot, price, day, source, stale in self._db.execute(
+    def _query(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+        return iter(()) if self._db is None else iter(self._db.execute(sql, values))
+
+    def _imported(self) -> Iterator[PriceRow]:
+        query = (
             "SELECT cloud, region, instance_type, spot, price_nano_usd, day, source, stale"
             " FROM imported"
+        )
+        return (PriceRow(*row) for row in self._query(query))  # type: ignore[arg-type]
+
+    def _fetched(self) -> Iterator[PriceRow]:
+        query = (
+            "SELECT cloud, region, instance_type, spot, price_nano_usd, day, source FROM fetched"
+        )
+        return (PriceRow(*row) for row in self._query(query))  # type: ignore[arg-type]
+
+    def _types(self) -> Iterator[TypeRow]:
+        for cloud, name, hardware, day, source in self._query(
+            "SELECT cloud, name, hardware, day, source FROM type"
         ):
-            yield PriceRow(cloud, region, name, bool(spot), price, day, source, bool(stale))
+            facts = tuple(json.loads(str(hardware)))
+            yield TypeRow(str(cloud), str(name), facts, int(str(day)), str(source))
+
+    def validators(self) -> dict[str, str]:
+        """Address -> what to send along to hear only of changes."""
+        return {str(url): str(value) for url, value in self._query("SELECT * FROM validator")}
+
+    def jumps(self) -> list[Jump]:
+        """The fetched prices that were not believed."""
+        return [Jump(*row) for row in self._query("SELECT * FROM jumped")]  # type: ignore[arg-type]
+
+    def refreshes(self) -> list[Refresh]:
+        """The last refresh of each cloud."""
+        return [Refresh(*row) for row in self._query("SELECT * FROM refresh")]  # type: ignore[arg-type]
+
+    def past(self, instance_type: str) -> list[Past]:
+        """The prices a type has had since they are fetched here, newest first."""
+        query = (
+            "SELECT cloud, region, spot, day, price_nano_usd, source FROM history"
+            " WHERE instance_type = ? ORDER BY cloud, region, spot, day DESC"
+        )
+        return [Past(*row) for row in self._query(query, (instance_type,))]  # type: ignore[arg-type]
 
     def add_imported(
         self, rows: Iterable[PriceRow], check: Callable[[], None], now: datetime, file: str
     ) -> None:
-        """Keep the rows of a file, all or none; they win over every other price.
+        """Keep the rows of a file, inside a `change`; they win over every other price.
 
         `check` runs after the last row and may still refuse them all.
         """
         at = now.isoformat(timespec="seconds")
-        with self._change() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((*row[:8], at, file) for row in rows),
-            )
-            check()
+        self.open().executemany(
+            "INSERT OR REPLACE INTO imported VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row[:8], at, file) for row in rows),
+        )
+        check()
+
+    def add_types(self, rows: Iterable[TypeRow]) -> None:
+        """Keep types the book lacks, inside a `change`."""
+        self.open().executemany(
+            "INSERT OR REPLACE INTO type VALUES (?, ?, ?, ?, ?)",
+            ((r.cloud, r.name, json.dumps(r.hardware), r.day, r.source) for r in rows),
+        )
+
+    def add_rates(self, rows: Iterable[tuple[str, str, str, float]]) -> None:
+        """Keep interruption rates (cloud, region, type, rate), inside a `change`."""
+        self.open().executemany("INSERT OR REPLACE INTO rate VALUES (?, ?, ?, ?)", rows)
+
+    def record(self, refresh: Refresh, validators: Mapping[str, str]) -> None:
+        """Note that a cloud was refreshed, inside a `change`."""
+        db = self.open()
+        db.execute("INSERT OR REPLACE INTO refresh VALUES (?, ?, ?, ?, ?, ?)", refresh)
+        db.executemany("INSERT OR REPLACE INTO validator VALUES (?, ?)", validators.items())
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that leaves either everything as it was or a new generation."""
-        if self._db is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._connect()
-        self._db.execute("BEGIN IMMEDIATE")
+    def change(self) -> Iterator[int]:
+        """One transaction that leaves everything as it was, or a new generation, which it gives."""
+        db = self.open()
+        db.execute("BEGIN IMMEDIATE")
         try:
-            yield self._db
-            self._db.execute("UPDATE state SET generation = generation + 1")
+            db.execute("UPDATE state SET generation = generation + 1")
+            yield int(db.execute("SELECT generation FROM state").fetchone()[0])
         except BaseException:
-            self._db.execute("ROLLBACK")
+            db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        db.execute("COMMIT")

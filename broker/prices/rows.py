@@ -24,7 +24,7 @@ class PriceRow(NamedTuple):
 class TypeRow(NamedTuple):
     """A machine type that the embedded book does not know, as a feed described it.
 
-    `hardware` is in the order of the fields of `Hardware`, with the GPU as its model's name.
+    `hardware` is in the order of the fields of `Hardware`, with the GPU as (model, memory in GiB).
     """
 
     cloud: str

@@ -1,0 +1,144 @@
+"""Refreshing the book from the vendors: fetch in parallel, judge, swap at once or not at all."""
+
+import contextlib
+import fcntl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.prices.builder import index_path, publish_generation
+from mlbroker.broker.prices.feed import Batch, Feed, Known, Plan, Scope
+from mlbroker.broker.prices.fetched import Fetched, Outcome
+from mlbroker.broker.prices.http import Http
+from mlbroker.broker.prices.own_rows import OwnRows
+from mlbroker.broker.prices.store import PriceBook
+
+WORKERS = 16
+
+
+class Progress:
+    """Told of each cloud's tasks as they start and end; does nothing by itself."""
+
+    def start(self, cloud: str, plan: Plan) -> None:
+        """A cloud's tasks are known."""
+
+    def done(self, cloud: str, what: str) -> None:
+        """One task has ended well."""
+
+    def building(self, cloud: str) -> None:
+        """All answers are in; the local index is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a refresh: the clouds that were swapped in, and why others were not."""
+
+    outcomes: Sequence[Outcome]
+    failures: Mapping[str, MlbrokerError]
+
+
+def refresh(
+    home: Path,
+    feeds: Sequence[Feed],
+    scope: Scope,
+    now: datetime,
+    *,
+    progress: Progress | None = None,
+    http: Http | None = None,
+    accept: bool = False,
+) -> Report:
+    """Refresh each feed's cloud; one that fails keeps its prices exactly as they were."""
+    progress, http = progress or Progress(), http or Http()
+    folder = home / "prices"
+    outcomes: list[Outcome] = []
+    failures: dict[str, MlbrokerError] = {}
+    index = index_path(home)
+    with _alone(folder), OwnRows(folder) as own:
+        for feed in feeds:
+            try:
+                fetched = Fetched(own, feed.cloud)
+                plan = feed.plan(scope, _known(index, feed.cloud, own, now), http)
+                progress.start(feed.cloud, plan)
+                _run(feed.cloud, plan, fetched.add, progress)
+                progress.building(feed.cloud)
+                with own.change() as generation:
+                    outcome = fetched.keep(index, now, _words(scope), accept)
+                    index = publish_generation(folder, own, generation)
+                outcomes.append(outcome)
+            except MlbrokerError as error:
+                failures[feed.cloud] = error
+    return Report(outcomes, failures)
+
+
+def _run(cloud: str, plan: Plan, keep: Callable[[Batch], None], progress: Progress) -> None:
+    """All tasks at once; the first that fails stops those that have not begun."""
+    failed = threading.Event()
+
+    def fetch(position: int) -> Batch | None:
+        if failed.is_set():
+            return None
+        try:
+            return plan.tasks[position].fetch()
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix=f"prices-{cloud}") as pool:
+        running: dict[Future[Batch | None], str] = {
+            pool.submit(fetch, position): task.what for position, task in enumerate(plan.tasks)
+        }
+        left = set(running)
+        try:
+            while left:
+                ended, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
+                for future in ended:
+                    batch = future.result()
+                    if batch is not None:
+                        keep(batch)
+                        progress.done(cloud, running[future])
+        except BaseException:
+            failed.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _known(index: Path, cloud: str, own: OwnRows, now: datetime) -> Known:
+    book = PriceBook(index, now.date())
+    try:
+        types = {i: entry for i, _, entry in book.types() if entry.cloud == cloud}
+        names = {i: region.name for i, region in book.regions().items() if region.cloud == cloud}
+        offered: dict[str, set[str]] = {name: set() for name in names.values()}
+        for type_id, region_id in book.connection.execute("SELECT type_id, region_id FROM offer"):
+            if type_id in types:
+                offered[names[region_id]].add(types[type_id].name)
+        return Known(
+            now,
+            {entry.name: entry for entry in types.values()},
+            {region: frozenset(held) for region, held in offered.items()},
+            own.validators(),
+        )
+    finally:
+        book.close()
+
+
+def _words(scope: Scope) -> str:
+    return ", ".join([*sorted(scope.regions), *sorted(scope.instance_types)]) or "everything"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One refresh at a time; a second one is told, and does not wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "refresh.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MlbrokerError(
+                "another refresh of the price book is running",
+                hint="Plans go on with the old book until it is done.",
+            ) from None
+        yield
