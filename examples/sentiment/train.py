@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_union
 
-EPOCHS = int(os.environ.get("EPOCHS", "8"))
+EPOCHS = int(os.environ.get("EPOCHS", "6"))
 BATCH = 256
 PRINT_EVERY = 10
 TEST_SENTENCES = 2000
