@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.planning import (
@@ -30,6 +30,9 @@ from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators.datasheet import job_uses_gpu
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
+
+if TYPE_CHECKING:
+    from mlbroker.policies.veto import Veto
 
 
 class NearMiss(NamedTuple):
@@ -75,16 +78,17 @@ def make_plan(
     *,
     top: int = 10,
     explain: bool = False,
+    veto: "Veto | None" = None,
 ) -> Plan:
     """Choose the best machine for `job`. `top` quotes are worked out (0: all feasible ones);
-    every single rejection is only with `explain`.
+    every single rejection is only with `explain`. `veto` is the user's policy file.
     """
     regions = book.regions()
     rows = fill_hardware(book, evidence.measurements)
     evidence = Evidence(job, rows, evidence.history)
     ask = make_ask(job, evidence, regions, now)
     field = gather(job, ask, book, evidence, filters)
-    chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job))
+    chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job), veto)
     selection = chooser.choose(field.candidates, top)
     quotes = sorted(
         (_quote(pick, ask, job, book, regions) for pick in selection.picks),

@@ -17,12 +17,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.home import POLICY_NAME, policy_path
 from mlbroker.broker.values import parse_flag, parse_money_usd, parse_number
 from mlbroker.broker.yaml_fields import Fields
 from mlbroker.broker.yaml_strict import parse, quoted, read_text
 from mlbroker.policies.guardrails import Limit, Match, Policy
 
-NAME = "mlbroker-policy.yaml"
+NAME = POLICY_NAME
 KEYS = (
     "max_spend_per_run",
     "max_spend_per_day",
@@ -41,13 +42,8 @@ _MATCH_KEYS = ("clouds", "regions", "families", "instance_types", "markets")
 
 def find_policy(job_path: Path, option: Path | None = None) -> Policy | None:
     """The policy of `--policy`, else of the nearest file upward from the job; None without one."""
-    if option is not None:
-        return load_policy(option)
-    for folder in job_path.absolute().parents:
-        candidate = folder / NAME
-        if candidate.exists():
-            return load_policy(candidate)
-    return None
+    path = policy_path(job_path, option)
+    return None if path is None else load_policy(path)
 
 
 def load_policy(path: Path) -> Policy:

@@ -9,7 +9,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.policies.ask import Ask
 from mlbroker.policies.interruptions import too_often
@@ -20,6 +20,9 @@ from mlbroker.policies.place import Place, least
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import PriceRow
 from mlbroker.profiles.job import ObjectiveKind
+
+if TYPE_CHECKING:
+    from mlbroker.policies.veto import Veto  # few users have a policy file: not imported for all
 
 NANO = 1e-9
 INTERRUPTED = "interruptions included"
@@ -76,7 +79,8 @@ class Selection:
 
 class Chooser:
     """Screens candidates against one ask. `places[option][region id]` are the regions' add-ons;
-    `more(candidate)` returns all prices of a candidate (the one thing asked of the outside).
+    `more(candidate)` returns all prices of a candidate (the one thing asked of the outside);
+    `veto` is the user's policy file.
     """
 
     def __init__(
@@ -84,12 +88,17 @@ class Chooser:
         ask: Ask,
         places: Sequence[Sequence[Place | None]],
         more: Callable[[Candidate], Iterable[PriceRow]],
+        veto: "Veto | None" = None,
     ) -> None:
         self.ask = ask
         self.places = places
         self.more = more
+        self.veto = veto
         self.budget = None if ask.budget_usd is None else float(ask.budget_usd)
-        self.carbon_matters = ask.objective.kind in (ObjectiveKind.CARBON, ObjectiveKind.WEIGHTED)
+        self.carbon_matters = veto is not None or ask.objective.kind in (
+            ObjectiveKind.CARBON,
+            ObjectiveKind.WEIGHTED,
+        )
         self._least = [least(option) for option in places]
 
     def choose(self, candidates: Sequence[Candidate], top: int) -> Selection:
@@ -104,6 +113,7 @@ class Chooser:
                 heap.append((found.key, number, candidate, found))
             else:
                 heap.append((found, number, candidate, None))
+        heap = self._without_needless_gpus(heap, selection)
         heapq.heapify(heap)
         selection.feasible = len(heap)
         seen: set[tuple[int, bool]] = set()
@@ -115,6 +125,29 @@ class Chooser:
             if top and len(selection.picks) >= top:
                 break
         return selection
+
+    def _without_needless_gpus(
+        self, heap: list[tuple[Key, int, Candidate, Pick | None]], selection: Selection
+    ) -> list[tuple[Key, int, Candidate, Pick | None]]:
+        """Where the policy asks for it: GPU machines are out if a machine without one would do."""
+        if self.veto is None:
+            return heap
+        plain = [entry for entry in heap if entry[2].machine.type.hardware.gpu is None]
+        if not plain or len(plain) == len(heap):
+            return heap
+        found = self._full_look(min(plain)[2])
+        assert isinstance(found, Pick)
+        outcome = found.candidate.machine.pace_in(found.row[2]).steady
+        place = self.places[found.candidate.option][found.row[2]] or self._least[0]
+        cost = self._usd_per_s(found.row, place) * outcome.expected_s + place.fixed_usd
+        why = self.veto.of_gpu(found.candidate.machine.type, cost)
+        if why is None:
+            return heap
+        for entry in heap:
+            if entry[2].machine.type.hardware.gpu is not None:
+                row = entry[2].rows[0]
+                selection.refusals.append(Refusal(entry[2], row, Reason.NOT_ALLOWED, why))
+        return plain
 
     def needed_usd(self, refusal: Refusal) -> float:
         """The budget that would have let a refused candidate in, in its cheapest region.
@@ -217,6 +250,12 @@ class Chooser:
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
         cost = usd_per_s * outcome.expected_s + place.once_usd(outcome.expected_s)
         carbon = self._carbon(candidate, outcome, place) if self.carbon_matters else None
+        if self.veto is not None:
+            hourly = row[3] * NANO * ask.nodes
+            kind = candidate.machine.type
+            why = self.veto.of(kind, candidate.spot, row[2], hourly, cost, carbon)
+            if why is not None:
+                return Refusal(candidate, row, Reason.NOT_ALLOWED, why)
         return Pick(candidate, row, sort_key(ask.objective, cost, outcome.expected_s, carbon))
 
     def _usd_per_s(self, row: PriceRow, place: Place) -> float:

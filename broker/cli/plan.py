@@ -3,13 +3,13 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.errors import InputError, NothingFeasible
-from mlbroker.broker.home import home
+from mlbroker.broker.home import home, policy_path
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.store import MeasurementStore
@@ -21,6 +21,9 @@ from mlbroker.policies.fit import Filters
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
+
+if TYPE_CHECKING:
+    from mlbroker.policies.veto import Veto
 
 EVERYTHING = "*"
 
@@ -51,6 +54,12 @@ def command(
     ] = None,
     prices: Annotated[
         Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml upward.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why a GPU, where the policy wants a reason.")
     ] = None,
     nodes: Annotated[
         Path | None, typer.Option(help="Your own machines (else MLBROKER_NODES or nodes.yaml).")
@@ -101,6 +110,7 @@ def command(
         filters,
         top=0 if one else top,
         explain=explain is not None,
+        veto=veto_of(job, policy, reason, shelf),
     )
     if json:
         print_json(plan_document(plan, explain=explain is not None))
@@ -147,6 +157,20 @@ def with_nodes(book: Book, option: Path | None) -> Book:
         if kind.hardware.gpu is not None
     }
     return WithNodes(book, load_nodes(chosen, gpus), datetime.now(UTC).date())
+
+
+def veto_of(job: Path, option: Path | None, reason: str | None, book: Book) -> "Veto | None":
+    """The policy that guards this job's money, None where there is none."""
+    path = policy_path(job, option)
+    if path is None:
+        return None
+    from mlbroker.broker.policy_file import load_policy
+    from mlbroker.broker.runs.launch import current_project, current_user
+    from mlbroker.policies.guardrails import Who
+    from mlbroker.policies.veto import Veto
+
+    who = Who(current_user(), current_project(job, None))
+    return Veto(load_policy(path), who, reason, book.regions())
 
 
 def check_filters(filters: Filters, book: Book) -> None:

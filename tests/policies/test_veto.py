@@ -1,0 +1,90 @@
+"""The policy file at plan time: which machines it takes out, and with what words."""
+
+from decimal import Decimal
+
+from tests.support.books import SmallBook
+from tests.support.moments import NOW
+
+from mlbroker.broker.plan import Plan, make_plan
+from mlbroker.policies.fit import Filters
+from mlbroker.policies.guardrails import Limit, Match, Policy, Who
+from mlbroker.policies.quote import Reason
+from mlbroker.policies.veto import Veto
+from mlbroker.pricing.book import Requirements
+from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.job import Job, ResourceOption, Work
+from mlbroker.profiles.prediction import Evidence
+
+T4 = Gpu("T4", 16, 8.1, 65.0, 320.0, 70.0)
+BOOK = SmallBook(
+    [
+        InstanceType("aws", "cpu.large", Hardware(8, 32, "x86_64")),
+        InstanceType("aws", "gpu.large", Hardware(8, 32, "x86_64", gpu=T4, gpu_count=1)),
+    ],
+    [
+        Region("aws", "us-1", "us", grid_kgco2e_per_kwh=0.4, pue=1.1),
+        Region("aws", "eu-1", "eu", grid_kgco2e_per_kwh=0.01, pue=1.1),
+        Region("aws", "xx-1"),
+    ],
+    {
+        (0, 0, Market.ON_DEMAND): "0.40",
+        (0, 1, Market.ON_DEMAND): "0.50",
+        (0, 2, Market.ON_DEMAND): "0.30",
+        (1, 0, Market.ON_DEMAND): "0.60",
+    },
+    {},
+)
+JOB = Job("j", "true", work=Work(20_000))
+WHO = Who("ada", "search")
+
+
+def planned(policy: Policy, job: Job = JOB, reason: str | None = None) -> Plan:
+    veto = Veto(policy, WHO, reason, BOOK.regions())
+    return make_plan(job, BOOK, Evidence(job), NOW, Filters(), explain=True, veto=veto)
+
+
+def test_another_region_is_taken_where_the_cheapest_is_denied() -> None:
+    plan = planned(Policy("p", deny=Match(regions=("xx-*", "us-*"))))
+    assert plan.choice is not None
+    assert (plan.choice.instance_type, plan.choice.region) == ("cpu.large", "eu-1")
+
+
+def test_a_rejection_names_the_rule() -> None:
+    plan = planned(Policy("p", allow=Match(instance_types=("gpu.*",))))
+    (out,) = [
+        r for r in plan.rejected if r.instance_type == "cpu.large" and r.market == "on_demand"
+    ]
+    assert out.reason is Reason.NOT_ALLOWED
+    assert out.detail.startswith("allow: ")
+
+
+def test_caps_on_price_money_and_carbon() -> None:
+    by_price = planned(Policy("p", max_price_per_hour_usd=Decimal("0.35")))
+    assert [(q.region) for q in by_price.quotes] == ["xx-1"]
+    by_carbon = planned(Policy("p", max_carbon_per_run_kg=0.01))
+    assert [(q.region) for q in by_carbon.quotes] == ["eu-1"]  # unknown carbon is not low carbon
+    none = planned(Policy("p", max_spend_per_run=Limit(users={"ada": Decimal("0.000001")})))
+    assert none.choice is None
+    assert none.rejections[Reason.NOT_ALLOWED] == 2
+
+
+def test_a_gpu_needs_a_reason_when_a_cpu_would_do() -> None:
+    wants = JOB.__class__("j", "true", work=Work(20_000), resources=(
+        ResourceOption(Requirements(gpu_model="T4")), ResourceOption()))  # fmt: skip
+    rule = Policy("p", gpu_needs_reason=True)
+    refused = planned(rule, wants)
+    assert refused.choice is not None
+    assert refused.choice.instance_type == "cpu.large"
+    (out,) = [r for r in refused.rejected if r.instance_type == "gpu.large" and r.region]
+    assert "cpu.large meets the deadline without a GPU" in out.detail
+    given = planned(rule, wants, reason="needs CUDA kernels")
+    assert "gpu.large" in {quote.instance_type for quote in given.quotes}
+
+
+def test_a_gpu_needs_no_reason_when_no_cpu_would_do() -> None:
+    only = Job("j", "true", work=Work(20_000), resources=(
+        ResourceOption(Requirements(gpu_model="T4")),))  # fmt: skip
+    plan = planned(Policy("p", gpu_needs_reason=True), only)
+    assert plan.choice is not None
+    assert plan.choice.instance_type == "gpu.large"
