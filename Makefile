@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench build clean
+.PHONY: help demo test check bench bench-profile build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOUR
 
 bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmarks.md
 	$(BIN)/python scripts/bench.py
+
+bench-profile: $(VENV)/.dev ## Hold the profiler to jobs of known truth; EXAMPLES=1 runs the examples too
+	EXAMPLES=$(EXAMPLES) $(BIN)/python scripts/bench_profile.py
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .
