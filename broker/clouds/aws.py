@@ -1,0 +1,359 @@
+"""AWS: a machine of EC2 for each attempt, told everything through the user's own bucket.
+
+The kill switch outside is set before the machine exists: a one-time schedule that lets Systems
+Manager end whatever carries the attempt's tag. The one inside is the first line of its script.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlbroker.broker.clouds.aws_calls import Calls, code_of, endpoint, translated
+from mlbroker.broker.clouds.aws_images import choose_image
+from mlbroker.broker.clouds.aws_names import RUN_TAG, TOKEN_TAG, Names, run_folder, secrets_path
+from mlbroker.broker.clouds.aws_network import group_id, subnet_of
+from mlbroker.broker.clouds.aws_request import kill_request, launch_request
+from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.seam import (
+    Intent,
+    Machine,
+    MachineState,
+    Payload,
+    Report,
+    Traits,
+)
+from mlbroker.broker.clouds.user_data import user_data
+from mlbroker.broker.guest import box as files
+from mlbroker.broker.guest.bundle import guest_program
+
+T = TypeVar("T")
+
+# The scheduler keeps to the minute, Systems Manager needs some seconds for each step.
+KILL_SLACK_S = 180.0
+_STATES = {
+    "pending": MachineState.PENDING,
+    "running": MachineState.RUNNING,
+    "stopping": MachineState.TERMINATING,
+    "stopped": MachineState.TERMINATING,
+    "shutting-down": MachineState.TERMINATING,
+    "terminated": MachineState.TERMINATED,
+}
+_ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
+_RECLAIMED = "Server.SpotInstanceTermination"
+_RETRY_FOR = timedelta(seconds=30)
+_USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
+_NOT_FOUND = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
+
+
+class AwsCloud:
+    """A machine's id is `REGION/i-…`, or `REGION/i-…+i-…` for a run of several machines."""
+
+    traits = Traits(
+        kill_slack_s=KILL_SLACK_S,
+        visible_after_s=30.0,
+        poll_s=5.0,
+        layers=(
+            "a one-time EventBridge schedule that lets Systems Manager end the machine",
+            "a timer on the machine, whose shutdown ends it",
+            "the supervisor of the job",
+        ),
+        minimum_s=60.0,
+    )
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+
+    def arm_kill(self, intent: Intent) -> None:
+        """Create the schedule; one of this name is this attempt's own."""
+        names = self._names(intent.region)
+        client = self._calls.client("scheduler", intent.region)
+
+        def create() -> None:
+            try:
+                client.create_schedule(**kill_request(intent, names))
+            except client.exceptions.ConflictException:
+                return
+
+        self._asked(intent.region, create)
+
+    def disarm_kill(self, intent: Intent) -> None:
+        """Remove the schedule."""
+        client = self._calls.client("scheduler", intent.region)
+
+        def delete() -> None:
+            try:
+                client.delete_schedule(Name=intent.token)
+            except client.exceptions.ResourceNotFoundException:
+                return
+
+        self._asked(intent.region, delete)
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        image = choose_image(
+            self._calls, intent.region, intent.instance_type, intent.image_id, intent.disk_gb
+        )
+        subnet = subnet_of(self._calls, intent.region, intent.zone)
+        names = self._names(intent.region)
+        group = names.nodes_group if intent.nodes > 1 else names.closed_group
+        program = guest_program()
+        request = launch_request(
+            intent,
+            names,
+            image_id=image.id,
+            root_device=image.root_device,
+            disk_gb=intent.disk_gb,
+            subnet_id=subnet.id,
+            group_id=group_id(self._calls, intent.region, group, subnet.vpc_id),
+            user_data=_script(intent, names, program),
+        )
+        self._send(intent, payload, program)
+        return self._launch(intent, request)
+
+    def cancel(self, intent: Intent) -> None:
+        """Nobody can take a request back that is on its way to AWS: waiting shows."""
+
+    def has_room(self, instance_type: str) -> bool:
+        """Only asking for a machine tells."""
+        return True
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """All attempts with these tags, in every region of the account."""
+        filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+        filters = filters or [{"Name": "tag-key", "Values": [RUN_TAG]}]
+
+        def look(region: str) -> list[Machine]:
+            return self._described(region, Filters=filters)
+
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            found = list(pool.map(look, self._calls.regions))
+        return [machine for machines in found for machine in machines]
+
+    def status(self, machine_id: str) -> Machine | None:
+        """What EC2 says now."""
+        region, ids = _parts(machine_id)
+        machines = self._described(region, InstanceIds=ids)
+        return machines[0] if machines else None
+
+    def terminate(self, machine_id: str) -> None:
+        """Ask for the end of all of its machines."""
+        region, ids = _parts(machine_id)
+        client = self._calls.client("ec2", region)
+
+        def end() -> None:
+            try:
+                client.terminate_instances(InstanceIds=ids)
+            except client.exceptions.ClientError as error:
+                if code_of(error) not in _NOT_FOUND:
+                    raise
+
+        self._asked(region, end)
+
+    def console_log(self, machine_id: str) -> str:
+        """What EC2 kept of the machine's console."""
+        region, ids = _parts(machine_id)
+        client = self._calls.client("ec2", region)
+        answer = self._asked(region, lambda: client.get_console_output(InstanceId=ids[0]))
+        return str(answer.get("Output") or "")
+
+    def report(self, intent: Intent) -> Report:
+        """What the machine last left in the bucket."""
+        report = self._box(intent).report(intent.nodes)
+        if intent.nodes == 1 or report.end is not None:
+            return report
+        gone = self._lost_member(intent)
+        if gone is None:
+            return report
+        return Report(
+            report.status,
+            gone,
+            report.log_bytes,
+            report.checkpoint_bytes,
+            report.outputs_bytes,
+        )
+
+    def stop_job(self, intent: Intent, why: str) -> None:
+        """The machine looks for it every few seconds."""
+        self._box(intent).ask_to_stop(why)
+
+    def read_log(self, intent: Intent, offset: int) -> bytes:
+        """From the parts in the bucket."""
+        return self._box(intent).read_log(offset)
+
+    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+        """From the bucket."""
+        return self._box(intent).fetch(name, target)
+
+    def discard(self, intent: Intent) -> None:
+        """Empty the attempt's folder, and take its secrets out of the parameter store."""
+        self._box(intent).discard()
+        self._forget_secrets(intent)
+
+    def _names(self, region: str) -> Names:
+        return Names(self._calls.account, region)
+
+    def _asked(self, region: str, call: Callable[[], T]) -> T:
+        with translated(f"aws {region}"):
+            return call()
+
+    def _box(self, intent: Intent) -> BucketBox:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+
+        bucket = self._names(intent.region).bucket
+        store = S3Store(
+            bucket,
+            region=intent.region,
+            endpoint=endpoint(),
+            credential_provider=Boto3CredentialProvider(self._calls.session),
+            client_options={"allow_http": endpoint() is not None, "timeout": "60s"},
+            retry_config={"max_retries": 3, "retry_timeout": _RETRY_FOR},
+        )
+        return BucketBox(store, f"bucket {bucket}", run_folder(intent.token))
+
+    def _send(self, intent: Intent, payload: Payload, program: bytes) -> None:
+        path = secrets_path(intent.token)
+        ssm = self._calls.client("ssm", intent.region)
+        with translated(f"aws {intent.region}"):
+            for name, value in payload.secrets.items():
+                ssm.put_parameter(
+                    Name=f"{path}/{name}", Value=value, Type="SecureString", Overwrite=True
+                )
+        spec = {
+            **payload.spec,
+            "token": intent.token,
+            "kill_at": intent.kill_at.timestamp(),
+            "nodes": intent.nodes,
+            "secret_names": sorted(payload.secrets),
+            "secrets_at": path,
+            "workdir": None,
+            "afterwards": None,
+        }
+        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
+        self._box(intent).send(spec, program, given)
+
+    def _forget_secrets(self, intent: Intent) -> None:
+        path = secrets_path(intent.token)
+        ssm = self._calls.client("ssm", intent.region)
+        kept = self._asked(intent.region, lambda: ssm.get_parameters_by_path(Path=path))
+        names = [parameter["Name"] for parameter in kept["Parameters"]]
+        if names:
+            self._asked(intent.region, lambda: ssm.delete_parameters(Names=names))
+
+    def _launch(self, intent: Intent, request: dict[str, Any]) -> Machine:
+        client = self._calls.client("ec2", intent.region)
+
+        def launch() -> Machine:
+            try:
+                answer = client.run_instances(**request)
+            except client.exceptions.ClientError as error:
+                # The token was used before: with another image, or for what has ended since.
+                if code_of(error) not in _USED:
+                    raise
+                earlier = self._described(intent.region, Filters=_by_token(intent.token))
+                if not earlier:
+                    raise
+                return earlier[0]
+            return _machine(intent.region, answer["Instances"])
+
+        return self._asked(intent.region, launch)
+
+    def _described(self, region: str, **wanted: Any) -> list[Machine]:
+        client = self._calls.client("ec2", region)
+
+        def describe() -> list[dict[str, Any]]:
+            try:
+                pages = client.get_paginator("describe_instances").paginate(**wanted)
+                return [
+                    instance
+                    for page in pages
+                    for reservation in page["Reservations"]
+                    for instance in reservation["Instances"]
+                ]
+            except client.exceptions.ClientError as error:
+                if code_of(error) in _NOT_FOUND:
+                    return []
+                raise
+
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for instance in self._asked(region, describe):
+            groups.setdefault(_tags(instance).get(TOKEN_TAG, instance["InstanceId"]), []).append(
+                instance
+            )
+        return [_machine(region, members) for members in groups.values()]
+
+    def _lost_member(self, intent: Intent) -> Mapping[str, Any] | None:
+        """The end of a run of several machines one of which ended without a word."""
+        client = self._calls.client("ec2", intent.region)
+        answer = self._asked(
+            intent.region, lambda: client.describe_instances(Filters=_by_token(intent.token))
+        )
+        for reservation in answer["Reservations"]:
+            for instance in reservation["Instances"]:
+                state = _STATES[instance["State"]["Name"]]
+                if state in (MachineState.TERMINATING, MachineState.TERMINATED):
+                    reclaimed = instance.get("StateReason", {}).get("Code") == _RECLAIMED
+                    return {
+                        "why": "preempted" if reclaimed else "machine_failed",
+                        "exit_code": None,
+                        "detail": f"machine {instance['InstanceId']} ended",
+                    }
+        return None
+
+
+def _script(intent: Intent, names: Names, program: bytes) -> str:
+    digest = hashlib.sha256(program).hexdigest()
+    arguments = [intent.region, names.bucket, run_folder(intent.token), digest]
+    kill_at = int(intent.kill_at.timestamp())
+    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
+    return user_data(arguments, kill_at, max(1, lifetime))
+
+
+def _machine(region: str, instances: Sequence[Mapping[str, Any]]) -> Machine:
+    """One or several instances as the one machine of an attempt."""
+    members = sorted(instances, key=lambda i: (i.get("AmiLaunchIndex", 0), i["InstanceId"]))
+    states = [_STATES[member["State"]["Name"]] for member in members]
+    ends = [_ended_at(member) for member in members]
+    over = all(state is MachineState.TERMINATED for state in states)
+    return Machine(
+        id=f"{region}/{'+'.join(member['InstanceId'] for member in members)}",
+        state=_joint_state(states),
+        tags={key: value for key, value in _tags(members[0]).items() if key != "Name"},
+        started_at=min(member["LaunchTime"] for member in members).astimezone(UTC),
+        ended_at=max((end for end in ends if end), default=None) if over else None,
+        zone=members[0].get("Placement", {}).get("AvailabilityZone"),
+        preempted=any(m.get("StateReason", {}).get("Code") == _RECLAIMED for m in members),
+    )
+
+
+def _joint_state(states: Sequence[MachineState]) -> MachineState:
+    """Several machines have ended when all have, and run when all run."""
+    if all(state is MachineState.TERMINATED for state in states):
+        return MachineState.TERMINATED
+    if any(state in (MachineState.TERMINATING, MachineState.TERMINATED) for state in states):
+        return MachineState.TERMINATING
+    if MachineState.PENDING in states:
+        return MachineState.PENDING
+    return MachineState.RUNNING
+
+
+def _ended_at(instance: Mapping[str, Any]) -> datetime | None:
+    found = _ENDED_AT.search(instance.get("StateTransitionReason") or "")
+    return datetime.fromisoformat(found.group(1)).replace(tzinfo=UTC) if found else None
+
+
+def _tags(instance: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+
+
+def _by_token(token: str) -> list[dict[str, Any]]:
+    return [{"Name": f"tag:{TOKEN_TAG}", "Values": [token]}]
+
+
+def _parts(machine_id: str) -> tuple[str, list[str]]:
+    region, _, ids = machine_id.partition("/")
+    return region, ids.split("+")

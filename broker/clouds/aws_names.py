@@ -1,0 +1,72 @@
+"""What the things are called that mlbroker uses in an account: the same in docs, set-up and runs.
+
+Everything belongs to one region, so that a region can be set up, or given up, by itself.
+"""
+
+from typing import NamedTuple
+
+RUN_TAG = "mlbroker-run"
+TOKEN_TAG = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
+TERMINATE = "AWS-TerminateEC2Instance"
+
+
+class Names(NamedTuple):
+    """The set-up of one account and region."""
+
+    account: str
+    region: str
+
+    @property
+    def partition(self) -> str:
+        """AWS's own division of the world."""
+        return "aws-cn" if self.region.startswith("cn-") else "aws"
+
+    @property
+    def bucket(self) -> str:
+        """Where jobs go in, and logs, checkpoints and outputs come out."""
+        return f"mlbroker-{self.account}-{self.region}"
+
+    @property
+    def guest(self) -> str:
+        """Role and instance profile of the machines."""
+        return f"mlbroker-guest-{self.region}"
+
+    @property
+    def kill_role(self) -> str:
+        """The role with which the scheduler ends machines."""
+        return f"mlbroker-kill-{self.region}"
+
+    @property
+    def dead_letters(self) -> str:
+        """The queue that keeps kills that could not be delivered."""
+        return "mlbroker-kill-failed"
+
+    @property
+    def closed_group(self) -> str:
+        """The security group of single machines: nothing comes in."""
+        return "mlbroker"
+
+    @property
+    def nodes_group(self) -> str:
+        """The security group of runs with several machines: they reach each other."""
+        return "mlbroker-nodes"
+
+    @property
+    def kill_role_arn(self) -> str:
+        """In full."""
+        return f"arn:{self.partition}:iam::{self.account}:role/{self.kill_role}"
+
+    @property
+    def dead_letters_arn(self) -> str:
+        """In full."""
+        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.dead_letters}"
+
+
+def secrets_path(token: str) -> str:
+    """Where a run's secrets wait for its machine, in the parameter store."""
+    return f"/mlbroker/{token}"
+
+
+def run_folder(token: str) -> str:
+    """An attempt's folder in the bucket."""
+    return f"runs/{token}"

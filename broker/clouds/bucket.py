@@ -1,0 +1,157 @@
+"""An attempt's folder in the user's bucket: the job goes in, reports, logs and files come out.
+
+The other end is `broker/guest/courier.py`, on the machine. Nothing here knows whose bucket it is.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlbroker.broker.clouds.seam import Denied, Report, Unclear
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_BATCH = 500
+
+
+class BucketBox:
+    """`where` is the bucket's name for messages, `folder` the attempt's folder in it."""
+
+    def __init__(self, store: "ObjectStore", where: str, folder: str) -> None:
+        self._store = store
+        self._where = where
+        self._folder = folder
+
+    def send(
+        self, spec: Mapping[str, Any], program: bytes, payload: Mapping[str, Path | None]
+    ) -> None:
+        """Put everything the machine needs, the files of `payload` by their name."""
+        for name, path in payload.items():
+            if path is not None and path.exists():
+                with self._errors():
+                    self._put(name, path)
+        with self._errors():
+            self._put("guest.pyz", program)
+            self._put("spec.json", json.dumps(spec, sort_keys=True).encode())
+
+    def report(self, nodes: int) -> Report:
+        """What the first machine last said; with several, the end of all or the first failure."""
+        documents = [self._document(f"{rank}/report.json") for rank in range(nodes)]
+        first = documents[0] or {}
+        return Report(
+            first.get("status"),
+            joint_end([(document or {}).get("end") for document in documents]),
+            int(first.get("log_bytes", 0)),
+            int(first.get("checkpoint_bytes", 0)),
+            int(first.get("outputs_bytes", 0)),
+        )
+
+    def read_log(self, offset: int) -> bytes:
+        """The part that holds this offset, from there on; empty when it is not there yet."""
+        # Parts are named by where they begin, and a reader mostly stops where one does.
+        return self._get(_log_part(offset)) or self._middle_of_log(offset)
+
+    def _middle_of_log(self, offset: int) -> bytes:
+        import obstore
+
+        with self._errors():
+            names = [
+                meta["path"].rpartition("/")[2]
+                for batch in obstore.list(self._store, f"{self._folder}/0/log", chunk_size=_BATCH)
+                for meta in batch
+            ]
+        begin = max((int(name) for name in names if int(name) <= offset), default=None)
+        if begin is None:
+            return b""
+        return (self._get(_log_part(begin)) or b"")[offset - begin :]
+
+    def fetch(self, name: str, target: Path) -> bool:
+        """Copy what the first machine left; False when it left no such file."""
+        import obstore
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(target.name + ".part")
+        with self._errors():
+            try:
+                found = obstore.get(self._store, f"{self._folder}/0/{name}")
+            except FileNotFoundError:
+                return False
+            with open(temporary, "wb") as file:
+                for chunk in found:
+                    file.write(chunk)
+        temporary.replace(target)
+        return True
+
+    def ask_to_stop(self, why: str) -> None:
+        """Leave the request where the machine looks for it."""
+        with self._errors():
+            self._put("stop", why.encode())
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        import obstore
+
+        with self._errors():
+            for batch in obstore.list(self._store, self._folder, chunk_size=_BATCH):
+                obstore.delete(self._store, [meta["path"] for meta in batch])
+
+    def _put(self, name: str, content: bytes | Path) -> None:
+        import obstore
+
+        obstore.put(self._store, f"{self._folder}/{name}", content)
+
+    def _get(self, name: str) -> bytes | None:
+        import obstore
+
+        with self._errors():
+            try:
+                return bytes(obstore.get(self._store, f"{self._folder}/{name}").bytes())
+            except FileNotFoundError:
+                return None
+
+    def _document(self, name: str) -> dict[str, Any] | None:
+        data = self._get(name)
+        try:
+            found = json.loads(data) if data else None
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from obstore.exceptions import BaseError as StoreError
+        from obstore.exceptions import (
+            NotFoundError,
+            PermissionDeniedError,
+            UnauthenticatedError,
+        )
+
+        try:
+            yield
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise Denied(f"the bucket may not be used: {_line(error)}", where=self._where) from None
+        except (NotFoundError, FileNotFoundError) as error:
+            raise Denied(f"there is no such bucket: {_line(error)}", where=self._where) from None
+        except StoreError as error:
+            raise Unclear(
+                f"the bucket does not answer: {_line(error)}", where=self._where
+            ) from None
+
+
+def joint_end(ends: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
+    """How a run of several machines ended: by the first that failed, or when all are done."""
+    for end in ends:
+        if end is not None and end.get("why") != "finished":
+            return end
+    return ends[0] if all(end is not None for end in ends) else None
+
+
+def _log_part(offset: int) -> str:
+    return f"0/log/{offset:015d}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,30 @@
+"""The first program on a rented machine: fetches the whole guest program, and becomes it."""
+
+import hashlib
+import os
+import sys
+from typing import List
+
+from .on_aws import Aws
+
+_BECOME = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from guest.courier import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def main(arguments: List[str]) -> None:
+    """`REGION BUCKET FOLDER SHA256`, in the folder to work in."""
+    region, bucket, folder, expected = arguments
+    program = os.path.abspath("guest.pyz")
+    if not Aws(region, bucket).get_file(folder + "/guest.pyz", program):
+        raise SystemExit("the bucket has no guest program")
+    with open(program, "rb") as file:
+        found = hashlib.sha256(file.read()).hexdigest()
+    if found != expected:
+        raise SystemExit("the guest program is not the one that was sent")
+    box = os.path.abspath("box")
+    os.execv(  # noqa: S606  # an argv list, no shell
+        sys.executable,
+        [sys.executable, "-c", _BECOME, program, region, bucket, folder, box],
+    )

@@ -1,0 +1,211 @@
+"""Carries between a rented machine's box and the user's bucket: job in; report, log, files out.
+
+Nobody connects to the machine: it fetches what it is to do, and leaves what there is to know.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from . import box as files
+from .guard import is_alive
+from .on_aws import Aws
+from .supervisor import HEARTBEAT_S
+
+OUTPUTS_TAR = files.OUTPUTS + ".tar"
+LOG_PART_BYTES = 4 << 20
+# Reports come often while a failure is likely, and seldom in the long hours after.
+SHORTEST_S, LONGEST_S = HEARTBEAT_S, 10.0
+# What the machine's kill switches leave for the last files to travel: a tenth of its life at most.
+MARGIN_S = 60.0
+PEERS_WITHIN_S = 600.0
+
+
+class Courier:
+    """One machine of a run. `shared` is the run's folder in the bucket, `own` this machine's."""
+
+    def __init__(self, program: str, box: str, place: Aws, shared: str, rank: int) -> None:
+        self._program = program
+        self._box = box
+        self._place = place
+        self._shared = shared
+        self._rank = rank
+        self._own = "{}/{}".format(shared, rank)
+        self._pushed: Dict[str, Tuple[int, int]] = {}
+        self._bytes = {files.LOG: 0, files.CHECKPOINT: 0, OUTPUTS_TAR: 0}
+        self._began = time.monotonic()
+        self._next = 0.0
+
+    def run(self) -> None:
+        """Start the job, carry until it has ended, and leave the end record last of all."""
+        self._start()
+        while is_alive(self._box):
+            self._look()
+            time.sleep(0.1)
+        for name in (files.CHECKPOINT, OUTPUTS_TAR):
+            self._push_file(name)
+        end = files.read_json(self._box, files.END)
+        lost = {"why": "machine_failed", "exit_code": None, "detail": "the supervisor is gone"}
+        while self._push_log():
+            pass
+        self._report(end or lost)
+
+    def _start(self) -> None:
+        spec = json.loads(self._needed("spec.json"))
+        for name in (files.BUNDLE, files.RESTORE):
+            self._place.get_file(self._shared + "/" + name, os.path.join(self._box, name))
+        left = spec["kill_at"] - time.time()
+        spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.1))
+        if spec["nodes"] > 1:
+            spec["facts"] = dict(spec.get("facts") or {}, **self._meet(spec["nodes"]))
+        secrets = self._secrets(spec)
+        started = subprocess.run(
+            [sys.executable, "-I", "-S", self._program, "start", self._box],
+            input=json.dumps({"spec": spec, "secrets": secrets}).encode(),
+            stdout=subprocess.DEVNULL,
+            env=self._environment(),
+            check=False,
+        )
+        if started.returncode != 0:
+            raise SystemExit("the supervisor did not start")
+
+    def _needed(self, name: str) -> bytes:
+        found = self._place.get(self._shared + "/" + name)
+        if found is None:
+            raise SystemExit("the bucket has no " + name)
+        return found
+
+    def _secrets(self, spec: Dict[str, Any]) -> Dict[str, str]:
+        names: List[str] = spec["secret_names"]
+        if not names:
+            return {}
+        path = spec["secrets_at"]
+        found = self._place.secrets(path)
+        if set(names) - set(found):
+            raise SystemExit("secrets are missing: " + ", ".join(sorted(set(names) - set(found))))
+        if spec["nodes"] == 1:
+            self._place.forget_secrets(path, names)
+        return found
+
+    def _meet(self, nodes: int) -> Dict[str, str]:
+        """Tell the others this machine's address, and learn theirs."""
+        address = self._place.metadata.get("meta-data/local-ipv4") or ""
+        self._place.put("{}/address".format(self._own), address.encode())
+        addresses: List[str] = []
+        until = time.monotonic() + PEERS_WITHIN_S
+        while len(addresses) < nodes:
+            key = "{}/{}/address".format(self._shared, len(addresses))
+            found = self._place.get(key)
+            if found is not None:
+                addresses.append(found.decode())
+            elif time.monotonic() > until:
+                raise SystemExit("machine {} of the run did not come".format(len(addresses)))
+            else:
+                time.sleep(1.0)
+        return node_facts(self._rank, addresses)
+
+    def _environment(self) -> Dict[str, str]:
+        """With a Python of its own where the image has none to install packages into."""
+        environment = dict(os.environ)
+        if not (_on_path("pip") and _on_path("python")):
+            own = os.path.join(self._box, "env")
+            made = subprocess.run(
+                [sys.executable, "-m", "venv", "--system-site-packages", own], check=False
+            )
+            if made.returncode == 0:
+                environment["VIRTUAL_ENV"] = own
+                environment["PATH"] = os.path.join(own, "bin") + ":" + environment["PATH"]
+        return environment
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + min(LONGEST_S, max(SHORTEST_S, (now - self._began) / 60))
+        try:
+            self._heed()
+            self._push_file(files.CHECKPOINT)
+            self._push_log()
+            self._report(None)
+        except (OSError, ValueError) as error:
+            # The bucket does not answer: the job goes on, and the next look tries again.
+            print("courier: {}".format(error), file=sys.stderr, flush=True)
+
+    def _heed(self) -> None:
+        """Pass on what the launching side, or the vendor, wants."""
+        if files.read(self._box, files.STOP) is not None:
+            return
+        if self._place.metadata.interruption() is not None:
+            files.write(self._box, files.STOP, "preempted")
+            return
+        asked = self._place.get(self._shared + "/stop")
+        if asked is not None:
+            files.write(self._box, files.STOP, asked.decode("utf-8", "replace"))
+
+    def _push_file(self, name: str) -> None:
+        path = os.path.join(self._box, name)
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return
+        signature = (found.st_size, found.st_mtime_ns)
+        if self._pushed.get(name) != signature:
+            self._place.put_file(self._own + "/" + name, path)
+            self._pushed[name] = signature
+            self._bytes[name] = found.st_size
+
+    def _push_log(self) -> bool:
+        """One part of what the log has grown by; False when nothing was left."""
+        offset = self._bytes[files.LOG]
+        try:
+            with open(os.path.join(self._box, files.LOG), "rb") as log:
+                log.seek(offset)
+                data = log.read(LOG_PART_BYTES)
+        except FileNotFoundError:
+            return False
+        if data:
+            # Named by where it begins: a part that is sent again lies where it lay.
+            self._place.put("{}/log/{:015d}".format(self._own, offset), data)
+            self._bytes[files.LOG] = offset + len(data)
+        return bool(data)
+
+    def _report(self, end: Optional[Dict[str, Any]]) -> None:
+        report = {
+            "status": files.read_json(self._box, files.STATUS),
+            "end": end,
+            "log_bytes": self._bytes[files.LOG],
+            "checkpoint_bytes": self._bytes[files.CHECKPOINT],
+            "outputs_bytes": self._bytes[OUTPUTS_TAR],
+        }
+        self._place.put(self._own + "/report.json", json.dumps(report, sort_keys=True).encode())
+
+
+def node_facts(rank: int, addresses: List[str]) -> Dict[str, str]:
+    """What a job of several machines is told; SkyPilot's names too, so that its jobs run as is."""
+    return {
+        "MLBROKER_NODE_RANK": str(rank),
+        "MLBROKER_NODES": str(len(addresses)),
+        "MLBROKER_MASTER_ADDR": addresses[0],
+        "MLBROKER_NODE_IPS": "\n".join(addresses),
+        "SKYPILOT_NODE_RANK": str(rank),
+        "SKYPILOT_NUM_NODES": str(len(addresses)),
+        "SKYPILOT_NODE_IPS": "\n".join(addresses),
+    }
+
+
+def _on_path(program: str) -> bool:
+    folders = os.environ.get("PATH", "").split(":")
+    return any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
+
+
+def main(arguments: List[str]) -> int:
+    """`PROGRAM REGION BUCKET FOLDER BOX`, on a machine of AWS."""
+    program, region, bucket, folder, box = arguments
+    os.makedirs(box, mode=0o700, exist_ok=True)
+    place = Aws(region, bucket)
+    rank = int(place.metadata.get("meta-data/ami-launch-index") or 0)
+    Courier(program, box, place, folder, rank).run()
+    return 0

@@ -1,0 +1,245 @@
+"""Guests of the loopback cloud: user-data that really runs, or a script in virtual time."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.support.aws.clock import VirtualClock
+from tests.support.aws.machines import Vm
+from tests.support.aws.request import Answer, Request
+
+MARK = "MLBROKER_LOOPBACK_MACHINE"
+_TELL = 'import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method="POST"))'
+_TEXT = [("Content-Type", "text/plain")]
+
+
+class Guest(Protocol):
+    """What happens on machines once they run."""
+
+    def start(self, vm: Vm) -> None: ...
+
+    def end(self, vm: Vm) -> None: ...
+
+    def console(self, id_: str) -> str: ...
+
+
+class Sandboxes:
+    """Runs each machine's user-data as a process, with a folder in place of its disk.
+
+    What a script would do to the system it stands on is taken by programs of the same name, put
+    first on its path: they tell the loopback cloud.
+    """
+
+    def __init__(self, url: Callable[[], str], as_nobody: bool = False) -> None:
+        self._url = url
+        self._as_nobody = as_nobody and os.getuid() == 0
+        self._root = Path(tempfile.mkdtemp(prefix="mlbroker-loopback-"))
+        self._root.chmod(0o755)
+
+    def home(self, id_: str) -> Path:
+        return self._root / id_ / "disk"
+
+    def start(self, vm: Vm) -> None:
+        folder = self._root / vm.id
+        programs = folder / "bin"
+        programs.mkdir(parents=True)
+        script = folder / "user-data"
+        script.write_text(vm.user_data)
+        machine = f"{self._url()}/_machine/{vm.id}"
+        tell = f"exec {sys.executable} -I -S -c '{_TELL}'"
+        become = (
+            "exec setpriv --reuid=nobody --regid=nogroup --clear-groups"
+            if (self._as_nobody)
+            else "exec"
+        )
+        for name, text in {
+            "poweroff": f"{tell} {machine}/poweroff",
+            "systemd-run": (
+                "for word; do case $word in --on-active=*) left=${word#*=};; esac; done; "
+                f'{tell} "{machine}/timer?seconds=${{left%s}}"'
+            ),
+            "id": "exit 0",
+            "chown": "exec /usr/bin/chown nobody: $2" if self._as_nobody else "exit 0",
+            "runuser": f'shift 3; {become} "$@"',
+        }.items():
+            (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+            (programs / name).chmod(0o755)
+        keep = {k: v for k, v in os.environ.items() if k in ("LANG", "TZ")}
+        path = "/usr/local/bin:/usr/bin:/bin" if self._as_nobody else os.environ["PATH"]
+        with open(folder / "console", "ab") as console:
+            subprocess.Popen(
+                ["bash", str(script)],
+                cwd=folder,
+                env={
+                    **keep,
+                    "PATH": f"{programs}:{path}",
+                    "MLBROKER_GUEST_HOME": str(folder / "disk"),
+                    "AWS_ENDPOINT_URL": self._url(),
+                    "AWS_EC2_METADATA_SERVICE_ENDPOINT": machine,
+                    MARK: vm.id,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+
+    def end(self, vm: Vm) -> None:
+        """The plug is pulled: whatever lives there, however it got away, is gone."""
+        until = time.monotonic() + 10
+        while found := processes_of(vm.id):
+            for pid in found:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            assert time.monotonic() < until, f"processes of {vm.id} do not die: {found}"
+            time.sleep(0.01)
+
+    def console(self, id_: str) -> str:
+        try:
+            return (self._root / id_ / "console").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def close(self) -> None:
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+class Script:
+    """A guest in virtual time: works for `job_s`, reports each minute, then shuts down.
+
+    With `job_s` None it never ends by itself. `timer` says whether the timer on the machine works.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        put: Callable[[Vm, str, bytes], None],
+        power_off: Callable[[Vm], None],
+        job_s: float | None = 600.0,
+        timer: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._put = put
+        self._power_off = power_off
+        self.job_s = job_s
+        self.code = 0
+        self.timer = timer
+        self._left: set[str] = set()
+
+    def start(self, vm: Vm) -> None:
+        began = self._clock.now()
+        if self.timer:
+            left = int(vm.user_data.partition("left=$((")[2].partition(" -")[0])
+            seconds = left - began.timestamp()
+            self._clock.after(max(1.0, seconds), lambda: self._power_off(vm))
+        self._put(vm, "0/log/000000000000000", b"started\n")
+        if self.job_s is not None:
+            self._clock.after(self.job_s, lambda: self._finish(vm))
+        self._beat(vm, began)
+
+    def _beat(self, vm: Vm, began: Any) -> None:
+        if vm.ends_at is not None or vm.id in self._left:
+            return
+        elapsed = (self._clock.now() - began).total_seconds()
+        self._report(vm, {"phase": "running", "elapsed_s": elapsed, "step": int(elapsed)}, None)
+        if vm.notice_at is not None:
+            self._leave(vm, {"why": "preempted", "exit_code": None})
+            return
+        self._clock.after(60.0, lambda: self._beat(vm, began))
+
+    def _finish(self, vm: Vm) -> None:
+        if vm.ends_at is None and vm.id not in self._left:
+            why = "finished" if self.code == 0 else "failed"
+            self._leave(vm, {"why": why, "exit_code": self.code})
+
+    def _leave(self, vm: Vm, end: dict[str, Any]) -> None:
+        self._left.add(vm.id)
+        self._report(vm, {"phase": "ending"}, end)
+        self._clock.after(5.0, lambda: self._power_off(vm))
+
+    def _report(self, vm: Vm, status: dict[str, Any], end: dict[str, Any] | None) -> None:
+        document = {"status": status, "end": end, "log_bytes": 8}
+        self._put(vm, "0/report.json", json.dumps(document).encode())
+
+    def end(self, vm: Vm) -> None:
+        """Nothing of it lives anywhere."""
+
+    def console(self, id_: str) -> str:
+        return ""
+
+
+class Metadata:
+    """The instance metadata service, version 2 only."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._tokens: set[str] = set()
+
+    def answer(self, vm: Vm, path: str, request: Request) -> Answer:
+        environ = request.environ
+        if path == "latest/api/token":
+            if request.method != "PUT" or not environ.get(
+                "HTTP_X_AWS_EC2_METADATA_TOKEN_TTL_SECONDS"
+            ):
+                return Answer("400 Bad Request", _TEXT)
+            token = secrets.token_hex(8)
+            self._tokens.add(token)
+            return Answer("200 OK", _TEXT, token.encode())
+        if environ.get("HTTP_X_AWS_EC2_METADATA_TOKEN") not in self._tokens:
+            return Answer("401 Unauthorized", _TEXT)
+        text = self._values(vm).get(path.removeprefix("latest/"))
+        if text is None:
+            return Answer("404 Not Found", _TEXT)
+        return Answer("200 OK", _TEXT, text.encode())
+
+    def _values(self, vm: Vm) -> dict[str, str]:
+        role = f"mlbroker-guest-{vm.region}"
+        base = "meta-data/iam/security-credentials/"
+        values = {
+            "meta-data/instance-id": vm.id,
+            "meta-data/ami-launch-index": str(vm.index),
+            "meta-data/local-ipv4": f"127.0.0.{vm.index + 1}",
+            "meta-data/placement/region": vm.region,
+            "meta-data/placement/availability-zone": vm.zone,
+            base: role,
+            base + role: json.dumps(
+                {
+                    "AccessKeyId": f"guest-{vm.id}",
+                    "SecretAccessKey": "guest-secret",
+                    "Token": "guest-token",
+                    "Expiration": "2099-01-01T00:00:00Z",
+                }
+            ),
+        }
+        if vm.notice_at is not None:
+            values["meta-data/spot/instance-action"] = json.dumps(
+                {"action": "terminate", "time": f"{vm.notice_at:%Y-%m-%dT%H:%M:%SZ}"}
+            )
+        return values
+
+
+def processes_of(id_: str) -> list[int]:
+    """All living processes of a machine, told by an environment none of them can shed."""
+    marker = f"{MARK}={id_}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "ZX" and marker in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

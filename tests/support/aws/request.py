@@ -1,0 +1,129 @@
+"""One request to the loopback cloud, and the answers AWS gives when it says no."""
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from xml.sax.saxutils import escape
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+@dataclass
+class Request:
+    """Who asks which service of which region for what."""
+
+    environ: Environ
+    body: bytes
+    service: str = ""
+    region: str = ""
+    key: str = ""
+
+    @classmethod
+    def read(cls, environ: Environ) -> "Request":
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length) if length else b""
+        request = cls(environ, body)
+        for part in environ.get("HTTP_AUTHORIZATION", "").replace(",", " ").split():
+            if part.startswith("Credential="):
+                scope = part.removeprefix("Credential=").split("/")
+                request.key, request.region, request.service = scope[0], scope[-3], scope[-2]
+        return request
+
+    @property
+    def path(self) -> str:
+        return str(self.environ.get("PATH_INFO", "/"))
+
+    @property
+    def method(self) -> str:
+        return str(self.environ["REQUEST_METHOD"])
+
+    @cached_property
+    def params(self) -> dict[str, str]:
+        """The flat parameters of the query protocol."""
+        return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
+
+    @cached_property
+    def action(self) -> str:
+        """The operation's name, as in a policy, without its service."""
+        target = self.environ.get("HTTP_X_AMZ_TARGET", "")
+        if target:
+            return str(target).rpartition(".")[2]
+        if self.service == "scheduler":
+            names = {"POST": "CreateSchedule", "DELETE": "DeleteSchedule", "GET": "GetSchedule"}
+            return "ListSchedules" if self.path == "/schedules" else names[self.method]
+        if self.service == "s3":
+            return self._s3_action()
+        return self.params.get("Action", "")
+
+    def json(self) -> dict[str, Any]:
+        """The body of the JSON protocols."""
+        found: dict[str, Any] = json.loads(self.body or b"{}")
+        return found
+
+    def listed(self, name: str) -> "list[str]":
+        """A list of the query protocol: Name.1, Name.2 …"""
+        found: list[str] = []
+        while (value := self.params.get(f"{name}.{len(found) + 1}")) is not None:
+            found.append(value)
+        return found
+
+    def _s3_action(self) -> str:
+        query = urlsplit("?" + self.environ.get("QUERY_STRING", "")).query
+        whole_bucket = self.path.strip("/").count("/") == 0
+        if whole_bucket:
+            names = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket"}
+            return "DeleteObject" if "delete" in query else names.get(self.method, self.method)
+        names = {"GET": "GetObject", "HEAD": "GetObject", "DELETE": "DeleteObject"}
+        return names.get(self.method, "PutObject")
+
+
+@dataclass
+class Answer:
+    """A response kept whole, so that it can be changed, replayed or thrown away."""
+
+    status: str
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+    @classmethod
+    def of(cls, app: Wsgi, request: Request) -> "Answer":
+        answer = cls("")
+
+        def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            answer.status, answer.headers = status, headers
+
+        environ = dict(request.environ)
+        environ["wsgi.input"] = io.BytesIO(request.body)
+        answer.body = b"".join(app(environ, start))
+        return answer
+
+    @property
+    def ok(self) -> bool:
+        return self.status.startswith("2")
+
+    def send(self, start: StartResponse) -> Iterable[bytes]:
+        kept = [(name, value) for name, value in self.headers if name.lower() != "content-length"]
+        start(self.status, [*kept, ("Content-Length", str(len(self.body)))])
+        return [self.body]
+
+
+def refuse(code: str, message: str, status: str = "400 Bad Request") -> Answer:
+    """An error of the EC2 protocol."""
+    text = (
+        f"<Response><Errors><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+        "</Errors><RequestID>00000000-0000-0000-0000-000000000000</RequestID></Response>"
+    )
+    return Answer(status, [("Content-Type", "text/xml")], text.encode())
+
+
+def refuse_json(code: str, message: str, status: str = "400 Bad Request") -> Answer:
+    """An error of the JSON protocols."""
+    body = json.dumps({"__type": code, "message": message}).encode()
+    headers = [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-errortype", code)]
+    return Answer(status, headers, body)
