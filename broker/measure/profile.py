@@ -12,6 +12,7 @@ from mlbroker.broker.measure import facts
 from mlbroker.broker.measure.agent_link import start_here
 from mlbroker.broker.measure.result import Place, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
+from mlbroker.broker.runs.launch import secret_values
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.scaling import CorePoint, core_counts, parallel_fraction
@@ -104,7 +105,10 @@ def _profile(
     limit_s: float,
     cores: int | None,
 ) -> Profiled:
-    link = start_here(agent_spec(job, limit_s, cores))
+    spec = agent_spec(job, limit_s, cores)
+    # Here they go to the agent through a pipe, and are written nowhere.
+    spec["env"] |= secret_values(job)
+    link = start_here(spec)
     try:
         seen = watch(job, link, rule, show)
     finally:
