@@ -30,6 +30,7 @@ LOST_S = 0.001
 _OUT_OF_MEMORY = re.compile(
     r"CUDA out of memory|OutOfMemoryError|MemoryError|Cannot allocate memory|std::bad_alloc"
 )
+_NO_TERMINAL = re.compile(r"not a tty|Inappropriate ioctl|EOFError|no terminal", re.IGNORECASE)
 _SIGKILL = 9
 
 
@@ -100,6 +101,8 @@ def failure_reason(seen: Observation) -> str | None:
         128 + _SIGKILL,
     ):
         return f"{step} ran out of memory ({words})" if words else f"{step} ran out of memory"
+    if _NO_TERMINAL.search(str(seen.end.get("output", ""))):
+        words += "; it asks for a terminal, and a measured job has none"
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"{step} {how} after {seen.end['time_s']:.1f} s" + (f": {words}" if words else "")
 
