@@ -1,5 +1,6 @@
 """`mlbroker run`: find the machine, confirm, reserve, launch, watch, settle."""
 
+import os
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +11,14 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, say
+from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.nodes import ENVIRONMENT
 from mlbroker.broker.policy_file import find_policy
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
@@ -25,7 +27,7 @@ from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.rows import money
-from mlbroker.broker.runs.where import deadline_at, own_machine, planned
+from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine, planned
 from mlbroker.broker.values import parse_duration_s, parse_money_usd
 from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
@@ -107,6 +109,9 @@ def command(
     from mlbroker.broker.cli.run_carry import carry, detached
 
     state, now = home(), WallClock().now()
+    if nodes is not None:
+        # Processes that carry the run on later read the same file.
+        os.environ[ENVIRONMENT] = str(nodes.absolute())
     loaded = override(load_job(job).job, budget=budget, deadline=deadline, steps=steps)
     if loaded.ignored:
         say(f"Ignored, as mlbroker has no use for it: {', '.join(loaded.ignored)}")
@@ -117,8 +122,9 @@ def command(
         if local_price is not None:
             raise InputError("goes with --on local", where="--local-price")
         candidates = _plan(
-            loaded, state, now, cloud, region, market, instance_type, measure, prices
-        )
+            loaded, job, now, cloud, region, market, instance_type, measure, prices, nodes,
+            policy, reason,
+        )  # fmt: skip
     cap = _cap(loaded)
     rules = find_policy(job, policy)
     who = Who(launch.current_user(), launch.current_project(job, project))
@@ -146,7 +152,10 @@ def command(
         on_overrun=on_overrun,
     )
     folder = RunFolder.of(state, order.run_id)
+    facts = {"fingerprint": loaded.fingerprint(), "reason": reason}
     with folder.carried():
+        if loaded.workdir and candidates[0].cloud != LOCAL:
+            facts |= _pack(loaded.workdir, folder, secrets)
         run = launch.reserve(
             open_ledger(state),
             folder,
@@ -156,7 +165,7 @@ def command(
             worst_usd=offer.worst_usd,
             user=who.user,
             project=who.project,
-            facts={"fingerprint": loaded.fingerprint(), "reason": reason},
+            facts=facts,
             guard=(SpendGuard(rules, loaded.name, who, now, offer.worst_usd) if rules else None),
         )
         if detach:
@@ -246,7 +255,7 @@ def _confirm() -> None:
 
 def _plan(
     job: Job,
-    state: Path,
+    job_path: Path,
     now: datetime,
     cloud: list[str] | None,
     region: list[str] | None,
@@ -254,22 +263,33 @@ def _plan(
     instance_type: list[str] | None,
     measure: Path | None,
     prices: Path | None,
+    nodes: Path | None,
+    policy: Path | None,
+    reason: str | None,
 ) -> tuple[Candidate, ...]:
-    from mlbroker.broker.cli.plan import check_filters, gather_evidence, nothing_feasible
+    from mlbroker.broker.cli.plan import (
+        check_filters,
+        gather_evidence,
+        nothing_feasible,
+        veto_of,
+        with_nodes,
+    )
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
     from mlbroker.policies.fit import Filters
 
-    book = open_book(state, prices)
+    book = open_book(home(), prices)
+    shelf = with_nodes(book, nodes)
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
     check_filters(filters, book)
-    plan = make_plan(job, book, gather_evidence(job, measure), now, filters)
+    veto = veto_of(job_path, policy, reason, shelf)
+    plan = make_plan(job, shelf, gather_evidence(job, measure), now, filters, veto=veto)
     if plan.choice is None:
         raise nothing_feasible(plan)
-    types = [kind for _, _, kind in book.types()]
-    return planned(job, plan.quotes, book.regions().values(), types, CLOUDS)
+    types = [kind for _, _, kind in shelf.types()]
+    return planned(job, plan.quotes, shelf.regions().values(), types, CLOUDS)
 
 
 def _spec(
@@ -283,13 +303,23 @@ def _spec(
         "setup": job.setup,
         "command": job.command,
         "envs": dict(job.envs),
-        "workdir": here if cloud == "local" else None,
+        "workdir": here if cloud == LOCAL else None,
         "progress": job.progress,
         "checkpoint": (
             {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
         ),
         "stop_when_idle_s": parse_duration_s(idle_after) if on_idle is OnIdle.STOP else None,
     }
+
+
+def _pack(workdir: str, folder: RunFolder, secrets: dict[str, str]) -> dict[str, str | None]:
+    from mlbroker.broker.runs.bundle import pack_workdir
+
+    bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
+    say(f"Bundle: {bundle.files} files, {bundle.bytes / 1e6:.2f} MB, sha256 {bundle.sha256[:12]}")
+    for name in bundle.left_out:
+        warn(f"{name} stays behind: it is no plain file, or leads out of the work directory")
+    return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}
 
 
 def _span(seconds: float) -> str:

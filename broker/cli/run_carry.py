@@ -47,6 +47,13 @@ def carry(state: Path, run_id: str, secrets: dict[str, str], *, json: bool) -> N
                     wish = {"why": "stopped", "by": "Ctrl-C"}
                     ledger.append(WallClock().now(), run_id, "stop_requested", wish)
                 watching.open()
+            except MlbrokerError as error:
+                raise CloudError(
+                    error.what,
+                    where=f"run {run_id}",
+                    hint="Its cap holds, and its reservation stays until its end was seen: "
+                    "mlbroker reconcile",
+                ) from error
     finally:
         watching.close()
     report(run, folder, json)
@@ -95,7 +102,6 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
 
 
 def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
-    detail = run.attempts[-1].detail if run.attempts else None
     where = f"run {run.run_id}"
     if run.outcome == "succeeded":
         return None
@@ -117,4 +123,4 @@ def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
         if why in ("idle", "overrun"):
             return RefusedError(f"the job was ended ({why}), as asked for", where=where)
         return Interrupted("stopped; everything is accounted for", where=where)
-    return CloudError(f"{run.outcome}: {detail or 'no machine is left of it'}", where=where)
+    return CloudError(f"{run.outcome}: {run.detail or 'no machine is left of it'}", where=where)

@@ -15,6 +15,20 @@ def _local(home: Path) -> Cloud:
     return LocalCloud(home)
 
 
+def _ssh(home: Path) -> Cloud:
+    from mlbroker.broker.clouds.ssh import SshCloud
+
+    return SshCloud(home)
+
+
+def _aws(home: Path) -> Cloud:
+    from mlbroker.broker.clouds.aws import AwsCloud
+
+    return AwsCloud()
+
+
 CLOUDS: dict[str, Callable[[Path], Cloud]] = {
     "local": _local,
+    "ssh": _ssh,
+    "aws": _aws,
 }

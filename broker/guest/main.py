@@ -18,7 +18,8 @@ _CHUNK = 1 << 20
 
 def main(arguments: List[str]) -> int:
     """ACTION BOX [NAME or more]; answers one JSON line, or a file's bytes, on stdout."""
-    action, box, rest = arguments[0], os.path.expanduser(arguments[1]), arguments[2:]
+    action, rest = arguments[0], arguments[2:]
+    box = os.path.abspath(os.path.expanduser(arguments[1]))
     if action == "read":
         read(box, rest[0], int(rest[1]))
     elif action == "get":

@@ -98,6 +98,7 @@ class Run:
     outcome: str | None = None
     exit_code: int | None = None
     settled_at: datetime | None = None
+    detail: str | None = None
 
     @property
     def attempt(self) -> Attempt:
@@ -202,6 +203,7 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             outcome=body["outcome"],
             exit_code=body.get("exit_code"),
             settled_at=fact.at,
+            detail=body.get("detail"),
         )
     return run
 

@@ -53,7 +53,7 @@ _OUTCOMES = {
     "machine_failed": "machine_failed",
     "lost": "lost",
 }
-_TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "lost", "move"}
+_TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "move"}
 
 
 class Driver:
@@ -131,10 +131,14 @@ class Driver:
     def _intend(self, run: Run) -> Run:
         candidate = self._next_candidate(run)
         if candidate is None:
-            return self._settle(run, "not_launched")
+            return self._settle(run, self._outcome(run))
         cloud = self._opened(candidate.cloud)
         if cloud.traits.queues:
-            if not cloud.has_room(candidate.instance_type):
+            try:
+                room = self._for_a_while(lambda: cloud.has_room(candidate.instance_type))
+            except CloudError as error:
+                return self._settle(run, self._outcome(run), str(error))
+            if not room:
                 return self._queue(run, cloud)
             self._waiting = False
         rate = candidate.rate(cloud.traits)
@@ -255,10 +259,9 @@ class Driver:
         while True:
             machine = self._look(run)
             if machine is not None:
-                if machine.state is MachineState.RUNNING:
+                if machine.state in (MachineState.RUNNING, MachineState.TERMINATED):
+                    # A short job may be over already; its end record says how it went.
                     return self._append(run, State.CONFIRMED)
-                if machine.state is MachineState.TERMINATED:
-                    return self._gone(run, machine)
                 if self._clock.now() > self._give_up_at(run):
                     return self._append(run, State.ENDED, why="capped")
                 if run.stop_requested:
@@ -361,11 +364,17 @@ class Driver:
         if why in _TRY_ELSEWHERE and may_go_on and len(run.attempts) < MAX_ATTEMPTS:
             self._watcher = None
             return self._intend(run)
-        launched = any(attempt.machine_id for attempt in run.attempts)
-        outcome = _OUTCOMES.get(why, "not_launched" if not launched else why)
-        return self._settle(run, "abandoned" if why == "abandoned" else outcome)
+        return self._settle(run, self._outcome(run))
 
-    def _settle(self, run: Run, outcome: str) -> Run:
+    def _outcome(self, run: Run) -> str:
+        """What the last attempt's end makes of the whole run."""
+        why = run.attempt.why if run.attempts else None
+        if why == "abandoned":
+            return why
+        launched = any(attempt.machine_id for attempt in run.attempts)
+        return _OUTCOMES.get(why or "", "not_launched" if not launched else "not_finished")
+
+    def _settle(self, run: Run, outcome: str, detail: str | None = None) -> Run:
         last = run.attempts[-1] if run.attempts else None
         settled = self._append(
             run,
@@ -373,6 +382,7 @@ class Driver:
             outcome=outcome,
             spent_usd=str(run.spent_usd),
             exit_code=last.exit_code if last else None,
+            detail=detail or (last.detail if last else None),
         )
         for attempt in settled.attempts:
             if attempt.machine_id:
@@ -407,17 +417,18 @@ class Driver:
 
     def _patiently(self, run: Run, call: Callable[[], T]) -> T:
         """Ask until there is an answer, for as long as the machine may still live, and a while."""
-        cloud, _ = self._at(run)
+        return self._for_a_while(call, self._give_up_at(run) if self._patient else None)
+
+    def _for_a_while(self, call: Callable[[], T], at_least: datetime | None = None) -> T:
         until = self._clock.now() + timedelta(seconds=PATIENCE_S if self._patient else 2.0)
-        if self._patient:
-            until = max(until, self._give_up_at(run))
+        until = max(until, at_least or until)
         while True:
             try:
                 return call()
             except Unclear:
                 if self._clock.now() > until:
                     raise
-                self._clock.sleep(max(1.0, cloud.traits.poll_s))
+                self._clock.sleep(1.0)
 
     def _give_up_at(self, run: Run) -> datetime:
         slack = self._opened(run.attempt.cloud).traits.kill_slack_s
@@ -433,4 +444,6 @@ class Driver:
             for c in self.order.candidates
             if place_of(c) not in refused or self._opened(c.cloud).traits.queues
         ]
+        if run.attempts and run.attempt.why == "machine_failed":
+            left = [c for c in left if place_of(c) not in tried]
         return min(left, key=lambda c: tried.count(place_of(c)), default=None)

@@ -123,7 +123,6 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     ("options", "code", "says"),
     [
         (["--local-price", "1"], 3, "Give --budget"),
-        (["--budget", "1"], 2, "--local-price"),
         (["--local-price", "-1", "--budget", "1"], 2, "--local-price"),
         (["--local-price", "0", "--budget", "1"], 2, "--local-price"),
         (["--local-price", "nan", "--budget", "1"], 2, "--local-price"),
@@ -139,6 +138,15 @@ def test_without_a_bound_nothing_is_launched(
     assert says in answer.stderr
     assert not (cli.folder / "ran").exists()
     assert cli.ledger() == []
+
+
+def test_without_a_price_this_machine_is_reckoned_like_one_on_sale(cli: Cli) -> None:
+    answer = cli("run", cli.job("true"), "--on", "local", "--budget", "0.05", "--yes")
+    assert answer.returncode == 0, answer.stderr
+    assert "reckoned at" in answer.stderr
+    assert "--local-price" in answer.stderr
+    (row,) = cli.ledger()
+    assert Decimal(row["spent_usd"]) > 0
 
 
 def test_spending_asks_first(cli: Cli) -> None:

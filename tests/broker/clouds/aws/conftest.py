@@ -1,0 +1,36 @@
+"""One loopback AWS for each module, in virtual time, and a state folder for each test."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.aws.runs import AwsRuns
+from tests.support.aws.server import StrictAws, environment, serving
+
+_COUNT = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def aws_server() -> Iterator[StrictAws]:
+    with pytest.MonkeyPatch.context() as patch, serving(frozen=True) as world:
+        for name, value in environment(world.url).items():
+            patch.setenv(name, value)
+        yield world
+
+
+@pytest.fixture
+def world(aws_server: StrictAws) -> StrictAws:
+    aws_server.calm()
+    return aws_server
+
+
+@pytest.fixture
+def run_id() -> str:
+    """Unlike any other of this process: the loopback account outlives the test."""
+    return f"r{next(_COUNT)}"
+
+
+@pytest.fixture
+def runs(world: StrictAws, tmp_path: Path) -> AwsRuns:
+    return AwsRuns(tmp_path, world)

@@ -1,0 +1,134 @@
+"""The two requests that spend and that end spending, in full: closed, encrypted, gone when done."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from mlbroker.broker.clouds.aws_names import Names
+from mlbroker.broker.clouds.aws_request import kill_request, launch_request
+from mlbroker.broker.clouds.seam import Intent
+
+NAMES = Names("123456789012", "eu-west-1")
+TAGS = [
+    {"Key": "mlbroker-run", "Value": "r1"},
+    {"Key": "mlbroker-token", "Value": "mlb-r1-1"},
+    {"Key": "Name", "Value": "mlbroker bert"},
+]
+
+
+def intent(market: str = "on_demand", nodes: int = 1) -> Intent:
+    return Intent(
+        token="mlb-r1-1",
+        run_id="r1",
+        attempt=1,
+        job="bert",
+        cloud="aws",
+        region="eu-west-1",
+        zone="eu-west-1b",
+        instance_type="g6.xlarge",
+        market=market,
+        nodes=nodes,
+        price_per_hour_usd=Decimal("0.8048"),
+        intended_at=datetime(2026, 11, 24, 9, tzinfo=UTC),
+        kill_at=datetime(2026, 11, 24, 10, 30, 15, 900000, tzinfo=UTC),
+        disk_gb=100,
+    )
+
+
+def launch(of: Intent) -> dict[str, object]:
+    return launch_request(
+        of,
+        NAMES,
+        image_id="ami-1",
+        root_device="/dev/xvda",
+        disk_gb=100,
+        subnet_id="subnet-1",
+        group_id="sg-1",
+        user_data="#!/bin/bash\n",
+    )
+
+
+def test_launch_is_exactly_this() -> None:
+    assert launch(intent()) == {
+        "ClientToken": "mlb-r1-1",
+        "ImageId": "ami-1",
+        "InstanceType": "g6.xlarge",
+        "MinCount": 1,
+        "MaxCount": 1,
+        "IamInstanceProfile": {"Name": "mlbroker-guest-eu-west-1"},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "MetadataOptions": {
+            "HttpTokens": "required",
+            "HttpEndpoint": "enabled",
+            "HttpPutResponseHopLimit": 1,
+        },
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": "/dev/xvda",
+                "Ebs": {
+                    "VolumeSize": 100,
+                    "VolumeType": "gp3",
+                    "Encrypted": True,
+                    "DeleteOnTermination": True,
+                },
+            }
+        ],
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": "subnet-1",
+                "Groups": ["sg-1"],
+                "AssociatePublicIpAddress": True,
+                "DeleteOnTermination": True,
+            }
+        ],
+        "TagSpecifications": [
+            {"ResourceType": "instance", "Tags": TAGS},
+            {"ResourceType": "volume", "Tags": TAGS},
+            {"ResourceType": "network-interface", "Tags": TAGS},
+        ],
+        "UserData": "#!/bin/bash\n",
+    }
+
+
+def test_spot_is_asked_for_once_at_the_price_that_was_reserved() -> None:
+    assert launch(intent("spot"))["InstanceMarketOptions"] == {
+        "MarketType": "spot",
+        "SpotOptions": {
+            "SpotInstanceType": "one-time",
+            "InstanceInterruptionBehavior": "terminate",
+            "MaxPrice": "0.8048",
+        },
+    }
+
+
+def test_several_machines_come_together_or_not_at_all() -> None:
+    request = launch(intent(nodes=4))
+    assert (request["MinCount"], request["MaxCount"]) == (4, 4)
+
+
+def test_kill_is_exactly_this() -> None:
+    request = kill_request(intent(), NAMES)
+    wanted = json.loads(request["Target"].pop("Input"))
+    assert wanted == {
+        "DocumentName": "AWS-TerminateEC2Instance",
+        "TargetParameterName": "InstanceId",
+        "Targets": [{"Key": "tag:mlbroker-token", "Values": ["mlb-r1-1"]}],
+        "MaxConcurrency": "100%",
+        "MaxErrors": "100%",
+    }
+    assert request == {
+        "Name": "mlb-r1-1",
+        "ClientToken": "mlb-r1-1",
+        "Description": "Ends the machines of mlbroker run r1",
+        "ScheduleExpression": "at(2026-11-24T10:30:15)",
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "NONE",
+        "Target": {
+            "Arn": "arn:aws:scheduler:::aws-sdk:ssm:startAutomationExecution",
+            "RoleArn": "arn:aws:iam::123456789012:role/mlbroker-kill-eu-west-1",
+            "DeadLetterConfig": {"Arn": "arn:aws:sqs:eu-west-1:123456789012:mlbroker-kill-failed"},
+            "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
+        },
+    }

@@ -1,0 +1,289 @@
+"""What the launcher does with each answer of EC2, on the strict server."""
+
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.aws.account import client_of
+from tests.support.aws.machines import RECLAIMED
+from tests.support.aws.runs import AwsRuns, intent
+from tests.support.aws.server import StrictAws
+
+from mlbroker.broker.clouds.aws import AwsCloud
+from mlbroker.broker.clouds.seam import (
+    Denied,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Unclear,
+)
+from mlbroker.broker.errors import CloudError
+
+JOB = Payload({"command": "true"})
+
+
+def test_a_second_create_finds_the_first_machine(world: StrictAws, run_id: str) -> None:
+    wanted = intent(world, run_id)
+    assert AwsCloud().create(wanted, JOB).id == AwsCloud().create(wanted, JOB).id
+    assert len(world.vms(wanted.token)) == 1
+
+
+def test_a_create_whose_answer_was_lost_made_one_machine(world: StrictAws, run_id: str) -> None:
+    world.faults.lost_after["RunInstances"] = 3
+    wanted = intent(world, run_id)
+    machine = AwsCloud().create(wanted, JOB)
+    assert [vm.id for vm in world.vms(wanted.token)] == [machine.id.partition("/")[2]]
+
+
+def test_no_answer_at_all_is_unclear_and_the_machine_is_found_by_its_tags(
+    world: StrictAws, run_id: str
+) -> None:
+    world.faults.lost_after["RunInstances"] = 4
+    wanted = intent(world, run_id)
+    with pytest.raises(Unclear, match="no answer"):
+        AwsCloud().create(wanted, JOB)
+    assert len(AwsCloud().find(wanted.tags)) == 1
+
+
+def test_the_token_of_an_ended_machine_gives_that_machine(world: StrictAws, run_id: str) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    cloud.terminate(machine.id)
+    world.clock.advance(60)
+    again = cloud.create(wanted, JOB)
+    assert (again.id, again.state) == (machine.id, MachineState.TERMINATED)
+
+
+def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
+    world: StrictAws, run_id: str
+) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    other = intent(
+        world, run_id, disk_gb=80, intended_at=wanted.intended_at, kill_at=wanted.kill_at
+    )
+    assert cloud.create(other, JOB).id == machine.id
+    assert len(world.vms(wanted.token)) == 1
+
+
+def test_a_new_machine_is_unknown_for_a_while(world: StrictAws, run_id: str) -> None:
+    world.ec2.machines.hidden_s = 20
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    assert cloud.status(machine.id) is None
+    assert cloud.find(wanted.tags) == []
+    world.clock.advance(21)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert found.state is MachineState.RUNNING
+
+
+def test_ended_is_told_with_the_vendors_own_times(world: StrictAws, run_id: str) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    world.guest.job_s = None  # type: ignore[attr-defined]
+    machine = cloud.create(wanted, JOB)
+    world.clock.advance(100)
+    cloud.terminate(machine.id)
+    going = cloud.status(machine.id)
+    assert going is not None
+    assert going.state is MachineState.TERMINATING
+    world.clock.advance(60)
+    gone = cloud.status(machine.id)
+    assert gone is not None
+    assert gone.state is MachineState.TERMINATED
+    assert gone.started_at is not None
+    assert gone.ended_at == gone.started_at + timedelta(seconds=100)
+    assert not gone.preempted
+
+
+def test_a_reclaimed_spot_machine_is_told_from_an_ended_one(world: StrictAws, run_id: str) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id, market="spot")
+    machine = cloud.create(wanted, JOB)
+    world.ec2.end(world.vms(wanted.token)[0], RECLAIMED)
+    world.clock.advance(60)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert found.preempted
+
+
+@pytest.mark.parametrize(
+    ("prepare", "market", "kind", "says"),
+    [
+        (lambda w: w.ec2.capacity.update({("m5.large", "*", "*"): 0}), "spot", NoCapacity, "zone"),
+        (lambda w: w.ec2.quota_vcpus.update(on_demand=0), "on_demand", NoQuota, "Service Quotas"),
+        (lambda w: w.ec2.quota_vcpus.update(spot=0), "spot", NoQuota, "spot quota"),
+        (
+            lambda w: w.ec2.spot_prices.update({("us-east-1", "m5.large"): 99}),
+            "spot",
+            NoCapacity,
+            "lower than the minimum",
+        ),
+    ],
+)
+def test_each_no_is_told_apart(
+    world: StrictAws, run_id: str, prepare: object, market: str, kind: type[CloudError], says: str
+) -> None:
+    prepare(world)  # type: ignore[operator]
+    wanted = intent(world, run_id, market=market)
+    with pytest.raises(kind, match=f"(?i){says}"):
+        AwsCloud().create(wanted, JOB)
+    assert world.vms(wanted.token) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"instance_type": "m5.enormous"}, "InvalidInstanceType"),
+        ({"image_id": "ami-0123456789abcdef0"}, "resources.image_id"),
+        ({"image_id": "docker:python"}, "not an image of AWS"),
+        ({"instance_type": "m6g.large", "image_id": "ami-0d27e0fb3bac4d724"}, "is arm64"),
+        ({"disk_gb": 5}, "disk_size"),
+        ({"zone": "us-east-1z"}, "no subnet in us-east-1z"),
+    ],
+)
+def test_wrong_wishes_are_refused_with_the_field_to_change(
+    world: StrictAws, run_id: str, changes: dict[str, object], says: str
+) -> None:
+    wanted = intent(world, run_id, **changes)
+    with pytest.raises(CloudError) as refused:
+        AwsCloud().create(wanted, JOB)
+    assert says in str(refused.value)
+    assert not isinstance(refused.value, Unclear)
+    assert world.vms(wanted.token) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("ExpiredToken", "Sign in to AWS again"),
+        ("AuthFailure", "not switched on"),
+        ("UnauthorizedOperation", "doctor --cloud aws"),
+        ("OptInRequired", "--region"),
+    ],
+)
+def test_refused_credentials_say_what_to_do(
+    world: StrictAws, run_id: str, code: str, says: str
+) -> None:
+    world.faults.errors["RunInstances"] = (code, "no")
+    with pytest.raises(Denied) as refused:
+        AwsCloud().create(intent(world, run_id), JOB)
+    assert says in str(refused.value)
+
+
+def test_without_credentials_nothing_is_tried(
+    world: StrictAws, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(Denied, match="no credentials"):
+        AwsCloud().create(intent(world, run_id), JOB)
+    assert world.calls == []
+
+
+def test_the_image_is_told_by_the_hardware(world: StrictAws, run_id: str) -> None:
+    ec2 = client_of("ec2", "us-east-1", world.url)
+    for number, (kind, arch, name) in enumerate(
+        [
+            ("m5.large", "x86_64", "al2023-ami"),
+            ("m6g.large", "arm64", "al2023-ami"),
+            ("g5.xlarge", "x86_64", "Deep Learning"),
+            ("g5g.xlarge", "arm64", "Deep Learning"),
+        ]
+    ):
+        wanted = intent(world, f"{run_id}{number}", instance_type=kind)
+        AwsCloud().create(wanted, JOB)
+        (vm,) = world.vms(wanted.token)
+        (launched,) = ec2.describe_instances(InstanceIds=[vm.id])["Reservations"]
+        image_id = launched["Instances"][0]["ImageId"]
+        image = ec2.describe_images(ImageIds=[image_id])["Images"][0]
+        assert image["Architecture"] == arch
+        assert image["Name"].startswith(name)
+
+
+def test_an_open_security_group_is_refused(world: StrictAws, run_id: str) -> None:
+    ec2 = client_of("ec2", "us-east-1", world.url)
+    (group,) = ec2.describe_security_groups(
+        Filters=[{"Name": "group-name", "Values": ["mlbroker"]}]
+    )["SecurityGroups"]
+    rule = {
+        "GroupId": group["GroupId"],
+        "IpPermissions": [
+            {
+                "IpProtocol": "tcp",
+                "FromPort": 22,
+                "ToPort": 22,
+                "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
+            }
+        ],
+    }
+    ec2.authorize_security_group_ingress(**rule)
+    try:
+        with pytest.raises(Denied, match="lets others in"):
+            AwsCloud().create(intent(world, run_id), JOB)
+    finally:
+        ec2.revoke_security_group_ingress(**rule)
+
+
+def test_no_secret_is_in_any_request_but_the_one_to_the_parameter_store(
+    world: StrictAws, run_id: str
+) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    cloud.arm_kill(wanted)
+    cloud.create(wanted, Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"}))
+    holding = [r for r in world.requests if b"geheim-4711" in _unpacked(r.body)]
+    assert [request.action for request in holding] == ["PutParameter"]
+    assert holding[0].json()["Type"] == "SecureString"
+    cloud.discard(wanted)
+    ssm = client_of("ssm", "us-east-1", world.url)
+    assert ssm.get_parameters_by_path(Path=f"/mlbroker/{wanted.token}")["Parameters"] == []
+
+
+def test_what_the_guest_left_is_read_and_then_removed(
+    world: StrictAws, run_id: str, tmp_path: Path
+) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    cloud.create(wanted, JOB)
+    world.clock.advance(60)
+    (vm,) = world.vms(wanted.token)
+    world.put_object(vm, "0/log/000000000000008", b"going\n")
+    world.put_object(vm, "0/checkpoint.tar", b"weights")
+    assert cloud.read_log(wanted, 0) == b"started\n"
+    assert cloud.read_log(wanted, 8) == b"going\n"
+    assert cloud.read_log(wanted, 10) == b"ing\n"
+    assert cloud.read_log(wanted, 14) == b""
+    assert cloud.fetch(wanted, "checkpoint.tar", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"weights"
+    assert not cloud.fetch(wanted, "outputs.tar", tmp_path / "o")
+    report = cloud.report(wanted)
+    assert report.status is not None
+    assert report.status["phase"] == "running"
+    cloud.discard(wanted)
+    assert cloud.report(wanted).status is None
+
+
+def test_disarming_what_is_not_armed_is_no_error(world: StrictAws, run_id: str) -> None:
+    cloud, wanted = AwsCloud(), intent(world, run_id)
+    cloud.disarm_kill(wanted)
+    cloud.arm_kill(wanted)
+    cloud.arm_kill(wanted)
+    assert [s.name for s in world.kills.schedules()].count(wanted.token) == 1
+    cloud.disarm_kill(wanted)
+    assert wanted.token not in [s.name for s in world.kills.schedules()]
+
+
+def test_a_region_without_set_up_says_how_to_set_it_up(runs: AwsRuns) -> None:
+    assert runs.cloud.places("ap-south-1", "m5.large", None) == ()
+    assert "init --cloud aws --region ap-south-1" in runs.cloud.how_to_set_up("ap-south-1")
+    zones = runs.cloud.places("us-east-1", "m5.large", None)
+    assert len(zones) > 1
+    assert runs.cloud.places("us-east-1", "m5.large", zones[1]) == (zones[1],)
+
+
+def _unpacked(body: bytes) -> bytes:
+    """The body, with what may be wrapped in it."""
+    from urllib.parse import parse_qs
+
+    user_data = parse_qs(body.decode("latin-1")).get("UserData", [""])[0]
+    return body + base64.b64decode(user_data)

@@ -1,0 +1,120 @@
+"""A real sshd on loopback with keys of its own, whose users land in a folder of the test's."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+
+
+@dataclass
+class Sshd:
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def node_home(self) -> Path:
+        return self.folder / "node"
+
+    @property
+    def host_key(self) -> str:
+        kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
+        return f"{kind} {key}"
+
+    def nodes_yaml(self, **node: object) -> str:
+        import json
+
+        fields = {
+            "name": "box",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "identity_file": str(self.folder / "user_key"),
+            "host_key": self.host_key,
+            "hardware": {"vcpus": 2, "memory_gib": 4},
+            "price_per_hour_usd": 1,
+            **node,
+        }
+        return json.dumps({"nodes": [fields]})
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=open(self.folder / "sshd.log", "ab"),  # noqa: SIM115  # the server's for life
+        )
+        until = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < until, (self.folder / "sshd.log").read_text()
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """As if the node left the network: no new connections, and the old ones are cut."""
+        if self.process is not None:
+            for child in _children(self.process.pid):
+                os.kill(child, 9)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def make_sshd(folder: Path) -> Sshd:
+    """Keys, configuration and a started server."""
+    folder.mkdir(parents=True)
+    (folder / "node").mkdir()
+    for name in ("host_key", "user_key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
+        )
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    landing = folder / "landing.sh"
+    landing.write_text(
+        f"#!/bin/sh\ncd {folder / 'node'}\nexport HOME={folder / 'node'}\n"
+        'exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
+    )
+    landing.chmod(0o755)
+    (folder / "sshd_config").write_text(
+        f"""
+        ListenAddress 127.0.0.1:{port}
+        HostKey {folder / "host_key"}
+        PidFile {folder / "pid"}
+        AuthorizedKeysFile {folder / "authorized_keys"}
+        PasswordAuthentication no
+        KbdInteractiveAuthentication no
+        UsePAM no
+        StrictModes no
+        MaxStartups 100
+        MaxSessions 100
+        ForceCommand {landing}
+        """.replace("\n        ", "\n")
+    )
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    server = Sshd(folder, port)
+    server.start()
+    return server
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                found += [int(entry.name), *_children(int(entry.name))]
+    return found
