@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from mlbroker.broker.cli.output import say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.runs.order import Candidate
@@ -20,16 +21,37 @@ LOCAL = "local"
 def own_machine(
     name: str, local_price: Decimal | None, nodes: Path | None, state: Path
 ) -> Candidate:
-    """`local`, or a node by its name; its price from the flag or from the nodes file."""
+    """`local`, or a node by its name; its price from the flag or from the nodes file.
+
+    This machine without either is reckoned at what its like costs elsewhere, and that is said.
+    """
     if name == LOCAL and local_price is not None:
         return _candidate(LOCAL, LOCAL, local_price)
     if local_price is not None:
         raise InputError(
             "is the price of this machine", where="--local-price", hint="Use it with --on local."
         )
-    node = _node(name, nodes_file(state, nodes))
+    path = nodes_file(state, nodes)
+    if name == LOCAL and not any(node.host is None for node in (load_nodes(path) if path else [])):
+        return _candidate(LOCAL, LOCAL, _reckoned(state))
+    node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
     return _candidate(node.cloud, node.name, node.price_per_hour_usd, has_gpu)
+
+
+def _reckoned(state: Path) -> Decimal:
+    """A price for this machine that nobody named: a free one would need no cap."""
+    from mlbroker.broker.prices.reference import reference_price
+
+    like = reference_price(state)
+    hint = f"Give what an hour of it costs: --local-price 0.40, or a node in {state_hint()}."
+    if like is None:
+        raise InputError("this machine has no price, so no cap can be derived", hint=hint)
+    say(
+        f"No price is given for this machine: reckoned at {like.price_per_hour_usd.normalize():f}"
+        f" USD/h, what {like.instance_type} costs in {like.region}. {hint}"
+    )
+    return like.price_per_hour_usd
 
 
 def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -> Candidate:
@@ -42,12 +64,6 @@ def _node(name: str, path: Path | None) -> Node:
         here = [node for node in known if node.host is None]
         if len(here) == 1:
             return here[0]
-        if not here:
-            raise InputError(
-                "this machine has no price, so no cap can be derived",
-                hint="Give what an hour of it costs: --local-price 0.40, "
-                f"or a node without host in {path or state_hint()}.",
-            )
         names = ", ".join(node.name for node in here)
         raise InputError(f"several nodes are this machine: {names}", hint="Use --on NAME.")
     for node in known:
