@@ -248,6 +248,43 @@ def _region(region: Any) -> dict[str, Any]:
 
 
 @app.command()
+def refresh(
+    cloud: Annotated[
+        list[str] | None, typer.Option("--cloud", help="Only this cloud; may be repeated.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option("--region", help="Only this region; may be repeated.")
+    ] = None,
+    instance_type: Annotated[
+        list[str] | None, typer.Option("--instance-type", help="Only this machine type.")
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Believe prices that jumped, answers that shrank.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch today's prices from the vendors; a cloud that fails keeps its old prices whole.
+
+    Without an account, AWS's public on-demand prices and all of Azure's are fetched; AWS spot
+    prices and GCP need credentials.
+    """
+    from mlbroker.broker.cli.prices_progress import Bar, report
+    from mlbroker.broker.prices import FEEDS
+    from mlbroker.broker.prices.feed import Scope
+    from mlbroker.broker.prices.refresh import refresh as run
+
+    names = list(dict.fromkeys(cloud or FEEDS))
+    for name in names:
+        if name not in FEEDS:
+            raise InputError(f"--cloud {name!r} has no price feed", hint=f"{', '.join(FEEDS)}")
+    scope = Scope(frozenset(region or ()), frozenset(instance_type or ()))
+    with Bar() as bar:
+        feeds = [FEEDS[name]() for name in names]
+        result = run(home(), feeds, scope, datetime.now(UTC), progress=bar, accept=accept)
+    report(result, open_book(home()).snapshot.id, as_json)
+
+
+@app.command()
 def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Prices that are not offered because they cannot be right; exit 5 when there are any."""
     from mlbroker.broker.prices import browse

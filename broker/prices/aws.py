@@ -23,7 +23,7 @@ from mlbroker.broker.prices.feed import Batch, Cover, Known, Plan, Rate, Scope, 
 from mlbroker.broker.prices.http import FeedError, Http, NotModified
 from mlbroker.broker.prices.json_stream import BadStream
 from mlbroker.broker.prices.nano import to_nano
-from mlbroker.broker.prices.rows import PriceRow, TypeRow
+from mlbroker.broker.prices.rows import PriceRow
 
 BULK_URL = "https://pricing.us-east-1.amazonaws.com"
 ADVISOR_URL = "https://spot-bid-advisor.s3.amazonaws.com/spot-advisor-data.json"
@@ -148,12 +148,9 @@ def _spot(region: str, scope: Scope, known: Known, http: Http, clients: "_Client
 
 
 def _types(region: str, scope: Scope, known: Known, http: Http, clients: "_Clients") -> Batch:
-    rows: list[TypeRow] = []
-    for entry in clients.types(region, scope):
-        row = type_row(entry, known.day)
-        if row.name not in known.types and scope.admits(row.name):
-            rows.append(row)
-    return Batch(types=rows)
+    return Batch(
+        types=[type_row(entry, known.day) for entry in clients.types(region, scope, known)]
+    )
 
 
 def _advisor(scope: Scope, known: Known, http: Http) -> Batch:
@@ -241,8 +238,8 @@ class _Clients:
             ):
                 yield from page["SpotPriceHistory"]
 
-    def types(self, region: str, scope: Scope) -> Iterator[Any]:
-        """The machine types of the region, those that are offered in a zone of it."""
+    def types(self, region: str, scope: Scope, known: Known) -> Iterator[Any]:
+        """The machine types that a zone of the region offers and the book does not know."""
         with _reasons(f"aws machine types {region}"):
             client = self._client("ec2", region)
             offered = {
@@ -252,10 +249,10 @@ class _Clients:
                 )
                 for offering in page["InstanceTypeOfferings"]
             }
-            for page in client.get_paginator("describe_instance_types").paginate():
-                yield from (
-                    entry for entry in page["InstanceTypes"] if entry["InstanceType"] in offered
-                )
+            new = sorted(name for name in offered - known.types.keys() if scope.admits(name))
+            for start in range(0, len(new), 100):  # as many as one call takes
+                answer = client.describe_instance_types(InstanceTypes=new[start : start + 100])
+                yield from answer["InstanceTypes"]
 
 
 @contextmanager

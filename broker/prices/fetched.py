@@ -1,6 +1,7 @@
 """Taking fetched prices into the user's rows: staged first, judged together, kept all or none."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,8 +12,9 @@ from mlbroker.broker.prices.feed import Batch
 from mlbroker.broker.prices.http import FeedError
 from mlbroker.broker.prices.own_rows import Jump, OwnRows, Refresh
 
-# A full answer with less than half of what the place had before was cut short somewhere.
-LEAST_SHARE = 0.5
+# No vendor drops more than half of its machines in a region: such an answer was cut short.
+MOST_GONE = 0.5
+Key = tuple[str, str, str, int]  # cloud, region, type, spot
 _ALL_TYPES = "*"
 _STAGING = """
 CREATE TEMP TABLE batch (cloud TEXT, region TEXT, instance_type TEXT, spot INTEGER,
@@ -24,6 +26,11 @@ CREATE TEMP TABLE before (cloud TEXT, region TEXT, instance_type TEXT, spot INTE
   price INTEGER, own INTEGER, PRIMARY KEY (cloud, region, instance_type, spot)) WITHOUT ROWID;
 """
 _KEY = "cloud, region, instance_type, spot"
+# Spelt out, because SQLite finds a row by its key this way and scans for `(…) IN (SELECT …)`.
+_SAME = (
+    "b.cloud = {0}.cloud AND b.region = {0}.region AND b.instance_type = {0}.instance_type"
+    " AND b.spot = {0}.spot"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +86,11 @@ class Fetched:
         """
         day = now.date().toordinal()
         self._remember(index)
-        jumps: list[Jump] = []
+        gone = self._gone()
         if not accept:
-            self._refuse_short_answers()
-            jumps = self._jumps()
-        withdrawn = self._withdraw(day)
+            self._refuse_short_answers(gone)
+        jumps = [] if accept else self._jumps()
+        self._withdraw(gone, day)
         self._db.executemany("INSERT OR REPLACE INTO jumped VALUES (?, ?, ?, ?, ?, ?, ?, ?)", jumps)
         self._db.executemany(
             f"DELETE FROM batch WHERE ({_KEY}) = (?, ?, ?, ?)",  # noqa: S608  # constants
@@ -96,7 +103,7 @@ class Fetched:
             Refresh(self._cloud, at, scope, prices, self._dishonest, len(jumps)),
             {b.url: b.validator for b in self._batches if b.url and b.validator},
         )
-        return Outcome(self._cloud, prices, withdrawn, self._dishonest, len(jumps))
+        return Outcome(self._cloud, prices, len(gone), self._dishonest, len(jumps))
 
     def _keep_the_rest(self, day: int) -> None:
         for batch in self._batches:
@@ -122,24 +129,9 @@ class Fetched:
         finally:
             before.close()
         self._db.execute(
-            f"UPDATE before SET own = 1 WHERE ({_KEY}) IN (SELECT {_KEY} FROM imported)"  # noqa: S608
+            f"UPDATE before SET own = 1 WHERE EXISTS (SELECT 1 FROM imported b"  # noqa: S608
+            f" WHERE {_SAME.format('before')})"
         )
-
-    def _refuse_short_answers(self) -> None:
-        count = "(SELECT count(*) FROM {} t WHERE t.region = c.region AND t.spot = c.spot)"
-        short = self._db.execute(
-            f"SELECT region, spot, {count.format('batch')} AS now, {count.format('before')} AS was"  # noqa: S608
-            " FROM cover c WHERE instance_type = ? AND now < was * ?",
-            (_ALL_TYPES, LEAST_SHARE),
-        ).fetchone()
-        if short:
-            region, spot, now, was = short
-            raise FeedError(
-                f"only {now} {'spot' if spot else 'on-demand'} prices of {region}, where the book"
-                f" has {was}: the answer looks cut short",
-                where=self._cloud,
-                hint="Nothing was changed. If it is right, refresh with --accept.",
-            )
 
     def _jumps(self) -> list[Jump]:
         rows = self._db.execute(
@@ -150,15 +142,34 @@ class Fetched:
         found = [Jump(*row) for row in rows]
         return [j for j in found if guard.jumped(j.price_nano_usd, j.before_nano_usd, j.spot)]
 
-    def _withdraw(self, day: int) -> int:
-        """What a cover should have and the batch has not is no longer sold."""
-        gone = self._db.execute(
-            f"SELECT {_KEY} FROM before p WHERE EXISTS (SELECT 1 FROM cover c"  # noqa: S608
-            " WHERE c.region = p.region AND c.spot = p.spot"
-            " AND c.instance_type IN (p.instance_type, ?))"
-            f" AND ({_KEY}) NOT IN (SELECT {_KEY} FROM batch)",
+    def _gone(self) -> list[Key]:
+        """What a cover should have and the batch has not: no longer sold."""
+        return self._db.execute(
+            "SELECT p.cloud, p.region, p.instance_type, p.spot FROM before p"
+            " LEFT JOIN batch b USING (cloud, region, instance_type, spot)"
+            " WHERE b.price IS NULL AND EXISTS (SELECT 1 FROM cover c WHERE c.region = p.region"
+            " AND c.spot = p.spot AND c.instance_type IN (p.instance_type, ?))",
             (_ALL_TYPES,),
         ).fetchall()
+
+    def _refuse_short_answers(self, gone: list[Key]) -> None:
+        had: dict[tuple[str, int], int] = {
+            (region, spot): count
+            for region, spot, count in self._db.execute(
+                "SELECT region, spot, count(*) FROM before GROUP BY region, spot"
+            )
+        }
+        for (region, spot), lost in Counter((key[1], key[3]) for key in gone).items():
+            if lost > had[region, spot] * MOST_GONE:
+                market = "spot" if spot else "on-demand"
+                raise FeedError(
+                    f"{lost} of the book's {had[region, spot]} {market} prices of {region} are not"
+                    " in it: the answer looks cut short",
+                    where=self._cloud,
+                    hint="Nothing was changed. If it is right, refresh with --accept.",
+                )
+
+    def _withdraw(self, gone: list[Key], day: int) -> None:
         for table in ("fetched", "jumped"):
             self._db.executemany(
                 f"DELETE FROM {table} WHERE ({_KEY}) = (?, ?, ?, ?)",  # noqa: S608  # constants
@@ -167,7 +178,6 @@ class Fetched:
         self._db.executemany(
             "INSERT OR REPLACE INTO withdrawn VALUES (?, ?, ?, ?, ?)", ((*key, day) for key in gone)
         )
-        return len(gone)
 
     def _take(self) -> int:
         self._db.execute(
@@ -180,6 +190,7 @@ class Fetched:
         taken = int(self._db.execute("SELECT count(*) FROM batch").fetchone()[0])
         for table in ("withdrawn", "jumped"):
             self._db.execute(
-                f"DELETE FROM {table} WHERE ({_KEY}) IN (SELECT {_KEY} FROM batch)"  # noqa: S608
+                f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM batch b"  # noqa: S608
+                f" WHERE {_SAME.format(table)})"
             )
         return taken
