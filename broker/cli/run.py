@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -12,21 +11,22 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.cli.output import print_json, say, warn
+from mlbroker.broker.cli.run_offer import Offer
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
-from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.nodes import ENVIRONMENT
 from mlbroker.broker.policy_file import find_policy
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
-from mlbroker.broker.runs.opening import opener
+from mlbroker.broker.runs.lookup import find_run
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
 from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine, planned
 from mlbroker.broker.values import parse_duration_s, parse_money_usd
 from mlbroker.policies.guardrails import Who
@@ -90,6 +90,10 @@ def command(
     ),
     idle_after: Annotated[str, typer.Option(help="How long nothing is idle.")] = "15m",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on from this run's checkpoint, with what it left."),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return at once; the run goes on, capped.")
     ] = False,
@@ -125,11 +129,12 @@ def command(
             loaded, job, now, cloud, region, market, instance_type, measure, prices, nodes,
             policy, reason,
         )  # fmt: skip
-    cap = _cap(loaded)
+    earlier = None if resume is None else _earlier(open_ledger(state), resume, loaded)
+    cap = _cap(loaded) if earlier is None or budget is not None else left_of(earlier)
     rules = find_policy(job, policy)
     who = Who(launch.current_user(), launch.current_project(job, project))
     candidates = allowed(rules, candidates, who, reason)
-    offer = _Offer(loaded, candidates, cap)
+    offer = Offer(loaded, candidates, cap)
     offer.show()
     if dry_run:
         say("Dry run: nothing was reserved, nothing was launched.")
@@ -156,6 +161,9 @@ def command(
     with folder.carried():
         if loaded.workdir and candidates[0].cloud != LOCAL:
             facts |= _pack(loaded.workdir, folder, secrets)
+        if earlier is not None:
+            facts |= {"resumes": earlier.run_id}
+            bring_checkpoint(RunFolder.of(state, earlier.run_id), folder)
         run = launch.reserve(
             open_ledger(state),
             folder,
@@ -174,60 +182,6 @@ def command(
             carry(state, order.run_id, secrets, json=json)
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """What is about to be done, for the question and the dry run."""
-
-    job: Job
-    candidates: tuple[Candidate, ...]
-    cap_usd: Decimal
-
-    @property
-    def lifetime_s(self) -> Decimal:
-        """How long the cap lets the first machine live."""
-        return self._bound()[0]
-
-    @property
-    def worst_usd(self) -> Decimal:
-        """What is reserved."""
-        return self._bound()[1]
-
-    def _bound(self) -> tuple[Decimal, Decimal]:
-        first = self.candidates[0]
-        traits = opener(home())(first.cloud).traits
-        return launch.worst_case(first, self.cap_usd, traits)
-
-    def show(self) -> None:
-        """In words, on stderr."""
-        first, seconds = self.candidates[0], float(self.lifetime_s)
-        say(
-            f"{self.job.name}: {first.nodes} x {first.instance_type} ({first.cloud}, "
-            f"{first.region}, {first.market}) at {money(first.price_per_hour_usd)} USD/h each"
-        )
-        say(
-            f"Cap {money(self.cap_usd)} USD: the machine is ended {_span(seconds)} after its start "
-            f"at the latest; {money(self.worst_usd)} USD are reserved."
-        )
-
-    def document(self) -> dict[str, object]:
-        """As JSON."""
-        first = self.candidates[0]
-        return {
-            "schema": "mlbroker.run/1",
-            "dry_run": True,
-            "job": self.job.name,
-            "cloud": first.cloud,
-            "region": first.region,
-            "instance_type": first.instance_type,
-            "market": first.market,
-            "nodes": first.nodes,
-            "price_per_hour_usd": money(first.price_per_hour_usd),
-            "budget_usd": money(self.cap_usd),
-            "reserved_usd": money(self.worst_usd),
-            "lifetime_s": float(self.lifetime_s),
-        }
-
-
 def _price(text: str) -> Decimal:
     try:
         return parse_money_usd(text)
@@ -242,6 +196,13 @@ def _cap(job: Job) -> Decimal:
             hint="Give --budget USD, or write `budget: 25 USD` in the broker block.",
         )
     return job.budget_usd
+
+
+def _earlier(ledger: Ledger, wanted: str, job: Job) -> Run:
+    earlier = find_run(ledger, wanted)
+    if earlier.job != job.name:
+        raise InputError(f"run {earlier.run_id} was of job {earlier.job}, not {job.name}")
+    return earlier
 
 
 def _confirm() -> None:
@@ -320,10 +281,3 @@ def _pack(workdir: str, folder: RunFolder, secrets: dict[str, str]) -> dict[str,
     for name in bundle.left_out:
         warn(f"{name} stays behind: it is no plain file, or leads out of the work directory")
     return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min"
