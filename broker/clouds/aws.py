@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from mlbroker.broker.clouds.aws_calls import Calls, code_of, endpoint, translated
 from mlbroker.broker.clouds.aws_images import choose_image
 from mlbroker.broker.clouds.aws_names import RUN_TAG, TOKEN_TAG, Names, run_folder, secrets_path
-from mlbroker.broker.clouds.aws_network import group_id, subnet_of
+from mlbroker.broker.clouds.aws_network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws_request import kill_request, launch_request
 from mlbroker.broker.clouds.bucket import BucketBox
 from mlbroker.broker.clouds.seam import (
@@ -66,6 +66,7 @@ class AwsCloud:
 
     def __init__(self, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
+        self._set_up: frozenset[str] | None = None
 
     def arm_kill(self, intent: Intent) -> None:
         """Create the schedule; one of this name is this attempt's own."""
@@ -120,6 +121,17 @@ class AwsCloud:
     def has_room(self, instance_type: str) -> bool:
         """Only asking for a machine tells."""
         return True
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        """The zones that offer this type, where mlbroker is set up."""
+        if region not in self._regions_set_up():
+            return ()
+        zones = zones_offering(self._calls, region, instance_type)
+        return tuple(offered for offered in zones if zone in (None, offered))
+
+    def how_to_set_up(self, region: str) -> str:
+        """In words."""
+        return f"`mlbroker init --cloud aws --region {region}` writes what the account needs once."
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         """All attempts with these tags, in every region of the account."""
@@ -192,6 +204,18 @@ class AwsCloud:
         """Empty the attempt's folder, and take its secrets out of the parameter store."""
         self._box(intent).discard()
         self._forget_secrets(intent)
+
+    def _regions_set_up(self) -> frozenset[str]:
+        """Told by the buckets: one call for all regions."""
+        if self._set_up is None:
+            prefix = self._names("").bucket
+            client = self._calls.client("s3", self._calls.home_region)
+            answer = self._asked("", lambda: client.list_buckets(Prefix=prefix))
+            names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
+            self._set_up = frozenset(
+                name.removeprefix(prefix) for name in names if name.startswith(prefix)
+            )
+        return self._set_up
 
     def _names(self, region: str) -> Names:
         return Names(self._calls.account, region)

@@ -111,7 +111,7 @@ class Calls:
                 config = Config(
                     connect_timeout=5,
                     read_timeout=30,
-                    retries={"mode": "standard", "max_attempts": 4},
+                    retries={"mode": "standard", "total_max_attempts": 4},
                     max_pool_connections=20,
                 )
                 self._clients[service, region] = self.session.client(

@@ -16,7 +16,9 @@ def launcher_policy(names: Names) -> Policy:
     ec2 = f"arn:{here}:ec2:{region}:{account}"
     in_region = {"StringEquals": {"aws:RequestedRegion": region}}
     return _policy(
-        _allow("Look", ["sts:GetCallerIdentity", "ec2:DescribeRegions"], "*"),
+        _allow(
+            "Look", ["sts:GetCallerIdentity", "ec2:DescribeRegions", "s3:ListAllMyBuckets"], "*"
+        ),
         _allow(
             "LookInRegion",
             [

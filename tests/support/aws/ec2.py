@@ -37,6 +37,8 @@ class Ec2:
         self.capacity: dict[tuple[str, str, str], int] = {}
         self.quota_vcpus: dict[str, int] = {}
         self.spot_prices: dict[tuple[str, str], float] = {}
+        # Spot machines are taken away this long after their start; None leaves them.
+        self.interrupt_after_s: float | None = None
         self.launched: Counter[str] = Counter()
         self._clock = clock
         self._faults = faults
@@ -54,6 +56,13 @@ class Ec2:
         }.get(request.action)
         self.machines.impose()
         return handler(request, forward) if handler else forward(request)
+
+    def calm(self) -> None:
+        """Plenty of everything, at once."""
+        for limits in (self.launches, self.capacity, self.quota_vcpus, self.spot_prices):
+            limits.clear()
+        self.interrupt_after_s = None
+        self.machines.hidden_s = 0.0
 
     # What the vendor, or the machine, does by itself.
 
@@ -189,6 +198,9 @@ class Ec2:
     def _boot(self, vm: Vm) -> None:
         if vm.ends_at is None:
             self._started(vm)
+            if vm.market == "spot" and self.interrupt_after_s is not None:
+                self._clock.after(self.interrupt_after_s, partial(self.reclaim, vm))
+                self.interrupt_after_s = None
 
     def _terminate(self, request: Request, forward: Forward) -> Answer:
         ids = request.listed("InstanceId")

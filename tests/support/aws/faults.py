@@ -50,6 +50,10 @@ class Faults:
     rate: float = 0.0
     random: Random = field(default_factory=lambda: Random(0))
 
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self.__init__()  # type: ignore[misc]
+
     def before(self, request: Request) -> str | Answer | None:
         """What becomes of a request: `before` and `after` say when it is lost."""
         action = request.action

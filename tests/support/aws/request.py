@@ -75,6 +75,8 @@ class Request:
 
     def _s3_action(self) -> str:
         query = urlsplit("?" + self.environ.get("QUERY_STRING", "")).query
+        if self.path == "/":
+            return "ListAllMyBuckets"
         whole_bucket = self.path.strip("/").count("/") == 0
         if whole_bucket:
             names = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket"}

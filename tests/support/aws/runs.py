@@ -7,6 +7,9 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
+from tests.support.aws.ec2 import billed_usd
+from tests.support.aws.server import StrictAws
+
 from mlbroker.broker.clouds.aws import AwsCloud
 from mlbroker.broker.clouds.seam import Intent
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
@@ -16,9 +19,6 @@ from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
 from mlbroker.broker.runs.view import NoView
-
-from tests.support.aws.ec2 import billed_usd
-from tests.support.aws.server import StrictAws
 
 PRICE = Decimal("3.6")  # a tenth of a cent a second
 CANDIDATES = tuple(

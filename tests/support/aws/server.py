@@ -47,6 +47,14 @@ class StrictAws:
 
     # What a test does to this world.
 
+    def calm(self) -> None:
+        """Take back every fault, shortage and delay; what was launched stays."""
+        self.faults.clear()
+        self.ec2.calm()
+        self.guest = Script(self.clock, self.put_object, self.ec2.power_off)
+        self.calls.clear()
+        self.requests.clear()
+
     def vms(self, token: str | None = None) -> list[Vm]:
         """All machines there ever were, or those of one token."""
         return [vm for vm in self.ec2.machines.all.values() if token in (None, vm.token)]

@@ -8,6 +8,9 @@ import pytest
 from tests.support.aws.runs import AwsRuns
 from tests.support.aws.server import StrictAws, environment, serving
 
+from mlbroker.broker.clouds.aws import AwsCloud
+from mlbroker.broker.clouds.aws_calls import Calls
+
 _COUNT = itertools.count()
 
 
@@ -25,6 +28,17 @@ def world(aws_server: StrictAws) -> StrictAws:
     return aws_server
 
 
+@pytest.fixture(scope="module")
+def calls(aws_server: StrictAws) -> Calls:
+    """Shared, as a process shares them: reading the service models takes half a second."""
+    return Calls()
+
+
+@pytest.fixture
+def cloud(world: StrictAws, calls: Calls) -> AwsCloud:
+    return AwsCloud(calls)
+
+
 @pytest.fixture
 def run_id() -> str:
     """Unlike any other of this process: the loopback account outlives the test."""
@@ -32,5 +46,5 @@ def run_id() -> str:
 
 
 @pytest.fixture
-def runs(world: StrictAws, tmp_path: Path) -> AwsRuns:
-    return AwsRuns(tmp_path, world)
+def runs(world: StrictAws, cloud: AwsCloud, tmp_path: Path) -> AwsRuns:
+    return AwsRuns(tmp_path, world, cloud)

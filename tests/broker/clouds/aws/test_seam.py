@@ -24,31 +24,37 @@ from mlbroker.broker.errors import CloudError
 JOB = Payload({"command": "true"})
 
 
-def test_a_second_create_finds_the_first_machine(world: StrictAws, run_id: str) -> None:
+def test_a_second_create_finds_the_first_machine(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
     wanted = intent(world, run_id)
-    assert AwsCloud().create(wanted, JOB).id == AwsCloud().create(wanted, JOB).id
+    assert cloud.create(wanted, JOB).id == AwsCloud().create(wanted, JOB).id
     assert len(world.vms(wanted.token)) == 1
 
 
-def test_a_create_whose_answer_was_lost_made_one_machine(world: StrictAws, run_id: str) -> None:
+def test_a_create_whose_answer_was_lost_made_one_machine(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
     world.faults.lost_after["RunInstances"] = 3
     wanted = intent(world, run_id)
-    machine = AwsCloud().create(wanted, JOB)
+    machine = cloud.create(wanted, JOB)
     assert [vm.id for vm in world.vms(wanted.token)] == [machine.id.partition("/")[2]]
 
 
 def test_no_answer_at_all_is_unclear_and_the_machine_is_found_by_its_tags(
-    world: StrictAws, run_id: str
+    world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
     world.faults.lost_after["RunInstances"] = 4
     wanted = intent(world, run_id)
     with pytest.raises(Unclear, match="no answer"):
-        AwsCloud().create(wanted, JOB)
-    assert len(AwsCloud().find(wanted.tags)) == 1
+        cloud.create(wanted, JOB)
+    assert len(cloud.find(wanted.tags)) == 1
 
 
-def test_the_token_of_an_ended_machine_gives_that_machine(world: StrictAws, run_id: str) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+def test_the_token_of_an_ended_machine_gives_that_machine(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
     machine = cloud.create(wanted, JOB)
     cloud.terminate(machine.id)
     world.clock.advance(60)
@@ -57,9 +63,9 @@ def test_the_token_of_an_ended_machine_gives_that_machine(world: StrictAws, run_
 
 
 def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
-    world: StrictAws, run_id: str
+    world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+    wanted = intent(world, run_id)
     machine = cloud.create(wanted, JOB)
     other = intent(
         world, run_id, disk_gb=80, intended_at=wanted.intended_at, kill_at=wanted.kill_at
@@ -68,9 +74,11 @@ def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
     assert len(world.vms(wanted.token)) == 1
 
 
-def test_a_new_machine_is_unknown_for_a_while(world: StrictAws, run_id: str) -> None:
+def test_a_new_machine_is_unknown_for_a_while(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
     world.ec2.machines.hidden_s = 20
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+    wanted = intent(world, run_id)
     machine = cloud.create(wanted, JOB)
     assert cloud.status(machine.id) is None
     assert cloud.find(wanted.tags) == []
@@ -80,8 +88,10 @@ def test_a_new_machine_is_unknown_for_a_while(world: StrictAws, run_id: str) -> 
     assert found.state is MachineState.RUNNING
 
 
-def test_ended_is_told_with_the_vendors_own_times(world: StrictAws, run_id: str) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+def test_ended_is_told_with_the_vendors_own_times(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
     world.guest.job_s = None  # type: ignore[attr-defined]
     machine = cloud.create(wanted, JOB)
     world.clock.advance(100)
@@ -98,8 +108,10 @@ def test_ended_is_told_with_the_vendors_own_times(world: StrictAws, run_id: str)
     assert not gone.preempted
 
 
-def test_a_reclaimed_spot_machine_is_told_from_an_ended_one(world: StrictAws, run_id: str) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id, market="spot")
+def test_a_reclaimed_spot_machine_is_told_from_an_ended_one(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id, market="spot")
     machine = cloud.create(wanted, JOB)
     world.ec2.end(world.vms(wanted.token)[0], RECLAIMED)
     world.clock.advance(60)
@@ -123,12 +135,18 @@ def test_a_reclaimed_spot_machine_is_told_from_an_ended_one(world: StrictAws, ru
     ],
 )
 def test_each_no_is_told_apart(
-    world: StrictAws, run_id: str, prepare: object, market: str, kind: type[CloudError], says: str
+    world: StrictAws,
+    cloud: AwsCloud,
+    run_id: str,
+    prepare: object,
+    market: str,
+    kind: type[CloudError],
+    says: str,
 ) -> None:
     prepare(world)  # type: ignore[operator]
     wanted = intent(world, run_id, market=market)
     with pytest.raises(kind, match=f"(?i){says}"):
-        AwsCloud().create(wanted, JOB)
+        cloud.create(wanted, JOB)
     assert world.vms(wanted.token) == []
 
 
@@ -144,11 +162,11 @@ def test_each_no_is_told_apart(
     ],
 )
 def test_wrong_wishes_are_refused_with_the_field_to_change(
-    world: StrictAws, run_id: str, changes: dict[str, object], says: str
+    world: StrictAws, cloud: AwsCloud, run_id: str, changes: dict[str, object], says: str
 ) -> None:
     wanted = intent(world, run_id, **changes)
     with pytest.raises(CloudError) as refused:
-        AwsCloud().create(wanted, JOB)
+        cloud.create(wanted, JOB)
     assert says in str(refused.value)
     assert not isinstance(refused.value, Unclear)
     assert world.vms(wanted.token) == []
@@ -164,11 +182,11 @@ def test_wrong_wishes_are_refused_with_the_field_to_change(
     ],
 )
 def test_refused_credentials_say_what_to_do(
-    world: StrictAws, run_id: str, code: str, says: str
+    world: StrictAws, cloud: AwsCloud, run_id: str, code: str, says: str
 ) -> None:
     world.faults.errors["RunInstances"] = (code, "no")
     with pytest.raises(Denied) as refused:
-        AwsCloud().create(intent(world, run_id), JOB)
+        cloud.create(intent(world, run_id), JOB)
     assert says in str(refused.value)
 
 
@@ -182,7 +200,7 @@ def test_without_credentials_nothing_is_tried(
     assert world.calls == []
 
 
-def test_the_image_is_told_by_the_hardware(world: StrictAws, run_id: str) -> None:
+def test_the_image_is_told_by_the_hardware(world: StrictAws, cloud: AwsCloud, run_id: str) -> None:
     ec2 = client_of("ec2", "us-east-1", world.url)
     for number, (kind, arch, name) in enumerate(
         [
@@ -193,7 +211,7 @@ def test_the_image_is_told_by_the_hardware(world: StrictAws, run_id: str) -> Non
         ]
     ):
         wanted = intent(world, f"{run_id}{number}", instance_type=kind)
-        AwsCloud().create(wanted, JOB)
+        cloud.create(wanted, JOB)
         (vm,) = world.vms(wanted.token)
         (launched,) = ec2.describe_instances(InstanceIds=[vm.id])["Reservations"]
         image_id = launched["Instances"][0]["ImageId"]
@@ -202,7 +220,7 @@ def test_the_image_is_told_by_the_hardware(world: StrictAws, run_id: str) -> Non
         assert image["Name"].startswith(name)
 
 
-def test_an_open_security_group_is_refused(world: StrictAws, run_id: str) -> None:
+def test_an_open_security_group_is_refused(world: StrictAws, cloud: AwsCloud, run_id: str) -> None:
     ec2 = client_of("ec2", "us-east-1", world.url)
     (group,) = ec2.describe_security_groups(
         Filters=[{"Name": "group-name", "Values": ["mlbroker"]}]
@@ -221,15 +239,15 @@ def test_an_open_security_group_is_refused(world: StrictAws, run_id: str) -> Non
     ec2.authorize_security_group_ingress(**rule)
     try:
         with pytest.raises(Denied, match="lets others in"):
-            AwsCloud().create(intent(world, run_id), JOB)
+            cloud.create(intent(world, run_id), JOB)
     finally:
         ec2.revoke_security_group_ingress(**rule)
 
 
 def test_no_secret_is_in_any_request_but_the_one_to_the_parameter_store(
-    world: StrictAws, run_id: str
+    world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+    wanted = intent(world, run_id)
     cloud.arm_kill(wanted)
     cloud.create(wanted, Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"}))
     holding = [r for r in world.requests if b"geheim-4711" in _unpacked(r.body)]
@@ -241,9 +259,9 @@ def test_no_secret_is_in_any_request_but_the_one_to_the_parameter_store(
 
 
 def test_what_the_guest_left_is_read_and_then_removed(
-    world: StrictAws, run_id: str, tmp_path: Path
+    world: StrictAws, cloud: AwsCloud, run_id: str, tmp_path: Path
 ) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+    wanted = intent(world, run_id)
     cloud.create(wanted, JOB)
     world.clock.advance(60)
     (vm,) = world.vms(wanted.token)
@@ -263,8 +281,10 @@ def test_what_the_guest_left_is_read_and_then_removed(
     assert cloud.report(wanted).status is None
 
 
-def test_disarming_what_is_not_armed_is_no_error(world: StrictAws, run_id: str) -> None:
-    cloud, wanted = AwsCloud(), intent(world, run_id)
+def test_disarming_what_is_not_armed_is_no_error(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
     cloud.disarm_kill(wanted)
     cloud.arm_kill(wanted)
     cloud.arm_kill(wanted)

@@ -1,0 +1,75 @@
+"""From machine types in regions to the zones to try: only where it can be launched, best first."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.ledger import Run
+from mlbroker.broker.runs.order import Candidate
+
+# A place that had no machine stays at the end of the line for so long.
+REMEMBER = timedelta(minutes=30)
+# More places than a run has attempts are of no use.
+ENOUGH = 12
+
+Place = tuple[str, str, str | None, str, str]
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A cloud with zones: each has its own capacity, so each is a candidate of its own."""
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        """The zones to launch this in; empty where the region is not set up or has no such type."""
+        ...
+
+    def how_to_set_up(self, region: str) -> str:
+        """What to do so that a region can be launched in."""
+        ...
+
+
+def spread(
+    candidates: Iterable[Candidate],
+    opened: Callable[[str], Cloud],
+    runs: Iterable[Run],
+    now: datetime,
+) -> tuple[Candidate, ...]:
+    """The candidates zone by zone; places that lately had no capacity come last."""
+    found: list[Candidate] = []
+    first: Candidate | None = None
+    for candidate in candidates:
+        first = first or candidate
+        cloud = opened(candidate.cloud)
+        if isinstance(cloud, Placed):
+            zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
+            found += [replace(candidate, zone=zone) for zone in zones]
+        else:
+            found.append(candidate)
+        if len(found) >= ENOUGH:
+            break
+    if not found and first is not None:
+        cloud = opened(first.cloud)
+        hint = cloud.how_to_set_up(first.region) if isinstance(cloud, Placed) else None
+        raise InputError(
+            f"none of the plan's machines can be launched: {first.cloud} is not set up in "
+            f"{first.region}, nor where its runners-up are",
+            hint=hint,
+        )
+    full = _refused_since(runs, now - REMEMBER)
+    return tuple(sorted(found, key=lambda candidate: _place(candidate) in full))
+
+
+def _refused_since(runs: Iterable[Run], since: datetime) -> set[Place]:
+    return {
+        (at.cloud, at.region, at.zone, at.instance_type, at.market)
+        for run in runs
+        for at in run.attempts
+        if at.why == "no_capacity" and at.intended_at >= since
+    }
+
+
+def _place(at: Candidate) -> Place:
+    return at.cloud, at.region, at.zone, at.instance_type, at.market
