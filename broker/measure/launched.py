@@ -153,11 +153,12 @@ def _profile_one(
     run_id = launch.new_run_id(now)
     folder = RunFolder.of(state, run_id)
     limit_s = min(job.profile.max_time_s, float(lifetime_s))
+    secrets = launch.secret_values(job)
     order = Order(
         run_id=run_id,
         job=f"{job.name}-profile",
         candidates=tuple(place),
-        spec=_run_spec(job, first.cloud, folder, agent_spec(job, limit_s)),
+        spec=_run_spec(job, first.cloud, folder, agent_spec(job, limit_s), secrets),
         secrets=job.secrets,
         disk_gb=max(option.disk_gb for option in job.resources),
         image_id=job.resources[0].image_id,
@@ -176,7 +177,6 @@ def _profile_one(
             facts={"fingerprint": job.fingerprint(), "reason": "profile"},
         )
         lines = _Lines()
-        secrets = launch.secret_values(job)
         driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)
         link = RunLink(ledger, driver, run_id, lines)
         lost: CloudError | None = None
@@ -203,7 +203,9 @@ def _profile_one(
     return Profiled(to_measurement(job, seen, where, datetime.now(UTC), known), seen)
 
 
-def _run_spec(job: Job, cloud: str, folder: RunFolder, spec: Mapping[str, Any]) -> dict[str, Any]:
+def _run_spec(
+    job: Job, cloud: str, folder: RunFolder, spec: Mapping[str, Any], secrets: Mapping[str, str]
+) -> dict[str, Any]:
     """The agent as the job of a run. Its own command line never meets the user's words."""
     here = job.workdir or str(Path.cwd())
     spec = {**spec, "control": False}
@@ -215,7 +217,7 @@ def _run_spec(job: Job, cloud: str, folder: RunFolder, spec: Mapping[str, Any]) 
         python, probe = shlex.quote(sys.executable), shlex.quote(str(PROBE_FOLDER))
         command = f"cd {probe} && exec {python} -m mlbroker_agent < {shlex.quote(str(path))}"
     else:
-        pack(Path(here), {**spec, "cwd": ".."}, folder.bundle)
+        pack(Path(here), {**spec, "cwd": ".."}, folder.bundle, secrets)
         command = f"cd {FOLDER} && exec python3 -m mlbroker_agent < {SPEC}"
     return {
         "setup": None,

@@ -1,12 +1,13 @@
 """Measuring on launched machines: the same seam, the same caps, the same ledger as a run."""
 
 import sys
+import tarfile
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from mlbroker.broker.errors import MlbrokerError, RefusedError
+from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure import profile
 from mlbroker.broker.measure.bundle import FOLDER, pack
@@ -92,27 +93,21 @@ def test_a_machine_that_is_lost_is_marked(tmp_path: Path) -> None:
     assert open_ledger(tmp_path / "home").runs()[0].settled
 
 
-def test_the_bundle_leaves_ignored_files_and_folders_at_home(tmp_path: Path) -> None:
-    import subprocess
-    import tarfile
-
+def test_the_bundle_is_what_a_run_would_send_and_the_probe_beside_it(tmp_path: Path) -> None:
     work = tmp_path / "work"
-    (work / ".venv").mkdir(parents=True)
-    (work / ".venv" / "big").write_text("x")
-    (work / "data").mkdir()
-    (work / "data" / "d.bin").write_text("x")
+    (work / "data").mkdir(parents=True)
+    (work / "data" / "big").write_text("ignored")
     (work / "train.py").write_text("x")
-    plain, tracked = tmp_path / "a.tar.gz", tmp_path / "b.tar.gz"
-    pack(work, {"command": "true"}, plain)
-    (work / ".gitignore").write_text("data/\n.venv/\n")
-    subprocess.run(["git", "init", "-q", str(work)], check=True)
-    pack(work, {"command": "true"}, tracked)
-    with tarfile.open(plain) as tar:
-        names = tar.getnames()
-    assert {"train.py", "data/d.bin", f"{FOLDER}/spec.json"} <= set(names)
-    assert f"{FOLDER}/mlbroker_agent/agent.py" in names
-    assert not any(name.startswith(".venv") for name in names)
-    with tarfile.open(tracked) as tar:
-        names = tar.getnames()
-    assert "train.py" in names
-    assert "data/d.bin" not in names
+    (work / ".gitignore").write_text("data/\n")
+    target = tmp_path / "bundle.tar.gz"
+    pack(work, {"command": "true"}, target, {})
+    with tarfile.open(target) as tar:
+        names = set(tar.getnames())
+        spec = tar.extractfile(f"{FOLDER}/spec.json")
+        assert spec is not None
+        assert spec.read() == b'{"command": "true"}\n'
+    assert {"train.py", ".gitignore", f"{FOLDER}/mlbroker_agent/agent.py"} <= names
+    assert not any(name.startswith("data") for name in names)
+    (work / "token").write_text("hunter2-hunter2")
+    with pytest.raises(InputError, match="secret"):
+        pack(work, {}, target, {"TOKEN": "hunter2-hunter2"})

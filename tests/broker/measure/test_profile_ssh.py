@@ -1,0 +1,50 @@
+"""`mlbroker profile --on NODE` over a real sshd on loopback."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.mlbroker import Cli
+from tests.support.sshd import SSHD, Sshd, make_sshd
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists(SSHD) or shutil.which("ssh") is None,
+    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
+)
+
+TRAIN = """
+import time
+from mlbroker_probe import steps
+for i in steps(range(2000), total=2000):
+    time.sleep(0.004)
+"""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Sshd]:
+    server = make_sshd(tmp_path / "sshd")
+    yield server
+    server.stop()
+
+
+def test_the_job_travels_is_measured_there_and_paid_for(tmp_path: Path, node: Sshd) -> None:
+    cli = Cli(tmp_path)
+    cli.home.mkdir()
+    (cli.home / "nodes.yaml").write_text(node.nodes_yaml())
+    work = cli.folder / "project"
+    work.mkdir()
+    (work / "train.py").write_text(TRAIN)
+    job = cli.job("python3 train.py", workdir=str(work))
+    done = cli("profile", job, "--on", "box", "--yes", "--json", "--max-cost", "0.05")
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)["measurements"]
+    assert (row["cloud"], row["instance_type"], row["steps"]) == ("ssh", "box", 2000)
+    assert row["extra"]["source"] == "steps"
+    assert 0.004 <= row["step_time_s"]["p50"] < 0.02
+    assert row["price_per_hour_usd"] == "1"
+    [run] = json.loads(cli("ledger", "--json").stdout)["runs"]
+    assert (run["state"], run["cloud"]) == ("settled", "ssh")
+    assert 0 < float(run["spent_usd"]) <= 0.05
