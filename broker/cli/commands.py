@@ -28,5 +28,6 @@ COMMANDS: dict[str, Command] = {
     "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),
     "prices": Command("prices", "Look at the price book: dates, types, regions; import, export."),
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
+    "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
 }

@@ -1,0 +1,175 @@
+"""Which candidate to measure next, and when to stop: the value of information in US dollars.
+
+A probe is worth its price if, on average, it saves more than it costs: Weitzman's rule for boxes
+that cost something to open, applied anew after every measurement to what is then believed. The
+choice is a pure function of the belief; nothing is random.
+
+Imports numpy: import it inside functions.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.transfer.belief import Belief
+from mlbroker.profiles.transfer.history import Prior
+from mlbroker.profiles.transfer.kernel import Hyper
+
+# A probe measures two per cent of the work, at least a minute.
+PROBE_SHARE = 0.02
+PROBE_MIN_S = 60.0
+# The chance of meeting the deadline below which a choice is penalised, and how steeply.
+WANTED_CHANCE = 0.9
+LATE_PENALTY = 10.0
+# A failed run costs this many times itself: it is lost, the deadline is nearer, somebody looks.
+FAILURE_PENALTY = 3.0
+# Before anything is known of the job's length, probes are priced as if its cheapest machines took
+# this long.
+USUAL_JOB_S = 7200.0
+# People set deadlines that can be met: the fastest machine takes about half of one, within a
+# factor of two or so (standard deviation of its logarithm).
+DEADLINE_FACTOR = 2.0
+DEADLINE_SIGMA = 0.8
+# The predictive distribution is summed at these points, in standard deviations.
+POINTS = np.linspace(-4.0, 4.0, 41)
+# Only so many candidates, those that look best in a good case, are considered for a probe.
+MAX_CONSIDERED = 400
+CHEAPEST = 5
+MAX_PROBES = 25
+MAX_LOG = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What candidates cost and what the job must meet. One price for each candidate.
+
+    `setup_s` is paid before every probe and run; the deadline includes it.
+    """
+
+    price_per_hour_usd: Array
+    setup_s: float
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next thing to do: probe the candidate, or commit to it. None: no candidate is left.
+
+    `costs_usd` and `saves_usd` are the expected price and the expected worth of the probe; when
+    the step is to commit, they are those of the best probe that was not worth its price.
+    """
+
+    candidate: int | None
+    probe: bool
+    costs_usd: float = 0.0
+    saves_usd: float = 0.0
+
+
+def begin(prior: Prior, hyper: Hyper, terms: Terms) -> Belief:
+    """The belief before any measurement of the job."""
+    cheapest = np.argsort(np.log(terms.price_per_hour_usd) + prior.mean, kind="stable")[:CHEAPEST]
+    level = math.log(USUAL_JOB_S) - float(prior.mean[cheapest].mean())
+    belief = Belief(prior, hyper, log_scale=level)
+    if terms.deadline_s is not None:
+        work_s = max(terms.deadline_s - terms.setup_s, PROBE_MIN_S)
+        fastest = int(prior.mean.argmin())
+        belief.hint(fastest, math.log(work_s / DEADLINE_FACTOR), DEADLINE_SIGMA**2)
+    return belief
+
+
+def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Step:
+    """The probe that is worth most, or the commitment to the least expected loss."""
+    failure = belief.failure
+    loss = np.where(failure < 1, losses(belief, terms, failure), np.inf)
+    best = int(loss.argmin())
+    if not np.isfinite(loss[best]):
+        return Step(None, probe=False)
+    probed = np.zeros(len(loss), dtype=bool)
+    probed[belief.measured] = probed[belief.failed] = True
+    open_ = np.flatnonzero(~probed)
+    if not len(open_):
+        return Step(best, probe=False)
+    spread = np.sqrt(belief.variance)
+    price = terms.price_per_hour_usd / 3600
+    if len(open_) > MAX_CONSIDERED:
+        good_case = np.log(price[open_]) + belief.mean[open_] - spread[open_]
+        good_case += np.log1p(FAILURE_PENALTY * failure[open_])
+        open_ = np.sort(open_[np.argsort(good_case, kind="stable")[:MAX_CONSIDERED]])
+    probe_usd = price[open_] * probe_s(belief.mean[open_], belief.variance[open_], terms.setup_s)
+    outcome = _Outcomes(belief, terms, open_, failure)
+    saves = outcome.saving(np.full(len(open_), loss[best]))
+    worth = saves > probe_usd
+    if not worth.any() or probed.sum() >= max_probes:
+        nearest = int((saves - probe_usd).argmax())
+        return Step(best, False, float(probe_usd[nearest]), float(saves[nearest]))
+    worthy = np.flatnonzero(worth)
+    index = outcome.narrowed(worthy).reservation(probe_usd[worthy], float(loss[best]))
+    chosen = int(worthy[index.argmin()])
+    return Step(int(open_[chosen]), True, float(probe_usd[chosen]), float(saves[chosen]))
+
+
+def probe_s(mean: Array, variance: Array, setup_s: float) -> Array:
+    """Expected length of a probe, set-up included."""
+    work_s = np.exp(np.minimum(mean + variance / 2, MAX_LOG))
+    return np.asarray(setup_s + np.maximum(PROBE_MIN_S, PROBE_SHARE * work_s))
+
+
+def losses(belief: Belief, terms: Terms, failure: Array) -> Array:
+    """Expected loss in US dollars of committing to each candidate now."""
+    run_s = np.exp(np.minimum(belief.mean + belief.variance / 2, MAX_LOG))
+    loss = terms.price_per_hour_usd / 3600 * (terms.setup_s + run_s)
+    loss = loss * (1 + FAILURE_PENALTY * failure)
+    if terms.deadline_s is not None:
+        chance = in_time(belief, terms) * (1 - failure)
+        short = np.maximum(0.0, WANTED_CHANCE - chance) / WANTED_CHANCE
+        loss = loss * (1 + LATE_PENALTY * short)
+    return np.asarray(loss)
+
+
+def in_time(belief: Belief, terms: Terms) -> Array:
+    """Chance that a run on each candidate meets the deadline, if it does not fail."""
+    if terms.deadline_s is None:
+        return np.ones(len(belief.mean))
+    slack = math.log(max(terms.deadline_s - terms.setup_s, 1e-3))
+    z = (slack - belief.mean) / np.sqrt(belief.variance)
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist()])
+
+
+class _Outcomes:
+    """What probes of some candidates may show: costs of the run, each with its probability."""
+
+    def __init__(self, belief: Belief, terms: Terms, rows: Array, failure: Array) -> None:
+        spread = np.sqrt(belief.variance[rows])
+        log_times = np.minimum(belief.mean[rows][:, None] + spread[:, None] * POINTS, MAX_LOG)
+        run_s = terms.setup_s + np.exp(log_times)
+        degrees = belief.degrees
+        weight = (1 + POINTS**2 / degrees) ** (-(degrees + 1) / 2)
+        weight = weight / weight.sum()
+        chance = weight[None] * (1 - failure[rows])[:, None]
+        if terms.deadline_s is not None:
+            chance = chance * (run_s <= terms.deadline_s)
+        self._cost = terms.price_per_hour_usd[rows][:, None] / 3600 * run_s
+        self._chance = chance
+
+    def narrowed(self, some: Array) -> "_Outcomes":
+        """Those at these places."""
+        other = object.__new__(_Outcomes)
+        other._cost, other._chance = self._cost[some], self._chance[some]
+        return other
+
+    def saving(self, than: Array) -> Array:
+        """Expected saving of having each as an alternative to something that costs `than`."""
+        gain = np.maximum(than[:, None] - self._cost, 0.0) * self._chance
+        return np.asarray(gain.sum(1))
+
+    def reservation(self, probe_usd: Array, ceiling: float) -> Array:
+        """The cost at which each probe would just be worth its price (Weitzman's index)."""
+        low, high = self._cost.min(1), np.full(len(self._cost), ceiling)
+        low = np.minimum(low, high)
+        for _ in range(30):
+            middle = np.sqrt(low * high)
+            enough = self.saving(middle) >= probe_usd
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return np.asarray(high)

@@ -1,0 +1,121 @@
+"""The state of knowledge about one job's log times, after some of them were measured."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.transfer import failure
+from mlbroker.profiles.transfer.history import NOISE, Prior
+from mlbroker.profiles.transfer.kernel import Hyper, covariance, variance
+
+# Variance of the job's scale: it may be seconds or weeks.
+ANY_SCALE = 25.0
+# The honesty of intervals: how far off the predictions were so far widens or narrows all of them.
+# It starts as if DEGREES predictions had been off by as much as they said.
+DEGREES = 3.0
+# A single outlier must not make all intervals useless.
+LARGEST_SURPRISE = 25.0
+
+
+class Belief:
+    """Posterior over the candidates of `prior`; grows by `observe`, `fail` and `hint`.
+
+    `mean` and `variance` are of log time. The predictive distribution is Student's t with
+    `degrees` degrees of freedom: heavy-tailed until predictions have proved themselves.
+    """
+
+    def __init__(self, prior: Prior, hyper: Hyper, log_scale: float = 0.0) -> None:
+        self.prior = prior
+        self.hyper = hyper
+        self.measured: list[int] = []
+        self.failed: list[int] = []
+        self._hinted = False
+        self._log_scale = log_scale
+        self._own = variance(prior.space, hyper) + hyper.own
+        self._own = self._own + hyper.history * (prior.factors**2).sum(0)
+        self._seen: list[int] = []
+        self._values: list[float] = []
+        self._noise: list[float] = []
+        self._columns = np.zeros((0, len(prior)))
+        self._surprises: list[float] = []
+        self._update()
+
+    @property
+    def scaled(self) -> bool:
+        """Whether anything is known of the job's scale; if not, only ratios mean something."""
+        return bool(self._seen)
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the predictive distribution."""
+        return DEGREES + len(self._surprises)
+
+    @property
+    def failure(self) -> Array:
+        """Chance of each candidate to fail."""
+        return failure.chance(self.prior, self.failed, self.measured)
+
+    def hint(self, candidate: int, log_time: float, variance: float) -> None:
+        """Something vaguely known of the log time on a candidate, that is no measurement."""
+        self._add(candidate, log_time, variance)
+
+    def observe(self, candidate: int, log_time: float, noise: float = NOISE) -> None:
+        """A measured log time, with its standard error."""
+        if self.scaled:
+            spread = math.sqrt(float(self._raw[candidate]) + noise**2)
+            surprise = (log_time - float(self.mean[candidate])) / spread
+            self._surprises.append(min(surprise**2, LARGEST_SURPRISE))
+        self.measured.append(candidate)
+        self._add(candidate, log_time, noise**2)
+
+    def fail(self, candidate: int) -> None:
+        """The job failed there."""
+        self.failed.append(candidate)
+
+    def alike(self, candidate: int) -> Array:
+        """Prior covariance of a candidate with all candidates."""
+        everything = np.arange(len(self.prior))
+        row = covariance(self.prior.space, np.array([candidate]), everything, self.hyper)[0]
+        factors = self.prior.factors
+        row = row + self.hyper.history * factors[:, candidate] @ factors
+        row[candidate] += self.hyper.own
+        return np.asarray(row)
+
+    def _add(self, candidate: int, value: float, variance: float) -> None:
+        self._columns = np.vstack([self._columns, self.alike(candidate)])
+        self._seen.append(candidate)
+        self._values.append(value)
+        self._noise.append(variance)
+        self._update()
+
+    def _update(self) -> None:
+        base = self.prior.mean + self._log_scale
+        if self.scaled:
+            k = self._columns[:, self._seen] + ANY_SCALE + np.diag(self._noise)
+            factor = np.linalg.cholesky(k)
+            towards = np.linalg.solve(factor, self._columns + ANY_SCALE)
+            residual = np.array(self._values) - base[self._seen]
+            self.mean: Array = base + towards.T @ np.linalg.solve(factor, residual)
+            self._raw: Array = np.maximum(self._own + ANY_SCALE - (towards**2).sum(0), 1e-6)
+        else:
+            self.mean = base
+            self._raw = self._own
+        stretch = (DEGREES + sum(self._surprises)) / self.degrees
+        self.variance: Array = self._raw * stretch
+
+
+def believe(
+    prior: Prior,
+    hyper: Hyper,
+    measured: Sequence[tuple[int, float]],
+    failed: Sequence[int] = (),
+) -> Belief:
+    """The belief after all of these observations."""
+    belief = Belief(prior, hyper)
+    for candidate, log_time in measured:
+        belief.observe(candidate, log_time)
+    for candidate in failed:
+        belief.fail(candidate)
+    return belief

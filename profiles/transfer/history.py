@@ -1,0 +1,132 @@
+"""What past jobs say about a new one: the usual profile over machines, and how jobs deviate."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.transfer.kernel import Hyper, covariance
+from mlbroker.profiles.transfer.space import Space
+
+# Variance of a past job's overall scale: nothing is assumed about it.
+ANY_SCALE = 9.0
+# Standard deviation of log time between two runs on the same configuration.
+NOISE = 0.03
+# How many families the expectation from specifications counts as.
+SPEC_FAMILIES = 0.25
+# A job is completed from at most so many of its configurations: more add time, not knowledge.
+MAX_KNOWN = 200
+# Before any failure is seen, one configuration in fifty is expected to fail.
+FAILURES_SEEN, RUNS_SEEN = 0.2, 10.0
+LOCAL_RUNS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class PastJob:
+    """One past job: on which rows of the space it ran, with which log times, and where it failed.
+
+    Sister jobs share a `family`, and count as one together.
+    """
+
+    name: str
+    family: str
+    rows: Array
+    log_times: Array
+    failed: Array
+
+    @property
+    def tried(self) -> Array:
+        """All rows it ran on, failed or not."""
+        return np.union1d(self.rows, self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is believed about a job before it is measured, for each of its candidates.
+
+    `mean` is expected log time up to the job's scale. The job deviates from it along `factors`
+    (one row each) and as specifications let expect. `failure` is the chance to fail. `jobs` is the
+    number of past jobs behind it.
+    """
+
+    space: Space
+    mean: Array
+    factors: Array
+    failure: Array
+    jobs: int
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+
+def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Array]:
+    """Each job's log times on every configuration of the space: measured, or interpolated."""
+    known = _known(space, past)
+    landmarks = np.unique(np.concatenate([rows for rows, _ in known] or [np.zeros(0, dtype=int)]))
+    k = covariance(space, np.arange(len(space)), landmarks, hyper) + ANY_SCALE
+    completed = []
+    for job, (rows, log_times) in zip(past, known, strict=True):
+        if not len(rows):
+            completed.append(space.expected.copy())
+            continue
+        columns = np.searchsorted(landmarks, rows)
+        among = k[np.ix_(rows, columns)]
+        among[np.diag_indices(len(rows))] += hyper.own + NOISE**2
+        residual = log_times - space.expected[rows]
+        level = float(residual.mean())
+        found = space.expected + level + k[:, columns] @ np.linalg.solve(among, residual - level)
+        found[job.rows] = job.log_times
+        completed.append(found)
+    return completed
+
+
+def _known(space: Space, past: Sequence[PastJob]) -> list[tuple[Array, Array]]:
+    """The rows each job is completed from, the same for all jobs as far as possible."""
+    rank = np.random.default_rng(0).permutation(len(space))
+    known = []
+    for job in past:
+        chosen = np.arange(len(job.rows))
+        if len(chosen) > MAX_KNOWN:
+            chosen = np.sort(np.argsort(rank[job.rows], kind="stable")[:MAX_KNOWN])
+        known.append((job.rows[chosen], job.log_times[chosen]))
+    return known
+
+
+def profile(profiles: Array, families: Sequence[str], expected: Array) -> tuple[Array, Array]:
+    """Mean profile and factors of completed jobs (one row each), families weighing equally."""
+    centred = profiles - profiles.mean(1, keepdims=True)
+    usual = expected - expected.mean()
+    if not len(centred):
+        return usual, np.zeros((0, len(usual)))
+    sisters = Counter(families)
+    weights = np.array([1 / sisters[name] for name in families])
+    mean = (weights @ centred + SPEC_FAMILIES * usual) / (len(sisters) + SPEC_FAMILIES)
+    factors = (centred - mean) * np.sqrt(weights / len(sisters))[:, None]
+    return mean, factors
+
+
+def failure_share(past: Sequence[PastJob], size: int) -> Array:
+    """Chance to fail on each configuration of the space, from how often past jobs did."""
+    failed = np.zeros(size)
+    tried = np.zeros(size)
+    for job in past:
+        failed[job.failed] += 1
+        tried[job.tried] += 1
+    overall = (failed.sum() + FAILURES_SEEN) / (tried.sum() + RUNS_SEEN)
+    return np.asarray((failed + LOCAL_RUNS * overall) / (tried + LOCAL_RUNS))
+
+
+def prior(
+    space: Space, candidates: Array, past: Sequence[PastJob], completed: Sequence[Array]
+) -> Prior:
+    """The prior for a job with these candidate rows; `completed` are the past jobs' log times."""
+    profiles = np.array([log_times[candidates] for log_times in completed])
+    mean, factors = profile(
+        profiles.reshape(len(past), len(candidates)),
+        [job.family for job in past],
+        space.expected[candidates],
+    )
+    failure = failure_share(past, len(space))[candidates]
+    return Prior(space.take(candidates), mean, factors, failure, len(past))

@@ -1,0 +1,148 @@
+"""Places configurations (machines, clusters, batch sizes) in a space where alike ones are near."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlbroker.profiles.arrays import Array
+
+# Two columns that move together like this carry the same fact.
+SAME_COLUMN = 0.999
+CAPACITY = re.compile(r"mem|ram|gib|^nodes$")
+RATE = re.compile(r"_per_|bandwidth|gb_s|gbps")
+# Run time falls far slower than compute grows: most jobs leave most of a large machine idle.
+COMPUTE_EXPONENT = 0.25
+# With nothing else known, a dearer machine is a faster one, but not by much.
+PRICE_EXPONENT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration that a job can run on. Equal names are the same configuration.
+
+    `kind` is the machine type it is made of. `log_time` is what a data sheet lets expect of the
+    logarithm of the time, up to a constant; None leaves that to the features.
+    """
+
+    name: str
+    features: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
+    log_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Configurations as rows of standardised numbers, with the types and families they share.
+
+    `capacity` are the columns that say how much fits (memory, nodes). `expected` is the expected
+    log time from specifications alone, up to a constant.
+    """
+
+    x: Array
+    kind: Array
+    family: Array
+    capacity: Array
+    expected: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Array) -> "Space":
+        """The space of some of its configurations, unchanged in scale."""
+        return Space(
+            self.x[rows], self.kind[rows], self.family[rows], self.capacity, self.expected[rows]
+        )
+
+
+def encode(configs: Sequence[Config]) -> Space:
+    """The space of `configs`. Scales depend on all of them, so encode past and present together."""
+    names = sorted({name for config in configs for name in config.features})
+    columns: list[Array] = []
+    titles: list[str] = []
+    for name in names:
+        raw = np.array([config.features.get(name, np.nan) for config in configs], dtype=float)
+        for title, column in _columns(name, raw):
+            scaled = _standardised(column)
+            if scaled is not None and not any(_same(scaled, other) for other in columns):
+                columns.append(scaled)
+                titles.append(title)
+    x = np.column_stack(columns) if columns else np.zeros((len(configs), 0))
+    capacity = [i for i, t in enumerate(titles) if CAPACITY.search(t) and not RATE.search(t)]
+    return Space(
+        x=x,
+        kind=_labels([config.kind for config in configs]),
+        family=_labels([family(config.kind) for config in configs]),
+        capacity=np.array(capacity, dtype=int),
+        expected=_expected(configs),
+    )
+
+
+def family(kind: str) -> str:
+    """The machine type without its size: `c8a` of `c8a.medium`, `n2-standard` of `n2-standard-8`.
+
+    Machines of one family share a processor.
+    """
+    if "." in kind:
+        return kind.split(".", 1)[0]
+    if kind.startswith("Standard_"):
+        return re.sub(r"(?<=[A-Za-z])\d+", "", kind, count=1)
+    return re.sub(r"-\d+\w*$", "", kind)
+
+
+def _columns(name: str, raw: Array) -> list[tuple[str, Array]]:
+    known = raw[np.isfinite(raw)]
+    if not len(known) or known.min() < 0:
+        return [(name, raw)]
+    if known.min() > 0:
+        return [(name, np.log(raw))]
+    if known.max() <= 1:
+        return [(name, raw)]  # a flag or a share
+    present = np.where(np.isfinite(raw), (raw > 0).astype(float), np.nan)
+    logs = np.log(np.where(raw > 0, raw, known[known > 0].min()))
+    return [(f"{name}?", present), (name, np.where(np.isfinite(raw), logs, np.nan))]
+
+
+def _standardised(column: Array) -> Array | None:
+    """Mean 0 and spread 1, the unknown at the mean; None for a column that says nothing."""
+    known = np.isfinite(column)
+    if not known.any():
+        return None
+    spread = float(column[known].std())
+    if spread < 1e-9 * max(1.0, float(np.abs(column[known]).max())):
+        return None
+    return np.where(known, (column - column[known].mean()) / spread, 0.0)
+
+
+def _same(a: Array, b: Array) -> bool:
+    return abs(float(a @ b)) > SAME_COLUMN * float(np.sqrt((a @ a) * (b @ b)))
+
+
+def _labels(names: Sequence[str]) -> Array:
+    """A number for each distinct name; the nameless are alike to nobody."""
+    known = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.array(
+        [known[name] if name else -1 - place for place, name in enumerate(names)], dtype=int
+    )
+
+
+def _expected(configs: Sequence[Config]) -> Array:
+    given = [config.log_time for config in configs]
+    if any(value is not None for value in given):
+        known = np.array([np.nan if value is None else value for value in given], dtype=float)
+    else:
+        known = np.full(len(configs), np.nan)
+        for name, exponent in (
+            ("vcpus", COMPUTE_EXPONENT),
+            ("gpus", COMPUTE_EXPONENT),
+            ("price_per_hour_usd", PRICE_EXPONENT),
+        ):
+            values = np.array([config.features.get(name, np.nan) for config in configs])
+            if np.isfinite(values).any() and np.nanmax(values) > 0:
+                known = np.where(values > 0, -exponent * np.log(np.maximum(values, 1e-12)), np.nan)
+                break
+    if not np.isfinite(known).any():
+        return np.zeros(len(configs))
+    middle = float(known[np.isfinite(known)].mean())
+    return np.where(np.isfinite(known), known, middle) - middle
