@@ -331,7 +331,7 @@ class AwsCloud:
 
 def _script(intent: Intent, names: Names, program: bytes) -> str:
     digest = hashlib.sha256(program).hexdigest()
-    arguments = [intent.region, names.bucket, run_folder(intent.token), digest]
+    arguments = ["aws", intent.region, names.bucket, run_folder(intent.token), digest]
     kill_at = int(intent.kill_at.timestamp())
     lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
     return user_data(arguments, kill_at, max(1, lifetime))

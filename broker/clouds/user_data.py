@@ -6,7 +6,7 @@ import zipfile
 from importlib.resources import files
 
 LIMIT_BYTES = 16384
-_MODULES = ("sigv4", "on_aws", "boot")
+_MODULES = {"aws": ("sigv4", "on_aws"), "gcp": ("on_gcp",)}
 _MAIN = "import sys\nfrom guest.boot import main\nmain(sys.argv[1:])\n"
 
 # The timer counts in the machine's own time, and never longer than the whole life it was given:
@@ -28,10 +28,9 @@ poweroff -f
 
 
 def user_data(arguments: list[str], kill_at: int, lifetime_s: int) -> str:
-    """The script; `arguments` are those of the guest's boot module, free of shell's characters."""
-    if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
-        raise ValueError(f"not fit for a script: {arguments}")
-    text = base64.encodebytes(_boot_program()).decode().strip()
+    """The script; `arguments` are those of the guest's boot module, the first names the place."""
+    check_arguments(arguments)
+    text = boot_program(arguments[0])
     script = _SCRIPT.format(
         kill_at=kill_at, lifetime=lifetime_s, program=text, arguments=" ".join(arguments)
     )
@@ -40,16 +39,23 @@ def user_data(arguments: list[str], kill_at: int, lifetime_s: int) -> str:
     return script
 
 
-def _boot_program() -> bytes:
+def check_arguments(arguments: list[str]) -> None:
+    """Let only words through that mean nothing to a shell."""
+    if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
+        raise ValueError(f"not fit for a script: {arguments}")
+
+
+def boot_program(place: str) -> str:
+    """The first program on a machine of this place, as text that a script can carry."""
     source = files("mlbroker.broker.guest")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         entries = {"__main__.py": _MAIN, "guest/__init__.py": ""}
-        for name in _MODULES:
+        for name in (*_MODULES[place], "places", "boot"):
             entries[f"guest/{name}.py"] = (source / f"{name}.py").read_text(encoding="utf-8")
         for name, text in entries.items():
             # A fixed date: equal programs are equal files, and equal launch requests.
             member = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
             member.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(member, text)
-    return buffer.getvalue()
+    return base64.encodebytes(buffer.getvalue()).decode().strip()

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
 from .guard import is_alive
-from .on_aws import Aws
+from .places import opened
 from .supervisor import HEARTBEAT_S
 
 OUTPUTS_TAR = files.OUTPUTS + ".tar"
@@ -27,7 +27,7 @@ PEERS_WITHIN_S = 600.0
 class Courier:
     """One machine of a run. `shared` is the run's folder in the bucket, `own` this machine's."""
 
-    def __init__(self, program: str, box: str, place: Aws, shared: str, rank: int) -> None:
+    def __init__(self, program: str, box: str, place: Any, shared: str, rank: int) -> None:
         self._program = program
         self._box = box
         self._place = place
@@ -92,7 +92,7 @@ class Courier:
 
     def _meet(self, nodes: int) -> Dict[str, str]:
         """Tell the others this machine's address, and learn theirs."""
-        address = self._place.metadata.get("meta-data/local-ipv4") or ""
+        address = self._place.address()
         self._place.put("{}/address".format(self._own), address.encode())
         addresses: List[str] = []
         until = time.monotonic() + PEERS_WITHIN_S
@@ -138,7 +138,7 @@ class Courier:
         """Pass on what the launching side, or the vendor, wants."""
         if files.read(self._box, files.STOP) is not None:
             return
-        if self._place.metadata.interruption() is not None:
+        if self._place.interruption() is not None:
             files.write(self._box, files.STOP, "preempted")
             return
         asked = self._place.get(self._shared + "/stop")
@@ -202,10 +202,9 @@ def _on_path(program: str) -> bool:
 
 
 def main(arguments: List[str]) -> int:
-    """`PROGRAM REGION BUCKET FOLDER BOX`, on a machine of AWS."""
-    program, region, bucket, folder, box = arguments
+    """`PROGRAM PLACE REGION BUCKET FOLDER BOX`, on a rented machine."""
+    program, name, region, bucket, folder, box = arguments
     os.makedirs(box, mode=0o700, exist_ok=True)
-    place = Aws(region, bucket)
-    rank = int(place.metadata.get("meta-data/ami-launch-index") or 0)
-    Courier(program, box, place, folder, rank).run()
+    place = opened(name, region, bucket)
+    Courier(program, box, place, folder, place.rank()).run()
     return 0

@@ -93,6 +93,18 @@ class Aws:
         self._bucket = bucket
         self._endpoint = os.environ.get("AWS_ENDPOINT_URL")
 
+    def address(self) -> str:
+        """Where the other machines of the run reach this one."""
+        return self.metadata.get("meta-data/local-ipv4") or ""
+
+    def rank(self) -> int:
+        """Which machine of the run this is."""
+        return int(self.metadata.get("meta-data/ami-launch-index") or 0)
+
+    def interruption(self) -> Optional[str]:
+        """What the vendor announced to do with this spot machine, when it did."""
+        return self.metadata.interruption()
+
     def get(self, key: str) -> Optional[bytes]:
         """An object's content; None when there is no such object."""
         status, _, body = self._object("GET", key)
