@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
 from .guard import is_alive
-from .places import opened
+from .places import Place, opened
 from .supervisor import HEARTBEAT_S
 
 OUTPUTS_TAR = files.OUTPUTS + ".tar"
@@ -27,7 +27,7 @@ PEERS_WITHIN_S = 600.0
 class Courier:
     """One machine of a run. `shared` is the run's folder in the bucket, `own` this machine's."""
 
-    def __init__(self, program: str, box: str, place: Any, shared: str, rank: int) -> None:
+    def __init__(self, program: str, box: str, place: Place, shared: str, rank: int) -> None:
         self._program = program
         self._box = box
         self._place = place
