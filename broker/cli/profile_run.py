@@ -96,8 +96,10 @@ def _launched(
     html: Path | None,
     yes: bool,
 ) -> list[Measurement]:
-    from mlbroker.broker.measure.launched import profile_launched
+    from mlbroker.broker.measure.launched import Campaign
+    from mlbroker.broker.policy_file import find_policy
     from mlbroker.broker.runs.launch import current_project, current_user
+    from mlbroker.policies.guardrails import Who
 
     names = ", ".join(place[0].instance_type for place in places)
     _confirm(
@@ -107,15 +109,14 @@ def _launched(
         money=True,
     )
     with Live(job) as live:
-        results = profile_launched(
+        results = Campaign(
             job,
-            places,
             rule,
             home(),
-            current_user(),
-            current_project(job_path, None),
+            Who(current_user(), current_project(job_path, None)),
+            find_policy(job_path),
             lambda candidate, seen: live.show(seen, candidate.instance_type),
-        )
+        ).measure(places)
     done = [result for result in results if not isinstance(result, MlbrokerError)]
     errors = [result for result in results if isinstance(result, MlbrokerError)]
     if not done:

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
@@ -22,26 +24,33 @@ from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.guards import SpendGuard, allowed
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.view import NoView
+from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.stopping import StopRule
 
 # A machine that dies is replaced once; a second death is an answer.
 MAX_ATTEMPTS = 2
+# What the ledger and the policy are told of why.
+REASON = "profile"
 Show = Callable[[Candidate, Observation], None]
 
 
 class RunLink:
     """An agent that a run carries: its reports are the run's output."""
 
-    def __init__(self, ledger: Ledger, driver: Driver, run_id: str, lines: "_Lines") -> None:
+    def __init__(
+        self, ledger: Ledger, driver: Driver, run_id: str, lines: "_Lines", interrupted: Event
+    ) -> None:
         self._ledger = ledger
         self._driver = driver
         self._run_id = run_id
         self._lines = lines
+        self._interrupted = interrupted
         self._run: Run | None = None
 
     def messages(self) -> Iterator[Mapping[str, Any]]:
@@ -54,6 +63,8 @@ class RunLink:
                 yield {"restart": attempt}
                 if attempt > MAX_ATTEMPTS:
                     self.stop()
+            if self._interrupted.is_set():
+                self.stop()
             yield from self._lines.take()
             yield {}
 
@@ -102,105 +113,113 @@ class _Lines(NoView):
         return taken
 
 
-def profile_launched(
-    job: Job,
-    places: Sequence[Sequence[Candidate]],
-    rule: StopRule,
-    state: Path,
-    user: str,
-    project: str | None,
-    show: Show = lambda *_: None,
-) -> list[Profiled | MlbrokerError]:
-    """One measurement for each of `places`, all at the same time, under the job's own limits.
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What all machines of one call share: the job, its limits, who pays, and what is allowed."""
 
-    A place is a machine and those that may stand in for it. The money cap is shared out evenly;
-    each share is reserved in the ledger before anything is launched.
-    """
-    if job.num_nodes > 1:
-        raise InputError(
-            "a job of several nodes cannot be measured by launching it",
-            where=job.name,
-            hint="measure it where it runs, and use `mlbroker profile import`",
+    job: Job
+    rule: StopRule
+    state: Path
+    who: Who
+    policy: Policy | None = None
+    show: Show = lambda *_: None
+
+    def measure(self, places: Sequence[Sequence[Candidate]]) -> list[Profiled | MlbrokerError]:
+        """One measurement for each of `places`, all at the same time, under the job's own limits.
+
+        A place is a machine and those that may stand in for it. The money cap is shared out
+        evenly; each share is reserved in the ledger before anything is launched.
+        """
+        if self.job.num_nodes > 1:
+            raise InputError(
+                "a job of several nodes cannot be measured by launching it",
+                where=self.job.name,
+                hint="measure it where it runs, and use `mlbroker profile import`",
+            )
+        known = facts.of(self.job)
+        share = self.job.profile.max_cost_usd / len(places)
+        interrupted = Event()
+
+        def one(place: Sequence[Candidate]) -> Profiled | MlbrokerError:
+            try:
+                return self._one(place, share, known, interrupted)
+            except MlbrokerError as error:
+                return error
+
+        with ThreadPoolExecutor(len(places)) as pool:
+            try:
+                return list(pool.map(one, places))
+            except BaseException:
+                interrupted.set()  # the runs are stopped and settled before the pool is left
+                raise
+
+    def _one(
+        self,
+        place: Sequence[Candidate],
+        cap_usd: Decimal,
+        known: Mapping[str, str],
+        interrupted: Event,
+    ) -> Profiled:
+        job, opened = self.job, opener(self.state)
+        candidates = allowed(self.policy, place, self.who, REASON)
+        first = candidates[0]
+        lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
+        now = WallClock().now()
+        folder = RunFolder.of(self.state, launch.new_run_id(now))
+        limit_s = min(job.profile.max_time_s, float(lifetime_s))
+        secrets = launch.secret_values(job)
+        order = Order(
+            run_id=folder.path.name,
+            job=f"{job.name}-profile",
+            candidates=candidates,
+            spec=_run_spec(job, first.cloud, folder, agent_spec(job, limit_s), secrets),
+            secrets=job.secrets,
+            disk_gb=max(option.disk_gb for option in job.resources),
+            image_id=job.resources[0].image_id,
         )
-    known = facts.of(job)
-    share = job.profile.max_cost_usd / len(places)
-
-    def one(place: Sequence[Candidate]) -> Profiled | MlbrokerError:
-        try:
-            return _profile_one(job, place, rule, state, share, user, project, known, show)
-        except MlbrokerError as error:
-            return error
-
-    with ThreadPoolExecutor(len(places)) as pool:
-        return list(pool.map(one, places))
-
-
-def _profile_one(
-    job: Job,
-    place: Sequence[Candidate],
-    rule: StopRule,
-    state: Path,
-    cap_usd: Decimal,
-    user: str,
-    project: str | None,
-    known: Mapping[str, str],
-    show: Show,
-) -> Profiled:
-    first = place[0]
-    opened = opener(state)
-    lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
-    now = WallClock().now()
-    run_id = launch.new_run_id(now)
-    folder = RunFolder.of(state, run_id)
-    limit_s = min(job.profile.max_time_s, float(lifetime_s))
-    secrets = launch.secret_values(job)
-    order = Order(
-        run_id=run_id,
-        job=f"{job.name}-profile",
-        candidates=tuple(place),
-        spec=_run_spec(job, first.cloud, folder, agent_spec(job, limit_s), secrets),
-        secrets=job.secrets,
-        disk_gb=max(option.disk_gb for option in job.resources),
-        image_id=job.resources[0].image_id,
-    )
-    ledger = open_ledger(state)
-    with folder.carried():
-        launch.reserve(
-            ledger,
-            folder,
-            order,
-            now,
-            cap_usd=cap_usd,
-            worst_usd=worst_usd,
-            user=user,
-            project=project,
-            facts={"fingerprint": job.fingerprint(), "reason": "profile"},
+        ledger = open_ledger(self.state)
+        guard = (
+            SpendGuard(self.policy, order.job, self.who, now, worst_usd) if self.policy else None
         )
-        lines = _Lines()
-        driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)
-        link = RunLink(ledger, driver, run_id, lines)
-        lost: CloudError | None = None
-        seen = Observation()
+        with folder.carried():
+            launch.reserve(
+                ledger,
+                folder,
+                order,
+                now,
+                cap_usd=cap_usd,
+                worst_usd=worst_usd,
+                user=self.who.user,
+                project=self.who.project,
+                facts={"fingerprint": job.fingerprint(), "reason": REASON},
+                guard=guard,
+            )
+            lines = _Lines()
+            driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)
+            link = RunLink(ledger, driver, order.run_id, lines, interrupted)
+            seen, lost = self._watch(link, first)
+        run = ledger.run(order.run_id)
+        if lost is not None and not (run and any(a.machine_id for a in run.attempts)):
+            raise lost  # nothing was launched: that says nothing about the machine
+        used = order.candidate(run.attempt) if run is not None and run.attempts else first
+        where = Place(
+            config=used.instance_type,
+            cloud=used.cloud,
+            region=used.region,
+            instance_type=used.instance_type,
+            price_per_hour_usd=used.price_per_hour_usd,
+        )
+        if lost is not None:
+            return Profiled(died(job, where, datetime.now(UTC), known, str(lost)), seen)
+        return Profiled(to_measurement(job, seen, where, datetime.now(UTC), known), seen)
+
+    def _watch(self, link: RunLink, at: Candidate) -> tuple[Observation, CloudError | None]:
         try:
-            seen = watch(job, link, rule, lambda s: show(first, s))
+            return watch(self.job, link, self.rule, lambda seen: self.show(at, seen)), None
         except CloudError as error:
-            lost = error
+            return Observation(), error
         finally:
             link.close()
-    run = ledger.run(run_id)
-    if lost is not None and not (run and any(a.machine_id for a in run.attempts)):
-        raise lost  # nothing was launched: that says nothing about the machine
-    used = order.candidate(run.attempt) if run is not None and run.attempts else first
-    where = Place(
-        config=used.instance_type,
-        cloud=used.cloud,
-        region=used.region,
-        instance_type=used.instance_type,
-        price_per_hour_usd=used.price_per_hour_usd,
-    )
-    if lost is not None:
-        return Profiled(died(job, where, datetime.now(UTC), known, str(lost)), seen)
-    return Profiled(to_measurement(job, seen, where, datetime.now(UTC), known), seen)
 
 
 def _run_spec(

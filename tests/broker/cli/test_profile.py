@@ -127,11 +127,15 @@ def test_the_time_cap_holds_and_an_uncertain_result_is_still_one(cli: Cli) -> No
     assert json.loads(done.stdout)["measurements"][0]["extra"]["steps_seen"].isdigit()
 
 
-def test_ctrl_c_ends_the_job_too(cli: Cli) -> None:
+@pytest.mark.parametrize("place", ["local", "desk"])
+def test_ctrl_c_ends_the_job_too(cli: Cli, place: str) -> None:
     mark = cli.folder / "alive"
+    cli.home.mkdir()
+    node = {"name": "desk", "hardware": {"vcpus": 1, "memory_gib": 1}, "price_per_hour_usd": 1}
+    (cli.home / "nodes.yaml").write_text(json.dumps({"nodes": [node]}))
     job = cli.job(f"while :; do touch {mark}; sleep 0.05; done")
     process = subprocess.Popen(
-        [*PROGRAM, "profile", str(job), "--yes"],
+        [*PROGRAM, "profile", str(job), "--yes", "--on", place],
         env=cli.environment(),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -142,6 +146,8 @@ def test_ctrl_c_ends_the_job_too(cli: Cli) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert not any(str(mark).encode() in command for command in command_lines())
+    runs = json.loads(cli("ledger", "--json").stdout)["runs"]
+    assert [run["state"] for run in runs] == (["settled"] if place == "desk" else [])
 
 
 def test_help_lists_what_can_be_done(cli: Cli) -> None:

@@ -11,9 +11,10 @@ from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure import profile
 from mlbroker.broker.measure.bundle import FOLDER, pack
-from mlbroker.broker.measure.launched import profile_launched
+from mlbroker.broker.measure.launched import Campaign
 from mlbroker.broker.measure.profile import Profiled
 from mlbroker.broker.runs.order import Candidate
+from mlbroker.policies.guardrails import Who
 from mlbroker.profiles.job import Job, ProfileLimits
 from mlbroker.profiles.measurement import Status
 from mlbroker.profiles.stopping import StopRule
@@ -41,7 +42,7 @@ def measure(
     limits = ProfileLimits(Decimal(usd), cap_s)
     job = Job("test", command, workdir=str(work), profile=limits)
     places = [[m] for m in machines]
-    return profile_launched(job, places, StopRule(), tmp_path / "home", "u", None)
+    return Campaign(job, StopRule(), tmp_path / "home", Who("u", None)).measure(places)
 
 
 def python(code: str) -> str:

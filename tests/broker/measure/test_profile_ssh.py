@@ -48,3 +48,13 @@ def test_the_job_travels_is_measured_there_and_paid_for(tmp_path: Path, node: Ss
     [run] = json.loads(cli("ledger", "--json").stdout)["runs"]
     assert (run["state"], run["cloud"]) == ("settled", "ssh")
     assert 0 < float(run["spent_usd"]) <= 0.05
+
+
+def test_a_policy_holds_for_measurements_too(tmp_path: Path, node: Sshd) -> None:
+    cli = Cli(tmp_path)
+    cli.home.mkdir()
+    (cli.home / "nodes.yaml").write_text(node.nodes_yaml())
+    (cli.folder / "mlbroker-policy.yaml").write_text("max_price_per_hour: 0.5 USD\n")
+    done = cli("profile", cli.job("true"), "--on", "box", "--yes")
+    assert done.returncode == 3
+    assert "max_price_per_hour" in done.stderr
