@@ -1,12 +1,12 @@
 """`mlbroker prices`: look at the price book, bring prices in, take them out."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.cli.output import plain, print_json, print_table, say, warn
+from mlbroker.broker.cli.output import print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError, ThresholdCrossed
 from mlbroker.broker.home import home
 from mlbroker.broker.prices.store import PriceBook, open_book
@@ -30,10 +30,13 @@ def _open(prices: Path | None = None) -> PriceBook:
 def status(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Dates, counts and age of the prices, by cloud and source."""
     from mlbroker.broker.prices import browse, embedded
+    from mlbroker.broker.prices.own_rows import OwnRows
 
     book = _open(prices)
     snapshot = book.snapshot
     parts = browse.parts(book)
+    with OwnRows(home() / "prices") as own:
+        refreshes = own.refreshes() if prices is None else []
     if as_json:
         print_json(
             {
@@ -46,11 +49,14 @@ def status(prices: PricesOption = None, as_json: JsonOption = False) -> None:
                 "as_of": {cloud: day.isoformat() for cloud, day in snapshot.as_of.items()},
                 "oldest": {cloud: day.isoformat() for cloud, day in snapshot.oldest.items()},
                 "quarantined": len(browse.odd_prices(book)),
+                "refreshed": [entry._asdict() for entry in refreshes],
                 "parts": [part._asdict() | {"as_of": part.as_of.isoformat()} for part in parts],
             }
         )
         return
     say(f"Prices {snapshot.id}: {book.origin}; {snapshot.offers:,} offers")
+    for entry in refreshes:
+        say(f"{entry.cloud} refreshed {entry.at} ({entry.scope}): {entry.prices:,} prices")
     print_table(
         ("cloud", "market", "as of", "offers", "age", "source"),
         [
@@ -79,64 +85,10 @@ def show(
     prices: PricesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every region and market of a machine type, cheapest first."""
-    from mlbroker.broker.prices import browse
+    """Every region and market of a machine type, cheapest first, with what it cost before."""
+    from mlbroker.broker.cli.prices_show import show_type
 
-    book = _open(prices)
-    types = [entry for _, _, entry in book.types() if entry.name == type_name]
-    if not types:
-        raise InputError(f"unknown machine type {type_name!r}", hint=_suggestion(book, type_name))
-    rows = list(browse.prices(book, type_name))
-    facts = browse.lifecycles(book, type_name)
-    if as_json:
-        described = [_type_document(entry, *facts[entry.cloud]) for entry in types]
-        print_json(
-            {
-                "schema": "mlbroker.prices.show/1",
-                "types": described,
-                "prices": [row.document() for row in rows],
-            }
-        )
-        return
-    for entry in types:
-        lifecycle, source, day = facts[entry.cloud]
-        note = f"; not recommended: {lifecycle}" if entry.retired else ""
-        say(f"{entry.cloud} {entry.name}: {_hardware_text(entry)} ({source}, {day}{note})")
-    print_table(
-        ("cloud", "region", "market", "USD/h", "as of", "age", "source"),
-        [
-            (
-                row.cloud,
-                row.region,
-                row.market,
-                f"{row.price_per_hour_usd:f}",
-                row.as_of.isoformat(),
-                "stale" if row.stale else "fresh",
-                row.source,
-            )
-            for row in rows
-        ],
-        right=("USD/h",),
-    )
-
-
-def _suggestion(book: PriceBook, name: str) -> str:
-    from mlbroker.broker.prices.browse import type_names
-    from mlbroker.broker.yaml_fields import nearest
-
-    near = nearest(name, type_names(book))
-    return f"Did you mean {near}?" if near else "`mlbroker prices export` lists all types."
-
-
-def _hardware_text(entry: Any) -> str:
-    hardware = entry.hardware
-    gpu = f", {hardware.gpu_count:g} {hardware.gpu.model}" if hardware.gpu else ""
-    cpu = f" {hardware.cpu}" if hardware.cpu else ""
-    return f"{hardware.vcpus:g} vCPUs{cpu} {hardware.arch}, {hardware.memory_gib:g} GiB{gpu}"
-
-
-def _type_document(entry: Any, lifecycle: str, source: str, day: Any) -> dict[str, Any]:
-    return {**plain(entry), "lifecycle": lifecycle, "source": source, "as_of": day.isoformat()}
+    show_type(_open(prices), type_name, as_json)
 
 
 @app.command()
@@ -288,9 +240,13 @@ def refresh(
 def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Prices that are not offered because they cannot be right; exit 5 when there are any."""
     from mlbroker.broker.prices import browse
+    from mlbroker.broker.prices.nano import from_nano
+    from mlbroker.broker.prices.own_rows import OwnRows
 
     book = open_book(home(), prices)
     odd = browse.odd_prices(book)
+    with OwnRows(home() / "prices") as own:
+        jumps = own.jumps() if prices is None else []
     if as_json:
         print_json(
             {
@@ -306,9 +262,22 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
                     }
                     for entry in odd
                 ],
+                "jumped": [
+                    {
+                        "cloud": jump.cloud,
+                        "region": jump.region,
+                        "instance_type": jump.instance_type,
+                        "market": "spot" if jump.spot else "on_demand",
+                        "price_per_hour_usd": str(from_nano(jump.price_nano_usd)),
+                        "last_price_per_hour_usd": str(from_nano(jump.before_nano_usd)),
+                        "as_of": date.fromordinal(jump.day).isoformat(),
+                        "source": jump.source,
+                    }
+                    for jump in jumps
+                ],
             }
         )
-    elif odd:
+    elif odd or jumps:
         print_table(
             ("cloud", "region", "type", "market", "USD/h", "believable", "as of", "source"),
             [
@@ -323,11 +292,24 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
                     entry.price.source,
                 )
                 for entry in odd
+            ]
+            + [
+                (
+                    jump.cloud,
+                    jump.region,
+                    jump.instance_type,
+                    "spot" if jump.spot else "on_demand",
+                    f"{from_nano(jump.price_nano_usd):f}",
+                    f"was {from_nano(jump.before_nano_usd):f}",
+                    date.fromordinal(jump.day).isoformat(),
+                    jump.source,
+                )
+                for jump in jumps
             ],
             right=("USD/h",),
         )
     for notice in book.notices:
         warn(notice)
-    if odd:
-        raise ThresholdCrossed(f"{len(odd)} prices are kept out of the book")
+    if odd or jumps:
+        raise ThresholdCrossed(f"{len(odd) + len(jumps)} prices are kept out of the book")
     say(f"{book.snapshot.offers:,} offers, none of them odd")

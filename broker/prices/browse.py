@@ -67,6 +67,19 @@ def prices(book: PriceBook, name: str | None = None) -> Iterator[Price]:
         yield _price(facts, fresh_day < book.fresh_from)
 
 
+def list_prices(book: PriceBook, name: str) -> dict[tuple[str, str, str], Decimal]:
+    """(cloud, region, market) -> the list price, where the user's own terms make another."""
+    return {
+        (cloud, region, "spot" if spot else "on_demand"): from_nano(listed)
+        for cloud, region, spot, listed in book.connection.execute(
+            "SELECT type.cloud, region.name, spot, list_nano_usd FROM offer"
+            " JOIN type ON type.id = type_id JOIN region ON region.id = region_id"
+            " WHERE type.name = ? AND list_nano_usd IS NOT NULL",
+            (name,),
+        )
+    }
+
+
 def parts(book: PriceBook) -> list[Part]:
     """Where the offers come from, how many and how old."""
     rows = book.connection.execute(

@@ -5,8 +5,8 @@ import fcntl
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,38 +16,52 @@ from mlbroker.broker.prices.layout import LAYOUT, SCHEMA
 
 if TYPE_CHECKING:  # opening a book that is already indexed should load neither
     from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.terms import Term
 
 # Indexes of price files that are kept; the least recently built goes first.
 KEPT_FILE_INDEXES = 4
 
 
-def index_path(home: Path, prices_file: Path | None = None) -> Path:
+def index_path(home: Path, prices_file: Path | None = None, today: date | None = None) -> Path:
     """The index for the book, or for one price file, built if need be.
+
+    The user's own terms that hold `today` are in both.
 
     Processes that arrive at the same time wait for the one that builds.
     """
     folder = home / "prices"
+    terms = _terms(home, today or date.today())
     if prices_file is None:
         from mlbroker.broker.prices.own_rows import generation
 
-        path = _book(folder, generation(folder))
+        path = _book(folder, generation(folder), terms)
         if not path.exists():
-            _build(path, "the price book", lambda aside: _fill_book(aside, folder))
+            _build(path, "the price book", lambda aside: _fill_book(aside, folder, terms))
             _prune(folder, "book-*.sqlite", keep=3)
         return path
     stat = _regular(prices_file)
     key = _key(
-        embedded.description().sha256, prices_file.absolute(), stat.st_size, stat.st_mtime_ns
+        embedded.description().sha256, prices_file.absolute(), stat.st_size, stat.st_mtime_ns, terms
     )
     path = folder / f"file-{key}.sqlite"
     if not path.exists():
-        _build(path, prices_file.name, lambda aside: _fill_from_file(aside, prices_file))
+        _build(path, prices_file.name, lambda aside: _fill_from_file(aside, prices_file, terms))
         _prune(folder, "file-*.sqlite", keep=KEPT_FILE_INDEXES)
     return path
 
 
-def _book(folder: Path, number: int) -> Path:
-    return folder / f"book-{_key(embedded.description().sha256, number)}.sqlite"
+def _book(folder: Path, number: int, terms: Sequence["Term"]) -> Path:
+    return folder / f"book-{_key(embedded.description().sha256, number, *terms)}.sqlite"
+
+
+def _terms(home: Path, today: date) -> Sequence["Term"]:
+    # The two checks come first: reading terms needs the YAML library, and few users have any.
+    if not os.environ.get("MLBROKER_TERMS") and not (home / "terms.yaml").exists():
+        return ()
+    from mlbroker.broker.prices.terms import load_terms, terms_file
+
+    path = terms_file(home)
+    return load_terms(path, today).terms if path else ()
 
 
 def _key(*parts: object) -> str:
@@ -108,15 +122,15 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _fill_book(aside: Path, folder: Path) -> None:
+def _fill_book(aside: Path, folder: Path, terms: Sequence["Term"]) -> None:
     from mlbroker.broker.prices.index import IndexWriter
     from mlbroker.broker.prices.own_rows import OwnRows
 
     with OwnRows(folder) as own:
-        own.fill(IndexWriter(aside, embedded.load()))
+        own.fill(IndexWriter(aside, embedded.load()), terms)
 
 
-def publish_generation(folder: Path, own: "OwnRows", number: int) -> Path:
+def publish_generation(home: Path, own: "OwnRows", number: int, today: date) -> Path:
     """Build the index of a change that is about to be committed, and put it in its place.
 
     Whoever opens the book before the commit still finds the old index, and right after it this
@@ -124,10 +138,11 @@ def publish_generation(folder: Path, own: "OwnRows", number: int) -> Path:
     """
     from mlbroker.broker.prices.index import IndexWriter
 
-    path = _book(folder, number)
+    folder, terms = home / "prices", _terms(home, today)
+    path = _book(folder, number, terms)
     aside = path.with_suffix(f".{os.getpid()}")
     try:
-        own.fill(IndexWriter(aside, embedded.load()))
+        own.fill(IndexWriter(aside, embedded.load()), terms)
         _publish(aside, path)
     except OSError as error:
         raise _not_writable(folder, error) from None
@@ -137,7 +152,7 @@ def publish_generation(folder: Path, own: "OwnRows", number: int) -> Path:
     return path
 
 
-def _fill_from_file(aside: Path, prices_file: Path) -> None:
+def _fill_from_file(aside: Path, prices_file: Path, terms: Sequence["Term"]) -> None:
     from mlbroker.broker.prices.index import IndexWriter
     from mlbroker.broker.prices.price_file import PriceFile
 
@@ -146,7 +161,7 @@ def _fill_from_file(aside: Path, prices_file: Path) -> None:
     try:
         writer.add_offers(source.rows())
         source.check()
-        writer.finish(f"file {prices_file}", source.notices())
+        writer.finish(f"file {prices_file}", source.notices(), terms)
     except BaseException:
         writer.abandon()
         raise
@@ -175,5 +190,5 @@ def import_file(home: Path, prices_file: Path, now: datetime) -> tuple[int, list
     folder = home / "prices"
     with OwnRows(folder) as own, own.change() as number:
         own.add_imported(source.rows(), source.check, now, str(prices_file.absolute()))
-        publish_generation(folder, own, number)
+        publish_generation(home, own, number, now.date())
     return source.accepted, source.notices()

@@ -120,8 +120,9 @@ class Fetched:
         before = sqlite3.connect(f"{index.as_uri()}?mode=ro&immutable=1", uri=True)
         try:
             rows: Iterable[tuple[object, ...]] = before.execute(
-                "SELECT region.cloud, region.name, type.name, spot, price_nano_usd"
-                " FROM offer JOIN region ON region.id = region_id JOIN type ON type.id = type_id"
+                "SELECT region.cloud, region.name, type.name, spot,"
+                " coalesce(list_nano_usd, price_nano_usd) FROM offer"
+                " JOIN region ON region.id = region_id JOIN type ON type.id = type_id"
                 " WHERE region.cloud = ?",
                 (self._cloud,),
             )

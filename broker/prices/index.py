@@ -12,11 +12,14 @@ from datetime import date
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.prices import guard
 from mlbroker.broker.prices.layout import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.rows import PriceRow, TypeRow
+
+if TYPE_CHECKING:  # most books are built without terms, and those need the YAML library
+    from mlbroker.broker.prices.terms import Term
 
 NEVER = 3_652_059  # ordinal of 9999-12-31: the retirement day of types on sale
 UNKNOWN_HARDWARE = (0.0, 0.0, "unknown", None, None, 0.0, False, False, None, None)
@@ -160,13 +163,18 @@ class IndexWriter:
             count += len(chunk)
         return count
 
-    def finish(self, origin: str, notices: Iterable[str] = ()) -> None:
-        """Sort, judge, rank, count and hash; the index is complete afterwards."""
+    def finish(
+        self, origin: str, notices: Iterable[str] = (), terms: Iterable["Term"] = ()
+    ) -> None:
+        """Sort, judge, rank, count and hash; the index is complete afterwards.
+
+        Prices are judged as they are listed, and ranked as the user's `terms` make them.
+        """
         columns = (
             "region_id, type_id, spot, price_nano_usd, interruption_rate, fresh_day, day, source_id"
         )
         self._db.execute(
-            f"INSERT OR REPLACE INTO offer SELECT {columns} FROM staging"  # noqa: S608  # constants
+            f"INSERT OR REPLACE INTO offer SELECT {columns}, NULL FROM staging"  # noqa: S608  # constants
             " ORDER BY region_id, type_id, spot, own, day, id"
         )
         self._db.execute("DROP TABLE staging")
@@ -176,6 +184,9 @@ class IndexWriter:
             "DELETE FROM offer WHERE region_id = ? AND type_id = ? AND spot = ?",
             (row[:3] for row in odd),
         )
+        if self._apply(terms):
+            self._db.execute("DELETE FROM shortlist")
+            snapshot, _ = self._rank(judging=False)
         self._db.executemany("INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", odd)
         self._db.execute(
             "INSERT INTO summary SELECT cloud, spot, source_id, day, fresh_day, count(*)"
@@ -197,7 +208,34 @@ class IndexWriter:
         """Close without completing."""
         self._db.close()
 
-    def _rank(self) -> tuple[str, list[tuple[Any, ...]]]:
+    def _apply(self, terms: Iterable["Term"]) -> bool:
+        """Let the best matching term make each price; whether there was any."""
+        best: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        for term in terms:
+            for (cloud, name), type_id in self._types.items():
+                if cloud != term.cloud or not term.admits(name):
+                    continue
+                for region_id, spot, price, source in self._db.execute(
+                    "SELECT region_id, spot, price_nano_usd, source.name FROM offer"
+                    " JOIN source ON source.id = source_id WHERE type_id = ?",
+                    (type_id,),
+                ).fetchall():
+                    if spot not in term.markets or (
+                        term.region is not None
+                        and self._regions.get((cloud, term.region)) != region_id
+                    ):
+                        continue
+                    mine, key = term.price(price), (region_id, type_id, spot)
+                    if mine < best.get(key, (price,))[0]:
+                        best[key] = (mine, price, self._known_source(f"{source}, {term.name}"))
+        self._db.executemany(
+            "UPDATE offer SET price_nano_usd = ?, list_nano_usd = ?, source_id = ?"
+            " WHERE region_id = ? AND type_id = ? AND spot = ?",
+            ((mine, listed, source_id, *key) for key, (mine, listed, source_id) in best.items()),
+        )
+        return bool(best)
+
+    def _rank(self, judging: bool = True) -> tuple[str, list[tuple[Any, ...]]]:
         """Write the shortlist; returns the content's hash and the prices that cannot be right."""
         digest = hashlib.sha256()
         for table in ("source", "gpu", "hardware", "type", "region"):
@@ -212,7 +250,7 @@ class IndexWriter:
         for (type_id, spot), group in groupby(cursor, key=itemgetter(0, 1)):
             rows = list(group)
             digest.update(repr(rows).encode())
-            believable = guard.band([row[3] for row in rows], spot)
+            believable = guard.band([row[3] for row in rows], spot) if judging else None
             if believable and not believable[0] <= rows[0][3] <= rows[-1][3] <= believable[1]:
                 low, high = believable
                 odd += [
@@ -245,6 +283,10 @@ class IndexWriter:
         self._insert("source", source_id, name)
         return source_id
 
+    def _known_source(self, name: str) -> int:
+        known = self._sources.get(name)
+        return self._source(name) if known is None else known
+
     def _hardware_id(self, facts: tuple[Any, ...]) -> int:
         known = self._hardware.get(facts)
         if known is None:
@@ -256,9 +298,7 @@ class IndexWriter:
         self, cloud: str, name: str, hardware: tuple[Any, ...], source: str, day: int
     ) -> int:
         type_id = self._types[cloud, name] = len(self._types)
-        source_id = self._sources.get(source)
-        if source_id is None:
-            source_id = self._source(source)
+        source_id = self._known_source(source)
         hardware_id = self._hardware_id(hardware)
         self._insert("type", type_id, cloud, name, hardware_id, "listed", NEVER, source_id, day)
         return type_id

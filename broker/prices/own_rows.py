@@ -6,7 +6,7 @@ Every change raises `generation`, which names the index that belongs to it.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from mlbroker.broker.prices.rows import PriceRow, TypeRow
 
 if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
     from mlbroker.broker.prices.index import IndexWriter
+    from mlbroker.broker.prices.terms import Term
 
 FILE = "own.sqlite"
 SCHEMA = """
@@ -133,7 +134,7 @@ class OwnRows:
             self._db = self._connect()
         return self._db
 
-    def fill(self, writer: "IndexWriter") -> None:
+    def fill(self, writer: "IndexWriter", terms: Sequence["Term"] = ()) -> None:
         """The whole book: embedded prices, under those fetched, under those imported.
 
         Of an embedded and a fetched price for the same offer the newer one holds.
@@ -150,7 +151,8 @@ class OwnRows:
             parts = ["embedded"]
             parts += [f"{fetched:,} fetched"] if fetched else []
             parts += [f"{imported:,} imported"] if imported else []
-            writer.finish(" + ".join(parts))
+            parts += ["the user's own terms"] if terms else []
+            writer.finish(" + ".join(parts), terms=terms)
         except BaseException:
             writer.abandon()
             raise

@@ -67,7 +67,7 @@ def refresh(
                 progress.building(feed.cloud)
                 with own.change() as generation:
                     outcome = fetched.keep(index, now, _words(scope), accept)
-                    index = publish_generation(folder, own, generation)
+                    index = publish_generation(home, own, generation, now.date())
                 outcomes.append(outcome)
             except MlbrokerError as error:
                 failures[feed.cloud] = error

@@ -33,13 +33,14 @@ def open_book(
     """
     from mlbroker.broker.prices.builder import index_path
 
-    path = index_path(home, prices_file)
+    today = today or date.today()
+    path = index_path(home, prices_file, today)
     try:
-        return PriceBook(path, today or date.today())
+        return PriceBook(path, today)
     except sqlite3.DatabaseError:
         # A damaged cache (a full disk, a copied folder) is built once more.
         path.unlink(missing_ok=True)
-        return PriceBook(index_path(home, prices_file), today or date.today())
+        return PriceBook(index_path(home, prices_file, today), today)
 
 
 class PriceBook:
