@@ -13,7 +13,7 @@ import typer
 from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.cli.run_offer import Offer
 from mlbroker.broker.clouds import CLOUDS
-from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
@@ -24,14 +24,19 @@ from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
 from mlbroker.broker.runs.lookup import find_run
+from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
+from mlbroker.broker.runs.spread import spread
 from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine, planned
 from mlbroker.broker.values import parse_duration_s, parse_money_usd
 from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
+
+# A cloud may be set up in few of its regions: so far down the plan's list they are looked for.
+RUNNERS_UP = 300
 
 
 class OnOverrun(StrEnum):
@@ -133,7 +138,7 @@ def command(
     cap = _cap(loaded) if earlier is None or budget is not None else left_of(earlier)
     rules = find_policy(job, policy)
     who = Who(launch.current_user(), launch.current_project(job, project))
-    candidates = allowed(rules, candidates, who, reason)
+    candidates = _placed(allowed(rules, candidates, who, reason), state, now, dry_run)
     offer = Offer(loaded, candidates, cap)
     offer.show()
     if dry_run:
@@ -246,11 +251,25 @@ def _plan(
     )
     check_filters(filters, book)
     veto = veto_of(job_path, policy, reason, shelf)
-    plan = make_plan(job, shelf, gather_evidence(job, measure), now, filters, veto=veto)
+    evidence = gather_evidence(job, measure)
+    plan = make_plan(job, shelf, evidence, now, filters, top=RUNNERS_UP, veto=veto)
     if plan.choice is None:
         raise nothing_feasible(plan)
     types = [kind for _, _, kind in shelf.types()]
     return planned(job, plan.quotes, shelf.regions().values(), types, CLOUDS)
+
+
+def _placed(
+    candidates: tuple[Candidate, ...], state: Path, now: datetime, dry_run: bool
+) -> tuple[Candidate, ...]:
+    """Where exactly; a dry run goes without when the cloud cannot be asked."""
+    try:
+        return spread(candidates, opener(state), open_ledger(state).runs(), now, say)
+    except CloudError as error:
+        if not dry_run:
+            raise
+        warn(str(error))
+        return candidates
 
 
 def _spec(

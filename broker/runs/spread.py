@@ -36,6 +36,7 @@ def spread(
     opened: Callable[[str], Cloud],
     runs: Iterable[Run],
     now: datetime,
+    say: Callable[[str], None],
 ) -> tuple[Candidate, ...]:
     """The candidates zone by zone; places that lately had no capacity come last."""
     found: list[Candidate] = []
@@ -50,14 +51,16 @@ def spread(
             found.append(candidate)
         if len(found) >= ENOUGH:
             break
-    if not found and first is not None:
+    if first is not None and (not found or _kind(found[0]) != _kind(first)):
         cloud = opened(first.cloud)
         hint = cloud.how_to_set_up(first.region) if isinstance(cloud, Placed) else None
-        raise InputError(
-            f"none of the plan's machines can be launched: {first.cloud} is not set up in "
-            f"{first.region}, nor where its runners-up are",
-            hint=hint,
+        what = (
+            f"the plan's choice, {first.instance_type} in {first.region}, cannot be launched: "
+            f"{first.cloud} is not set up there"
         )
+        if not found:
+            raise InputError(f"{what}, nor where any of its runners-up is", hint=hint)
+        say(f"Note: {what}. {hint}")
     full = _refused_since(runs, now - REMEMBER)
     return tuple(sorted(found, key=lambda candidate: _place(candidate) in full))
 
@@ -69,6 +72,10 @@ def _refused_since(runs: Iterable[Run], since: datetime) -> set[Place]:
         for at in run.attempts
         if at.why == "no_capacity" and at.intended_at >= since
     }
+
+
+def _kind(at: Candidate) -> tuple[str, str, str, str]:
+    return at.cloud, at.region, at.instance_type, at.market
 
 
 def _place(at: Candidate) -> Place:
