@@ -1,0 +1,229 @@
+"""What every cloud promises. A new one joins with an entry in HARNESSES."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.cloud_harness import HARNESSES, Harness, make_intent, open_harness
+
+from mlbroker.broker.clouds import CLOUDS
+from mlbroker.broker.clouds.seam import (
+    Machine,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Report,
+    Unclear,
+)
+
+GONE = MachineState.TERMINATED
+
+
+def test_every_cloud_is_held_to_the_suite() -> None:
+    assert set(CLOUDS) <= set(HARNESSES)
+
+
+@pytest.fixture(params=sorted(HARNESSES))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def harness(name: str, tmp_path: Path) -> Iterator[Harness]:
+    with open_harness(name, tmp_path) as harness:
+        yield harness
+
+
+def unless_spared(harness: Harness, fault: str) -> None:
+    if fault in harness.spared:
+        pytest.skip(f"cannot happen here: {harness.spared[fault]}")
+
+
+def until(harness: Harness, what: Callable[[], bool], tries: int = 200) -> None:
+    """Let time pass until it is so."""
+    for _ in range(tries):
+        if what():
+            return
+        harness.wait(max(0.1, harness.cloud.traits.poll_s / 2))
+    raise AssertionError("it never came")
+
+
+def seen(harness: Harness, machine: Machine) -> Machine | None:
+    try:
+        return harness.cloud.status(machine.id)
+    except Unclear:
+        return machine
+
+
+def is_gone(harness: Harness, machine: Machine) -> bool:
+    now = seen(harness, machine)
+    return now is None or now.state is GONE
+
+
+def launch(harness: Harness, name: str, payload: Payload, lifetime_s: float = 900) -> Machine:
+    intent = make_intent(harness, name, lifetime_s=lifetime_s)
+    harness.cloud.arm_kill(intent)
+    return harness.cloud.create(intent, payload)
+
+
+def test_a_created_machine_is_found_and_seen_by_a_later_process(
+    harness: Harness, name: str
+) -> None:
+    intent = make_intent(harness, name, lifetime_s=900)
+    machine = launch(harness, name, harness.payload(600))
+    later = harness.reopened()
+    until(harness, lambda: bool(later.find(intent.tags)))
+    (found,) = later.find(intent.tags)
+    assert found.tags["mlbroker-token"] == intent.token
+    status = later.status(machine.id)
+    assert status is not None
+    assert status.state in (MachineState.PENDING, MachineState.RUNNING)
+    assert later.find({**intent.tags, "mlbroker-run": "another"}) == []
+    later.terminate(machine.id)
+
+
+def test_the_same_token_makes_one_machine(harness: Harness, name: str) -> None:
+    payload = harness.payload(600)
+    intent = make_intent(harness, name, lifetime_s=900)
+    harness.cloud.arm_kill(intent)
+    first = harness.cloud.create(intent, payload)
+    again = harness.reopened().create(intent, payload)
+    assert again.id == first.id
+    until(harness, lambda: len(harness.cloud.find(intent.tags)) == 1)
+    harness.cloud.terminate(first.id)
+    until(harness, lambda: is_gone(harness, first))
+    # Not even after its end is a token used a second time.
+    try:
+        third: Machine | None = harness.cloud.create(intent, payload)
+    except Exception:
+        third = None
+    assert third is None or third.id == first.id
+    assert is_gone(harness, first)
+
+
+def test_a_lost_answer_is_asked_for_again(harness: Harness, name: str) -> None:
+    unless_spared(harness, "lost")
+    payload = harness.payload(600)
+    intent = make_intent(harness, name, lifetime_s=900)
+    harness.cloud.arm_kill(intent)
+    harness.lose_answers("create", 1)
+    with pytest.raises(Unclear):
+        harness.cloud.create(intent, payload)
+    machine = harness.cloud.create(intent, payload)
+    until(harness, lambda: len(harness.cloud.find(intent.tags)) == 1)
+    harness.cloud.terminate(machine.id)
+
+
+def test_a_lost_request_made_nothing(harness: Harness, name: str) -> None:
+    unless_spared(harness, "lost")
+    payload = harness.payload(600)
+    intent = make_intent(harness, name, lifetime_s=900)
+    harness.cloud.arm_kill(intent)
+    harness.lose_requests("create", 1)
+    with pytest.raises(Unclear):
+        harness.cloud.create(intent, payload)
+    harness.cloud.cancel(intent)
+    harness.wait(harness.cloud.traits.visible_after_s)
+    assert harness.cloud.find(intent.tags) == []
+
+
+def test_a_machine_may_show_late_but_within_what_is_promised(harness: Harness, name: str) -> None:
+    unless_spared(harness, "hidden")
+    harness.hide_new_machines(harness.cloud.traits.visible_after_s * 0.9)
+    machine = launch(harness, name, harness.payload(600))
+    harness.wait(harness.cloud.traits.visible_after_s)
+    assert seen(harness, machine) is not None
+    harness.cloud.terminate(machine.id)
+
+
+def test_terminate_may_be_repeated_and_the_end_is_seen(harness: Harness, name: str) -> None:
+    machine = launch(harness, name, harness.payload(600))
+    for _ in range(3):
+        harness.cloud.terminate(machine.id)
+    until(harness, lambda: is_gone(harness, machine))
+    harness.cloud.terminate(machine.id)
+    assert is_gone(harness, machine)
+
+
+def test_a_delete_that_fails_late_shows_and_can_be_repeated(harness: Harness, name: str) -> None:
+    unless_spared(harness, "late deletes")
+    harness.fail_deletes(1)
+    machine = launch(harness, name, harness.payload(600))
+    harness.cloud.terminate(machine.id)
+    harness.wait(harness.cloud.traits.poll_s * 2)
+    assert not is_gone(harness, machine), "accepted is not ended"
+    harness.cloud.terminate(machine.id)
+    until(harness, lambda: is_gone(harness, machine))
+
+
+def test_capacity_and_quota_are_told_apart(harness: Harness, name: str) -> None:
+    for what, error in (("capacity", NoCapacity), ("quota", NoQuota)):
+        if what in harness.spared:
+            continue
+        harness.run_out_of(what)
+        with pytest.raises(error):
+            launch(harness, name, harness.payload(1))
+        assert harness.cloud.find(make_intent(harness, name).tags) == []
+    if {"capacity", "quota"} <= set(harness.spared):
+        pytest.skip(harness.spared["quota"])
+
+
+def test_strangers_are_left_alone(harness: Harness, name: str) -> None:
+    stranger = harness.stranger()
+    machine = launch(harness, name, harness.payload(600))
+    ours = make_intent(harness, name).tags
+    until(harness, lambda: bool(harness.cloud.find(ours)))
+    assert stranger not in {m.id for m in harness.cloud.find(ours)}
+    harness.cloud.terminate(machine.id)
+    until(harness, lambda: is_gone(harness, machine))
+    assert harness.stranger_lives(stranger)
+
+
+def test_the_kill_switch_needs_no_client(harness: Harness, name: str) -> None:
+    lifetime = 3.0 if harness.cloud.traits.minimum_s == 0 else 300.0
+    machine = launch(harness, name, harness.payload(3600), lifetime)
+    assert not is_gone(harness, machine)
+    # Nobody calls anything meanwhile.
+    harness.wait(lifetime + harness.cloud.traits.kill_slack_s)
+    until(harness, lambda: is_gone(harness, machine))
+    ended = seen(harness, machine)
+    if ended is not None and ended.ended_at is not None and ended.started_at is not None:
+        lived = (ended.ended_at - ended.started_at).total_seconds()
+        assert lived <= lifetime + harness.cloud.traits.kill_slack_s
+
+
+@pytest.mark.parametrize(("code", "why"), [(0, "finished"), (3, "failed")])
+def test_the_guest_reports_how_the_job_ended(
+    harness: Harness, name: str, code: int, why: str
+) -> None:
+    launch(harness, name, harness.payload(0.2, code))
+    intent = make_intent(harness, name, lifetime_s=900)
+    reports: list[Report] = []
+
+    def ended() -> bool:
+        reports.append(harness.cloud.report(intent))
+        return reports[-1].end is not None
+
+    until(harness, ended)
+    end = reports[-1].end
+    assert end is not None
+    assert (end["why"], end["exit_code"]) == (why, code)
+
+
+def test_a_job_ends_when_it_is_asked_to(harness: Harness, name: str) -> None:
+    launch(harness, name, harness.payload(600))
+    intent = make_intent(harness, name, lifetime_s=900)
+    harness.cloud.stop_job(intent, "stopped")
+    until(harness, lambda: harness.cloud.report(intent).end is not None)
+    end = harness.cloud.report(intent).end
+    assert end is not None
+    assert end["why"] == "stopped"
+
+
+def test_nothing_is_known_of_a_token_never_used(harness: Harness, name: str) -> None:
+    intent = make_intent(harness, name, 7)
+    assert harness.cloud.find(intent.tags) == []
+    assert harness.cloud.report(intent).end is None
+    harness.cloud.disarm_kill(intent)
+    harness.cloud.discard(intent)
