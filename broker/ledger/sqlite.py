@@ -63,26 +63,26 @@ class SqliteStorage:
     def facts(self, run_id: str | None = None) -> Iterator[Fact]:
         """All facts in order, or one run's."""
         with self._errors():
-            if not self._path.exists():
+            connection = self._reading()
+            if connection is None:
                 return
             where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
             query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
-            for row in self._open().execute(query, values):
+            for row in connection.execute(query, values):
                 yield _fact(row)
 
     def accounts(self) -> list[Account]:
         """What every run holds of the caps, as kept beside the facts."""
         with self._errors():
-            if not self._path.exists():
-                return []
-            return _accounts(self._open(), "")
+            connection = self._reading()
+            return [] if connection is None else _accounts(connection, "")
 
     def verify(self) -> Break | None:
         """The first damage found, in the file's pages or in the chain of hashes."""
-        if not self._path.exists():
-            return None
         try:
-            connection = self._open()
+            connection = self._reading()
+            if connection is None:
+                return None
             (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if answer != "ok":
                 return Break(0, f"the file is damaged: {answer}")
@@ -94,15 +94,22 @@ class SqliteStorage:
     def head(self) -> tuple[int, str]:
         """Number and hash of the last fact: note it down to prove later that nothing was cut."""
         with self._errors():
-            if not self._path.exists():
-                return 0, GENESIS
-            return _head(self._open())
+            connection = self._reading()
+            return (0, GENESIS) if connection is None else _head(connection)
 
     def close(self) -> None:
         """Give the file back."""
         if self._connection is not None and self._owner == os.getpid():
             self._connection.close()
         self._connection = None
+
+    def _reading(self) -> sqlite3.Connection | None:
+        """None while there is no ledger, or one whose first writer died before its tables."""
+        if not self._path.exists():
+            return None
+        connection = self._open()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return connection if tables else None
 
     def _open(self, create: bool = False) -> sqlite3.Connection:
         # SQLite handles must not cross a fork.
