@@ -85,7 +85,9 @@ def make_plan(
     """
     regions = book.regions()
     rows = fill_hardware(book, evidence.measurements)
-    evidence = Evidence(job, rows, evidence.history)
+    # Other jobs say something of this one only once it was measured itself.
+    history = fill_hardware(book, evidence.history) if rows else evidence.history
+    evidence = evidence._replace(measurements=rows, history=history)
     ask = make_ask(job, evidence, regions, now)
     field = gather(job, ask, book, evidence, filters)
     chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job), veto)

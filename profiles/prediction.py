@@ -1,8 +1,9 @@
 """How fast the job will be on a machine, how sure that is, and on what evidence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from mlbroker.pricing.offer import Hardware
@@ -64,11 +65,15 @@ class Target(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """All that is known: the job, its own measurements, and those of other jobs."""
+    """All that is known: the job, its own measurements, and those of other jobs.
+
+    `fitted` is what was learnt from the history beforehand (see `profiles.transfer.kernel.Hyper`).
+    """
 
     job: Job
     measurements: Sequence[Measurement] = ()
     history: Sequence[Measurement] = ()
+    fitted: Mapping[str, float] = MappingProxyType({})
 
 
 class Estimator(Protocol):

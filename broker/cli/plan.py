@@ -12,6 +12,7 @@ from mlbroker.broker.errors import InputError, NothingFeasible
 from mlbroker.broker.home import home, policy_path
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
+from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.plan_json import plan_document
@@ -137,7 +138,7 @@ def gather_evidence(job: Job, table: Path | None) -> Evidence:
         history += [row for row in rows if row.job != job.name]
         if not any(row.job == job.name for row in rows):
             warn(f"{table} has no row with job {job.name!r}")
-    return Evidence(job, own, history)
+    return Evidence(job, own, history, learnt(store.home) if own else {})
 
 
 def with_nodes(book: Book, option: Path | None) -> Book:

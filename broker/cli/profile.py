@@ -15,6 +15,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.document import job_document, measurement_document
+from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.values import parse_duration_s, parse_money_usd
 from mlbroker.pricing.offer import Market
@@ -147,6 +148,7 @@ def import_table(
 
     rows = read_measurements(file)
     new = MeasurementStore(home()).add(rows)
+    relearn(home())
     known = f" ({len(rows) - new:,} were known)" if new < len(rows) else ""
     jobs = len({row.job for row in rows})
     say(f"Imported {new:,} measurements{known} of {jobs:,} job{'s' * (jobs > 1)}.")
@@ -172,6 +174,7 @@ def forget(
     dropped = MeasurementStore(home()).forget(job, config=config)
     if not dropped:
         raise InputError("nothing is measured under this name", where=job)
+    relearn(home())
     say(f"Dropped {dropped:,} measurement{'s' * (dropped > 1)}.")
 
 

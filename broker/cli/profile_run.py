@@ -12,6 +12,7 @@ from mlbroker.broker.cli.profile_view import Live
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.extras import crowded
+from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.runs.order import Candidate
@@ -141,6 +142,7 @@ def _draw(html: Path | None, done: Profiled) -> None:
 
 def _kept(rows: list[Measurement]) -> list[Measurement]:
     MeasurementStore(home()).add(rows)
+    relearn(home())
     if warning := crowded(rows[0].extra):
         warn(warning)
     return rows

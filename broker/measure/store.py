@@ -46,6 +46,7 @@ class MeasurementStore:
     """The measurements of one user, in `measurements.db` under mlbroker's home."""
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self._path = home / "measurements.db"
 
     def add(self, measurements: Iterable[Measurement]) -> int:

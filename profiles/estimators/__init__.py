@@ -5,11 +5,12 @@ A new estimator is one file with a function of the `Estimator` protocol and one 
 
 from collections.abc import Sequence
 
-from mlbroker.profiles.estimators import datasheet, measured
+from mlbroker.profiles.estimators import datasheet, measured, transfer
 from mlbroker.profiles.prediction import Estimator, Evidence, Prediction, Target
 
 ESTIMATORS: dict[str, Estimator] = {
     "measured": measured.estimate,
+    "transfer": transfer.estimate,
     "datasheet": datasheet.estimate,
 }
 

@@ -69,7 +69,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         if row.status is Status.OK and row.hardware is not None and row.nodes == job.num_nodes
     ]
     uses_gpu = job_uses_gpu(job, rows)
-    parallel = _parallel_fraction(rows)
+    parallel = parallel_fraction(rows)
     if rows:
         start = _Start.measured(job, rows, uses_gpu, parallel)
     else:
@@ -105,7 +105,8 @@ def gpu_speed(hardware: Hardware) -> float:
     return math.sqrt(peak * gpu.memory_bandwidth_gb_per_s) * math.pow(hardware.gpu_count, 0.9)
 
 
-def _parallel_fraction(rows: Sequence[Measurement]) -> float:
+def parallel_fraction(rows: Sequence[Measurement]) -> float:
+    """Share of the job's CPU work that runs in parallel: as measured, else the usual one."""
     seen = [
         row.features["parallel_fraction"] for row in rows if "parallel_fraction" in row.features
     ]

@@ -84,7 +84,8 @@ def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Array]
 
 def _known(space: Space, past: Sequence[PastJob]) -> list[tuple[Array, Array]]:
     """The rows each job is completed from, the same for all jobs as far as possible."""
-    rank = np.random.default_rng(0).permutation(len(space))
+    # A fixed shuffle of the space: multiplication by a large odd number, modulo a power of two.
+    rank = np.arange(len(space), dtype=np.uint64) * 2654435761 % 2**32
     known = []
     for job in past:
         chosen = np.arange(len(job.rows))

@@ -1,0 +1,249 @@
+"""Step times from measurements on other machines, and from how past jobs fared on this one.
+
+Speaks once the job was measured somewhere, and there is more than one measurement to learn from:
+with a single one and no past jobs, a data sheet says as much.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlbroker.pricing.offer import Hardware
+from mlbroker.profiles.estimators.datasheet import (
+    GPU_PER_CPU_SPEED,
+    VCPU_SPEED,
+    cpu_speed,
+    gpu_speed,
+    job_uses_gpu,
+    parallel_fraction,
+)
+from mlbroker.profiles.estimators.measured import RUN_TO_RUN, step_time_s
+from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.prediction import Z90, Basis, Evidence, Prediction, Target
+
+if TYPE_CHECKING:
+    from mlbroker.profiles.transfer.belief import Belief
+    from mlbroker.profiles.transfer.history import PastJob
+    from mlbroker.profiles.transfer.space import Config
+
+# No prediction is claimed to be wilder than a factor of e to the third, either way.
+MAX_SIGMA = 3.0
+
+
+class Place(NamedTuple):
+    """What the model tells apart: machines of one hardware, so many of them."""
+
+    name: str
+    nodes: int
+    hardware: Hardware
+
+
+class Model(NamedTuple):
+    """Places with the belief about the job on them; `known` are the job's own measurements."""
+
+    places: list[Place]
+    belief: "Belief"
+    known: dict[int, list[Measurement]]
+    past_jobs: int
+
+
+def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
+    """A prediction for every target, or for none."""
+    own = _usable(evidence.measurements)
+    if not targets or not any(row.status is Status.OK for row in own):
+        return [None] * len(targets)
+    wanted = [Place(t.instance_type, t.nodes, t.hardware) for t in targets]
+    model = build(evidence, wanted)
+    if len(model.known) < 2 and not model.past_jobs:
+        return [None] * len(targets)
+    numbers = {place: number for number, place in enumerate(model.places)}
+    say = _Words(model)
+    mean, variance = model.belief.mean.tolist(), model.belief.variance.tolist()
+    rows = [row for rows in model.known.values() for row in rows]
+    overhead_s = sum(row.overhead_s for row in rows) / len(rows)
+    found: list[Prediction | None] = []
+    for place in wanted:
+        number = numbers[place]
+        # What is measured on a machine is the mean of one: another of its type differs a little.
+        sigma = min(math.hypot(math.sqrt(variance[number]), RUN_TO_RUN), MAX_SIGMA)
+        median = math.exp(min(max(mean[number], -60.0), 60.0))
+        found.append(
+            Prediction(median, sigma, Basis.PREDICTED, say.evidence(number, sigma), overhead_s)
+        )
+    return found
+
+
+def build(evidence: Evidence, wanted: Sequence[Place]) -> Model:
+    """The model over the `wanted` places and all that were measured."""
+    import numpy as np
+
+    from mlbroker.profiles.transfer.belief import Belief
+    from mlbroker.profiles.transfer.history import complete, prior
+    from mlbroker.profiles.transfer.kernel import Hyper
+    from mlbroker.profiles.transfer.space import encode
+
+    own = _usable(evidence.measurements)
+    history = _usable(evidence.history)
+    candidates = list(dict.fromkeys([*wanted, *map(_place, own)]))
+    places = list(dict.fromkeys([*candidates, *map(_place, history)]))
+    numbers = {place: number for number, place in enumerate(places)}
+    space = encode(_configs(evidence, places))
+    past = past_jobs(history, numbers)
+    hyper = Hyper.of(evidence.fitted)
+    if not past:
+        hyper = hyper.widened()
+    completed = complete(space, past, Hyper())
+    belief = Belief(prior(space, np.arange(len(candidates)), past, completed), hyper)
+    known: dict[int, list[Measurement]] = defaultdict(list)
+    for row in own:
+        if row.status is Status.OK:
+            known[numbers[_place(row)]].append(row)
+    for number, rows in known.items():
+        logs = [math.log(step_time_s(evidence.job, row)) for row in rows]
+        belief.observe(number, sum(logs) / len(logs), RUN_TO_RUN / math.sqrt(len(logs)))
+    for row in own:
+        if row.status is not Status.OK and numbers[_place(row)] not in known:
+            belief.fail(numbers[_place(row)])
+    return Model(candidates, belief, dict(known), len(past))
+
+
+def learn(history: Sequence[Measurement]) -> dict[str, float]:
+    """What `Evidence.fitted` takes: hyperparameters fitted to all past jobs."""
+    from mlbroker.profiles.job import Job
+    from mlbroker.profiles.transfer.fit import fit
+    from mlbroker.profiles.transfer.history import complete
+    from mlbroker.profiles.transfer.kernel import Hyper
+    from mlbroker.profiles.transfer.space import encode
+
+    usable = _usable(history)
+    places = list(dict.fromkeys(map(_place, usable)))
+    space = encode(_configs(Evidence(Job("", ""), usable), places))
+    past = past_jobs(usable, {place: number for number, place in enumerate(places)})
+    return fit(space, past, complete(space, past, Hyper())).as_dict()
+
+
+def past_jobs(history: Sequence[Measurement], numbers: dict[Place, int]) -> "list[PastJob]":
+    """Other jobs that ran on two places or more: of one, only its scale is known."""
+    import numpy as np
+
+    from mlbroker.profiles.transfer.history import PastJob
+
+    by_job: dict[Hashable, list[Measurement]] = defaultdict(list)
+    for row in history:
+        by_job[row.job, row.batch_size, row.steps is None].append(row)
+    found = []
+    for rows in by_job.values():
+        logs: dict[int, list[float]] = defaultdict(list)
+        failed = set()
+        for row in rows:
+            number = numbers[_place(row)]
+            if row.status is Status.OK:
+                logs[number].append(math.log(row.time_s))
+            else:
+                failed.add(number)
+        if len(logs) < 2:
+            continue
+        ran = sorted(logs)
+        found.append(
+            PastJob(
+                rows[0].job,
+                rows[0].group or rows[0].job,
+                np.array(ran),
+                np.array([sum(logs[n]) / len(logs[n]) for n in ran]),
+                np.array(sorted(failed - set(ran)), dtype=int),
+            )
+        )
+    return found
+
+
+def _usable(rows: Iterable[Measurement]) -> list[Measurement]:
+    return [row for row in rows if row.hardware is not None]
+
+
+def _place(row: Measurement) -> Place:
+    assert row.hardware is not None
+    return Place(row.instance_type or row.config, row.nodes, row.hardware)
+
+
+def _configs(evidence: Evidence, places: Sequence[Place]) -> "list[Config]":
+    from mlbroker.profiles.transfer.space import Config
+
+    rows = _usable(evidence.measurements)
+    uses_gpu = job_uses_gpu(evidence.job, rows)
+    parallel = parallel_fraction(rows)
+    configs = []
+    for place in places:
+        speed = gpu_speed(place.hardware) if uses_gpu else 0.0
+        speed = speed or cpu_speed(place.hardware, parallel) * GPU_PER_CPU_SPEED
+        expected = -math.log(speed * place.nodes) if speed else None
+        configs.append(Config(str(place), _features(place), place.name, expected))
+    return configs
+
+
+def _features(place: Place) -> dict[str, float]:
+    hardware, nodes = place.hardware, place.nodes
+    found = {
+        "nodes": float(nodes),
+        "vcpus": hardware.vcpus * nodes,
+        "memory_gib": hardware.memory_gib * nodes,
+        "memory_gib_per_vcpu": hardware.memory_gib / hardware.vcpus if hardware.vcpus else 0.0,
+        "arm": float(hardware.arch == "arm64"),
+        "burstable": float(hardware.burstable),
+        "gpus": hardware.gpu_count * nodes if hardware.gpu else 0.0,
+        "gpu_memory_gib": hardware.gpu.memory_gib if hardware.gpu else 0.0,
+    }
+    if hardware.cpu in VCPU_SPEED:
+        found["vcpu_speed"] = VCPU_SPEED[hardware.cpu]
+    if hardware.gpu is not None:
+        tflops = hardware.gpu.tensor_tflops or hardware.gpu.fp32_tflops
+        if tflops:
+            found["gpu_tflops"] = tflops
+        if hardware.gpu.memory_bandwidth_gb_per_s:
+            found["gpu_gb_per_s"] = hardware.gpu.memory_bandwidth_gb_per_s
+    if hardware.network_gbps and nodes > 1:
+        found["network_gbps"] = hardware.network_gbps
+    return found
+
+
+class _Words:
+    """Says which measurement a prediction rests on most, and what else it knows."""
+
+    def __init__(self, model: Model) -> None:
+        import numpy as np
+
+        self._model = model
+        self._measured = list(model.known)
+        alike = np.array([model.belief.alike(number) for number in self._measured])
+        own = alike[np.arange(len(alike)), self._measured]
+        self._nearest = (alike / np.sqrt(own)[:, None]).argmax(0).tolist()
+
+    def evidence(self, number: int, sigma: float) -> str:
+        """ "measured on g5.xlarge, same GPU; 3 past jobs; ±12%" """
+        model = self._model
+        source = self._measured[self._nearest[number]]
+        name = model.places[source].name
+        parts = [f"measured on {name}, {_relation(model.places[source], model.places[number])}"]
+        if len(self._measured) > 1:
+            others = len(self._measured) - 1
+            parts.append(f"{others} other machine{'s' * (others > 1)}")
+        if model.past_jobs:
+            parts.append(f"{model.past_jobs} past job{'s' * (model.past_jobs > 1)}")
+        spread = math.expm1(Z90 * sigma)
+        parts.append(f"±{spread:.0%}" if spread < 1 else f"within a factor of {1 + spread:.2g}")
+        return "; ".join(parts)
+
+
+def _relation(source: Place, target: Place) -> str:
+    a, b = source.hardware, target.hardware
+    if (source.name, source.nodes) == (target.name, target.nodes):
+        return "same type"
+    if source.name == target.name:
+        return "same type, other number of nodes"
+    if a.gpu and b.gpu and a.gpu.model == b.gpu.model:
+        return "same GPU" if a.gpu_count == b.gpu_count else "same GPU, other number"
+    if bool(a.gpu) != bool(b.gpu):
+        return "a machine with a GPU" if a.gpu else "a machine without a GPU"
+    if a.cpu and a.cpu == b.cpu:
+        return "same CPU" if a.vcpus == b.vcpus else "same CPU, other size"
+    return "other hardware"
