@@ -11,7 +11,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.transfer.history import PastJob
-from mlbroker.profiles.transfer.space import Config, Space, encode
+from mlbroker.profiles.transfer.space import Space, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ def understand(rows: Sequence[Measurement], where: str, report: Callable[[str], 
             report(f"{where}: {name} never worked and is left out")
     if not jobs:
         raise InputError("no job ever worked", where=where, hint="status must be ok somewhere")
-    space = encode([Config(n, features(first[n]), first[n].instance_type or "") for n in names])
+    known = [features(first[name]) for name in names]
+    columns = {c: [row.get(c, math.nan) for row in known] for c in sorted(set().union(*known))}
+    space = encode(columns, [first[name].instance_type or "" for name in names])
     return Table(tuple(names), space, tuple(jobs))
 
 

@@ -25,7 +25,7 @@ from mlbroker.profiles.prediction import Z90, Basis, Evidence, Prediction, Targe
 if TYPE_CHECKING:
     from mlbroker.profiles.transfer.belief import Belief
     from mlbroker.profiles.transfer.history import PastJob
-    from mlbroker.profiles.transfer.space import Config
+    from mlbroker.profiles.transfer.space import Space
 
 # No prediction is claimed to be wilder than a factor of e to the third, either way.
 MAX_SIGMA = 3.0
@@ -81,14 +81,13 @@ def build(evidence: Evidence, wanted: Sequence[Place]) -> Model:
     from mlbroker.profiles.transfer.belief import Belief
     from mlbroker.profiles.transfer.history import complete, prior
     from mlbroker.profiles.transfer.kernel import Hyper
-    from mlbroker.profiles.transfer.space import encode
 
     own = _usable(evidence.measurements)
     history = _usable(evidence.history)
     candidates = list(dict.fromkeys([*wanted, *map(_place, own)]))
     places = list(dict.fromkeys([*candidates, *map(_place, history)]))
     numbers = {place: number for number, place in enumerate(places)}
-    space = encode(_configs(evidence, places))
+    space = _encoded(evidence, places)
     past = past_jobs(history, numbers)
     hyper = Hyper.of(evidence.fitted)
     if not past:
@@ -114,11 +113,10 @@ def learn(history: Sequence[Measurement]) -> dict[str, float]:
     from mlbroker.profiles.transfer.fit import fit
     from mlbroker.profiles.transfer.history import complete
     from mlbroker.profiles.transfer.kernel import Hyper
-    from mlbroker.profiles.transfer.space import encode
 
     usable = _usable(history)
     places = list(dict.fromkeys(map(_place, usable)))
-    space = encode(_configs(Evidence(Job("", ""), usable), places))
+    space = _encoded(Evidence(Job("", ""), usable), places)
     past = past_jobs(usable, {place: number for number, place in enumerate(places)})
     return fit(space, past, complete(space, past, Hyper())).as_dict()
 
@@ -166,44 +164,38 @@ def _place(row: Measurement) -> Place:
     return Place(row.instance_type or row.config, row.nodes, row.hardware)
 
 
-def _configs(evidence: Evidence, places: Sequence[Place]) -> "list[Config]":
-    from mlbroker.profiles.transfer.space import Config
+def _encoded(evidence: Evidence, places: Sequence[Place]) -> "Space":
+    from mlbroker.profiles.transfer.space import encode
 
     rows = _usable(evidence.measurements)
     uses_gpu = job_uses_gpu(evidence.job, rows)
     parallel = parallel_fraction(rows)
-    configs = []
+    expected = []
     for place in places:
         speed = gpu_speed(place.hardware) if uses_gpu else 0.0
         speed = speed or cpu_speed(place.hardware, parallel) * GPU_PER_CPU_SPEED
-        expected = -math.log(speed * place.nodes) if speed else None
-        configs.append(Config(str(place), _features(place), place.name, expected))
-    return configs
+        expected.append(-math.log(speed * place.nodes) if speed else math.nan)
+    return encode(_columns(places), [place.name for place in places], expected)
 
 
-def _features(place: Place) -> dict[str, float]:
-    hardware, nodes = place.hardware, place.nodes
-    found = {
-        "nodes": float(nodes),
-        "vcpus": hardware.vcpus * nodes,
-        "memory_gib": hardware.memory_gib * nodes,
-        "memory_gib_per_vcpu": hardware.memory_gib / hardware.vcpus if hardware.vcpus else 0.0,
-        "arm": float(hardware.arch == "arm64"),
-        "burstable": float(hardware.burstable),
-        "gpus": hardware.gpu_count * nodes if hardware.gpu else 0.0,
-        "gpu_memory_gib": hardware.gpu.memory_gib if hardware.gpu else 0.0,
+def _columns(places: Sequence[Place]) -> dict[str, list[float]]:
+    boxes = [(place.hardware, place.nodes) for place in places]
+    return {
+        "nodes": [n for _, n in boxes],
+        "vcpus": [h.vcpus * n for h, n in boxes],
+        "memory_gib": [h.memory_gib * n for h, n in boxes],
+        "memory_gib_per_vcpu": [h.memory_gib / h.vcpus if h.vcpus else math.nan for h, _ in boxes],
+        "vcpu_speed": [VCPU_SPEED.get(h.cpu or "", math.nan) for h, _ in boxes],
+        "arm": [float(h.arch == "arm64") for h, _ in boxes],
+        "burstable": [float(h.burstable) for h, _ in boxes],
+        "gpus": [h.gpu_count * n if h.gpu else 0.0 for h, n in boxes],
+        "gpu_memory_gib": [h.gpu.memory_gib if h.gpu else 0.0 for h, _ in boxes],
+        "gpu_tflops": [
+            (h.gpu and (h.gpu.tensor_tflops or h.gpu.fp32_tflops)) or math.nan for h, _ in boxes
+        ],
+        "gpu_gb_per_s": [(h.gpu and h.gpu.memory_bandwidth_gb_per_s) or math.nan for h, _ in boxes],
+        "network_gbps": [(n > 1 and h.network_gbps) or math.nan for h, n in boxes],
     }
-    if hardware.cpu in VCPU_SPEED:
-        found["vcpu_speed"] = VCPU_SPEED[hardware.cpu]
-    if hardware.gpu is not None:
-        tflops = hardware.gpu.tensor_tflops or hardware.gpu.fp32_tflops
-        if tflops:
-            found["gpu_tflops"] = tflops
-        if hardware.gpu.memory_bandwidth_gb_per_s:
-            found["gpu_gb_per_s"] = hardware.gpu.memory_bandwidth_gb_per_s
-    if hardware.network_gbps and nodes > 1:
-        found["network_gbps"] = hardware.network_gbps
-    return found
 
 
 class _Words:
@@ -217,21 +209,17 @@ class _Words:
         alike = np.array([model.belief.alike(number) for number in self._measured])
         own = alike[np.arange(len(alike)), self._measured]
         self._nearest = (alike / np.sqrt(own)[:, None]).argmax(0).tolist()
+        others, past = len(self._measured) - 1, model.past_jobs
+        self._also = f"{others} other machine{'s' * (others > 1)}; " if others else ""
+        self._also += f"{past} past job{'s' * (past > 1)}; " if past else ""
 
     def evidence(self, number: int, sigma: float) -> str:
         """ "measured on g5.xlarge, same GPU; 3 past jobs; ±12%" """
-        model = self._model
-        source = self._measured[self._nearest[number]]
-        name = model.places[source].name
-        parts = [f"measured on {name}, {_relation(model.places[source], model.places[number])}"]
-        if len(self._measured) > 1:
-            others = len(self._measured) - 1
-            parts.append(f"{others} other machine{'s' * (others > 1)}")
-        if model.past_jobs:
-            parts.append(f"{model.past_jobs} past job{'s' * (model.past_jobs > 1)}")
+        places, source = self._model.places, self._measured[self._nearest[number]]
+        relation = _relation(places[source], places[number])
         spread = math.expm1(Z90 * sigma)
-        parts.append(f"±{spread:.0%}" if spread < 1 else f"within a factor of {1 + spread:.2g}")
-        return "; ".join(parts)
+        sure = f"±{spread:.0%}" if spread < 1 else f"within a factor of {1 + spread:.2g}"
+        return f"measured on {places[source].name}, {relation}; {self._also}{sure}"
 
 
 def _relation(source: Place, target: Place) -> str:

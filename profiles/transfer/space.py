@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,20 +16,6 @@ RATE = re.compile(r"_per_|bandwidth|gb_s|gbps")
 COMPUTE_EXPONENT = 0.25
 # With nothing else known, a dearer machine is a faster one, but not by much.
 PRICE_EXPONENT = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A configuration that a job can run on. Equal names are the same configuration.
-
-    `kind` is the machine type it is made of. `log_time` is what a data sheet lets expect of the
-    logarithm of the time, up to a constant; None leaves that to the features.
-    """
-
-    name: str
-    features: Mapping[str, float] = field(default_factory=dict)
-    kind: str = ""
-    log_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +42,34 @@ class Space:
         )
 
 
-def encode(configs: Sequence[Config]) -> Space:
-    """The space of `configs`. Scales depend on all of them, so encode past and present together."""
-    names = sorted({name for config in configs for name in config.features})
-    columns: list[Array] = []
+def encode(
+    columns: Mapping[str, Sequence[float]],
+    kinds: Sequence[str],
+    expected: Sequence[float] | None = None,
+) -> Space:
+    """The space of configurations, given by columns: features by name, NaN where unknown.
+
+    `kinds` are the machine types they are made of, empty where there is none. `expected` is what
+    a data sheet lets expect of log times, NaN where it says nothing; None leaves that to the
+    features. Scales depend on all configurations, so encode past and present together.
+    """
+    found: list[Array] = []
     titles: list[str] = []
-    for name in names:
-        raw = np.array([config.features.get(name, np.nan) for config in configs], dtype=float)
-        for title, column in _columns(name, raw):
+    for name in sorted(columns):
+        for title, column in _columns(name, np.asarray(columns[name], dtype=float)):
             scaled = _standardised(column)
-            if scaled is not None and not any(_same(scaled, other) for other in columns):
-                columns.append(scaled)
+            if scaled is not None and not any(_same(scaled, other) for other in found):
+                found.append(scaled)
                 titles.append(title)
-    x = np.column_stack(columns) if columns else np.zeros((len(configs), 0))
+    x = np.column_stack(found) if found else np.zeros((len(kinds), 0))
     capacity = [i for i, t in enumerate(titles) if CAPACITY.search(t) and not RATE.search(t)]
+    families = {kind: family(kind) for kind in set(kinds)}
     return Space(
         x=x,
-        kind=_labels([config.kind for config in configs]),
-        family=_labels([family(config.kind) for config in configs]),
+        kind=_labels(kinds),
+        family=_labels([families[kind] for kind in kinds]),
         capacity=np.array(capacity, dtype=int),
-        expected=_expected(configs),
+        expected=_from_features(columns, len(kinds)) if expected is None else _centred(expected),
     )
 
 
@@ -127,22 +121,24 @@ def _labels(names: Sequence[str]) -> Array:
     )
 
 
-def _expected(configs: Sequence[Config]) -> Array:
-    given = [config.log_time for config in configs]
-    if any(value is not None for value in given):
-        known = np.array([np.nan if value is None else value for value in given], dtype=float)
-    else:
-        known = np.full(len(configs), np.nan)
-        for name, exponent in (
-            ("vcpus", COMPUTE_EXPONENT),
-            ("gpus", COMPUTE_EXPONENT),
-            ("price_per_hour_usd", PRICE_EXPONENT),
-        ):
-            values = np.array([config.features.get(name, np.nan) for config in configs])
-            if np.isfinite(values).any() and np.nanmax(values) > 0:
-                known = np.where(values > 0, -exponent * np.log(np.maximum(values, 1e-12)), np.nan)
-                break
-    if not np.isfinite(known).any():
-        return np.zeros(len(configs))
-    middle = float(known[np.isfinite(known)].mean())
-    return np.where(np.isfinite(known), known, middle) - middle
+def _from_features(columns: Mapping[str, Sequence[float]], size: int) -> Array:
+    for name, exponent in (
+        ("vcpus", COMPUTE_EXPONENT),
+        ("gpus", COMPUTE_EXPONENT),
+        ("price_per_hour_usd", PRICE_EXPONENT),
+    ):
+        values = np.asarray(columns.get(name, ()), dtype=float)
+        if (values > 0).any():
+            known = values > 0
+            return _centred(np.where(known, -exponent * np.log(np.where(known, values, 1)), np.nan))
+    return np.zeros(size)
+
+
+def _centred(values: Sequence[float] | Array) -> Array:
+    """Around 0; the unknown is as expected on average."""
+    given = np.asarray(values, dtype=float)
+    known = np.isfinite(given)
+    if not known.any():
+        return np.zeros(len(given))
+    middle = float(given[known].mean())
+    return np.where(known, given, middle) - middle
