@@ -122,6 +122,8 @@ def _regional(
     evidence: Evidence,
 ) -> dict[int, Pace]:
     """Paces of a type in the regions where it was measured by itself (by region id)."""
+    if not names:
+        return {}
     places = [
         (number, region)
         for number, region in regions.items()

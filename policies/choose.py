@@ -16,7 +16,7 @@ from mlbroker.policies.interruptions import too_often
 from mlbroker.policies.machine import Machine
 from mlbroker.policies.objective import Key, sort_key
 from mlbroker.policies.outcome import Outcome
-from mlbroker.policies.place import Place, least
+from mlbroker.policies.place import Place, least_by_cloud
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import PriceRow
 from mlbroker.profiles.job import ObjectiveKind
@@ -99,7 +99,7 @@ class Chooser:
             ObjectiveKind.CARBON,
             ObjectiveKind.WEIGHTED,
         )
-        self._least = [least(option) for option in places]
+        self._least = [least_by_cloud(option) for option in places]
 
     def choose(self, candidates: Sequence[Candidate], top: int) -> Selection:
         """The `top` best candidates (0: all), one per type and market."""
@@ -138,7 +138,8 @@ class Chooser:
         found = self._full_look(min(plain)[2])
         assert isinstance(found, Pick)
         outcome = found.candidate.machine.pace_in(found.row[2]).steady
-        place = self.places[found.candidate.option][found.row[2]] or self._least[0]
+        place = self.places[found.candidate.option][found.row[2]]
+        assert place is not None, "prices are read for allowed regions only"
         cost = self._usd_per_s(found.row, place) * outcome.expected_s + place.fixed_usd
         why = self.veto.of_gpu(found.candidate.machine.type, cost)
         if why is None:
@@ -175,7 +176,7 @@ class Chooser:
         if candidate.complete:
             return self._full_look(candidate)
         cheapest = candidate.rows[0]
-        hopeless = self._steady_refusal(candidate, cheapest, self._least[candidate.option])
+        hopeless = self._steady_refusal(candidate, cheapest, self._best_place(candidate))
         if hopeless is not None:
             return hopeless
         if isinstance(self._look(candidate, cheapest), Refusal):
@@ -196,7 +197,7 @@ class Chooser:
             if not candidate.complete and (
                 best.key <= self._bound(candidate, row)
                 if best is not None
-                else self._steady_refusal(candidate, row, self._least[candidate.option])
+                else self._steady_refusal(candidate, row, self._best_place(candidate))
             ):
                 break
         if best is not None:
@@ -206,11 +207,15 @@ class Chooser:
 
     def _bound(self, candidate: Candidate, cheapest: PriceRow) -> Key:
         """No region at the price of `cheapest` or above can have a smaller key than this."""
-        best = self._least[candidate.option]
+        best = self._best_place(candidate)
         steady = candidate.machine.pace.steady
         cost = self._usd_per_s(cheapest, best) * steady.undisturbed_s + best.fixed_usd
         carbon = self._carbon(candidate, steady, best) if self.carbon_matters else None
         return sort_key(self.ask.objective, cost, steady.undisturbed_s, carbon)
+
+    def _best_place(self, candidate: Candidate) -> Place:
+        """No region of the candidate's cloud adds less than this."""
+        return self._least[candidate.option][candidate.machine.type.cloud]
 
     def _steady_refusal(self, candidate: Candidate, row: PriceRow, place: Place) -> Refusal | None:
         """The first limit that even an uninterrupted run in `place` breaks."""

@@ -24,6 +24,7 @@ class Place(NamedTuple):
     kg_per_kwh: float | None
     disk_usd_per_step: float = 0.0
     disk_step_s: float = 1.0
+    cloud: str = ""
 
     def once_usd(self, seconds: float) -> float:
         """What is due beside the hours: traffic, and rounding the disk's time up."""
@@ -58,12 +59,20 @@ def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
             float(hourly * step_s / billing.SECONDS_PER_HOUR * ask.nodes) if step_s > 1 else 0.0
         ),
         disk_step_s=float(step_s),
+        cloud=region.cloud,
     )
 
 
-def least(places: Sequence[Place | None]) -> Place:
-    """An imaginary region that is best in everything."""
-    known = [place for place in places if place is not None]
+def least_by_cloud(places: Sequence[Place | None]) -> dict[str, Place]:
+    """For each cloud an imaginary region of it that is best in everything."""
+    by_cloud: dict[str, list[Place]] = {}
+    for place in places:
+        if place is not None:
+            by_cloud.setdefault(place.cloud, []).append(place)
+    return {cloud: _least(known) for cloud, known in by_cloud.items()}
+
+
+def _least(known: Sequence[Place]) -> Place:
     return Place(
         min((place.usd_per_hour for place in known), default=0.0),
         min((place.fixed_usd for place in known), default=0.0),

@@ -97,28 +97,20 @@ class Repository:
                             "--full-name", "--", *patterns)  # fmt: skip
         return sorted({os.fsdecode(path) for path in listed.split(b"\0") if path})
 
-    def blobs(self, ids: Iterable[str], at_most: int) -> dict[str, bytes | None]:
-        """Blob id -> content, None for one larger than `at_most` bytes; one process for all."""
+    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """Blob id -> content; one process for all."""
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return {}
-        sizes = self._cat("--batch-check", wanted).decode("ascii").splitlines()
-        small = [
-            blob
-            for blob, line in zip(wanted, sizes, strict=True)
-            if int(line.rpartition(" ")[2]) <= at_most
-        ]
-        contents: dict[str, bytes | None] = dict.fromkeys(wanted)
-        output, position = self._cat("--batch", small), 0
-        for blob in small:
+        output = self._read("cat-file", "--batch", given="".join(f"{b}\n" for b in wanted).encode())
+        contents: dict[str, bytes] = {}
+        position = 0
+        for blob in wanted:
             end = output.index(b"\n", position)
             size = int(output[position:end].split(b" ")[2])
             contents[blob] = output[end + 1 : end + 1 + size]
             position = end + size + 2
         return contents
-
-    def _cat(self, mode: str, ids: list[str]) -> bytes:
-        return self._read("cat-file", mode, given="".join(f"{blob}\n" for blob in ids).encode())
 
     def _read(self, *arguments: str, given: bytes | None = None) -> bytes:
         done = _git(self.root, *arguments, given=given)

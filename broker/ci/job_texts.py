@@ -60,12 +60,11 @@ class JobTexts:
                 known[path] = now
             else:
                 unread[path] = blob
-        contents = self.repository.blobs(unread.values(), MAX_BYTES)
+        contents = self.repository.blobs(unread.values())
         base = known | {
-            path: content
+            path: contents[blob]
             for path, blob in unread.items()
-            if (content := contents[blob]) is not None
-            and (path in self._named or is_job(path, content))
+            if path in self._named or is_job(path, contents[blob])
         }
         self._require_named({**base, **head})
         return [TextPair(path, base.get(path), head.get(path)) for path in sorted({*base, *head})]

@@ -10,6 +10,7 @@ from mlbroker.broker.ci.quick_plan import QuickPlanner
 from mlbroker.broker.ci.side import Side, digest_of, measurements_digest
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.job_file import JobFile
+from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.plan import Plan
 from mlbroker.profiles.job import Job
@@ -24,25 +25,29 @@ class Known:
         self._store = store
         self._stored = store.all()
         self._table = table
-        self._all = measurements_digest([*self._stored, *table])
+        # Jobs without measurements share this very list, by which planning knows them as alike.
+        self._all = [*self._stored, *table]
+        self._digest = measurements_digest(self._all)
+        self._names = {row.job for row in self._all}
+        self._fingerprints = {row.fingerprint for row in self._stored} - {None}
 
     def of(self, job: Job) -> Evidence:
         """The job's own measurements, and those of others."""
-        own = self._store.for_job(job) if self._stored else []
-        others = self._store.history(job) if self._stored else []
-        return Evidence(
-            job,
-            own + [row for row in self._table if row.job == job.name],
-            others + [row for row in self._table if row.job != job.name],
-        )
+        if job.name not in self._names and job.fingerprint() not in self._fingerprints:
+            return Evidence(job, (), self._all)
+        own = self._store.for_job(job) + [row for row in self._table if row.job == job.name]
+        if not own:
+            return Evidence(job, (), self._all)
+        others = self._store.history(job) + [row for row in self._table if row.job != job.name]
+        return Evidence(job, own, others, learnt(self._store.home))
 
     def digest(self, evidence: Evidence) -> str:
         """Equal when a prediction for the job rests on equal measurements."""
-        return digest_of(measurements_digest(evidence.measurements), self._all)
+        return digest_of(measurements_digest(evidence.measurements), self._digest)
 
     def void(self, job: Job) -> tuple[str, ...]:
         """Why profiles of earlier states of the job do not speak for it any more."""
-        outdated = self._store.outdated(job) if self._stored else []
+        outdated = self._store.outdated(job) if job.name in self._names else []
         return outdated[-1].reasons if outdated else ()
 
 

@@ -9,16 +9,14 @@ from pathlib import Path
 from mlbroker.broker.ci.check import Check, check_against, check_change
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import JobTexts
+from mlbroker.broker.ci.kept_book import KeptBook
 from mlbroker.broker.ci.limits import Limits
 from mlbroker.broker.ci.pairs import pair_jobs
-from mlbroker.broker.ci.pricer import KeptBook, Known, Pricer, table_at
+from mlbroker.broker.ci.pricer import Known, Pricer, table_at
 from mlbroker.broker.ci.saved import read_saved
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.planning import Book
-
-# A measurements table of an earlier commit is read up to this size.
-_MAX_TABLE_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def _known_at(
     blob = repository.tree(commit).get(table.relative_to(root).as_posix())
     if blob is None:
         return Known(store)
-    content = repository.blobs([blob], _MAX_TABLE_BYTES)[blob]
-    if content is None or content == table.read_bytes():
+    content = repository.blobs([blob])[blob]
+    if content == table.read_bytes():
         return None
     return Known(store, table_at(content, table.name))

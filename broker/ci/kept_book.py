@@ -1,0 +1,105 @@
+"""A price book whose answers are kept, and a view of a few of its types."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
+
+from mlbroker.broker.planning import Book
+from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.offer import InstanceType, Offer
+from mlbroker.pricing.power import CpuPower
+from mlbroker.pricing.region import Region
+
+T = TypeVar("T")
+Entry = tuple[int, int, InstanceType]
+
+
+class KeptBook:
+    """The book, asked once for each thing: many plans ask the same."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.snapshot: Snapshot = book.snapshot
+
+    def types(self) -> Sequence[Entry]:
+        """As the book's."""
+        return self._once(("types",), self._book.types)
+
+    def regions(self) -> dict[int, Region]:
+        """As the book's."""
+        return self._once(("regions",), self._book.regions)
+
+    def cpu_power(self) -> CpuPower:
+        """As the book's."""
+        return self._once(("cpu_power",), self._book.cpu_power)
+
+    def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
+        """As the book's."""
+        key = ("offer", type_id, spot, region_id)
+        return self._once(key, lambda: self._book.offer(type_id, spot, region_id))
+
+    def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]:
+        """As the book's, read to the end."""
+        key = ("prices_of", type_id, spot)
+        return self._once(key, lambda: list(self._book.prices_of(type_id, spot)))
+
+    def price_rows(
+        self,
+        depth: int | None = 4,
+        region_ids: Collection[int] | None = None,
+        type_ids: Collection[int] | None = None,
+    ) -> Sequence[PriceRow]:
+        """As the book's."""
+        regions = None if region_ids is None else frozenset(region_ids)
+        types = None if type_ids is None else frozenset(type_ids)
+        key = ("price_rows", depth, regions, types)
+        return self._once(key, lambda: self._book.price_rows(depth, region_ids, type_ids))
+
+    def rows_by_type(
+        self, depth: int | None, region_ids: Collection[int] | None
+    ) -> dict[int, list[PriceRow]]:
+        """The rows of `price_rows` for every type, by type."""
+
+        def sort() -> dict[int, list[PriceRow]]:
+            rows: dict[int, list[PriceRow]] = {}
+            for row in self.price_rows(depth, region_ids):
+                rows.setdefault(row[0], []).append(row)
+            return rows
+
+        regions = None if region_ids is None else frozenset(region_ids)
+        return self._once(("rows_by_type", depth, regions), sort)
+
+    def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        if key not in self._kept:
+            self._kept[key] = read()
+        kept: T = self._kept[key]
+        return kept
+
+
+class SomeTypes:
+    """The kept book as if it held only some types."""
+
+    def __init__(self, book: KeptBook, entries: Sequence[Entry]) -> None:
+        self._book = book
+        self._entries = entries
+        self.snapshot = book.snapshot
+        self.regions = book.regions
+        self.cpu_power = book.cpu_power
+        self.offer = book.offer
+        self.prices_of = book.prices_of
+
+    def types(self) -> Sequence[Entry]:
+        """The chosen ones."""
+        return self._entries
+
+    def price_rows(
+        self,
+        depth: int | None = 4,
+        region_ids: Collection[int] | None = None,
+        type_ids: Collection[int] | None = None,
+    ) -> Sequence[PriceRow]:
+        """As the book's, of the chosen types."""
+        if type_ids is not None:
+            return self._book.price_rows(depth, region_ids, type_ids)
+        rows = self._book.rows_by_type(depth, region_ids)
+        return [row for entry in self._entries for row in rows.get(entry[0], ())]

@@ -1,0 +1,233 @@
+"""The same choices as `plan`, for thousands of jobs: only types that can be chosen are planned on.
+
+What a job costs on a type at least is known without planning: the cheapest price anywhere, times
+the expected time undisturbed. Types are planned on in the order of that bound, a few at a time,
+until those left out cannot be among the best.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
+from mlbroker.broker.plan import Plan, make_ask, make_plan
+from mlbroker.broker.planning import NANO_PER_USD, gather
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.fit import Filters
+from mlbroker.policies.objective import quote_key
+from mlbroker.policies.outcome import normal_quantile
+from mlbroker.policies.place import least_by_cloud, places
+from mlbroker.pricing.book import Requirements
+from mlbroker.pricing.gpu_names import NOT_CUDA
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Job, ObjectiveKind, ResourceOption, Work
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+TOP = 10
+_FIRST = 40
+_GROWTH = 4
+_NEAREST = 24
+
+
+class _Runner(NamedTuple):
+    """A type in one market: its cheapest price anywhere, and how long a run on it takes.
+
+    A run of n steps takes `fixed_s` and n times `mean_step_s` on average, `median_step_s` in the
+    median, with the spread `sigma_log`.
+    """
+
+    entry: Entry
+    cloud: str
+    market: Market
+    usd_per_hour: float
+    fixed_s: float
+    mean_step_s: float
+    median_step_s: float
+    sigma_log: float
+
+
+# Nodes, whether a GPU is used, whether the work is stated, which history (by identity).
+_Kind = tuple[int, bool, bool, int]
+_Wishes = tuple[_Kind, tuple[object, ...]]
+
+
+class _Rank(NamedTuple):
+    """A runner in the rank by cost or time: its bound for n steps is `base` + n times `slope`."""
+
+    base: float
+    slope: float
+    usd_per_s: float
+    fixed_usd: float
+    sure_step_s: float
+    runner: _Runner
+
+    def too_slow_s(self, ask: Ask) -> float | None:
+        """The time a run is sure to take, when that is beyond the deadline."""
+        sure_s = self.runner.fixed_s + self.sure_step_s * ask.steps
+        return sure_s if ask.deadline_s is not None and sure_s > ask.deadline_s else None
+
+    def too_dear_usd(self, ask: Ask) -> float | None:
+        """What a run surely costs at least, when that is beyond the budget."""
+        sure_s = self.runner.fixed_s + self.sure_step_s * ask.steps
+        usd = self.usd_per_s * sure_s + self.fixed_usd
+        return usd if ask.budget_usd is not None and usd > ask.budget_usd else None
+
+
+class QuickPlanner:
+    """Plans jobs against one book at one moment."""
+
+    def __init__(self, book: KeptBook, now: datetime) -> None:
+        self._book = book
+        self._now = now
+        self._fields: dict[_Kind, list[_Runner]] = {}
+        self._admitted: dict[_Wishes, list[_Runner]] = {}
+        self._ranked: dict[tuple[object, ...], list[_Rank]] = {}
+
+    def plan(self, job: Job, evidence: Evidence) -> Plan:
+        """What `make_plan` says, but for counts and reasons of what was not chosen."""
+        if not self._can_bound(job, evidence):
+            return self._whole(job, evidence)
+        ask = make_ask(job, evidence, self._book.regions(), self._now)
+        ranks = self._ranks(job, ask, evidence)
+        steps = ask.steps
+        heap = [(rank[0] + rank[1] * steps, number) for number, rank in enumerate(ranks)]
+        heapq.heapify(heap)
+        taken: dict[int, Entry] = {}
+        batch = _FIRST
+        while heap:
+            while heap and len(taken) < batch:
+                rank = ranks[heapq.heappop(heap)[1]]
+                if rank.too_slow_s(ask) is None and rank.too_dear_usd(ask) is None:
+                    taken[rank.runner.entry[0]] = rank.runner.entry
+            if not taken:
+                break
+            plan = self._on(taken.values(), job, evidence)
+            if len(plan.quotes) == TOP:
+                worst = max(quote_key(ask.objective, quote) for quote in plan.quotes)
+                if not heap or heap[0][0] > worst[0]:
+                    return plan
+            elif not heap and plan.choice is not None:
+                return plan
+            batch *= _GROWTH
+        nearest = _nearest(ranks, ask)
+        return self._on(nearest, job, evidence) if nearest else self._whole(job, evidence)
+
+    def _on(self, entries: Iterable[Entry], job: Job, evidence: Evidence) -> Plan:
+        book = SomeTypes(self._book, list(entries))
+        return make_plan(job, book, evidence, self._now, Filters(), top=TOP)
+
+    def _whole(self, job: Job, evidence: Evidence) -> Plan:
+        return make_plan(job, self._book, evidence, self._now, Filters(), top=TOP)
+
+    @staticmethod
+    def _can_bound(job: Job, evidence: Evidence) -> bool:
+        """Measurements make each job's field its own, and types that must be asked for too."""
+        return (
+            not evidence.measurements
+            and job.objective.kind in (ObjectiveKind.COST, ObjectiveKind.TIME)
+            and all(
+                option.instance_type is None and option.requirements.gpu_model not in NOT_CUDA
+                for option in job.resources
+            )
+        )
+
+    def _ranks(self, job: Job, ask: Ask, evidence: Evidence) -> list[_Rank]:
+        """What the bounds of this job's runners are made of: the same for all jobs like it."""
+        wishes = _wishes(job, ask, evidence)
+        disks = frozenset(option.disk_gb for option in job.resources)
+        by_time = ask.objective.kind is ObjectiveKind.TIME
+        key = (wishes, disks, job.data, ask.confidence, by_time)
+        if key not in self._ranked:
+            table = places(ask, self._book.regions(), job.resources)
+            add_ons = least_by_cloud([place for row in table for place in row])
+            quantile, scale = normal_quantile(ask.confidence), ask.nodes / 3600
+            ranks = self._ranked[key] = []
+            for runner in self._runners(wishes, job, evidence):
+                add_on = add_ons[runner.cloud]
+                fixed_usd = add_on.fixed_usd
+                usd_per_s = (runner.usd_per_hour + add_on.usd_per_hour) * scale
+                sure_step_s = runner.median_step_s * math.exp(quantile * runner.sigma_log)
+                factor, once = (1.0, 0.0) if by_time else (usd_per_s, fixed_usd)
+                base, slope = factor * runner.fixed_s + once, factor * runner.mean_step_s
+                ranks.append(_Rank(base, slope, usd_per_s, fixed_usd, sure_step_s, runner))
+        return self._ranked[key]
+
+    def _runners(self, wishes: _Wishes, job: Job, evidence: Evidence) -> list[_Runner]:
+        """Runners that meet the plain needs of the job; planning may still refuse some."""
+        if wishes not in self._admitted:
+            kind = wishes[0]
+            if kind not in self._fields:
+                self._fields[kind] = self._field(kind, evidence.history)
+            self._admitted[wishes] = _admitted(self._fields[kind], job.resources)
+        return self._admitted[wishes]
+
+    def _field(self, kind: _Kind, history: Sequence[Measurement]) -> list[_Runner]:
+        """Every type in every market, as it is for any job of this kind that was not measured."""
+        nodes, uses_gpu, has_work, _ = kind
+        # Whatever GPU a job asks for, it is then a job that uses one.
+        asked = (ResourceOption(Requirements(gpu_model="T4")),) if uses_gpu else ()
+        job = Job(
+            name="any",
+            command="any",
+            num_nodes=nodes,
+            resources=(ResourceOption(), *asked),
+            work=Work(1) if has_work else None,
+        )
+        evidence = Evidence(job, (), history)
+        ask = make_ask(job, evidence, self._book.regions(), self._now)
+        entries = {entry[0]: entry for entry in self._book.types()}
+        runners: dict[tuple[int, bool], _Runner] = {}
+        for candidate in gather(job, ask, self._book, evidence, Filters()).candidates:
+            row, steady = candidate.rows[0], candidate.machine.pace.steady
+            runners[row[0], candidate.spot] = _Runner(
+                entries[row[0]],
+                candidate.machine.type.cloud,
+                Market.SPOT if candidate.spot else Market.ON_DEMAND,
+                row[3] / NANO_PER_USD,
+                steady.fixed_s,
+                steady.work_mean_s,
+                steady.work_median_s,
+                steady.sigma_log,
+            )
+        return list(runners.values())
+
+
+def _nearest(ranks: Sequence[_Rank], ask: Ask) -> list[Entry]:
+    """The types that tell what would have to change where nothing is feasible."""
+    slow: list[tuple[float, int]] = []
+    dear: list[tuple[float, int]] = []
+    for number, rank in enumerate(ranks):
+        if (seconds := rank.too_slow_s(ask)) is not None:
+            slow.append((seconds, number))
+        elif (usd := rank.too_dear_usd(ask)) is not None:
+            dear.append((usd, number))
+    closest = heapq.nsmallest(_NEAREST, slow) + heapq.nsmallest(_NEAREST, dear)
+    entries = {ranks[number].runner.entry[0]: ranks[number].runner.entry for _, number in closest}
+    return list(entries.values())
+
+
+def _wishes(job: Job, ask: Ask, evidence: Evidence) -> _Wishes:
+    """What decides which runners there are for a job, and how fast they are."""
+    options = tuple((o.requirements, o.cloud, o.market) for o in job.resources)
+    return (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history)), options
+
+
+def _admitted(runners: Sequence[_Runner], options: Sequence[ResourceOption]) -> list[_Runner]:
+    verdicts: dict[tuple[int, str, Market], bool] = {}
+    found = []
+    for runner in runners:
+        _, hardware_id, kind = runner.entry
+        key = (hardware_id, kind.cloud, runner.market)
+        if key not in verdicts:
+            verdicts[key] = any(
+                option.cloud in (None, kind.cloud)
+                and option.market in (None, runner.market)
+                and option.requirements.unmet(kind.hardware) is None
+                for option in options
+            )
+        if verdicts[key]:
+            found.append(runner)
+    return found
