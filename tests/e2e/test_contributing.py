@@ -32,6 +32,49 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     return [guess for _ in targets]
 '''
 
+CLOUD = '''\
+"""The machine in the basement, which is this one."""
+
+from mlbroker.broker.clouds.local import LocalCloud
+
+
+class BasementCloud(LocalCloud):
+    """All that a machine of one's own does, under another name."""
+'''
+OPENED = """\
+def _basement(home: Path) -> Cloud:
+    from mlbroker.broker.clouds.basement import BasementCloud
+
+    return BasementCloud(home)
+
+
+"""
+HARNESS = '''\
+"""The machine in the basement under the conformance suite."""
+
+from contextlib import contextmanager
+
+from tests.support.harness_local import LocalHarness
+
+from mlbroker.broker.clouds.basement import BasementCloud
+
+
+class BasementHarness(LocalHarness):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.cloud = self.reopened()
+
+    def reopened(self):
+        return BasementCloud(self._folder / "home")
+
+
+@contextmanager
+def open_harness(folder):
+    harness = BasementHarness(folder)
+    yield harness
+    harness.clean_up()
+'''
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -63,6 +106,19 @@ def _tests(copy: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_a_cloud_is_one_file_one_entry_and_one_harness(copy: Path) -> None:
+    package, support = copy / "broker" / "clouds", copy / "tests" / "support"
+    (package / "basement.py").write_text(CLOUD)
+    _insert(package / "__init__.py", "CLOUDS: dict", OPENED)
+    _insert(package / "__init__.py", '    "local": _local', '    "basement": _basement,\n')
+    (support / "harness_basement.py").write_text(HARNESS)
+    entry = '    "basement": "tests.support.harness_basement",\n'
+    _insert(support / "cloud_harness.py", '    "local": "tests.support', entry)
+    # The whole suite takes half a minute, and is the same for each.
+    select = "every_cloud or (basement and never_used)"
+    assert "[basement]" in _tests(copy, "tests/conformance/test_clouds.py", "-k", select)
 
 
 def test_an_estimator_is_one_file_and_one_entry(copy: Path) -> None:
