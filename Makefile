@@ -38,8 +38,11 @@ check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated d
 	PYTHONPATH=.dev $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python scripts/readme.py --check
 
+price-servers: $(VENV)/.dev ## Serve the vendors' price services on loopback, to try prices refresh
+	$(BIN)/python -m tests.support.price_servers
+
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
-	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }
+	@test -n "$(SOURCE)" || { echo "make price-book price-servers SOURCE=folder-with-price-tables"; exit 1; }
 	$(BIN)/python -m mlbroker.broker.prices.build_embedded $(SOURCE) --into pricing/data
 
 bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmarks.md

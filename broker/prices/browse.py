@@ -49,17 +49,29 @@ class Odd(NamedTuple):
 
 
 _PRICE = """
-SELECT type.cloud, region.name, type.name, spot, price_nano_usd, o.day, source.name, {stale}
+SELECT type.cloud, region.name, type.name, spot, {price}, o.day, {source}, {stale}
 FROM {table} o JOIN type ON type.id = type_id JOIN region ON region.id = region_id
 JOIN source ON source.id = o.source_id
 """
-_OFFERS = _PRICE.format(table="offer", stale="fresh_day")
+_OFFERS = _PRICE.format(
+    table="offer",
+    price="price_nano_usd",
+    source="source.name || coalesce(', ' || term, '')",
+    stale="fresh_day",
+)
+# As the vendors list them: what is exported can come back without a discount on a discount.
+_LISTED = _PRICE.format(
+    table="offer",
+    price="coalesce(list_nano_usd, price_nano_usd)",
+    source="source.name",
+    stale="fresh_day",
+)
 
 
 def prices(book: PriceBook, name: str | None = None) -> Iterator[Price]:
-    """Every price, or those of the types of that name, cheapest of each market first."""
+    """Every list price, or the prices of the types of that name, cheapest of each market first."""
     if name is None:
-        cursor = book.connection.execute(_OFFERS + "ORDER BY o.region_id, type_id, spot")
+        cursor = book.connection.execute(_LISTED + "ORDER BY o.region_id, type_id, spot")
     else:
         condition = "WHERE type.name = ? ORDER BY type.cloud, spot, price_nano_usd, region.name"
         cursor = book.connection.execute(_OFFERS + condition, (name,))
@@ -101,7 +113,12 @@ def parts(book: PriceBook) -> list[Part]:
 
 def odd_prices(book: PriceBook) -> list[Odd]:
     """The prices that are too odd to be offered."""
-    query = _PRICE.format(table="quarantine", stale="lowest_nano_usd, highest_nano_usd")
+    query = _PRICE.format(
+        table="quarantine",
+        price="price_nano_usd",
+        source="source.name",
+        stale="lowest_nano_usd, highest_nano_usd",
+    )
     return [
         Odd(_price(facts, False), from_nano(low), from_nano(high))
         for *facts, low, high in book.connection.execute(query)

@@ -174,7 +174,7 @@ class IndexWriter:
             "region_id, type_id, spot, price_nano_usd, interruption_rate, fresh_day, day, source_id"
         )
         self._db.execute(
-            f"INSERT OR REPLACE INTO offer SELECT {columns}, NULL FROM staging"  # noqa: S608  # constants
+            f"INSERT OR REPLACE INTO offer SELECT {columns}, NULL, NULL FROM staging"  # noqa: S608  # constants
             " ORDER BY region_id, type_id, spot, own, day, id"
         )
         self._db.execute("DROP TABLE staging")
@@ -210,16 +210,15 @@ class IndexWriter:
 
     def _apply(self, terms: Iterable["Term"]) -> bool:
         """Let the best matching term make each price; whether there was any."""
-        best: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        best: dict[tuple[int, int, int], tuple[int, int, str]] = {}
         for term in terms:
             for (cloud, name), type_id in self._types.items():
                 if cloud != term.cloud or not term.admits(name):
                     continue
-                for region_id, spot, price, source in self._db.execute(
-                    "SELECT region_id, spot, price_nano_usd, source.name FROM offer"
-                    " JOIN source ON source.id = source_id WHERE type_id = ?",
+                for region_id, spot, price in self._db.execute(
+                    "SELECT region_id, spot, price_nano_usd FROM offer WHERE type_id = ?",
                     (type_id,),
-                ).fetchall():
+                ):
                     if spot not in term.markets or (
                         term.region is not None
                         and self._regions.get((cloud, term.region)) != region_id
@@ -227,11 +226,11 @@ class IndexWriter:
                         continue
                     mine, key = term.price(price), (region_id, type_id, spot)
                     if mine < best.get(key, (price,))[0]:
-                        best[key] = (mine, price, self._known_source(f"{source}, {term.name}"))
+                        best[key] = (mine, price, term.name)
         self._db.executemany(
-            "UPDATE offer SET price_nano_usd = ?, list_nano_usd = ?, source_id = ?"
+            "UPDATE offer SET price_nano_usd = ?, list_nano_usd = ?, term = ?"
             " WHERE region_id = ? AND type_id = ? AND spot = ?",
-            ((mine, listed, source_id, *key) for key, (mine, listed, source_id) in best.items()),
+            ((*price, *key) for key, price in best.items()),
         )
         return bool(best)
 
@@ -245,7 +244,7 @@ class IndexWriter:
         odd: list[tuple[Any, ...]] = []
         cursor = self._db.execute(
             "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day, day,"
-            " source_id FROM offer ORDER BY type_id, spot, price_nano_usd, region_id"
+            " source_id, term FROM offer ORDER BY type_id, spot, price_nano_usd, region_id"
         )
         for (type_id, spot), group in groupby(cursor, key=itemgetter(0, 1)):
             rows = list(group)
@@ -283,10 +282,6 @@ class IndexWriter:
         self._insert("source", source_id, name)
         return source_id
 
-    def _known_source(self, name: str) -> int:
-        known = self._sources.get(name)
-        return self._source(name) if known is None else known
-
     def _hardware_id(self, facts: tuple[Any, ...]) -> int:
         known = self._hardware.get(facts)
         if known is None:
@@ -298,7 +293,9 @@ class IndexWriter:
         self, cloud: str, name: str, hardware: tuple[Any, ...], source: str, day: int
     ) -> int:
         type_id = self._types[cloud, name] = len(self._types)
-        source_id = self._known_source(source)
+        source_id = self._sources.get(source)
+        if source_id is None:
+            source_id = self._source(source)
         hardware_id = self._hardware_id(hardware)
         self._insert("type", type_id, cloud, name, hardware_id, "listed", NEVER, source_id, day)
         return type_id

@@ -34,8 +34,8 @@ CREATE TABLE region (id INTEGER PRIMARY KEY, cloud TEXT NOT NULL, name TEXT NOT 
 CREATE TABLE offer (region_id INTEGER NOT NULL, type_id INTEGER NOT NULL, spot INTEGER NOT NULL,
   price_nano_usd INTEGER NOT NULL, interruption_rate REAL, fresh_day INTEGER NOT NULL,
   day INTEGER NOT NULL, source_id INTEGER NOT NULL,
-  -- The list price, where the user's own terms make another.
-  list_nano_usd INTEGER,
+  -- The list price and the term's name, where the user's own terms make another price.
+  list_nano_usd INTEGER, term TEXT,
   PRIMARY KEY (region_id, type_id, spot)) WITHOUT ROWID;
 CREATE TABLE quarantine (region_id INTEGER, type_id INTEGER, spot INTEGER, price_nano_usd INTEGER,
   day INTEGER, source_id INTEGER,

@@ -216,14 +216,16 @@ class PriceBook:
         """Everything about one offer; KeyError when there is none."""
         row = self.connection.execute(
             "SELECT type.cloud, region.name, type.name, price_nano_usd, offer.day, source.name,"
-            " fresh_day < ?, interruption_rate FROM offer JOIN type ON type.id = type_id"
+            " fresh_day < ?, interruption_rate, term FROM offer JOIN type ON type.id = type_id"
             " JOIN region ON region.id = region_id JOIN source ON source.id = offer.source_id"
             " WHERE region_id = ? AND type_id = ? AND spot = ?",
             (self.fresh_from, region_id, type_id, spot),
         ).fetchone()
         if row is None:
             raise KeyError((type_id, spot, region_id))
-        cloud, region, name, price, day, source, stale, rate = row
+        cloud, region, name, price, day, source, stale, rate, term = row
+        if term:
+            source = f"{source}, {term}"
         market = Market.SPOT if spot else Market.ON_DEMAND
         as_of = date.fromordinal(day)
         return Offer(

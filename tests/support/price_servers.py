@@ -63,6 +63,12 @@ class Faults:
         """Plan a fault; what: a status code, or cut, empty, garbage, list, redirect, skew, bomb."""
         self._waiting.append([where, what, times])
 
+    def clear(self) -> None:
+        """Everything works again."""
+        self._waiting.clear()
+        self.asked.clear()
+        self.delay_s = 0.0
+
     def take(self, address: str) -> str | None:
         """The fault for this request, if any."""
         with self._lock:
@@ -252,6 +258,21 @@ class PriceServers:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def set_price(
+        self, cloud: str, region: str, name: str, spot: bool, price: str | None
+    ) -> str | None:
+        """Sell at another price, or no longer with None; returns the price before."""
+        before = self.prices.of.pop((cloud, region, name, spot), None)
+        if price is not None:
+            self.prices.of[cloud, region, name, spot] = price
+        self.prices_changed()
+        return before
+
+    def prices_changed(self) -> None:
+        """Forget the answers made of the prices before."""
+        aws_documents.cache_clear()
+        azure_items.cache_clear()
 
     def close(self) -> None:
         """Stop serving."""
