@@ -237,6 +237,27 @@ def refresh(
 
 
 @app.command()
+def quotas(
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the clouds, with your credentials.")
+    ] = False,
+    cloud: Annotated[
+        list[str] | None, typer.Option("--cloud", help="Only this cloud; may be repeated.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option("--region", help="Only this region; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the account may have in each region, and where capacity was short lately."""
+    from mlbroker.broker.cli.prices_quotas import refresh_quotas, show_quotas
+
+    if refresh:
+        refresh_quotas(open_book(home()), cloud, region)
+    show_quotas(cloud, region, as_json)
+
+
+@app.command()
 def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Prices that are not offered because they cannot be right; exit 5 when there are any."""
     from mlbroker.broker.prices import browse

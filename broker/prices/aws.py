@@ -43,7 +43,7 @@ class AwsFeed:
 
     def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
         """One task a region and kind of price."""
-        clients = _Clients.connect()
+        clients = Clients.connect()
         regions = sorted(scope.regions or known.offered)
         # Spot prices are only told to accounts that have the region switched on.
         live = clients.regions() if clients else frozenset()
@@ -82,7 +82,7 @@ def _task(
     scope: Scope,
     known: Known,
     http: Http,
-    clients: "_Clients | None",
+    clients: "Clients | None",
 ) -> Callable[[], Batch]:
     def run() -> Batch:
         try:
@@ -94,7 +94,7 @@ def _task(
 
 
 def _on_demand(
-    region: str, scope: Scope, known: Known, http: Http, clients: "_Clients | None"
+    region: str, scope: Scope, known: Known, http: Http, clients: "Clients | None"
 ) -> Batch:
     url = validator = None
     if clients:
@@ -124,7 +124,7 @@ def _on_demand(
     )
 
 
-def _spot(region: str, scope: Scope, known: Known, http: Http, clients: "_Clients") -> Batch:
+def _spot(region: str, scope: Scope, known: Known, http: Http, clients: "Clients") -> Batch:
     """The present price in the cheapest zone of the region."""
     latest: dict[tuple[str, str], tuple[Any, int | None]] = {}
     for entry in clients.spot_history(region, scope, known):
@@ -147,7 +147,7 @@ def _spot(region: str, scope: Scope, known: Known, http: Http, clients: "_Client
     )
 
 
-def _types(region: str, scope: Scope, known: Known, http: Http, clients: "_Clients") -> Batch:
+def _types(region: str, scope: Scope, known: Known, http: Http, clients: "Clients") -> Batch:
     return Batch(
         types=[type_row(entry, known.day) for entry in clients.types(region, scope, known)]
     )
@@ -169,7 +169,7 @@ def _advisor(scope: Scope, known: Known, http: Http) -> Batch:
     return Batch(rates=rates)
 
 
-class _Clients:
+class Clients:
     """The calls to AWS that need an account; boto3 is loaded when they are made."""
 
     def __init__(self, session: Any, config: Any) -> None:
@@ -177,7 +177,7 @@ class _Clients:
         self._config = config
 
     @classmethod
-    def connect(cls) -> "_Clients | None":
+    def connect(cls) -> "Clients | None":
         """None without boto3 or without credentials."""
         try:
             import boto3
@@ -253,6 +253,13 @@ class _Clients:
             for start in range(0, len(new), 100):  # as many as one call takes
                 answer = client.describe_instance_types(InstanceTypes=new[start : start + 100])
                 yield from answer["InstanceTypes"]
+
+    def quotas(self, region: str) -> Iterator[Any]:
+        """EC2's quotas of the account in a region."""
+        with _reasons(f"aws quotas {region}"):
+            client = self._client("service-quotas", region)
+            for page in client.get_paginator("list_service_quotas").paginate(ServiceCode="ec2"):
+                yield from page["Quotas"]
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class GcpFeed:
 
     def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
         """One task: the catalogue is one list for all regions."""
-        headers = _credentials()
+        headers = credentials()
         project = os.environ.get("GOOGLE_CLOUD_PROJECT")
         live = project if "Authorization" in headers else None
         notes = [] if live else [
@@ -114,7 +114,7 @@ def _live(
 def _items(
     first: str, key: str, http: Http, headers: Mapping[str, str]
 ) -> Iterator[Mapping[str, Any]]:
-    for page in _pages(first, http, headers):
+    for page in pages(first, http, headers):
         yield from page.get(key, ())
 
 
@@ -122,13 +122,15 @@ def _zones(
     first: str, key: str, http: Http, headers: Mapping[str, str]
 ) -> dict[str, dict[str, list[Any]]]:
     zones: dict[str, dict[str, list[Any]]] = {}
-    for page in _pages(first, http, headers):
+    for page in pages(first, http, headers):
         for zone, scoped in page.get("items", {}).items():
             zones.setdefault(zone, {key: []})[key] += scoped.get(key, [])
     return zones
 
 
-def _pages(first: str, http: Http, headers: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+def pages(first: str, http: Http, headers: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """Every page of a list of Google's."""
+
     def next_of(page: Mapping[str, Any]) -> str | None:
         token = page.get("nextPageToken")
         return f"{first}&pageToken={urllib.parse.quote(token, safe='')}" if token else None
@@ -136,7 +138,7 @@ def _pages(first: str, http: Http, headers: Mapping[str, str]) -> Iterator[Mappi
     return follow(first, lambda url: http.json(url, headers), next_of, "gcp")
 
 
-def _credentials() -> dict[str, str]:
+def credentials() -> dict[str, str]:
     """Request headers; a key or token never goes into an address, which logs would keep."""
     token = os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN") or _default_token()
     if token:
@@ -159,10 +161,10 @@ def _default_token() -> str | None:
     except ImportError:
         return None
     try:
-        credentials, _ = google.auth.default(
+        found, _ = google.auth.default(
             scopes=["https://www.googleapis.com/auth/cloud-platform.read-only"]
         )
-        credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]
+        found.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]
     except google.auth.exceptions.DefaultCredentialsError:
         return None
     except google.auth.exceptions.GoogleAuthError as error:
@@ -171,4 +173,4 @@ def _default_token() -> str | None:
             where="gcp",
             hint="Sign in again: gcloud auth application-default login.",
         ) from None
-    return str(credentials.token)
+    return str(found.token)

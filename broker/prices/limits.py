@@ -1,0 +1,108 @@
+"""What the account cannot have now, quotas and shortages together, as a plan asks it."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.prices import capacity, quotas
+from mlbroker.broker.prices.store import PriceBook, Row
+from mlbroker.policies.quote import Reason
+from mlbroker.pricing.offer import Hardware, InstanceType
+from mlbroker.pricing.region import Region
+
+# A type that is short in so many zones of a region is taken to be short in all of it.
+ZONES_OF_A_REGION = 3
+
+
+class Limits:
+    """Quotas and shortages, read once."""
+
+    def __init__(self, known: quotas.Quotas, shortages: Iterable[capacity.Shortage]) -> None:
+        self._quotas = known
+        self._short: dict[tuple[str, str, str, bool], list[capacity.Shortage]] = {}
+        for shortage in shortages:
+            key = (shortage.cloud, shortage.region, shortage.instance_type, shortage.spot)
+            self._short.setdefault(key, []).append(shortage)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is known to be out of reach."""
+        return not self._quotas.all and not self._short
+
+    def refusal(
+        self, cloud: str, region: str, name: str, hardware: Hardware, spot: bool, nodes: int = 1
+    ) -> tuple[Reason, str] | None:
+        """Why `nodes` machines of the type are out of reach there, None when they are not."""
+        shortages = self._short.get((cloud, region, name, spot), [])
+        whole = [shortage for shortage in shortages if shortage.zone is None]
+        if whole or len(shortages) >= ZONES_OF_A_REGION:
+            last = max(whole or shortages, key=lambda shortage: shortage.at)
+            return Reason.NO_CAPACITY, f"{region} had none at {last.at:%H:%M}: {last.detail}"
+        why = self._quotas.lookup(cloud, region, name, hardware, spot, nodes)
+        return (Reason.NO_QUOTA, why) if why else None
+
+    def short_zones(self, cloud: str, region: str, name: str, spot: bool) -> frozenset[str]:
+        """Zones of a region that had no such machine lately, for a launch to pass over."""
+        shortages = self._short.get((cloud, region, name, spot), [])
+        return frozenset(shortage.zone for shortage in shortages if shortage.zone)
+
+
+def load_limits(home: Path, now: datetime) -> Limits:
+    """What is known on this machine; cheap when nothing is."""
+    return Limits(quotas.load(home), capacity.lately(home, now))
+
+
+class WithinLimits:
+    """A price book without the offers that are out of reach; it reads like the book itself.
+
+    `refused` tells for each type and market why its last offer was left out.
+    """
+
+    def __init__(self, book: PriceBook, limits: Limits, nodes: int = 1) -> None:
+        self._book = book
+        self._limits = limits
+        self._nodes = nodes
+        self._types: dict[int, InstanceType] = {i: entry for i, _, entry in book.types()}
+        self._regions: Mapping[int, Region] = book.regions()
+        self._known: dict[tuple[int, int, int], bool] = {}
+        self.refused: dict[tuple[int, int], tuple[Reason, str]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._book, name)
+
+    def price_rows(
+        self,
+        depth: int | None = 4,
+        region_ids: Collection[int] | None = None,
+        type_ids: Collection[int] | None = None,
+    ) -> list[Row]:
+        """As the book's; where a cheap region is out of reach, the next ones stand in."""
+        rows = self._book.price_rows(depth, region_ids, type_ids)
+        kept = [row for row in rows if self._within(row)]
+        if depth is None or region_ids is not None or len(kept) == len(rows):
+            return kept
+        short = {row[:2] for row in rows} & {row[:2] for row in rows if not self._within(row)}
+        kept = [row for row in kept if row[:2] not in short]
+        for type_id, spot in short:
+            kept += islice(self.prices_of(type_id, spot), depth)
+        return sorted(kept, key=lambda row: (row[0], row[1], row[3], row[2]))
+
+    def prices_of(self, type_id: int, spot: int) -> Iterator[Row]:
+        """As the book's."""
+        return filter(self._within, self._book.prices_of(type_id, spot))
+
+    def _within(self, row: Row) -> bool:
+        type_id, spot, region_id = row[:3]
+        key = (type_id, spot, region_id)
+        known = self._known.get(key)
+        if known is None:
+            entry, region = self._types[type_id], self._regions[region_id]
+            why = self._limits.refusal(
+                entry.cloud, region.name, entry.name, entry.hardware, bool(spot), self._nodes
+            )
+            known = self._known[key] = why is None
+            if why is not None:
+                self.refused[type_id, spot] = why
+        return known
