@@ -54,9 +54,14 @@ bench-profile: $(VENV)/.dev ## Hold the profiler to jobs of known truth; EXAMPLE
 backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_choosing.py
 
+campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about half an hour)
+	rm -rf .campaign
+	CAMPAIGN=full CAMPAIGN_FIGURES=.campaign $(BIN)/pytest tests/campaigns -n auto
+	$(BIN)/python scripts/campaign_figures.py .campaign docs/reliability.md
+
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .
 
 clean: ## Remove what make made
-	rm -rf $(VENV) dist build .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build .demo .campaign .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf examples/*/.venv examples/*/data examples/*/checkpoints

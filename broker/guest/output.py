@@ -5,7 +5,7 @@ import time
 from typing import BinaryIO, List, Optional, Tuple
 
 MASK = b"***"
-_MARKER = re.compile(rb"::mlbroker +step=(\d{1,15})(?:/(\d{1,15}))?")
+_MARKER = re.compile(rb"::mlbroker +step=(\d{1,15})(?!\d)(?:/(\d{1,15})(?!\d))?")
 # A pattern of the user's own is tried on so much of a line, no more.
 _LINE_LIMIT = 4096
 _HOLD_BYTES = 65536

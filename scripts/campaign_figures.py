@@ -1,0 +1,48 @@
+"""Writes the figures of a full campaign into docs/reliability.md, between its two markers."""
+
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+TITLES = {
+    "kill-boundaries": "kill -9 of clients and reconcilers at random boundaries (simulated vendor)",
+    "kill-moments": "kill -9 of the client of a real job at random moments",
+    "state-machine": "random histories (Hypothesis)",
+    "cap-race": "processes racing for one shared cap",
+    "killed-writers": "ledger writers killed at random",
+    "cut-logs": "write-ahead logs cut at random offsets",
+    "commits": "durable ledger commits against bare SQLite (WAL, synchronous=FULL)",
+    "concurrent-runs": "simulated runs at once through one ledger",
+    "secrets-local": "planted secrets, runs on this machine",
+    "secrets-ssh": "planted secrets, runs over SSH",
+    "hostile": "hostile names, values, paths and words against a canary",
+}
+
+
+def table(folder: Path) -> str:
+    """One row a campaign: what was done and what came of it."""
+    lines = ["| campaign | figures |", "| --- | --- |"]
+    for name, title in TITLES.items():
+        path = folder / f"{name}.json"
+        if path.exists():
+            figures = json.loads(path.read_text())
+            told = ", ".join(f"{key} {value:,}" for key, value in figures.items())
+            lines.append(f"| {title} | {told} |")
+    when = f"{datetime.now(UTC):%Y-%m-%d}"
+    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return "\n".join([*lines, "", f"Measured on {when}, {where}."])
+
+
+def main(folder: Path, document: Path) -> None:
+    """Replace what stands between the markers."""
+    text = document.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    document.write_text(f"{before}{BEGIN}\n{table(folder)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

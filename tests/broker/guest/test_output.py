@@ -1,0 +1,83 @@
+"""The job's output: steps counted, secrets masked wherever they are cut."""
+
+import io
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlbroker.broker.guest.output import Output
+
+
+def passed(chunks: list[bytes], secrets: list[str], progress: str | None = None) -> Output:
+    output = Output(io.BytesIO(), secrets, progress)  # type: ignore[arg-type]
+    for chunk in chunks:
+        output.feed(chunk)
+        output.tick()
+    output.tick(final=True)
+    return output
+
+
+def text_of(output: Output) -> bytes:
+    log = output._log
+    assert isinstance(log, io.BytesIO)
+    return log.getvalue()
+
+
+@given(
+    st.lists(st.sampled_from(["hunter22", "x", "\n", "\r", "hunter", "22", "é"]), max_size=30),
+    st.lists(st.integers(0, 200), max_size=8),
+)
+def test_a_secret_is_masked_however_it_is_cut(words: list[str], cuts: list[int]) -> None:
+    data = "".join(words).encode()
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    chunks = [data[a:b] for a, b in pairwise(edges)]
+    shown = text_of(passed(chunks, ["hunter22"]))
+    assert b"hunter22" not in shown
+    assert shown == data.replace(b"hunter22", b"***")
+
+
+def test_a_line_that_does_not_end_is_let_go_without_the_start_of_a_secret() -> None:
+    output = Output(io.BytesIO(), ["hunter22"], None)  # type: ignore[arg-type]
+    output.feed(b"Password? hunt")
+    output._held_since -= 10
+    output.tick()
+    assert text_of(output) == b"Passwor"
+    output.feed(b"er22\n")
+    assert text_of(output) == b"Password? ***\n"
+
+
+def test_lines_of_a_secret_with_several_are_masked_one_by_one() -> None:
+    key = "-----BEGIN KEY-----\nAAAABBBBCCCC\n-----END KEY-----"
+    shown = text_of(passed([b"> AAAABBBBCCCC <\n"], [key]))
+    assert shown == b"> *** <\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "progress", "step", "steps"),
+    [
+        (b"::mlbroker step=12/300\n", None, 12, 300),
+        (b"::mlbroker step=3\n::mlbroker step=2\n", None, 3, None),
+        (b"it 7 loss 0.1\rit 8 loss 0.09\r", r"it (\d+)", 8, None),
+        (b"[12 of 90]\n", r"\[(?P<step>\d+) of", 12, None),
+        (b"step=five\n::mlbroker step=x\n", r"step=(\w+)", None, None),
+        (b"nothing\n", None, None, None),
+        (b"::mlbroker step=99999999999999999999999\n", None, None, None),
+    ],
+)
+def test_steps_are_read(
+    lines: bytes, progress: str | None, step: int | None, steps: int | None
+) -> None:
+    output = passed([lines], [], progress)
+    assert (output.step, output.steps) == (step, steps)
+
+
+def test_a_full_disk_costs_output_not_the_job() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    output = Output(Full(), [], None)  # type: ignore[arg-type]
+    output.feed(b"line\n")
+    assert output.dropped_bytes == 5

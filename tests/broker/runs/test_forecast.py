@@ -1,0 +1,121 @@
+"""The live view: forecasts from steps, warnings when they break cap or deadline, idle money."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from mlbroker.broker.cli.run_view import PlainView, progress_line
+from mlbroker.broker.ledger import Attempt, Run, State
+from mlbroker.broker.runs.forecast import Forecaster, overrun
+from mlbroker.broker.runs.money import LONGEST_S, Rate
+from mlbroker.broker.runs.order import Candidate, Order
+
+T0 = datetime(2026, 11, 24, 12, tzinfo=UTC)
+CANDIDATE = Candidate("sim", "r", "m", "spot", 1, Decimal(3600), watts=1000.0)
+RATE = Rate(Decimal(3600))
+
+
+def run(kill_s: float = 1000) -> Run:
+    attempt = Attempt(
+        1, "t", "sim", "r", None, "m", "spot", 1, Decimal(3600), T0,
+        T0 + timedelta(seconds=kill_s), Decimal(1000), started_at=T0,
+    )  # fmt: skip
+    return Run(
+        "r1", "job", "u", None, State.RUNNING, Decimal(1000), Decimal(1000), T0, {}, (attempt,)
+    )
+
+
+def order(**fields: Any) -> Order:
+    return Order("r1", "job", (CANDIDATE,), {}, **fields)
+
+
+def watch(forecaster: Forecaster, *seen: tuple[float, int], kill_s: float = 1000) -> Any:
+    progress = None
+    for at, step in seen:
+        status = {"phase": "running", "step": step, "elapsed_s": at}
+        progress = forecaster.progress(run(kill_s), status, T0 + timedelta(seconds=at))
+    assert progress is not None
+    return progress
+
+
+def test_the_end_is_forecast_from_the_pace() -> None:
+    progress = watch(Forecaster(order(steps=100), CANDIDATE, RATE), (10, 1), (50, 21))
+    # Two seconds a step, 79 left.
+    assert progress.finish_at == T0 + timedelta(seconds=50 + 158)
+    assert progress.total_usd == Decimal(208)
+    assert progress.spent_usd == Decimal(50)
+    assert progress.energy_kwh == pytest.approx(1000 * 50 / 3.6e6)
+    assert overrun(progress) is None
+
+
+def test_nothing_is_forecast_from_too_little() -> None:
+    forecaster = Forecaster(order(steps=100), CANDIDATE, RATE)
+    assert watch(forecaster, (10, 1), (11, 2)).finish_at is None
+    assert watch(Forecaster(order(), CANDIDATE, RATE), (10, 1), (50, 21)).finish_at is None
+
+
+def test_a_hanging_job_gets_no_rosier() -> None:
+    forecaster = Forecaster(order(steps=100), CANDIDATE, RATE)
+    before = watch(forecaster, (10, 1), (50, 21)).finish_at
+    assert watch(forecaster, (100, 21)).finish_at >= before
+
+
+def test_cap_and_deadline_are_told_apart() -> None:
+    late = watch(Forecaster(order(steps=100), CANDIDATE, RATE), (10, 1), (50, 21), kill_s=100)
+    text = overrun(late)
+    assert text is not None
+    assert "the cap ends it" in text
+    deadline = (T0 + timedelta(seconds=150)).isoformat()
+    missed = watch(
+        Forecaster(order(steps=100, deadline_at=deadline), CANDIDATE, RATE), (10, 1), (50, 21)
+    )
+    text = overrun(missed)
+    assert text is not None
+    assert "after the deadline" in text
+
+
+def test_idle_time_is_shown_as_money() -> None:
+    forecaster = Forecaster(order(), CANDIDATE, RATE)
+    status = {"phase": "running", "step": None, "elapsed_s": 300.0, "idle_s": 200.0, "cpu": 0.0}
+    progress = forecaster.progress(run(), status, T0 + timedelta(seconds=300))
+    assert progress.idle_usd == Decimal(200)
+    assert "IDLE for 0:03:20, 200.0000 USD for nothing" in progress_line(progress)
+
+
+def test_the_line_tells_phase_steps_money_and_forecast() -> None:
+    progress = watch(Forecaster(order(steps=100), CANDIDATE, RATE), (10, 1), (50, 21))
+    line = progress_line(progress)
+    for part in ("running", "0:00:50", "21/100", "50.0000 of 1000 USD", "for 208.0000 USD", "kWh"):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("wish", "answer"), [("stop", "overrun"), ("move", "move"), ("ask", None), (None, None)]
+)
+def test_what_is_done_about_an_overrun(
+    wish: str | None, answer: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert PlainView().overrun(run(), wish) == answer
+    if answer is None:
+        assert "mlbroker stop r1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rate", "cap", "lifetime"),
+    [
+        (Rate(Decimal(3600), slack_s=Decimal(2)), "5", "3"),
+        (Rate(Decimal(3600), slack_s=Decimal(2)), "2", None),
+        (Rate(Decimal(3600), fixed_usd=Decimal(1), slack_s=Decimal(2)), "5", "2"),
+        (Rate(Decimal(60), minimum_s=Decimal(60)), "0.5", None),
+        (Rate(Decimal(60), minimum_s=Decimal(60)), "1", "60"),
+        (Rate(Decimal(0)), "1", None),
+        (Rate(Decimal("0.0001")), "1000", str(LONGEST_S)),
+    ],
+)
+def test_the_kill_time_is_derived_from_the_cap(rate: Rate, cap: str, lifetime: str | None) -> None:
+    found = rate.lifetime_s(Decimal(cap))
+    assert found == (None if lifetime is None else Decimal(lifetime))
+    if found is not None:
+        assert rate.worst_usd(found) <= Decimal(cap)
