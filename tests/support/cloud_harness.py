@@ -3,6 +3,7 @@
 A harness's module has a function `open_harness(folder)`, a context manager that yields one.
 """
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ HARNESSES = {
     "local": "tests.support.harness_local",
     "ssh": "tests.support.harness_ssh",
 }
+# Processes are found by their token: two test workers on one machine must not share one.
+WORKER = secrets.token_hex(4)[1:]
 
 
 class Harness(Protocol):
@@ -65,8 +68,8 @@ def make_intent(harness: Harness, cloud: str, number: int = 1, lifetime_s: float
     """An attempt on this cloud, to be killed after `lifetime_s`."""
     now = harness.now()
     return Intent(
-        token=f"mlb-20261124-120000-0000000{number}-1",
-        run_id=f"20261124-120000-0000000{number}",
+        token=f"mlb-20261124-120000-{WORKER}{number}-1",
+        run_id=f"20261124-120000-{WORKER}{number}",
         attempt=1,
         job="job",
         cloud=cloud,
