@@ -1,0 +1,130 @@
+"""`mlbroker run` as a person at a terminal sees it: the question, the live line, Ctrl-C."""
+
+import os
+import pty
+import re
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.mlbroker import PROGRAM, Cli, wait_for
+
+
+class Terminal:
+    """The other end of a pseudo-terminal that `mlbroker` runs on."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self.text = ""
+
+    def expect(self, pattern: str, seconds: float = 20.0) -> None:
+        until = time.monotonic() + seconds
+        while re.search(pattern, self.text) is None:
+            assert time.monotonic() < until, f"no {pattern!r} in {self.text!r}"
+            self.read(0.1)
+
+    def read(self, seconds: float) -> None:
+        if select.select([self._file], [], [], seconds)[0]:
+            try:
+                self.text += os.read(self._file, 65536).decode("utf-8", "replace")
+            except OSError:
+                return
+
+    def type(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
+
+@contextmanager
+def terminal(cli: Cli, *words: object) -> Iterator[tuple[Terminal, int]]:
+    pid, file = pty.fork()
+    if pid == 0:
+        os.chdir(cli.folder)
+        environment = cli.environment(TERM="xterm", COLUMNS="100", LINES="30")
+        environment.pop("NO_COLOR")
+        os.execve(PROGRAM[0], [*PROGRAM, *map(str, words)], environment)
+    try:
+        yield Terminal(file), pid
+    finally:
+        os.close(file)
+
+
+def ended(screen: Terminal, pid: int) -> int:
+    def done() -> tuple[int, int] | None:
+        screen.read(0.02)
+        found, status = os.waitpid(pid, os.WNOHANG)
+        return (found, status) if found else None
+
+    return os.waitstatus_to_exitcode(wait_for(done, 30)[1])
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+WORDS = ("--on", "local", "--local-price", "1", "--budget", "1")
+
+
+def test_it_asks_shows_progress_and_tells_what_it_cost(cli: Cli) -> None:
+    job = cli.job("for i in 1 2 3 4; do echo ::mlbroker step=$i/4; sleep 0.7; done")
+    with terminal(cli, "run", job, *WORDS) as (screen, pid):
+        screen.expect("Go ahead")
+        screen.type("y\n")
+        screen.expect(r"running · .*█+░* \d/4 · .*of 1 USD")
+        assert ended(screen, pid) == 0
+    assert "succeeded" in screen.text
+    assert [row["outcome"] for row in cli.ledger()] == ["succeeded"]
+
+
+def test_no_means_no(cli: Cli) -> None:
+    with terminal(cli, "run", cli.job("touch ran"), *WORDS) as (screen, pid):
+        screen.expect("Go ahead")
+        screen.type("n\n")
+        assert ended(screen, pid) == 3
+    assert cli.ledger() == []
+    assert not (cli.folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "outcome"), [("s", 130, "stopped"), ("d", 130, None), ("c", 0, "succeeded")]
+)
+def test_ctrl_c_asks_once(cli: Cli, answer: str, code: int, outcome: str | None) -> None:
+    gate = cli.folder / "gate"
+    job = cli.job(f"echo up; until test -e {gate}; do sleep 0.05; done")
+    with terminal(cli, "run", job, *WORDS, "--yes") as (screen, pid):
+        screen.expect("up")
+        screen.type("\x03")
+        screen.expect(r"\[s\]top the job, \[d\]etach")
+        screen.type(f"{answer}\n")
+        if answer == "c":
+            gate.touch()
+        assert ended(screen, pid) == code
+    if answer == "d":
+        # It goes on in the background, carried, and settles by itself.
+        assert [row["state"] for row in cli.ledger()] != ["settled"]
+        gate.touch()
+        wait_for(lambda: [row["outcome"] for row in cli.ledger()] == ["succeeded"])
+    else:
+        assert [row["outcome"] for row in cli.ledger()] == [outcome]
+
+
+def test_a_job_that_does_nothing_is_ended_when_that_is_asked_for(cli: Cli) -> None:
+    answer = cli.run_local(
+        cli.job("sleep 60"), "--on-idle", "stop", "--idle-after", "2s", budget="10"
+    )
+    assert answer.returncode == 3, answer.stderr
+    assert "idle" in answer.stderr
+    assert [row["outcome"] for row in cli.ledger()] == ["stopped"]
+
+
+def test_a_forecast_over_the_cap_is_warned_of_and_stopped_on_request(cli: Cli) -> None:
+    job = cli.job("for i in $(seq 600); do echo ::mlbroker step=$i/600; sleep 0.2; done")
+    answer = cli.run_local(job, "--on-overrun", "stop", price="360", budget="2")
+    assert answer.returncode == 3, answer.stderr
+    assert "the cap ends it at" in answer.stderr
+    (row,) = cli.ledger()
+    assert row["outcome"] == "stopped"
+    assert float(row["spent_usd"]) < 1.5, "well before the cap"
