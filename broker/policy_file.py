@@ -48,13 +48,18 @@ def find_policy(job_path: Path, option: Path | None = None) -> Policy | None:
 
 def load_policy(path: Path) -> Policy:
     """The policy of this file."""
-    documents = parse(read_text(path), str(path))
+    return parse_policy(read_text(path), str(path))
+
+
+def parse_policy(text: str, source: str) -> Policy:
+    """The policy of a text, which came from `source`."""
+    documents = parse(text, source)
     if len(documents) != 1:
-        raise InputError("must hold one document", where=str(path), hint=f"{KEYS[0]}: 25 USD")
-    fields = Fields(documents[0], "", str(path))
+        raise InputError("must hold one document", where=source, hint=f"{KEYS[0]}: 25 USD")
+    fields = Fields(documents[0], "", source)
     fields.refuse_unknown(KEYS)
     return Policy(
-        source=str(path),
+        source=source,
         max_spend_per_run=_limit(fields, "max_spend_per_run"),
         max_spend_per_day=_limit(fields, "max_spend_per_day"),
         max_spend_per_month=_limit(fields, "max_spend_per_month"),

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from mlbroker.broker.ci.limits import Crossing, Limits, crossings
 from mlbroker.broker.ci.lines import Line, why
+from mlbroker.broker.ci.moment import Moment
 from mlbroker.broker.ci.pairs import JobPair, Status
-from mlbroker.broker.ci.pricer import Known, Pricer
+from mlbroker.broker.ci.pricer import Pricer
 from mlbroker.broker.ci.side import Side
 from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.prediction import Basis
@@ -66,8 +67,8 @@ class Check:
     @property
     def total(self) -> Total:
         """What the change costs."""
-        before = [line.base for line in self.lines if line.base is not None]
-        after = [line.head for line in self.lines if line.head is not None]
+        before = [line.base for line in self.touched if line.base is not None]
+        after = [line.head for line in self.touched if line.head is not None]
         return Total(
             _money(side.cost_usd for side in before),
             _money(side.cost_usd for side in after),
@@ -85,27 +86,27 @@ class Check:
 def check_change(
     pairs: Iterable[JobPair],
     pricer: Pricer,
-    known: tuple[Known, Known],
+    moments: tuple[Moment, Moment],
     limits: Limits,
     now: datetime,
     compared_to: str | None,
     base_commit: str | None,
 ) -> Check:
-    """Price both sides of what changed; `known` is what was measured then, and now."""
-    then, current = known
+    """Price both sides of what changed; `moments` are the base's and now."""
+    then, current = moments
     lines = []
     for pair in pairs:
         status = pair.status
         if status is Status.UNCHANGED and then is not current and pair.head is not None:
-            # The same job with other measurements costs something else.
-            measured = [known.digest(known.of(pair.head.job)) for known in (then, current)]
-            status = status if measured[0] == measured[1] else Status.CHANGED
+            # The same job with other measurements, or under another policy, costs something else.
+            same = then.inputs(pair.head) == current.inputs(pair.head)
+            status = status if same else Status.CHANGED
         if status in (Status.UNCHANGED, Status.BROKEN):
             lines.append(Line(pair, status, None, None))
             continue
         base = None if pair.base is None else pricer.price(pair.base, then)
         head = None if pair.head is None else pricer.price(pair.head, current)
-        void = current.void(pair.head.job) if pair.head and status is Status.CHANGED else ()
+        void = current.known.void(pair.head.job) if pair.head and status is Status.CHANGED else ()
         context = [f"measurements: an earlier profile no longer holds, {reason}" for reason in void]
         lines.append(Line(pair, status, base, head, why(pair, base, head, context)))
     return _finish(lines, pricer, limits, now, compared_to, base_commit)
@@ -116,7 +117,7 @@ def check_against(
     saved: Mapping[tuple[str, str], Side],
     saved_snapshot: str,
     pricer: Pricer,
-    known: Known,
+    moment: Moment,
     limits: Limits,
     now: datetime,
     compared_to: str,
@@ -138,8 +139,8 @@ def check_against(
             continue
         base = open_sides.pop((pair.path, pair.name), None)
         head = base if base and not repriced else None
-        if head is None or head.inputs != pricer.inputs(pair.head, known):
-            head = pricer.price(pair.head, known)
+        if head is None or head.inputs != moment.inputs(pair.head):
+            head = pricer.price(pair.head, moment)
         if base is None:
             lines.append(Line(pair, Status.ADDED, None, head))
         elif base.inputs == head.inputs and base.cost_usd == head.cost_usd:

@@ -33,6 +33,8 @@ class Repository:
                 hint="run `mlbroker check` inside one, or without --base",
             )
         self.root = Path(os.fsdecode(found.stdout.removesuffix(b"\n")))
+        self._trees: dict[str, dict[str, str]] = {}
+        self._listed: dict[tuple[str, ...], list[str]] = {}
 
     @classmethod
     def around(cls, folder: Path) -> "Repository | None":
@@ -81,6 +83,16 @@ class Repository:
 
     def tree(self, commit: str) -> dict[str, str]:
         """Path -> blob id of every regular file of a commit."""
+        if commit not in self._trees:
+            self._trees[commit] = self._read_tree(commit)
+        return self._trees[commit]
+
+    def content(self, commit: str, path: str) -> bytes | None:
+        """A file's content at a commit, None where there was none."""
+        blob = self.tree(commit).get(path)
+        return None if blob is None else self.blobs([blob])[blob]
+
+    def _read_tree(self, commit: str) -> dict[str, str]:
         entries = self._read("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0")
         files = {}
         for entry in entries:
@@ -90,12 +102,17 @@ class Repository:
                 files[os.fsdecode(path)] = blob.decode("ascii")
         return files
 
-    def work_tree(self, endings: Iterable[str]) -> list[str]:
+    def work_tree(self, endings: tuple[str, ...]) -> list[str]:
         """Paths of the work tree's files, tracked or not, that git does not ignore, in order."""
-        patterns = [f":(top,glob)**/*{ending}" for ending in endings]
-        listed = self._read("ls-files", "-z", "--cached", "--others", "--exclude-standard",
-                            "--full-name", "--", *patterns)  # fmt: skip
-        return sorted({os.fsdecode(path) for path in listed.split(b"\0") if path})
+        if endings not in self._listed:
+            patterns = [f":(top,glob)**/*{ending}" for ending in endings]
+            output = self._read(
+                *("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--full-name"),
+                *("--", *patterns),
+            )
+            paths = {os.fsdecode(path) for path in output.split(b"\0") if path}
+            self._listed[endings] = sorted(paths)
+        return self._listed[endings]
 
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Blob id -> content; one process for all."""

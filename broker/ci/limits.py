@@ -27,7 +27,7 @@ class Limits:
 
 
 class Crossing(NamedTuple):
-    """A job beyond a limit (named as its option), in words, and the key of the file to look at."""
+    """A job beyond a limit (named as its option), in words, and the key of its file to look at."""
 
     line: Line
     limit: str
@@ -44,6 +44,9 @@ def _of(line: Line, limits: Limits) -> Iterable[Crossing]:
     head = line.head
     if head is None or head.cost_usd is None:
         return
+    if head.forbidden is not None:
+        message = f"is forbidden by the policy file: {head.forbidden}"
+        yield Crossing(line, "policy", message, line.key_of("resources", "run"))
     share = line.increase
     if limits.max_increase is not None and share is not None and share > limits.max_increase:
         assert line.base is not None

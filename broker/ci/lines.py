@@ -53,13 +53,16 @@ class Line:
 def why(
     pair: JobPair, base: Side | None, head: Side | None, context: Iterable[str]
 ) -> tuple[str, ...]:
-    """What differs between the sides: the job, its measurements; `context` for both sides."""
+    """What differs between the sides: the job, its measurements, the policy; and `context`."""
     reasons = [f"job: {note}" for note in pair.notes]
     if pair.base is not None and pair.head is not None:
         changes = changed_values(pair.base.values, pair.head.values)
         reasons += [f"job: {describe_change(*change)}" for change in changes]
-    elif base is not None and head is not None and base.inputs[0] != head.inputs[0]:
+    elif base is not None and head is not None and base.inputs.job != head.inputs.job:
         reasons.append("job: its file changed")
-    if base is not None and head is not None and base.inputs[1] != head.inputs[1]:
-        reasons.append("measurements: others are known now than at the base")
+    if base is not None and head is not None:
+        if base.inputs.measurements != head.inputs.measurements:
+            reasons.append("measurements: others are known now than at the base")
+        if base.inputs.policy != head.inputs.policy:
+            reasons.append("policy: another one holds now than at the base")
     return (*reasons, *context)

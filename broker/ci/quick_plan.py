@@ -13,18 +13,20 @@ from typing import NamedTuple
 
 from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
 from mlbroker.broker.plan import Plan, make_ask, make_plan
-from mlbroker.broker.planning import NANO_PER_USD, gather
-from mlbroker.policies.ask import Ask
+from mlbroker.broker.planning import NANO_PER_USD
+from mlbroker.policies.ask import Ask, setup_s
 from mlbroker.policies.fit import Filters
 from mlbroker.policies.objective import quote_key
 from mlbroker.policies.outcome import normal_quantile
 from mlbroker.policies.place import least_by_cloud, places
+from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.gpu_names import NOT_CUDA
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.job import Job, ObjectiveKind, ResourceOption, Work
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.prediction import Evidence, Target
 
 TOP = 10
 _FIRST = 40
@@ -86,10 +88,10 @@ class QuickPlanner:
         self._admitted: dict[_Wishes, list[_Runner]] = {}
         self._ranked: dict[tuple[object, ...], list[_Rank]] = {}
 
-    def plan(self, job: Job, evidence: Evidence) -> Plan:
+    def plan(self, job: Job, evidence: Evidence, veto: Veto | None = None) -> Plan:
         """What `make_plan` says, but for counts and reasons of what was not chosen."""
-        if not self._can_bound(job, evidence):
-            return self._whole(job, evidence)
+        if not self._can_bound(job, evidence, veto):
+            return self._whole(job, evidence, veto)
         ask = make_ask(job, evidence, self._book.regions(), self._now)
         ranks = self._ranks(job, ask, evidence)
         steps = ask.steps
@@ -104,7 +106,7 @@ class QuickPlanner:
                     taken[rank.runner.entry[0]] = rank.runner.entry
             if not taken:
                 break
-            plan = self._on(taken.values(), job, evidence)
+            plan = self._on(taken.values(), job, evidence, veto)
             if len(plan.quotes) == TOP:
                 worst = max(quote_key(ask.objective, quote) for quote in plan.quotes)
                 if not heap or heap[0][0] > worst[0]:
@@ -113,20 +115,26 @@ class QuickPlanner:
                 return plan
             batch *= _GROWTH
         nearest = _nearest(ranks, ask)
-        return self._on(nearest, job, evidence) if nearest else self._whole(job, evidence)
+        if not nearest or veto is not None:
+            return self._whole(job, evidence, veto)
+        return self._on(nearest, job, evidence, None)
 
-    def _on(self, entries: Iterable[Entry], job: Job, evidence: Evidence) -> Plan:
+    def _on(
+        self, entries: Iterable[Entry], job: Job, evidence: Evidence, veto: Veto | None
+    ) -> Plan:
         book = SomeTypes(self._book, list(entries))
-        return make_plan(job, book, evidence, self._now, Filters(), top=TOP)
+        return make_plan(job, book, evidence, self._now, Filters(), top=TOP, veto=veto)
 
-    def _whole(self, job: Job, evidence: Evidence) -> Plan:
-        return make_plan(job, self._book, evidence, self._now, Filters(), top=TOP)
+    def _whole(self, job: Job, evidence: Evidence, veto: Veto | None) -> Plan:
+        return make_plan(job, self._book, evidence, self._now, Filters(), top=TOP, veto=veto)
 
     @staticmethod
-    def _can_bound(job: Job, evidence: Evidence) -> bool:
-        """Measurements make each job's field its own, and types that must be asked for too."""
+    def _can_bound(job: Job, evidence: Evidence, veto: Veto | None) -> bool:
+        """Measurements make each job's field its own, and so do types that must be asked for;
+        whether a GPU is needed is a question about all machines."""
         return (
             not evidence.measurements
+            and not (veto is not None and veto.policy.gpu_needs_reason)
             and job.objective.kind in (ObjectiveKind.COST, ObjectiveKind.TIME)
             and all(
                 option.instance_type is None and option.requirements.gpu_model not in NOT_CUDA
@@ -168,31 +176,45 @@ class QuickPlanner:
         """Every type in every market, as it is for any job of this kind that was not measured."""
         nodes, uses_gpu, has_work, _ = kind
         # Whatever GPU a job asks for, it is then a job that uses one.
-        asked = (ResourceOption(Requirements(gpu_model="T4")),) if uses_gpu else ()
+        asked = Requirements(gpu_model="T4") if uses_gpu else Requirements()
         job = Job(
             name="any",
             command="any",
             num_nodes=nodes,
-            resources=(ResourceOption(), *asked),
+            resources=(ResourceOption(asked),),
             work=Work(1) if has_work else None,
         )
-        evidence = Evidence(job, (), history)
-        ask = make_ask(job, evidence, self._book.regions(), self._now)
-        entries = {entry[0]: entry for entry in self._book.types()}
-        runners: dict[tuple[int, bool], _Runner] = {}
-        for candidate in gather(job, ask, self._book, evidence, Filters()).candidates:
-            row, steady = candidate.rows[0], candidate.machine.pace.steady
-            runners[row[0], candidate.spot] = _Runner(
-                entries[row[0]],
-                candidate.machine.type.cloud,
-                Market.SPOT if candidate.spot else Market.ON_DEMAND,
-                row[3] / NANO_PER_USD,
-                steady.fixed_s,
-                steady.work_mean_s,
-                steady.work_median_s,
-                steady.sigma_log,
-            )
-        return list(runners.values())
+        groups: dict[tuple[int, str], list[Entry]] = {}
+        for entry in self._book.types():
+            groups.setdefault((entry[1], entry[2].cloud), []).append(entry)
+        targets = [
+            Target(cloud, group[0][2].name, group[0][2].hardware, nodes)
+            for (_, cloud), group in groups.items()
+        ]
+        predictions = predict(Evidence(job, (), history), targets)
+        cheapest = self._cheapest()
+        runners: list[_Runner] = []
+        for (_, cloud), group, prediction in zip(groups, groups.values(), predictions, strict=True):
+            if prediction is None:
+                continue
+            fixed_s = setup_s(cloud) + prediction.overhead_s
+            median_s, sigma = prediction.median_step_time_s, prediction.sigma_log
+            mean_s = median_s * math.exp(sigma**2 / 2)
+            runners += [
+                _Runner(entry, cloud, market, usd_per_hour, fixed_s, mean_s, median_s, sigma)
+                for entry in group
+                if not entry[2].retired
+                for market, usd_per_hour in cheapest.get(entry[0], ())
+            ]
+        return runners
+
+    def _cheapest(self) -> dict[int, list[tuple[Market, float]]]:
+        """The lowest price per hour of each type, in each market that has one."""
+        found: dict[int, list[tuple[Market, float]]] = {}
+        for row in self._book.price_rows(depth=1):
+            market = Market.SPOT if row[1] else Market.ON_DEMAND
+            found.setdefault(row[0], []).append((market, row[3] / NANO_PER_USD))
+        return found
 
 
 def _nearest(ranks: Sequence[_Rank], ask: Ask) -> list[Entry]:
@@ -222,7 +244,8 @@ def _admitted(runners: Sequence[_Runner], options: Sequence[ResourceOption]) -> 
         _, hardware_id, kind = runner.entry
         key = (hardware_id, kind.cloud, runner.market)
         if key not in verdicts:
-            verdicts[key] = any(
+            gpu = kind.hardware.gpu
+            verdicts[key] = (gpu is None or gpu.model not in NOT_CUDA) and any(
                 option.cloud in (None, kind.cloud)
                 and option.market in (None, runner.market)
                 and option.requirements.unmet(kind.hardware) is None

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from mlbroker.broker.ci.check import Check, check_against, check_change
 from mlbroker.broker.ci.git import Repository
-from mlbroker.broker.ci.job_texts import JobTexts
+from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
 from mlbroker.broker.ci.kept_book import KeptBook
 from mlbroker.broker.ci.limits import Limits
+from mlbroker.broker.ci.moment import Known, Moment, Policies, table_from
 from mlbroker.broker.ci.pairs import pair_jobs
-from mlbroker.broker.ci.pricer import Known, Pricer, table_at
+from mlbroker.broker.ci.pricer import Pricer
 from mlbroker.broker.ci.saved import read_saved
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.home import POLICY_NAME, policy_path
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.planning import Book
+from mlbroker.broker.yaml_strict import read_bytes
+from mlbroker.profiles.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +31,13 @@ class Request:
     base: str | None = None
     compare_to: Path | None = None
     measure: Path | None = None
+    policy: Path | None = None
     limits: Limits = Limits()
 
 
 def run_check(request: Request, book: Book, store: MeasurementStore, now: datetime) -> Check:
     """Find the jobs, pair them with the base's, price what changed."""
-    if request.base is not None and request.compare_to is not None:
-        raise InputError("--base and --compare-to exclude each other", hint="keep one of them")
-    folder = Path.cwd()
-    if request.base is not None:
-        return _since_commit(request, Repository(folder), Pricer(KeptBook(book), now), store, now)
-    texts = JobTexts(request.paths, Repository.around(folder))
-    pricer, known = Pricer(KeptBook(book), now), _known(request, store)
-    pairs = pair_jobs(texts.current(), texts.root)
-    if request.compare_to is None:
-        return check_change(pairs, pricer, (known, known), request.limits, now, None, None)
-    saved, snapshot = read_saved(request.compare_to)
-    return check_against(
-        pairs, saved, snapshot, pricer, known, request.limits, now, str(request.compare_to)
-    )
+    return _Session(request, KeptBook(book), store, now).run()
 
 
 def now_or_pinned() -> datetime:
@@ -59,44 +51,127 @@ def now_or_pinned() -> datetime:
         raise InputError("is not a number of seconds", where="SOURCE_DATE_EPOCH") from None
 
 
-def _since_commit(
-    request: Request,
-    repository: Repository,
-    pricer: Pricer,
-    store: MeasurementStore,
-    now: datetime,
-) -> Check:
-    assert request.base is not None
-    commit = repository.base_commit(request.base)
-    texts = JobTexts(request.paths, repository)
-    current = _known(request, store)
-    then = _known_at(request, repository, commit, store) or current
-    pairs = pair_jobs(texts.since(commit), texts.root, read_all=then is not current)
-    return check_change(pairs, pricer, (then, current), request.limits, now, request.base, commit)
+def _folder_of(paths: Sequence[Path]) -> Path:
+    """A folder that the paths share, or the current one."""
+    first = next((path for path in paths if path.exists()), Path())
+    return first.absolute() if first.is_dir() else first.absolute().parent
 
 
-def _known(request: Request, store: MeasurementStore) -> Known:
-    if request.measure is None:
-        return Known(store)
-    from mlbroker.broker.measure.table import read_measurements
+class _Session:
+    def __init__(
+        self, request: Request, book: KeptBook, store: MeasurementStore, now: datetime
+    ) -> None:
+        if request.base is not None and request.compare_to is not None:
+            raise InputError("--base and --compare-to exclude each other", hint="keep one of them")
+        self._request = request
+        self._book = book
+        self._store = store
+        self._now = now
+        folder = _folder_of(request.paths)
+        around = Repository(folder) if request.base else Repository.around(folder)
+        self._repository = around
+        self._root = around.root if around else Path.cwd()
 
-    return Known(store, read_measurements(request.measure))
+    def run(self) -> Check:
+        request, pricer = self._request, Pricer(self._book, self._now)
+        texts = JobTexts(request.paths, self._repository)
+        current = self._current()
+        if request.base is not None:
+            assert self._repository is not None
+            commit = self._repository.base_commit(request.base)
+            then = self._at(commit, current)
+            pairs = pair_jobs(texts.since(commit), self._root, read_all=then is not current)
+            moments = (then, current)
+            return check_change(
+                pairs, pricer, moments, request.limits, self._now, request.base, commit
+            )
+        pairs = pair_jobs(texts.current(), self._root)
+        if request.compare_to is None:
+            moments = (current, current)
+            return check_change(pairs, pricer, moments, request.limits, self._now, None, None)
+        saved, snapshot = read_saved(request.compare_to)
+        name = str(request.compare_to)
+        return check_against(
+            pairs, saved, snapshot, pricer, current, request.limits, self._now, name
+        )
 
+    def _current(self) -> Moment:
+        """What holds in the work tree."""
+        known = Known(self._store, self._table())
+        option = self._request.policy
+        outside = policy_path(self._root)
+        policies = Policies(
+            self._file,
+            self._root,
+            self._book.regions,
+            option=None if option is None else str(option.absolute()),
+            outside=None if outside is None else str(outside),
+        )
+        return Moment(known, policies)
 
-def _known_at(
-    request: Request, repository: Repository, commit: str, store: MeasurementStore
-) -> Known | None:
-    """What was known at `commit`, where the table is part of the change; None when it is not."""
-    if request.measure is None:
-        return None
-    table = request.measure.resolve()
-    root = repository.root.resolve()
-    if not table.is_relative_to(root):
-        return None
-    blob = repository.tree(commit).get(table.relative_to(root).as_posix())
-    if blob is None:
-        return Known(store)
-    content = repository.blobs([blob])[blob]
-    if content == table.read_bytes():
-        return None
-    return Known(store, table_at(content, table.name))
+    def _table(self) -> Sequence[Measurement]:
+        if self._request.measure is None:
+            return ()
+        from mlbroker.broker.measure.table import read_measurements
+
+        return read_measurements(self._request.measure)
+
+    def _file(self, path: str) -> bytes | None:
+        """A file of the work tree, or an absolute path's."""
+        found = self._root / path
+        return read_bytes(found) if found.exists() else None
+
+    def _at(self, commit: str, current: Moment) -> Moment:
+        """What held at a commit; `current` itself where that is the same."""
+        known = self._known_at(commit) or current.known
+        policies = self._policies_at(commit) or current.policies
+        if known is current.known and policies is current.policies:
+            return current
+        return Moment(known, policies)
+
+    def _known_at(self, commit: str) -> Known | None:
+        """The measurements of a commit, where their table is part of the change."""
+        table = self._request.measure
+        path = None if table is None else self._inside(table)
+        if table is None or path is None:
+            return None
+        assert self._repository is not None
+        content = self._repository.content(commit, path)
+        if content is None:
+            return Known(self._store)
+        if content == table.read_bytes():
+            return None
+        return Known(self._store, table_from(content, table.name))
+
+    def _policies_at(self, commit: str) -> Policies | None:
+        """The policy files of a commit, where one of them is part of the change."""
+        repository = self._repository
+        assert repository is not None
+        option = self._request.policy
+        inside = None if option is None else self._inside(option)
+        if option is not None and inside is None:
+            return None
+        names = [inside] if inside is not None else self._policy_files(commit)
+        if all(repository.content(commit, name) == self._file(name) for name in names):
+            return None
+        outside = policy_path(self._root)
+        return Policies(
+            lambda path: (
+                self._file(path) if Path(path).is_absolute() else repository.content(commit, path)
+            ),
+            self._root,
+            self._book.regions,
+            option=inside,
+            outside=None if outside is None else str(outside),
+        )
+
+    def _policy_files(self, commit: str) -> list[str]:
+        """Policy files of the commit or of the work tree."""
+        assert self._repository is not None
+        paths = {*self._repository.tree(commit), *self._repository.work_tree(ENDINGS)}
+        return sorted(path for path in paths if path.rpartition("/")[2] == POLICY_NAME)
+
+    def _inside(self, path: Path) -> str | None:
+        """The path inside the repository, None for one outside."""
+        resolved, root = path.resolve(), self._root.resolve()
+        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.plan_json import money, quote_document
 from mlbroker.policies.quote import Cost, Quote
@@ -17,18 +17,28 @@ from mlbroker.profiles.prediction import Basis, Quantiles
 _COST = ("expected", "p90", "compute", "storage", "network", "interruptions")
 
 
+class Inputs(NamedTuple):
+    """Digests of what a price was worked out from: equal digests, equal inputs."""
+
+    job: str
+    measurements: str
+    policy: str
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """A job's choice, or why there is none (`problem`), and what it was worked out from.
 
-    `inputs` are digests of the job and of its measurements: equal digests, equal inputs.
+    `forbidden` is the rule of the policy file that even the best machine breaks; the choice is
+    then the one without the policy.
     """
 
     quote: Quote | None
     problem: str | None
     deadline_s: float | None
     runs_per_month: int | None
-    inputs: tuple[str, str]
+    inputs: Inputs
+    forbidden: str | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -86,7 +96,8 @@ def side_from(entry: dict[str, Any], which: str) -> Side | None:
             problem=entry[f"{which}_problem"],
             deadline_s=None if document is None else _optional(document["deadline_s"]),
             runs_per_month=None if document is None else document["runs_per_month"],
-            inputs=(str(inputs["job"]), str(inputs["measurements"])),
+            inputs=Inputs(*(str(inputs[name]) for name in Inputs._fields)),
+            forbidden=entry[f"{which}_forbidden"],
         )
     except (KeyError, TypeError, InvalidOperation) as error:
         raise ValueError(f"{which}: {error!r}") from None

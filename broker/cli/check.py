@@ -11,6 +11,7 @@ from mlbroker.broker.ci.formats import FORMATS, renderer, table
 from mlbroker.broker.ci.limits import Limits, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
 from mlbroker.broker.cli.output import clean, say, warn
+from mlbroker.broker.cli.plan import with_nodes
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.store import MeasurementStore
@@ -51,6 +52,12 @@ def command(
     measure: Annotated[
         Path | None, typer.Option(help="A measurements table; the base's version is used for it.")
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml upward.")
+    ] = None,
+    nodes: Annotated[
+        Path | None, typer.Option(help="Your own machines (default: nodes.yaml in MLBROKER_HOME).")
+    ] = None,
     prices: Annotated[
         Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
     ] = None,
@@ -89,8 +96,8 @@ def command(
     for notice in book.notices:
         warn(notice)
     check = run_check(
-        Request(tuple(paths or [Path()]), base, compare_to, measure, limits),
-        book,
+        Request(tuple(paths or [Path()]), base, compare_to, measure, policy, limits),
+        with_nodes(book, nodes),
         MeasurementStore(home()),
         now,
     )

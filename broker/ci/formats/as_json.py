@@ -7,7 +7,7 @@ from typing import Any
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.limits import Crossing
 from mlbroker.broker.ci.lines import Line
-from mlbroker.broker.ci.side import Side, side_document
+from mlbroker.broker.ci.side import side_document
 from mlbroker.broker.plan_json import money
 
 SCHEMA = "mlbroker.check/1"
@@ -59,16 +59,11 @@ def _job(line: Line) -> dict[str, Any]:
             f"{which}_monthly_usd": None if side is None else money(side.monthly_usd),
             which: side_document(side),
             f"{which}_problem": None if side is None else side.problem,
-            f"{which}_inputs": _inputs(side),
+            f"{which}_forbidden": None if side is None else side.forbidden,
+            f"{which}_inputs": None if side is None else side.inputs._asdict(),
         }
     entry["reasons"] = list(line.reasons)
     return entry
-
-
-def _inputs(side: Side | None) -> dict[str, str] | None:
-    if side is None:
-        return None
-    return {"job": side.inputs[0], "measurements": side.inputs[1]}
 
 
 def _crossing(crossing: Crossing) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _RULES = {
     "max-cost": "A run costs more than is allowed",
     "max-monthly": "A month costs more than is allowed",
     "max-carbon": "A run emits more than is allowed",
+    "policy": "The policy file forbids it",
     "cost-change": "The cost of a run changes",
 }
 

@@ -94,8 +94,10 @@ def month_line(check: Check) -> str | None:
     total = check.total
     if not total.base_monthly_usd and not total.head_monthly_usd:
         return None
-    both = arrow(f"{money(total.base_monthly_usd)} USD", f"{money(total.head_monthly_usd)} USD")
-    return f"A month: {both}."
+    after = f"{money(total.head_monthly_usd)} USD"
+    if check.compared_to is None:
+        return f"A month: {after}."
+    return f"A month: {arrow(f'{money(total.base_monthly_usd)} USD', after)}."
 
 
 def guessed_line(check: Check) -> str | None:
