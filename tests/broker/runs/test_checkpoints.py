@@ -42,7 +42,7 @@ def test_a_capped_run_is_resumed_with_what_it_left(cli: Cli) -> None:
     shutil.rmtree(cli.folder / "ckpt")
     (cli.folder / "slow").unlink()
     left = Decimal("4.5") - Decimal(row["spent_usd"])
-    dear = cli("run", job, "--on", "local", "--local-price", "3600", "--resume", "last", "--yes")
+    dear = cli("run", job, "--on", "local", "--local-price", "36000", "--resume", "last", "--yes")
     assert dear.returncode == 3, "what is left does not pay for the kill slack"
     answer = cli(
         "run", job, "--on", "local", "--local-price", "60", "--resume", row["run_id"],
