@@ -49,7 +49,12 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
     if action == "prevent":
         return {"prevented": prevent(box)}
     if action == "room":
-        return {"room": free_slot(box, int(rest[0])) is not None}
+        slot = free_slot(box, int(rest[0]))
+        if slot is not None:
+            os.close(
+                slot[1]
+            )  # looked at, not taken: the asker may live on, as it does on this machine
+        return {"room": slot is not None}
     if action == "discard":
         discard(box)
         return {}
