@@ -27,8 +27,15 @@ def _aws(home: Path) -> Cloud:
     return AwsCloud()
 
 
+def _gcp(home: Path) -> Cloud:
+    from mlbroker.broker.clouds.gcp import GcpCloud
+
+    return GcpCloud()
+
+
 CLOUDS: dict[str, Callable[[Path], Cloud]] = {
     "local": _local,
     "ssh": _ssh,
     "aws": _aws,
+    "gcp": _gcp,
 }

@@ -33,16 +33,20 @@ class Metadata:
     """The metadata server: what the machine is, and tokens of its service account."""
 
     def __init__(self) -> None:
-        self._host = os.environ.get("GCE_METADATA_HOST") or METADATA
+        host = os.environ.get("GCE_METADATA_HOST") or METADATA
+        self._where = urlsplit("http://" + host)
         self._token = ""
         self._token_until = 0.0
 
     def get(self, path: str) -> Optional[str]:
         """A value of the metadata; None where there is none."""
-        connection = http.client.HTTPConnection(self._host, timeout=5)
+        where = self._where
+        connection = http.client.HTTPConnection(where.hostname or "", where.port or 80, timeout=5)
         try:
             connection.request(
-                "GET", "/computeMetadata/v1/" + path, headers={"Metadata-Flavor": "Google"}
+                "GET",
+                where.path + "/computeMetadata/v1/" + path,
+                headers={"Metadata-Flavor": "Google"},
             )
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", "replace")

@@ -18,7 +18,10 @@ HARNESSES = {
     "simulator": "tests.support.harness_simulator",
     "local": "tests.support.harness_local",
     "ssh": "tests.support.harness_ssh",
+    "aws": "tests.support.aws.harness",
+    "gcp": "tests.support.gcp.harness",
 }
+_REGIONS = {"local": "on-prem", "ssh": "on-prem", "gcp": "us-central1"}
 # Processes are found by their token: two test workers on one machine must not share one.
 WORKER = secrets.token_hex(4)[1:]
 
@@ -73,7 +76,7 @@ def make_intent(harness: Harness, cloud: str, number: int = 1, lifetime_s: float
         attempt=1,
         job="job",
         cloud=cloud,
-        region="on-prem" if cloud in ("local", "ssh") else "us-east-1",
+        region=_REGIONS.get(cloud, "us-east-1"),
         zone=None,
         instance_type=harness.type_name(),
         market="on_demand",

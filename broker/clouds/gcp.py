@@ -1,0 +1,295 @@
+"""Google Cloud: an instance of Compute Engine for each attempt, capped by Google itself.
+
+The kill switch outside is part of the very request that makes the machine: an absolute time at
+which Compute Engine deletes it with its disk. The one inside is the first line of its script.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlbroker.broker.clouds import gcp_secrets
+from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.gcp_calls import TIMEOUT_S, Calls, translated
+from mlbroker.broker.clouds.gcp_machines import Seen, finished, joined, listed, look
+from mlbroker.broker.clouds.gcp_names import (
+    TOKEN_LABEL,
+    Names,
+    instance_names,
+    request_id,
+    run_folder,
+    secret_path,
+)
+from mlbroker.broker.clouds.gcp_network import (
+    how_to_set_up,
+    regions_set_up,
+    spot_in,
+    zones_offering,
+)
+from mlbroker.broker.clouds.gcp_request import bulk_body, insert_body
+from mlbroker.broker.clouds.gcp_script import startup_script
+from mlbroker.broker.clouds.gcp_shape import shape_of
+from mlbroker.broker.clouds.seam import (
+    Intent,
+    Machine,
+    MachineState,
+    NoCapacity,
+    Payload,
+    Report,
+    Traits,
+)
+from mlbroker.broker.guest import box as files
+from mlbroker.broker.guest.bundle import guest_program
+
+# Google begins up to 30 s late, and gives the system up to 90 s to shut down
+# (cloud.google.com/compute/docs/instances/limit-vm-runtime, 2026-11).
+KILL_SLACK_S = 180.0
+
+
+class GcpCloud:
+    """A machine's id is `ZONE/NAME`, or `ZONE/NAME+NAME` for a run of several machines."""
+
+    traits = Traits(
+        kill_slack_s=KILL_SLACK_S,
+        visible_after_s=30.0,
+        poll_s=5.0,
+        layers=(
+            "Compute Engine's own termination time, set in the call that makes the machine",
+            "a timer on the machine, which deletes it",
+            "the supervisor of the job",
+        ),
+        minimum_s=60.0,
+    )
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+        self._set_up: frozenset[str] | None = None
+        self._zones: dict[str, tuple[str, ...]] = {}
+
+    def arm_kill(self, intent: Intent) -> None:
+        """Nothing to do: the time of its end is part of the machine from its beginning."""
+
+    def disarm_kill(self, intent: Intent) -> None:
+        """Nothing to do: it went with the machine."""
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        calls, names = self._calls, self._names(intent.region)
+        zone = intent.zone or self._first_zone(intent)
+        shape = shape_of(calls, zone, intent.instance_type, intent.image_id, intent.disk_gb)
+        spot = spot_in(calls, names)
+        program = guest_program()
+        script = _script(intent, names, program)
+        if intent.nodes == 1:
+            body = insert_body(intent, names, zone, shape, spot, script)
+        else:
+            body = bulk_body(intent, names, shape, spot, script)
+        self._send(intent, names, payload, program)
+        self._insert(intent, zone, body)
+        members = []
+        for name in instance_names(intent):
+            # Made, and perhaps not to be seen yet.
+            member = look(calls, zone, name) or Seen(name, MachineState.PENDING, intent.tags, None)
+            members.append(self._dealt_with(zone, member))
+        return joined(zone, members)
+
+    def cancel(self, intent: Intent) -> None:
+        """Nobody can take a request back that is on its way to Google: waiting shows."""
+
+    def has_room(self, instance_type: str) -> bool:
+        """Only asking for a machine tells."""
+        return True
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        """The zones that offer this type, where mlbroker is set up."""
+        if self._set_up is None:
+            self._set_up = regions_set_up(self._calls)
+        if region not in self._set_up:
+            return ()
+        if instance_type not in self._zones:
+            self._zones[instance_type] = zones_offering(self._calls, instance_type)
+        return tuple(
+            offered
+            for offered in self._zones[instance_type]
+            if offered.rpartition("-")[0] == region and zone in (None, offered)
+        )
+
+    def how_to_set_up(self, region: str) -> str:
+        """In words."""
+        return how_to_set_up(region)
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """All attempts with these tags, in every zone of the project."""
+        groups: dict[tuple[str, str], list[Seen]] = {}
+        for zone, member in listed(self._calls, tags):
+            token = member.labels.get(TOKEN_LABEL, member.name)
+            groups.setdefault((zone, token), []).append(self._dealt_with(zone, member))
+        return [joined(zone, members) for (zone, _), members in groups.items()]
+
+    def status(self, machine_id: str) -> Machine | None:
+        """What Compute Engine says now, or what its operations tell of the end."""
+        zone, names = _parts(machine_id)
+        members = [look(self._calls, zone, name) for name in names]
+        known = [self._dealt_with(zone, member) for member in members if member]
+        return joined(zone, known) if len(known) == len(names) else None
+
+    def terminate(self, machine_id: str) -> None:
+        """Ask for the end of all of its machines."""
+        zone, names = _parts(machine_id)
+        for name in names:
+            self._delete(zone, name)
+
+    def console_log(self, machine_id: str) -> str:
+        """What the machine wrote on its first serial port."""
+        zone, names = _parts(machine_id)
+        with translated(f"gcp {zone}"):
+            answer = self._calls.client("Instances").get_serial_port_output(
+                project=self._calls.project, zone=zone, instance=names[0], **self._calls.reading
+            )
+        return str(answer.contents)
+
+    def report(self, intent: Intent) -> Report:
+        """What the machine last left in the bucket."""
+        report = self._box(intent).report(intent.nodes)
+        if intent.nodes == 1 or report.end is not None:
+            return report
+        gone = self._lost_member(intent)
+        if gone is None:
+            return report
+        return Report(
+            report.status,
+            gone,
+            report.log_bytes,
+            report.checkpoint_bytes,
+            report.outputs_bytes,
+        )
+
+    def stop_job(self, intent: Intent, why: str) -> None:
+        """The machine looks for it every few seconds."""
+        self._box(intent).ask_to_stop(why)
+
+    def read_log(self, intent: Intent, offset: int) -> bytes:
+        """From the parts in the bucket."""
+        return self._box(intent).read_log(offset)
+
+    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+        """From the bucket."""
+        return self._box(intent).fetch(name, target)
+
+    def discard(self, intent: Intent) -> None:
+        """Empty the attempt's folder, and take its secrets away."""
+        self._box(intent).discard()
+        gcp_secrets.forget(self._calls, self._names(intent.region), intent)
+
+    def _names(self, region: str) -> Names:
+        return Names(self._calls.project, region)
+
+    def _first_zone(self, intent: Intent) -> str:
+        zones = self.places(intent.region, intent.instance_type, None)
+        if not zones:
+            raise NoCapacity(
+                f"{intent.instance_type} is not offered in {intent.region}, or mlbroker is not "
+                "set up there",
+                where="gcp",
+                hint=how_to_set_up(intent.region),
+            )
+        return zones[0]
+
+    def _box(self, intent: Intent) -> BucketBox:
+        bucket = self._names(intent.region).bucket
+        return BucketBox(self._calls.store(bucket), f"bucket {bucket}", run_folder(intent.token))
+
+    def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
+        if payload.secrets:
+            gcp_secrets.hand_over(self._calls, names, intent, payload.secrets)
+        spec = {
+            **payload.spec,
+            "token": intent.token,
+            "kill_at": intent.kill_at.timestamp(),
+            "nodes": intent.nodes,
+            "secret_names": sorted(payload.secrets),
+            "secrets_at": secret_path(names.project, intent.token),
+            "workdir": None,
+            "afterwards": None,
+        }
+        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
+        self._box(intent).send(spec, program, given)
+
+    def _insert(self, intent: Intent, zone: str, body: dict[str, object]) -> None:
+        """Ask once: Google knows a request by its number, and a machine by its name."""
+        with translated(f"gcp {zone}"):
+            from google.api_core.exceptions import Conflict
+            from google.cloud import compute_v1
+
+            client = self._calls.client("Instances")
+            common = {
+                "project": self._calls.project,
+                "zone": zone,
+                "request_id": request_id(intent, zone),
+            }
+            text = json.dumps(body)
+            try:
+                if intent.nodes == 1:
+                    operation = client.insert_unary(
+                        compute_v1.InsertInstanceRequest(
+                            instance_resource=compute_v1.Instance.from_json(text), **common
+                        ),
+                        timeout=TIMEOUT_S,
+                    )
+                else:
+                    resource = compute_v1.BulkInsertInstanceResource.from_json(text)
+                    operation = client.bulk_insert_unary(
+                        compute_v1.BulkInsertInstanceRequest(
+                            bulk_insert_instance_resource_resource=resource, **common
+                        ),
+                        timeout=TIMEOUT_S,
+                    )
+            except Conflict:
+                # This attempt's own machine, from a request that Google has forgotten.
+                return
+        finished(self._calls, zone, operation)
+
+    def _dealt_with(self, zone: str, member: Seen) -> Seen:
+        """A machine that stands still is never started again: it goes as soon as it is seen."""
+        if member.stands_still:
+            self._delete(zone, member.name)
+        return member
+
+    def _delete(self, zone: str, name: str) -> None:
+        with translated(f"gcp {zone}"):
+            from google.api_core.exceptions import NotFound
+
+            try:
+                # Without a request's number: a deletion that failed is to be tried anew.
+                self._calls.client("Instances").delete_unary(
+                    project=self._calls.project, zone=zone, instance=name, timeout=TIMEOUT_S
+                )
+            except NotFound:
+                return
+
+    def _lost_member(self, intent: Intent) -> Mapping[str, object] | None:
+        """The end of a run of several machines one of which ended without a word."""
+        if intent.zone is None:
+            return None
+        for name in instance_names(intent):
+            member = look(self._calls, intent.zone, name)
+            if member and member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
+                return {
+                    "why": "preempted" if member.preempted else "machine_failed",
+                    "exit_code": None,
+                    "detail": f"machine {name} ended",
+                }
+        return None
+
+
+def _script(intent: Intent, names: Names, program: bytes) -> str:
+    digest = hashlib.sha256(program).hexdigest()
+    arguments = ["gcp", intent.region, names.bucket, run_folder(intent.token), digest]
+    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
+    return startup_script(arguments, int(intent.kill_at.timestamp()), max(1, lifetime))
+
+
+def _parts(machine_id: str) -> tuple[str, list[str]]:
+    zone, _, names = machine_id.partition("/")
+    return zone, names.split("+")

@@ -1,0 +1,61 @@
+"""The least rights that do: for who launches, and for the machines.
+
+Every permission here is used, and nothing is called that needs another; a test holds both to it.
+"""
+
+LAUNCHER_ROLE = "mlbrokerLauncher"
+GUEST_ROLE = "mlbrokerGuest"
+
+# In the project, for the user, or the CI job, that calls `mlbroker run`.
+LAUNCHER = (
+    "compute.acceleratorTypes.list",
+    "compute.disks.create",
+    "compute.disks.setLabels",
+    "compute.firewalls.list",
+    "compute.images.get",
+    "compute.images.getFromFamily",
+    "compute.images.useReadOnly",
+    "compute.instances.create",
+    "compute.instances.delete",
+    "compute.instances.get",
+    "compute.instances.getSerialPortOutput",
+    "compute.instances.list",
+    "compute.instances.setLabels",
+    "compute.instances.setMetadata",
+    "compute.instances.setServiceAccount",
+    "compute.instances.setTags",
+    "compute.machineTypes.get",
+    "compute.machineTypes.list",
+    "compute.projects.get",
+    "compute.regions.get",
+    "compute.routers.list",
+    "compute.subnetworks.get",
+    "compute.subnetworks.use",
+    "compute.subnetworks.useExternalIp",
+    "compute.zoneOperations.get",
+    "compute.zoneOperations.list",
+    "secretmanager.secrets.create",
+    "secretmanager.secrets.delete",
+    "secretmanager.versions.add",
+    "storage.buckets.list",
+    "storage.objects.create",
+    "storage.objects.delete",
+    "storage.objects.get",
+    "storage.objects.list",
+)
+# On the machines' service account alone: to hand it over.
+ACT_AS = "iam.serviceAccounts.actAs"
+
+# For the machines: their job in, their results out, their own end, nothing else. Objects are
+# replaced, which Cloud Storage counts as deleting them.
+GUEST = (
+    "compute.instances.delete",
+    "secretmanager.secrets.delete",
+    "secretmanager.versions.access",
+    "storage.objects.create",
+    "storage.objects.delete",
+    "storage.objects.get",
+    "storage.objects.list",
+)
+# Whatever mlbroker makes is called so; the machines' rights end there.
+OWN_PREFIX = "mlb-"

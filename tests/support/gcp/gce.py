@@ -1,0 +1,396 @@
+"""Compute Engine as far as mlbroker uses it: instances with operations, and what they are made of.
+
+Requests arrive here only after they were held to the discovery document.
+"""
+
+import json
+import re
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from tests.support.aws.clock import VirtualClock
+from tests.support.aws.request import Answer
+from tests.support.gcp import catalog, documents
+from tests.support.gcp.discovery import Method, found, refuse
+from tests.support.gcp.faults import Faults
+from tests.support.gcp.limits import Limits
+from tests.support.gcp.machines import Machines, Operation, Vm
+from tests.support.gcp.request import Request
+from tests.support.gcp.wishes import Wish, wrong_wish
+
+PREEMPTED = "compute.instances.preempted"
+LIMIT_REACHED = "delete"
+NOTICE_S = 30.0
+# The vendor ends a machine up to half a minute after its time has come.
+LATE_S = 29.0
+
+
+class Gce:
+    """The service. `started` is told of each machine when it runs, `ended` when it stops."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        faults: Faults,
+        started: Callable[[Vm], None],
+        ended: Callable[[Vm], None],
+    ) -> None:
+        self.machines = Machines(clock)
+        self.limits = Limits(self.machines)
+        self.networks = documents.Networks()
+        self.inserted: Counter[str] = Counter()
+        # Spot machines are taken away this long after they run; None leaves them.
+        self.preempt_after_s: float | None = None
+        self._clock = clock
+        self._faults = faults
+        self._started = started
+        self._ended = ended
+        self._by_request: dict[tuple[str, str], Operation] = {}
+        self._numbers = iter(range(4_000_000_000_000_000_001, 2**63))
+
+    def calm(self) -> None:
+        """Plenty of everything, at once."""
+        self.limits.clear()
+        self.networks = documents.Networks()
+        self.preempt_after_s = None
+        self.machines.hidden_s = 0.0
+
+    def answer(self, request: Request, method: Method) -> Answer:
+        name = method.id.removeprefix("compute.").replace(".", "_")
+        handler: Callable[[Request, dict[str, str]], Answer] | None = getattr(self, name, None)
+        if method.path.get("project", catalog.PROJECT) != catalog.PROJECT and "images" not in name:
+            return refuse(
+                403,
+                "forbidden",
+                f"Required '{method.id}' permission for 'projects/{method.path['project']}'",
+            )
+        zone = method.path.get("zone")
+        if zone is not None and zone not in catalog.ZONES:
+            return refuse(400, "invalid", f"Invalid value for field 'zone': '{zone}'. Unknown zone")
+        if handler is None:
+            return refuse(404, "notFound", f"{method.id} is not part of the loopback cloud")
+        return handler(request, method.path)
+
+    # What the vendor, or the machine, does by itself.
+
+    def delete(self, vm: Vm, why: str = "delete", user: str = "system") -> None:
+        """Begin its end; a second end changes nothing."""
+        if vm.ends_at is None:
+            operation = self.machines.begin(vm.zone, why, vm.path, vm.id)
+            operation.user = user
+            self._end(vm, operation)
+
+    def stop(self, vm: Vm) -> None:
+        """The system on the machine shut down: it stands still, and keeps its disk."""
+        if vm.ends_at is None and vm.stopped_at is None:
+            vm.stopped_at = self._clock.now()
+            # A machine that stands still is not ended by its limit any more.
+            vm.terminates_at = None
+            self._ended(vm)
+
+    def preempt(self, vm: Vm) -> None:
+        """Announce the end of a spot machine, half a minute ahead."""
+        vm.notice_at = self._clock.now()
+        self._clock.after(NOTICE_S, lambda: self.delete(vm, PREEMPTED))
+
+    def _end(self, vm: Vm, operation: Operation) -> None:
+        vm.ends_at = self._clock.now()
+        vm.why = operation.kind
+        self._ended(vm)
+
+        def gone() -> None:
+            vm.gone_at = operation.done_at = self._clock.now()
+
+        self._clock.after(self.machines.shutdown_s, gone)
+
+    # Instances.
+
+    def instances_insert(self, request: Request, path: dict[str, str]) -> Answer:
+        body = json.loads(request.body)
+        wish = Wish.of_instance(body, path["zone"])
+        return self._insert(request, path["zone"], [wish], "insert")
+
+    def instances_bulkInsert(self, request: Request, path: dict[str, str]) -> Answer:
+        wishes = Wish.of_bulk(json.loads(request.body), path["zone"])
+        if isinstance(wishes, str):
+            return refuse(400, "invalid", wishes)
+        return self._insert(request, path["zone"], wishes, "bulkInsert")
+
+    def _insert(self, request: Request, zone: str, wishes: list[Wish], kind: str) -> Answer:
+        number = request.query.get("requestId")
+        if number is not None:
+            try:
+                zero = uuid.UUID(number).int == 0
+            except ValueError:
+                zero = True
+            if zero:
+                return refuse(400, "invalid", f"Invalid value for field 'requestId': '{number}'")
+            earlier = self._by_request.get((zone, number))
+            if earlier is not None and not earlier.error:
+                return found(documents.operation(earlier))
+        for wish in wishes:
+            wrong = wrong_wish(wish, zone, self.networks, self._clock.now())
+            if wrong:
+                return refuse(*wrong)
+            if self.machines.named(zone, wish.name):
+                where = f"projects/{catalog.PROJECT}/zones/{zone}/instances/{wish.name}"
+                return refuse(409, "alreadyExists", f"The resource '{where}' already exists")
+        refused = self.limits.refused_at_once(zone, wishes)
+        if refused:
+            return refuse(*refused)
+        first = f"zones/{zone}/instances/{wishes[0].name}"
+        operation = self.machines.begin(zone, kind, first, str(next(self._numbers)))
+        operation.labels = dict(wishes[0].labels)
+        if number is not None:
+            self._by_request[zone, number] = operation
+        stuck = self._faults.take("stuck")
+        operation.error = self.limits.refused_later(zone, wishes)
+        if operation.error is None and self._faults.take("late_inserts"):
+            operation.error = ("INTERNAL_ERROR", "Internal error. Please try again.")
+        if operation.error is not None:
+            self._clock.after(3600 if stuck else 4, partial(self._done, operation))
+            return found(documents.operation(operation))
+        for wish in wishes:
+            self._make(wish, zone, operation)
+        self._clock.after(3600 if stuck else self.machines.boot_s, partial(self._done, operation))
+        return found(documents.operation(operation))
+
+    def _make(self, wish: Wish, zone: str, operation: Operation) -> None:
+        now = self._clock.now()
+        vm = Vm(str(next(self._numbers)), wish.name, zone, wish.body, now, wish.kind.vcpus)
+        operation.target_id = vm.id
+        self.machines.all.append(vm)
+        self.inserted[vm.token] += 1
+        self._clock.after(self.machines.boot_s, partial(self._boot, vm))
+        vm.terminates_at = wish.terminates_at
+        if wish.terminates_at is not None:
+            self._clock.at(
+                wish.terminates_at + timedelta(seconds=LATE_S), partial(self._limit_reached, vm)
+            )
+
+    def _boot(self, vm: Vm) -> None:
+        if vm.ends_at is not None:
+            return
+        vm.running_at = self._clock.now()
+        if vm.terminates_at is None and (lifetime := vm.body["scheduling"].get("maxRunDuration")):
+            vm.terminates_at = vm.running_at + timedelta(seconds=int(lifetime["seconds"]))
+            self._clock.at(
+                vm.terminates_at + timedelta(seconds=LATE_S), partial(self._limit_reached, vm)
+            )
+        self._started(vm)
+        if vm.market == "spot" and self.preempt_after_s is not None:
+            self._clock.after(self.preempt_after_s, partial(self.preempt, vm))
+            self.preempt_after_s = None
+
+    def _limit_reached(self, vm: Vm) -> None:
+        if not self._faults.termination_works or vm.terminates_at is None:
+            return
+        if vm.body["scheduling"].get("instanceTerminationAction") == "DELETE":
+            self.delete(vm, LIMIT_REACHED)
+        else:
+            self.stop(vm)
+
+    def _done(self, operation: Operation) -> None:
+        operation.done_at = self._clock.now()
+
+    def instances_get(self, request: Request, path: dict[str, str]) -> Answer:
+        for vm in self.machines.visible(path["zone"]):
+            if path["instance"] in (vm.name, vm.id):
+                return found(documents.instance(vm, self._clock.now()))
+        return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
+
+    def instances_delete(self, request: Request, path: dict[str, str]) -> Answer:
+        vm = self.machines.named(path["zone"], path["instance"])
+        if vm is None or vm not in self.machines.visible():
+            return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
+        operation = self.machines.begin(vm.zone, "delete", vm.path, vm.id)
+        if self._faults.take("late_deletes"):
+            operation.error = ("INTERNAL_ERROR", "Internal error. Please try again.")
+            self._clock.after(4, partial(self._done, operation))
+        elif vm.ends_at is None:
+            self._end(vm, operation)
+        else:
+            operation.done_at = self._clock.now()
+        return found(documents.operation(operation))
+
+    def instances_list(self, request: Request, path: dict[str, str]) -> Answer:
+        wanted = _filter(request)
+        now = self._clock.now()
+        items = [documents.instance(vm, now) for vm in self.machines.visible(path["zone"])]
+        return found({"kind": "compute#instanceList", "items": list(filter(wanted, items))})
+
+    def instances_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+        now = self._clock.now()
+        by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
+        for vm in self.machines.visible():
+            by_zone[vm.zone].append(documents.instance(vm, now))
+        return self._scopes("instances", by_zone, _filter(request))
+
+    def instances_getSerialPortOutput(self, request: Request, path: dict[str, str]) -> Answer:
+        vm = self.machines.named(path["zone"], path["instance"])
+        if vm is None:
+            return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
+        return found({"kind": "compute#serialPortOutput", "contents": self.console(vm.id)})
+
+    def console(self, id_: str) -> str:
+        """What a machine wrote on its console; the executing guests put it here."""
+        return ""
+
+    # Operations.
+
+    def zoneOperations_get(self, request: Request, path: dict[str, str]) -> Answer:
+        operation = self.machines.operations.get(path["operation"])
+        if operation is None or operation.zone != path["zone"]:
+            return _missing(f"zones/{path['zone']}/operations/{path['operation']}")
+        return found(documents.operation(operation))
+
+    def zoneOperations_wait(self, request: Request, path: dict[str, str]) -> Answer:
+        operation = self.machines.operations.get(path["operation"])
+        if operation is None or operation.zone != path["zone"]:
+            return _missing(f"zones/{path['zone']}/operations/{path['operation']}")
+        return found(documents.operation(operation))
+
+    def zoneOperations_list(self, request: Request, path: dict[str, str]) -> Answer:
+        wanted = _filter(request)
+        listed = [
+            documents.operation(operation)
+            for operation in self.machines.operations.values()
+            if operation.zone == path["zone"]
+        ]
+        return found({"kind": "compute#operationList", "items": list(filter(wanted, listed))})
+
+    # What machines are made of.
+
+    def disks_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+        by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
+        for vm in self.machines.living():
+            by_zone[vm.zone].append(documents.disk(vm))
+        return self._scopes("disks", by_zone, _filter(request))
+
+    def machineTypes_get(self, request: Request, path: dict[str, str]) -> Answer:
+        kind = catalog.kind_of(path["machineType"])
+        if kind is None or path["zone"] not in catalog.zones_of(kind.name):
+            return _missing(f"zones/{path['zone']}/machineTypes/{path['machineType']}")
+        return found(documents.machine_type(kind, path["zone"]))
+
+    def machineTypes_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+        name = _name_in_filter(request)
+        kind = catalog.kind_of(name)
+        zones = catalog.zones_of(name) if kind else ()
+        by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
+        for zone in zones:
+            assert kind
+            by_zone[zone].append(documents.machine_type(kind, zone))
+        return self._scopes("machineTypes", by_zone, _filter(request))
+
+    def acceleratorTypes_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+        by_zone: dict[str, list[Any]] = {
+            zone: [
+                {"name": name, "zone": f"zones/{zone}", "maximumCardsPerInstance": 4}
+                for name in catalog.ATTACHABLE
+                if zone in catalog.zones_of(name)
+            ]
+            for zone in catalog.ZONES
+        }
+        return self._scopes("acceleratorTypes", by_zone, _filter(request))
+
+    def zones_list(self, request: Request, path: dict[str, str]) -> Answer:
+        items = [{"name": zone, "status": "UP", "region": documents.region_link(zone)}
+                 for zone in catalog.ZONES]  # fmt: skip
+        return found({"kind": "compute#zoneList", "items": items})
+
+    def regions_get(self, request: Request, path: dict[str, str]) -> Answer:
+        if path["region"] not in catalog.REGIONS:
+            return _missing(f"regions/{path['region']}")
+        quotas = self.limits.quotas_of(path["region"])
+        return found({"name": path["region"], "status": "UP", "quotas": quotas})
+
+    def projects_get(self, request: Request, path: dict[str, str]) -> Answer:
+        return found({"name": catalog.PROJECT, "id": catalog.NUMBER,
+                      "quotas": self.limits.quotas_of_project()})  # fmt: skip
+
+    def images_get(self, request: Request, path: dict[str, str]) -> Answer:
+        for image in catalog.IMAGES:
+            if (image.project, image.name) == (path["project"], path["image"]):
+                return found(documents.image(image))
+        return _missing(f"global/images/{path['image']}", path["project"])
+
+    def images_getFromFamily(self, request: Request, path: dict[str, str]) -> Answer:
+        for image in catalog.IMAGES:
+            if (image.project, image.family) == (path["project"], path["family"]):
+                return found(documents.image(image))
+        return _missing(f"global/images/family/{path['family']}", path["project"])
+
+    def subnetworks_get(self, request: Request, path: dict[str, str]) -> Answer:
+        subnet = self.networks.subnets.get((path["region"], path["subnetwork"]))
+        if subnet is None:
+            return _missing(f"regions/{path['region']}/subnetworks/{path['subnetwork']}")
+        return found(subnet)
+
+    def firewalls_list(self, request: Request, path: dict[str, str]) -> Answer:
+        return found({"kind": "compute#firewallList", "items": self.networks.firewalls})
+
+    def routers_list(self, request: Request, path: dict[str, str]) -> Answer:
+        routers = [r for r in self.networks.routers if r["region"].endswith(path["region"])]
+        return found({"kind": "compute#routerList", "items": routers})
+
+    def _scopes(
+        self, what: str, by_zone: dict[str, list[Any]], wanted: Callable[[Any], bool]
+    ) -> Answer:
+        items: dict[str, Any] = {}
+        for zone, listed in by_zone.items():
+            kept = list(filter(wanted, listed))
+            if zone in self._faults.unreachable_zones:
+                scope: dict[str, Any] = {"warning": {"code": "UNREACHABLE", "message": "zone"}}
+            elif kept:
+                scope = {what: kept}
+            else:
+                scope = {"warning": {"code": "NO_RESULTS_ON_PAGE", "message": "empty"}}
+            items[f"zones/{zone}"] = scope
+        return found({"kind": f"compute#{what}AggregatedList", "items": items})
+
+
+def _missing(what: str, project: str = catalog.PROJECT) -> Answer:
+    return refuse(404, "notFound", f"The resource 'projects/{project}/{what}' was not found")
+
+
+_TERM = re.compile(r'\(?\s*([\w.\-"]+)\s*(=|eq|:)\s*("[^"]*"|[^\s()]+)\s*\)?')
+
+
+def _terms(text: str) -> Iterable[tuple[str, str, str]]:
+    for term in re.split(r"\s+AND\s+|(?<=\))\s*(?=\()", text):
+        matched = _TERM.fullmatch(term.strip())
+        if matched is None:
+            raise ValueError(f"Invalid value for field 'filter': '{text}'.")
+        name, how, value = matched.groups()
+        yield name, how, value.strip('"')
+
+
+def _filter(request: Request) -> Callable[[Any], bool]:
+    """Compute Engine's own filter expressions, as far as they are used."""
+    terms = list(_terms(request.query["filter"])) if request.query.get("filter") else []
+
+    def wanted(item: dict[str, Any]) -> bool:
+        return all(_holds(item, *term) for term in terms)
+
+    return wanted
+
+
+def _holds(item: dict[str, Any], name: str, how: str, value: str) -> bool:
+    actual: Any = item
+    for part in name.replace('"', "").split(".", 1) if name.startswith("labels.") else [name]:
+        actual = actual.get(part) if isinstance(actual, dict) else None
+    if actual is None:
+        return False
+    if how == ":" and value == "*":
+        return True
+    return bool(re.fullmatch(value, str(actual))) if how == "eq" else str(actual) == value
+
+
+def _name_in_filter(request: Request) -> str:
+    terms = {name: value for name, _, value in _terms(request.query.get("filter", ""))}
+    return terms.get("name", "")

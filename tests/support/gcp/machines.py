@@ -1,0 +1,128 @@
+"""The life of instances on the virtual clock: made, running, stopping, stopped or gone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.support.aws.clock import VirtualClock
+
+BOOT_S = 20.0
+SHUTDOWN_S = 30.0
+
+
+@dataclass
+class Vm:
+    """One instance. It bills from its creation until it is gone; stopped, it keeps its disk."""
+
+    id: str
+    name: str
+    zone: str
+    body: dict[str, Any]
+    created_at: datetime
+    vcpus: int
+    running_at: datetime | None = None
+    ends_at: datetime | None = None
+    gone_at: datetime | None = None
+    stopped_at: datetime | None = None
+    terminates_at: datetime | None = None
+    notice_at: datetime | None = None
+    why: str = "delete"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.body.get("labels", {}))
+
+    @property
+    def token(self) -> str:
+        return self.labels.get("mlbroker-token", "")
+
+    @property
+    def region(self) -> str:
+        return self.zone.rpartition("-")[0]
+
+    @property
+    def market(self) -> str:
+        model = self.body.get("scheduling", {}).get("provisioningModel")
+        return "spot" if model == "SPOT" else "on_demand"
+
+    @property
+    def user_data(self) -> str:
+        items = self.body.get("metadata", {}).get("items", [])
+        return next((i["value"] for i in items if i["key"] == "startup-script"), "")
+
+    @property
+    def path(self) -> str:
+        return f"zones/{self.zone}/instances/{self.name}"
+
+    def billed_s(self, now: datetime) -> float:
+        return ((self.gone_at or now) - self.created_at).total_seconds()
+
+    def status(self, now: datetime) -> str:
+        if self.stopped_at is not None and self.ends_at is None:
+            return "TERMINATED"
+        if self.ends_at is not None:
+            return "STOPPING"
+        if self.running_at is None:
+            return "STAGING" if now > self.created_at + timedelta(seconds=5) else "PROVISIONING"
+        return "RUNNING"
+
+
+@dataclass
+class Operation:
+    """Something under way in a zone. `error` is told only when it is done."""
+
+    name: str
+    zone: str
+    kind: str
+    target: str
+    target_id: str
+    begun_at: datetime
+    done_at: datetime | None = None
+    error: tuple[str, str] | None = None
+    user: str = "launcher"
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Machines:
+    """All instances there ever were, and all operations."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.all: list[Vm] = []
+        self.operations: dict[str, Operation] = {}
+        self.boot_s = BOOT_S
+        self.shutdown_s = SHUTDOWN_S
+        self.hidden_s = 0.0
+
+    def living(self) -> Iterator[Vm]:
+        return (vm for vm in self.all if vm.gone_at is None)
+
+    def visible(self, zone: str | None = None) -> list[Vm]:
+        """What can be listed: not those gone, nor those so new that they do not show yet."""
+        shown_before = self._clock.now() - timedelta(seconds=self.hidden_s)
+        return [
+            vm
+            for vm in self.living()
+            if zone in (None, vm.zone) and (not self.hidden_s or vm.created_at <= shown_before)
+        ]
+
+    def named(self, zone: str, name: str) -> Vm | None:
+        return next((vm for vm in self.living() if (vm.zone, vm.name) == (zone, name)), None)
+
+    def begin(self, zone: str, kind: str, vm_path: str, vm_id: str) -> Operation:
+        name = f"operation-{len(self.operations) + 1}"
+        operation = Operation(name, zone, kind, vm_path, vm_id, self._clock.now())
+        self.operations[name] = operation
+        return operation
+
+    def billed_usd(self, vms: list[Vm], price_per_hour_usd: float) -> float:
+        """What these machines have come to: by the second, a minute at least."""
+        now = self._clock.now()
+        seconds = sum(max(60.0, vm.billed_s(now)) for vm in vms)
+        return seconds * price_per_hour_usd / 3600
+
+
+def stamp(moment: datetime) -> str:
+    """A time as Google writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,317 @@
+"""A strict Google Cloud on loopback: Compute Engine, a bucket, secrets, on a virtual clock."""
+
+import base64
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.support.aws.clock import VirtualClock
+from tests.support.aws.guests import Guest, Script
+from tests.support.aws.request import Answer, Environ, StartResponse
+from tests.support.gcp.bucket import Storage, refuse_xml
+from tests.support.gcp.catalog import PROJECT
+from tests.support.gcp.discovery import JSON, api, found, refuse
+from tests.support.gcp.faults import Faults
+from tests.support.gcp.gce import Gce
+from tests.support.gcp.guests import GcpSandboxes, Metadata
+from tests.support.gcp.machines import Vm
+from tests.support.gcp.request import Request
+from tests.support.gcp.rights import GUEST, LAUNCHER, may
+from tests.support.gcp.vault import Vault
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+_MACHINE = re.compile(r"/_machine/(\d+)/(.*)")
+LAUNCHER_EMAIL = f"launcher@{PROJECT}.iam.gserviceaccount.com"
+WAIT_S = 120.0
+# In real time, one answer to a wait comes this soon: a thread is held no longer.
+HELD_S = 5.0
+
+
+class StrictGcp:
+    """The WSGI application, and the handles by which a test plays fate."""
+
+    def __init__(self, frozen: bool = False) -> None:
+        self.clock = VirtualClock(frozen)
+        self.faults = Faults()
+        self.gce = Gce(self.clock, self.faults, self._started, self._ended)
+        self.storage = Storage()
+        self.vault = Vault(self.clock)
+        self.metadata = Metadata(self.clock, lambda vm: f"guest-{vm.id}")
+        self.guest: Guest = self._script()
+        self.gce.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
+        self.calls: list[tuple[str, str]] = []
+        self.requests: list[Request] = []
+        self.denied: list[tuple[str, str]] = []
+        self.url = ""
+        self._frozen = frozen
+
+    # What a test does to this world.
+
+    def calm(self) -> None:
+        """Take back every fault, shortage and delay; what was launched stays."""
+        self.faults.clear()
+        self.gce.calm()
+        self.guest = self._script()
+        for log in (self.calls, self.requests, self.denied):
+            log.clear()
+
+    def vms(self, token: str | None = None) -> list[Vm]:
+        """All machines there ever were, or those of one token."""
+        return [vm for vm in self.gce.machines.all if token in (None, vm.token)]
+
+    def put_object(self, vm: Vm, name: str, data: bytes) -> None:
+        """As the machine would: into its run's folder in the bucket."""
+        self._bucket(vm)[f"runs/{vm.token}/{name}"] = data
+
+    def get_object(self, vm: Vm, name: str) -> bytes | None:
+        return self._bucket(vm).get(f"runs/{vm.token}/{name}")
+
+    def _bucket(self, vm: Vm) -> dict[str, bytes]:
+        return self.storage.buckets[f"mlbroker-{PROJECT}-{vm.region}"]
+
+    def delete_itself(self, vm: Vm) -> None:
+        """The machine's last act; where it may not, it can only shut down."""
+        if self.faults.guests_may_delete:
+            self.gce.delete(vm, user=GUEST)
+        else:
+            self.gce.stop(vm)
+
+    def _script(self) -> Script:
+        return Script(self.clock, self, self.delete_itself)  # type: ignore[arg-type]
+
+    def _started(self, vm: Vm) -> None:
+        self.guest.start(vm)  # type: ignore[arg-type]
+
+    def _ended(self, vm: Vm) -> None:
+        self.guest.end(vm)  # type: ignore[arg-type]
+
+    # The protocol.
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        request = Request.read(environ)
+        own = self._own(request)
+        if own is not None:
+            return own.send(start)
+        service = self._service(request)
+        self._let_operation_end(request)
+        with self.clock.lock:
+            self.clock.tick()
+            who = _who(request.token)
+            self.calls.append((who or "nobody", request.action))
+            self.requests.append(request)
+            refusal = self._refused(request, who, service)
+            if refusal is not None:
+                return refusal.send(start)
+            outcome = self.faults.before(request)
+            if isinstance(outcome, Answer):
+                return outcome.send(start)
+            if outcome == "before":
+                return self._lose(environ)
+            answer = self._answer(request, service)
+        if outcome == "after":
+            return self._lose(environ)
+        return answer.send(start)
+
+    def _service(self, request: Request) -> str:
+        for name, prefix in (("compute.v1", "/compute/v1/"), ("secretmanager.v1", "/v1/")):
+            if request.path.startswith(prefix):
+                method = api(name).find(request.method, request.path)
+                request.action = method.id if method else ""
+                return name
+        request.action = Storage.action(request)
+        return "storage"
+
+    def _refused(self, request: Request, who: str | None, service: str) -> Answer | None:
+        say = refuse_xml if service == "storage" else refuse
+        if who is None:
+            return say(401, "authError", "Request had invalid authentication credentials.")
+        missing = may(who, request.action, self.faults.guests_may_delete)
+        if missing:
+            self.denied.append((who, missing))
+            return say(403, "forbidden", f"Required '{missing}' permission for '{request.path}'")
+        return None
+
+    def _answer(self, request: Request, service: str) -> Answer:
+        if service == "storage":
+            return self.storage.answer(request)
+        method = api(service).find(request.method, request.path)
+        if method is None:
+            return refuse(404, "notFound", f"{request.method} {request.path} is no method")
+        wrong = api(service).refused(method, request.query, request.body)
+        if wrong is not None:
+            return wrong
+        if service == "secretmanager.v1":
+            return self.vault.answer(request, method)
+        try:
+            return self.gce.answer(request, method)
+        except ValueError as error:
+            return refuse(400, "invalid", str(error))
+
+    def _let_operation_end(self, request: Request) -> None:
+        """A wait is answered when the operation is done, or two minutes are over."""
+        if request.action != "compute.zoneOperations.wait":
+            return
+        operation = self.gce.machines.operations.get(request.path.split("/")[-2])
+        held = 0.0
+        while operation is not None and operation.done_at is None:
+            if held >= (WAIT_S if self._frozen else HELD_S):
+                return
+            if self._frozen:
+                self.clock.advance(1)
+                held += 1
+            else:
+                time.sleep(0.05)
+                held += 0.05
+
+    def _own(self, request: Request) -> Answer | None:
+        """What is no API: sign-in, the metadata server, the machine's buttons, the clock."""
+        if request.path == "/token":
+            if "oauth2.token" in self.faults.errors:
+                code, reason, message = self.faults.errors["oauth2.token"]
+                body = {"error": reason, "error_description": message}
+                return Answer(f"{code} {reason}", JSON, json.dumps(body).encode())
+            return found({"access_token": "launcher-token", "expires_in": 3599,
+                          "token_type": "Bearer"})  # fmt: skip
+        if request.path == "/_clock":
+            if request.method == "POST":
+                self.clock.advance(float(request.query["seconds"]))
+            return found({"now": self.clock.now().isoformat()})
+        matched = _MACHINE.fullmatch(request.path)
+        if matched is None:
+            return None
+        vm = next((vm for vm in self.gce.machines.all if vm.id == matched.group(1)), None)
+        if vm is None or vm.ends_at is not None or vm.stopped_at is not None:
+            return Answer("404 Not Found", JSON)
+        what = matched.group(2)
+        if what == "poweroff":
+            # Answered first: ending the machine ends the one who asks.
+            self.clock.after(0, lambda: self.gce.stop(vm))
+            return Answer("200 OK", JSON)
+        if what == "timer":
+            over = threading.Event()
+            self.clock.after(float(request.query["seconds"].rstrip("s")), over.set)
+            while not over.wait(0.5):
+                if vm.ends_at is not None or vm.stopped_at is not None:
+                    return Answer("404 Not Found", JSON)
+            return Answer("200 OK", JSON)
+        return self.metadata.answer(vm, what, request)
+
+    def _lose(self, environ: Environ) -> Iterable[bytes]:
+        connection = environ["werkzeug.socket"]
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        raise ConnectionAbortedError
+
+
+def _who(token: str) -> str | None:
+    """Whose token it is: granted here, or signed by the launcher's own key."""
+    if token == "launcher-token":
+        return LAUNCHER
+    if token.startswith("guest-"):
+        return GUEST
+    parts = token.split(".")
+    if len(parts) == 3:
+        padded = parts[1] + "=" * (-len(parts[1]) % 4)
+        claims = json.loads(base64.urlsafe_b64decode(padded))
+        return LAUNCHER if claims["iss"] == LAUNCHER_EMAIL else None
+    return None
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_: Any) -> None:
+        """Requests are kept in `calls`, not printed."""
+
+    def run_wsgi(self) -> None:
+        with suppress(ConnectionAbortedError):
+            super().run_wsgi()
+
+
+@contextmanager
+def serving(
+    *, frozen: bool = False, execute: bool = False, as_nobody: bool = False, port: int = 0
+) -> Iterator[StrictGcp]:
+    """A running loopback cloud with mlbroker set up in its regions.
+
+    With `execute`, machines run their start-up script; else a script in virtual time stands for
+    them.
+    """
+    world = StrictGcp(frozen)
+    server = make_server("127.0.0.1", port, world, threaded=True, request_handler=_Quiet)
+    world.url = f"http://127.0.0.1:{server.server_port}"
+    sandboxes = GcpSandboxes(lambda: world.url, as_nobody) if execute else None
+    if sandboxes is not None:
+        world.guest = sandboxes
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    ]
+    if not frozen:
+        threads.append(threading.Thread(target=_tick, args=(world.clock, stop), daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        yield world
+    finally:
+        stop.set()
+        for vm in list(world.gce.machines.living()):
+            world.guest.end(vm)  # type: ignore[arg-type]
+        server.shutdown()
+        server.server_close()
+        for thread in threads:
+            thread.join()
+        if sandboxes is not None:
+            sandboxes.close()
+
+
+def _tick(clock: VirtualClock, stop: threading.Event) -> None:
+    while not stop.wait(0.05):
+        clock.tick()
+
+
+@cache
+def _key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def environment(url: str, folder: Path, home: Path | None = None) -> dict[str, str]:
+    """What a program needs in its environment to take this for Google Cloud."""
+    credentials = folder / "launcher.json"
+    document = {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key_id": "loopback",
+        "private_key": _key(),
+        "client_email": LAUNCHER_EMAIL,
+        "client_id": "1",
+        "token_uri": f"{url}/token",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    credentials.write_text(json.dumps(document))
+    found = {
+        "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "CLOUDSDK_CONFIG": str(folder),
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": url + "/compute/v1/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": url + "/",
+        "STORAGE_EMULATOR_HOST": url,
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1"))),
+    }
+    return {**found, "MLBROKER_HOME": str(home)} if home else found
