@@ -51,9 +51,8 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
     if action == "room":
         slot = free_slot(box, int(rest[0]))
         if slot is not None:
-            os.close(
-                slot[1]
-            )  # looked at, not taken: the asker may live on, as it does on this machine
+            # Looked at, not taken: on this machine the asker lives on.
+            os.close(slot[1])
         return {"room": slot is not None}
     if action == "discard":
         discard(box)
