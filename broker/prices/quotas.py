@@ -94,7 +94,7 @@ def load(home: Path) -> Quotas:
     try:
         document = json.loads(path.read_text("utf-8"))
         quotas = [
-            Quota(*row[:7], families=tuple(row[7]), gpu=row[8])
+            Quota._make((*row[:7], tuple(row[7]), row[8]))
             for rows in document["quotas"].values()
             for row in rows
         ]

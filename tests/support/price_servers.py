@@ -6,6 +6,7 @@ misbehave. `python -m tests.support.price_servers` serves until it is interrupte
 """
 
 import gzip
+import io
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.store import open_book
 
 GET_PRODUCTS = "AWSPriceListService.GetProducts"
+LIST_QUOTAS = "ServiceQuotasV20190624.ListServiceQuotas"
 
 
 class Prices:
@@ -230,6 +232,49 @@ def gcp_zones(prices: Prices, kind: str) -> dict[str, Any]:
             "selfLink": link}  # fmt: skip
 
 
+def gcp_region(name: str) -> dict[str, Any]:
+    """A region with its quotas."""
+    rows = (("CPUS", 24, 8), ("A2_CPUS", 12, 0), ("PREEMPTIBLE_CPUS", 100, 0),
+            ("NVIDIA_A100_GPUS", 1, 1), ("NVIDIA_T4_GPUS", 2, 0), ("DISKS_TOTAL_GB", 4096, 10),
+            ("PREEMPTIBLE_NVIDIA_T4_GPUS", 0, 0))  # fmt: skip
+    quotas = [{"metric": metric, "limit": float(limit), "usage": float(used)}
+              for metric, limit, used in rows]  # fmt: skip
+    return {"kind": "compute#region", "id": "1", "name": name, "quotas": quotas}
+
+
+def azure_sku(name: str, family: str, **capabilities: str) -> dict[str, Any]:
+    """One Resource SKU."""
+    return {
+        "resourceType": "virtualMachines", "name": name, "family": family,
+        "locations": ["eastus"], "restrictions": [],
+        "capabilities": [{"name": key, "value": value} for key, value in capabilities.items()],
+    }  # fmt: skip
+
+
+AZURE_SKUS = [
+    azure_sku("Standard_D4s_v5", "standardDSv5Family", vCPUs="4", MemoryGB="16"),
+    azure_sku("Standard_Z64_v9", "standardZFamily", vCPUs="64", MemoryGB="256",
+              vCPUsAvailable="16", CpuArchitectureType="Arm64", MaxResourceVolumeMB="102400"),
+    azure_sku("Standard_Forbidden", "standardZFamily", vCPUs="4", MemoryGB="16")
+    | {"restrictions": [{"type": "Location", "reasonCode": "NotAvailableForSubscription"}]},
+    {"resourceType": "disks", "name": "Premium_LRS"},
+]  # fmt: skip
+AZURE_USAGES = [
+    {"name": {"value": "cores", "localizedValue": "Total Regional vCPUs"}, "limit": 100,
+     "currentValue": 90, "unit": "Count"},
+    {"name": {"value": "lowPriorityCores"}, "limit": 3, "currentValue": 0, "unit": "Count"},
+    {"name": {"value": "standardDSv5Family", "localizedValue": "Standard DSv5 Family vCPUs"},
+     "limit": 10, "currentValue": 4, "unit": "Count"},
+]  # fmt: skip
+AWS_QUOTAS = [
+    {"QuotaCode": "L-1216C47A", "Value": 32.0,
+     "QuotaName": "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"},
+    {"QuotaCode": "L-417A185B", "Value": 0.0, "QuotaName": "Running On-Demand P instances"},
+    {"QuotaCode": "L-3819A6DF", "Value": 4.0, "QuotaName": "All G and VT Spot Instance Requests"},
+    {"QuotaCode": "L-0263D0A3", "Value": 5.0, "QuotaName": "EC2-VPC Elastic IPs"},
+]  # fmt: skip
+
+
 class PriceServers:
     """All the services, started; `environment` points mlbroker at them."""
 
@@ -251,6 +296,7 @@ class PriceServers:
             "MLBROKER_AZURE_MANAGEMENT_URL": public,
             "CLOUDSDK_AUTH_ACCESS_TOKEN": "token",
             "GOOGLE_CLOUD_PROJECT": "p",
+            "AZURE_ACCESS_TOKEN": "token",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._aws.port}",
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
@@ -291,6 +337,12 @@ class PriceServers:
             return self._azure(query)
         if path.endswith("/skus") and path.startswith("/v1/"):
             return _json({"skus": gcp_skus(), "nextPageToken": ""})
+        if path.endswith("/regions"):
+            return _json({"items": [gcp_region("us-central1"), gcp_region("europe-west1")]})
+        if path.endswith("/Microsoft.Compute/skus"):
+            return _json({"value": AZURE_SKUS})
+        if path.endswith("/usages"):
+            return _json({"value": AZURE_USAGES})
         if path.endswith(("/aggregated/machineTypes", "/aggregated/acceleratorTypes")):
             return _json(gcp_zones(self.prices, path.rsplit("/", 1)[1]))
         return _json({"error": "not found"})
@@ -386,10 +438,13 @@ def _aws_server(servers: PriceServers) -> Any:
         if action == GET_PRODUCTS:
             start("200 OK", [("Content-Type", "application/x-amz-json-1.1")])
             return [_get_products(servers.prices, json.loads(body))]
+        if action == LIST_QUOTAS:
+            start("200 OK", [("Content-Type", "application/x-amz-json-1.1")])
+            return [json.dumps({"Quotas": AWS_QUOTAS}).encode()]
         if action == "DescribeSpotPriceHistory":
             start("200 OK", [("Content-Type", "text/xml")])
             return [_spot_history(servers.prices, region, form)]
-        environ["wsgi.input"] = __import__("io").BytesIO(body)
+        environ["wsgi.input"] = io.BytesIO(body)
         return moto(environ, start)
 
     return make_server("127.0.0.1", 0, application, threaded=True, request_handler=_quiet())
