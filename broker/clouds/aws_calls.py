@@ -10,6 +10,7 @@ from typing import Any
 from mlbroker.broker.clouds.seam import Denied, NoCapacity, NoQuota, Unclear
 from mlbroker.broker.errors import CloudError, InputError
 
+TRIES = 4
 _NO_CAPACITY = frozenset(
     {
         "InsufficientInstanceCapacity",
@@ -111,7 +112,7 @@ class Calls:
                 config = Config(
                     connect_timeout=5,
                     read_timeout=30,
-                    retries={"mode": "standard", "total_max_attempts": 4},
+                    retries={"mode": "standard", "total_max_attempts": TRIES},
                     max_pool_connections=20,
                 )
                 self._clients[service, region] = self.session.client(

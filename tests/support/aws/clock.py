@@ -35,6 +35,11 @@ class VirtualClock:
             while self._due and self._due[0][0] <= self.now():
                 heapq.heappop(self._due)[2]()
 
+    def forget(self) -> None:
+        """Nothing is to happen any more."""
+        with self.lock:
+            self._due.clear()
+
     def advance(self, seconds: float) -> None:
         """Move ahead, stopping at each event on the way."""
         with self.lock:

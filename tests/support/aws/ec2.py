@@ -63,6 +63,10 @@ class Ec2:
             limits.clear()
         self.interrupt_after_s = None
         self.machines.hidden_s = 0.0
+        self._tokens = {key: kept for key, kept in self._tokens.items() if self._known(kept[2])}
+
+    def _known(self, ids: list[str]) -> bool:
+        return all(id_ in self.machines.all for id_ in ids)
 
     # What the vendor, or the machine, does by itself.
 

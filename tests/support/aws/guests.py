@@ -63,10 +63,7 @@ class Sandboxes:
         )
         for name, text in {
             "poweroff": f"{tell} {machine}/poweroff",
-            "systemd-run": (
-                "for word; do case $word in --on-active=*) left=${word#*=};; esac; done; "
-                f'{tell} "{machine}/timer?seconds=${{left%s}}"'
-            ),
+            "systemd-run": self.timer(sys.executable, machine),
             "id": "exit 0",
             "chown": "exec /usr/bin/chown nobody: $2" if self._as_nobody else "exit 0",
             "runuser": f'shift 3; {become} "$@"',
@@ -83,8 +80,7 @@ class Sandboxes:
                     **keep,
                     "PATH": f"{programs}:{path}",
                     "MLBROKER_GUEST_HOME": str(folder / "disk"),
-                    "AWS_ENDPOINT_URL": self._url(),
-                    "AWS_EC2_METADATA_SERVICE_ENDPOINT": machine,
+                    **self.environment(vm, machine),
                     MARK: vm.id,
                 },
                 stdin=subprocess.DEVNULL,
@@ -92,6 +88,20 @@ class Sandboxes:
                 stderr=console,
                 start_new_session=True,
             )
+
+    def environment(self, vm: Vm, machine: str) -> dict[str, str]:
+        """Where a guest finds its cloud and its metadata."""
+        return {
+            "AWS_ENDPOINT_URL": self._url(),
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": machine,
+        }
+
+    def timer(self, python: str, machine: str) -> str:
+        """What `systemd-run` does here: the vendor's clock ends the machine."""
+        return (
+            "for word; do case $word in --on-active=*) left=${word#*=};; esac; done; "
+            f"exec {python} -I -S -c '{_TELL}' \"{machine}/timer?seconds=${{left%s}}\""
+        )
 
     def end(self, vm: Vm) -> None:
         """The plug is pulled: whatever lives there, however it got away, is gone."""
@@ -115,6 +125,14 @@ class Sandboxes:
         shutil.rmtree(self._root, ignore_errors=True)
 
 
+class Folder(Protocol):
+    """The run's folder in the bucket, as a machine uses it."""
+
+    def get_object(self, vm: Vm, name: str) -> bytes | None: ...
+
+    def put_object(self, vm: Vm, name: str, data: bytes) -> None: ...
+
+
 class Script:
     """A guest in virtual time: works for `job_s`, reports each minute, then shuts down.
 
@@ -124,13 +142,13 @@ class Script:
     def __init__(
         self,
         clock: VirtualClock,
-        put: Callable[[Vm, str, bytes], None],
+        bucket: "Folder",
         power_off: Callable[[Vm], None],
         job_s: float | None = 600.0,
         timer: bool = True,
     ) -> None:
         self._clock = clock
-        self._put = put
+        self._bucket = bucket
         self._power_off = power_off
         self.job_s = job_s
         self.code = 0
@@ -143,7 +161,7 @@ class Script:
             left = int(vm.user_data.partition("left=$((")[2].partition(" -")[0])
             seconds = left - began.timestamp()
             self._clock.after(max(1.0, seconds), lambda: self._power_off(vm))
-        self._put(vm, "0/log/000000000000000", b"started\n")
+        self._bucket.put_object(vm, "0/log/000000000000000", b"started\n")
         if self.job_s is not None:
             self._clock.after(self.job_s, lambda: self._finish(vm))
         self._beat(vm, began)
@@ -153,8 +171,10 @@ class Script:
             return
         elapsed = (self._clock.now() - began).total_seconds()
         self._report(vm, {"phase": "running", "elapsed_s": elapsed, "step": int(elapsed)}, None)
-        if vm.notice_at is not None:
-            self._leave(vm, {"why": "preempted", "exit_code": None})
+        asked = self._bucket.get_object(vm, "stop")
+        if vm.notice_at is not None or asked is not None:
+            why = "preempted" if asked is None else asked.decode()
+            self._leave(vm, {"why": why, "exit_code": None})
             return
         self._clock.after(60.0, lambda: self._beat(vm, began))
 
@@ -170,7 +190,7 @@ class Script:
 
     def _report(self, vm: Vm, status: dict[str, Any], end: dict[str, Any] | None) -> None:
         document = {"status": status, "end": end, "log_bytes": 8}
-        self._put(vm, "0/report.json", json.dumps(document).encode())
+        self._bucket.put_object(vm, "0/report.json", json.dumps(document).encode())
 
     def end(self, vm: Vm) -> None:
         """Nothing of it lives anywhere."""

@@ -60,6 +60,11 @@ class Machines:
         self.boot_s = BOOT_S
         self.shutdown_s = SHUTDOWN_S
 
+    def forget(self) -> None:
+        """There never was a machine."""
+        for kept in (self.all, self._hidden, self._settled):
+            kept.clear()
+
     def living(self) -> Iterator[Vm]:
         return (vm for vm in self.all.values() if vm.ends_at is None)
 

@@ -17,7 +17,7 @@ os.environ.setdefault("MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "true")
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from tests.support.aws import account, prices
 from tests.support.aws.clock import VirtualClock
-from tests.support.aws.ec2 import Ec2
+from tests.support.aws.ec2 import ENABLED, Ec2
 from tests.support.aws.faults import Faults
 from tests.support.aws.guests import Guest, Metadata, Sandboxes, Script
 from tests.support.aws.kills import Kills
@@ -38,7 +38,7 @@ class StrictAws:
         self.ec2 = Ec2(self.clock, self.faults, ACCOUNT, self._started, self._ended)
         self.kills = Kills(self.clock, self.faults, self.ec2, ACCOUNT)
         self.metadata = Metadata(self.clock)
-        self.guest: Guest = Script(self.clock, self.put_object, self.ec2.power_off)
+        self.guest: Guest = Script(self.clock, self, self.ec2.power_off)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         self.calls: list[tuple[str, str, str]] = []
         self.requests: list[Request] = []
@@ -51,13 +51,32 @@ class StrictAws:
         """Take back every fault, shortage and delay; what was launched stays."""
         self.faults.clear()
         self.ec2.calm()
-        self.guest = Script(self.clock, self.put_object, self.ec2.power_off)
+        self.guest = Script(self.clock, self, self.ec2.power_off)
+        self.calls.clear()
+        self.requests.clear()
+
+    def renew(self, regions: tuple[str, ...] = ENABLED) -> None:
+        """An account that is set up, and in which nothing ever ran."""
+        account.reset()
+        self.clock.forget()
+        self.ec2.machines.forget()
+        self.calm()
+        account.set_up(self.url, regions)
         self.calls.clear()
         self.requests.clear()
 
     def vms(self, token: str | None = None) -> list[Vm]:
         """All machines there ever were, or those of one token."""
         return [vm for vm in self.ec2.machines.all.values() if token in (None, vm.token)]
+
+    def get_object(self, vm: Vm, name: str) -> bytes | None:
+        """What lies in the run's folder under this name."""
+        from moto.s3.models import s3_backends
+
+        backend: Any = s3_backends[ACCOUNT]["aws"]
+        bucket = backend.buckets.get(f"mlbroker-{ACCOUNT}-{vm.region}")
+        found = bucket.keys.get(f"runs/{vm.token}/{name}") if bucket else None
+        return None if found is None else bytes(found.value)
 
     def put_object(self, vm: Vm, name: str, data: bytes) -> None:
         """As the machine would: into its run's folder in the bucket."""
@@ -156,13 +175,10 @@ def serving(
 
     With `execute`, machines run their user-data; else a script in virtual time stands for them.
     """
-    account.reset()
     world = StrictAws(frozen)
     server = make_server("127.0.0.1", port, world, threaded=True, request_handler=_Quiet)
     world.url = f"http://127.0.0.1:{server.server_port}"
     sandboxes = Sandboxes(lambda: world.url, as_nobody) if execute else None
-    if sandboxes is not None:
-        world.guest = sandboxes
     stop = threading.Event()
     threads = [threading.Thread(target=server.serve_forever, daemon=True)]
     if not frozen:
@@ -170,9 +186,9 @@ def serving(
     for thread in threads:
         thread.start()
     try:
-        account.set_up(world.url)
-        world.calls.clear()
-        world.requests.clear()
+        world.renew()
+        if sandboxes is not None:
+            world.guest = sandboxes
         yield world
     finally:
         stop.set()
