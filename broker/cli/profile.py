@@ -47,9 +47,12 @@ def measure(
         list[str] | None,
         typer.Option(help="Launch this type and measure there (repeatable: all at once)."),
     ] = None,
-    cloud: Annotated[list[str] | None, typer.Option(help="With --instance-type.")] = None,
-    region: Annotated[list[str] | None, typer.Option(help="With --instance-type.")] = None,
-    market: Annotated[list[Market] | None, typer.Option(help="With --instance-type.")] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Launch what is worth it, one after the other.")
+    ] = False,
+    cloud: Annotated[list[str] | None, typer.Option(help="Only launch on this cloud.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Only launch in this region.")] = None,
+    market: Annotated[list[Market] | None, typer.Option(help="Only launch this kind.")] = None,
     steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
     max_time: Annotated[str | None, typer.Option(help="Longest measurement (10m).")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most it may cost (1 USD).")] = None,
@@ -70,13 +73,17 @@ def measure(
     """
     wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
     from mlbroker.broker.cli import profile_run
+    from mlbroker.policies.fit import Filters
     from mlbroker.profiles.stopping import StopRule
 
     rule = StopRule(max_steps=max_steps)
-    if instance_type:
-        rows = profile_run.on_types(
-            wanted, job, rule, instance_type, cloud, region, market, html, yes
-        )
+    where = Filters(
+        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
+    )
+    if auto:
+        rows = profile_run.auto(wanted, job, rule, where, yes)
+    elif instance_type:
+        rows = profile_run.on_types(wanted, job, rule, where, html, yes)
     elif on == "local":
         rows = profile_run.here(wanted, rule, scaling, html, yes)
     else:

@@ -2,24 +2,28 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
-from mlbroker.broker.cli.output import warn
+from mlbroker.broker.cli.output import say, warn
 from mlbroker.broker.cli.profile_view import Live
-from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
+from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.extras import crowded
 from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.pricing.offer import Market
+from mlbroker.policies.fit import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stopping import StopRule
+
+# More options than this add seconds to each decision, and nothing to what is chosen.
+MAX_OPTIONS = 400
 
 
 def here(
@@ -56,10 +60,7 @@ def on_types(
     job: Job,
     job_path: Path,
     rule: StopRule,
-    types: Sequence[str],
-    clouds: Sequence[str] | None,
-    regions: Sequence[str] | None,
-    markets: Sequence[Market] | None,
+    where: Filters,
     html: Path | None,
     yes: bool,
 ) -> list[Measurement]:
@@ -69,13 +70,12 @@ def on_types(
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
     from mlbroker.broker.runs.where import planned
-    from mlbroker.policies.fit import Filters
 
     book = open_book(home(), None)
     kinds = [kind for _, _, kind in book.types()]
     places: list[list[Candidate]] = []
-    for name in dict.fromkeys(types):
-        wanted = Filters(tuple(clouds or ()), tuple(regions or ()), tuple(markets or ()), (name,))
+    for name in dict.fromkeys(where.instance_types):
+        wanted = where._replace(instance_types=(name,))
         check_filters(wanted, book)
         evidence = gather_evidence(job, None)
         plan = make_plan(job, book, evidence, datetime.now(UTC), wanted, top=0)
@@ -89,6 +89,67 @@ def on_types(
     return _launched(job, job_path, rule, places, html, yes)
 
 
+def auto(
+    job: Job,
+    job_path: Path,
+    rule: StopRule,
+    wanted: Filters,
+    yes: bool,
+) -> list[Measurement]:
+    """On one machine after the other, chosen by what each is expected to save."""
+    from mlbroker.broker.cli.plan import gather_evidence
+    from mlbroker.broker.clouds import CLOUDS
+    from mlbroker.broker.measure.auto import Chooser, Option, measure_while_worth
+    from mlbroker.broker.plan import make_plan
+    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.where import planned
+    from mlbroker.policies.ask import setup_s
+    from mlbroker.profiles.next_probe import MAX_PROBES
+
+    book = open_book(home(), None)
+    evidence = gather_evidence(job, None)
+    plan = make_plan(job, book, evidence, datetime.now(UTC), wanted, top=0)
+    if not plan.quotes:
+        raise NothingFeasible("no machine meets the job's needs, deadline and budget")
+    kinds = [kind for _, _, kind in book.types()]
+    hardware = {(kind.cloud, kind.name): kind.hardware for kind in kinds}
+    cheapest: dict[tuple[str, str, str], Candidate] = {}
+    for candidate in planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS):
+        key = (candidate.cloud, candidate.instance_type, candidate.market)
+        cheapest.setdefault(key, candidate)
+    options = [
+        Option(candidate, hardware[candidate.cloud, candidate.instance_type])
+        for candidate in list(cheapest.values())[:MAX_OPTIONS]
+    ]
+    _confirm(
+        f"Measure {job.name} on machines worth it, for at most {job.profile.max_cost_usd} USD?",
+        yes,
+        money=True,
+    )
+    deadline = None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
+    boot_s = setup_s(options[0].candidate.cloud)
+    own, history = list(evidence.measurements), list(evidence.history)
+    chooser = Chooser(job, options, own, history, boot_s, deadline)
+    left = job.profile
+
+    def measure(candidate: Candidate) -> Measurement:
+        nonlocal left
+        [done] = _campaign(replace(job, profile=left), job_path, rule, [[candidate]])
+        if isinstance(done, MlbrokerError):
+            raise done
+        left = replace(left, max_cost_usd=left.max_cost_usd - done.spent_usd)
+        return _kept([done.measurement])[0]
+
+    rows, best = measure_while_worth(chooser, options, MAX_PROBES, measure, say)
+    if best is None:
+        raise NothingFeasible("the job failed wherever it was measured")
+    say(
+        f"{best.instance_type} ({best.cloud}, {best.region}) is the one to take; no further "
+        "measurement is worth its price."
+    )
+    return rows
+
+
 def _launched(
     job: Job,
     job_path: Path,
@@ -97,11 +158,6 @@ def _launched(
     html: Path | None,
     yes: bool,
 ) -> list[Measurement]:
-    from mlbroker.broker.measure.launched import Campaign
-    from mlbroker.broker.policy_file import find_policy
-    from mlbroker.broker.runs.launch import current_project, current_user
-    from mlbroker.policies.guardrails import Who
-
     names = ", ".join(place[0].instance_type for place in places)
     _confirm(
         f"Measure {job.name} on {names} for at most {job.profile.max_cost_usd} USD and "
@@ -109,15 +165,7 @@ def _launched(
         yes,
         money=True,
     )
-    with Live(job) as live:
-        results = Campaign(
-            job,
-            rule,
-            home(),
-            Who(current_user(), current_project(job_path, None)),
-            find_policy(job_path),
-            lambda candidate, seen: live.show(seen, candidate.instance_type),
-        ).measure(places)
+    results = _campaign(job, job_path, rule, places)
     done = [result for result in results if not isinstance(result, MlbrokerError)]
     errors = [result for result in results if isinstance(result, MlbrokerError)]
     if not done:
@@ -127,6 +175,25 @@ def _launched(
     for error in errors:
         warn(str(error))
     return rows
+
+
+def _campaign(
+    job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[Candidate]]
+) -> list[Profiled | MlbrokerError]:
+    from mlbroker.broker.measure.launched import Campaign
+    from mlbroker.broker.policy_file import find_policy
+    from mlbroker.broker.runs.launch import current_project, current_user
+    from mlbroker.policies.guardrails import Who
+
+    with Live(job) as live:
+        return Campaign(
+            job,
+            rule,
+            home(),
+            Who(current_user(), current_project(job_path, None)),
+            find_policy(job_path),
+            lambda candidate, seen: live.show(seen, candidate.instance_type),
+        ).measure(places)
 
 
 def _draw(html: Path | None, done: Profiled) -> None:

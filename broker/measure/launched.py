@@ -209,9 +209,13 @@ class Campaign:
             instance_type=used.instance_type,
             price_per_hour_usd=used.price_per_hour_usd,
         )
-        if lost is not None:
-            return Profiled(died(job, where, datetime.now(UTC), known, str(lost)), seen)
-        return Profiled(to_measurement(job, seen, where, datetime.now(UTC), known), seen)
+        when = datetime.now(UTC)
+        row = (
+            to_measurement(job, seen, where, when, known)
+            if lost is None
+            else died(job, where, when, known, str(lost))
+        )
+        return Profiled(row, seen, run.spent_usd if run is not None else Decimal(0))
 
     def _watch(self, link: RunLink, at: Candidate) -> tuple[Observation, CloudError | None]:
         try:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ Show = Callable[[Observation], None]
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """A measurement and what it was made from."""
+    """A measurement, what it was made from, and what it cost."""
 
     measurement: Measurement
     seen: Observation
+    spent_usd: Decimal = Decimal(0)
 
 
 def agent_spec(job: Job, max_time_s: float, cores: int | None = None) -> dict[str, Any]:
