@@ -48,9 +48,13 @@ def _run(argv: list[str]) -> int:
     except MlbrokerError as error:
         return fail(error)
     except BrokenPipeError:
-        # The reader of our output went away (`mlbroker plan … | head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _reader_left()
     return 0
+
+
+def _reader_left() -> None:
+    """The reader of our output went away (`mlbroker plan … | head`): not an error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain_all(argv: list[str]) -> list[str]:
@@ -95,12 +99,12 @@ def _register(app: typer.Typer, name: str, module_name: str, help_text: str) -> 
     module = import_module(f"mlbroker.broker.cli.{module_name}")
     if hasattr(module, "app"):
         for info in module.app.registered_commands:
-            info.callback = _interruptible(info.callback)
+            info.callback = _guarded(info.callback)
         app.add_typer(module.app, name=name, help=help_text)
     else:
         settings = getattr(module, "CONTEXT_SETTINGS", None)
         app.command(name, help=_long_help(module.command, help_text), context_settings=settings)(
-            _interruptible(module.command)
+            _guarded(module.command)
         )
 
 
@@ -109,13 +113,16 @@ def _long_help(function: Callable[..., Any], short: str) -> str:
     return f"{short}\n\n{rest}" if rest else short
 
 
-def _interruptible(function: Callable[P, R]) -> Callable[P, R]:
+def _guarded(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
+        except BrokenPipeError:
+            _reader_left()
+            raise typer.Exit from None
 
     return wrapper
 
@@ -124,11 +131,17 @@ def _unloaded() -> None:
     """Stands for a command that was not called: its help line is all that is shown of it."""
 
 
-def _version_option(
-    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
-) -> None:
-    if version:
-        from importlib.metadata import version as installed_version
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
 
-        typer.echo(f"mlbroker {installed_version('mlbroker')}")
+        typer.echo(f"mlbroker {version('mlbroker')}")
         raise typer.Exit
+
+
+def _version_option(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """Options of `mlbroker` itself."""
