@@ -1,6 +1,6 @@
 """Job + book + evidence -> machines, candidates, and what is out before any price is read."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -102,7 +102,21 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
         if candidate.machine.regional and not candidate.complete:
             candidate.rows = list(all_prices(book, job)(candidate))
             candidate.complete = True
+    # Only a book within the account's limits has it; there, no price means out of reach.
+    out_of_reach = getattr(book, "refused", None)
+    if out_of_reach:
+        field.refusals[:] = [_within_reach(refusal, out_of_reach) for refusal in field.refusals]
     return field
+
+
+def _within_reach(
+    refusal: TypeRefusal, out_of_reach: Mapping[tuple[int, int], tuple[Reason, str]]
+) -> TypeRefusal:
+    """A price that is missing because the account cannot have the machine, said as such."""
+    why = out_of_reach.get((refusal.type_id, int(refusal.market is Market.SPOT)))
+    if why is None or refusal.reason is not Reason.PRICE_MISSING:
+        return refusal
+    return refusal._replace(reason=why[0], detail=why[1])
 
 
 def _measured_regions(rows: Sequence[Measurement]) -> dict[str, frozenset[str]]:

@@ -95,7 +95,7 @@ def command(
     book = open_book(home(), prices)
     for notice in book.notices:
         warn(notice)
-    shelf = with_nodes(book, nodes)
+    shelf = within_reach(with_nodes(book, nodes), wanted.num_nodes)
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
@@ -158,6 +158,16 @@ def with_nodes(book: Book, option: Path | None) -> Book:
         if kind.hardware.gpu is not None
     }
     return WithNodes(book, load_nodes(chosen, gpus), datetime.now(UTC).date())
+
+
+def within_reach(book: Book, nodes: int) -> Book:
+    """The book without what the account cannot have now: beyond its quota, or short lately."""
+    folder = home()
+    if not (folder / "quotas.json").exists() and not (folder / "capacity.sqlite").exists():
+        return book
+    from mlbroker.broker.prices.limits import within_limits
+
+    return within_limits(book, folder, nodes, datetime.now(UTC))
 
 
 def veto_of(job: Path, option: Path | None, reason: str | None, book: Book) -> "Veto | None":

@@ -239,13 +239,14 @@ def _plan(
         nothing_feasible,
         veto_of,
         with_nodes,
+        within_reach,
     )
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
     from mlbroker.policies.fit import Filters
 
     book = open_book(home(), prices)
-    shelf = with_nodes(book, nodes)
+    shelf = within_reach(with_nodes(book, nodes), job.num_nodes)
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )

@@ -4,13 +4,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.prices import capacity, quotas
-from mlbroker.broker.prices.store import PriceBook, Row
 from mlbroker.policies.quote import Reason
+from mlbroker.pricing.book import PriceRow
 from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.pricing.region import Region
+
+if TYPE_CHECKING:
+    from mlbroker.broker.planning import Book
 
 # A type that is short in so many zones of a region is taken to be short in all of it.
 ZONES_OF_A_REGION = 3
@@ -60,7 +63,7 @@ class WithinLimits:
     `refused` tells for each type and market why its last offer was left out.
     """
 
-    def __init__(self, book: PriceBook, limits: Limits, nodes: int = 1) -> None:
+    def __init__(self, book: "Book", limits: Limits, nodes: int = 1) -> None:
         self._book = book
         self._limits = limits
         self._nodes = nodes
@@ -77,7 +80,7 @@ class WithinLimits:
         depth: int | None = 4,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> list[Row]:
+    ) -> list[PriceRow]:
         """As the book's; where a cheap region is out of reach, the next ones stand in."""
         rows = self._book.price_rows(depth, region_ids, type_ids)
         kept = [row for row in rows if self._within(row)]
@@ -89,11 +92,11 @@ class WithinLimits:
             kept += islice(self.prices_of(type_id, spot), depth)
         return sorted(kept, key=lambda row: (row[0], row[1], row[3], row[2]))
 
-    def prices_of(self, type_id: int, spot: int) -> Iterator[Row]:
+    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
         """As the book's."""
         return filter(self._within, self._book.prices_of(type_id, spot))
 
-    def _within(self, row: Row) -> bool:
+    def _within(self, row: PriceRow) -> bool:
         type_id, spot, region_id = row[:3]
         key = (type_id, spot, region_id)
         known = self._known.get(key)
@@ -106,3 +109,11 @@ class WithinLimits:
             if why is not None:
                 self.refused[type_id, spot] = why
         return known
+
+
+def within_limits(book: "Book", home: Path, nodes: int, now: datetime) -> "Book":
+    """The book without what the account cannot have now; itself when nothing is known."""
+    if not (home / quotas.FILE).exists() and not (home / capacity.FILE).exists():
+        return book
+    limits = load_limits(home, now)
+    return book if limits.empty else WithinLimits(book, limits, nodes)

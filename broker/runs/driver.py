@@ -30,6 +30,8 @@ from mlbroker.broker.runs.order import Candidate, Order, place_of
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
+from mlbroker.pricing.billing import OWN_CLOUDS
+from mlbroker.pricing.offer import Market
 
 T = TypeVar("T")
 
@@ -191,6 +193,7 @@ class Driver:
         try:
             machine = self._create(cloud, intent)
         except NoCapacity as error:
+            self._remember_shortage(intent, str(error))
             return self._append(run, State.REFUSED, why="no_capacity", detail=str(error))
         except NoQuota as error:
             return self._append(run, State.REFUSED, why="no_quota", detail=str(error))
@@ -199,6 +202,18 @@ class Driver:
         except Unclear as error:
             return self._append(run, State.REFUSED, why="unclear", detail=str(error))
         return self._adopt(run, machine)
+
+    def _remember_shortage(self, intent: Intent, detail: str) -> None:
+        """Plans look elsewhere for a while. The user's own machines are waited for instead."""
+        if intent.cloud in OWN_CLOUDS:
+            return
+        from mlbroker.broker.prices import capacity
+
+        spot = intent.market == Market.SPOT
+        place = (intent.cloud, intent.region, intent.zone, intent.instance_type, spot)
+        capacity.remember(
+            self._folder.home, capacity.Shortage(*place, at=self._clock.now(), detail=detail)
+        )
 
     def _create(self, cloud: Cloud, intent: Intent) -> Machine:
         order = self.order

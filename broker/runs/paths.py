@@ -20,6 +20,11 @@ class RunFolder:
         return cls(home / "runs" / run_id)
 
     @property
+    def home(self) -> Path:
+        """The state folder that the run belongs to."""
+        return self.path.parent.parent
+
+    @property
     def log(self) -> Path:
         """The job's output, secrets masked."""
         return self.path / "log"
