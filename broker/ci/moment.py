@@ -97,7 +97,7 @@ class Policies:
 
     def _path(self, folder: PurePosixPath) -> str | None:
         if self._option is not None:
-            return self._option
+            return self._option if self._read(self._option) is not None else None
         if folder not in self._paths:
             path = str(folder / POLICY_NAME)
             if self._read(path) is not None:

@@ -12,7 +12,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.job_file import JobFile, parse_jobs
 from mlbroker.broker.yaml_strict import decode, quoted
 
-# Jobs in moved files are recognised by this share of equal values.
+# Jobs without a name of their own are recognised in moved files by this share of equal values.
 SIMILAR = 0.6
 _MAX_COMPARISONS = 250_000
 _PLAIN_NAME = re.compile(rb"^name[ \t]*:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:#.*)?\r?$", re.M)
@@ -155,9 +155,10 @@ def _follow_moves(pairs: list[JobPair]) -> list[JobPair]:
     if not removed or not added:
         return pairs
     moves = _same_name(removed, added)
-    left = [pair for pair in removed if id(pair) not in {id(old) for old, _ in moves}]
-    free = [pair for pair in added if id(pair) not in {id(new) for _, new in moves}]
-    moves += _most_similar(left, free)
+    moves += _most_similar(
+        [pair for pair in removed if "name" not in _values(pair)],
+        [pair for pair in added if "name" not in _values(pair)],
+    )
     gone = {id(pair) for move in moves for pair in move}
     joined = [
         JobPair(new.path, new.name, _status(old.base, new.head), old.base, new.head, old.path)
@@ -183,6 +184,7 @@ def _by_stated_name(pairs: Sequence[JobPair]) -> dict[str, JobPair]:
 def _most_similar(
     removed: Sequence[JobPair], added: Sequence[JobPair]
 ) -> list[tuple[JobPair, JobPair]]:
+    """Pairs of jobs that are named by their files, most alike first."""
     if len(removed) * len(added) > _MAX_COMPARISONS:
         return []
     ranked = sorted(

@@ -8,7 +8,9 @@ until those left out cannot be among the best.
 import heapq
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
@@ -16,6 +18,7 @@ from mlbroker.broker.plan import Plan, make_ask, make_plan
 from mlbroker.broker.planning import NANO_PER_USD
 from mlbroker.policies.ask import Ask, setup_s
 from mlbroker.policies.fit import Filters
+from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
 from mlbroker.policies.objective import quote_key
 from mlbroker.policies.outcome import normal_quantile
 from mlbroker.policies.place import least_by_cloud, places
@@ -51,9 +54,10 @@ class _Runner(NamedTuple):
     sigma_log: float
 
 
-# Nodes, whether a GPU is used, whether the work is stated, which history (by identity).
+# Nodes, whether a GPU is used, whether the work is stated, which history. Histories and policies
+# are known by identity: those who hand them in keep them.
 _Kind = tuple[int, bool, bool, int]
-_Wishes = tuple[_Kind, tuple[object, ...]]
+_Wishes = tuple[_Kind, tuple[object, ...], int]
 
 
 class _Rank(NamedTuple):
@@ -65,6 +69,18 @@ class _Rank(NamedTuple):
     fixed_usd: float
     sure_step_s: float
     runner: _Runner
+
+    def may_do(self, ask: Ask, veto: Veto | None) -> bool:
+        """Whether a run may be in time, within budget, and within what the policy lets it cost."""
+        if self.too_slow_s(ask) is not None or self.too_dear_usd(ask) is not None:
+            return False
+        if veto is None or veto.policy.max_spend_per_run is None:
+            return True
+        seconds = self.runner.fixed_s + self.runner.mean_step_s * ask.steps
+        usd = Decimal(f"{self.usd_per_s * seconds + self.fixed_usd:.6f}")
+        spend = Policy(veto.policy.source, max_spend_per_run=veto.policy.max_spend_per_run)
+        machine = Machine("", "", "", "", Decimal(0), cost_usd=usd)
+        return machine_hit(spend, machine, veto.who) is None
 
     def too_slow_s(self, ask: Ask) -> float | None:
         """The time a run is sure to take, when that is beyond the deadline."""
@@ -93,7 +109,8 @@ class QuickPlanner:
         if not self._can_bound(job, evidence, veto):
             return self._whole(job, evidence, veto)
         ask = make_ask(job, evidence, self._book.regions(), self._now)
-        ranks = self._ranks(job, ask, evidence)
+        policy = None if veto is None else veto.policy
+        ranks = self._ranks(job, ask, evidence, policy)
         steps = ask.steps
         heap = [(rank[0] + rank[1] * steps, number) for number, rank in enumerate(ranks)]
         heapq.heapify(heap)
@@ -102,10 +119,8 @@ class QuickPlanner:
         while heap:
             while heap and len(taken) < batch:
                 rank = ranks[heapq.heappop(heap)[1]]
-                if rank.too_slow_s(ask) is None and rank.too_dear_usd(ask) is None:
+                if rank.may_do(ask, veto):
                     taken[rank.runner.entry[0]] = rank.runner.entry
-            if not taken:
-                break
             plan = self._on(taken.values(), job, evidence, veto)
             if len(plan.quotes) == TOP:
                 worst = max(quote_key(ask.objective, quote) for quote in plan.quotes)
@@ -115,9 +130,9 @@ class QuickPlanner:
                 return plan
             batch *= _GROWTH
         nearest = _nearest(ranks, ask)
-        if not nearest or veto is not None:
+        if not nearest and veto is None:
             return self._whole(job, evidence, veto)
-        return self._on(nearest, job, evidence, None)
+        return self._on(nearest, job, evidence, veto)
 
     def _on(
         self, entries: Iterable[Entry], job: Job, evidence: Evidence, veto: Veto | None
@@ -142,9 +157,9 @@ class QuickPlanner:
             )
         )
 
-    def _ranks(self, job: Job, ask: Ask, evidence: Evidence) -> list[_Rank]:
+    def _ranks(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> list[_Rank]:
         """What the bounds of this job's runners are made of: the same for all jobs like it."""
-        wishes = _wishes(job, ask, evidence)
+        wishes = _wishes(job, ask, evidence, policy)
         disks = frozenset(option.disk_gb for option in job.resources)
         by_time = ask.objective.kind is ObjectiveKind.TIME
         key = (wishes, disks, job.data, ask.confidence, by_time)
@@ -153,7 +168,7 @@ class QuickPlanner:
             add_ons = least_by_cloud([place for row in table for place in row])
             quantile, scale = normal_quantile(ask.confidence), ask.nodes / 3600
             ranks = self._ranked[key] = []
-            for runner in self._runners(wishes, job, evidence):
+            for runner in self._runners(wishes, job, evidence, policy):
                 add_on = add_ons[runner.cloud]
                 fixed_usd = add_on.fixed_usd
                 usd_per_s = (runner.usd_per_hour + add_on.usd_per_hour) * scale
@@ -163,13 +178,19 @@ class QuickPlanner:
                 ranks.append(_Rank(base, slope, usd_per_s, fixed_usd, sure_step_s, runner))
         return self._ranked[key]
 
-    def _runners(self, wishes: _Wishes, job: Job, evidence: Evidence) -> list[_Runner]:
+    def _runners(
+        self, wishes: _Wishes, job: Job, evidence: Evidence, policy: Policy | None
+    ) -> list[_Runner]:
         """Runners that meet the plain needs of the job; planning may still refuse some."""
         if wishes not in self._admitted:
             kind = wishes[0]
             if kind not in self._fields:
                 self._fields[kind] = self._field(kind, evidence.history)
-            self._admitted[wishes] = _admitted(self._fields[kind], job.resources)
+            found = _admitted(self._fields[kind], job.resources)
+            if policy is not None:
+                plain = _without_places(policy)
+                found = [runner for runner in found if _allows(plain, runner, job.num_nodes)]
+            self._admitted[wishes] = found
         return self._admitted[wishes]
 
     def _field(self, kind: _Kind, history: Sequence[Measurement]) -> list[_Runner]:
@@ -231,10 +252,28 @@ def _nearest(ranks: Sequence[_Rank], ask: Ask) -> list[Entry]:
     return list(entries.values())
 
 
-def _wishes(job: Job, ask: Ask, evidence: Evidence) -> _Wishes:
+def _without_places(policy: Policy) -> Policy:
+    """What a policy says of machines wherever they stand."""
+    allow, deny = policy.allow, policy.deny
+    return Policy(
+        policy.source,
+        max_price_per_hour_usd=policy.max_price_per_hour_usd,
+        allow=None if allow is None else replace(allow, regions=()),
+        deny=None if deny is None else replace(deny, regions=()),
+    )
+
+
+def _allows(policy: Policy, runner: _Runner, nodes: int) -> bool:
+    price = Decimal(f"{runner.usd_per_hour * nodes:.6f}")
+    machine = Machine(runner.cloud, "", runner.entry[2].name, str(runner.market), price)
+    return machine_hit(policy, machine, Who("")) is None
+
+
+def _wishes(job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> _Wishes:
     """What decides which runners there are for a job, and how fast they are."""
     options = tuple((o.requirements, o.cloud, o.market) for o in job.resources)
-    return (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history)), options
+    kind = (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history))
+    return kind, options, id(policy)
 
 
 def _admitted(runners: Sequence[_Runner], options: Sequence[ResourceOption]) -> list[_Runner]:

@@ -99,6 +99,8 @@ class _Session:
         """What holds in the work tree."""
         known = Known(self._store, self._table())
         option = self._request.policy
+        if option is not None:
+            read_bytes(option)  # one that is not there guards nothing, which must not go unnoticed
         outside = policy_path(self._root)
         policies = Policies(
             self._file,

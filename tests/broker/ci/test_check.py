@@ -1,0 +1,279 @@
+"""`mlbroker check` as users call it, in real repositories, on the embedded price book."""
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from tests.support.repositories import Repository, check, job_text
+
+SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/check.json").read_text("utf-8"))
+
+
+def document(repository: Repository, home: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
+    done = check(*arguments, "--json", cwd=repository.root, home=home)
+    assert done.code == code, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    Draft202012Validator(SCHEMA).validate(found)
+    return found
+
+
+@pytest.fixture
+def changed(repository: Repository) -> Repository:
+    """A branch that doubles one job, adds one, removes one and leaves one alone."""
+    repository.commit({f"{n}.yaml": job_text(n) for n in ("double", "gone", "same")})
+    repository.branch()
+    repository.write("double.yaml", job_text("double", 40_000))
+    repository.git("rm", "-q", "gone.yaml")
+    repository.write("new.yaml", job_text("new"))
+    return repository
+
+
+def test_costs_before_and_after(changed: Repository, home: Path) -> None:
+    found = document(changed, home, "--base", "main")
+    jobs = {job["name"]: job for job in found["jobs"]}
+    assert {name: job["status"] for name, job in jobs.items()} == {
+        "double": "changed",
+        "gone": "removed",
+        "new": "added",
+        "same": "unchanged",
+    }
+    double, gone, new = jobs["double"], jobs["gone"], jobs["new"]
+    before, after = Decimal(double["base_cost_usd"]), Decimal(double["head_cost_usd"])
+    assert before < after < 3 * before
+    assert double["reasons"] == ["job: broker.work.steps: 20000 → 40000"]
+    assert Decimal(double["head_monthly_usd"]) == 30 * after
+    assert double["head"]["deadline_s"] == 12 * 3600
+    assert (gone["head_cost_usd"], new["base_cost_usd"]) == (None, None)
+    assert gone["base"] == {**double["base"]} == {**new["head"]}
+    assert Decimal(found["total"]["base_cost_usd"]) == 2 * before
+    assert Decimal(found["total"]["head_cost_usd"]) == before + after
+    assert found["base_commit"] == changed.git("rev-parse", "main").strip()
+    assert found["prices"]["snapshot"]
+
+
+def test_the_choice_is_plan_s(changed: Repository, home: Path) -> None:
+    found = document(changed, home, "--base", "main")
+    head = next(job["head"] for job in found["jobs"] if job["name"] == "double")
+    script = Path(sys.executable).with_name("mlbroker")
+    done = subprocess.run(
+        [script, "plan", "double.yaml", "--json"],
+        cwd=changed.root, env={"MLBROKER_HOME": str(home)}, capture_output=True, check=True,
+    )  # fmt: skip
+    choice = json.loads(done.stdout)["choice"]
+    assert {key: head[key] for key in choice} == choice
+
+
+def test_equal_inputs_give_equal_bytes(changed: Repository, home: Path) -> None:
+    first, second = (
+        check("--base", "main", "--json", cwd=changed.root, home=home,
+              SOURCE_DATE_EPOCH="1793491200").stdout
+        for _ in range(2)
+    )  # fmt: skip
+    assert first == second
+    assert json.loads(first)["generated_at"] == "2026-11-01T00:00:00+00:00"
+    for word in ("many", "-99999999999999999999"):
+        done = check("--json", cwd=changed.root, home=home, SOURCE_DATE_EPOCH=word)
+        assert done.code == 2
+        assert "SOURCE_DATE_EPOCH" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "figure"),
+    [("--max-increase", None), ("--max-cost", "cost_usd"), ("--max-monthly", "monthly_usd"),
+     ("--max-carbon", "carbon_kgco2e")],
+)  # fmt: skip
+def test_a_crossed_limit_is_exit_5_and_names_the_job(
+    changed: Repository, home: Path, option: str, figure: str | None
+) -> None:
+    jobs = {job["name"]: job for job in document(changed, home, "--base", "main")["jobs"]}
+    double, new = jobs["double"], jobs["new"]
+    value = "10%"
+    if figure is not None:
+        pair = [job["head"]["carbon_kgco2e"] if figure.startswith("carbon")
+                else Decimal(job[f"head_{figure}"]) for job in (double, new)]  # fmt: skip
+        value = f"{(pair[0] + pair[1]) / 2:.6f}"  # between the doubled job's and the new one's
+    done = check("--base", "main", option, value, cwd=changed.root, home=home)
+    assert done.code == 5
+    assert f"{option}: double.yaml (double)" in done.stderr
+    assert f"{option}: new.yaml" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-increase", "150%"), ("--max-cost", "5"), ("--max-monthly", "500"),
+     ("--max-carbon", "5")],
+)  # fmt: skip
+def test_what_is_within_its_limits_is_fine(
+    changed: Repository, home: Path, option: str, value: str
+) -> None:
+    assert check("--base", "main", option, value, cwd=changed.root, home=home).code == 0
+
+
+def test_a_new_job_is_no_increase(repository: Repository, home: Path) -> None:
+    repository.commit({"a.yaml": job_text("a")})
+    repository.branch()
+    repository.write("b.yaml", job_text("b"))
+    done = check("--base", "main", "--max-increase", "1%", cwd=repository.root, home=home)
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--max-increase", "10", "is not a percentage"), ("--max-cost", "10 EUR", "not in US dollars"),
+     ("--max-monthly", "-1", "not an amount"), ("--max-carbon", "lots", "not a number"),
+     ("--base", "mian", "there is no commit"), ("--format", "yaml", "")],
+)  # fmt: skip
+def test_bad_options_are_exit_2(
+    changed: Repository, home: Path, option: str, value: str, said: str
+) -> None:
+    done = check("--base", "main", option, value, cwd=changed.root, home=home)
+    assert done.code == 2
+    assert said in done.stderr
+
+
+def test_one_broken_file_among_many(changed: Repository, home: Path) -> None:
+    changed.write("broken.yaml", job_text("broken", budgett=5))
+    changed.write("latin.job.yaml", "run: café\n".encode("latin-1"))
+    done = check("--base", "main", "--json", cwd=changed.root, home=home)
+    assert done.code == 2
+    assert "broken.yaml:8: broker.budgett: unknown key 'budgett'" in done.stderr
+    jobs = {job["path"]: job for job in json.loads(done.stdout)["jobs"]}
+    assert jobs["double.yaml"]["head_cost_usd"] is not None
+    assert jobs["broken.yaml"]["error"]["where"] == "broken.yaml:8"
+    assert "not UTF-8" in jobs["latin.job.yaml"]["error"]["what"]
+
+
+def test_a_job_that_fits_no_machine_is_exit_4(repository: Repository, home: Path) -> None:
+    repository.commit({"a.yaml": job_text("a")})
+    repository.branch()
+    repository.write("a.yaml", job_text("a", 10**9, deadline="1m"))
+    repository.write("late.yaml", job_text("late", deadline="2020-01-01T00:00Z"))
+    found = document(repository, home, "--base", "main", code=4)
+    a, late = found["jobs"]
+    assert a["head"] is None
+    assert a["head_cost_usd"] is None
+    assert "a deadline of" in a["head_problem"]
+    assert "has passed" in late["head_problem"]
+
+
+def test_no_job_files(repository: Repository, home: Path) -> None:
+    repository.commit({"readme.md": "x"})
+    done = check("--base", "main", cwd=repository.root, home=home)
+    assert done.code == 0
+    assert "No job files." in done.stdout
+
+
+def test_measurements_are_used_and_their_change_is_a_reason(
+    repository: Repository, home: Path
+) -> None:
+    header = "job,config,time_s,price_per_hour_usd,cloud,instance_type,steps\n"
+
+    def rows(step_s: float) -> str:
+        return f"{header}a,x,{step_s},0.096,aws,m5.large,100\nother,x,1,0.096,aws,m5.large,100\n"
+
+    repository.commit({"a.yaml": job_text("a"), "b.yaml": job_text("b"), "times.csv": rows(0.5)})
+    repository.branch()
+    repository.write("times.csv", rows(0.05))
+    found = document(repository, home, "--base", "main", "--measure", "times.csv")
+    a = next(job for job in found["jobs"] if job["name"] == "a")
+    assert a["status"] == "changed"
+    assert a["reasons"] == ["measurements: others are known now than at the base"]
+    assert Decimal(a["head_cost_usd"]) < Decimal(a["base_cost_usd"])
+    assert "measured" in a["head"]["evidence"] + a["head"]["basis"] + "measured on"
+
+
+def test_the_policy_file_of_base_and_head(changed: Repository, home: Path) -> None:
+    changed.write("mlbroker-policy.yaml", "deny: {markets: [spot]}\n")
+    found = document(changed, home, "--base", "main")
+    jobs = {job["name"]: job for job in found["jobs"]}
+    same = jobs["same"]
+    assert same["status"] == "changed"
+    assert same["reasons"] == ["policy: another one holds now than at the base"]
+    assert (same["base"]["market"], same["head"]["market"]) == ("spot", "on_demand")
+
+
+def test_a_job_that_the_policy_forbids_is_exit_5(changed: Repository, home: Path) -> None:
+    changed.write("policies/strict.yaml", "max_spend_per_run: 0.01 USD\n")
+    missing = check("--base", "main", "--policy", "nothing.yaml", cwd=changed.root, home=home)
+    assert missing.code == 2
+    done = check("--base", "main", "--policy", "policies/strict.yaml", cwd=changed.root, home=home)
+    assert done.code == 5
+    assert "--policy: double.yaml (double) is forbidden" in done.stderr
+    assert "max_spend_per_run" in done.stderr
+
+
+def test_against_a_saved_check(changed: Repository, home: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    done = check("--json", "--output", str(saved), cwd=changed.root, home=home)
+    assert done.code == 0
+    assert str(saved) in done.stderr
+    unchanged = document(changed, home, "--compare-to", str(saved))
+    assert {job["status"] for job in unchanged["jobs"]} == {"unchanged"}
+    assert unchanged["jobs"][0]["base_cost_usd"] == unchanged["jobs"][0]["head_cost_usd"]
+    changed.write("double.yaml", job_text("double", 80_000))
+    (changed.root / "new.yaml").unlink()
+    found = document(changed, home, "--compare-to", str(saved))
+    assert {job["name"]: job["status"] for job in found["jobs"]} == {
+        "double": "changed",
+        "new": "removed",
+        "same": "unchanged",
+    }
+
+
+def test_other_prices_are_a_reason(changed: Repository, home: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    check("--json", "--output", str(saved), cwd=changed.root, home=home)
+    prices = tmp_path / "prices.csv"
+    prices.write_text(
+        "cloud,region,instance_type,market,price_per_hour_usd,as_of,source\n"
+        "aws,us-east-1,m5.2xlarge,on_demand,9.99,2026-11-01,mine\n"
+    )
+    found = document(changed, home, "--compare-to", str(saved), "--prices", str(prices))
+    double = found["jobs"][0]
+    assert double["status"] == "changed"
+    assert double["head"]["price_per_hour_usd"] == "9.99"
+    assert any(reason.startswith("prices: ") for reason in double["reasons"])
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"schema": "mlbroker.plan/1"}', "[" * 100_000,
+                '{"schema": "mlbroker.check/1"}',
+                '{"schema": "mlbroker.check/1", "prices": {}, "jobs": [1]}',
+                '{"schema": "mlbroker.check/1", "prices": {"snapshot": "x"},'
+                ' "jobs": [{"path": "a", "name": "b", "head_inputs": {"job": 1}}]}']
+)  # fmt: skip
+def test_a_damaged_saved_check(
+    changed: Repository, home: Path, tmp_path: Path, content: str
+) -> None:
+    saved = tmp_path / "saved.json"
+    saved.write_text(content)
+    done = check("--compare-to", str(saved), cwd=changed.root, home=home)
+    assert done.code == 2
+    assert "mlbroker check --format json" in done.stderr
+
+
+def test_base_and_saved_exclude_each_other(changed: Repository, home: Path) -> None:
+    done = check("--base", "main", "--compare-to", "x.json", cwd=changed.root, home=home)
+    assert done.code == 2
+
+
+def test_a_repository_elsewhere_is_found_by_its_paths(
+    changed: Repository, home: Path, tmp_path: Path
+) -> None:
+    done = check(str(changed.root), "--base", "main", cwd=tmp_path, home=home)
+    assert done.code == 0
+    assert "double.yaml (double)" in done.stdout
+
+
+def test_outside_a_repository(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "job.yaml").write_text(job_text("a"))
+    assert check(cwd=tmp_path, home=home).code == 0
+    done = check("--base", "main", cwd=tmp_path, home=home)
+    assert done.code == 2
+    assert "not in a git repository" in done.stderr
