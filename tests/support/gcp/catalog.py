@@ -1,8 +1,10 @@
 """What the loopback cloud has for sale: zones, machine types, accelerators and images."""
 
+import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+
+from mlbroker.broker.prices.store import open_book
 
 PROJECT = "loopback-project"
 NUMBER = "123456789012"
@@ -69,8 +71,8 @@ IMAGES = (
 
 
 def kind_of(name: str) -> Kind | None:
-    """A machine type: one of the tests', or one of those that mlbroker knows prices of."""
-    return _KINDS.get(name) or _of_book().get(name)
+    """A machine type by its name."""
+    return _KINDS.get(name)
 
 
 def zones_of(name: str) -> tuple[str, ...]:
@@ -78,23 +80,20 @@ def zones_of(name: str) -> tuple[str, ...]:
     return tuple(z for z in ZONES if z.endswith("c")) if name in ONLY_IN_C else ZONES
 
 
-@cache
-def _of_book() -> dict[str, Kind]:
-    import tempfile
-
-    from mlbroker.broker.prices.store import open_book
-
+def sell_all() -> None:
+    """Offer every machine type that mlbroker knows prices of, not only those of the tests."""
     with tempfile.TemporaryDirectory() as empty:
         types = [kind for _, _, kind in open_book(Path(empty), None).types()]
-    return {
-        kind.name: Kind(
-            kind.name,
-            int(kind.hardware.vcpus) or 1,
-            int(kind.hardware.memory_gib * 1024),
-            "ARM64" if kind.hardware.arch == "arm64" else "X86_64",
-            "nvidia-inside" if kind.hardware.gpu else None,
-            int(kind.hardware.gpu_count),
-        )
-        for kind in types
-        if kind.cloud == "gcp" and "+" not in kind.name
-    }
+    for kind in types:
+        if kind.cloud == "gcp" and "+" not in kind.name:
+            _KINDS.setdefault(
+                kind.name,
+                Kind(
+                    kind.name,
+                    int(kind.hardware.vcpus) or 1,
+                    int(kind.hardware.memory_gib * 1024),
+                    "ARM64" if kind.hardware.arch == "arm64" else "X86_64",
+                    "nvidia-inside" if kind.hardware.gpu else None,
+                    int(kind.hardware.gpu_count),
+                ),
+            )

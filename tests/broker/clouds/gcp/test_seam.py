@@ -1,0 +1,505 @@
+"""What the launcher does with each answer of Compute Engine, on the strict server."""
+
+import base64
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.gcp.gce import PREEMPTED
+from tests.support.gcp.rights import LAUNCHER, needs
+from tests.support.gcp.runs import GcpRuns, intent
+from tests.support.gcp.server import StrictGcp
+
+from mlbroker.broker.clouds import gcp_roles
+from mlbroker.broker.clouds.gcp import GcpCloud
+from mlbroker.broker.clouds.seam import (
+    Denied,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Unclear,
+)
+from mlbroker.broker.errors import CloudError
+
+JOB = Payload({"command": "true"})
+INSERT = "compute.instances.insert"
+T4 = "n1-standard-4+nvidia-tesla-t4:1"
+
+
+def asked(world: StrictGcp, action: str) -> list[dict[str, Any]]:
+    """The bodies of all requests of this kind."""
+    return [json.loads(r.body or b"null") for r in world.requests if r.action == action]
+
+
+def test_a_second_create_finds_the_first_machine(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    assert cloud.create(wanted, JOB).id == GcpCloud().create(wanted, JOB).id
+    assert len(world.vms(wanted.token)) == 1
+
+
+def test_no_answer_is_unclear_and_asking_again_makes_no_second_machine(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.faults.lost_after[INSERT] = 1
+    wanted = intent(world, run_id)
+    with pytest.raises(Unclear, match="no answer"):
+        cloud.create(wanted, JOB)
+    assert len(cloud.find(wanted.tags)) == 1
+    assert cloud.create(wanted, JOB).id == f"us-central1-a/{wanted.token}"
+    assert world.gce.inserted[wanted.token] == 1
+
+
+def test_a_number_that_google_forgot_still_makes_no_second_machine(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    world.gce._by_request.clear()
+    assert cloud.create(wanted, JOB).id == machine.id
+    assert world.gce.inserted[wanted.token] == 1
+
+
+def test_the_token_of_an_ended_machine_gives_that_machine(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    cloud.terminate(machine.id)
+    world.clock.advance(60)
+    again = cloud.create(wanted, JOB)
+    assert (again.id, again.state) == (machine.id, MachineState.TERMINATED)
+    assert world.gce.inserted[wanted.token] == 1
+
+
+def test_an_operation_that_does_not_end_is_unclear(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.faults.stuck = 1
+    wanted = intent(world, run_id)
+    with pytest.raises(Unclear, match="does not come to an end"):
+        cloud.create(wanted, JOB)
+    assert len(cloud.find(wanted.tags)) == 1
+
+
+def test_an_operation_that_fails_late_made_nothing(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.faults.late_inserts = 1
+    wanted = intent(world, run_id)
+    with pytest.raises(NoCapacity, match="INTERNAL_ERROR"):
+        cloud.create(wanted, JOB)
+    assert world.vms(wanted.token) == []
+
+
+def test_a_new_machine_is_unknown_for_a_while(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.gce.machines.hidden_s = 40
+    wanted = intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    assert machine.state is MachineState.PENDING
+    assert cloud.status(machine.id) is None
+    assert cloud.find(wanted.tags) == []
+    world.clock.advance(41)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert found.state is MachineState.RUNNING
+
+
+def test_a_zone_that_does_not_answer_proves_no_absence(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.faults.unreachable_zones.add("europe-west4-b")
+    with pytest.raises(Unclear, match="europe-west4-b"):
+        cloud.find(intent(world, run_id).tags)
+
+
+def test_ended_is_told_with_the_vendors_own_times(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    world.guest.job_s = None  # type: ignore[attr-defined]
+    machine = cloud.create(wanted, JOB)
+    world.clock.advance(100)
+    cloud.terminate(machine.id)
+    going = cloud.status(machine.id)
+    assert going is not None
+    assert going.state is MachineState.TERMINATING
+    world.clock.advance(60)
+    gone = cloud.status(machine.id)
+    assert gone is not None
+    assert gone.state is MachineState.TERMINATED
+    assert gone.started_at is not None
+    (vm,) = world.vms(wanted.token)
+    assert (gone.started_at, gone.ended_at) == (vm.created_at, vm.gone_at)
+    assert gone.tags == wanted.tags
+    assert not gone.preempted
+
+
+def test_a_preempted_machine_is_told_from_a_deleted_one(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id, market="spot")
+    machine = cloud.create(wanted, JOB)
+    world.gce.delete(world.vms(wanted.token)[0], PREEMPTED)
+    world.clock.advance(60)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert found.preempted
+
+
+def test_a_machine_that_stands_still_goes_as_soon_as_it_is_seen(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.guest.job_s = None  # type: ignore[attr-defined]
+    wanted = intent(world, run_id)
+    machine = cloud.create(wanted, JOB)
+    (vm,) = world.vms(wanted.token)
+    world.gce.stop(vm)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert found.state is MachineState.TERMINATING
+    world.clock.advance(60)
+    assert vm.gone_at is not None
+
+
+@pytest.mark.parametrize(
+    ("prepare", "changes", "kind", "says"),
+    [
+        ({"capacity": {("e2-standard-2", "*", "*"): 0}}, {}, NoCapacity, "different zone"),
+        ({"quotas": {("CPUS", "us-central1"): 1}}, {}, NoQuota, "'CPUS' exceeded"),
+        (
+            {"quotas": {("PREEMPTIBLE_CPUS", "*"): 0}},
+            {"market": "spot"},
+            NoQuota,
+            "PREEMPTIBLE_CPUS",
+        ),
+        (
+            {"quotas": {("GPUS_ALL_REGIONS", "*"): 0}},
+            {"instance_type": T4},
+            NoQuota,
+            "GPUS_ALL_REGIONS",
+        ),
+        (
+            {"quotas": {("NVIDIA_T4_GPUS", "*"): 0}},
+            {"instance_type": T4},
+            NoQuota,
+            "NVIDIA_T4_GPUS",
+        ),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_each_no_is_told_apart(
+    world: StrictGcp,
+    cloud: GcpCloud,
+    run_id: str,
+    prepare: dict[str, dict[Any, int]],
+    changes: dict[str, object],
+    kind: type[CloudError],
+    says: str,
+    at_once: bool,
+) -> None:
+    limits = world.gce.limits
+    limits.at_once = at_once
+    limits.capacity.update(prepare.get("capacity", {}))
+    limits.quotas.update(prepare.get("quotas", {}))
+    wanted = intent(world, run_id, **changes)
+    with pytest.raises(kind) as refused:
+        cloud.create(wanted, JOB)
+    assert type(refused.value) is kind
+    assert says in str(refused.value)
+    assert world.vms(wanted.token) == []
+
+
+def test_too_many_requests_are_no_lack_of_quota(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.faults.throttled[INSERT] = 1
+    with pytest.raises(Unclear, match="rateLimitExceeded"):
+        cloud.create(intent(world, run_id), JOB)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"instance_type": "e9-huge-2"}, "not offered in us-central1-a"),
+        ({"instance_type": "e9-huge-2", "zone": None}, "not offered in us-central1"),
+        ({"region": "asia-east1", "zone": None}, "init --cloud gcp --region asia-east1"),
+        ({"instance_type": "n1-standard-4+t4"}, "not a machine type"),
+        ({"instance_type": "e2-standard-2+nvidia-tesla-t4:1"}, "not compatible"),
+        ({"image_id": "docker:python"}, "not an image of Google Cloud"),
+        ({"image_id": "projects/p/global/images/none"}, "resources.image_id"),
+        (
+            {
+                "instance_type": "c4a-standard-4",
+                "image_id": "projects/rocky-linux-cloud/global/images/family/"
+                "rocky-linux-9-optimized-gcp",
+            },
+            "c4a-standard-4 is ARM64",
+        ),
+        ({"instance_type": "a4x-highgpu-4g", "zone": None}, "knows no image with NVIDIA"),
+        ({"disk_gb": 10}, "disk_size"),
+        ({"instance_type": T4, "disk_gb": 30}, "disk_size: 50"),
+    ],
+)
+def test_wrong_wishes_are_refused_with_the_field_to_change(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, changes: dict[str, object], says: str
+) -> None:
+    wanted = intent(world, run_id, **changes)
+    with pytest.raises(CloudError) as refused:
+        cloud.create(wanted, JOB)
+    assert says in str(refused.value)
+    assert not isinstance(refused.value, Unclear)
+    assert world.vms(wanted.token) == []
+
+
+def test_a_life_shorter_than_google_can_end_is_refused(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    soon = world.clock.now() + timedelta(seconds=20)
+    with pytest.raises(Denied, match="30 seconds"):
+        cloud.create(intent(world, run_id, kill_at=soon), JOB)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ((401, "authError", "Invalid Credentials"), "gcloud auth application-default login"),
+        ((403, "forbidden", "Required 'compute.instances.create'"), "doctor --cloud gcp"),
+        (
+            (403, "accessNotConfigured", "Compute Engine API has not been used in project 1"),
+            "init --cloud gcp",
+        ),
+    ],
+)
+def test_refused_credentials_say_what_to_do(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, error: tuple[int, str, str], says: str
+) -> None:
+    world.faults.errors[INSERT] = error
+    with pytest.raises(Denied) as refused:
+        cloud.create(intent(world, run_id), JOB)
+    assert says in str(refused.value)
+
+
+def test_credentials_that_expired_say_to_sign_in_again(world: StrictGcp, run_id: str) -> None:
+    world.faults.errors["oauth2.token"] = (400, "invalid_grant", "Token has been revoked.")
+    with pytest.raises(Denied, match="application-default login"):
+        GcpCloud().places("us-central1", "e2-standard-2", None)
+
+
+def test_without_credentials_nothing_is_tried(
+    world: StrictGcp, run_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(Denied, match="no credentials"):
+        GcpCloud().create(intent(world, run_id), JOB)
+    assert world.calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "image", "disk"),
+    [
+        ("e2-standard-2", "rocky-linux-9-optimized-gcp-v", "pd-balanced"),
+        ("n4-standard-2", "rocky-linux-9-optimized-gcp-v", "hyperdisk-balanced"),
+        ("c4a-standard-4", "rocky-linux-9-optimized-gcp-arm64-v", "hyperdisk-balanced"),
+        ("g2-standard-4", "common-cu129-ubuntu-2204-nvidia-580-v", "pd-balanced"),
+        (T4, "common-cu129-ubuntu-2204-nvidia-580-v", "pd-balanced"),
+    ],
+)
+def test_image_and_disk_are_told_by_the_hardware(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, kind: str, image: str, disk: str
+) -> None:
+    cloud.create(intent(world, run_id, instance_type=kind), JOB)
+    (body,) = asked(world, INSERT)
+    parameters = body["disks"][0]["initializeParams"]
+    assert image in parameters["sourceImage"]
+    assert parameters["diskType"].endswith(f"/{disk}")
+
+
+def test_an_own_image_without_uefi_is_started_without_shield(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    own = "projects/loopback-project/global/images/family/own-image"
+    cloud.create(intent(world, run_id, image_id=own), JOB)
+    (body,) = asked(world, INSERT)
+    assert "shieldedInstanceConfig" not in body
+
+
+def test_an_address_is_asked_for_only_without_another_way_out(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    cloud.create(intent(world, run_id + "a"), JOB)
+    world.gce.networks.add_nat("us-central1")
+    cloud.create(intent(world, run_id + "b"), JOB)
+    with_address, without = asked(world, INSERT)
+    assert "accessConfigs" in with_address["networkInterfaces"][0]
+    assert "accessConfigs" not in without["networkInterfaces"][0]
+
+
+def test_an_open_network_is_refused(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    world.gce.networks.open_to_all()
+    with pytest.raises(Denied, match="lets others into network"):
+        cloud.create(intent(world, run_id), JOB)
+
+
+def test_a_region_without_subnet_says_how_to_set_it_up(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    del world.gce.networks.subnets["us-central1", "mlbroker"]
+    with pytest.raises(Denied, match="init --cloud gcp --region us-central1"):
+        cloud.create(intent(world, run_id), JOB)
+
+
+def test_no_secret_is_in_any_request_but_the_one_to_the_vault(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    cloud.create(wanted, Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"}))
+    holding = [r for r in world.requests if b"geheim-4711" in _unpacked(r.body)]
+    assert [r.action for r in holding] == ["secretmanager.projects.secrets.addVersion"]
+    assert world.vault.names() == [wanted.token]
+    cloud.discard(wanted)
+    assert world.vault.names() == []
+
+
+def test_secrets_expire_with_the_machine(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    wanted = intent(world, run_id)
+    cloud.create(wanted, Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"}))
+    world.clock.advance(3600)
+    assert wanted.token not in world.vault.names()
+
+
+def test_secrets_may_be_laid_down_twice(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    wanted = intent(world, run_id)
+    world.faults.lost_before[INSERT] = 1
+    payload = Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"})
+    with pytest.raises(Unclear):
+        cloud.create(wanted, payload)
+    cloud.create(wanted, payload)
+    cloud.discard(wanted)
+    cloud.discard(wanted)
+
+
+def test_what_the_guest_left_is_read_and_then_removed(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, tmp_path: Path
+) -> None:
+    wanted = intent(world, run_id)
+    cloud.create(wanted, JOB)
+    world.clock.advance(60)
+    (vm,) = world.vms(wanted.token)
+    world.put_object(vm, "0/log/000000000000008", b"going\n")
+    world.put_object(vm, "0/checkpoint.tar", b"weights" * 1_000_000)
+    assert cloud.read_log(wanted, 0) == b"started\n"
+    assert cloud.read_log(wanted, 10) == b"ing\n"
+    assert cloud.read_log(wanted, 14) == b""
+    assert cloud.fetch(wanted, "checkpoint.tar", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"weights" * 1_000_000
+    assert not cloud.fetch(wanted, "outputs.tar", tmp_path / "o")
+    report = cloud.report(wanted)
+    assert report.status is not None
+    assert report.status["phase"] == "running"
+    cloud.discard(wanted)
+    assert cloud.report(wanted).status is None
+
+
+def test_a_large_bundle_arrives_whole(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.tar.gz"
+    bundle.write_bytes(bytes(range(256)) * 100_000)
+    wanted = intent(world, run_id)
+    cloud.create(wanted, Payload({"command": "true"}, bundle=bundle))
+    (vm,) = world.vms(wanted.token)
+    assert world.get_object(vm, "bundle.tar.gz") == bundle.read_bytes()
+
+
+def test_a_missing_bucket_is_said(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    kept = world.storage.buckets.pop("mlbroker-loopback-project-us-central1")
+    try:
+        with pytest.raises(Denied, match="bucket"):
+            cloud.create(intent(world, run_id), JOB)
+    finally:
+        world.storage.buckets["mlbroker-loopback-project-us-central1"] = kept
+
+
+def test_places_are_the_zones_with_both_machine_and_accelerator(runs: GcpRuns) -> None:
+    cloud = runs.cloud
+    assert cloud.places("asia-east1", "e2-standard-2", None) == ()
+    assert cloud.places("us-central1", "a4x-highgpu-4g", None) == ("us-central1-c",)
+    assert len(cloud.places("us-central1", T4, None)) == 3
+    assert cloud.places("us-central1", T4, "us-central1-b") == ("us-central1-b",)
+    assert cloud.places("us-central1", "e2-standard-2+nvidia-h900:1", None) == ()
+
+
+def test_several_machines_are_one_and_end_together(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.guest.job_s = None  # type: ignore[attr-defined]
+    wanted = intent(world, run_id, nodes=3)
+    machine = cloud.create(wanted, JOB)
+    names = [f"{wanted.token}-n{rank}" for rank in range(3)]
+    assert machine.id == "us-central1-a/" + "+".join(names)
+    assert cloud.create(wanted, JOB).id == machine.id
+    (found,) = cloud.find(wanted.tags)
+    assert (found.id, found.state) == (machine.id, MachineState.RUNNING)
+    assert sorted(vm.name for vm in world.vms(wanted.token)) == names
+    world.gce.delete(world.vms(wanted.token)[1], PREEMPTED)
+    world.clock.advance(60)
+    partly = cloud.status(machine.id)
+    assert partly is not None
+    assert partly.state is MachineState.TERMINATING
+    end = cloud.report(wanted).end
+    assert end is not None
+    assert end["why"] == "preempted"
+    cloud.terminate(machine.id)
+    world.clock.advance(60)
+    gone = cloud.status(machine.id)
+    assert gone is not None
+    assert gone.state is MachineState.TERMINATED
+
+
+def test_too_little_room_for_all_makes_none(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    world.gce.limits.capacity["*", "*", "*"] = 2
+    wanted = intent(world, run_id, nodes=3)
+    with pytest.raises(NoCapacity):
+        cloud.create(wanted, JOB)
+    assert world.vms(wanted.token) == []
+
+
+def test_the_roles_suffice_and_hold_nothing_idle(runs: GcpRuns, run_id: str) -> None:
+    wanted = intent(runs.world, run_id, zone=None, nodes=1)
+    runs.cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "12345678"}))
+    own = "projects/loopback-project/global/images/rocky"
+    with pytest.raises(Denied):
+        runs.cloud.create(intent(runs.world, run_id, image_id=own), JOB)
+    runs.cloud.places("us-central1", T4, None)
+    (machine,) = runs.cloud.find(wanted.tags)
+    runs.cloud.console_log(machine.id)
+    runs.cloud.terminate(machine.id)
+    runs.world.clock.advance(60)
+    runs.cloud.status(machine.id)
+    runs.cloud.report(wanted)
+    runs.cloud.discard(wanted)
+    assert [what for who, what in runs.world.denied if who == LAUNCHER] == []
+    used = {p for who, action in runs.world.calls if who == LAUNCHER for p in needs(action)}
+    # The rest is for `doctor`, which looks at quotas.
+    assert set(gcp_roles.LAUNCHER) - used == {"compute.projects.get", "compute.regions.get"}
+
+
+def _unpacked(body: bytes) -> bytes:
+    """The body, with what may be wrapped in it."""
+    text = body.decode("latin-1")
+    found = body
+    try:
+        data = json.loads(text)["payload"]["data"]
+        found += base64.b64decode(data)
+    except (ValueError, KeyError, TypeError):
+        pass
+    return found
