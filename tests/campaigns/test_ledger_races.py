@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import sqlite3
+import statistics
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -93,7 +94,7 @@ def test_writers_that_are_killed_lose_no_acknowledged_row(tmp_path: Path) -> Non
                         note.writelines(f"w{writer}-{r:04}\n" for r in range(listed, start))
             pids = [in_fork(lambda w=w, s=s: write(w, s)) for w, s in starts.items()]
             for pid in pids:
-                kills += kill_after(pid, chance.uniform(0.0, 0.4)) == -9
+                kills += kill_after(pid, chance.uniform(0.0, 0.04)) == -9
         ledger = open_ledger(home)
         assert ledger.verify() is None
         known = {run.run_id for run in ledger.runs()}
@@ -136,39 +137,39 @@ def test_a_cut_write_ahead_log_leaves_a_prefix(tmp_path: Path) -> None:
 
 
 def test_commits_a_second_against_bare_sqlite(tmp_path: Path) -> None:
-    count, repeats = size(150, 2000), size(3, 5)
+    """Turn by turn, as whatever else the disk has to do should hit both alike."""
+    turns, each = size(6, 40), size(40, 200)
+    bare = sqlite3.connect(tmp_path / "bare.db", isolation_level=None)
+    bare.execute("PRAGMA journal_mode=WAL")
+    bare.execute("PRAGMA synchronous=FULL")
+    bare.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)")
+    ledger = open_ledger(tmp_path)
+    ledger.reserve(now(), "first", BODY)
+    ours, theirs = [], []
     with figures("commits") as kept:
-        best = 0.0
-        for repeat in range(repeats):
-            bare = _bare(tmp_path / f"bare{repeat}.db", count)
-            ledger = open_ledger(tmp_path / str(repeat))
-            ledger.reserve(now(), "r", BODY)
+        for turn in range(turns):
             began = time.perf_counter()
-            for _ in range(count):
-                ledger.append(now(), "r", "noted", {"text": "a fact of the usual length"})
-                if _ % 12 == 11:  # a run has about a dozen facts
-                    ledger.reserve(now(), f"r{_}", BODY)
-            ours = (count + count // 12) / (time.perf_counter() - began)
-            if ours / bare > best:
-                best = ours / bare
-                kept |= {"commits per second": round(ours), "bare SQLite": round(bare)}
-        kept["ratio"] = round(best, 2)
-    # Beside other tests the disk is shared, and a single measurement says little.
-    assert best >= 0.25 if count < 2000 else best >= 0.5
-
-
-def _bare(path: Path, count: int) -> float:
-    """Durable transactions a second of the same size, and nothing around them."""
-    database = sqlite3.connect(path, isolation_level=None)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=FULL")
-    database.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT)")
-    began = time.perf_counter()
-    for number in range(count):
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("INSERT INTO t VALUES (?, ?)", (number, "x" * 250))
-        database.execute("COMMIT")
-    return count / (time.perf_counter() - began)
+            for number in range(each):
+                bare.execute("BEGIN IMMEDIATE")
+                bare.execute("INSERT INTO t VALUES (?, ?)", (turn * each + number, "x" * 250))
+                bare.execute("COMMIT")
+            theirs.append(each / (time.perf_counter() - began))
+            began = time.perf_counter()
+            for number in range(each):
+                # A run has about a dozen facts.
+                if number % 12 == 0:
+                    run_id = f"r{turn}-{number}"
+                    ledger.reserve(now(), run_id, BODY)
+                else:
+                    ledger.append(now(), run_id, "noted", {"text": "a fact of the usual length"})
+            ours.append(each / (time.perf_counter() - began))
+        ratio = statistics.median(ours) / statistics.median(theirs)
+        kept |= {
+            "commits per second": round(statistics.median(ours)),
+            "bare SQLite": round(statistics.median(theirs)),
+            "ratio": round(ratio, 2),
+        }
+    assert ratio >= size(25, 50) / 100
 
 
 def test_many_runs_at_once_through_one_ledger(tmp_path: Path) -> None:
