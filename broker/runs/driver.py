@@ -233,7 +233,7 @@ class Driver:
         raise AssertionError("unreachable")
 
     def _facts(self, intent: Intent) -> dict[str, str]:
-        """What the job may know about its own run (documented in docs/jobs.md)."""
+        """What the job may know about its own run (documented in docs/runs.md)."""
         return {
             "MLBROKER_RUN_ID": intent.run_id,
             "MLBROKER_JOB": intent.job,
