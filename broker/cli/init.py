@@ -17,8 +17,15 @@ def command(
         Path, typer.Option("--output", "-o", help="The file to write, inside the folder.")
     ] = Path("job.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    cloud: Annotated[
+        str | None, typer.Option(help="Write what this cloud's account needs once, instead.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="The region to set up, with --cloud.")] = None,
+    form: Annotated[
+        str | None, typer.Option(help="cloudformation, terraform …, with --cloud.")
+    ] = None,
 ) -> None:
-    """Write a commented job file.
+    """Write a commented job file, or with --cloud a set-up to look over and apply.
 
     The command, the set-up and the kind of machine are guessed from train.py, requirements.txt,
     pyproject.toml and the like; everything else stands there as a comment. An existing file is
@@ -29,6 +36,16 @@ def command(
 
     if not folder.is_dir():
         raise InputError("is not a folder", where=str(folder))
+    if cloud is not None:
+        from mlbroker.broker.cli.init_cloud import setup_of
+
+        setup = setup_of(cloud, region, form)
+        _write(folder / setup.file, setup.text, force)
+        typer.echo(f"Wrote {clean(str(folder / setup.file))}.")
+        say("mlbroker applies nothing by itself. Look it over, then:")
+        say(f"  {setup.apply}")
+        say(f"  mlbroker doctor --cloud {cloud}")
+        return
     path = folder / output
     project = look_at(folder.resolve())
     _write(path, job_yaml(project), force)

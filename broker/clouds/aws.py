@@ -174,7 +174,7 @@ class AwsCloud:
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
-        report = self._box(intent).report(intent.nodes)
+        report = self.box(intent).report(intent.nodes)
         if intent.nodes == 1 or report.end is not None:
             return report
         gone = self._lost_member(intent)
@@ -190,19 +190,19 @@ class AwsCloud:
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """The machine looks for it every few seconds."""
-        self._box(intent).ask_to_stop(why)
+        self.box(intent).ask_to_stop(why)
 
     def read_log(self, intent: Intent, offset: int) -> bytes:
         """From the parts in the bucket."""
-        return self._box(intent).read_log(offset)
+        return self.box(intent).read_log(offset)
 
     def fetch(self, intent: Intent, name: str, target: Path) -> bool:
         """From the bucket."""
-        return self._box(intent).fetch(name, target)
+        return self.box(intent).fetch(name, target)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets out of the parameter store."""
-        self._box(intent).discard()
+        self.box(intent).discard()
         self._forget_secrets(intent)
 
     def _regions_set_up(self) -> frozenset[str]:
@@ -224,7 +224,8 @@ class AwsCloud:
         with translated(f"aws {region}"):
             return call()
 
-    def _box(self, intent: Intent) -> BucketBox:
+    def box(self, intent: Intent) -> BucketBox:
+        """The attempt's folder in the bucket of its region."""
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
 
@@ -258,7 +259,7 @@ class AwsCloud:
             "afterwards": None,
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self._box(intent).send(spec, program, given)
+        self.box(intent).send(spec, program, given)
 
     def _forget_secrets(self, intent: Intent) -> None:
         path = secrets_path(intent.token)

@@ -70,6 +70,8 @@ def launcher_policy(names: Names) -> Policy:
             ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:GetSchedule"],
             f"arn:{here}:scheduler:{region}:{account}:schedule/default/mlb-*",
         ),
+        _allow("CheckFailedKills", ["sqs:GetQueueAttributes"], names.dead_letters_arn),
+        _allow("CheckQuotas", ["servicequotas:GetServiceQuota"], "*", in_region),
         _allow("CheckKills", ["scheduler:ListSchedules"], "*", in_region),
         _allow(
             "FindImage", ["ssm:GetParameter"], f"arn:{here}:ssm:{region}::parameter/aws/service/*"

@@ -18,15 +18,17 @@ from mlbroker.broker.clouds.aws_policies import (
 KEEP_DAYS = 30
 
 
-def cloudformation(names: Names) -> str:
-    """The set-up as a CloudFormation template."""
+def cloudformation(region: str) -> str:
+    """The set-up as a CloudFormation template, for any account."""
+    names = Names("${AWS::AccountId}", region)
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"mlbroker in {names.account}, {names.region}: bucket, roles, kill switch",
+        "Description": f"mlbroker in {region}: bucket, roles, kill switch",
         "Resources": {
             "Bucket": {
                 "Type": "AWS::S3::Bucket",
                 "DeletionPolicy": "Retain",
+                "UpdateReplacePolicy": "Retain",
                 "Properties": {
                     "BucketName": names.bucket,
                     "PublicAccessBlockConfiguration": {
@@ -94,13 +96,15 @@ def cloudformation(names: Names) -> str:
             },
         },
     }
-    return json.dumps(template, indent=2) + "\n"
+    return json.dumps(_substituted(template), indent=2) + "\n"
 
 
-def terraform(names: Names) -> str:
+def terraform(region: str) -> str:
     """The same as Terraform's JSON configuration (`mlbroker.tf.json`)."""
+    names = Names("${data.aws_caller_identity.me.account_id}", region)
     document = {
-        "provider": {"aws": {"region": names.region}},
+        "provider": {"aws": {"region": region}},
+        "data": {"aws_caller_identity": {"me": {}}},
         "resource": {
             "aws_s3_bucket": {"mlbroker": {"bucket": names.bucket}},
             "aws_s3_bucket_public_access_block": {
@@ -169,6 +173,15 @@ def terraform(names: Names) -> str:
         },
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _substituted(value: Any) -> Any:
+    """CloudFormation fills an account number in only where it is told to."""
+    if isinstance(value, dict):
+        return {key: _substituted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_substituted(item) for item in value]
+    return {"Fn::Sub": value} if isinstance(value, str) and "${AWS::" in value else value
 
 
 def _role(name: str, service: str, policy: dict[str, Any], names: Names) -> dict[str, Any]:

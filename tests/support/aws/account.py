@@ -6,7 +6,6 @@ from typing import Any
 from tests.support.aws.ec2 import ENABLED
 
 from mlbroker.broker.clouds.aws_images import WITH_DRIVER
-from mlbroker.broker.clouds.aws_names import Names
 from mlbroker.broker.clouds.aws_setup import cloudformation
 
 ACCOUNT = "123456789012"
@@ -25,7 +24,7 @@ def set_up(url: str, regions: tuple[str, ...] = ENABLED) -> None:
         client = client_of("cloudformation", region, url)
         client.create_stack(
             StackName="mlbroker",
-            TemplateBody=cloudformation(Names(ACCOUNT, region)),
+            TemplateBody=cloudformation(region),
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
         for arch in ("x86_64", "arm64"):

@@ -15,7 +15,7 @@ os.environ.setdefault("MOTO_ENABLE_AMI_VALIDATION", "true")
 os.environ.setdefault("MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "true")
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from tests.support.aws import account, prices
+from tests.support.aws import account, recorded
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.ec2 import ENABLED, Ec2
 from tests.support.aws.faults import Faults
@@ -40,6 +40,7 @@ class StrictAws:
         self.metadata = Metadata(self.clock)
         self.guest: Guest = Script(self.clock, self, self.ec2.power_off)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
+        self.quotas: dict[str, float] = {}
         self.calls: list[tuple[str, str, str]] = []
         self.requests: list[Request] = []
         self.url = ""
@@ -51,6 +52,7 @@ class StrictAws:
         """Take back every fault, shortage and delay; what was launched stays."""
         self.faults.clear()
         self.ec2.calm()
+        self.quotas.clear()
         self.guest = Script(self.clock, self, self.ec2.power_off)
         self.calls.clear()
         self.requests.clear()
@@ -115,9 +117,9 @@ class StrictAws:
         return answer.send(start)
 
     def _answer(self, request: Request) -> Answer:
-        recorded = prices.answer(request, self.clock.now())
-        if recorded is not None:
-            return recorded
+        known = recorded.answer(request, self.quotas)
+        if known is not None:
+            return known
         if request.service == "ec2":
             return self.ec2.answer(request, self._forward)
         if request.service == "scheduler":
