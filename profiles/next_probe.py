@@ -34,6 +34,9 @@ DEADLINE_FACTOR = 2.0
 DEADLINE_SIGMA = 0.8
 # The predictive distribution is summed at these points, in standard deviations.
 POINTS = np.linspace(-4.0, 4.0, 41)
+# The most promising of many is promising by luck too, the more so the more were looked at: after
+# every so many probes, the next must be worth its price once more.
+PROBES_PER_BAR = 4
 # Only so many candidates, those that look best in a good case, are considered for a probe.
 MAX_CONSIDERED = 400
 CHEAPEST = 5
@@ -100,7 +103,10 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     probe_usd = price[open_] * probe_s(belief.mean[open_], belief.variance[open_], terms.setup_s)
     outcome = _Outcomes(belief, terms, open_, failure)
     saves = outcome.saving(np.full(len(open_), loss[best]))
-    worth = saves > probe_usd
+    if not probed[best] and best in open_:
+        saves[np.searchsorted(open_, best)] = _assurance(belief, terms, loss, best, failure)
+    bar = 1 + probed.sum() / PROBES_PER_BAR
+    worth = saves > bar * probe_usd
     if not worth.any() or probed.sum() >= max_probes:
         nearest = int((saves - probe_usd).argmax())
         return Step(best, False, float(probe_usd[nearest]), float(saves[nearest]))
@@ -137,6 +143,15 @@ def in_time(belief: Belief, terms: Terms) -> Array:
     return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist()])
 
 
+def _assurance(belief: Belief, terms: Terms, loss: Array, best: int, failure: Array) -> float:
+    """What a probe of the best choice itself saves: it may show that the second best is better."""
+    second = float(np.delete(loss, best).min(initial=np.inf))
+    if not np.isfinite(second):
+        return 0.0
+    outcome = _Outcomes(belief, terms, np.array([best]), failure)
+    return max(0.0, float(loss[best]) - outcome.better_of(second))
+
+
 class _Outcomes:
     """What probes of some candidates may show: costs of the run, each with its probability."""
 
@@ -163,6 +178,12 @@ class _Outcomes:
         """Expected saving of having each as an alternative to something that costs `than`."""
         gain = np.maximum(than[:, None] - self._cost, 0.0) * self._chance
         return np.asarray(gain.sum(1))
+
+    def better_of(self, second: float) -> float:
+        """Expected cost of the first one, or of `second` where that is cheaper or the first fails."""
+        chance = self._chance[0]
+        kept = np.minimum(self._cost[0], second) * chance
+        return float(kept.sum() + (1 - chance.sum()) * second)
 
     def reservation(self, probe_usd: Array, ceiling: float) -> Array:
         """The cost at which each probe would just be worth its price (Weitzman's index)."""

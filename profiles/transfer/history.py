@@ -64,7 +64,7 @@ class Prior:
 def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Array]:
     """Each job's log times on every configuration of the space: measured, or interpolated."""
     known = _known(space, past)
-    landmarks = np.unique(np.concatenate([rows for rows, _ in known] or [np.zeros(0, dtype=int)]))
+    landmarks = np.unique(np.concatenate([*(rows for rows, _ in known), []])).astype(int)
     k = covariance(space, np.arange(len(space)), landmarks, hyper) + ANY_SCALE
     completed = []
     for job, (rows, log_times) in zip(past, known, strict=True):
