@@ -54,14 +54,13 @@ class _Runner(NamedTuple):
     sigma_log: float
 
 
-# Nodes, whether a GPU is used, whether the work is stated, which history. Histories and policies
-# are known by identity: those who hand them in keep them.
+# Nodes, whether a GPU is used, whether the work is stated, which history.
 _Kind = tuple[int, bool, bool, int]
 _Wishes = tuple[_Kind, tuple[object, ...], int]
 
 
 class _Rank(NamedTuple):
-    """A runner in the rank by cost or time: its bound for n steps is `base` + n times `slope`."""
+    """A runner in the rank by cost: a run of n steps costs at least `base` + n times `slope`."""
 
     base: float
     slope: float
@@ -76,8 +75,7 @@ class _Rank(NamedTuple):
             return False
         if veto is None or veto.policy.max_spend_per_run is None:
             return True
-        seconds = self.runner.fixed_s + self.runner.mean_step_s * ask.steps
-        usd = Decimal(f"{self.usd_per_s * seconds + self.fixed_usd:.6f}")
+        usd = Decimal(f"{self.base + self.slope * ask.steps:.6f}")
         spend = Policy(veto.policy.source, max_spend_per_run=veto.policy.max_spend_per_run)
         machine = Machine("", "", "", "", Decimal(0), cost_usd=usd)
         return machine_hit(spend, machine, veto.who) is None
@@ -103,6 +101,7 @@ class QuickPlanner:
         self._fields: dict[_Kind, list[_Runner]] = {}
         self._admitted: dict[_Wishes, list[_Runner]] = {}
         self._ranked: dict[tuple[object, ...], list[_Rank]] = {}
+        self._held: dict[int, object] = {}
 
     def plan(self, job: Job, evidence: Evidence, veto: Veto | None = None) -> Plan:
         """What `make_plan` says, but for counts and reasons of what was not chosen."""
@@ -150,7 +149,7 @@ class QuickPlanner:
         return (
             not evidence.measurements
             and not (veto is not None and veto.policy.gpu_needs_reason)
-            and job.objective.kind in (ObjectiveKind.COST, ObjectiveKind.TIME)
+            and job.objective.kind is ObjectiveKind.COST
             and all(
                 option.instance_type is None and option.requirements.gpu_model not in NOT_CUDA
                 for option in job.resources
@@ -159,10 +158,9 @@ class QuickPlanner:
 
     def _ranks(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> list[_Rank]:
         """What the bounds of this job's runners are made of: the same for all jobs like it."""
-        wishes = _wishes(job, ask, evidence, policy)
+        wishes = self._wishes(job, ask, evidence, policy)
         disks = frozenset(option.disk_gb for option in job.resources)
-        by_time = ask.objective.kind is ObjectiveKind.TIME
-        key = (wishes, disks, job.data, ask.confidence, by_time)
+        key = (wishes, disks, job.data, ask.confidence)
         if key not in self._ranked:
             table = places(ask, self._book.regions(), job.resources)
             add_ons = least_by_cloud([place for row in table for place in row])
@@ -173,10 +171,19 @@ class QuickPlanner:
                 fixed_usd = add_on.fixed_usd
                 usd_per_s = (runner.usd_per_hour + add_on.usd_per_hour) * scale
                 sure_step_s = runner.median_step_s * math.exp(quantile * runner.sigma_log)
-                factor, once = (1.0, 0.0) if by_time else (usd_per_s, fixed_usd)
-                base, slope = factor * runner.fixed_s + once, factor * runner.mean_step_s
+                base = usd_per_s * runner.fixed_s + fixed_usd
+                slope = usd_per_s * runner.mean_step_s
                 ranks.append(_Rank(base, slope, usd_per_s, fixed_usd, sure_step_s, runner))
         return self._ranked[key]
+
+    def _wishes(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> _Wishes:
+        """What decides which runners there are for a job, and how fast they are."""
+        # Compared by identity, and held so that no other object can take over an identity.
+        self._held[id(evidence.history)] = evidence.history
+        self._held[id(policy)] = policy
+        options = tuple((o.requirements, o.cloud, o.market) for o in job.resources)
+        kind = (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history))
+        return kind, options, id(policy)
 
     def _runners(
         self, wishes: _Wishes, job: Job, evidence: Evidence, policy: Policy | None
@@ -267,13 +274,6 @@ def _allows(policy: Policy, runner: _Runner, nodes: int) -> bool:
     price = Decimal(f"{runner.usd_per_hour * nodes:.6f}")
     machine = Machine(runner.cloud, "", runner.entry[2].name, str(runner.market), price)
     return machine_hit(policy, machine, Who("")) is None
-
-
-def _wishes(job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> _Wishes:
-    """What decides which runners there are for a job, and how fast they are."""
-    options = tuple((o.requirements, o.cloud, o.market) for o in job.resources)
-    kind = (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history))
-    return kind, options, id(policy)
 
 
 def _admitted(runners: Sequence[_Runner], options: Sequence[ResourceOption]) -> list[_Runner]:

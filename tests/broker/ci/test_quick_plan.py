@@ -1,0 +1,124 @@
+"""Planning many jobs quickly gives the very plan that planning one of them gives."""
+
+import itertools
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mlbroker.broker.ci.kept_book import KeptBook, SomeTypes
+from mlbroker.broker.ci.quick_plan import QuickPlanner
+from mlbroker.broker.job_file import parse_jobs
+from mlbroker.broker.plan import make_plan
+from mlbroker.broker.policy_file import parse_policy
+from mlbroker.broker.prices.store import open_book
+from mlbroker.policies.fit import Filters
+from mlbroker.policies.guardrails import Who
+from mlbroker.policies.veto import Veto
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+RESOURCES = [
+    "{}",
+    "{cpus: 4+}",
+    "{memory: 4x, cpus: 8+, use_spot: true}",
+    "{accelerators: L4:1}",
+    "{any_of: [{accelerators: T4:1}, {cpus: 16, use_spot: false}]}",
+    "{infra: aws/us-east-1, cpus: 2+, disk_size: 500}",
+    "{accelerators: {H100: 8}, max_hourly_cost: 60}",
+    "{accelerators: Trainium1}",
+    "{instance_type: m5.large}",
+]
+BROKER = [
+    "deadline: 6h, work: {steps: 20000}",
+    "deadline: 30m, work: {steps: 1000}, budget: 1",
+    "objective: time, deadline: 2d, work: {steps: 300000}",
+    "objective: carbon, deadline: 8h, work: {steps: 5000}",
+    "confidence: 0.99, data: {input_gb: 100, at: aws/us-east-1}",
+    "deadline: 1h, work: {steps: 500000000}",
+]
+POLICIES = [
+    "deny: {markets: [spot]}",
+    "allow: {clouds: [gcp], regions: [us-*]}",
+    "max_spend_per_run: 0.25 USD",
+    "max_price_per_hour: 0.10 USD",
+    "gpu_needs_reason: true",
+]
+
+
+@pytest.fixture(scope="module")
+def book(home: Path) -> KeptBook:
+    return KeptBook(open_book(home, today=NOW.date()))
+
+
+@pytest.fixture(scope="module")
+def planner(book: KeptBook) -> QuickPlanner:
+    return QuickPlanner(book, NOW)
+
+
+def job_of(resources: str, broker: str) -> Job:
+    (file,) = parse_jobs(f"run: x\nresources: {resources}\nbroker: {{{broker}}}\n", "x", None)
+    return file.job
+
+
+def same(planner: QuickPlanner, book: KeptBook, evidence: Evidence, veto: Veto | None) -> None:
+    quick = planner.plan(evidence.job, evidence, veto)
+    whole = make_plan(evidence.job, book, evidence, NOW, Filters(), top=10, veto=veto)
+    assert quick.choice == whole.choice
+    if whole.choice is not None:
+        assert quick.quotes == whole.quotes
+    elif veto is None and whole.near_miss is not None:
+        assert quick.near_miss is not None
+        assert quick.near_miss.deadline_s == whole.near_miss.deadline_s
+
+
+@pytest.mark.parametrize(("resources", "broker"), [*itertools.product(RESOURCES, BROKER)])
+def test_any_job(planner: QuickPlanner, book: KeptBook, resources: str, broker: str) -> None:
+    same(planner, book, Evidence(job_of(resources, broker)), None)
+
+
+@pytest.mark.parametrize("text", POLICIES)
+def test_under_a_policy(planner: QuickPlanner, book: KeptBook, text: str) -> None:
+    veto = Veto(parse_policy(text, "policy"), Who("a"), None, book.regions())
+    job = job_of("{any_of: [{accelerators: T4:1}, {cpus: 4+}]}", BROKER[0])
+    same(planner, book, Evidence(job), veto)
+
+
+def test_with_measurements_and_with_those_of_others(planner: QuickPlanner, book: KeptBook) -> None:
+    job = job_of("{cpus: 4+}", BROKER[0])
+    others = [Measurement("other", "m5.large", 0.2, Decimal("0.096"), instance_type="m5.large")]
+    own = [
+        Measurement(job.name, "m5.xlarge", 0.3, Decimal("0.192"), cloud="aws",
+                    instance_type="m5.xlarge", steps=100)
+    ]  # fmt: skip
+    same(planner, book, Evidence(job, (), others), None)
+    same(planner, book, Evidence(job, own, others), None)
+
+
+def test_only_a_few_types_are_planned_on(
+    planner: QuickPlanner, book: KeptBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    original = SomeTypes.types
+    monkeypatch.setattr(
+        SomeTypes, "types", lambda some: sizes.append(len(original(some))) or original(some)
+    )
+    job = job_of("{cpus: 4+}", BROKER[0])
+    planner.plan(job, Evidence(job))
+    assert sizes
+    assert max(sizes) * 10 < len(book.types())
+
+
+def test_a_part_of_the_book_is_the_book_for_its_types(book: KeptBook) -> None:
+    entries = book.types()[100:103]
+    some = SomeTypes(book, entries)
+    ids = [entry[0] for entry in entries]
+    assert some.types() == entries
+    assert some.price_rows(1) == book.price_rows(1, None, ids)
+    assert some.price_rows(None, None, ids[:1]) == book.price_rows(None, None, ids[:1])
+    region = next(iter(book.regions()))
+    expected = [row for row in book.price_rows(None, [region]) if row[0] in ids]
+    assert some.price_rows(None, [region]) == expected
