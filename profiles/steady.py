@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.periods import Extras, Period, split
@@ -113,7 +113,7 @@ def estimate(track: Track) -> Estimate | None:
         warmup_extra_s=max(0.0, settled_at - float(times[0]) - (settled - int(counts[0])) * pace),
         plain_step_s=plain,
         step_time_s=step_time,
-        half_width=float(stats.t.ppf(0.975, likeliest.freedom)) * mean_sd / pace,
+        half_width=float(special.stdtrit(likeliest.freedom, 0.975)) * mean_sd / pace,
         sigma_log=sigma,
         overhead_s=overhead,
         periods=extras.periods,

@@ -31,6 +31,10 @@ def here(
 ) -> list[Measurement]:
     """On this machine: all cores first, then fewer."""
     _confirm(f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?", yes)
+    if job.checkpoint and job.workdir:
+        kept = Path(job.workdir, job.checkpoint.path)
+        if kept.is_dir() and any(kept.iterdir()):
+            warn(f"{kept} is not empty: a job that resumes from it is measured from there on")
     with Live(job) as live:
         first = profile_here(job, rule, live.show)
         _draw(html, first)

@@ -35,7 +35,7 @@ class Live:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("measuring", total=None, state="waiting for a step")
+            self._task = self._bar.add_task("measuring", total=None, state="starting")
         return self
 
     def __exit__(
@@ -49,19 +49,20 @@ class Live:
 
     def show(self, seen: Observation, place: str = "") -> None:
         """The state of knowledge now, of one of several places by its name."""
-        if seen.track is None or seen.track.steps == 0:
-            return
-        state = f"{seen.track.steps} steps"
+        state = "setting up" if seen.started == "setup" else "waiting for the first step"
+        done, total = 0, None
+        if seen.track is not None and seen.track.steps > 0:
+            state = f"{seen.track.steps} steps"
+            done, total = seen.track.counts[-1], seen.track.total
         if seen.estimate is not None:
-            state += (
-                f", {seen.estimate.step_time_s:.4g} s ±{min(seen.estimate.half_width, 9.99):.1%}"
-            )
+            half = min(seen.estimate.half_width, 9.99)
+            state += f", {seen.estimate.step_time_s:.4g} s ±{half:.1%}"
+            if seen.estimate.total_s is not None:
+                state += f", all of it {seen.estimate.total_s.p50:.4g} s"
         if place:
             state = f"{place}: {state}"
         if self._bar is not None:
-            self._bar.update(
-                self._task, completed=seen.track.counts[-1], total=seen.track.total, state=state
-            )
-        elif time.monotonic() - self._last >= PLAIN_EVERY_S:
+            self._bar.update(self._task, completed=done, total=total, state=state)
+        elif done and time.monotonic() - self._last >= PLAIN_EVERY_S:
             self._last = time.monotonic()
             say(f"measuring: {state}")

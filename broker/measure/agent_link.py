@@ -1,7 +1,6 @@
 """The line to a measuring agent: start it, hear it, stop it."""
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -117,9 +116,3 @@ def start_here(spec: Mapping[str, Any]) -> ProcessLink:
     """An agent on this machine, in the interpreter mlbroker runs in."""
     # The agent is found in its own folder, not in the job's: a `json.py` there is none of its own.
     return ProcessLink([sys.executable, "-m", "mlbroker_agent"], spec, cwd=PROBE_FOLDER)
-
-
-def here_env() -> dict[str, str]:
-    """Python path for a process that is to count its steps on this machine."""
-    path = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{PROBE_FOLDER}{os.pathsep}{path}" if path else str(PROBE_FOLDER)}

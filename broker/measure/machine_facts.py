@@ -1,23 +1,23 @@
 """What an agent tells of its machine, as Hardware."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from mlbroker.pricing.gpu_names import gpu_model
 from mlbroker.pricing.offer import Gpu, Hardware
 
-# Names of nvidia-smi and of the price book differ in dressing only.
-_DRESSING = ("NVIDIA ", "Tesla ", "GeForce ", "Quadro ", " GPU")
+# nvidia-smi says "NVIDIA A100-SXM4-40GB" and "Tesla T4" where the price book says "A100-40GB"
+# and "T4".
+_DRESSING = re.compile(
+    r"NVIDIA |Tesla |GeForce |Quadro |-SXM\d|-PCIE| HBM\d\w?|-HBM\d\w?", re.IGNORECASE
+)
 
 
 def hardware(machine: Mapping[str, Any], cores: int | None = None) -> Hardware:
     """The machine, or `cores` of it."""
     gpus = machine.get("gpus") or []
-    gpu = None
-    if gpus:
-        model = str(gpus[0]["model"])
-        for word in _DRESSING:
-            model = model.replace(word, "")
-        gpu = Gpu(model.strip(), float(gpus[0]["memory_gib"]))
+    gpu = Gpu(gpu_name(gpus[0]["model"]), float(gpus[0]["memory_gib"])) if gpus else None
     return Hardware(
         vcpus=float(cores or machine["vcpus"]),
         memory_gib=round(float(machine.get("memory_gib") or 0.0), 2),
@@ -26,3 +26,13 @@ def hardware(machine: Mapping[str, Any], cores: int | None = None) -> Hardware:
         gpu=gpu,
         gpu_count=len(gpus),
     )
+
+
+def gpu_name(told: str) -> str:
+    """The price book's name of a GPU, else its own without the dressing."""
+    plain = _DRESSING.sub("", told).strip()
+    words = plain.split()
+    for name in (plain, "-".join(words), "-".join(words[:2]), "-".join(words[:3]), words[0]):
+        if found := gpu_model(name):
+            return found
+    return plain

@@ -100,7 +100,12 @@ def failure_reason(seen: Observation) -> str | None:
         -_SIGKILL,
         128 + _SIGKILL,
     ):
-        return f"{step} ran out of memory ({words})" if words else f"{step} ran out of memory"
+        how = (
+            "was killed, as happens when it runs out of memory"
+            if code != 1
+            else "ran out of memory"
+        )
+        return f"{step} {how}" + (f": {words}" if words else "")
     if _NO_TERMINAL.search(str(seen.end.get("output", ""))):
         words += "; it asks for a terminal, and a measured job has none"
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -16,12 +16,16 @@ GROWTH = 1.02
 
 @dataclass(slots=True)
 class Observation:
-    """What was seen of one job on one machine. Times are seconds since the job's start."""
+    """What was seen of one job on one machine. Times are seconds since the job's start.
+
+    `started` is the phase it is in, or was in last: `setup` or `command`.
+    """
 
     machine: Mapping[str, Any] = field(default_factory=dict)
     track: Track | None = None
     estimate: Estimate | None = None
     stopped: str | None = None
+    started: str | None = None
     setup_s: float = 0.0
     end: Mapping[str, Any] = field(default_factory=dict)
     samples: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
@@ -56,7 +60,8 @@ def watch(
         elif "machine" in message:
             seen.machine = message["machine"]
         elif "start" in message:
-            phase = message["start"]
+            phase = seen.started = message["start"]
+            show(seen)
         elif "steps" in message:
             tracks.add([tuple(event) for event in message["steps"]])
         elif "note" in message:

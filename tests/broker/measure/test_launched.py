@@ -55,7 +55,7 @@ def test_a_node_is_measured_by_a_run_that_is_settled(tmp_path: Path) -> None:
     found = done.measurement
     assert (found.status, found.instance_type, found.steps) == (Status.OK, "desk", 1000)
     assert found.price_per_hour_usd == Decimal("0.10")
-    assert 0.005 <= found.time_s < 0.02
+    assert 0.005 <= found.time_s < 0.2
     [run] = open_ledger(tmp_path / "home").runs()
     assert run.settled
     assert run.job == "test-profile"
@@ -79,10 +79,10 @@ def test_a_cap_that_pays_for_nothing_launches_nothing(tmp_path: Path) -> None:
 
 def test_the_money_cap_ends_a_measurement_that_has_not_seen_enough(tmp_path: Path) -> None:
     # 6 USD an hour and 0.01 USD: six seconds, kill slack included.
-    slow = STEPS.replace("0.005", "0.2")
+    slow = STEPS.replace("0.005", "0.1")
     [done] = measure(tmp_path, python(slow), machine("dear", "6"), usd="0.01")
     assert isinstance(done, Profiled)
-    assert 0.2 <= done.measurement.time_s < 0.4
+    assert 0.1 <= done.measurement.time_s < 1
     [run] = open_ledger(tmp_path / "home").runs()
     assert run.spent_usd <= Decimal("0.01")
 

@@ -95,9 +95,9 @@ def test_each_way_to_count_leads_to_the_same(
     assert seen.track is not None
     assert (found.status, found.steps, seen.track.source) == (Status.OK, 400, source)
     least = 0.02 if source == "file" else 0.005
-    assert least <= found.time_s < 4 * least
+    assert least <= found.time_s < 20 * least
     assert found.extra["source"] == source
-    assert int(found.extra["steps_seen"]) < 200
+    assert int(found.extra["steps_seen"]) < 400
     assert found.hardware is not None
     assert found.hardware.vcpus >= 1
 
@@ -182,14 +182,14 @@ def test_the_cap_holds_whatever_the_job_does(measure: Measure) -> None:
     started = time.monotonic()
     with pytest.raises(InputError):
         measure("trap '' TERM; while :; do :; done", cap_s=2.0)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10
 
 
 def test_a_regex_that_explodes_does_not_outlive_the_cap(measure: Measure) -> None:
     started = time.monotonic()
     with pytest.raises(InputError):
         measure(f"echo {'a' * 60}; sleep 60", cap_s=1.5, progress=r"(a+)+(\d)")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 def test_a_flood_is_read_without_being_kept(measure: Measure) -> None:
