@@ -60,7 +60,7 @@ class Terms:
 class Step:
     """The next thing to do: probe the candidate, or commit to it. None: no candidate is left.
 
-    `costs_usd` and `saves_usd` are the expected price and the expected worth of the probe; when
+    `costs_usd` and `saves_usd` are the expected price and (luck discounted) worth of the probe; when
     the step is to commit, they are those of the best probe that was not worth its price.
     """
 
@@ -105,8 +105,8 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     saves = outcome.saving(np.full(len(open_), loss[best]))
     if not probed[best] and best in open_:
         saves[np.searchsorted(open_, best)] = _assurance(belief, terms, loss, best, failure)
-    bar = 1 + probed.sum() / PROBES_PER_BAR
-    worth = saves > bar * probe_usd
+    saves /= 1 + probed.sum() / PROBES_PER_BAR
+    worth = saves > probe_usd
     if not worth.any() or probed.sum() >= max_probes:
         nearest = int((saves - probe_usd).argmax())
         return Step(best, False, float(probe_usd[nearest]), float(saves[nearest]))
@@ -180,7 +180,7 @@ class _Outcomes:
         return np.asarray(gain.sum(1))
 
     def better_of(self, second: float) -> float:
-        """Expected cost of the first one, or of `second` where that is cheaper or the first fails."""
+        """Expected cost of the first one, or of `second` if that is cheaper or the first fails."""
         chance = self._chance[0]
         kept = np.minimum(self._cost[0], second) * chance
         return float(kept.sum() + (1 - chance.sum()) * second)

@@ -52,7 +52,7 @@ def auto(bench: Bench, past: Past, rng: np.random.Generator) -> Choice:
             belief.fail(step.candidate)
         else:
             belief.observe(step.candidate, math.log(time_s))
-    variance = belief.variance if belief.scaled else belief.variance + UNKNOWN_SCALE
+    variance = belief.reported if belief.scaled else belief.reported + UNKNOWN_SCALE
     return Choice(step.candidate, belief.mean, variance, tuple(spans))
 
 

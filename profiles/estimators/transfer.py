@@ -59,7 +59,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         return [None] * len(targets)
     numbers = {place: number for number, place in enumerate(model.places)}
     say = _Words(model)
-    mean, variance = model.belief.mean.tolist(), model.belief.variance.tolist()
+    mean, variance = model.belief.mean.tolist(), model.belief.reported.tolist()
     rows = [row for rows in model.known.values() for row in rows]
     overhead_s = sum(row.overhead_s for row in rows) / len(rows)
     found: list[Prediction | None] = []
