@@ -60,8 +60,8 @@ class Terms:
 class Step:
     """The next thing to do: probe the candidate, or commit to it. None: no candidate is left.
 
-    `costs_usd` and `saves_usd` are the expected price and (luck discounted) worth of the probe; when
-    the step is to commit, they are those of the best probe that was not worth its price.
+    `costs_usd` and `saves_usd` are the expected price and worth of the probe, luck discounted;
+    when the step is to commit, they are those of the best probe that was not worth its price.
     """
 
     candidate: int | None

@@ -38,8 +38,9 @@ Strategy = Callable[[Bench, Past, np.random.Generator], Choice]
 def auto(bench: Bench, past: Past, rng: np.random.Generator) -> Choice:
     """Probe while a probe is worth its price, then commit to the least expected loss."""
     terms = next_probe.Terms(bench.price_per_hour_usd, bench.setup_s, bench.deadline_s)
+    hyper = past.hyper  # fitted once for the family: no part of a decision
     began = perf_counter()
-    belief = next_probe.begin(past.prior(bench.rows), past.hyper, terms)
+    belief = next_probe.begin(past.prior(bench.rows), hyper, terms)
     spans = []
     while True:
         step = next_probe.next_step(belief, terms)

@@ -16,7 +16,7 @@ ANY_SCALE = 25.0
 # It starts as if DEGREES predictions had been off by as much as they said.
 DEGREES = 3.0
 # Decisions are better for being sceptical at first; what is reported starts from what held.
-REPORTED = 0.75
+REPORTED = 0.88
 # A single outlier must not make all intervals useless.
 LARGEST_SURPRISE = 25.0
 
