@@ -338,18 +338,21 @@ class Driver:
         """Until the end was seen. An accepted call is not the end, nor is a moment's absence."""
         cloud, _ = self._at(run)
         insist_at = self._clock.now() + timedelta(seconds=INSIST_EVERY_S)
+        # Where nobody tells when it ended, the kill switch says by when at the latest.
+        latest = run.attempt.kill_at + timedelta(seconds=cloud.traits.kill_slack_s)
         unseen_since: datetime | None = None
         while True:
             machine = self._look(run)
             now = self._clock.now()
             if machine is not None and machine.state is MachineState.TERMINATED:
-                return self._terminated(run, machine.ended_at or now)
+                return self._terminated(run, machine.ended_at or min(now, latest))
             if machine is None:
                 unseen_since = unseen_since or now
                 if now - unseen_since >= timedelta(seconds=cloud.traits.visible_after_s):
-                    return self._terminated(run, unseen_since)
+                    return self._terminated(run, min(unseen_since, latest))
             else:
                 unseen_since = None
+                latest = max(latest, now)
                 if now >= insist_at:
                     self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
                     insist_at = now + timedelta(seconds=INSIST_EVERY_S)

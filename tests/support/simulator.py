@@ -63,6 +63,7 @@ class World:
     job_s: float = 30.0
     job_code: int = 0
     broken_kill: bool = False
+    forgetful: bool = False
 
 
 class Service:
@@ -161,7 +162,7 @@ class SimCloud:
         with self._call("create") as world:
             for machine in world.machines:
                 if machine.token == intent.token:
-                    return _shown(machine)
+                    return _shown(machine, world)
             if intent.instance_type in world.no_quota:
                 raise NoQuota(f"quota of {intent.instance_type} is 0")
             if intent.instance_type in world.no_capacity:
@@ -178,7 +179,7 @@ class SimCloud:
                 deletes_that_fail=world.failing_deletes,
             )
             world.machines.append(machine)
-            return _shown(machine)
+            return _shown(machine, world)
 
     def cancel(self, intent: Intent) -> None:
         """A vendor offers no such thing."""
@@ -189,7 +190,7 @@ class SimCloud:
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         with self._call("find") as world:
             return [
-                _shown(m)
+                _shown(m, world)
                 for m in world.machines
                 if tags.items() <= m.tags.items() and self._visible(world, m)
             ]
@@ -198,7 +199,7 @@ class SimCloud:
         with self._call("status") as world:
             for machine in world.machines:
                 if machine.id == machine_id and self._visible(world, machine):
-                    return _shown(machine)
+                    return _shown(machine, world)
         return None
 
     def terminate(self, machine_id: str) -> None:
@@ -271,7 +272,7 @@ def _by_token(world: World, token: str) -> SimMachine | None:
     return next((m for m in world.machines if m.token == token), None)
 
 
-def _shown(machine: SimMachine) -> Machine:
+def _shown(machine: SimMachine, world: World) -> Machine:
     state = MachineState.RUNNING if machine.ended_at is None else GONE
     return Machine(
         machine.id, state, machine.tags, machine.started_at, machine.ended_at,

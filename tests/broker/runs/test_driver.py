@@ -250,6 +250,22 @@ def test_the_cap_holds_with_the_client_dead_and_never_reconciled(sim: SimRuns) -
     assert run.outcome == "capped"
 
 
+@pytest.mark.parametrize("vanished", [False, True])
+def test_an_end_nobody_dates_is_charged_up_to_the_kill_time(sim: SimRuns, vanished: bool) -> None:
+    set_world(sim, job_s=1e9, forgetful=True)
+    sim.reserve(cap="3")
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    sim.service.sleep(30 * 86400)
+    if vanished:
+        set_world(sim, hidden_s=1e9)
+    sim.wind_up()
+    run = sim.ledger.run("r1")
+    assert run is not None
+    assert Decimal("2.9") < run.spent_usd <= Decimal(3)
+
+
 def test_reconcile_ends_orphans_and_leaves_strangers_alone(sim: SimRuns) -> None:
     from tests.support.simulator import SimMachine
 
