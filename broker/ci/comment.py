@@ -24,10 +24,13 @@ class Target(NamedTuple):
     number: int | None
 
 
-def comment_on(
-    forge_name: str, check: Check, target: Target, behavior: str, tag: str, *, dry_run: bool
-) -> None:
-    """Comment with the `behavior` on a request. Only comments with the same `tag` are touched."""
+def prepare(
+    forge_name: str, target: Target, behavior: str, tag: str, *, dry_run: bool
+) -> Callable[[Check], None]:
+    """What will comment with the `behavior` on a request; refuses at once what cannot work.
+
+    Only comments with the same `tag` are touched.
+    """
     connect = connector(_known(forge_name, "--comment", FORGES))
     act = BEHAVIORS[_known(behavior, "--behavior", BEHAVIORS)]
     if re.fullmatch(r"[A-Za-z0-9._-]{1,50}", tag) is None:
@@ -35,14 +38,18 @@ def comment_on(
             f"{quoted(tag)} is not a tag", where="--tag", hint="letters, digits, dot and dash only"
         )
     marker = f"<!-- mlbroker check: {tag} -->"
-    body = f"{marker}\n{markdown.render(check)}"
-    if dry_run:
-        say(f"Would comment on {forge_name} ({behavior}); nothing is sent:")
-        print_line(body)
-        return
-    forge = connect(target.repository, target.number)
-    mine = [comment for comment in forge.comments() if comment.body.startswith(marker)]
-    say(f"{act(forge, mine, body)} ({forge_name}).")
+    forge = None if dry_run else connect(target.repository, target.number)
+
+    def comment(check: Check) -> None:
+        body = f"{marker}\n{markdown.render(check)}"
+        if forge is None:
+            say(f"Would comment on {forge_name} ({behavior}); nothing is sent:")
+            print_line(body)
+            return
+        mine = [found for found in forge.comments() if found.body.startswith(marker)]
+        say(f"{act(forge, mine, body)} ({forge_name}).")
+
+    return comment
 
 
 def _update(forge: Forge, mine: list[Comment], body: str) -> str:

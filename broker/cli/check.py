@@ -91,6 +91,11 @@ def command(
         parse_option("--max-monthly", max_monthly, parse_money_usd),
         parse_option("--max-carbon", max_carbon, parse_carbon_kg),
     )
+    comment_on = None
+    if comment is not None:
+        from mlbroker.broker.ci.comment import Target, prepare
+
+        comment_on = prepare(comment, Target(repository, request), behavior, tag, dry_run=dry_run)
     now = now_or_pinned()
     book = open_book(home(), prices, today=now.date())
     for notice in book.notices:
@@ -103,13 +108,11 @@ def command(
     )
     _show(check, "json" if json else str(format_), output)
     verdict = _verdict(check)
-    if comment is not None:
-        from mlbroker.broker.ci.comment import Target, comment_on
-
+    if comment_on is not None:
         try:
-            comment_on(comment, check, Target(repository, request), behavior, tag, dry_run=dry_run)
+            comment_on(check)
         except MlbrokerError as error:
-            if verdict is None or isinstance(error, InputError):
+            if verdict is None:
                 raise
             warn(str(error))
     if verdict is not None:
