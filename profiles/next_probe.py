@@ -48,12 +48,17 @@ MAX_LOG = 60.0
 class Terms:
     """What candidates cost and what the job must meet. One price for each candidate.
 
-    `setup_s` is paid before every probe and run; the deadline includes it.
+    `setup_s`, for all or for each, is paid before every probe and run; the deadline includes it.
     """
 
     price_per_hour_usd: Array
-    setup_s: float
+    setup_s: float | Array
     deadline_s: float | None = None
+
+    @property
+    def setup(self) -> Array:
+        """Set-up of each candidate."""
+        return np.broadcast_to(np.asarray(self.setup_s), self.price_per_hour_usd.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,8 @@ def begin(prior: Prior, hyper: Hyper, terms: Terms) -> Belief:
     level = math.log(USUAL_JOB_S) - float(prior.mean[cheapest].mean())
     belief = Belief(prior, hyper, log_scale=level)
     if terms.deadline_s is not None:
-        work_s = max(terms.deadline_s - terms.setup_s, PROBE_MIN_S)
         fastest = int(prior.mean.argmin())
+        work_s = max(terms.deadline_s - float(terms.setup[fastest]), PROBE_MIN_S)
         belief.hint(fastest, math.log(work_s / DEADLINE_FACTOR), DEADLINE_SIGMA**2)
     return belief
 
@@ -100,7 +105,9 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
         good_case = np.log(price[open_]) + belief.mean[open_] - spread[open_]
         good_case += np.log1p(FAILURE_PENALTY * failure[open_])
         open_ = np.sort(open_[np.argsort(good_case, kind="stable")[:MAX_CONSIDERED]])
-    probe_usd = price[open_] * probe_s(belief.mean[open_], belief.variance[open_], terms.setup_s)
+    probe_usd = price[open_] * probe_s(
+        belief.mean[open_], belief.variance[open_], terms.setup[open_]
+    )
     outcome = _Outcomes(belief, terms, open_, failure)
     saves = outcome.saving(np.full(len(open_), loss[best]))
     if not probed[best] and best in open_:
@@ -116,7 +123,7 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     return Step(int(open_[chosen]), True, float(probe_usd[chosen]), float(saves[chosen]))
 
 
-def probe_s(mean: Array, variance: Array, setup_s: float) -> Array:
+def probe_s(mean: Array, variance: Array, setup_s: Array) -> Array:
     """Expected length of a probe, set-up included."""
     work_s = np.exp(np.minimum(mean + variance / 2, MAX_LOG))
     return np.asarray(setup_s + np.maximum(PROBE_MIN_S, PROBE_SHARE * work_s))
@@ -125,7 +132,7 @@ def probe_s(mean: Array, variance: Array, setup_s: float) -> Array:
 def losses(belief: Belief, terms: Terms, failure: Array) -> Array:
     """Expected loss in US dollars of committing to each candidate now."""
     run_s = np.exp(np.minimum(belief.mean + belief.variance / 2, MAX_LOG))
-    loss = terms.price_per_hour_usd / 3600 * (terms.setup_s + run_s)
+    loss = terms.price_per_hour_usd / 3600 * (terms.setup + run_s)
     loss = loss * (1 + FAILURE_PENALTY * failure)
     if terms.deadline_s is not None:
         chance = in_time(belief, terms) * (1 - failure)
@@ -138,7 +145,7 @@ def in_time(belief: Belief, terms: Terms) -> Array:
     """Chance that a run on each candidate meets the deadline, if it does not fail."""
     if terms.deadline_s is None:
         return np.ones(len(belief.mean))
-    slack = math.log(max(terms.deadline_s - terms.setup_s, 1e-3))
+    slack = np.log(np.maximum(terms.deadline_s - terms.setup, 1e-3))
     z = (slack - belief.mean) / np.sqrt(belief.variance)
     return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist()])
 
@@ -158,7 +165,7 @@ class _Outcomes:
     def __init__(self, belief: Belief, terms: Terms, rows: Array, failure: Array) -> None:
         spread = np.sqrt(belief.variance[rows])
         log_times = np.minimum(belief.mean[rows][:, None] + spread[:, None] * POINTS, MAX_LOG)
-        run_s = terms.setup_s + np.exp(log_times)
+        run_s = terms.setup[rows][:, None] + np.exp(log_times)
         degrees = belief.degrees
         weight = (1 + POINTS**2 / degrees) ** (-(degrees + 1) / 2)
         weight = weight / weight.sum()

@@ -13,13 +13,15 @@ MIN_TELLINGS = 6
 class StopRule:
     """Stop when the 95 % interval of the mean is within `half_width` and periodic work had its
     chance to show: a `share` of the work was seen, or `patience_s` of steps. `share` is also the
-    most that is ever run, `max_steps` overrules it.
+    most that is ever run, `max_steps` overrules it. A step that surely takes longer than
+    `hopeless_step_s` ends it at once: what would be learnt is not worth its price.
     """
 
     half_width: float = 0.03
     share: float = 0.1
     patience_s: float = 60.0
     max_steps: int | None = None
+    hopeless_step_s: float | None = None
 
     def reached(self, track: Track, estimate: Estimate | None) -> str | None:
         """Why to stop now, in words; None to go on."""
@@ -31,6 +33,9 @@ class StopRule:
             return f"{track.steps} steps were seen"
         if estimate is None or estimate.steps_seen - estimate.warmup_steps < MIN_STEPS:
             return None
+        least = estimate.step_time_s * (1 - estimate.half_width)
+        if self.hopeless_step_s is not None and least > self.hopeless_step_s:
+            return f"a step takes more than {least:.3g} s: too slow to be worth more"
         stepping_s = track.times_s[-1] - track.times_s[0]
         if estimate.half_width <= self.half_width and stepping_s >= self.patience_s:
             return f"the mean is known to ±{estimate.half_width:.1%}"

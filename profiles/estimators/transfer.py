@@ -6,7 +6,7 @@ with a single one and no past jobs, a data sheet says as much.
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.pricing.offer import Hardware
@@ -24,7 +24,8 @@ from mlbroker.profiles.prediction import Z90, Basis, Evidence, Prediction, Targe
 
 if TYPE_CHECKING:
     from mlbroker.profiles.transfer.belief import Belief
-    from mlbroker.profiles.transfer.history import PastJob
+    from mlbroker.profiles.transfer.history import PastJob, Prior
+    from mlbroker.profiles.transfer.kernel import Hyper
     from mlbroker.profiles.transfer.space import Space
 
 # No prediction is claimed to be wilder than a factor of e to the third, either way.
@@ -74,8 +75,16 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     return found
 
 
-def build(evidence: Evidence, wanted: Sequence[Place]) -> Model:
-    """The model over the `wanted` places and all that were measured."""
+def build(
+    evidence: Evidence,
+    wanted: Sequence[Place],
+    steps: int = 1,
+    begin: "Callable[[Prior, Hyper], Belief] | None" = None,
+) -> Model:
+    """The model of the time of `steps` steps, on the `wanted` places and then all measured ones.
+
+    `begin` makes the belief before any measurement; None knows nothing of the job's scale.
+    """
     import numpy as np
 
     from mlbroker.profiles.transfer.belief import Belief
@@ -93,13 +102,14 @@ def build(evidence: Evidence, wanted: Sequence[Place]) -> Model:
     if not past:
         hyper = hyper.widened()
     completed = complete(space, past, Hyper())
-    belief = Belief(prior(space, np.arange(len(candidates)), past, completed), hyper)
+    before = prior(space, np.arange(len(candidates)), past, completed)
+    belief = Belief(before, hyper) if begin is None else begin(before, hyper)
     known: dict[int, list[Measurement]] = defaultdict(list)
     for row in own:
         if row.status is Status.OK:
             known[numbers[_place(row)]].append(row)
     for number, rows in known.items():
-        logs = [math.log(step_time_s(evidence.job, row)) for row in rows]
+        logs = [math.log(steps * step_time_s(evidence.job, row)) for row in rows]
         belief.observe(number, sum(logs) / len(logs), RUN_TO_RUN / math.sqrt(len(logs)))
     for row in own:
         if row.status is not Status.OK and numbers[_place(row)] not in known:
