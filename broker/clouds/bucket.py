@@ -5,7 +5,7 @@ The other end is `broker/guest/courier.py`, on the machine. Nothing here knows w
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,14 @@ class BucketBox:
 
         with self._errors():
             for batch in obstore.list(self._store, self._folder, chunk_size=_BATCH):
-                obstore.delete(self._store, [meta["path"] for meta in batch])
+                paths = [meta["path"] for meta in batch]
+                try:
+                    obstore.delete(self._store, paths)
+                except FileNotFoundError:
+                    # One was gone already: its answer was lost and the request repeated.
+                    for path in paths:
+                        with suppress(FileNotFoundError):
+                            obstore.delete(self._store, path)
 
     def _put(self, name: str, content: bytes | Path) -> None:
         import obstore

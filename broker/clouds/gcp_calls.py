@@ -102,9 +102,21 @@ class Calls:
     def session(self) -> Any:
         """For the services that are asked in plain JSON."""
         from google.auth.transport import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3.util import Retry
 
         sessions: Any = requests.AuthorizedSession
-        return sessions(self.credentials)
+        session = sessions(self.credentials)
+        again = Retry(
+            total=4,
+            backoff_factor=0.2,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=("GET", "DELETE"),
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=again))
+        return session
 
     @cached_property
     def reading(self) -> Mapping[str, Any]:
