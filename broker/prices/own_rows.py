@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.prices.rows import PriceRow, TypeRow
 
 if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
@@ -93,6 +94,12 @@ def generation(folder: Path) -> int:
         row = db.execute("SELECT generation FROM state").fetchone()
     except sqlite3.OperationalError:  # created a moment ago, still without tables
         return 0
+    except sqlite3.DatabaseError as error:
+        raise MlbrokerError(
+            f"the prices fetched and imported here cannot be read: {error}",
+            where=str(path),
+            hint="Move the file away to go on with the embedded book; then refresh and import.",
+        ) from None
     finally:
         db.close()
     return int(row[0]) if row else 0

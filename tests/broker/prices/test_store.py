@@ -78,6 +78,16 @@ def test_a_damaged_index_is_built_again(tmp_path: Path) -> None:
     assert open_book(tmp_path).snapshot == before
 
 
+def test_damaged_rows_of_the_users_own_are_named_and_never_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "prices" / "own.sqlite"
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(MlbrokerError, match="cannot be read") as refused:
+        open_book(tmp_path)
+    assert refused.value.where == str(path)
+    assert path.exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
