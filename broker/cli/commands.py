@@ -26,7 +26,7 @@ COMMANDS: dict[str, Command] = {
     "ledger": Command("ledger", "Show what was reserved and spent, by whom, on what."),
     "policy": Command("policy", "Look at the policy file's effect: which rule hits a job."),
     "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),
-    "prices": Command("prices", "Look at the price book: dates, types, regions; import, export."),
+    "prices": Command("prices", "Look at the price book: show, refresh, import, export; quotas."),
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
     "doctor": Command("doctor", "Check this machine and a cloud's account, and say what to do."),
