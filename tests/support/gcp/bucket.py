@@ -118,7 +118,7 @@ class Storage:
             f"<Bucket>{bucket}</Bucket><Key>{escape(key)}</Key><ETag>{escape(_tag(data))}</ETag>",
         )
 
-    def keys(self) -> Iterable[tuple[str, str]]:
+    def stored(self) -> Iterable[tuple[str, str]]:
         return ((bucket, key) for bucket, objects in self.buckets.items() for key in objects)
 
 
