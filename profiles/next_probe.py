@@ -154,7 +154,9 @@ def _assurance(belief: Belief, terms: Terms, loss: Array, best: int, failure: Ar
     """What a probe of the best choice itself saves: it may show that the second best is better."""
     second = float(np.delete(loss, best).min(initial=np.inf))
     if not np.isfinite(second):
-        return 0.0
+        # There is nothing else: what is saved is a failed run, if failures make one likely.
+        feared = max(0.0, float(failure[best] - belief.prior.failure[best])) * FAILURE_PENALTY
+        return float(loss[best]) * feared / (1 + float(failure[best]) * FAILURE_PENALTY)
     outcome = _Outcomes(belief, terms, np.array([best]), failure)
     return max(0.0, float(loss[best]) - outcome.better_of(second))
 

@@ -81,7 +81,9 @@ def measure(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
     if auto:
-        rows = profile_run.auto(wanted, job, rule, where, yes)
+        from mlbroker.broker.cli import profile_auto
+
+        rows = profile_auto.auto(wanted, job, rule, where, nodes, yes)
     elif instance_type:
         rows = profile_run.on_types(wanted, job, rule, where, html, yes)
     elif on == "local":

@@ -2,15 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
-from mlbroker.broker.cli.output import say, warn
+from mlbroker.broker.cli.output import warn
 from mlbroker.broker.cli.profile_view import Live
-from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, RefusedError
+from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.extras import crowded
 from mlbroker.broker.measure.fitted import relearn
@@ -22,15 +21,12 @@ from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stopping import StopRule
 
-# More options than this add seconds to each decision, and nothing to what is chosen.
-MAX_OPTIONS = 400
-
 
 def here(
     job: Job, rule: StopRule, scaling: bool, html: Path | None, yes: bool
 ) -> list[Measurement]:
     """On this machine: all cores first, then fewer."""
-    _confirm(f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?", yes)
+    confirm(f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?", yes)
     if job.checkpoint and job.workdir:
         kept = Path(job.workdir, job.checkpoint.path)
         if kept.is_dir() and any(kept.iterdir()):
@@ -41,7 +37,7 @@ def here(
         rows = [first.measurement]
         if scaling:
             rows = profile_fewer_cores(job, rule, first, live.show)
-    return _kept(rows)
+    return keep(rows)
 
 
 def on_node(
@@ -93,67 +89,6 @@ def on_types(
     return _launched(job, job_path, rule, places, html, yes)
 
 
-def auto(
-    job: Job,
-    job_path: Path,
-    rule: StopRule,
-    wanted: Filters,
-    yes: bool,
-) -> list[Measurement]:
-    """On one machine after the other, chosen by what each is expected to save."""
-    from mlbroker.broker.cli.plan import gather_evidence
-    from mlbroker.broker.clouds import CLOUDS
-    from mlbroker.broker.measure.auto import Chooser, Option, measure_while_worth
-    from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.prices.store import open_book
-    from mlbroker.broker.runs.where import planned
-    from mlbroker.policies.ask import setup_s
-    from mlbroker.profiles.next_probe import MAX_PROBES
-
-    book = open_book(home(), None)
-    evidence = gather_evidence(job, None)
-    plan = make_plan(job, book, evidence, datetime.now(UTC), wanted, top=0)
-    if not plan.quotes:
-        raise NothingFeasible("no machine meets the job's needs, deadline and budget")
-    kinds = [kind for _, _, kind in book.types()]
-    hardware = {(kind.cloud, kind.name): kind.hardware for kind in kinds}
-    cheapest: dict[tuple[str, str, str], Candidate] = {}
-    for candidate in planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS):
-        key = (candidate.cloud, candidate.instance_type, candidate.market)
-        cheapest.setdefault(key, candidate)
-    options = [
-        Option(candidate, hardware[candidate.cloud, candidate.instance_type])
-        for candidate in list(cheapest.values())[:MAX_OPTIONS]
-    ]
-    _confirm(
-        f"Measure {job.name} on machines worth it, for at most {job.profile.max_cost_usd} USD?",
-        yes,
-        money=True,
-    )
-    deadline = None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
-    boot_s = setup_s(options[0].candidate.cloud)
-    own, history = list(evidence.measurements), list(evidence.history)
-    chooser = Chooser(job, options, own, history, boot_s, deadline)
-    left = job.profile
-
-    def measure(candidate: Candidate) -> Measurement:
-        nonlocal left
-        [done] = _campaign(replace(job, profile=left), job_path, rule, [[candidate]])
-        if isinstance(done, MlbrokerError):
-            raise done
-        left = replace(left, max_cost_usd=left.max_cost_usd - done.spent_usd)
-        return _kept([done.measurement])[0]
-
-    rows, best = measure_while_worth(chooser, options, MAX_PROBES, measure, say)
-    if best is None:
-        raise NothingFeasible("the job failed wherever it was measured")
-    say(
-        f"{best.instance_type} ({best.cloud}, {best.region}) is the one to take; no further "
-        "measurement is worth its price."
-    )
-    return rows
-
-
 def _launched(
     job: Job,
     job_path: Path,
@@ -163,25 +98,25 @@ def _launched(
     yes: bool,
 ) -> list[Measurement]:
     names = ", ".join(place[0].instance_type for place in places)
-    _confirm(
+    confirm(
         f"Measure {job.name} on {names} for at most {job.profile.max_cost_usd} USD and "
         f"{job.profile.max_time_s:g} s each?",
         yes,
         money=True,
     )
-    results = _campaign(job, job_path, rule, places)
+    results = campaign(job, job_path, rule, places)
     done = [result for result in results if not isinstance(result, MlbrokerError)]
     errors = [result for result in results if isinstance(result, MlbrokerError)]
     if not done:
         raise errors[0]
     _draw(html, done[0])
-    rows = _kept([result.measurement for result in done])
+    rows = keep([result.measurement for result in done])
     for error in errors:
         warn(str(error))
     return rows
 
 
-def _campaign(
+def campaign(
     job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[Candidate]]
 ) -> list[Profiled | MlbrokerError]:
     from mlbroker.broker.measure.launched import Campaign
@@ -211,7 +146,7 @@ def _draw(html: Path | None, done: Profiled) -> None:
         raise InputError(f"cannot be written: {error.strerror}", where=str(html)) from None
 
 
-def _kept(rows: list[Measurement]) -> list[Measurement]:
+def keep(rows: list[Measurement]) -> list[Measurement]:
     MeasurementStore(home()).add(rows)
     relearn(home())
     if warning := crowded(rows[0].extra):
@@ -219,7 +154,7 @@ def _kept(rows: list[Measurement]) -> list[Measurement]:
     return rows
 
 
-def _confirm(question: str, yes: bool, money: bool = False) -> None:
+def confirm(question: str, yes: bool, money: bool = False) -> None:
     if yes:
         return
     if not sys.stdin.isatty():

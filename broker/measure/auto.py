@@ -1,180 +1,140 @@
 """Measures one machine after the other for as long as a measurement is worth its price."""
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
 
-import numpy as np
-
+from mlbroker.broker.errors import MlbrokerError, RefusedError
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.pricing.offer import Hardware
-from mlbroker.profiles.job import Job
-from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.next_probe import Step, Terms, begin, next_step
-from mlbroker.profiles.transfer.belief import Belief
-from mlbroker.profiles.transfer.fit import fit
-from mlbroker.profiles.transfer.history import PastJob, complete, prior
-from mlbroker.profiles.transfer.kernel import Hyper
-from mlbroker.profiles.transfer.space import encode
+from mlbroker.profiles.advice import Advice, Offered, advise
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+# After so many machines in a row that could not be had, something else is wrong.
+MAX_LOST = 3
+# With a deadline nearer than so many measurements at their longest, several run at a time.
+HURRY = 20
+AT_ONCE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A machine that can be launched, what it is, and what an hour of all nodes costs."""
+class Option(NamedTuple):
+    """A machine that can be launched, and what the chooser knows of it."""
 
     candidate: Candidate
-    hardware: Hardware
-
-    @property
-    def price_per_hour_usd(self) -> float:
-        """As a number to reckon with; what is charged stays exact elsewhere."""
-        return float(self.candidate.price_per_hour_usd) * self.candidate.nodes
+    offer: Offered
 
 
-class Chooser:
-    """What is believed of the job on each option, and which of them to measure next."""
+class Measured(NamedTuple):
+    """A measurement and what it cost."""
 
-    def __init__(
-        self,
-        job: Job,
-        options: Sequence[Option],
-        own: Sequence[Measurement],
-        history: Sequence[Measurement],
-        setup_s: float,
-        deadline_s: float | None,
-    ) -> None:
-        self._job = job
-        self._options = options
-        prices = np.array([option.price_per_hour_usd for option in options])
-        self._terms = Terms(prices, setup_s, deadline_s)
-        self._belief = _belief(options, history, self._terms)
-        for row in own:
-            place = self._place(row)
-            if place is not None:
-                self.learn(place, row)
-
-    def step(self, most: int) -> Step:
-        """The measurement that is worth most, or the commitment to the best option."""
-        return next_step(self._belief, self._terms, most)
-
-    def learn(self, place: int, row: Measurement) -> None:
-        """Take in what was measured on an option."""
-        if row.status is Status.FAILED:
-            self._belief.fail(place)
-        else:
-            self._belief.observe(place, math.log(whole_s(self._job, row)))
-
-    def _place(self, row: Measurement) -> int | None:
-        for place, option in enumerate(self._options):
-            if (row.cloud, row.instance_type) == (
-                option.candidate.cloud,
-                option.candidate.instance_type,
-            ):
-                return place
-        return None
+    row: Measurement
+    spent_usd: Decimal
 
 
-def measure_while_worth(
-    chooser: Chooser,
-    options: Sequence[Option],
-    most: int,
-    measure: Callable[[Candidate], Measurement],
-    say: Callable[[str], None],
-) -> tuple[list[Measurement], Candidate | None]:
-    """What was measured, in this order, and the option to commit to (None: none works)."""
-    rows: list[Measurement] = []
-    while True:
-        step = chooser.step(most)
-        if step.candidate is None:
-            return rows, None
-        candidate = options[step.candidate].candidate
-        if not step.probe or len(rows) >= most:
-            return rows, candidate
-        say(
-            f"{candidate.instance_type} ({candidate.cloud}, {candidate.region}): measuring costs "
-            f"about {step.costs_usd:.2g} USD and is expected to save {step.saves_usd:.2g} USD"
+class Outcome(NamedTuple):
+    """What was measured, in this order, and the machine to commit to (None: none works)."""
+
+    rows: list[Measurement]
+    best: Candidate | None
+    spent_usd: Decimal
+
+
+# Measures on all of these at once, within the cap; a step longer than the time given is hopeless.
+Measure = Callable[[Sequence[Candidate], Decimal, float | None], Sequence[Measured | MlbrokerError]]
+
+
+class Search(NamedTuple):
+    """What is looked for, and how much it may cost. `deadline_s` counts from each call."""
+
+    evidence: Evidence
+    options: Sequence[Option]
+    steps: int
+    cap_usd: Decimal
+    deadline_s: Callable[[], float | None]
+    longest_s: float
+    most: int
+
+    def run(self, measure: Measure, say: Callable[[str], None]) -> Outcome:
+        """Measure while it is worth it, saying why, and why no more."""
+        rows: list[Measurement] = []
+        lost: set[int] = set()
+        left, lost_in_a_row = self.cap_usd, 0
+        while True:
+            advices = self._advices(rows, lost)
+            advice = advices[0]
+            best = None if advice.place is None else self.options[advice.place].candidate
+            done = Outcome(rows, best, self.cap_usd - left)
+            if best is None or not advice.probe:
+                say(_why_stop(advice, best))
+                return done
+            if len(rows) >= self.most:
+                say(f"{len(rows)} machines were measured, as many as were allowed.")
+                return done
+            if advice.costs_usd > left:
+                say(
+                    f"{_name(best)} is worth measuring, but that costs about "
+                    f"{advice.costs_usd:.2g} USD, and {left:.2g} USD are left."
+                )
+                return done
+            chosen = [item for item in advices if item.place is not None and item.probe]
+            chosen = chosen[: self.most - len(rows)]
+            for item in chosen:
+                say(self._why(item))
+            places = [item.place for item in chosen if item.place is not None]
+            limits = [item.hopeless_step_s for item in chosen]
+            limit = None if None in limits else max(x for x in limits if x is not None)
+            results = measure([self.options[place].candidate for place in places], left, limit)
+            for place, result in zip(places, results, strict=True):
+                if isinstance(result, MlbrokerError):
+                    lost.add(place)
+                    lost_in_a_row += 1
+                    if lost_in_a_row >= MAX_LOST or isinstance(result, RefusedError):
+                        raise result
+                    say(f"{_name(self.options[place].candidate)} could not be measured: {result}")
+                else:
+                    lost_in_a_row = 0
+                    rows.append(result.row)
+                    left -= result.spent_usd
+
+    def _advices(self, rows: Sequence[Measurement], lost: set[int]) -> list[Advice]:
+        """The next probe, and with little time the ones after it too."""
+        evidence = self.evidence._replace(measurements=[*self.evidence.measurements, *rows])
+        offers = [option.offer for option in self.options]
+        deadline_s = self.deadline_s()
+        hurry = deadline_s is not None and deadline_s < HURRY * self.longest_s
+        found: list[Advice] = []
+        without = set(lost)
+        for _ in range(AT_ONCE if hurry else 1):
+            advice = advise(evidence, offers, self.steps, deadline_s, without)
+            if found and not advice.probe:
+                break
+            found.append(advice)
+            if advice.place is None or not advice.probe:
+                break
+            kind = offers[advice.place].target.instance_type
+            without |= {n for n, offer in enumerate(offers) if offer.target.instance_type == kind}
+        return found
+
+    def _why(self, advice: Advice) -> str:
+        assert advice.place is not None
+        return (
+            f"{_name(self.options[advice.place].candidate)}: measuring costs about "
+            f"{advice.costs_usd:.2g} USD and saves {advice.saves_usd:.2g} USD on average."
         )
-        row = measure(candidate)
-        rows.append(row)
-        chooser.learn(step.candidate, row)
 
 
-def whole_s(job: Job, row: Measurement) -> float:
-    """Seconds of the whole work by this measurement."""
-    if row.steps is None:
-        return row.time_s
-    steps = job.work.steps if job.work else row.steps
-    return row.overhead_s + row.time_s * steps
-
-
-def _belief(options: Sequence[Option], history: Sequence[Measurement], terms: Terms) -> Belief:
-    """Options and the configurations of past jobs share one space."""
-    described = [_of_hardware(option) for option in options]
-    kinds = [option.candidate.instance_type for option in options]
-    places: dict[str, int] = {}
-    jobs: dict[str, list[Measurement]] = defaultdict(list)
-    for row in history:
-        if row.config not in places:
-            places[row.config] = len(described)
-            described.append(_of_row(row))
-            kinds.append(row.instance_type or "")
-        jobs[row.job].append(row)
-    names = sorted({name for known in described for name in known})
-    space = encode({n: [d.get(n, math.nan) for d in described] for n in names}, kinds)
-    past = [_past(name, rows, places) for name, rows in jobs.items()]
-    completed = complete(space, past, Hyper())
-    hyper = fit(space, past, completed) if past else Hyper().widened()
-    return begin(prior(space, np.arange(len(options)), past, completed), hyper, terms)
-
-
-def _past(name: str, rows: Sequence[Measurement], places: Mapping[str, int]) -> PastJob:
-    pooled: dict[int, list[float]] = defaultdict(list)
-    failed = set()
-    for row in rows:
-        if row.status is Status.FAILED:
-            failed.add(places[row.config])
-        else:
-            pooled[places[row.config]].append(
-                math.log(row.overhead_s + row.time_s * (row.steps or 1))
-            )
-    ran = sorted(pooled)
-    return PastJob(
-        name,
-        next((row.group for row in rows if row.group), name),
-        np.array(ran, dtype=int),
-        np.array([sum(pooled[place]) / len(pooled[place]) for place in ran]),
-        np.array(sorted(failed - set(ran)), dtype=int),
+def _why_stop(advice: Advice, best: Candidate | None) -> str:
+    if best is None:
+        return "Nothing is left that works."
+    text = f"Take {_name(best)}."
+    if advice.costs_usd <= 0:
+        return text
+    return (
+        f"{text} Another measurement would cost {advice.costs_usd:.2g} USD and save "
+        f"{advice.saves_usd:.2g} USD on average."
     )
 
 
-def _of_hardware(option: Option) -> dict[str, float]:
-    hardware, nodes = option.hardware, option.candidate.nodes
-    known = {
-        "vcpus": hardware.vcpus,
-        "memory_gib": hardware.memory_gib,
-        "gpus": float(hardware.gpu_count),
-        "gpu_memory_gib": hardware.gpu_memory_gib,
-        "nodes": float(nodes),
-        "price_per_hour_usd": option.price_per_hour_usd,
-    }
-    if hardware.gpu and hardware.gpu.fp32_tflops:
-        known["gpu_tflops"] = hardware.gpu.fp32_tflops * hardware.gpu_count
-    return known
-
-
-def _of_row(row: Measurement) -> dict[str, float]:
-    known = dict(row.features)
-    if row.hardware is not None:
-        hardware = row.hardware
-        known |= {
-            "vcpus": hardware.vcpus,
-            "memory_gib": hardware.memory_gib,
-            "gpus": float(hardware.gpu_count),
-            "gpu_memory_gib": hardware.gpu_memory_gib,
-        }
-    known["nodes"] = float(row.nodes)
-    if row.price_per_hour_usd is not None:
-        known["price_per_hour_usd"] = float(row.price_per_hour_usd)
-    known.pop("parallel_fraction", None)  # of the job, not of the machine
-    return known
+def _name(candidate: Candidate) -> str:
+    market = " (spot)" if candidate.market == "spot" else ""
+    return f"{candidate.instance_type} on {candidate.cloud}, {candidate.region}{market}"

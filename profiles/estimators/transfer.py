@@ -7,6 +7,7 @@ with a single one and no past jobs, a data sheet says as much.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.pricing.offer import Hardware
@@ -91,8 +92,10 @@ def build(
     from mlbroker.profiles.transfer.history import complete, prior
     from mlbroker.profiles.transfer.kernel import Hyper
 
-    own = _usable(evidence.measurements)
-    history = _usable(evidence.history)
+    # A machine measured itself may report a little less than its data sheet promises.
+    named = {(place.name, place.nodes): place for place in wanted}
+    own = _aligned(evidence.measurements, named)
+    history = _aligned(evidence.history, named)
     candidates = list(dict.fromkeys([*wanted, *map(_place, own)]))
     places = list(dict.fromkeys([*candidates, *map(_place, history)]))
     numbers = {place: number for number, place in enumerate(places)}
@@ -167,6 +170,18 @@ def past_jobs(history: Sequence[Measurement], numbers: dict[Place, int]) -> "lis
 
 def _usable(rows: Iterable[Measurement]) -> list[Measurement]:
     return [row for row in rows if row.hardware is not None]
+
+
+def _aligned(rows: Iterable[Measurement], named: dict[tuple[str, int], Place]) -> list[Measurement]:
+    """Usable rows, with the hardware of the wanted place of the same name."""
+    found = []
+    for row in rows:
+        place = named.get((row.instance_type or row.config, row.nodes))
+        if place is not None and row.hardware != place.hardware:
+            row = replace(row, hardware=place.hardware)
+        if row.hardware is not None:
+            found.append(row)
+    return found
 
 
 def _place(row: Measurement) -> Place:

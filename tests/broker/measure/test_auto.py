@@ -1,83 +1,178 @@
-"""Measuring while it is worth it: on a handful of machines, and on hundreds with a known truth."""
+"""Measuring while it is worth it, on machines whose truth is a formula."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from mlbroker.broker.measure.auto import Chooser, Option, measure_while_worth, whole_s
+import pytest
+
+from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
+from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.pricing.offer import Hardware
+from mlbroker.profiles.advice import Offered
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.prediction import Evidence, Target
 
-JOB = Job("job", "run", work=Work(100_000))
+STEPS = 100_000
+JOB = Job("job", "run", work=Work(STEPS))
 
 
-def option(vcpus: int, price: str) -> Option:
-    candidate = Candidate("local", "r", f"m{vcpus}", "on_demand", 1, Decimal(price))
-    return Option(candidate, Hardware(float(vcpus), 4.0 * vcpus, "x86_64"))
+def box(vcpus: int) -> Hardware:
+    return Hardware(float(vcpus), 4.0 * vcpus, "x86_64")
+
+
+def option(vcpus: int) -> Option:
+    price = Decimal("0.05") * vcpus
+    candidate = Candidate("local", "r", f"m{vcpus}", "on_demand", 1, price)
+    return Option(candidate, Offered(Target("local", f"m{vcpus}", box(vcpus)), float(price), 60.0))
 
 
 # Price grows with size; speed does so up to 16 vCPUs only, so that the best is in the middle.
-OPTIONS = [option(v, str(Decimal("0.05") * v)) for v in (1, 2, 4, 8, 16, 32, 64)]
+OPTIONS = [option(v) for v in (1, 2, 4, 8, 16, 32, 64)]
 
 
 def truth(candidate: Candidate, scale: float = 1.0) -> Measurement:
     vcpus = int(candidate.instance_type[1:])
-    step_s = scale * 0.8 / min(vcpus, 16) ** 1.3
     return Measurement(
-        "job", candidate.instance_type, step_s, steps=1000, cloud="local",
+        job="job",
+        config=candidate.instance_type,
+        time_s=scale * 0.8 / min(vcpus, 16) ** 1.3,
+        steps=1000,
+        cloud="local",
         instance_type=candidate.instance_type,
-        price_per_hour_usd=candidate.price_per_hour_usd,
-        hardware=Hardware(float(vcpus), 4.0 * vcpus, "x86_64"),
-    )  # fmt: skip
+        # What a machine reports of itself is a little less than promised.
+        hardware=box(vcpus)._replace(memory_gib=3.8 * vcpus),
+    )
 
 
 def cost(candidate: Candidate) -> float:
-    return whole_s(JOB, truth(candidate)) * float(candidate.price_per_hour_usd)
+    return truth(candidate).time_s * float(candidate.price_per_hour_usd)
 
 
-def run(history: list[Measurement], most: int = 10) -> tuple[list[Measurement], Candidate | None]:
-    chooser = Chooser(JOB, OPTIONS, [], history, 60.0, None)
-    return measure_while_worth(chooser, OPTIONS, most, truth, lambda _: None)
+def search(
+    history: Sequence[Measurement] = (),
+    own: Sequence[Measurement] = (),
+    cap_usd: str = "10",
+    deadline_s: float | None = None,
+    most: int = 10,
+) -> Search:
+    evidence = Evidence(JOB, list(own), list(history))
+    return Search(evidence, OPTIONS, STEPS, Decimal(cap_usd), lambda: deadline_s, 600.0, most)
 
 
-def test_a_few_measurements_find_a_cheap_machine() -> None:
-    rows, chosen = run([])
-    assert chosen is not None
+class Bench:
+    """Measures by formula, and remembers what it was asked."""
+
+    def __init__(self, result: Callable[[Candidate], Measurement | MlbrokerError] = truth) -> None:
+        self.result = result
+        self.rounds: list[list[str]] = []
+        self.said: list[str] = []
+        self.limits: list[float | None] = []
+
+    def measure(
+        self, places: Sequence[Candidate], left_usd: Decimal, hopeless_step_s: float | None
+    ) -> list[Measured | MlbrokerError]:
+        self.rounds.append([place.instance_type for place in places])
+        self.limits.append(hopeless_step_s)
+        found: list[Measured | MlbrokerError] = []
+        for place in places:
+            result = self.result(place)
+            if isinstance(result, Measurement):
+                found.append(Measured(result, Decimal("0.01")))
+            else:
+                found.append(result)
+        return found
+
+    def run(self, what: Search) -> Outcome:
+        return what.run(self.measure, self.said.append)
+
+
+PAST = [
+    replace(truth(o.candidate, 3.0 + i), job=f"past{i}", group=f"g{i}")
+    for i in range(6)
+    for o in OPTIONS
+]
+
+
+def test_a_few_measurements_find_a_cheap_machine_and_say_why() -> None:
+    bench = Bench()
+    outcome = bench.run(search())
+    assert outcome.best is not None
     costs = sorted(cost(o.candidate) for o in OPTIONS)
-    assert cost(chosen) <= costs[len(costs) // 2]
-    assert 0 < len(rows) < len(OPTIONS)
-    assert len({row.config for row in rows}) == len(rows)
+    assert cost(outcome.best) <= costs[len(costs) // 2]
+    assert 0 < len(outcome.rows) < len(OPTIONS)
+    assert len({row.config for row in outcome.rows}) == len(outcome.rows)
+    assert outcome.spent_usd == Decimal("0.01") * len(outcome.rows)
+    assert "measuring costs about" in bench.said[0]
+    assert bench.said[-1].startswith(f"Take {outcome.best.instance_type}")
+    assert "on average" in bench.said[-1]
 
 
-def test_history_saves_measurements() -> None:
-    past = [
-        replace(truth(o.candidate, 3.0 + i), job=f"past{i}", group=f"g{i}")
-        for i in range(6)
-        for o in OPTIONS
-    ]
-    rows, chosen = run(past)
-    assert chosen is not None
-    assert cost(chosen) <= 1.1 * min(cost(o.candidate) for o in OPTIONS)
-    assert len(rows) <= len(run([])[0])
+def test_past_jobs_save_measurements() -> None:
+    outcome = Bench().run(search(history=PAST))
+    assert outcome.best is not None
+    assert cost(outcome.best) <= 1.1 * min(cost(o.candidate) for o in OPTIONS)
+    assert len(outcome.rows) <= len(Bench().run(search()).rows)
+
+
+def test_what_was_measured_before_is_not_measured_again() -> None:
+    own = [truth(o.candidate) for o in OPTIONS]
+    outcome = Bench().run(search(own=own))
+    assert outcome.rows == []
+    assert outcome.best is not None
+    assert cost(outcome.best) == min(cost(o.candidate) for o in OPTIONS)
 
 
 def test_no_more_is_measured_than_allowed() -> None:
-    rows, chosen = run([], most=1)
-    assert len(rows) == 1
-    assert chosen is not None
+    assert len(Bench().run(search(most=1)).rows) == 1
 
 
-def test_a_failure_is_learnt_and_another_is_chosen() -> None:
+def test_nothing_is_measured_that_the_cap_does_not_cover() -> None:
+    bench = Bench()
+    assert bench.run(search(cap_usd="0.000001")).rows == []
+    assert "are left" in bench.said[-1]
+
+
+def test_when_the_job_fails_everywhere_nothing_is_taken() -> None:
     def failing(candidate: Candidate) -> Measurement:
-        row = truth(candidate)
-        return Measurement("job", row.config, 1.0, status=Status.FAILED, reason="out of memory")
+        return replace(truth(candidate), status=Status.FAILED, reason="out of memory")
 
-    chooser = Chooser(JOB, OPTIONS[:2], [], [], 60.0, None)
-    rows, _ = measure_while_worth(chooser, OPTIONS[:2], 5, failing, lambda _: None)
-    assert len(rows) <= 2
-    known = Chooser(JOB, OPTIONS, [truth(o.candidate) for o in OPTIONS], [], 60.0, None)
-    rows, chosen = measure_while_worth(known, OPTIONS, 5, failing, lambda _: None)
-    assert rows == []
-    assert chosen is not None
-    assert cost(chosen) == min(cost(o.candidate) for o in OPTIONS)
+    outcome = Bench(failing).run(search())
+    assert outcome.best is None
+    assert len(outcome.rows) == len(OPTIONS)
+
+
+def test_a_machine_that_cannot_be_had_is_left_out() -> None:
+    def scarce(candidate: Candidate) -> Measurement | MlbrokerError:
+        if candidate.instance_type in {"m16", "m4"}:
+            return CloudError("no capacity")
+        return truth(candidate)
+
+    bench = Bench(scarce)
+    outcome = bench.run(search(history=PAST))
+    assert outcome.best is not None
+    assert outcome.best.instance_type not in {"m16", "m4"}
+    assert any("no capacity" in text for text in bench.said)
+
+
+@pytest.mark.parametrize("error", [RefusedError("cap"), CloudError("down")])
+def test_a_refusal_and_a_cloud_that_is_down_end_it(error: MlbrokerError) -> None:
+    with pytest.raises(type(error)):
+        Bench(lambda _: error).run(search())
+
+
+def test_in_a_hurry_several_run_at_once() -> None:
+    bench = Bench()
+    bench.run(search(deadline_s=7200.0))
+    assert len(bench.rounds[0]) > 1
+    assert len(set(bench.rounds[0])) == len(bench.rounds[0])
+
+
+def test_a_hopeless_measurement_may_end_early() -> None:
+    bench = Bench()
+    bench.run(search(history=PAST))
+    assert bench.limits[0] is None
+    later = [limit for limit in bench.limits[1:] if limit is not None]
+    assert all(limit > min(truth(o.candidate).time_s for o in OPTIONS) for limit in later)

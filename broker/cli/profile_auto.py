@@ -1,0 +1,111 @@
+"""`mlbroker profile --auto`: measure on the machines that are worth it, one after the other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from mlbroker.broker.cli.output import say
+from mlbroker.broker.cli.profile_run import campaign, confirm, keep
+from mlbroker.broker.errors import MlbrokerError, NothingFeasible
+from mlbroker.broker.home import home
+from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
+from mlbroker.broker.runs.order import Candidate
+from mlbroker.policies.ask import setup_s
+from mlbroker.policies.fit import Filters
+from mlbroker.profiles.advice import Offered
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.next_probe import MAX_PROBES
+from mlbroker.profiles.prediction import Target
+from mlbroker.profiles.stopping import StopRule
+
+# Of so many quotes the cheapest, each type once, may be measured.
+MAX_QUOTES = 400
+
+
+def auto(
+    job: Job,
+    job_path: Path,
+    rule: StopRule,
+    wanted: Filters,
+    nodes: Path | None,
+    yes: bool,
+) -> list[Measurement]:
+    """What was measured; what to take, and why no more is measured, is said."""
+    from mlbroker.broker.cli.plan import (
+        check_filters,
+        gather_evidence,
+        nothing_feasible,
+        with_nodes,
+    )
+    from mlbroker.broker.clouds import CLOUDS
+    from mlbroker.broker.plan import make_plan
+    from mlbroker.broker.planning import fill_hardware
+    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.where import planned
+
+    shelf = with_nodes(open_book(home(), None), nodes)
+    check_filters(wanted, shelf)
+    evidence = gather_evidence(job, None)
+    evidence = evidence._replace(
+        measurements=fill_hardware(shelf, evidence.measurements),
+        history=fill_hardware(shelf, evidence.history),
+    )
+    plan = make_plan(job, shelf, evidence, datetime.now(UTC), wanted, top=MAX_QUOTES)
+    if plan.choice is None:
+        raise nothing_feasible(plan)
+    kinds = [kind for _, _, kind in shelf.types()]
+    hardware = {(kind.cloud, kind.name): kind.hardware for kind in kinds}
+    launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
+    if not launchable:
+        raise NothingFeasible(
+            "no machine that mlbroker can launch meets the job's needs, deadline and budget"
+        )
+    options = []
+    for candidate in planned(job, launchable, shelf.regions().values(), kinds, CLOUDS):
+        box = hardware[candidate.cloud, candidate.instance_type]
+        target = Target(candidate.cloud, candidate.instance_type, box, candidate.nodes)
+        price = float(candidate.price_per_hour_usd) * candidate.nodes
+        options.append(Option(candidate, Offered(target, price, setup_s(candidate.cloud))))
+    confirm(
+        f"Measure {job.name} on the machines that are worth it, for at most "
+        f"{job.profile.max_cost_usd} USD in all?",
+        yes,
+        money=True,
+    )
+
+    def measure(
+        places: Sequence[Candidate], left_usd: Decimal, hopeless_step_s: float | None
+    ) -> list[Measured | MlbrokerError]:
+        limited = replace(job, profile=replace(job.profile, max_cost_usd=left_usd))
+        quick = replace(rule, hopeless_step_s=hopeless_step_s)
+        results = campaign(limited, job_path, quick, [[place] for place in places])
+        done = [result for result in results if not isinstance(result, MlbrokerError)]
+        if done:
+            keep([result.measurement for result in done])
+        return [
+            result
+            if isinstance(result, MlbrokerError)
+            else Measured(result.measurement, result.spent_usd)
+            for result in results
+        ]
+
+    def deadline_s() -> float | None:
+        return None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
+
+    search = Search(
+        evidence,
+        options,
+        plan.ask.steps,
+        job.profile.max_cost_usd,
+        deadline_s,
+        job.profile.max_time_s,
+        MAX_PROBES,
+    )
+    outcome: Outcome = search.run(measure, say)
+    say(f"{len(outcome.rows)} measured for {outcome.spent_usd:.4f} USD.")
+    if outcome.best is None:
+        raise NothingFeasible("the job failed wherever it was measured")
+    return outcome.rows
