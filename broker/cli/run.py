@@ -125,6 +125,10 @@ def command(
     if loaded.ignored:
         say(f"Ignored, as mlbroker has no use for it: {', '.join(loaded.ignored)}")
     if on is not None:
+        if loaded.num_nodes > 1:
+            raise InputError(
+                f"the job asks for {loaded.num_nodes} nodes, and {on} is one", where="num_nodes"
+            )
         price = None if local_price is None else _price(local_price)
         candidates: tuple[Candidate, ...] = (own_machine(on, price, nodes, state),)
     else:
@@ -153,7 +157,7 @@ def command(
         run_id=launch.new_run_id(now),
         job=loaded.name,
         candidates=candidates,
-        spec=_spec(loaded, job, candidates[0].cloud, on_idle, idle_after),
+        spec=_spec(loaded, job, on_idle, idle_after),
         secrets=loaded.secrets,
         disk_gb=max(option.disk_gb for option in loaded.resources),
         image_id=loaded.resources[0].image_id,
@@ -164,22 +168,23 @@ def command(
     folder = RunFolder.of(state, order.run_id)
     facts = {"fingerprint": loaded.fingerprint(), "reason": reason}
     with folder.carried():
-        if loaded.workdir and candidates[0].cloud != LOCAL:
+        if loaded.workdir and any(candidate.cloud != LOCAL for candidate in candidates):
             facts |= _pack(loaded.workdir, folder, secrets)
         if earlier is not None:
             facts |= {"resumes": earlier.run_id}
             bring_checkpoint(RunFolder.of(state, earlier.run_id), folder)
+        at = WallClock().now()
         run = launch.reserve(
             open_ledger(state),
             folder,
             order,
-            WallClock().now(),
+            at,
             cap_usd=cap,
             worst_usd=offer.worst_usd,
             user=who.user,
             project=who.project,
             facts=facts,
-            guard=(SpendGuard(rules, loaded.name, who, now, offer.worst_usd) if rules else None),
+            guard=(SpendGuard(rules, loaded.name, who, at, offer.worst_usd) if rules else None),
         )
         if detach:
             detached(state, run, secrets, json=json)
@@ -273,9 +278,7 @@ def _placed(
         return candidates
 
 
-def _spec(
-    job: Job, job_path: Path, cloud: str, on_idle: OnIdle, idle_after: str
-) -> dict[str, object]:
+def _spec(job: Job, job_path: Path, on_idle: OnIdle, idle_after: str) -> dict[str, object]:
     # Here the job runs in its own folder, as it does without mlbroker: data and virtual
     # environments that no bundle would carry are at their places.
     here = str(Path(job.workdir) if job.workdir else job_path.absolute().parent)
@@ -284,7 +287,7 @@ def _spec(
         "setup": job.setup,
         "command": job.command,
         "envs": dict(job.envs),
-        "workdir": here if cloud == LOCAL else None,
+        "workdir": here,
         "progress": job.progress,
         "checkpoint": (
             {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None

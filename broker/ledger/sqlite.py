@@ -7,6 +7,7 @@ so a thousand writers never see "database is locked", and a killed writer frees 
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ CREATE TABLE accounts (
 # `accounts` repeats what the facts say, so that a cap is checked without reading all history.
 _COLUMNS = "seq, at, run_id, kind, body, hash"
 _BUSY_S = 60.0
+_LEAST_FREE_BYTES = 100_000
 
 
 class SqliteStorage:
@@ -154,22 +156,25 @@ class SqliteStorage:
             raise LedgerError(
                 f"cannot use the ledger: {error}",
                 where=str(self._path),
-                hint=_remedy(error),
+                hint=_remedy(error, self._path.parent),
             ) from error
 
 
-def _remedy(error: Exception) -> str:
+def _remedy(error: Exception, folder: Path) -> str:
     text = str(error).lower()
-    if "full" in text or "no space" in text:
-        return "The disk is full: free some space and try again. Nothing was launched."
-    if (
-        "read-only" in text
-        or "readonly" in text
-        or "permission" in text
-        or "unable to open" in text
-    ):
+    # SQLite calls it an I/O error when it is the log's index that finds no room.
+    if "full" in text or "no space" in text or _free_bytes(folder) < _LEAST_FREE_BYTES:
+        return "The disk is full: free some space and try again. Nothing is launched without it."
+    if any(word in text for word in ("read-only", "readonly", "permission", "unable to open")):
         return "Make the folder writable, or set MLBROKER_HOME to one that is."
-    return "Nothing was launched. `mlbroker ledger verify` shows what is damaged; restore a backup."
+    return "`mlbroker ledger verify` shows what is damaged; restore a backup."
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return _LEAST_FREE_BYTES
 
 
 class _SqliteTransaction:

@@ -42,6 +42,7 @@ INSIST_EVERY_S = 20.0
 # How long past the kill time to wait for a place that does not answer, before leaving it open.
 PATIENCE_S = 60.0
 QUEUE_POLL_S = 0.5
+LOCAL = "local"
 
 _OUTCOMES = {
     "finished": "succeeded",
@@ -51,6 +52,7 @@ _OUTCOMES = {
     "stopped": "stopped",
     "idle": "stopped",
     "overrun": "stopped",
+    "move": "stopped",
     "preempted": "preempted",
     "machine_failed": "machine_failed",
     "lost": "lost",
@@ -216,10 +218,14 @@ class Driver:
         )
 
     def _create(self, cloud: Cloud, intent: Intent) -> Machine:
-        order = self.order
+        spec = dict(self.order.spec) | {"facts": self._facts(intent)}
+        here = intent.cloud == LOCAL
+        if not here:
+            # A folder of this machine; elsewhere its bundle takes its place.
+            spec["workdir"] = None
         payload = Payload(
-            spec=dict(order.spec) | {"facts": self._facts(intent)},
-            bundle=self._folder.bundle if self._folder.bundle.exists() else None,
+            spec=spec,
+            bundle=self._folder.bundle if not here and self._folder.bundle.exists() else None,
             restore=self._folder.checkpoint if self._folder.checkpoint.exists() else None,
             secrets=self._secrets or {},
         )
@@ -259,7 +265,9 @@ class Driver:
         return self._append(run, State.ABSENT, why=why)
 
     def _adopt(self, run: Run, machine: Machine) -> Run:
-        started = machine.started_at or run.attempt.intended_at
+        # Vendors tell whole seconds, which may lie before the intent.
+        intended = run.attempt.intended_at
+        started = max(machine.started_at or intended, intended)
         return self._append(
             run,
             State.CREATED,
@@ -462,6 +470,10 @@ class Driver:
             for c in self.order.candidates
             if place_of(c) not in refused or self._opened(c.cloud).traits.queues
         ]
-        if run.attempts and run.attempt.why == "machine_failed":
+        why = run.attempt.why if run.attempts else None
+        if why == "machine_failed":
             left = [c for c in left if place_of(c) not in tried]
+        if why == "move":
+            faster = {place_of(c) for c in self.order.faster_than(run.attempt)}
+            left = [c for c in left if place_of(c) in faster]
         return min(left, key=lambda c: tried.count(place_of(c)), default=None)

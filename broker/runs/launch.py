@@ -18,7 +18,7 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import Guard as Guard
 from mlbroker.broker.ledger import Ledger, Run
 from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.paths import RunFolder, unusable
 from mlbroker.broker.runs.rows import money
 from mlbroker.profiles.job import Job
 
@@ -86,7 +86,10 @@ def reserve(
     guard: Guard | None = None,
 ) -> Run:
     """Write the order down, then reserve its worst case; the ledger refuses beyond the caps."""
-    order.save(folder.path)
+    try:
+        order.save(folder.path)
+    except OSError as error:
+        raise unusable(folder.path, error) from error
     candidate = {k: str(v) if isinstance(v, Decimal) else v for k, v in _asdict(order).items()}
     body = {
         "job": order.job,

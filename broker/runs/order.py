@@ -35,6 +35,7 @@ class Candidate:
     gpu: bool | None = None
     expected_usd: Decimal | None = None
     carbon_kg: float | None = None
+    duration_h: float | None = None
 
     def rate(self, traits: Traits) -> Rate:
         """What it costs by the hour and once, everything included."""
@@ -67,6 +68,13 @@ class Order:
             if place_of(candidate) == place_of(attempt):
                 return candidate
         raise MlbrokerError(f"attempt {attempt.number} is of no candidate of its order")
+
+    def faster_than(self, attempt: Attempt) -> list[Candidate]:
+        """The candidates on which the job is expected to take less time than on this attempt's."""
+        now = self.candidate(attempt).duration_h
+        if now is None:
+            return []
+        return [c for c in self.candidates if c.duration_h is not None and c.duration_h < now]
 
     def digest(self) -> str:
         """The hash the ledger keeps, so that an order cannot be changed under a run."""

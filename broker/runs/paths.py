@@ -7,6 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlbroker.broker.errors import MlbrokerError
+
+
+def unusable(path: Path, error: OSError) -> MlbrokerError:
+    """The state folder cannot be written: said before anything is reserved."""
+    return MlbrokerError(
+        f"cannot write the run's folder: {error.strerror or error}",
+        where=str(path),
+        hint="Free some space, make the folder writable, or set MLBROKER_HOME to one that is.",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -50,8 +61,11 @@ class RunFolder:
 
         The kernel frees the lock however its holder ends.
         """
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise unusable(self.path, error) from error
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

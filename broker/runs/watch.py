@@ -147,7 +147,11 @@ class Watcher:
             return None
         self._warned.add(kind)
         self._view.warn(broken)
-        return self._view.overrun(run, self._order.on_overrun)
+        answer = self._view.overrun(run, self._order.on_overrun)
+        if answer == "move" and not self._order.faster_than(run.attempt):
+            self._view.warn("no machine of the plan is faster: it stays where it is")
+            return None
+        return answer
 
     def _stopping(self, cloud: Cloud, intent: Intent, why: str) -> bool:
         now = self._clock.now()

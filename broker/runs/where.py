@@ -132,6 +132,7 @@ def _of_quote(
         gpu=gpus.get((quote.cloud, quote.instance_type)),
         expected_usd=quote.cost_usd.expected,
         carbon_kg=quote.carbon_kgco2e,
+        duration_h=hours,
     )
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.sim_runs import SimRuns
+from tests.support.sim_runs import CANDIDATES, SimRuns
 from tests.support.simulator import SimCloud
 
 from mlbroker.broker.ledger import Ledger, State
@@ -153,6 +154,25 @@ def test_stop_ends_it_in_order(sim: SimRuns) -> None:
     sim.ledger.append(sim.service.now(), "r1", "stop_requested", {"why": "stopped"})
     assert driver.drive("r1").outcome == "stopped"
     sim.check()
+
+
+@pytest.mark.parametrize(("faster", "second"), [(True, "large"), (False, None)])
+def test_a_move_goes_to_a_faster_machine_or_not_at_all(
+    sim: SimRuns, monkeypatch: pytest.MonkeyPatch, faster: bool, second: str | None
+) -> None:
+    hours = {"small": 2.0, "medium": 3.0, "large": 1.0 if faster else 4.0}
+    timed = tuple(replace(c, duration_h=hours[c.instance_type]) for c in CANDIDATES)
+    monkeypatch.setattr("tests.support.sim_runs.CANDIDATES", timed)
+    set_world(sim, job_s=900.0)
+    sim.reserve(cap="12")
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    sim.ledger.append(sim.service.now(), "r1", "stop_requested", {"why": "move"})
+    run = driver.drive("r1")
+    assert [a.instance_type for a in run.attempts] == ["small", *([second] if second else [])]
+    assert run.outcome == ("succeeded" if faster else "stopped")
+    sim.check("12")
 
 
 class Crash(BaseException):

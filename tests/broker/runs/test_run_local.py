@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import time
 import uuid
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -192,3 +194,42 @@ def test_secrets_come_from_the_environment_and_go_nowhere_else(cli: Cli) -> None
     assert answer.stdout == "token: ***\n"
     kept = [p for p in cli.folder.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
     assert kept == []
+
+
+def test_a_state_folder_that_cannot_be_written_is_named(cli: Cli) -> None:
+    cli.home.write_text("a file in the way")
+    answer = cli.run_local(cli.job("touch ran"))
+    assert answer.returncode == 1
+    assert "cannot write the run's folder" in answer.stderr
+    assert "MLBROKER_HOME" in answer.stderr
+    assert not (cli.folder / "ran").exists()
+
+
+def test_a_disk_that_is_full_launches_nothing_and_ends_nothing(cli: Cli) -> None:
+    """A real file system of the smallest kind, filled to the brim."""
+    cli.home.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(cli.home)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        assert cli.run_local(cli.job("true")).returncode == 0
+        with open(cli.home / "filler", "wb") as filler, suppress(OSError):
+            filler.write(b"x" * 3_000_000)
+        answer = cli.run_local(cli.job("touch ran"))
+        assert answer.returncode == 1, answer.stderr
+        assert "pace" in answer.stderr
+        assert "Traceback" not in answer.stderr
+        assert not (cli.folder / "ran").exists()
+        (cli.home / "filler").unlink()
+        assert [row["outcome"] for row in cli.ledger()] == ["succeeded"]
+        assert cli.run_local(cli.job("true")).returncode == 0
+    finally:
+        subprocess.run(["umount", "-l", str(cli.home)], check=True)
+
+
+def test_a_job_for_several_nodes_is_refused_on_one(cli: Cli) -> None:
+    answer = cli.run_local(cli.job("true", num_nodes=2))
+    assert answer.returncode == 2
+    assert "num_nodes" in answer.stderr
