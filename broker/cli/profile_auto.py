@@ -53,7 +53,9 @@ def auto(
         measurements=fill_hardware(shelf, evidence.measurements),
         history=fill_hardware(shelf, evidence.history),
     )
-    plan = make_plan(job, shelf, evidence, datetime.now(UTC), wanted, top=MAX_QUOTES)
+    # Deadline and budget are for the chooser: a guess that breaks them is no reason not to measure.
+    free = replace(job, deadline=None, budget_usd=None)
+    plan = make_plan(free, shelf, evidence, datetime.now(UTC), wanted, top=MAX_QUOTES)
     if plan.choice is None:
         raise nothing_feasible(plan)
     kinds = [kind for _, _, kind in shelf.types()]
@@ -61,7 +63,7 @@ def auto(
     launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
     if not launchable:
         raise NothingFeasible(
-            "no machine that mlbroker can launch meets the job's needs, deadline and budget"
+            "no machine that mlbroker can launch meets the job's needs"
         )
     options = []
     for candidate in planned(job, launchable, shelf.regions().values(), kinds, CLOUDS):
