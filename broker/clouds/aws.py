@@ -5,23 +5,24 @@ Manager end whatever carries the attempt's tag. The one inside is the first line
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlbroker.broker.clouds.aws_calls import Calls, code_of, endpoint, translated
 from mlbroker.broker.clouds.aws_images import choose_image
+from mlbroker.broker.clouds.aws_machines import attempts_of, lost_member, machine_of
 from mlbroker.broker.clouds.aws_names import RUN_TAG, TOKEN_TAG, Names, run_folder, secrets_path
 from mlbroker.broker.clouds.aws_network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws_request import kill_request, launch_request
 from mlbroker.broker.clouds.bucket import BucketBox
 from mlbroker.broker.clouds.seam import (
+    Denied,
     Intent,
     Machine,
-    MachineState,
     Payload,
     Report,
     Traits,
@@ -34,16 +35,8 @@ T = TypeVar("T")
 
 # The scheduler keeps to the minute, Systems Manager needs some seconds for each step.
 KILL_SLACK_S = 180.0
-_STATES = {
-    "pending": MachineState.PENDING,
-    "running": MachineState.RUNNING,
-    "stopping": MachineState.TERMINATING,
-    "stopped": MachineState.TERMINATING,
-    "shutting-down": MachineState.TERMINATING,
-    "terminated": MachineState.TERMINATED,
-}
-_ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
-_RECLAIMED = "Server.SpotInstanceTermination"
+# So far is covered by the slack.
+CLOCK_TOLERANCE_S = 30.0
 _RETRY_FOR = timedelta(seconds=30)
 _USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
 _NOT_FOUND = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
@@ -73,13 +66,14 @@ class AwsCloud:
         names = self._names(intent.region)
         client = self._calls.client("scheduler", intent.region)
 
-        def create() -> None:
+        def create() -> dict[str, Any]:
             try:
-                client.create_schedule(**kill_request(intent, names))
-            except client.exceptions.ConflictException:
-                return
+                answer = client.create_schedule(**kill_request(intent, names))
+            except client.exceptions.ConflictException as error:
+                answer = error.response
+            return dict(answer["ResponseMetadata"]["HTTPHeaders"])
 
-        self._asked(intent.region, create)
+        _check_clock(intent, self._asked(intent.region, create))
 
     def disarm_kill(self, intent: Intent) -> None:
         """Remove the schedule."""
@@ -177,7 +171,7 @@ class AwsCloud:
         report = self.box(intent).report(intent.nodes)
         if intent.nodes == 1 or report.end is not None:
             return report
-        gone = self._lost_member(intent)
+        gone = lost_member(self._instances(intent.region, Filters=_by_token(intent.token)))
         if gone is None:
             return report
         return Report(
@@ -283,11 +277,14 @@ class AwsCloud:
                 if not earlier:
                     raise
                 return earlier[0]
-            return _machine(intent.region, answer["Instances"])
+            return machine_of(intent.region, answer["Instances"])
 
         return self._asked(intent.region, launch)
 
     def _described(self, region: str, **wanted: Any) -> list[Machine]:
+        return attempts_of(region, self._instances(region, **wanted))
+
+    def _instances(self, region: str, **wanted: Any) -> list[dict[str, Any]]:
         client = self._calls.client("ec2", region)
 
         def describe() -> list[dict[str, Any]]:
@@ -304,30 +301,20 @@ class AwsCloud:
                     return []
                 raise
 
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for instance in self._asked(region, describe):
-            groups.setdefault(_tags(instance).get(TOKEN_TAG, instance["InstanceId"]), []).append(
-                instance
-            )
-        return [_machine(region, members) for members in groups.values()]
+        return self._asked(region, describe)
 
-    def _lost_member(self, intent: Intent) -> Mapping[str, Any] | None:
-        """The end of a run of several machines one of which ended without a word."""
-        client = self._calls.client("ec2", intent.region)
-        answer = self._asked(
-            intent.region, lambda: client.describe_instances(Filters=_by_token(intent.token))
+
+def _check_clock(intent: Intent, headers: Mapping[str, str]) -> None:
+    """The kill time is of this machine's clock; one that is ahead would grant more than the cap."""
+    if "date" not in headers:
+        return
+    ahead = (intent.intended_at - parsedate_to_datetime(headers["date"])).total_seconds()
+    if ahead > CLOCK_TOLERANCE_S:
+        raise Denied(
+            f"this machine's clock is {ahead:.0f} s ahead of AWS's: the cap would not hold",
+            where=f"aws {intent.region}",
+            hint="Set the clock right, then run again.",
         )
-        for reservation in answer["Reservations"]:
-            for instance in reservation["Instances"]:
-                state = _STATES[instance["State"]["Name"]]
-                if state in (MachineState.TERMINATING, MachineState.TERMINATED):
-                    reclaimed = instance.get("StateReason", {}).get("Code") == _RECLAIMED
-                    return {
-                        "why": "preempted" if reclaimed else "machine_failed",
-                        "exit_code": None,
-                        "detail": f"machine {instance['InstanceId']} ended",
-                    }
-        return None
 
 
 def _script(intent: Intent, names: Names, program: bytes) -> str:
@@ -336,43 +323,6 @@ def _script(intent: Intent, names: Names, program: bytes) -> str:
     kill_at = int(intent.kill_at.timestamp())
     lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
     return user_data(arguments, kill_at, max(1, lifetime))
-
-
-def _machine(region: str, instances: Sequence[Mapping[str, Any]]) -> Machine:
-    """One or several instances as the one machine of an attempt."""
-    members = sorted(instances, key=lambda i: (i.get("AmiLaunchIndex", 0), i["InstanceId"]))
-    states = [_STATES[member["State"]["Name"]] for member in members]
-    ends = [_ended_at(member) for member in members]
-    over = all(state is MachineState.TERMINATED for state in states)
-    return Machine(
-        id=f"{region}/{'+'.join(member['InstanceId'] for member in members)}",
-        state=_joint_state(states),
-        tags={key: value for key, value in _tags(members[0]).items() if key != "Name"},
-        started_at=min(member["LaunchTime"] for member in members).astimezone(UTC),
-        ended_at=max((end for end in ends if end), default=None) if over else None,
-        zone=members[0].get("Placement", {}).get("AvailabilityZone"),
-        preempted=any(m.get("StateReason", {}).get("Code") == _RECLAIMED for m in members),
-    )
-
-
-def _joint_state(states: Sequence[MachineState]) -> MachineState:
-    """Several machines have ended when all have, and run when all run."""
-    if all(state is MachineState.TERMINATED for state in states):
-        return MachineState.TERMINATED
-    if any(state in (MachineState.TERMINATING, MachineState.TERMINATED) for state in states):
-        return MachineState.TERMINATING
-    if MachineState.PENDING in states:
-        return MachineState.PENDING
-    return MachineState.RUNNING
-
-
-def _ended_at(instance: Mapping[str, Any]) -> datetime | None:
-    found = _ENDED_AT.search(instance.get("StateTransitionReason") or "")
-    return datetime.fromisoformat(found.group(1)).replace(tzinfo=UTC) if found else None
-
-
-def _tags(instance: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
 
 
 def _by_token(token: str) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ CANDIDATES = tuple(
         ("us-west-2", None),
     )
 )
-CAP = "2"
+CAP = "0.8"
 
 
 def intent(world: StrictAws, run_id: str = "r1", **changes: object) -> Intent:

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -44,6 +46,10 @@ class StrictAws:
         self.calls: list[tuple[str, str, str]] = []
         self.requests: list[Request] = []
         self.url = ""
+        # The client to kill, and at how many more of its requests: before or after their effect.
+        self.victim = 0
+        self.kill_in: int | None = None
+        self.kill_before = True
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     # What a test does to this world.
@@ -53,6 +59,7 @@ class StrictAws:
         self.faults.clear()
         self.ec2.calm()
         self.quotas.clear()
+        self.kill_in = None
         self.guest = Script(self.clock, self, self.ec2.power_off)
         self.calls.clear()
         self.requests.clear()
@@ -106,15 +113,30 @@ class StrictAws:
             if request.service:
                 self.calls.append((request.key, request.service, request.action))
                 self.requests.append(request)
+            doomed = self._is_the_last(request)
+            if doomed and self.kill_before:
+                os.kill(self.victim, signal.SIGKILL)
+                return self._lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
                 return outcome.send(start)
             if outcome == "before":
                 return self._lose(environ)
             answer = self._answer(request)
+            if doomed:
+                os.kill(self.victim, signal.SIGKILL)
         if outcome == "after":
             return self._lose(environ)
         return answer.send(start)
+
+    def _is_the_last(self, request: Request) -> bool:
+        if self.kill_in is None or request.key != "launcher":
+            return False
+        self.kill_in -= 1
+        if self.kill_in > 0:
+            return False
+        self.kill_in = None
+        return True
 
     def _answer(self, request: Request) -> Answer:
         known = recorded.answer(request, self.quotas)
@@ -138,6 +160,9 @@ class StrictAws:
                 self.clock.advance(float(query["seconds"]))
             body = json.dumps({"now": self.clock.now().isoformat()}).encode()
             return Answer("200 OK", headers, body)
+        if request.path == "/_victim":
+            self.victim = int(query["pid"])
+            return Answer("200 OK", headers)
         found = _MACHINE.fullmatch(request.path)
         if found is None:
             return None
@@ -161,6 +186,11 @@ class StrictAws:
 
 
 class _Quiet(WSGIRequestHandler):
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The vendor's clock is the virtual one."""
+        app: Any = self.server.app
+        return format_datetime(app.clock.now(), usegmt=True)
+
     def log(self, *_: Any) -> None:
         """Requests are kept in `calls`, not printed."""
 

@@ -293,6 +293,16 @@ def test_disarming_what_is_not_armed_is_no_error(
     assert wanted.token not in [s.name for s in world.kills.schedules()]
 
 
+def test_a_clock_that_is_ahead_would_outlive_the_cap_and_is_refused(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    early = world.clock.now() + timedelta(seconds=120)
+    with pytest.raises(Denied, match=r"12\d s ahead"):
+        cloud.arm_kill(intent(world, run_id, intended_at=early))
+    behind = world.clock.now() - timedelta(seconds=120)
+    cloud.arm_kill(intent(world, run_id, intended_at=behind))
+
+
 def test_a_region_without_set_up_says_how_to_set_it_up(runs: AwsRuns) -> None:
     assert runs.cloud.places("ap-south-1", "m5.large", None) == ()
     assert "init --cloud aws --region ap-south-1" in runs.cloud.how_to_set_up("ap-south-1")
