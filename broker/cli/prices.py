@@ -156,6 +156,21 @@ def import_(
 
 
 @app.command()
+def forget(
+    imported: Annotated[bool, typer.Option("--imported", help="What `import` kept.")] = False,
+    fetched: Annotated[bool, typer.Option("--fetched", help="What `refresh` fetched.")] = False,
+) -> None:
+    """Go back to the embedded prices: drop what was imported, or fetched, or both."""
+    from mlbroker.broker.prices import builder
+
+    if not imported and not fetched:
+        raise InputError("nothing to forget", hint="Give --imported, --fetched, or both.")
+    builder.forget(home(), imported, fetched, datetime.now(UTC))
+    book = open_book(home())
+    say(f"The book is now {book.snapshot.id}: {book.origin}; {book.snapshot.offers:,} offers")
+
+
+@app.command()
 def regions(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Regions with their grid's carbon intensity and what disk, address and traffic cost."""
     book = _open(prices)

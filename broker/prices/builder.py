@@ -192,3 +192,12 @@ def import_file(home: Path, prices_file: Path, now: datetime) -> tuple[int, list
         own.add_imported(source.rows(), source.check, now, str(prices_file.absolute()))
         publish_generation(home, own, number, now.date())
     return source.accepted, source.notices()
+
+
+def forget(home: Path, imported: bool, fetched: bool, now: datetime) -> None:
+    """Go back to the embedded prices, as far as asked."""
+    from mlbroker.broker.prices.own_rows import OwnRows
+
+    with OwnRows(home / "prices") as own, own.change() as number:
+        own.forget(imported, fetched)
+        publish_generation(home, own, number, now.date())

@@ -238,6 +238,14 @@ class OwnRows:
         db.execute("INSERT OR REPLACE INTO refresh VALUES (?, ?, ?, ?, ?, ?)", refresh)
         db.executemany("INSERT OR REPLACE INTO validator VALUES (?, ?)", validators.items())
 
+    def forget(self, imported: bool, fetched: bool) -> None:
+        """Drop what was imported or fetched, inside a `change`; the history of prices stays."""
+        tables = ["imported"] if imported else []
+        if fetched:
+            tables += ["fetched", "withdrawn", "jumped", "type", "rate", "validator", "refresh"]
+        for table in tables:
+            self.open().execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
+
     @contextmanager
     def change(self) -> Iterator[int]:
         """One transaction that leaves everything as it was, or a new generation, which it gives."""

@@ -104,6 +104,10 @@ def test_import_wins_over_the_book_and_reports_what_it_left_out(
     assert shown[0]["source"] == "contract"
     xlarge = json.loads(prices("show", "m5.xlarge", "--json", home=home).stdout)["prices"]
     assert any(row["region"] == "us-east-1" for row in xlarge)  # the book's own price stays
+    assert prices("forget", home=home).returncode == 2
+    assert prices("forget", "--imported", home=home).returncode == 0
+    again = json.loads(prices("show", "m5.large", "--json", home=home).stdout)["prices"]
+    assert all(row["source"] != "contract" for row in again)
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b\n")
     refused = prices("import", str(bad), home=home)

@@ -14,7 +14,7 @@ from tests.support.price_servers import PriceServers, serving
 from tests.support.small_book import small_book
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.prices import FEEDS, browse
+from mlbroker.broker.prices import FEEDS, browse, builder
 from mlbroker.broker.prices.feed import Scope
 from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.own_rows import OwnRows
@@ -297,6 +297,15 @@ def test_waits_grow_and_heed_the_vendor(servers: PriceServers) -> None:
     assert waits == sorted(waits)
     assert len(waits) == 4
     assert waits[-1] >= 4 * waits[0]
+
+
+def test_what_was_fetched_can_be_forgotten(home: Path, servers: PriceServers) -> None:
+    before = open_book(home, today=NOW.date()).snapshot
+    servers.set_price("azure", "eastus", "Standard_D4s_v5", False, None)
+    assert not run(home, "azure", "eastus").failures
+    assert open_book(home, today=NOW.date()).snapshot != before
+    builder.forget(home, imported=False, fetched=True, now=NOW)
+    assert open_book(home, today=NOW.date()).snapshot == before
 
 
 def test_one_cloud_that_fails_does_not_stop_another(home: Path, servers: PriceServers) -> None:
