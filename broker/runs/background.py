@@ -7,17 +7,21 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlbroker.broker.runs.paths import RunFolder
+
 
 def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | None) -> int:
     """Start the process that carries the run on as soon as this one lets go; its process id."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlbroker.broker.runs.resume", run_id],
-        env={**os.environ, "MLBROKER_HOME": str(state)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    # What it may have to complain about is kept with the run.
+    with open(RunFolder.of(state, run_id).path / "carrier.log", "ab") as complaints:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlbroker.broker.runs.resume", run_id],
+            env={**os.environ, "MLBROKER_HOME": str(state)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            start_new_session=True,
+        )
     assert process.stdin is not None
     with process.stdin as pipe:
         # Through the pipe: arguments are there for everybody to read.
