@@ -103,10 +103,11 @@ def command(
     one = explain if explain not in (None, EVERYTHING) else None
     if one is not None:
         check_filters(Filters(instance_types=(one,)), shelf)
+    evidence = gather_evidence(wanted, measure)
     plan = make_plan(
         wanted,
         shelf,
-        gather_evidence(wanted, measure),
+        evidence,
         datetime.now(UTC),
         filters,
         top=0 if one else top,
@@ -122,6 +123,7 @@ def command(
             plan_view.show_type(plan, one)
         else:
             plan_view.show(plan, explain=explain is not None)
+            plan_view.show_next_probe(plan, shelf, evidence)
     if plan.choice is None:
         raise nothing_feasible(plan)
 

@@ -5,8 +5,10 @@ from decimal import Decimal
 
 from mlbroker.broker.cli.output import print_line, print_table
 from mlbroker.broker.plan import Plan
+from mlbroker.broker.planning import Book, fill_hardware
 from mlbroker.policies.quote import Quote, Reason, Rejection
-from mlbroker.profiles.prediction import Basis
+from mlbroker.pricing.billing import OWN_CLOUDS
+from mlbroker.profiles.prediction import Basis, Evidence
 
 WORDS = {
     Reason.NEEDS_NOT_MET: "do not meet the job's needs",
@@ -45,6 +47,34 @@ def show(plan: Plan, *, explain: bool) -> None:
     advice = measure_words(plan)
     if advice:
         print_line(advice)
+
+
+def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
+    """The measurement that would bring most, what it costs, and whether it is worth it."""
+    if plan.choice is None:
+        return
+    from mlbroker.broker.measure.offers import offers_of
+    from mlbroker.profiles.advice import advise
+
+    known = evidence._replace(
+        measurements=fill_hardware(book, evidence.measurements),
+        history=fill_hardware(book, evidence.history),
+    )
+    kinds = [kind for _, _, kind in book.types()]
+    advice = advise(known, offers_of(plan.quotes, kinds), plan.ask.steps, plan.ask.deadline_s)
+    if advice.place is None or advice.costs_usd <= 0:
+        return
+    costs, saves = f"{advice.costs_usd:.2g} USD", f"{advice.saves_usd:.2g} USD on average"
+    if not advice.probe:
+        print_line(f"No further measurement is worth it: it would cost {costs} and save {saves}.")
+        return
+    quote = plan.quotes[advice.place]
+    name = quote.instance_type
+    where = f"--on {name}" if quote.cloud in OWN_CLOUDS else f"--instance-type {name}"
+    print_line(
+        f"Most worth measuring: {name}, for about {costs}, which saves {saves}: "
+        f"mlbroker profile JOB {where} (or --auto)"
+    )
 
 
 def show_type(plan: Plan, name: str) -> None:

@@ -11,14 +11,12 @@ from mlbroker.broker.cli.profile_run import campaign, confirm, keep
 from mlbroker.broker.errors import MlbrokerError, NothingFeasible
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
+from mlbroker.broker.measure.offers import offers_of
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.policies.ask import setup_s
 from mlbroker.policies.fit import Filters
-from mlbroker.profiles.advice import Offered
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.next_probe import MAX_PROBES
-from mlbroker.profiles.prediction import Target
 from mlbroker.profiles.stopping import StopRule
 
 # Of so many quotes the cheapest, each type once, may be measured.
@@ -59,18 +57,12 @@ def auto(
     if plan.choice is None:
         raise nothing_feasible(plan)
     kinds = [kind for _, _, kind in shelf.types()]
-    hardware = {(kind.cloud, kind.name): kind.hardware for kind in kinds}
     launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
     if not launchable:
-        raise NothingFeasible(
-            "no machine that mlbroker can launch meets the job's needs"
-        )
-    options = []
-    for candidate in planned(job, launchable, shelf.regions().values(), kinds, CLOUDS):
-        box = hardware[candidate.cloud, candidate.instance_type]
-        target = Target(candidate.cloud, candidate.instance_type, box, candidate.nodes)
-        price = float(candidate.price_per_hour_usd) * candidate.nodes
-        options.append(Option(candidate, Offered(target, price, setup_s(candidate.cloud))))
+        raise NothingFeasible("no machine that mlbroker can launch meets the job's needs")
+    candidates = planned(job, launchable, shelf.regions().values(), kinds, CLOUDS)
+    offers = offers_of(launchable, kinds)
+    options = [Option(*pair) for pair in zip(candidates, offers, strict=True)]
     confirm(
         f"Measure {job.name} on the machines that are worth it, for at most "
         f"{job.profile.max_cost_usd} USD in all?",

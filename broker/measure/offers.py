@@ -1,0 +1,29 @@
+"""A plan's quotes as offers that a probe could be made on."""
+
+from collections.abc import Iterable, Sequence
+
+from mlbroker.policies.ask import setup_s
+from mlbroker.policies.quote import Quote
+from mlbroker.pricing.offer import Hardware, InstanceType
+from mlbroker.profiles.advice import Offered
+from mlbroker.profiles.prediction import Target
+
+
+def offers_of(quotes: Sequence[Quote], kinds: Iterable[InstanceType]) -> list[Offered]:
+    """One for each quote, in their order."""
+    hardware: dict[tuple[str, str], Hardware] = {
+        (kind.cloud, kind.name): kind.hardware for kind in kinds
+    }
+    return [
+        Offered(
+            Target(
+                quote.cloud,
+                quote.instance_type,
+                hardware[quote.cloud, quote.instance_type],
+                quote.nodes,
+            ),
+            float(quote.price_per_hour_usd) * quote.nodes,
+            setup_s(quote.cloud),
+        )
+        for quote in quotes
+    ]
