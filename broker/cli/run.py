@@ -99,6 +99,10 @@ def command(
         str | None,
         typer.Option(metavar="RUN", help="Go on from this run's checkpoint, with what it left."),
     ] = None,
+    auto_profile: Annotated[
+        bool,
+        typer.Option("--auto-profile", help="First measure where that saves more than it costs."),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return at once; the run goes on, capped.")
     ] = False,
@@ -134,6 +138,8 @@ def command(
     else:
         if local_price is not None:
             raise InputError("goes with --on local", where="--local-price")
+        if auto_profile and not dry_run:
+            _measure_first(loaded, job, cloud, region, market, instance_type, nodes, yes)
         candidates = _plan(
             loaded, job, now, cloud, region, market, instance_type, measure, prices, nodes,
             policy, reason,
@@ -190,6 +196,27 @@ def command(
             detached(state, run, secrets, json=json)
         else:
             carry(state, order.run_id, secrets, json=json)
+
+
+def _measure_first(
+    job: Job,
+    job_path: Path,
+    cloud: list[str] | None,
+    region: list[str] | None,
+    market: list[Market] | None,
+    instance_type: list[str] | None,
+    nodes: Path | None,
+    yes: bool,
+) -> None:
+    """Within the cap of `profile: max_cost`, which is beside the run's own."""
+    from mlbroker.broker.cli.profile_auto import auto
+    from mlbroker.policies.fit import Filters
+    from mlbroker.profiles.stopping import StopRule
+
+    filters = Filters(
+        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
+    )
+    auto(job, job_path, StopRule(), filters, nodes, yes)
 
 
 def _price(text: str) -> Decimal:
@@ -255,7 +282,7 @@ def _plan(
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
-    check_filters(filters, book)
+    check_filters(filters, shelf)
     veto = veto_of(job_path, policy, reason, shelf)
     evidence = gather_evidence(job, measure)
     plan = make_plan(job, shelf, evidence, now, filters, top=RUNNERS_UP, veto=veto)
