@@ -49,6 +49,10 @@ class BucketBox:
             int(first.get("outputs_bytes", 0)),
         )
 
+    def end_of(self, rank: int) -> Mapping[str, Any] | None:
+        """How the part of one machine ended; None while it has not said."""
+        return (self._document(f"{rank}/report.json") or {}).get("end")
+
     def read_log(self, offset: int) -> bytes:
         """The part that holds this offset, from there on; empty when it is not there yet."""
         # Parts are named by where they begin, and a reader mostly stops where one does.

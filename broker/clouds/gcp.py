@@ -272,9 +272,12 @@ class GcpCloud:
         """The end of a run of several machines one of which ended without a word."""
         if intent.zone is None:
             return None
-        for name in instance_names(intent):
+        box = self._box(intent)
+        for rank, name in enumerate(instance_names(intent)):
             member = look(self._calls, intent.zone, name)
-            if member and member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
+            if member is None or box.end_of(rank) is not None:
+                continue
+            if member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
                 return {
                     "why": "preempted" if member.preempted else "machine_failed",
                     "exit_code": None,

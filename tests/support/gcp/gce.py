@@ -208,6 +208,7 @@ class Gce:
         if vm is None or vm not in self.machines.visible():
             return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
         operation = self.machines.begin(vm.zone, "delete", vm.path, vm.id)
+        operation.user = "guest" if request.token.startswith("guest-") else "launcher"
         if self._faults.take("late_deletes"):
             operation.error = ("INTERNAL_ERROR", "Internal error. Please try again.")
             self._clock.after(4, partial(self._done, operation))
