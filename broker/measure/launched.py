@@ -35,6 +35,10 @@ from mlbroker.profiles.stopping import StopRule
 
 # A machine that dies is replaced once; a second death is an answer.
 MAX_ATTEMPTS = 2
+# How a run ends when its machine is to blame.
+FAULTS = {"lost", "preempted", "machine_failed", "failed"}
+# An agent reports before the kill switch of a short-lived machine acts: by this share of its life.
+REPORT_BY = 0.8
 # What the ledger and the policy are told of why.
 REASON = "profile"
 Show = Callable[[Candidate, Observation], None]
@@ -166,7 +170,7 @@ class Campaign:
         lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
         now = WallClock().now()
         folder = RunFolder.of(self.state, launch.new_run_id(now))
-        limit_s = min(job.profile.max_time_s, float(lifetime_s))
+        limit_s = min(job.profile.max_time_s, REPORT_BY * float(lifetime_s))
         secrets = launch.secret_values(job)
         order = Order(
             run_id=folder.path.name,
@@ -199,8 +203,8 @@ class Campaign:
             link = RunLink(ledger, driver, order.run_id, lines, interrupted)
             seen, lost = self._watch(link, first)
         run = ledger.run(order.run_id)
-        if lost is not None and not (run and any(a.machine_id for a in run.attempts)):
-            raise lost  # nothing was launched: that says nothing about the machine
+        if lost is not None and (run is None or run.outcome not in FAULTS):
+            raise lost  # not launched, or out of money or time: that says nothing of the machine
         used = order.candidate(run.attempt) if run is not None and run.attempts else first
         where = Place(
             config=used.instance_type,
@@ -215,7 +219,8 @@ class Campaign:
             if lost is None
             else died(job, where, when, known, str(lost))
         )
-        return Profiled(row, seen, run.spent_usd if run is not None else Decimal(0))
+        spent_usd = run.spent_usd if run is not None else Decimal(0)
+        return Profiled(row, seen, spent_usd=spent_usd)
 
     def _watch(self, link: RunLink, at: Candidate) -> tuple[Observation, CloudError | None]:
         try:

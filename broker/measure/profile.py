@@ -34,6 +34,7 @@ class Profiled:
 
     measurement: Measurement
     seen: Observation
+    took_s: float = 0.0
     spent_usd: Decimal = Decimal(0)
 
 
@@ -47,7 +48,7 @@ def agent_spec(job: Job, max_time_s: float, cores: int | None = None) -> dict[st
         "progress": job.progress,
         "max_time_s": max_time_s,
         "grace_s": min(GRACE_S, max_time_s / 10),
-        "bandwidth_s": 0.0 if cores else BANDWIDTH_S,
+        "bandwidth_s": 0.0 if cores else min(BANDWIDTH_S, max_time_s / 20),
         "cores": cores,
     }
 
@@ -69,19 +70,18 @@ def profile_fewer_cores(
     if first.status is Status.FAILED or first.gpu_used:
         return [first]
     known = first.facts
-    spent_s = whole.seen.setup_s + float(whole.seen.end["time_s"])
-    left_s = job.profile.max_time_s - spent_s
+    left_s = job.profile.max_time_s - whole.took_s
     found = [first]
     for cores in core_counts(int(whole.seen.machine["vcpus"])):
-        if left_s < ROOM * spent_s * int(whole.seen.machine["vcpus"]) / cores:
+        if left_s < ROOM * whole.took_s * int(whole.seen.machine["vcpus"]) / cores:
             break
-        started = time.monotonic()
         try:
             # Set up it is already.
-            part = _profile(replace(job, setup=None), rule, show, known, left_s, cores).measurement
+            again = _profile(replace(job, setup=None), rule, show, known, left_s, cores)
         except InputError:
             break  # too slow on so few cores to say anything in the time that is left
-        left_s -= time.monotonic() - started
+        left_s -= again.took_s
+        part = again.measurement
         if part.status is Status.OK and (part.steps is None) == (first.steps is None):
             found.append(replace(part, fingerprint=first.fingerprint))
     return _with_fraction(found)
@@ -107,6 +107,7 @@ def _profile(
     limit_s: float,
     cores: int | None,
 ) -> Profiled:
+    started = time.monotonic()
     spec = agent_spec(job, limit_s, cores)
     # Here they go to the agent through a pipe, and are written nowhere.
     spec["env"] |= secret_values(job)
@@ -117,4 +118,5 @@ def _profile(
         link.close()
     used = cores or seen.machine["vcpus"]
     place = Place(config=f"local-{used}cpu", cloud="local", cores=cores)
-    return Profiled(to_measurement(job, seen, place, datetime.now(UTC), known), seen)
+    row = to_measurement(job, seen, place, datetime.now(UTC), known)
+    return Profiled(row, seen, time.monotonic() - started)

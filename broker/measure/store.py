@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from mlbroker.profiles.measurement import Measurement, Status
 
 VERSION = 1
 BUSY_S = 30.0
+# So many measurements of other jobs are read for a plan, on so many configurations at least.
+MAX_HISTORY = 1000
+FEWEST_CONFIGS = 8
 
 # The fields of a Measurement, in the order of its constructor.
 COLUMNS = (
@@ -76,13 +80,29 @@ class MeasurementStore:
         changed = [(m, facts.changes(m.facts, now)) for m in mine]
         return [Outdated(m, reasons) for m, reasons in changed if reasons]
 
-    def history(self, job: Job) -> list[Measurement]:
-        """Everything else: other jobs, and earlier states of this one."""
-        own = self.for_job(job)
-        if not own:
-            return self.all()
-        known = {_key(m) for m in own}
-        return [m for m in self.all() if _key(m) not in known]
+    def history(self, job: Job, most: int = MAX_HISTORY) -> list[Measurement]:
+        """Everything else: other jobs, and earlier states of this one.
+
+        Of more than about `most`, those on the configurations that most jobs were measured on:
+        a plan must not read for seconds, and what jobs have in common says most about others.
+        """
+        known = {_key(m) for m in self.for_job(job)}
+        return [m for m in self._common(most) if _key(m) not in known]
+
+    def _common(self, most: int) -> list[Measurement]:
+        if not self._path.exists():
+            return []
+        with self._connection() as db:
+            jobs, count = db.execute(
+                "SELECT count(DISTINCT job), count(*) FROM measurements"
+            ).fetchone()
+            if count <= most:
+                return self.all()
+            shared = db.execute("SELECT config, count(*) FROM measurements GROUP BY config")
+            # Equally common ones in an order that has nothing to do with their names.
+            ranked = sorted(shared, key=lambda row: (-row[1], zlib.crc32(row[0].encode()), row[0]))
+        chosen = [config for config, _ in ranked[: max(most // jobs, FEWEST_CONFIGS)]]
+        return self._select("config IN (SELECT value FROM json_each(?))", json.dumps(chosen))
 
     def named(self, job: str) -> list[Measurement]:
         """Everything under this name, whatever state the job was in."""

@@ -88,5 +88,8 @@ def watch(
             link.stop()
     seen.sources = tracks.sources
     if not seen.end:
-        raise link.failure()
+        if seen.track is None or seen.estimate is None:
+            raise link.failure()
+        # The agent went without a farewell. What it told until then is true all the same.
+        seen.end = {"end": "lost", "phase": "command", "time_s": seen.track.times_s[-1]}
     return seen

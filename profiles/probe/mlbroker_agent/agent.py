@@ -39,12 +39,13 @@ class Asked(BaseException):
 
 def main() -> int:
     """Read what to run, run it, report."""
+    began = time.monotonic()
     spec = json.loads(_read_line(0))
     processes.adopt_orphans()
     _report(machine=machine.describe(spec.get("bandwidth_s", 0.0)))
     folder = tempfile.mkdtemp(prefix="mlbroker-probe-")
     try:
-        Agent(spec, folder).run()
+        Agent(spec, folder).run(began)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
@@ -68,13 +69,14 @@ class Agent:
         self._ended = 0.0
         self._sampled = 0.0
 
-    def run(self) -> None:
-        """Run to the end of the job, the cap, or the wish of whoever measures."""
+    def run(self, began: float) -> None:
+        """Run to the job's end, the wish of whoever measures, or the cap counted from `began`."""
         grace_s = float(self._spec["grace_s"])
         signal.signal(signal.SIGALRM, _time_up)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _asked)
-        signal.setitimer(signal.ITIMER_REAL, max(0.05, self._spec["max_time_s"] - grace_s))
+        left_s = self._spec["max_time_s"] - grace_s - (time.monotonic() - began)
+        signal.setitimer(signal.ITIMER_REAL, max(0.05, left_s))
         ending = "ended"
         phase = "setup"
         try:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,13 @@ LOOP = "for i in $(seq {n}); do echo step $i/{n}; sleep {s}; done"
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def command_lines() -> Iterator[bytes]:
@@ -140,14 +147,24 @@ def test_ctrl_c_ends_the_job_too(cli: Cli, place: str) -> None:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 30
-    while not mark.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(mark.exists)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert not any(str(mark).encode() in command for command in command_lines())
     runs = json.loads(cli("ledger", "--json").stdout)["runs"]
     assert [run["state"] for run in runs] == (["settled"] if place == "desk" else [])
+
+
+def test_a_killed_client_leaves_no_job_behind(cli: Cli) -> None:
+    mark = cli.folder / "alive"
+    job = cli.job(f"(trap '' TERM; while :; do touch {mark}; sleep 0.05; done) & wait")
+    process = subprocess.Popen(
+        [*PROGRAM, "profile", str(job), "--yes"], env=cli.environment(), stdin=subprocess.DEVNULL
+    )
+    wait_until(mark.exists)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(str(mark).encode() in command for command in command_lines()))
 
 
 def test_help_lists_what_can_be_done(cli: Cli) -> None:
