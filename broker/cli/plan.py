@@ -21,6 +21,7 @@ from mlbroker.broker.prices.store import open_book
 from mlbroker.policies.fit import Filters
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
@@ -131,16 +132,19 @@ def command(
 def gather_evidence(job: Job, table: Path | None) -> Evidence:
     """Measurements of this job, and of others, from the store and from a table of this call."""
     store = MeasurementStore(home())
-    own, history = store.for_job(job), store.history(job)
+    own = store.for_job(job)
+    history: list[Measurement] = []
     if table is not None:
         from mlbroker.broker.measure.table import read_measurements
 
         rows = read_measurements(table)
         own += [row for row in rows if row.job == job.name]
-        history += [row for row in rows if row.job != job.name]
+        history = [row for row in rows if row.job != job.name]
         if not any(row.job == job.name for row in rows):
             warn(f"{table} has no row with job {job.name!r}")
-    return Evidence(job, own, history, learnt(store.home) if own else {})
+    if not own:
+        return Evidence(job)  # others' times say nothing of a job that was never measured
+    return Evidence(job, own, [*store.history(job), *history], learnt(store.home))
 
 
 def with_nodes(book: Book, option: Path | None) -> Book:
