@@ -143,7 +143,10 @@ def discard(box: str) -> None:
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)
         else:
-            os.unlink(entry.path)
+            try:
+                os.unlink(entry.path)
+            except FileNotFoundError:
+                continue
 
 
 def _marker(spec: Any) -> bytes:
