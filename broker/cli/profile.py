@@ -27,10 +27,10 @@ class _MeasureByDefault(TyperGroup):
     """`profile JOB` is `profile measure JOB`."""
 
     # typer carries its own copy of click, whose types are private.
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["measure", *args]
-        return super().resolve_command(ctx, args)
+        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(cls=_MeasureByDefault, no_args_is_help=True)

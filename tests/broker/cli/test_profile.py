@@ -171,3 +171,9 @@ def test_help_lists_what_can_be_done(cli: Cli) -> None:
     text = cli("profile", "--help").stdout
     for word in ("measure", "show", "list", "import", "export", "forget"):
         assert word in text
+    assert "--max-cost" in cli("profile", "job.yaml", "--help").stdout
+
+
+def test_options_may_stand_before_the_job(cli: Cli) -> None:
+    done = cli("profile", "--yes", "--on", "local", cli.job("exit 3"))
+    assert done.returncode == 100
