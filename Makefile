@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-profile backtest build clean
+.PHONY: help demo test check bench bench-check bench-profile backtest check-demo build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmark
 
 bench-profile: $(VENV)/.dev ## Hold the profiler to jobs of known truth; EXAMPLES=1 runs the examples too
 	EXAMPLES=$(EXAMPLES) $(BIN)/python scripts/bench_profile.py
+
+check-demo: $(VENV)/.product ## Build a sample repository with a pull request, and print its cost comment
+	$(BIN)/python scripts/check_demo.py
+
+bench-check: $(VENV)/.product ## Measure cost checks of large repositories, into docs/benchmarks.md
+	$(BIN)/python scripts/bench_check.py
 
 backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_choosing.py

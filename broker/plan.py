@@ -34,6 +34,9 @@ from mlbroker.profiles.prediction import Evidence
 if TYPE_CHECKING:
     from mlbroker.policies.veto import Veto
 
+# Four parts of a quote are rounded to the micro-dollar each.
+ROUNDING_USD = 4e-6
+
 
 class NearMiss(NamedTuple):
     """What would have to change for anything to be feasible: the least sufficient limits."""
@@ -84,14 +87,7 @@ def make_plan(
     every single rejection is only with `explain`. `veto` is the user's policy file.
     """
     regions = book.regions()
-    rows = fill_hardware(book, evidence.measurements)
-    # Other jobs say something of this one only once it was measured itself.
-    history = fill_hardware(book, evidence.history) if rows else evidence.history
-    evidence = evidence._replace(measurements=rows, history=history)
-    ask = make_ask(job, evidence, regions, now)
-    field = gather(job, ask, book, evidence, filters)
-    chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job), veto)
-    selection = chooser.choose(field.candidates, top)
+    ask, field, chooser, selection = screen(job, book, evidence, now, filters, top=top, veto=veto)
     quotes = sorted(
         (_quote(pick, ask, job, book, regions) for pick in selection.picks),
         key=lambda quote: quote_key(ask.objective, quote),
@@ -102,7 +98,7 @@ def make_plan(
         generated_at=now,
         snapshot=book.snapshot,
         ask=ask,
-        measurements=len(rows),
+        measurements=len(evidence.measurements),
         choice=quotes[0] if quotes else None,
         quotes=tuple(quotes),
         feasible=selection.feasible,
@@ -115,6 +111,52 @@ def make_plan(
         baseline=_baseline(job, ask, book, field, filters, regions),
         near_miss=None if quotes else _near_miss(chooser, selection),
     )
+
+
+class Screened(NamedTuple):
+    """The best picks for a job, and what they were picked from."""
+
+    ask: Ask
+    field: Field
+    chooser: Chooser
+    selection: Selection
+
+    def best_quote(self, job: Job, book: Book) -> Quote | None:
+        """The choice of the plan by cost, with no more quotes worked out than may be it.
+
+        What vendors charge is rounded up from a pick's cost, but for millionths of a dollar.
+        """
+        best: Quote | None = None
+        for pick in self.selection.picks:
+            if best is not None and pick.key[0] > float(best.cost_usd.expected) + ROUNDING_USD:
+                break
+            quote = _quote(pick, self.ask, job, book, book.regions())
+            objective = self.ask.objective
+            if best is None or quote_key(objective, quote) < quote_key(objective, best):
+                best = quote
+        return best
+
+
+def screen(
+    job: Job,
+    book: Book,
+    evidence: Evidence,
+    now: datetime,
+    filters: Filters,
+    *,
+    top: int,
+    veto: "Veto | None" = None,
+) -> Screened:
+    """Find the `top` best machines, region and market included."""
+    regions = book.regions()
+    rows = fill_hardware(book, evidence.measurements)
+    # Other jobs say something of this one only once it was measured itself.
+    history = fill_hardware(book, evidence.history) if rows else evidence.history
+    evidence = evidence._replace(measurements=rows, history=history)
+    ask = make_ask(job, evidence, regions, now)
+    field = gather(job, ask, book, evidence, filters)
+    chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job), veto)
+    return Screened(ask, field, chooser, chooser.choose(field.candidates, top))
 
 
 def make_ask(job: Job, evidence: Evidence, regions: dict[int, Region], now: datetime) -> Ask:

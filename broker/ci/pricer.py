@@ -29,17 +29,17 @@ class Pricer:
         veto = moment.policies.veto(file.source)
         forbidden = None
         try:
-            plan = self._planner.plan(job, evidence, veto)
-            if plan.choice is None and veto is not None:
-                free = self._planner.plan(job, evidence, None)
-                if free.choice is not None:
-                    plan, forbidden = free, _rule_broken(veto, free.choice)
+            choice = self._planner.choose(job, evidence, veto)
+            if choice.quote is None and veto is not None:
+                choice = self._planner.choose(job, evidence)
+                if choice.quote is not None:
+                    forbidden = _rule_broken(veto, choice.quote)
         except InputError as error:  # a deadline that has passed
             return Side(None, str(error), None, job.runs_per_month, inputs)
         return Side(
-            quote=plan.choice,
-            problem=None if plan.choice else _problem(plan),
-            deadline_s=plan.ask.deadline_s,
+            quote=choice.quote,
+            problem=None if choice.plan is None or choice.quote else _problem(choice.plan),
+            deadline_s=choice.deadline_s,
             runs_per_month=job.runs_per_month,
             inputs=inputs,
             forbidden=forbidden,

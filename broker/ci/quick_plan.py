@@ -7,21 +7,21 @@ until those left out cannot be among the best.
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
-from mlbroker.broker.plan import Plan, make_ask, make_plan
+from mlbroker.broker.plan import Plan, make_ask, make_plan, screen
 from mlbroker.broker.planning import NANO_PER_USD
 from mlbroker.policies.ask import Ask, setup_s
 from mlbroker.policies.fit import Filters
 from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
-from mlbroker.policies.objective import quote_key
 from mlbroker.policies.outcome import normal_quantile
 from mlbroker.policies.place import least_by_cloud, places
+from mlbroker.policies.quote import Quote
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.gpu_names import NOT_CUDA
@@ -92,6 +92,14 @@ class _Rank(NamedTuple):
         return usd if ask.budget_usd is not None and usd > ask.budget_usd else None
 
 
+class Choice(NamedTuple):
+    """The quote of the best machine; where there is none, the plan that tells why."""
+
+    quote: Quote | None
+    deadline_s: float | None
+    plan: Plan | None = None
+
+
 class QuickPlanner:
     """Plans jobs against one book at one moment."""
 
@@ -103,8 +111,8 @@ class QuickPlanner:
         self._ranked: dict[tuple[object, ...], list[_Rank]] = {}
         self._held: dict[int, object] = {}
 
-    def plan(self, job: Job, evidence: Evidence, veto: Veto | None = None) -> Plan:
-        """What `make_plan` says, but for counts and reasons of what was not chosen."""
+    def choose(self, job: Job, evidence: Evidence, veto: Veto | None = None) -> Choice:
+        """What `make_plan` chooses; where that is nothing, a plan that tells why."""
         if not self._can_bound(job, evidence, veto):
             return self._whole(job, evidence, veto)
         ask = make_ask(job, evidence, self._book.regions(), self._now)
@@ -120,27 +128,25 @@ class QuickPlanner:
                 rank = ranks[heapq.heappop(heap)[1]]
                 if rank.may_do(ask, veto):
                     taken[rank.runner.entry[0]] = rank.runner.entry
-            plan = self._on(taken.values(), job, evidence, veto)
-            if len(plan.quotes) == TOP:
-                worst = max(quote_key(ask.objective, quote) for quote in plan.quotes)
-                if not heap or heap[0][0] > worst[0]:
-                    return plan
-            elif not heap and plan.choice is not None:
-                return plan
+            some = SomeTypes(self._book, list(taken.values()))
+            screened = screen(job, some, evidence, self._now, Filters(), top=TOP, veto=veto)
+            picks = screened.selection.picks
+            # Complete when nothing left out can be cheaper than the last of those found.
+            if not heap or (len(picks) == TOP and heap[0][0] > picks[-1].key[0]):
+                quote = screened.best_quote(job, some)
+                if quote is not None:
+                    return Choice(quote, ask.deadline_s)
             batch *= _GROWTH
         nearest = _nearest(ranks, ask)
         if not nearest and veto is None:
             return self._whole(job, evidence, veto)
-        return self._on(nearest, job, evidence, veto)
+        some = SomeTypes(self._book, nearest)
+        plan = make_plan(job, some, evidence, self._now, Filters(), top=TOP, veto=veto)
+        return Choice(plan.choice, ask.deadline_s, plan)
 
-    def _on(
-        self, entries: Iterable[Entry], job: Job, evidence: Evidence, veto: Veto | None
-    ) -> Plan:
-        book = SomeTypes(self._book, list(entries))
-        return make_plan(job, book, evidence, self._now, Filters(), top=TOP, veto=veto)
-
-    def _whole(self, job: Job, evidence: Evidence, veto: Veto | None) -> Plan:
-        return make_plan(job, self._book, evidence, self._now, Filters(), top=TOP, veto=veto)
+    def _whole(self, job: Job, evidence: Evidence, veto: Veto | None) -> Choice:
+        plan = make_plan(job, self._book, evidence, self._now, Filters(), top=TOP, veto=veto)
+        return Choice(plan.choice, plan.ask.deadline_s, plan)
 
     @staticmethod
     def _can_bound(job: Job, evidence: Evidence, veto: Veto | None) -> bool:

@@ -8,6 +8,7 @@ import typer
 
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import FORMATS, renderer, table
+from mlbroker.broker.ci.formats.words import counted
 from mlbroker.broker.ci.limits import Limits, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
 from mlbroker.broker.cli.output import clean, say, warn
@@ -140,7 +141,8 @@ def _verdict(check: Check) -> MlbrokerError | None:
         told = [str(line.pair.problem).replace("\n  ", ": ") for line in check.broken[:5]]
         more = [f"and {len(check.broken) - 5} more"] if len(check.broken) > 5 else []
         return InputError(
-            f"{len(check.broken)} job file(s) cannot be read", hint="\n  ".join(told + more)
+            f"{counted(len(check.broken), 'job file')} cannot be read",
+            hint="\n  ".join(told + more),
         )
     if check.crossed:
         told = [
@@ -148,10 +150,10 @@ def _verdict(check: Check) -> MlbrokerError | None:
             f" {crossing.message}"
             for crossing in check.crossed
         ]
-        return ThresholdCrossed(f"{len(told)} limit(s) crossed", hint="\n  ".join(told))
+        return ThresholdCrossed(f"{counted(len(told), 'limit')} crossed", hint="\n  ".join(told))
     if check.infeasible:
         told = [f"{line.pair.path} ({line.pair.name})" for line in check.infeasible[:5]]
         return NothingFeasible(
-            f"{len(check.infeasible)} job(s) fit no machine", hint=", ".join(told)
+            f"no machine for {counted(len(check.infeasible), 'job')}", hint=", ".join(told)
         )
     return None

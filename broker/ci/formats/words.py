@@ -76,13 +76,15 @@ def headline(check: Check) -> str:
     if not check.lines:
         return "No job files."
     if not touched:
-        return f"No change to the cost of {_jobs(len(check.lines))}."
+        return f"No change to the cost of {counted(len(check.lines), 'job')}."
     total = check.total
     counts = ", ".join(
         f"{check.count(status)} {status}" for status in Status if check.count(status)
     )
     if check.compared_to is None:
-        return f"{_jobs(len(touched))}: {money(total.head_cost_usd)} USD for one run of each."
+        return (
+            f"{counted(len(touched), 'job')}: {money(total.head_cost_usd)} USD for one run of each."
+        )
     before, after = total.base_cost_usd, total.head_cost_usd
     verb = "stays at" if before == after else "changes from"
     figures = f"{money(after)} USD" if before == after else f"{money(before)} to {money(after)} USD"
@@ -108,7 +110,7 @@ def guessed_line(check: Check) -> str | None:
     shown = ", ".join(guessed[:5]) + (f" and {len(guessed) - 5} more" if len(guessed) > 5 else "")
     return (
         f"Never measured, so guessed from data sheets within a factor of four: {shown}."
-        " `mlbroker profile` measures."
+        " To measure: mlbroker profile JOB."
     )
 
 
@@ -143,7 +145,8 @@ def _duration(side: Side | None) -> str:
 def _chance(side: Side | None) -> str:
     if side is None or side.quote is None or side.quote.deadline_probability is None:
         return ""
-    return f"{min(side.quote.deadline_probability, 0.999):.0%}"
+    chance = side.quote.deadline_probability
+    return f"{min(chance, 0.999):.1%}" if chance > 0.99 else f"{chance:.0%}"
 
 
 def _kg(side: Side | None) -> str:
@@ -158,5 +161,6 @@ def _kwh(side: Side | None) -> str:
     return "?" if side.quote.energy_kwh is None else f"{side.quote.energy_kwh:.2g}"
 
 
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

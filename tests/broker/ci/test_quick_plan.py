@@ -65,14 +65,15 @@ def job_of(resources: str, broker: str) -> Job:
 
 
 def same(planner: QuickPlanner, book: KeptBook, evidence: Evidence, veto: Veto | None) -> None:
-    quick = planner.plan(evidence.job, evidence, veto)
+    quick = planner.choose(evidence.job, evidence, veto)
     whole = make_plan(evidence.job, book, evidence, NOW, Filters(), top=10, veto=veto)
-    assert quick.choice == whole.choice
-    if whole.choice is not None:
-        assert quick.quotes == whole.quotes
-    elif veto is None and whole.near_miss is not None:
-        assert quick.near_miss is not None
-        assert quick.near_miss.deadline_s == whole.near_miss.deadline_s
+    assert quick.quote == whole.choice
+    assert quick.deadline_s == whole.ask.deadline_s
+    if whole.choice is None and veto is None:
+        assert quick.plan is not None
+        assert whole.near_miss is not None
+        assert quick.plan.near_miss is not None
+        assert quick.plan.near_miss.deadline_s == whole.near_miss.deadline_s
 
 
 @pytest.mark.parametrize(("resources", "broker"), [*itertools.product(RESOURCES, BROKER)])
@@ -107,7 +108,7 @@ def test_only_a_few_types_are_planned_on(
         SomeTypes, "types", lambda some: sizes.append(len(original(some))) or original(some)
     )
     job = job_of("{cpus: 4+}", BROKER[0])
-    planner.plan(job, Evidence(job))
+    planner.choose(job, Evidence(job))
     assert sizes
     assert max(sizes) * 10 < len(book.types())
 
