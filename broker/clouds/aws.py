@@ -168,18 +168,17 @@ class AwsCloud:
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
-        report = self.box(intent).report(intent.nodes)
+        box = self.box(intent)
+        report = box.report(intent.nodes)
         if intent.nodes == 1 or report.end is not None:
             return report
-        gone = lost_member(self._instances(intent.region, Filters=_by_token(intent.token)))
+        # Looked at in this order: a machine leaves its end before it goes.
+        instances = self._instances(intent.region, Filters=_by_token(intent.token))
+        gone = lost_member(instances, box.unfinished(intent.nodes))
         if gone is None:
             return report
         return Report(
-            report.status,
-            gone,
-            report.log_bytes,
-            report.checkpoint_bytes,
-            report.outputs_bytes,
+            report.status, gone, report.log_bytes, report.checkpoint_bytes, report.outputs_bytes
         )
 
     def stop_job(self, intent: Intent, why: str) -> None:

@@ -66,10 +66,12 @@ def attempts_of(region: str, instances: Sequence[Mapping[str, Any]]) -> list[Mac
     return [machine_of(region, members) for members in groups.values()]
 
 
-def lost_member(instances: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def lost_member(
+    instances: Sequence[Mapping[str, Any]], unfinished: set[int]
+) -> Mapping[str, Any] | None:
     """The end of a run of several machines one of which ended without a word."""
     for instance in instances:
-        if _STATES[instance["State"]["Name"]] in (
+        if instance["AmiLaunchIndex"] in unfinished and _STATES[instance["State"]["Name"]] in (
             MachineState.TERMINATING,
             MachineState.TERMINATED,
         ):

@@ -39,19 +39,22 @@ class BucketBox:
 
     def report(self, nodes: int) -> Report:
         """What the first machine last said; with several, the end of all or the first failure."""
-        documents = [self._document(f"{rank}/report.json") for rank in range(nodes)]
-        first = documents[0] or {}
+        documents = self._reports(nodes)
+        first = documents[0]
         return Report(
             first.get("status"),
-            joint_end([(document or {}).get("end") for document in documents]),
+            joint_end([document.get("end") for document in documents]),
             int(first.get("log_bytes", 0)),
             int(first.get("checkpoint_bytes", 0)),
             int(first.get("outputs_bytes", 0)),
         )
 
-    def end_of(self, rank: int) -> Mapping[str, Any] | None:
-        """How the part of one machine ended; None while it has not said."""
-        return (self._document(f"{rank}/report.json") or {}).get("end")
+    def unfinished(self, nodes: int) -> set[int]:
+        """The ranks of machines that have not left their end."""
+        return {rank for rank, found in enumerate(self._reports(nodes)) if not found.get("end")}
+
+    def _reports(self, nodes: int) -> list[dict[str, Any]]:
+        return [self._document(f"{rank}/report.json") or {} for rank in range(nodes)]
 
     def read_log(self, offset: int) -> bytes:
         """The part that holds this offset, from there on; empty when it is not there yet."""

@@ -19,7 +19,7 @@ OUTPUTS_TAR = files.OUTPUTS + ".tar"
 LOG_PART_BYTES = 4 << 20
 # Reports come often while a failure is likely, and seldom in the long hours after.
 SHORTEST_S, LONGEST_S = HEARTBEAT_S, 10.0
-# What the machine's kill switches leave for the last files to travel: a tenth of its life at most.
+# What the kill switches leave for the last files to travel: a quarter of its life at most.
 MARGIN_S = 60.0
 PEERS_WITHIN_S = 600.0
 
@@ -45,12 +45,22 @@ class Courier:
         while is_alive(self._box):
             self._look()
             time.sleep(0.1)
+        # The machine has nothing left to do but this: it tries until its kill time.
+        while True:
+            try:
+                self._leave()
+                return
+            except (OSError, ValueError) as error:
+                print("courier: {}".format(error), file=sys.stderr, flush=True)
+                time.sleep(2.0)
+
+    def _leave(self) -> None:
         for name in (files.CHECKPOINT, OUTPUTS_TAR):
             self._push_file(name)
-        end = files.read_json(self._box, files.END)
-        lost = {"why": "machine_failed", "exit_code": None, "detail": "the supervisor is gone"}
         while self._push_log():
             pass
+        end = files.read_json(self._box, files.END)
+        lost = {"why": "machine_failed", "exit_code": None, "detail": "the supervisor is gone"}
         self._report(end or lost)
 
     def _start(self) -> None:
@@ -58,7 +68,7 @@ class Courier:
         for name in (files.BUNDLE, files.RESTORE):
             self._place.get_file(self._shared + "/" + name, os.path.join(self._box, name))
         left = spec["kill_at"] - time.time()
-        spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.1))
+        spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.25))
         if spec["nodes"] > 1:
             spec["facts"] = dict(spec.get("facts") or {}, **self._meet(spec["nodes"]))
         secrets = self._secrets(spec)

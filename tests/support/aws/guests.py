@@ -19,6 +19,7 @@ from tests.support.aws.request import Answer, Request
 
 MARK = "MLBROKER_LOOPBACK_MACHINE"
 _TELL = 'import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method="POST"))'
+_PYTHONS = {"python": "", "pip": "-m pip"}
 _TEXT = [("Content-Type", "text/plain")]
 
 
@@ -41,6 +42,8 @@ class Sandboxes:
 
     def __init__(self, url: Callable[[], str], as_nobody: bool = False) -> None:
         self._url = url
+        # A bare image has python3 alone; making a Python of its own takes a machine seconds.
+        self.bare = False
         self._as_nobody = as_nobody and os.getuid() == 0
         self._root = Path(tempfile.mkdtemp(prefix="mlbroker-loopback-"))
         self._root.chmod(0o755)
@@ -61,7 +64,9 @@ class Sandboxes:
             if (self._as_nobody)
             else "exec"
         )
+        own = {} if self.bare else {n: f'exec python3 {o} "$@"' for n, o in _PYTHONS.items()}
         for name, text in {
+            **own,
             "poweroff": f"{tell} {machine}/poweroff",
             "systemd-run": self.timer(sys.executable, machine),
             "id": "exit 0",
