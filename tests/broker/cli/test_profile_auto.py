@@ -1,0 +1,84 @@
+"""`profile --auto`, `run --auto-profile` and the plan's advice, with nodes that are this machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.cli import mlbroker
+
+JOB = """
+name: toy
+workdir: .
+resources: {cpus: 1+}
+run: python3 train.py
+broker:
+  deadline: 1h
+  budget: 1 USD
+  work: {steps: 400}
+  progress: 'step (\\d+)/'
+"""
+TRAIN = """
+import time
+for step in range(1, 401):
+    time.sleep(0.005)
+    print(f"step {step}/400", flush=True)
+"""
+NODES = {
+    "nodes": [
+        {
+            "name": name,
+            "hardware": {"vcpus": vcpus, "memory_gib": 4 * vcpus},
+            "price_per_hour_usd": price,
+        }
+        for name, vcpus, price in (("big", 2, 0.9), ("small", 1, 0.1))
+    ]
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "train.py").write_text(TRAIN)
+    path = tmp_path / "work" / "job.yaml"
+    path.write_text(JOB)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "nodes.yaml").write_text(json.dumps(NODES))
+    return path
+
+
+def test_it_measures_what_is_worth_it_and_says_why(job: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    before = mlbroker("plan", job, "--cloud", "local", home=home)
+    assert "measur" in before.stdout
+    done = mlbroker(
+        *("profile", job, "--auto", "--cloud", "local", "--max-cost", "0.5", "--yes"),
+        home=home,
+        timeout_s=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "measuring costs about" in done.stderr
+    assert "Take " in done.stderr
+    measured = json.loads(mlbroker("profile", "list", "--json", home=home).stdout)["measurements"]
+    assert 1 <= len(measured) <= 2
+    assert f"{len(measured)} measured for" in done.stderr
+    spent = json.loads(mlbroker("ledger", "--json", home=home).stdout)["runs"]
+    assert len(spent) == len(measured)
+
+
+def test_without_a_yes_nothing_is_spent(job: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = mlbroker("profile", job, "--auto", "--cloud", "local", home=home)
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert json.loads(mlbroker("ledger", "--json", home=home).stdout)["runs"] == []
+
+
+def test_a_run_measures_first_where_asked(job: Path, tmp_path: Path) -> None:
+    done = mlbroker(
+        *("run", job, "--auto-profile", "--cloud", "local", "--yes"),
+        home=tmp_path / "home",
+        timeout_s=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "measuring costs about" in done.stderr
+    assert "succeeded" in done.stderr + done.stdout
