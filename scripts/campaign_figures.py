@@ -18,6 +18,9 @@ TITLES = {
     "concurrent-runs": "simulated runs at once through one ledger",
     "secrets-local": "planted secrets, runs on this machine",
     "secrets-ssh": "planted secrets, runs over SSH",
+    "aws-random-faults": "random faults of AWS's services (loopback), runs to their settlement",
+    "aws-killed-clients": "kill -9 of clients at any request to AWS (loopback), then a month",
+    "aws-launches": "launches at once against RunInstances' bucket (loopback)",
     "hostile": "hostile names, values, paths and words against a canary",
 }
 
