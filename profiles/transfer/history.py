@@ -18,6 +18,9 @@ NOISE = 0.03
 SPEC_FAMILIES = 0.25
 # A job is completed from at most so many of its configurations: more add time, not knowledge.
 MAX_KNOWN = 200
+FEWEST_KNOWN = 20
+# All jobs together from at most about so many.
+MAX_LANDMARKS = 1500
 # Before any failure is seen, one configuration in fifty is expected to fail.
 FAILURES_SEEN, RUNS_SEEN = 0.2, 10.0
 LOCAL_RUNS = 3.0
@@ -63,8 +66,12 @@ class Prior:
 
 def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Array]:
     """Each job's log times on every configuration of the space: measured, or interpolated."""
-    known = _known(space, past)
+    known = _known(space, past, MAX_KNOWN)
     landmarks = _union([rows for rows, _ in known])
+    if len(landmarks) > MAX_LANDMARKS:
+        # Jobs that share few configurations: each is completed from fewer, or memory runs out.
+        known = _known(space, past, max(MAX_LANDMARKS // len(past), FEWEST_KNOWN))
+        landmarks = _union([rows for rows, _ in known])
     k = covariance(space, np.arange(len(space)), landmarks, hyper) + ANY_SCALE
     completed = []
     for job, (rows, log_times) in zip(past, known, strict=True):
@@ -87,15 +94,15 @@ def _union(parts: Sequence[Array]) -> Array:
     return np.array(sorted({row for part in parts for row in part.tolist()}), dtype=int)
 
 
-def _known(space: Space, past: Sequence[PastJob]) -> list[tuple[Array, Array]]:
+def _known(space: Space, past: Sequence[PastJob], most: int) -> list[tuple[Array, Array]]:
     """The rows each job is completed from, the same for all jobs as far as possible."""
     # A fixed shuffle of the space: multiplication by a large odd number, modulo a power of two.
     rank = np.arange(len(space), dtype=np.uint64) * 2654435761 % 2**32
     known = []
     for job in past:
         chosen = np.arange(len(job.rows))
-        if len(chosen) > MAX_KNOWN:
-            chosen = np.sort(np.argsort(rank[job.rows], kind="stable")[:MAX_KNOWN])
+        if len(chosen) > most:
+            chosen = np.sort(np.argsort(rank[job.rows], kind="stable")[:most])
         known.append((job.rows[chosen], job.log_times[chosen]))
     return known
 

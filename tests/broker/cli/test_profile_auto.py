@@ -1,4 +1,4 @@
-"""`profile --auto`, `run --auto-profile` and the plan's advice, with nodes that are this machine."""
+"""`profile --auto`, `run --auto-profile` and the plan's advice, on nodes that are this machine."""
 
 import json
 from pathlib import Path
