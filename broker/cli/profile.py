@@ -201,7 +201,11 @@ def _limited(job: Job, max_time: str | None, max_cost: str | None) -> Job:
 
 
 def _job_or_name(job: str) -> Job:
-    return load_job(Path(job)).job if Path(job).exists() else Job(name=job, command="")
+    path = Path(job)
+    # What looks like a file is meant as one: load_job says what is wrong with it.
+    if path.exists() or path.suffix in {".yaml", ".yml"}:
+        return load_job(path).job
+    return Job(name=job, command="")
 
 
 def _date(moment: datetime | None) -> str:

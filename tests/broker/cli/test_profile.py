@@ -99,6 +99,7 @@ def test_tables_come_in_go_out_and_are_forgotten(cli: Cli) -> None:
     assert cli("profile", "forget", "bert").returncode == 0
     assert cli("profile", "forget", "bert").returncode == 2
     assert cli("profile", "show", "bert").returncode == 2
+    assert "no such file" in cli("profile", "show", "bert.yaml").stderr.lower()
 
 
 def test_a_bad_table_names_its_place(cli: Cli) -> None:
