@@ -70,6 +70,9 @@ def load_job(path: Path) -> JobFile:
 
 def load_jobs(path: Path) -> list[JobFile]:
     """The jobs of the file at `path`: several YAML documents are the stages of a pipeline."""
+    if not os.path.lexists(path):
+        hint = "`mlbroker init` writes a first job file"
+        raise InputError("no such file", where=str(path), hint=hint)
     return parse_jobs(read_text(path), str(path), path.absolute().parent)
 
 

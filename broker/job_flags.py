@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.job_broker import parse_objective
 from mlbroker.broker.values import parse_confidence, parse_deadline, parse_money_usd, parse_number
 from mlbroker.profiles.job import Job, Objective, ObjectiveKind, Work
 
@@ -33,21 +34,20 @@ def override(
     if confidence is not None:
         job = replace(job, confidence=_flag("--confidence", confidence, parse_confidence))
     if objective is not None:
-        job = replace(job, objective=_flag("--objective", objective, parse_objective))
+        job = replace(job, objective=_flag("--objective", objective, parse_objective_flag))
     work = _work(steps, epochs, steps_per_epoch)
     return job if work is None else replace(job, work=work)
 
 
-def parse_objective(text: str) -> Objective:
-    """`cost`, `time`, `carbon`, or a price on carbon: `0.1/kg` (USD per kg CO2e)."""
-    if text in (ObjectiveKind.COST, ObjectiveKind.TIME, ObjectiveKind.CARBON):
-        return Objective(ObjectiveKind(text))
+def parse_objective_flag(text: str) -> Objective:
+    """An objective's name as in the job file, or a price on carbon: `0.1/kg` (USD per kg CO2e)."""
     if text.endswith("/kg"):
         return Objective(ObjectiveKind.WEIGHTED, parse_number(text.removesuffix("/kg")))
-    raise InputError(
-        f"{text!r} is no objective",
-        hint="use cost, time, carbon, or a price on carbon such as 0.1/kg (USD per kg CO2e)",
-    )
+    try:
+        return parse_objective(text)
+    except InputError as error:
+        hint = f"{error.hint}, or a price on carbon such as 0.1/kg (USD per kg CO2e)"
+        raise InputError(error.what, hint=hint) from None
 
 
 def _flag(name: str, text: str, parse: Callable[[str], T]) -> T:

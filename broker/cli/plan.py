@@ -143,6 +143,10 @@ def gather_evidence(job: Job, table: Path | None) -> Evidence:
         if not any(row.job == job.name for row in rows):
             warn(f"{table} has no row with job {job.name!r}")
     if not own:
+        outdated = store.outdated(job)
+        if outdated:
+            reasons = ", ".join(outdated[-1].reasons)
+            say(f"Measured before, but not as it is now ({reasons}): measure it again.")
         return Evidence(job)  # others' times say nothing of a job that was never measured
     return Evidence(job, own, [*store.history(job), *history], learnt(store.home))
 
