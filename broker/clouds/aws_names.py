@@ -17,11 +17,6 @@ class Names(NamedTuple):
     region: str
 
     @property
-    def partition(self) -> str:
-        """AWS's own division of the world."""
-        return "aws-cn" if self.region.startswith("cn-") else "aws"
-
-    @property
     def bucket(self) -> str:
         """Where jobs go in, and logs, checkpoints and outputs come out."""
         return f"mlbroker-{self.account}-{self.region}"
@@ -54,12 +49,12 @@ class Names(NamedTuple):
     @property
     def kill_role_arn(self) -> str:
         """In full."""
-        return f"arn:{self.partition}:iam::{self.account}:role/{self.kill_role}"
+        return f"arn:aws:iam::{self.account}:role/{self.kill_role}"
 
     @property
     def dead_letters_arn(self) -> str:
         """In full."""
-        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.dead_letters}"
+        return f"arn:aws:sqs:{self.region}:{self.account}:{self.dead_letters}"
 
 
 def secrets_path(token: str) -> str:

@@ -12,8 +12,8 @@ Policy = dict[str, Any]
 
 def launcher_policy(names: Names) -> Policy:
     """For the user, or the CI job, that calls `mlbroker run`."""
-    here, account, region = names.partition, names.account, names.region
-    ec2 = f"arn:{here}:ec2:{region}:{account}"
+    account, region = names.account, names.region
+    ec2 = f"arn:aws:ec2:{region}:{account}"
     in_region = {"StringEquals": {"aws:RequestedRegion": region}}
     return _policy(
         _allow(
@@ -41,7 +41,7 @@ def launcher_policy(names: Names) -> Policy:
             "LaunchWith",
             ["ec2:RunInstances"],
             [f"{ec2}:{kind}/*" for kind in ("security-group", "subnet", "key-pair")]
-            + [f"arn:{here}:ec2:{region}::image/*", f"arn:{here}:ec2:{region}::snapshot/*"],
+            + [f"arn:aws:ec2:{region}::image/*", f"arn:aws:ec2:{region}::snapshot/*"],
         ),
         _allow(
             "TagAtLaunch",
@@ -58,7 +58,7 @@ def launcher_policy(names: Names) -> Policy:
         _allow(
             "HandRolesOver",
             ["iam:PassRole"],
-            [f"arn:{here}:iam::{account}:role/{role}" for role in (names.guest, names.kill_role)],
+            [f"arn:aws:iam::{account}:role/{role}" for role in (names.guest, names.kill_role)],
             {
                 "StringEquals": {
                     "iam:PassedToService": ["ec2.amazonaws.com", "scheduler.amazonaws.com"]
@@ -68,58 +68,56 @@ def launcher_policy(names: Names) -> Policy:
         _allow(
             "ArmKill",
             ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:GetSchedule"],
-            f"arn:{here}:scheduler:{region}:{account}:schedule/default/mlb-*",
+            f"arn:aws:scheduler:{region}:{account}:schedule/default/mlb-*",
         ),
         _allow("CheckFailedKills", ["sqs:GetQueueAttributes"], names.dead_letters_arn),
         _allow("CheckQuotas", ["servicequotas:GetServiceQuota"], "*", in_region),
         _allow("CheckKills", ["scheduler:ListSchedules"], "*", in_region),
-        _allow(
-            "FindImage", ["ssm:GetParameter"], f"arn:{here}:ssm:{region}::parameter/aws/service/*"
-        ),
+        _allow("FindImage", ["ssm:GetParameter"], f"arn:aws:ssm:{region}::parameter/aws/service/*"),
         _allow(
             "HandSecretsOver",
             ["ssm:PutParameter", "ssm:GetParametersByPath", "ssm:DeleteParameters"],
-            f"arn:{here}:ssm:{region}:{account}:parameter/mlbroker/*",
+            f"arn:aws:ssm:{region}:{account}:parameter/mlbroker/*",
         ),
         _allow(
             "Box",
             ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-            f"arn:{here}:s3:::{names.bucket}/runs/*",
+            f"arn:aws:s3:::{names.bucket}/runs/*",
         ),
-        _allow("ListBox", ["s3:ListBucket"], f"arn:{here}:s3:::{names.bucket}"),
+        _allow("ListBox", ["s3:ListBucket"], f"arn:aws:s3:::{names.bucket}"),
     )
 
 
 def guest_policy(names: Names) -> Policy:
     """For the machines: their job in, their results out, nothing else."""
-    here, account, region = names.partition, names.account, names.region
+    account, region = names.account, names.region
     return _policy(
         _allow(
             "Box",
             ["s3:GetObject", "s3:PutObject"],
-            f"arn:{here}:s3:::{names.bucket}/runs/*",
+            f"arn:aws:s3:::{names.bucket}/runs/*",
         ),
         # Without it S3 answers a missing object with a refusal.
-        _allow("ListBox", ["s3:ListBucket"], f"arn:{here}:s3:::{names.bucket}"),
+        _allow("ListBox", ["s3:ListBucket"], f"arn:aws:s3:::{names.bucket}"),
         _allow(
             "Secrets",
             ["ssm:GetParametersByPath", "ssm:DeleteParameters"],
-            f"arn:{here}:ssm:{region}:{account}:parameter/mlbroker/*",
+            f"arn:aws:ssm:{region}:{account}:parameter/mlbroker/*",
         ),
     )
 
 
 def kill_policy(names: Names) -> Policy:
     """For the scheduler: end what carries mlbroker's tag, whoever else is alive."""
-    here, account, region = names.partition, names.account, names.region
+    account, region = names.account, names.region
     return _policy(
         _allow(
             "Start",
             ["ssm:StartAutomationExecution"],
             [
-                f"arn:{here}:ssm:{region}::automation-definition/{TERMINATE}:*",
-                f"arn:{here}:ssm:{region}::document/{TERMINATE}",
-                f"arn:{here}:ssm:{region}:{account}:automation-execution/*",
+                f"arn:aws:ssm:{region}::automation-definition/{TERMINATE}:*",
+                f"arn:aws:ssm:{region}::document/{TERMINATE}",
+                f"arn:aws:ssm:{region}:{account}:automation-execution/*",
             ],
         ),
         _allow(
@@ -130,7 +128,7 @@ def kill_policy(names: Names) -> Policy:
         _allow(
             "End",
             ["ec2:TerminateInstances"],
-            f"arn:{here}:ec2:{region}:{account}:instance/*",
+            f"arn:aws:ec2:{region}:{account}:instance/*",
             {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}},
         ),
         _allow("KeepFailures", ["sqs:SendMessage"], names.dead_letters_arn),

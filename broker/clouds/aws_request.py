@@ -1,6 +1,7 @@
 """The requests that matter, as values: what launches a machine, and what ends it."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
@@ -11,6 +12,8 @@ from mlbroker.broker.clouds.seam import Intent
 SCHEDULER_TARGET = "scheduler:::aws-sdk:ssm:startAutomationExecution"
 # Gp3 volumes up to this size cost the same by the GB everywhere in the book.
 VOLUME_TYPE = "gp3"
+# What EC2 takes in a tag's value.
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 +=._:/@-]")
 
 
 def launch_request(
@@ -98,7 +101,7 @@ def kill_request(intent: Intent, names: Names) -> dict[str, Any]:
         # Kept after it fired: `reconcile` and `doctor` look at it.
         "ActionAfterCompletion": "NONE",
         "Target": {
-            "Arn": f"arn:{names.partition}:{SCHEDULER_TARGET}",
+            "Arn": f"arn:aws:{SCHEDULER_TARGET}",
             "RoleArn": names.kill_role_arn,
             "Input": json.dumps(wanted, sort_keys=True),
             "DeadLetterConfig": {"Arn": names.dead_letters_arn},
@@ -108,4 +111,4 @@ def kill_request(intent: Intent, names: Names) -> dict[str, Any]:
 
 
 def _tags(intent: Intent) -> Mapping[str, str]:
-    return {**intent.tags, "Name": f"mlbroker {intent.job}"[:255]}
+    return {**intent.tags, "Name": _NOT_IN_TAGS.sub("_", f"mlbroker {intent.job}")[:255]}

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlbroker.broker.clouds import gcp_secrets
 from mlbroker.broker.clouds.bucket import BucketBox
 from mlbroker.broker.clouds.gcp_calls import TIMEOUT_S, Calls, translated
-from mlbroker.broker.clouds.gcp_machines import Seen, finished, joined, listed, look
+from mlbroker.broker.clouds.gcp_machines import Seen, finished, joined, listed, look, past
 from mlbroker.broker.clouds.gcp_names import (
     TOKEN_LABEL,
     Names,
@@ -38,6 +38,7 @@ from mlbroker.broker.clouds.seam import (
     Payload,
     Report,
     Traits,
+    Unclear,
 )
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
@@ -76,7 +77,7 @@ class GcpCloud:
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
         calls, names = self._calls, self._names(intent.region)
-        zone = intent.zone or self._first_zone(intent)
+        zone = intent.zone or self.first_zone(intent)
         shape = shape_of(calls, zone, intent.instance_type, intent.image_id, intent.disk_gb)
         spot = spot_in(calls, names)
         program = guest_program()
@@ -86,11 +87,14 @@ class GcpCloud:
         else:
             body = bulk_body(intent, names, shape, spot, script)
         self._send(intent, names, payload, program)
-        self._insert(intent, zone, body)
+        unclear = self._insert(intent, zone, body)
         members = []
         for name in instance_names(intent):
+            member = look(calls, zone, name)
+            if member is None and unclear:
+                raise unclear
             # Made, and perhaps not to be seen yet.
-            member = look(calls, zone, name) or Seen(name, MachineState.PENDING, intent.tags, None)
+            member = member or Seen(name, MachineState.PENDING, intent.tags, None)
             members.append(self._dealt_with(zone, member))
         return joined(zone, members)
 
@@ -120,9 +124,16 @@ class GcpCloud:
         return how_to_set_up(region)
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
-        """All attempts with these tags, in every zone of the project."""
+        """All attempts with these tags, in every zone of the project; of one token, past ones."""
+        members = listed(self._calls, tags)
+        if not members and TOKEN_LABEL in tags:
+            members = [
+                (zone, member)
+                for zone, member in past(self._calls, tags[TOKEN_LABEL])
+                if tags.items() <= member.labels.items()
+            ]
         groups: dict[tuple[str, str], list[Seen]] = {}
-        for zone, member in listed(self._calls, tags):
+        for zone, member in members:
             token = member.labels.get(TOKEN_LABEL, member.name)
             groups.setdefault((zone, token), []).append(self._dealt_with(zone, member))
         return [joined(zone, members) for (zone, _), members in groups.items()]
@@ -151,7 +162,7 @@ class GcpCloud:
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
-        report = self._box(intent).report(intent.nodes)
+        report = self.box(intent).report(intent.nodes)
         if intent.nodes == 1 or report.end is not None:
             return report
         gone = self._lost_member(intent)
@@ -167,25 +178,26 @@ class GcpCloud:
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """The machine looks for it every few seconds."""
-        self._box(intent).ask_to_stop(why)
+        self.box(intent).ask_to_stop(why)
 
     def read_log(self, intent: Intent, offset: int) -> bytes:
         """From the parts in the bucket."""
-        return self._box(intent).read_log(offset)
+        return self.box(intent).read_log(offset)
 
     def fetch(self, intent: Intent, name: str, target: Path) -> bool:
         """From the bucket."""
-        return self._box(intent).fetch(name, target)
+        return self.box(intent).fetch(name, target)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets away."""
-        self._box(intent).discard()
+        self.box(intent).discard()
         gcp_secrets.forget(self._calls, self._names(intent.region), intent)
 
     def _names(self, region: str) -> Names:
         return Names(self._calls.project, region)
 
-    def _first_zone(self, intent: Intent) -> str:
+    def first_zone(self, intent: Intent) -> str:
+        """Where to launch when nobody named a zone: the same each time."""
         zones = self.places(intent.region, intent.instance_type, None)
         if not zones:
             raise NoCapacity(
@@ -196,7 +208,8 @@ class GcpCloud:
             )
         return zones[0]
 
-    def _box(self, intent: Intent) -> BucketBox:
+    def box(self, intent: Intent) -> BucketBox:
+        """The attempt's folder in the region's bucket."""
         bucket = self._names(intent.region).bucket
         return BucketBox(self._calls.store(bucket), f"bucket {bucket}", run_folder(intent.token))
 
@@ -214,10 +227,13 @@ class GcpCloud:
             "afterwards": None,
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self._box(intent).send(spec, program, given)
+        self.box(intent).send(spec, program, given)
 
-    def _insert(self, intent: Intent, zone: str, body: dict[str, object]) -> None:
-        """Ask once: Google knows a request by its number, and a machine by its name."""
+    def _insert(self, intent: Intent, zone: str, body: dict[str, object]) -> Unclear | None:
+        """Ask once: Google knows a request by its number, and a machine by its name.
+
+        The machine may be there although the operation that makes it does not come to an end.
+        """
         with translated(f"gcp {zone}"):
             from google.api_core.exceptions import Conflict
             from google.cloud import compute_v1
@@ -247,8 +263,12 @@ class GcpCloud:
                     )
             except Conflict:
                 # This attempt's own machine, from a request that Google has forgotten.
-                return
-        finished(self._calls, zone, operation)
+                return None
+        try:
+            finished(self._calls, zone, operation)
+        except Unclear as error:
+            return error
+        return None
 
     def _dealt_with(self, zone: str, member: Seen) -> Seen:
         """A machine that stands still is never started again: it goes as soon as it is seen."""
@@ -272,12 +292,12 @@ class GcpCloud:
         """The end of a run of several machines one of which ended without a word."""
         if intent.zone is None:
             return None
-        box = self._box(intent)
+        unfinished = self.box(intent).unfinished(intent.nodes)
         for rank, name in enumerate(instance_names(intent)):
-            member = look(self._calls, intent.zone, name)
-            if member is None or box.end_of(rank) is not None:
+            if rank not in unfinished:
                 continue
-            if member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
+            member = look(self._calls, intent.zone, name)
+            if member and member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
                 return {
                     "why": "preempted" if member.preempted else "machine_failed",
                     "exit_code": None,

@@ -1,7 +1,7 @@
 """Instances and operations of Compute Engine, read as the machines of attempts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -101,6 +101,26 @@ def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Seen]]:
     return found
 
 
+def unending(calls: Calls, region: str, long_ago: datetime) -> tuple[int, list[str], list[str]]:
+    """Machines alive in a region: how many, those without an end, those past it."""
+    bare, late, alive = [], [], 0
+    request = {"project": calls.project, "filter": f"labels.{RUN_LABEL}:*"}
+    with translated("gcp"):
+        for scope, part in calls.client("Instances").aggregated_list(
+            request=request, **calls.reading
+        ):
+            if scope.rpartition("/")[2].rpartition("-")[0] != region:
+                continue
+            for instance in part.instances:
+                alive += 1
+                end = _moment(instance.scheduling.termination_time)
+                if end is None or instance.scheduling.instance_termination_action != "DELETE":
+                    bare.append(str(instance.name))
+                elif end < long_ago:
+                    late.append(str(instance.name))
+    return alive, bare, late
+
+
 def seen(instance: Any) -> Seen:
     """One instance as Google shows it."""
     status = str(instance.status)
@@ -131,17 +151,43 @@ def joined(zone: str, members: Sequence[Seen]) -> Machine:
     )
 
 
+def past(calls: Calls, token: str) -> list[tuple[str, Seen]]:
+    """Machines of this token that are gone, with their zones: Google keeps operations for weeks."""
+    request = {
+        "project": calls.project,
+        "filter": f'targetLink eq ".*/instances/{re.escape(token)}(-n[0-9]+)?"',
+    }
+    found: list[tuple[str, Seen]] = []
+    with translated("gcp"):
+        pages = calls.client("GlobalOperations").aggregated_list(request=request, **calls.reading)
+        for scope, part in pages:
+            by_name: dict[str, list[Any]] = {}
+            for operation in part.operations:
+                name = str(operation.target_link).rpartition("/")[2]
+                by_name.setdefault(name, []).append(operation)
+            for name, operations in by_name.items():
+                gone = _told(name, operations)
+                if gone is not None:
+                    found.append((scope.rpartition("/")[2], gone))
+    return found
+
+
 def _past(calls: Calls, zone: str, name: str) -> Seen | None:
     """What the zone's operations tell of an instance that is not there (yet, or any more)."""
     request = {
         "project": calls.project,
         "zone": zone,
-        "filter": f'targetLink eq ".*/instances/{name}"',
+        "filter": f'targetLink eq ".*/instances/{re.escape(name)}"',
     }
+    return _told(name, calls.client("ZoneOperations").list(request=request, **calls.reading))
+
+
+def _told(name: str, operations: Iterable[Any]) -> Seen | None:
+    """An instance's end, by the operations on it; None when none of them ended it."""
     began: datetime | None = None
     ended: datetime | None = None
     preempted = False
-    for operation in calls.client("ZoneOperations").list(request=request, **calls.reading):
+    for operation in operations:
         kind = str(operation.operation_type)
         if kind in _BEGINNINGS:
             began = _moment(operation.insert_time)

@@ -1,4 +1,7 @@
-"""What the things are called that mlbroker uses in a project: the same in docs, set-up and runs."""
+"""What the things are called that mlbroker uses in a project: the same in docs, set-up and runs.
+
+Everything belongs to one region, so that a region can be set up, or given up, by itself.
+"""
 
 import re
 import uuid
@@ -8,7 +11,6 @@ from mlbroker.broker.clouds.seam import Denied, Intent
 
 RUN_LABEL = "mlbroker-run"
 TOKEN_LABEL = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
-NETWORK = "mlbroker"
 NODES_TAG = "mlbroker-nodes"
 _REQUESTS = uuid.UUID("5c0d3a5e-6f8b-4a0e-9d43-7c9d1f6f2f10")
 _NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,57}[a-z0-9])?")
@@ -28,12 +30,37 @@ class Names(NamedTuple):
     @property
     def guest(self) -> str:
         """The service account of the machines."""
-        return f"mlbroker-guest@{self.project}.iam.gserviceaccount.com"
+        return f"{self.guest_account}@{self.project}.iam.gserviceaccount.com"
+
+    @property
+    def guest_account(self) -> str:
+        """Its short name, of thirty characters at most."""
+        return f"mlb-{self.region}"
+
+    @property
+    def guest_role(self) -> str:
+        """The role of the machines."""
+        return f"mlbrokerGuest_{self.region.replace('-', '_')}"
+
+    @property
+    def launcher_role(self) -> str:
+        """The role of whoever calls `mlbroker run`."""
+        return f"mlbrokerLauncher_{self.region.replace('-', '_')}"
+
+    @property
+    def network(self) -> str:
+        """The network of the machines, and its one subnet: nobody comes in."""
+        return f"mlbroker-{self.region}"
+
+    @property
+    def nodes_rule(self) -> str:
+        """The firewall rule by which machines of one run reach each other."""
+        return f"mlbroker-nodes-{self.region}"
 
     @property
     def subnet(self) -> str:
-        """The subnet of this region, in a network that lets nobody in."""
-        return f"projects/{self.project}/regions/{self.region}/subnetworks/{NETWORK}"
+        """The subnet's path."""
+        return f"projects/{self.project}/regions/{self.region}/subnetworks/{self.network}"
 
 
 def instance_names(intent: Intent) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from mlbroker.broker.clouds.gcp_calls import Calls, storage_url, translated
-from mlbroker.broker.clouds.gcp_names import NETWORK, Names
+from mlbroker.broker.clouds.gcp_names import Names
 from mlbroker.broker.clouds.gcp_shape import split_type
 from mlbroker.broker.clouds.seam import Denied
 
@@ -25,11 +25,14 @@ def spot_in(calls: Calls, names: Names) -> Spot:
 
         try:
             subnet = calls.client("Subnetworks").get(
-                project=names.project, region=names.region, subnetwork=NETWORK, **calls.reading
+                project=names.project,
+                region=names.region,
+                subnetwork=names.network,
+                **calls.reading,
             )
         except NotFound:
             raise Denied(
-                f"there is no subnet {NETWORK} in {names.region}",
+                f"there is no subnet {names.network} in {names.region}",
                 where=where,
                 hint=how_to_set_up(names.region),
             ) from None
@@ -42,7 +45,7 @@ def spot_in(calls: Calls, names: Names) -> Spot:
     for rule in rules:
         if _same(rule.network, subnet.network) and _lets_in(rule):
             raise Denied(
-                f"firewall rule {rule.name} lets others into network {NETWORK}",
+                f"firewall rule {rule.name} lets others into network {names.network}",
                 where=where,
                 hint="Machines of mlbroker need no open port: remove the rule.",
             )

@@ -3,15 +3,13 @@
 Every permission here is used, and nothing is called that needs another; a test holds both to it.
 """
 
-LAUNCHER_ROLE = "mlbrokerLauncher"
-GUEST_ROLE = "mlbrokerGuest"
-
 # In the project, for the user, or the CI job, that calls `mlbroker run`.
 LAUNCHER = (
     "compute.acceleratorTypes.list",
     "compute.disks.create",
     "compute.disks.setLabels",
     "compute.firewalls.list",
+    "compute.globalOperations.list",
     "compute.images.get",
     "compute.images.getFromFamily",
     "compute.images.useReadOnly",

@@ -6,7 +6,7 @@ import zipfile
 from importlib.resources import files
 
 LIMIT_BYTES = 16384
-_MODULES = {"aws": ("sigv4", "on_aws"), "gcp": ("on_gcp",)}
+_MODULES = {"aws": ("sigv4", "on_aws"), "gcp": ("on_gcp",), "azure": ("on_azure",)}
 _MAIN = "import sys\nfrom guest.boot import main\nmain(sys.argv[1:])\n"
 
 # The timer counts in the machine's own time, and never longer than the whole life it was given:

@@ -1,8 +1,10 @@
 """The two requests that spend and that end spending, in full: closed, encrypted, gone when done."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from mlbroker.broker.clouds.aws_names import Names
 from mlbroker.broker.clouds.aws_request import kill_request, launch_request
@@ -35,7 +37,7 @@ def intent(market: str = "on_demand", nodes: int = 1) -> Intent:
     )
 
 
-def launch(of: Intent) -> dict[str, object]:
+def launch(of: Intent) -> dict[str, Any]:
     return launch_request(
         of,
         NAMES,
@@ -105,6 +107,13 @@ def test_spot_is_asked_for_once_at_the_price_that_was_reserved() -> None:
 def test_several_machines_come_together_or_not_at_all() -> None:
     request = launch(intent(nodes=4))
     assert (request["MinCount"], request["MaxCount"]) == (4, 4)
+
+
+def test_a_job_by_any_name_makes_a_tag_that_ec2_takes() -> None:
+    request = launch(replace(intent(), job="b\u202eert; rm -rf $HOME\n\u00fc" + "x" * 300))
+    (tag,) = [t for t in request["TagSpecifications"][0]["Tags"] if t["Key"] == "Name"]
+    assert tag["Value"].startswith("mlbroker b_ert_ rm -rf _HOME__x")
+    assert len(tag["Value"]) == 255
 
 
 def test_kill_is_exactly_this() -> None:
