@@ -246,7 +246,7 @@ class Chooser:
             outcome = pace.on_spot(row[4])
             if gamble := too_often(ask.checkpoint, outcome):
                 return Refusal(candidate, row, Reason.INTERRUPTED_TOO_OFTEN, gamble)
-            if ask.deadline_s is not None and not outcome.reaches(ask.deadline_s, ask.confidence):
+            if not pace.in_time_on_spot(row[4]):
                 return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
             if self.budget is not None:
                 most_rounding = place.fixed_usd + place.disk_usd_per_step

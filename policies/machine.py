@@ -18,12 +18,22 @@ class Pace:
     confidence asked for. One of several nodes being taken stops them all.
     """
 
-    __slots__ = ("_ask", "_has_gpu", "_spot", "prediction", "setup_s", "steady", "sure_s")
+    __slots__ = (
+        "_ask",
+        "_has_gpu",
+        "_in_time",
+        "_spot",
+        "prediction",
+        "setup_s",
+        "steady",
+        "sure_s",
+    )
 
     def __init__(self, ask: Ask, prediction: Prediction, cloud: str, has_gpu: bool) -> None:
         self._ask = ask
         self._has_gpu = has_gpu
         self._spot: dict[float | None, Outcome] = {}
+        self._in_time: dict[float | None, bool] = {}
         self.prediction = prediction
         self.setup_s = setup_s(cloud)
         self.steady = Outcome(
@@ -44,6 +54,16 @@ class Pace:
                 steady.fixed_s,
                 interruptions.interruptions_per_s(rate, self._has_gpu) * ask.nodes,
                 interruptions.loss_s(ask.checkpoint, self.setup_s, steady.work_mean_s),
+            )
+        return found
+
+    def in_time_on_spot(self, rate: float | None) -> bool:
+        """Whether a run on such spot machines meets the deadline with the confidence asked for."""
+        found = self._in_time.get(rate)
+        if found is None:
+            ask = self._ask
+            found = self._in_time[rate] = ask.deadline_s is None or self.on_spot(rate).reaches(
+                ask.deadline_s, ask.confidence
             )
         return found
 

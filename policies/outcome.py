@@ -108,7 +108,7 @@ class Outcome:
 
     def _uninterrupted_within(self, limit_s: float) -> float:
         left = limit_s - self.fixed_s
-        if left <= 0:
+        if left <= 1e-300:  # below that, the ratio to the median may underflow
             return 0.0
         if self.sigma_log <= 0:
             return 1.0 if left >= self.work_median_s else 0.0
