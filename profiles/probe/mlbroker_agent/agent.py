@@ -42,7 +42,9 @@ def main() -> int:
     began = time.monotonic()
     spec = json.loads(_read_line(0))
     processes.adopt_orphans()
-    _report(machine=machine.describe(spec.get("bandwidth_s", 0.0)))
+    facts = machine.describe(spec.get("bandwidth_s", 0.0))
+    spec["gpus"] = len(facts["gpus"])
+    _report(machine=facts)
     folder = tempfile.mkdtemp(prefix="mlbroker-probe-")
     try:
         Agent(spec, folder).run(began)
@@ -63,6 +65,7 @@ class Agent:
         self._scanner = OutputScanner(None)
         self._gauges = Gauges()
         self._selector = selectors.DefaultSelector()
+        self._phase = "setup"
         self._exit: Optional[int] = None
         self._main_pid = 0
         self._started = time.monotonic()
@@ -77,32 +80,23 @@ class Agent:
             signal.signal(number, _asked)
         left_s = self._spec["max_time_s"] - grace_s - (time.monotonic() - began)
         signal.setitimer(signal.ITIMER_REAL, max(0.05, left_s))
-        ending = "ended"
-        phase = "setup"
+        ending, left = "ended", 0
         try:
-            if self._spec.get("control", True):
-                self._selector.register(0, selectors.EVENT_READ, "control")
-            self._selector.register(_child_alarm(), selectors.EVENT_READ, "child")
-            if self._spec.get("setup"):
-                self._run_phase(phase, self._spec["setup"], None)
-            if not self._exit:
-                phase = "command"
-                self._gauges.gpu.start(int(self._spec.get("gpus", 0)))
-                if self._gauges.gpu.fileno is not None:
-                    self._selector.register(self._gauges.gpu.fileno, selectors.EVENT_READ, "gpu")
-                self._run_phase(phase, self._spec["command"], self._spec.get("progress"))
+            try:
+                self._work()
+                left = len(self._living())
+            finally:
+                self._end_all(grace_s)
         except TimeUp:
             ending = "cap"
         except Asked:
             ending = "asked"
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        left = len(self._living()) if ending == "ended" else 0
-        self._gauges.gpu.stop()
-        processes.end_tree(os.getpid(), [], grace_s)
-        self._tell_steps(final=True)
+        except BrokenPipeError:
+            return  # whoever measured is gone, and so is the job
+        self._tell_steps()
         _report(
             end=ending,
-            phase=phase,
+            phase=self._phase,
             exit=self._exit if ending == "ended" else None,
             left_behind=left,
             time_s=(self._ended if ending == "ended" else time.monotonic()) - self._started,
@@ -110,10 +104,36 @@ class Agent:
             output_bytes=self._scanner.bytes,
         )
 
-    def _run_phase(self, name: str, script: str, progress: Optional[str]) -> None:
+    def _work(self) -> None:
+        if self._spec.get("control", True):
+            self._selector.register(0, selectors.EVENT_READ, "control")
+        self._selector.register(_child_alarm(), selectors.EVENT_READ, "child")
+        if self._spec.get("setup"):
+            self._run_phase(self._spec["setup"], None)
+        if not self._exit:
+            self._phase = "command"
+            self._gauges.gpu.start(int(self._spec["gpus"]))
+            if self._gauges.gpu.fileno is not None:
+                self._selector.register(self._gauges.gpu.fileno, selectors.EVENT_READ, "gpu")
+            self._run_phase(self._spec["command"], self._spec.get("progress"))
+
+    def _end_all(self, grace_s: float) -> None:
+        """Whatever happened: nothing of the job is left after this."""
+        while True:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    signal.signal(number, _ignore)
+                self._gauges.gpu.stop()
+                processes.end_tree(os.getpid(), [], grace_s)
+                return
+            except (TimeUp, Asked):
+                continue  # a signal that was on its way
+
+    def _run_phase(self, script: str, progress: Optional[str]) -> None:
         self._scanner = OutputScanner(progress)
         self._started = time.monotonic()
-        _report(start=name)
+        _report(start=self._phase)
         job = subprocess.Popen(
             ["bash", "-c", script],
             cwd=self._spec["cwd"],
@@ -202,7 +222,7 @@ class Agent:
     def _living(self) -> List[processes.Process]:
         return processes.descendants(os.getpid(), [self._gauges.gpu.pid])
 
-    def _tell_steps(self, final: bool = False) -> None:
+    def _tell_steps(self) -> None:
         try:
             steps, notes = self._events.read()
         except OSError:

@@ -229,3 +229,24 @@ def test_the_job_cannot_shadow_what_the_agent_uses(measure: Measure, tmp_path: P
     os.utime(tmp_path / "json.py")
     found, _ = measure(counting(), rule=StopRule(max_steps=30))
     assert found.status is Status.OK
+
+
+def test_what_the_gpu_does_is_recorded(
+    measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A stand-in that answers as the driver's tool does; the machine of a test has no GPU.
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(
+        "#!/bin/sh\ncase $1 in *name*) echo 'NVIDIA L4, 23034';;\n"
+        "*) while :; do echo '80, 4096, 66'; sleep 0.1; done;; esac\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    found, _ = measure(counting(n=400, s=0.02), rule=StopRule(max_steps=60))
+    assert found.gpu_used is True
+    assert found.peak_gpu_memory_gib == 4.0
+    assert found.hardware is not None
+    assert found.hardware.gpu is not None
+    assert found.hardware.gpu.model == "L4"
+    assert found.extra["gpu_utilisation"] == "0.8"
