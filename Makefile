@@ -42,7 +42,7 @@ price-servers: $(VENV)/.dev ## Serve the vendors' price services on loopback, to
 	$(BIN)/python -m tests.support.price_servers
 
 aws-loopback: $(VENV)/.dev ## Serve a strict AWS on loopback, whose machines really run, to try runs on
-	$(BIN)/python -m tests.support.aws.serve $(OPTIONS)
+	@$(BIN)/python -m tests.support.aws.serve $(OPTIONS)
 
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book price-servers SOURCE=folder-with-price-tables"; exit 1; }

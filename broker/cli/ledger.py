@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlbroker.broker.cli.ledger_bill import reconcile_bill
 from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
@@ -16,6 +17,7 @@ from mlbroker.broker.ledger import LedgerError, Run, open_ledger
 from mlbroker.broker.runs.rows import money, run_row
 
 app = typer.Typer(invoke_without_command=True)
+app.command("reconcile-bill")(reconcile_bill)
 
 COLUMNS = ("run_id", "job", "user", "project", "state", "outcome", "reserved_usd", "spent_usd")
 

@@ -72,6 +72,7 @@ def launcher_policy(names: Names) -> Policy:
         ),
         _allow("CheckFailedKills", ["sqs:GetQueueAttributes"], names.dead_letters_arn),
         _allow("CheckQuotas", ["servicequotas:GetServiceQuota"], "*", in_region),
+        _allow("CompareBill", ["ce:GetCostAndUsage"], "*"),
         _allow("CheckKills", ["scheduler:ListSchedules"], "*", in_region),
         _allow("FindImage", ["ssm:GetParameter"], f"arn:aws:ssm:{region}::parameter/aws/service/*"),
         _allow(

@@ -4,6 +4,7 @@ import json
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 from tests.support.aws.request import Answer, Request, refuse_json
@@ -15,8 +16,10 @@ from mlbroker.broker.prices.store import open_book
 _JSON = [("Content-Type", "application/x-amz-json-1.1")]
 
 
-def answer(request: Request, quotas: dict[str, float]) -> Answer | None:
+def answer(request: Request, quotas: dict[str, float], bill: dict[str, str]) -> Answer | None:
     """The recorded answer, or None when the request is for something else."""
+    if request.action == "GetCostAndUsage":
+        return _bill(request.json(), bill)
     if request.action == "GetProducts":
         return Answer("200 OK", _JSON, _get_products(_prices(), request.json()))
     if request.action == "ListServiceQuotas":
@@ -28,6 +31,24 @@ def answer(request: Request, quotas: dict[str, float]) -> Answer | None:
         body = _spot_history(_prices(), request.region, form)
         return Answer("200 OK", [("Content-Type", "text/xml")], body)
     return None
+
+
+def _bill(wanted: dict[str, Any], bill: dict[str, str]) -> Answer:
+    """By tag, one run a page, as Cost Explorer pages; machines without the tag come first."""
+    (tag,) = wanted["GroupBy"]
+    lines = [("", "12.50"), *sorted(bill.items())]
+    at = int(wanted.get("NextPageToken", 0))
+    run_id, usd = lines[at]
+    group = {
+        "Keys": [f"{tag['Key']}${run_id}"],
+        "Metrics": {"UnblendedCost": {"Amount": usd, "Unit": "USD"}},
+    }
+    page: dict[str, Any] = {
+        "ResultsByTime": [{"TimePeriod": wanted["TimePeriod"], "Groups": [group], "Total": {}}]
+    }
+    if at + 1 < len(lines):
+        page["NextPageToken"] = str(at + 1)
+    return Answer("200 OK", _JSON, json.dumps(page).encode())
 
 
 def _quota(code: str, changed: dict[str, float]) -> Answer:

@@ -43,6 +43,8 @@ class StrictAws:
         self.guest: Guest = Script(self.clock, self, self.ec2.power_off)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         self.quotas: dict[str, float] = {}
+        # What Cost Explorer says of each run.
+        self.bill: dict[str, str] = {}
         self.calls: list[tuple[str, str, str]] = []
         self.requests: list[Request] = []
         self.url = ""
@@ -59,6 +61,7 @@ class StrictAws:
         self.faults.clear()
         self.ec2.calm()
         self.quotas.clear()
+        self.bill.clear()
         self.kill_in = None
         self.guest = Script(self.clock, self, self.ec2.power_off)
         self.calls.clear()
@@ -139,7 +142,7 @@ class StrictAws:
         return True
 
     def _answer(self, request: Request) -> Answer:
-        known = recorded.answer(request, self.quotas)
+        known = recorded.answer(request, self.quotas, self.bill)
         if known is not None:
             return known
         if request.service == "ec2":

@@ -6,6 +6,7 @@ Every other test here runs in an account that was set up with this very template
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 
 from mlbroker.broker.cli.init_cloud import setup_of
+from mlbroker.broker.clouds.aws_bill import billed
 from mlbroker.broker.clouds.aws_doctor import checks
 from mlbroker.broker.clouds.aws_names import Names
 from mlbroker.broker.clouds.aws_policies import guest_policy, kill_policy, launcher_policy
@@ -47,6 +49,7 @@ def test_the_launcher_calls_what_its_policy_allows_and_nothing_else(
     wanted = intent(world, f"{run_id}y")
     cloud.arm_kill(wanted)
     list(checks(("us-east-1",), world.clock.now()))
+    billed(date(2026, 11, 1))
     called = {f"{service}:{action}" for key, service, action in world.calls if key == "launcher"}
     cloud.disarm_kill(wanted)
     assert called == actions(launcher_policy(NAMES)) - _IMPLIED
