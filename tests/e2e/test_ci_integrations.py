@@ -99,7 +99,7 @@ def test_the_action_comments_and_summarises(
     assert install.returncode == 0, install.stderr
     assert (tmp_path / "installed").read_text().strip() == str(ROOT)
     assert price.returncode == 0, price.stderr
-    assert "jobs/a.yaml (a)" in price.stdout
+    assert "jobs/a.yaml" in price.stdout
     assert len(forge.notes) == 1
     assert "### Cost of this change" in action.summary
     assert action.outputs["exit-code"] == "0"

@@ -5,10 +5,13 @@ import io
 
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import words
+from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.cli.output import print_line, print_table
 
 COLUMNS = ("job", "cost $", "change", "month $", "time", "in time", "kgCO2e", "basis", "machine")
 RIGHT = ("cost $", "change", "month $", "time", "in time", "kgCO2e")
+# Left out one after the other where the terminal is narrow: basis, month, CO2e, chance, machine.
+SPARE = (7, 3, 6, 5, 8)
 REASONS = 8
 
 
@@ -27,7 +30,7 @@ def show(check: Check) -> None:
     if touched:
         rows = [
             (
-                f"{line.pair.path} ({line.pair.name})",
+                _label(line),
                 words.cost(line),
                 words.change(line),
                 words.monthly(line),
@@ -35,24 +38,32 @@ def show(check: Check) -> None:
                 words.chance(line),
                 words.carbon(line),
                 words.basis(line),
-                words.machine(line),
+                words.machine_now(line),
             )
             for line in touched
         ]
-        print_table(COLUMNS, rows, right=RIGHT)
+        print_table(COLUMNS, rows, right=RIGHT, spare=SPARE)
     for line in touched:
         problem = line.pair.problem
         if problem is not None:
             print_line(str(problem))
         elif line.head is not None and line.head.problem:
-            print_line(f"{line.pair.path} ({line.pair.name}): {line.head.problem}")
+            print_line(f"{_label(line)}: {line.head.problem}")
         for reason in line.reasons[:REASONS]:
-            print_line(f"{line.pair.path} ({line.pair.name}): {reason}")
+            print_line(f"{_label(line)}: {reason}")
         if len(line.reasons) > REASONS:
-            print_line(f"{line.pair.path} ({line.pair.name}): … and more (--format json)")
+            print_line(f"{_label(line)}: … and more (--format json)")
+        machine = words.machine(line)
+        if machine != words.machine_now(line):
+            print_line(f"{_label(line)}: {machine}")
     for crossing in check.crossed:
-        pair = crossing.line.pair
-        print_line(f"--{crossing.limit}: {pair.path} ({pair.name}) {crossing.message}")
+        print_line(f"--{crossing.limit}: {_label(crossing.line)} {crossing.message}")
     for text in (words.month_line(check), words.guessed_line(check), words.prices_line(check)):
         if text:
             print_line(text)
+
+
+def _label(line: Line) -> str:
+    """The path of a job's file, with its name where the path does not tell it."""
+    path, name = line.pair.path, line.pair.name
+    return path if name in path else f"{path} ({name})"

@@ -41,6 +41,11 @@ def machine(line: Line) -> str:
     return arrow(_machine(line.base), _machine(line.head))
 
 
+def machine_now(line: Line) -> str:
+    """Where it runs now; of a removed job, where it ran."""
+    return _machine(line.head) or _machine(line.base)
+
+
 def time(line: Line) -> str:
     """How long a run takes, before → after, and the deadline it has now."""
     both = arrow(_duration(line.base), _duration(line.head))

@@ -268,7 +268,7 @@ def test_a_repository_elsewhere_is_found_by_its_paths(
 ) -> None:
     done = check(str(changed.root), "--base", "main", cwd=tmp_path, home=home)
     assert done.code == 0
-    assert "double.yaml (double)" in done.stdout
+    assert "double.yaml" in done.stdout
 
 
 def test_outside_a_repository(tmp_path: Path, home: Path) -> None:
