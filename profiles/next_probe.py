@@ -22,7 +22,7 @@ PROBE_SHARE = 0.02
 PROBE_MIN_S = 60.0
 # The chance of meeting the deadline below which a choice is penalised, and how steeply.
 WANTED_CHANCE = 0.9
-LATE_PENALTY = 10.0
+LATE_PENALTY = 30.0
 # A failed run costs this many times itself: it is lost, the deadline is nearer, somebody looks.
 FAILURE_PENALTY = 3.0
 # Before anything is known of the job's length, probes are priced as if its cheapest machines took
@@ -99,12 +99,10 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     open_ = np.flatnonzero(~probed)
     if not len(open_):
         return Step(best, probe=False)
-    spread = np.sqrt(belief.variance)
     price = terms.price_per_hour_usd / 3600
     if len(open_) > MAX_CONSIDERED:
-        good_case = np.log(price[open_]) + belief.mean[open_] - spread[open_]
-        good_case += np.log1p(FAILURE_PENALTY * failure[open_])
-        open_ = np.sort(open_[np.argsort(good_case, kind="stable")[:MAX_CONSIDERED]])
+        bright = losses(belief, terms, failure, optimism=1.0)[open_]
+        open_ = np.sort(open_[np.argsort(bright, kind="stable")[:MAX_CONSIDERED]])
     probe_usd = price[open_] * probe_s(
         belief.mean[open_], belief.variance[open_], terms.setup[open_]
     )
@@ -129,24 +127,28 @@ def probe_s(mean: Array, variance: Array, setup_s: Array) -> Array:
     return np.asarray(setup_s + np.maximum(PROBE_MIN_S, PROBE_SHARE * work_s))
 
 
-def losses(belief: Belief, terms: Terms, failure: Array) -> Array:
-    """Expected loss in US dollars of committing to each candidate now."""
-    run_s = np.exp(np.minimum(belief.mean + belief.variance / 2, MAX_LOG))
+def losses(belief: Belief, terms: Terms, failure: Array, optimism: float = 0.0) -> Array:
+    """Expected loss in US dollars of committing to each candidate now.
+
+    With `optimism`, as if each were so many standard deviations faster than believed.
+    """
+    mean = belief.mean - optimism * np.sqrt(belief.variance)
+    run_s = np.exp(np.minimum(mean + belief.variance / 2, MAX_LOG))
     loss = terms.price_per_hour_usd / 3600 * (terms.setup + run_s)
     loss = loss * (1 + FAILURE_PENALTY * failure)
     if terms.deadline_s is not None:
-        chance = in_time(belief, terms) * (1 - failure)
+        chance = in_time(mean, belief.variance, terms) * (1 - failure)
         short = np.maximum(0.0, WANTED_CHANCE - chance) / WANTED_CHANCE
         loss = loss * (1 + LATE_PENALTY * short)
     return np.asarray(loss)
 
 
-def in_time(belief: Belief, terms: Terms) -> Array:
+def in_time(mean: Array, variance: Array, terms: Terms) -> Array:
     """Chance that a run on each candidate meets the deadline, if it does not fail."""
     if terms.deadline_s is None:
-        return np.ones(len(belief.mean))
+        return np.ones(len(mean))
     slack = np.log(np.maximum(terms.deadline_s - terms.setup, 1e-3))
-    z = (slack - belief.mean) / np.sqrt(belief.variance)
+    z = (slack - mean) / np.sqrt(variance)
     return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist()])
 
 

@@ -84,7 +84,7 @@ def test_under_a_deadline_the_slow_lose() -> None:
     belief.observe(3, math.log(7200))
     free = losses(belief, terms, belief.failure)
     bound = losses(belief, replace(terms, deadline_s=3600.0), belief.failure)
-    assert math.isclose(bound[3], free[3] * 11, rel_tol=0.01)
+    assert math.isclose(bound[3], free[3] * 31, rel_tol=0.01)
 
 
 def test_a_known_machine_in_time_beats_a_cheaper_gamble() -> None:
@@ -136,3 +136,16 @@ def test_a_decision_is_quick(size: int, limit_s: float) -> None:
         spans.append(perf_counter() - began)
     # The best of several: other processes of this machine are not what is measured.
     assert min(spans) < limit_s
+
+
+def test_among_thousands_the_few_fast_enough_are_not_overlooked() -> None:
+    """Most candidates are cheap and far too slow: what can be in time must still be considered."""
+    size = 2000
+    vcpus = np.concatenate([np.full(size - 5, 2.0), np.full(5, 64.0)])
+    space = encode({"vcpus": vcpus.tolist()}, [""] * size)
+    terms = Terms(0.05 * vcpus, 60.0, deadline_s=1800.0)
+    belief = begin(prior(space, np.arange(size), [], []), Hyper(), terms)
+    belief.observe(0, math.log(20_000))
+    step = next_step(belief, terms)
+    assert step.candidate is not None
+    assert step.candidate >= size - 5
