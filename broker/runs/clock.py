@@ -1,8 +1,15 @@
 """The time of day as the run's driver sees it; a campaign puts a virtual one in its place."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from mlbroker.broker.clouds.seam import Unclear
+
+T = TypeVar("T")
+
+RETRY_S = 1.0
 
 
 class Clock(Protocol):
@@ -23,3 +30,14 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+
+def until_answered(call: Callable[[], T], clock: Clock, until: datetime) -> T:
+    """Ask, and ask again while there is no answer to rely on; after `until`, give up."""
+    while True:
+        try:
+            return call()
+        except Unclear:
+            if clock.now() > until:
+                raise
+            clock.sleep(RETRY_S)

@@ -18,16 +18,17 @@ from mlbroker.broker.clouds.seam import (
     MachineState,
     NoCapacity,
     NoQuota,
-    Payload,
     Unclear,
 )
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.choosing import TRY_ELSEWHERE, next_candidate, outcome_of
+from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.intents import intent_of, token_of
-from mlbroker.broker.runs.order import Candidate, Order, place_of
+from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.payload import payload_for
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
 from mlbroker.pricing.billing import OWN_CLOUDS
@@ -42,22 +43,6 @@ INSIST_EVERY_S = 20.0
 # How long past the kill time to wait for a place that does not answer, before leaving it open.
 PATIENCE_S = 60.0
 QUEUE_POLL_S = 0.5
-LOCAL = "local"
-
-_OUTCOMES = {
-    "finished": "succeeded",
-    "failed": "failed",
-    "setup_failed": "failed",
-    "capped": "capped",
-    "stopped": "stopped",
-    "idle": "stopped",
-    "overrun": "stopped",
-    "move": "stopped",
-    "preempted": "preempted",
-    "machine_failed": "machine_failed",
-    "lost": "lost",
-}
-_TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "move"}
 
 
 class Driver:
@@ -88,9 +73,7 @@ class Driver:
 
     def drive(self, run_id: str) -> Run:
         """Until the run is settled. Stops early only by an exception; call again to go on."""
-        run = self._ledger.run(run_id)
-        if run is None:
-            raise MlbrokerError(f"no run {run_id} in the ledger")
+        run = self.advance(run_id)
         while not run.settled:
             run = self._advance(run)
         return run
@@ -133,15 +116,15 @@ class Driver:
         return self._intend(run)
 
     def _intend(self, run: Run) -> Run:
-        candidate = self._next_candidate(run)
+        candidate = next_candidate(run, self.order, self._queues)
         if candidate is None:
-            return self._settle(run, self._outcome(run))
+            return self._settle(run, outcome_of(run))
         cloud = self._opened(candidate.cloud)
         if cloud.traits.queues:
             try:
                 room = self._for_a_while(lambda: cloud.has_room(candidate.instance_type))
             except CloudError as error:
-                return self._settle(run, self._outcome(run), str(error))
+                return self._settle(run, outcome_of(run), str(error))
             if not room:
                 return self._queue(run, cloud)
             self._waiting = False
@@ -218,17 +201,7 @@ class Driver:
         )
 
     def _create(self, cloud: Cloud, intent: Intent) -> Machine:
-        spec = dict(self.order.spec) | {"facts": self._facts(intent)}
-        here = intent.cloud == LOCAL
-        if not here:
-            # A folder of this machine; elsewhere its bundle takes its place.
-            spec["workdir"] = None
-        payload = Payload(
-            spec=spec,
-            bundle=self._folder.bundle if not here and self._folder.bundle.exists() else None,
-            restore=self._folder.checkpoint if self._folder.checkpoint.exists() else None,
-            secrets=self._secrets or {},
-        )
+        payload = payload_for(self.order, intent, self._folder, self._secrets or {})
         for attempt in range(CREATE_TRIES):
             try:
                 return cloud.create(intent, payload)
@@ -237,17 +210,6 @@ class Driver:
                     raise
                 self._clock.sleep(min(2.0**attempt, 8.0))
         raise AssertionError("unreachable")
-
-    def _facts(self, intent: Intent) -> dict[str, str]:
-        """What the job may know about its own run (documented in docs/runs.md)."""
-        return {
-            "MLBROKER_RUN_ID": intent.run_id,
-            "MLBROKER_JOB": intent.job,
-            "MLBROKER_ATTEMPT": str(intent.attempt),
-            "MLBROKER_CLOUD": intent.cloud,
-            "MLBROKER_INSTANCE_TYPE": intent.instance_type,
-            "MLBROKER_KILL_AT": intent.kill_at.isoformat(),
-        }
 
     def _refused(self, run: Run) -> Run:
         return self._prove_absent(run, run.attempt.why or "refused")
@@ -387,18 +349,10 @@ class Driver:
             run = self._append(run, "disarmed")
         why = run.attempt.why or "lost"
         may_go_on = self._secrets is not None and run.stop_requested in (None, "move")
-        if why in _TRY_ELSEWHERE and may_go_on and len(run.attempts) < MAX_ATTEMPTS:
+        if why in TRY_ELSEWHERE and may_go_on and len(run.attempts) < MAX_ATTEMPTS:
             self._watcher = None
             return self._intend(run)
-        return self._settle(run, self._outcome(run))
-
-    def _outcome(self, run: Run) -> str:
-        """What the last attempt's end makes of the whole run."""
-        why = run.attempt.why if run.attempts else None
-        if why == "abandoned":
-            return why
-        launched = any(attempt.machine_id for attempt in run.attempts)
-        return _OUTCOMES.get(why or "", "not_launched" if not launched else "not_finished")
+        return self._settle(run, outcome_of(run))
 
     def _settle(self, run: Run, outcome: str, detail: str | None = None) -> Run:
         last = run.attempts[-1] if run.attempts else None
@@ -431,6 +385,9 @@ class Driver:
             self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
         return self._watcher
 
+    def _queues(self, cloud: str) -> bool:
+        return self._opened(cloud).traits.queues
+
     def _append(self, run: Run, kind: str, **body: Any) -> Run:
         return self._ledger.append(self._clock.now(), run.run_id, kind, body)
 
@@ -447,33 +404,8 @@ class Driver:
 
     def _for_a_while(self, call: Callable[[], T], at_least: datetime | None = None) -> T:
         until = self._clock.now() + timedelta(seconds=PATIENCE_S if self._patient else 2.0)
-        until = max(until, at_least or until)
-        while True:
-            try:
-                return call()
-            except Unclear:
-                if self._clock.now() > until:
-                    raise
-                self._clock.sleep(1.0)
+        return until_answered(call, self._clock, max(until, at_least or until))
 
     def _give_up_at(self, run: Run) -> datetime:
         slack = self._opened(run.attempt.cloud).traits.kill_slack_s
         return run.attempt.kill_at + timedelta(seconds=slack + PATIENCE_S / 10)
-
-    def _next_candidate(self, run: Run) -> Candidate | None:
-        """In the plan's order, those that said no in this run last or never."""
-        tried = [place_of(attempt) for attempt in run.attempts]
-        refused = {place_of(attempt) for attempt in run.attempts if attempt.machine_id is None}
-        # Where jobs queue, a no was only for the moment.
-        left = [
-            c
-            for c in self.order.candidates
-            if place_of(c) not in refused or self._opened(c.cloud).traits.queues
-        ]
-        why = run.attempt.why if run.attempts else None
-        if why == "machine_failed":
-            left = [c for c in left if place_of(c) not in tried]
-        if why == "move":
-            faster = {place_of(c) for c in self.order.faster_than(run.attempt)}
-            left = [c for c in left if place_of(c) in faster]
-        return min(left, key=lambda c: tried.count(place_of(c)), default=None)

@@ -1,0 +1,47 @@
+"""What becomes of a run when an attempt is over: where it goes next, or what its end is called."""
+
+from collections.abc import Callable
+
+from mlbroker.broker.ledger import Run
+from mlbroker.broker.runs.order import Candidate, Order, place_of
+
+_OUTCOMES = {
+    "finished": "succeeded",
+    "failed": "failed",
+    "setup_failed": "failed",
+    "capped": "capped",
+    "stopped": "stopped",
+    "idle": "stopped",
+    "overrun": "stopped",
+    "move": "stopped",
+    "preempted": "preempted",
+    "machine_failed": "machine_failed",
+    "lost": "lost",
+}
+TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "move"}
+
+
+def next_candidate(run: Run, order: Order, queues: Callable[[str], bool]) -> Candidate | None:
+    """In the plan's order, those that said no in this run last or never.
+
+    `queues(cloud)`: whether jobs wait there, so that a no was only for the moment.
+    """
+    tried = [place_of(attempt) for attempt in run.attempts]
+    refused = {place_of(attempt) for attempt in run.attempts if attempt.machine_id is None}
+    left = [c for c in order.candidates if place_of(c) not in refused or queues(c.cloud)]
+    why = run.attempt.why if run.attempts else None
+    if why == "machine_failed":
+        left = [c for c in left if place_of(c) not in tried]
+    if why == "move":
+        faster = {place_of(c) for c in order.faster_than(run.attempt)}
+        left = [c for c in left if place_of(c) in faster]
+    return min(left, key=lambda c: tried.count(place_of(c)), default=None)
+
+
+def outcome_of(run: Run) -> str:
+    """What the last attempt's end makes of the whole run."""
+    why = run.attempt.why if run.attempts else None
+    if why == "abandoned":
+        return why
+    launched = any(attempt.machine_id for attempt in run.attempts)
+    return _OUTCOMES.get(why or "", "not_finished" if launched else "not_launched")
