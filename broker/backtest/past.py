@@ -7,7 +7,7 @@ import numpy as np
 from mlbroker.broker.backtest.table import Table, TrueJob
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.transfer.fit import fit
-from mlbroker.profiles.transfer.history import PastJob, Prior, complete, prior
+from mlbroker.profiles.transfer.history import Completed, PastJob, Prior, complete, prior
 from mlbroker.profiles.transfer.kernel import Hyper
 
 
@@ -49,7 +49,7 @@ class Past:
         table: Table,
         jobs: Sequence[TrueJob],
         past: Sequence[PastJob],
-        completed: Sequence[Array],
+        completed: Sequence[Completed],
     ) -> None:
         self._size = len(table.configs)
         self._space = table.space

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbroker.profiles.arrays import Array
-from mlbroker.profiles.transfer.history import ANY_SCALE, NOISE, PastJob, profile
+from mlbroker.profiles.transfer.history import ANY_SCALE, NOISE, Completed, PastJob, profile
 from mlbroker.profiles.transfer.kernel import Hyper, distance, matern
 from mlbroker.profiles.transfer.space import Space
 
@@ -54,7 +54,9 @@ class _Lesson:
     history: Array
 
 
-def fit(space: Space, past: Sequence[PastJob], completed: Sequence[Array], seed: int = 0) -> Hyper:
+def fit(
+    space: Space, past: Sequence[PastJob], completed: Sequence[Completed], seed: int = 0
+) -> Hyper:
     """The most probable hyperparameters. With fewer than two families: the defaults."""
     start = Hyper()
     if len({job.family for job in past}) < 2:
@@ -66,7 +68,7 @@ def fit(space: Space, past: Sequence[PastJob], completed: Sequence[Array], seed:
 
 
 def _lessons(
-    space: Space, past: Sequence[PastJob], completed: Sequence[Array], rng: np.random.Generator
+    space: Space, past: Sequence[PastJob], completed: Sequence[Completed], rng: np.random.Generator
 ) -> list[_Lesson]:
     sisters = Counter(job.family for job in past)
     lessons = []
@@ -83,7 +85,8 @@ def _lessons(
         others = [other for other, o in enumerate(past) if o.family != job.family]
         everywhere = job.tried
         mean, factors = profile(
-            np.array([completed[other][everywhere] for other in others]),
+            [completed[other] for other in others],
+            everywhere,
             [past[other].family for other in others],
             space.expected[everywhere],
         )

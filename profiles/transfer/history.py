@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbroker.profiles.arrays import Array
-from mlbroker.profiles.transfer.kernel import Hyper, covariance
+from mlbroker.profiles.transfer.kernel import Hyper, covariance, variance
 from mlbroker.profiles.transfer.space import Space
 
 # Variance of a past job's overall scale: nothing is assumed about it.
@@ -64,8 +64,19 @@ class Prior:
         return len(self.mean)
 
 
-def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Array]:
-    """Each job's log times on every configuration of the space: measured, or interpolated."""
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A past job's log times on every configuration of the space: measured, or interpolated.
+
+    `known` is 1 where it was measured and falls to 0 where nothing like it was.
+    """
+
+    log_times: Array
+    known: Array
+
+
+def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Completed]:
+    """All past jobs, each completed by itself."""
     known = _known(space, past, MAX_KNOWN)
     landmarks = _union([rows for rows, _ in known])
     if len(landmarks) > MAX_LANDMARKS:
@@ -73,19 +84,24 @@ def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Array]
         known = _known(space, past, max(MAX_LANDMARKS // len(past), FEWEST_KNOWN))
         landmarks = _union([rows for rows, _ in known])
     k = covariance(space, np.arange(len(space)), landmarks, hyper) + ANY_SCALE
+    unknown = variance(space, hyper)
     completed = []
     for job, (rows, log_times) in zip(past, known, strict=True):
         if not len(rows):
-            completed.append(space.expected.copy())
+            completed.append(Completed(space.expected.copy(), np.zeros(len(space))))
             continue
         columns = np.searchsorted(landmarks, rows)
         among = k[np.ix_(rows, columns)]
         among[np.diag_indices(len(rows))] += hyper.own + NOISE**2
         residual = log_times - space.expected[rows]
         level = float(residual.mean())
-        found = space.expected + level + k[:, columns] @ np.linalg.solve(among, residual - level)
-        found[job.rows] = job.log_times
-        completed.append(found)
+        towards = np.linalg.solve(np.linalg.cholesky(among), k[:, columns].T)
+        whitened = np.linalg.solve(np.linalg.cholesky(among), residual - level)
+        found = space.expected + level + towards.T @ whitened
+        left = unknown + ANY_SCALE - (towards**2).sum(0)
+        share = np.clip(1 - left / unknown, 0.0, 1.0)
+        found[job.rows], share[job.rows] = job.log_times, 1.0
+        completed.append(Completed(found, share))
     return completed
 
 
@@ -107,17 +123,24 @@ def _known(space: Space, past: Sequence[PastJob], most: int) -> list[tuple[Array
     return known
 
 
-def profile(profiles: Array, families: Sequence[str], expected: Array) -> tuple[Array, Array]:
-    """Mean profile and factors of completed jobs (one row each), families weighing equally."""
-    centred = profiles - profiles.mean(1, keepdims=True)
+def profile(
+    completed: Sequence[Completed], rows: Array, families: Sequence[str], expected: Array
+) -> tuple[Array, Array]:
+    """Mean profile over the `rows` and factors of completed jobs, families weighing equally.
+
+    Where a job is hardly known it hardly counts: there, specifications do.
+    """
     usual = expected - expected.mean()
-    if not len(centred):
+    if not completed:
         return usual, np.zeros((0, len(usual)))
+    known = np.array([job.known[rows] for job in completed])
+    off = np.array([job.log_times[rows] for job in completed]) - usual
+    off -= ((known * off).sum(1) / np.maximum(known.sum(1), 1e-9))[:, None]
     sisters = Counter(families)
     weights = np.array([1 / sisters[name] for name in families])
-    mean = (weights @ centred + SPEC_FAMILIES * usual) / (len(sisters) + SPEC_FAMILIES)
-    factors = (centred - mean) * np.sqrt(weights / len(sisters))[:, None]
-    return mean, factors
+    mean = (weights @ (known * off)) / (weights @ known + SPEC_FAMILIES)
+    factors = known * (off - mean) * np.sqrt(weights / len(sisters))[:, None]
+    return usual + mean, factors
 
 
 def failure_share(past: Sequence[PastJob], size: int) -> Array:
@@ -132,14 +155,10 @@ def failure_share(past: Sequence[PastJob], size: int) -> Array:
 
 
 def prior(
-    space: Space, candidates: Array, past: Sequence[PastJob], completed: Sequence[Array]
+    space: Space, candidates: Array, past: Sequence[PastJob], completed: Sequence[Completed]
 ) -> Prior:
-    """The prior for a job with these candidate rows; `completed` are the past jobs' log times."""
-    profiles = np.array([log_times[candidates] for log_times in completed])
-    mean, factors = profile(
-        profiles.reshape(len(past), len(candidates)),
-        [job.family for job in past],
-        space.expected[candidates],
-    )
+    """The prior for a job with these candidate rows, from past jobs and their completions."""
+    families = [job.family for job in past]
+    mean, factors = profile(completed, candidates, families, space.expected[candidates])
     failure = failure_share(past, len(space))[candidates]
     return Prior(space.take(candidates), mean, factors, failure, len(past))

@@ -1,6 +1,13 @@
 import numpy as np
 
-from mlbroker.profiles.transfer.history import PastJob, complete, failure_share, prior, profile
+from mlbroker.profiles.transfer.history import (
+    Completed,
+    PastJob,
+    complete,
+    failure_share,
+    prior,
+    profile,
+)
 from mlbroker.profiles.transfer.kernel import Hyper
 from mlbroker.profiles.transfer.space import encode
 
@@ -16,22 +23,38 @@ def past(name: str, family: str, rows: list[int], times: list[float], failed: li
 def test_measured_times_stay_and_gaps_are_interpolated() -> None:
     job = past("a", "a", [0, 1, 2, 4], [80, 40, 20, 5], [])
     (found,) = complete(SPACE, [job], Hyper())
-    assert np.allclose(np.exp(found[[0, 1, 2, 4]]), [80, 40, 20, 5])
-    assert 5 < np.exp(found[3]) < 20
+    assert np.allclose(np.exp(found.log_times[[0, 1, 2, 4]]), [80, 40, 20, 5])
+    assert 5 < np.exp(found.log_times[3]) < 20
+    assert found.known[[0, 1, 2, 4]].tolist() == [1, 1, 1, 1]
+    assert 1 > found.known[3] > found.known[5] > 0
 
 
 def test_a_job_that_never_worked_adds_nothing() -> None:
     (found,) = complete(SPACE, [past("a", "a", [], [], [0, 1])], Hyper())
-    assert np.array_equal(found, SPACE.expected)
+    assert np.array_equal(found.log_times, SPACE.expected)
+    assert not found.known.any()
+
+
+def known(log_times: np.ndarray, share: np.ndarray | float = 1.0) -> Completed:  # type: ignore[type-arg]
+    return Completed(log_times, np.ones(6) * share)
 
 
 def test_sisters_count_as_one_family() -> None:
-    up, down = np.arange(6.0), -np.arange(6.0)
-    alone, _ = profile(np.array([up, down]), ["u", "d"], np.zeros(6))
-    crowd, factors = profile(np.array([up, up, up, down]), ["u", "u", "u", "d"], np.zeros(6))
+    up, down, rows = np.arange(6.0), -np.arange(6.0), np.arange(6)
+    alone, _ = profile([known(up), known(down)], rows, ["u", "d"], np.zeros(6))
+    crowd, factors = profile(
+        [known(up), known(up), known(up), known(down)], rows, ["u", "u", "u", "d"], np.zeros(6)
+    )
     assert np.allclose(alone, 0)
     assert np.allclose(crowd, 0)
     assert factors.shape == (4, 6)
+
+
+def test_a_job_says_nothing_of_machines_unlike_its_own() -> None:
+    strange = known(np.array([0, 0, 0, 9.0, 9.0, 9.0]), np.array([1, 1, 1, 0, 0, 0]))
+    mean, factors = profile([strange], np.arange(6), ["s"], np.zeros(6))
+    assert np.allclose(mean, 0)
+    assert np.allclose(factors, 0)
 
 
 def test_no_past_leaves_the_specifications() -> None:
