@@ -80,7 +80,7 @@ def parse_count(text: str, largest: int = 10**12) -> int:
     """A whole number from 1 to `largest`."""
     if re.fullmatch("[0-9]{1,20}", text.strip()) is None:
         _refuse(f"{quoted(text)} is not a whole number", "write digits only, for example 12000")
-    count = int(text)
+    count = int(text.strip())
     if not 1 <= count <= largest:
         _refuse(f"{quoted(text)} is not between 1 and {largest}")
     return count

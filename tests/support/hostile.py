@@ -72,7 +72,7 @@ def make_paths(folder: Path) -> dict[str, tuple[Path, str]]:
         "link loop": (loop, "symbolic links"),
         "device": (locked, "not a regular file"),
         "missing": (folder / "nothing.yaml", "no such file"),
-        "NUL in the name": (folder / "a\0b", "cannot be read"),
-        "long name": (folder / ("x" * 5000), "cannot be read"),
-        "file as folder": (Path(__file__) / "job.yaml", "cannot be read"),
+        "NUL in the name": (folder / "a\0b", "no such file"),
+        "long name": (folder / ("x" * 5000), "no such file"),
+        "file as folder": (Path(__file__) / "job.yaml", "no such file"),
     }
