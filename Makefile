@@ -44,6 +44,9 @@ price-servers: $(VENV)/.dev ## Serve the vendors' price services on loopback, to
 aws-loopback: $(VENV)/.dev ## Serve a strict AWS on loopback, whose machines really run, to try runs on
 	@$(BIN)/python -m tests.support.aws.serve $(OPTIONS)
 
+azure-loopback: $(VENV)/.dev ## Serve a strict Azure on loopback, whose machines really run, to try runs on
+	@$(BIN)/python -m tests.support.azure.serve $(OPTIONS)
+
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book price-servers SOURCE=folder-with-price-tables"; exit 1; }
 	$(BIN)/python -m mlbroker.broker.prices.build_embedded $(SOURCE) --into pricing/data

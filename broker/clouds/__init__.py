@@ -33,9 +33,16 @@ def _gcp(home: Path) -> Cloud:
     return GcpCloud()
 
 
+def _azure(home: Path) -> Cloud:
+    from mlbroker.broker.clouds.azure import AzureCloud
+
+    return AzureCloud()
+
+
 CLOUDS: dict[str, Callable[[Path], Cloud]] = {
     "local": _local,
     "ssh": _ssh,
     "aws": _aws,
     "gcp": _gcp,
+    "azure": _azure,
 }

@@ -38,4 +38,8 @@ def opened(name: str, region: str, bucket: str) -> Place:
         from .on_gcp import Gcp
 
         return Gcp(bucket)
+    if name == "azure":
+        from .on_azure import Azure
+
+        return Azure(bucket)
     raise SystemExit("mlbroker knows no place called " + name)

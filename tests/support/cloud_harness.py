@@ -20,8 +20,9 @@ HARNESSES = {
     "ssh": "tests.support.harness_ssh",
     "aws": "tests.support.aws.harness",
     "gcp": "tests.support.gcp.harness",
+    "azure": "tests.support.azure.harness",
 }
-_REGIONS = {"local": "on-prem", "ssh": "on-prem", "gcp": "us-central1"}
+_REGIONS = {"local": "on-prem", "ssh": "on-prem", "gcp": "us-central1", "azure": "eastus"}
 # Processes are found by their token: two test workers on one machine must not share one.
 WORKER = secrets.token_hex(4)[1:]
 

@@ -1,0 +1,254 @@
+"""Azure: a resource group for each attempt, which a Logic App deletes whoever else is alive.
+
+The kill switch outside is armed before there is anything to kill. The one inside is the first
+line of the machine's script: it has the whole group deleted, with the machine's own identity.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.clouds import azure_kill, azure_secrets
+from mlbroker.broker.clouds.azure_calls import Calls, done, translated
+from mlbroker.broker.clouds.azure_machines import Seen, listed, look
+from mlbroker.broker.clouds.azure_names import NAME, Names, group_of, machine_names, run_folder
+from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up, spot_in
+from mlbroker.broker.clouds.azure_request import machine_body
+from mlbroker.broker.clouds.azure_script import custom_data
+from mlbroker.broker.clouds.azure_shape import places_for, shape_of
+from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.seam import (
+    Denied,
+    Intent,
+    Machine,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Report,
+    Traits,
+)
+from mlbroker.broker.guest import box as files
+from mlbroker.broker.guest.bundle import guest_program
+
+# A deletion takes a few minutes, and one that failed is repeated after three.
+KILL_SLACK_S = 600.0
+
+
+class AzureCloud:
+    """A machine's id is its resource group's name, which is the attempt's token."""
+
+    traits = Traits(
+        kill_slack_s=KILL_SLACK_S,
+        visible_after_s=30.0,
+        poll_s=5.0,
+        layers=(
+            "a Logic App that deletes the run's resource group, armed before the machine exists",
+            "a timer on the machine, which has the group deleted",
+            "the supervisor of the job",
+        ),
+        minimum_s=60.0,
+    )
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+        self._set_up: frozenset[str] | None = None
+
+    def arm_kill(self, intent: Intent) -> None:
+        """The Logic App first, then the group it will delete."""
+        azure_kill.arm(self._calls, self._names(intent.region), intent)
+
+    def disarm_kill(self, intent: Intent) -> None:
+        """Remove the group, which holds nothing any more, and the Logic App."""
+        azure_kill.disarm(self._calls, self._names(intent.region), intent)
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        calls, names, group = self._calls, self._names(intent.region), group_of(intent)
+        zone = intent.zone or self._first_zone(intent)
+        shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
+        spot = spot_in(calls, names)
+        program = guest_program()
+        script = _script(intent, names, program)
+        self._send(intent, names, payload, program)
+        number = zone.removeprefix(intent.region).removeprefix("-") or None
+        for name in machine_names(group, intent.nodes):
+            body = machine_body(intent, names, name, number, shape, spot, script)
+            self._put(group, name, body)
+        seen = look(calls, group)
+        if seen is not None:
+            return self._dealt_with(seen)
+        # Made, and not to be seen yet.
+        return Machine(group, MachineState.PENDING, intent.tags, zone=zone)
+
+    def cancel(self, intent: Intent) -> None:
+        """Without its group no request that is still on its way makes anything."""
+        azure_kill.delete_group(self._calls, group_of(intent))
+
+    def has_room(self, instance_type: str) -> bool:
+        """Only asking for a machine tells."""
+        return True
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        """The zones that offer this size, where mlbroker is set up."""
+        if self._set_up is None:
+            self._set_up = regions_set_up(self._calls)
+        if region not in self._set_up:
+            return ()
+        offered = places_for(self._calls, region, instance_type)
+        return tuple(place for place in offered if zone in (None, place))
+
+    def how_to_set_up(self, region: str) -> str:
+        """In words."""
+        return how_to_set_up(region)
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """All attempts with these tags, in every region of the subscription."""
+        return listed(self._calls, tags)
+
+    def status(self, machine_id: str) -> Machine | None:
+        """What Azure says now, or what its activity log tells of the end."""
+        seen = look(self._calls, machine_id)
+        return self._dealt_with(seen) if seen else None
+
+    def terminate(self, machine_id: str) -> None:
+        """Ask for the end of the group and of all that is in it."""
+        azure_kill.delete_group(self._calls, machine_id)
+
+    def console_log(self, machine_id: str) -> str:
+        """What the machine wrote on its first serial port."""
+        where = f"azure {machine_id}"
+        with translated(where):
+            from azure.core.exceptions import ResourceNotFoundError
+            from azure.core.rest import HttpRequest
+
+            compute = self._calls.compute
+            for name in (machine_id, f"{machine_id}-n0"):
+                try:
+                    told = compute.virtual_machines.retrieve_boot_diagnostics_data(machine_id, name)
+                except ResourceNotFoundError:
+                    continue
+                # The address holds its own short-lived permission.
+                answer = compute.send_request(HttpRequest("GET", told.serial_console_log_blob_uri))
+                answer.raise_for_status()
+                return str(answer.text())
+        return ""
+
+    def report(self, intent: Intent) -> Report:
+        """What the machine last left in the bucket."""
+        return self._box(intent).report(intent.nodes)
+
+    def stop_job(self, intent: Intent, why: str) -> None:
+        """The machine looks for it every few seconds."""
+        self._box(intent).ask_to_stop(why)
+
+    def read_log(self, intent: Intent, offset: int) -> bytes:
+        """From the parts in the bucket."""
+        return self._box(intent).read_log(offset)
+
+    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+        """From the bucket."""
+        return self._box(intent).fetch(name, target)
+
+    def discard(self, intent: Intent) -> None:
+        """Empty the attempt's folder, and take its secrets away."""
+        self._box(intent).discard()
+        azure_secrets.forget(self._calls, self._names(intent.region), intent)
+
+    def _names(self, region: str) -> Names:
+        return Names(self._calls.subscription, region)
+
+    def _first_zone(self, intent: Intent) -> str:
+        zones = self.places(intent.region, intent.instance_type, None)
+        if not zones:
+            raise NoCapacity(
+                f"{intent.instance_type} is not offered in {intent.region}, or mlbroker is not "
+                "set up there",
+                where="azure",
+                hint=how_to_set_up(intent.region),
+            )
+        return zones[0]
+
+    def _box(self, intent: Intent) -> BucketBox:
+        account = self._names(intent.region).account
+        where = f"container {NAME} of storage account {account}"
+        return BucketBox(self._calls.store(account), where, run_folder(intent.token))
+
+    def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
+        if payload.secrets:
+            azure_secrets.hand_over(self._calls, names, intent, payload.secrets)
+        spec = {
+            **payload.spec,
+            "token": intent.token,
+            "kill_at": intent.kill_at.timestamp(),
+            "nodes": intent.nodes,
+            "secret_names": sorted(payload.secrets),
+            "secrets_at": f"{names.vault}/{intent.token}",
+            "workdir": None,
+            "afterwards": None,
+        }
+        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
+        self._box(intent).send(spec, program, given)
+
+    def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
+        """Ask once, and only for a machine that was never asked for."""
+        where = f"azure {group}"
+        try:
+            with translated(where):
+                from azure.core import MatchConditions
+                from azure.core.exceptions import (
+                    HttpResponseError,
+                    ResourceExistsError,
+                    ResourceModifiedError,
+                )
+
+                try:
+                    poller = self._calls.compute.virtual_machines.begin_create_or_update(
+                        group,
+                        name,
+                        body,
+                        match_condition=MatchConditions.IfMissing,
+                        retry_total=0,
+                    )
+                except (ResourceExistsError, ResourceModifiedError) as error:
+                    if error.status_code != 412:
+                        raise
+                    # This attempt's own machine, from a request whose answer was lost.
+                    return
+                try:
+                    done(poller, f"making {name}", where)
+                except HttpResponseError as error:
+                    # Made, and not to be seen yet.
+                    if error.status_code != 404:
+                        raise
+        except (NoCapacity, NoQuota, Denied):
+            self._clear_away(group, name)
+            raise
+
+    def _clear_away(self, group: str, name: str) -> None:
+        """What could not be made stands in its group, failed: it is no machine, so it goes."""
+        where = f"azure {group}"
+        with translated(where):
+            from azure.core.exceptions import ResourceNotFoundError
+
+            try:
+                poller = self._calls.compute.virtual_machines.begin_delete(
+                    group, name, force_deletion=True
+                )
+            except ResourceNotFoundError:
+                return
+            done(poller, f"removing {name}", where)
+
+    def _dealt_with(self, seen: Seen) -> Machine:
+        """A machine that stands still is never started again: it goes as soon as it is seen."""
+        if seen.stands_still:
+            self.terminate(seen.machine.id)
+        return seen.machine
+
+
+def _script(intent: Intent, names: Names, program: bytes) -> str:
+    digest = hashlib.sha256(program).hexdigest()
+    arguments = ["azure", intent.region, names.account, run_folder(intent.token), digest]
+    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
+    return custom_data(arguments, int(intent.kill_at.timestamp()), max(1, lifetime))

@@ -1,0 +1,135 @@
+"""The kill switch outside: a Logic App that deletes an attempt's resource group, again and again.
+
+It is there before the group is, and stands in the set-up's group: what it deletes does not
+take it along, so a deletion that fails late is tried anew.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mlbroker.broker.clouds.azure_calls import MANAGEMENT, Calls, translated
+from mlbroker.broker.clouds.azure_names import (
+    GUEST_ROLE,
+    NODES_TAG,
+    Names,
+    assignment_id,
+    group_of,
+)
+from mlbroker.broker.clouds.azure_network import how_to_set_up
+from mlbroker.broker.clouds.seam import Denied, Intent
+
+AGAIN_MINUTES = 3
+GROUPS_VERSION = "2024-07-01"
+MACHINES = "Microsoft.Compute/virtualMachines"
+_IDENTITY_VERSION = "2023-01-31"
+_LOGIC_VERSION = "2019-05-01"
+_RIGHTS_VERSION = "2022-04-01"
+_SCHEMA = (
+    "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/"
+    "2016-06-01/workflowdefinition.json#"
+)
+
+
+def arm(calls: Calls, names: Names, intent: Intent) -> None:
+    """First what ends it, then the empty group, then the right to end it: each may be repeated."""
+    where = f"azure {names.region}"
+    group = group_of(intent)
+    identity = calls.ask("GET", names.guest, _IDENTITY_VERSION, where)
+    if identity is None:
+        raise Denied(
+            f"there is no identity for machines in {names.group}",
+            where=where,
+            hint=how_to_set_up(names.region),
+        )
+    body = workflow_body(names, group, intent)
+    calls.ask("PUT", names.workflow(group), _LOGIC_VERSION, where, body)
+    with translated(where):
+        tags = {**intent.tags, NODES_TAG: str(intent.nodes)}
+        calls.resources.resource_groups.create_or_update(
+            group, {"location": names.region, "tags": tags}
+        )
+    scope = names.attempt(group)
+    right = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{assignment_id(scope)}"
+    given = {
+        "properties": {
+            "roleDefinitionId": f"/subscriptions/{names.subscription}/providers/"
+            f"Microsoft.Authorization/roleDefinitions/{role_id(names.subscription)}",
+            "principalId": identity["properties"]["principalId"],
+            "principalType": "ServicePrincipal",
+        }
+    }
+    calls.ask("PUT", right, _RIGHTS_VERSION, where, given)
+
+
+def disarm(calls: Calls, names: Names, intent: Intent) -> None:
+    """Take the empty group away, and then what would have done it."""
+    delete_group(calls, group_of(intent))
+    where = f"azure {names.region}"
+    calls.ask("DELETE", names.workflow(group_of(intent)), _LOGIC_VERSION, where)
+
+
+def delete_group(calls: Calls, group: str) -> None:
+    """Ask for the end of a group and of all that is in it."""
+    with translated("azure"):
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            calls.resources.resource_groups.begin_delete(
+                group, force_deletion_types=MACHINES, polling=False
+            )
+        except ResourceNotFoundError:
+            return
+
+
+def workflow_body(names: Names, group: str, intent: Intent) -> dict[str, Any]:
+    """One trigger and one action: at the kill time, and from then on, delete the group."""
+    uri = (
+        f"{MANAGEMENT}{names.attempt(group)}?api-version={GROUPS_VERSION}"
+        f"&forceDeletionTypes={MACHINES}"
+    )
+    definition = {
+        "$schema": _SCHEMA,
+        "contentVersion": "1.0.0.0",
+        "triggers": {
+            "from_the_kill_time_on": {
+                "type": "Recurrence",
+                "recurrence": {
+                    "frequency": "Minute",
+                    "interval": AGAIN_MINUTES,
+                    "startTime": stamp(intent.kill_at),
+                    "timeZone": "UTC",
+                },
+            }
+        },
+        "actions": {
+            "delete_the_group": {
+                "type": "Http",
+                "inputs": {
+                    "method": "DELETE",
+                    "uri": uri,
+                    "authentication": {
+                        "type": "ManagedServiceIdentity",
+                        "identity": names.guest,
+                        "audience": f"{MANAGEMENT}/",
+                    },
+                },
+                "runAfter": {},
+            }
+        },
+    }
+    return {
+        "location": names.region,
+        "tags": dict(intent.tags),
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.guest: {}}},
+        "properties": {"state": "Enabled", "definition": definition},
+    }
+
+
+def stamp(moment: datetime) -> str:
+    """As Azure writes times; whole seconds, never later than asked."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def role_id(subscription: str) -> str:
+    """The role of a guest on its own group: custom roles are known by a number."""
+    return assignment_id(f"{subscription} {GUEST_ROLE}")

@@ -1,0 +1,181 @@
+"""Machines of Azure, and what its activity log tells of those gone, as the machines of attempts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from mlbroker.broker.clouds.azure_calls import Calls, translated
+from mlbroker.broker.clouds.azure_kill import stamp
+from mlbroker.broker.clouds.azure_names import NODES_TAG, RUN_TAG, TOKEN_TAG, machine_names
+from mlbroker.broker.clouds.seam import Machine, MachineState
+
+# The activity log keeps 90 days (learn.microsoft.com/azure/azure-monitor/platform/activity-log).
+_LOG_DAYS = 89
+_LOG_VERSION = "2015-04-01"
+_MADE = "microsoft.compute/virtualmachines/write"
+_EVICTED = "microsoft.compute/virtualmachines/evictspotvm/action"
+_SINGLE_ENDS = frozenset({"microsoft.compute/virtualmachines/delete", _EVICTED})
+_GROUP_END = "microsoft.resources/subscriptions/resourcegroups/delete"
+# It stands still, for good: nothing of ours is ever started again. Stopped, it bills on.
+_STILL = frozenset({"PowerState/stopped", "PowerState/deallocated", "PowerState/deallocating"})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An attempt's machine, and whether it has to be dealt with."""
+
+    machine: Machine
+    stands_still: bool = False
+
+
+def look(calls: Calls, group: str) -> Seen | None:
+    """The attempt's machines now; gone, their end as the activity log tells it."""
+    where = f"azure {group}"
+    with translated(where):
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            found = calls.resources.resource_groups.get(group)
+            tags = dict(found.tags or {})
+            names = machine_names(group, int(tags.pop(NODES_TAG, "1")))
+        except ResourceNotFoundError:
+            names = ()
+    machines = [vm for name in names if (vm := _machine(calls, group, name))]
+    if not machines:
+        past = gone(calls, group)
+        return Seen(past) if past else None
+    is_ending = found.properties.provisioning_state == "Deleting"
+    is_broken = len(machines) < len(names) or any(_stands_still(vm) for vm in machines)
+    states = [_state(vm) for vm in machines]
+    if is_ending or is_broken:
+        states = [MachineState.TERMINATING]
+    return Seen(joined(group, machines, states), is_broken and not is_ending)
+
+
+def listed(calls: Calls, tags: Mapping[str, str]) -> list[Machine]:
+    """All attempts with these tags, in every region of the subscription."""
+    groups: dict[str, list[Any]] = {}
+    with translated("azure"):
+        for vm in calls.compute.virtual_machines.list_all():
+            known = vm.tags or {}
+            if TOKEN_TAG in known and tags.items() <= known.items():
+                groups.setdefault(known[TOKEN_TAG], []).append(vm)
+    found = [joined(group, vms, [_state(vm) for vm in vms]) for group, vms in groups.items()]
+    token = tags.get(TOKEN_TAG)
+    if token and not found:
+        past = gone(calls, token)
+        if past and tags.items() <= past.tags.items():
+            found.append(past)
+    return found
+
+
+def joined(group: str, machines: Sequence[Any], states: Sequence[MachineState]) -> Machine:
+    """One or several machines as the one machine of an attempt."""
+    starts = [vm.properties.time_created for vm in machines if vm.properties.time_created]
+    zones = list(machines[0].zones or ())
+    region = str(machines[0].location)
+    return Machine(
+        id=group,
+        state=_joint_state(states),
+        tags=dict(machines[0].tags or {}),
+        started_at=min((_moment(start) for start in starts), default=None),
+        zone=f"{region}-{zones[0]}" if zones else region,
+    )
+
+
+def gone(calls: Calls, group: str) -> Machine | None:
+    """What the activity log tells of machines that are not there (yet, or any more)."""
+    since = stamp(datetime.now(UTC) - timedelta(days=_LOG_DAYS))
+    answer = calls.ask(
+        "GET",
+        f"/subscriptions/{calls.subscription}/providers/Microsoft.Insights/eventtypes/"
+        "management/values",
+        _LOG_VERSION,
+        "azure",
+        **{"$filter": f"eventTimestamp ge '{since}' and resourceGroupName eq '{group}'"},
+    )
+    events = [_event(told) for told in (answer or {}).get("value", [])]
+    events = [event for event in events if event.succeeded]
+    made = [event.at for event in events if event.what == _MADE]
+    ended = _end(events)
+    if not made or ended is None:
+        return None
+    return Machine(
+        id=group,
+        state=MachineState.TERMINATED,
+        tags={TOKEN_TAG: group, RUN_TAG: group.removeprefix("mlb-").rpartition("-")[0]},
+        started_at=min(made),
+        ended_at=ended,
+        preempted=any(event.what == _EVICTED for event in events),
+    )
+
+
+class _Event(NamedTuple):
+    what: str
+    whose: str
+    at: datetime
+    succeeded: bool
+
+
+def _event(told: Mapping[str, Any]) -> _Event:
+    return _Event(
+        str(told["operationName"]["value"]).lower(),
+        str(told.get("resourceId", "")).lower(),
+        _moment(told["eventTimestamp"]),
+        told["status"]["value"] == "Succeeded",
+    )
+
+
+def _end(events: Sequence[_Event]) -> datetime | None:
+    """When the last machine went: each by itself, before its group, or with the whole group."""
+    made = {event.whose for event in events if event.what == _MADE}
+    single = {
+        name: [event.at for event in events if event.what in _SINGLE_ENDS and event.whose == name]
+        for name in made
+    }
+    if made and all(single.values()):
+        return max(min(ends) for ends in single.values())
+    return min((event.at for event in events if event.what == _GROUP_END), default=None)
+
+
+def _machine(calls: Calls, group: str, name: str) -> Any:
+    with translated(f"azure {group}"):
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return calls.compute.virtual_machines.get(group, name, expand="instanceView")
+        except ResourceNotFoundError:
+            return None
+
+
+def _state(vm: Any) -> MachineState:
+    state = vm.properties.provisioning_state
+    if state == "Creating":
+        return MachineState.PENDING
+    if state in ("Deleting", "Failed") or _power(vm) in _STILL:
+        return MachineState.TERMINATING
+    return MachineState.RUNNING
+
+
+def _stands_still(vm: Any) -> bool:
+    return vm.properties.provisioning_state == "Failed" or _power(vm) in _STILL
+
+
+def _power(vm: Any) -> str | None:
+    view = vm.properties.instance_view
+    codes = [str(status.code) for status in (view.statuses or ())] if view else []
+    return next((code for code in codes if code.startswith("PowerState/")), None)
+
+
+def _joint_state(states: Sequence[MachineState]) -> MachineState:
+    """Several machines run when all run, and end when one does."""
+    for state in (MachineState.TERMINATING, MachineState.PENDING):
+        if state in states:
+            return state
+    return MachineState.RUNNING
+
+
+def _moment(when: datetime | str) -> datetime:
+    moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+    return moment.astimezone(UTC)

@@ -1,0 +1,107 @@
+"""The request that makes a machine, as a value: closed, and with nothing that outlives it."""
+
+import base64
+import hashlib
+from typing import Any
+
+from mlbroker.broker.clouds.azure_names import NAME, Names
+from mlbroker.broker.clouds.azure_network import Spot
+from mlbroker.broker.clouds.azure_shape import Shape
+from mlbroker.broker.clouds.seam import Intent
+
+# Of the network resources that Azure makes along with the machine.
+NETWORK_VERSION = "2022-11-01"
+
+
+def machine_body(
+    intent: Intent, names: Names, name: str, zone: str | None, shape: Shape, spot: Spot, script: str
+) -> dict[str, Any]:
+    """`virtualMachines` for one machine; its disk, interface and address go when it goes."""
+    properties: dict[str, Any] = {
+        "hardwareProfile": {"vmSize": shape.size},
+        "storageProfile": {
+            "imageReference": dict(shape.image),
+            "osDisk": {
+                "name": name,
+                "createOption": "FromImage",
+                "deleteOption": "Delete",
+                "diskSizeGB": intent.disk_gb,
+                "managedDisk": {"storageAccountType": shape.disk_type},
+            },
+        },
+        "osProfile": {
+            "computerName": name,
+            "adminUsername": NAME,
+            "customData": base64.b64encode(script.encode()).decode(),
+            "linuxConfiguration": {
+                "disablePasswordAuthentication": True,
+                "ssh": {
+                    "publicKeys": [
+                        {
+                            "path": f"/home/{NAME}/.ssh/authorized_keys",
+                            "keyData": nobodys_key(),
+                        }
+                    ]
+                },
+                "provisionVMAgent": True,
+                "patchSettings": {"patchMode": "ImageDefault"},
+            },
+        },
+        "networkProfile": {
+            "networkApiVersion": NETWORK_VERSION,
+            "networkInterfaceConfigurations": [_interface(name, spot)],
+        },
+        "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
+        "priority": "Regular",
+    }
+    if intent.market == "spot":
+        # Azure ends the machine when its price rises above this: the cap was reckoned with it.
+        properties |= {
+            "priority": "Spot",
+            "evictionPolicy": "Delete",
+            "billingProfile": {"maxPrice": float(intent.price_per_hour_usd)},
+        }
+    if shape.is_trusted:
+        properties["securityProfile"] = {
+            "securityType": "TrustedLaunch",
+            "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
+        }
+    body: dict[str, Any] = {
+        "location": intent.region,
+        "tags": dict(intent.tags),
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.guest: {}}},
+        "properties": properties,
+    }
+    if zone is not None:
+        body["zones"] = [zone]
+    return body
+
+
+def nobodys_key() -> str:
+    """A public key, which Azure insists on; there is no private one to it."""
+    point = hashlib.sha256(b"mlbroker: nobody signs in").digest()
+    kind = b"ssh-ed25519"
+    blob = len(kind).to_bytes(4, "big") + kind + len(point).to_bytes(4, "big") + point
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} nobody"
+
+
+def _interface(name: str, spot: Spot) -> dict[str, Any]:
+    address: dict[str, Any] = {
+        "name": "only",
+        "properties": {"primary": True, "subnet": {"id": spot.subnet}},
+    }
+    if spot.needs_address:
+        address["properties"]["publicIPAddressConfiguration"] = {
+            "name": name,
+            "sku": {"name": "Standard", "tier": "Regional"},
+            "properties": {"deleteOption": "Delete", "publicIPAllocationMethod": "Static"},
+        }
+    return {
+        "name": name,
+        "properties": {
+            "primary": True,
+            "deleteOption": "Delete",
+            "networkSecurityGroup": {"id": spot.firewall},
+            "ipConfigurations": [address],
+        },
+    }

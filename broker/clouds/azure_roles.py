@@ -1,0 +1,45 @@
+"""The least rights that do: for who launches, and for the machines.
+
+Every action here is used, and nothing is called that needs another; a test holds both to it.
+"""
+
+# In the subscription, for the user, or the CI job, that calls `mlbroker run`.
+LAUNCHER = (
+    "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Compute/locations/operations/read",
+    "Microsoft.Compute/skus/read",
+    "Microsoft.Compute/virtualMachines/delete",
+    "Microsoft.Compute/virtualMachines/read",
+    "Microsoft.Compute/virtualMachines/retrieveBootDiagnosticsData/action",
+    "Microsoft.Compute/virtualMachines/write",
+    "Microsoft.Insights/eventtypes/values/Read",
+    "Microsoft.Logic/workflows/delete",
+    "Microsoft.Logic/workflows/write",
+    "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
+    "Microsoft.ManagedIdentity/userAssignedIdentities/read",
+    "Microsoft.Network/networkSecurityGroups/join/action",
+    "Microsoft.Network/networkSecurityGroups/read",
+    "Microsoft.Network/virtualNetworks/subnets/join/action",
+    "Microsoft.Network/virtualNetworks/subnets/read",
+    "Microsoft.Resources/subscriptions/resourceGroups/delete",
+    "Microsoft.Resources/subscriptions/resourceGroups/read",
+    "Microsoft.Resources/subscriptions/resourceGroups/write",
+)
+_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+LAUNCHER_DATA = (
+    "Microsoft.KeyVault/vaults/secrets/delete",
+    "Microsoft.KeyVault/vaults/secrets/purge/action",
+    "Microsoft.KeyVault/vaults/secrets/setSecret/action",
+    f"{_BLOBS}/delete",
+    f"{_BLOBS}/read",
+    f"{_BLOBS}/write",
+)
+# For the machines, in the set-up's group: their job in, their results out.
+GUEST_DATA = (
+    "Microsoft.KeyVault/vaults/secrets/delete",
+    "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+    f"{_BLOBS}/read",
+    f"{_BLOBS}/write",
+)
+# On the groups of runs alone, given with each group: the end of the machine.
+GUEST = ("Microsoft.Resources/subscriptions/resourceGroups/delete",)

@@ -1,0 +1,126 @@
+"""What Azure says about things: the resources as its answers shape them."""
+
+from datetime import datetime
+from typing import Any
+
+from tests.support.aws.request import Answer
+from tests.support.azure.catalog import PRINCIPAL, SUBSCRIPTION
+from tests.support.azure.machines import Group, Operation, Vm, stamp
+from tests.support.azure.schema import found, refuse
+
+from mlbroker.broker.clouds.azure_names import GUEST, NAME, Names
+
+_ROOT = f"/subscriptions/{SUBSCRIPTION}"
+
+
+def machine_path(group: str, name: str) -> str:
+    return f"{_ROOT}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}"
+
+
+def group(one: Group) -> dict[str, Any]:
+    return {
+        "id": f"{_ROOT}/resourceGroups/{one.name}",
+        "name": one.name,
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": one.location,
+        "tags": one.tags,
+        "properties": {"provisioningState": one.state},
+    }
+
+
+def machine(vm: Vm, view_at: datetime | None) -> dict[str, Any]:
+    properties = {
+        **vm.body["properties"],
+        "provisioningState": vm.state,
+        "vmId": vm.id,
+        "timeCreated": stamp(vm.created_at),
+    }
+    properties["osProfile"] = {
+        key: value for key, value in properties["osProfile"].items() if key != "customData"
+    }
+    if view_at is not None:
+        power = "stopped" if vm.stopped_at else "running" if vm.running_at else "starting"
+        properties["instanceView"] = {"statuses": [{"code": f"PowerState/{power}"}]}
+    return {
+        **vm.body,
+        "id": machine_path(vm.group, vm.name),
+        "name": vm.name,
+        "type": "Microsoft.Compute/virtualMachines",
+        "etag": '"1"',
+        "properties": properties,
+    }
+
+
+def operation(one: Operation) -> dict[str, Any]:
+    if one.done_at is None:
+        return {"name": one.id, "status": "InProgress"}
+    if one.error is None:
+        return {"name": one.id, "status": "Succeeded", "endTime": stamp(one.done_at)}
+    code, message = one.error
+    return {"name": one.id, "status": "Failed", "error": {"code": code, "message": message}}
+
+
+def identity(group: str, name: str) -> Answer:
+    if name != GUEST:
+        return refuse(404, "ResourceNotFound", f"The identity '{name}' was not found.")
+    path = f"{_ROOT}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity"
+    document = {
+        "id": f"{path}/userAssignedIdentities/{name}",
+        "name": name,
+        "properties": {"principalId": PRINCIPAL, "clientId": PRINCIPAL},
+    }
+    return found(document)
+
+
+def no_group(name: str) -> Answer:
+    return refuse(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
+
+
+def no_machine(group: str, name: str) -> Answer:
+    return refuse(
+        404,
+        "ResourceNotFound",
+        f"The Resource 'Microsoft.Compute/virtualMachines/{name}' under resource group '{group}' "
+        "was not found.",
+    )
+
+
+class Networks:
+    """The network of each region as its owner set it up: one subnet, closed."""
+
+    def __init__(self) -> None:
+        self.rules: list[dict[str, Any]] = []
+        self.has_gateway = False
+        self.missing: set[str] = set()
+
+    def open_to_all(self) -> None:
+        """A rule that lets the whole internet in."""
+        self.rules.append(
+            {
+                "name": "somebody-opened-it",
+                "properties": {
+                    "direction": "Inbound",
+                    "access": "Allow",
+                    "protocol": "Tcp",
+                    "priority": 100,
+                    "sourceAddressPrefix": "*",
+                    "sourcePortRange": "*",
+                    "destinationAddressPrefix": "*",
+                    "destinationPortRange": "22",
+                },
+            }
+        )
+
+    def answer(self, region: str, rest: str) -> Answer:
+        names = Names(SUBSCRIPTION, region)
+        subnet = f"Microsoft.Network/virtualNetworks/{NAME}/subnets/{NAME}"
+        if region not in self.missing and rest == subnet:
+            properties: dict[str, Any] = {"addressPrefix": "10.0.0.0/20"}
+            if self.has_gateway:
+                properties["natGateway"] = {"id": f"{names.attempt(names.group)}/nat"}
+            return found({"id": names.subnet, "name": NAME, "properties": properties})
+        if region not in self.missing and rest == f"Microsoft.Network/networkSecurityGroups/{NAME}":
+            return found(
+                {"id": names.firewall, "name": NAME, "properties": {"securityRules": self.rules}}
+            )
+        return refuse(404, "ResourceNotFound", f"The Resource '{rest}' was not found.")

@@ -1,0 +1,119 @@
+"""Logic Apps that run on the virtual clock, and the rights that are given on groups."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.support.aws.clock import VirtualClock
+from tests.support.aws.request import Answer
+from tests.support.azure.catalog import PRINCIPAL, REGIONS, SUBSCRIPTION
+from tests.support.azure.faults import Faults
+from tests.support.azure.schema import found, refuse
+from tests.support.gcp.request import Request
+
+from mlbroker.broker.clouds.azure_kill import role_id
+from mlbroker.broker.clouds.azure_names import Names
+
+# A trigger fires a little late.
+LATE_S = 10.0
+_BODY = frozenset({"location", "tags", "identity", "properties"})
+_DELETE = re.compile(
+    rf"https://management\.azure\.com/subscriptions/{SUBSCRIPTION}/resourceGroups/([^/?]+)"
+    r"\?api-version=[-0-9]+&forceDeletionTypes=Microsoft\.Compute/virtualMachines"
+)
+
+
+class Rights:
+    """Which group the machines' identity may delete."""
+
+    def __init__(self) -> None:
+        self._groups: set[str] = set()
+
+    def may_delete(self, group: str) -> bool:
+        return group.lower() in self._groups
+
+    def forget(self, group: str) -> None:
+        self._groups.discard(group.lower())
+
+    def answer(self, group: str, name: str, body: Any) -> Answer:
+        given = (body or {}).get("properties", {})
+        if set(given) != {"roleDefinitionId", "principalId", "principalType"}:
+            return refuse(400, "InvalidRequestContent", "The request content was invalid.")
+        if given["principalId"] != PRINCIPAL:
+            return refuse(400, "PrincipalNotFound", "Principal does not exist in the directory.")
+        if given["roleDefinitionId"].rpartition("/")[2] != role_id(SUBSCRIPTION):
+            return refuse(400, "RoleDefinitionDoesNotExist", "The role does not exist.")
+        self._groups.add(group.lower())
+        return found({"name": name, **body}, "201 Created")
+
+
+class Workflows:
+    """All workflows by their name. What they do is to delete a group, with their identity."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        faults: Faults,
+        rights: Rights,
+        delete: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._rights = rights
+        self._delete = delete
+        self.all: dict[str, dict[str, Any]] = {}
+
+    def answer(self, request: Request, name: str, body: Any) -> Answer:
+        if request.method == "DELETE":
+            there = self.all.pop(name, None)
+            return Answer("200 OK" if there else "204 No Content")
+        if request.method != "PUT":
+            return refuse(405, "MethodNotAllowed", "Not part of the loopback cloud.")
+        said = _wrong(body)
+        if said:
+            return refuse(400, "InvalidTemplate", said)
+        self.all[name] = body
+        (trigger,) = body["properties"]["definition"]["triggers"].values()
+        start = datetime.fromisoformat(trigger["recurrence"]["startTime"]).astimezone(UTC)
+        self._plan(name, body, (start - self._clock.now()).total_seconds())
+        return found({"name": name, **body}, "201 Created")
+
+    def _plan(self, name: str, body: dict[str, Any], seconds: float) -> None:
+        self._clock.after(max(0.0, seconds) + LATE_S, lambda: self._fire(name, body))
+
+    def _fire(self, name: str, body: dict[str, Any]) -> None:
+        if self.all.get(name) is not body:
+            return
+        definition = body["properties"]["definition"]
+        (action,) = definition["actions"].values()
+        (trigger,) = definition["triggers"].values()
+        wanted = _DELETE.fullmatch(action["inputs"]["uri"])
+        if wanted and self._faults.workflows_work and self._rights.may_delete(wanted.group(1)):
+            self._delete(wanted.group(1))
+        self._plan(name, body, 60.0 * trigger["recurrence"]["interval"] - LATE_S)
+
+
+def _wrong(body: Any) -> str | None:
+    if not isinstance(body, dict) or set(body) - _BODY or body.get("location") not in REGIONS:
+        return "The template is not a workflow of this region."
+    definition = body["properties"].get("definition", {})
+    if body["properties"].get("state") != "Enabled":
+        return "The loopback cloud wants workflows that are on."
+    if set(definition) != {"$schema", "contentVersion", "triggers", "actions"}:
+        return "The definition has other members."
+    for trigger in definition["triggers"].values():
+        recurrence = trigger.get("recurrence", {})
+        if trigger["type"] != "Recurrence" or recurrence.get("frequency") != "Minute":
+            return "The trigger is not valid."
+        if set(recurrence) != {"frequency", "interval", "startTime", "timeZone"}:
+            return "The recurrence has other members."
+    identities = set(body.get("identity", {}).get("userAssignedIdentities", {}))
+    for action in definition["actions"].values():
+        inputs = action.get("inputs", {})
+        if action["type"] != "Http" or inputs.get("method") != "DELETE":
+            return "The action is not valid."
+        if inputs["authentication"].get("identity") not in identities:
+            return "The identity of the action is not the workflow's."
+    known = {Names(SUBSCRIPTION, body["location"]).guest}
+    return None if identities <= known else "The identity does not exist."
