@@ -102,7 +102,9 @@ def check_change(
             same = then.inputs(pair.head) == current.inputs(pair.head)
             status = status if same else Status.CHANGED
         if status in (Status.UNCHANGED, Status.BROKEN):
-            lines.append(Line(pair, status, None, None))
+            # Both sides of an unchanged job are one; where there are many, none is read.
+            side = pricer.price(pair.head, current) if pair.head else None
+            lines.append(Line(pair, status, side, side))
             continue
         base = None if pair.base is None else pricer.price(pair.base, then)
         head = None if pair.head is None else pricer.price(pair.head, current)

@@ -23,6 +23,10 @@ from mlbroker.broker.yaml_strict import read_bytes
 from mlbroker.profiles.measurement import Measurement
 
 
+# So many unchanged jobs are read and priced for the record; more would only cost time.
+FEW_UNCHANGED = 40
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to check, against what. At most one of `base` and `compare_to` is given."""
@@ -80,7 +84,10 @@ class _Session:
             assert self._repository is not None
             commit = self._repository.base_commit(request.base)
             then = self._at(commit, current)
-            pairs = pair_jobs(texts.since(commit), self._root, read_all=then is not current)
+            found = texts.since(commit)
+            same = sum(text.base == text.head for text in found)
+            read_all = then is not current or same <= FEW_UNCHANGED
+            pairs = pair_jobs(found, self._root, read_all=read_all)
             moments = (then, current)
             return check_change(
                 pairs, pricer, moments, request.limits, self._now, request.base, commit

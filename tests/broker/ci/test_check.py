@@ -51,7 +51,9 @@ def test_costs_before_and_after(changed: Repository, home: Path) -> None:
     assert double["head"]["deadline_s"] == 12 * 3600
     assert (gone["head_cost_usd"], new["base_cost_usd"]) == (None, None)
     assert gone["base"] == {**double["base"]} == {**new["head"]}
-    assert Decimal(found["total"]["base_cost_usd"]) == 2 * before
+    same = jobs["same"]
+    assert Decimal(same["base_cost_usd"]) == Decimal(same["head_cost_usd"]) == before
+    assert Decimal(found["total"]["base_cost_usd"]) == 2 * before  # of what was touched
     assert Decimal(found["total"]["head_cost_usd"]) == before + after
     assert found["base_commit"] == changed.git("rev-parse", "main").strip()
     assert found["prices"]["snapshot"]
