@@ -18,6 +18,7 @@ from mlbroker.broker.ledger import open_ledger
 # Cloud -> a module with `checks(regions, now)` and `policies(account, region)`.
 DOCTORS: dict[str, str] = {
     "aws": "mlbroker.broker.clouds.aws_doctor",
+    "gcp": "mlbroker.broker.clouds.gcp_doctor",
 }
 _MARKS = {True: "ok", False: "missing", None: "unknown"}
 

@@ -28,8 +28,18 @@ FORMS: dict[tuple[str, str], Form] = {
         "mlbroker-aws-{region}.tf.json",
         "terraform init && terraform apply",
     ),
+    ("gcp", "terraform"): Form(
+        "mlbroker.broker.clouds.gcp_setup:terraform",
+        "mlbroker-gcp-{region}.tf.json",
+        "terraform init && terraform apply",
+    ),
+    ("gcp", "gcloud"): Form(
+        "mlbroker.broker.clouds.gcp_setup:gcloud",
+        "mlbroker-gcp-{region}.sh",
+        "bash {file} user:YOU@example.com",
+    ),
 }
-REGIONS = {"aws": "us-east-1"}
+REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
 
 
 class Setup(NamedTuple):

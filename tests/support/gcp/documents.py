@@ -99,16 +99,16 @@ def image(image: Image) -> dict[str, Any]:
 
 @dataclass
 class Networks:
-    """The project's network `mlbroker` as its owner set it up: one subnet a region, closed."""
+    """The networks as the project's owner set them up: one a region, with one subnet, closed."""
 
     subnets: dict[tuple[str, str], dict[str, Any]] = field(
         default_factory=lambda: {
-            (region, "mlbroker"): {
+            (region, f"mlbroker-{region}"): {
                 "kind": "compute#subnetwork",
-                "name": "mlbroker",
-                "network": f"{LINK}/global/networks/mlbroker",
+                "name": f"mlbroker-{region}",
+                "network": f"{LINK}/global/networks/mlbroker-{region}",
                 "region": f"{LINK}/regions/{region}",
-                "selfLink": f"{LINK}/regions/{region}/subnetworks/mlbroker",
+                "selfLink": f"{LINK}/regions/{region}/subnetworks/mlbroker-{region}",
                 "privateIpGoogleAccess": True,
                 "ipCidrRange": "10.0.0.0/20",
             }
@@ -117,14 +117,17 @@ class Networks:
     )
     firewalls: list[dict[str, Any]] = field(
         default_factory=lambda: [
-            {
-                "name": "mlbroker-nodes",
-                "network": f"{LINK}/global/networks/mlbroker",
-                "direction": "INGRESS",
-                "allowed": [{"IPProtocol": "all"}],
-                "sourceTags": ["mlbroker-nodes"],
-                "targetTags": ["mlbroker-nodes"],
-            },
+            *(
+                {
+                    "name": f"mlbroker-nodes-{region}",
+                    "network": f"{LINK}/global/networks/mlbroker-{region}",
+                    "direction": "INGRESS",
+                    "allowed": [{"IPProtocol": "all"}],
+                    "sourceTags": ["mlbroker-nodes"],
+                    "targetTags": ["mlbroker-nodes"],
+                }
+                for region in REGIONS
+            ),
             {
                 "name": "default-allow-ssh",
                 "network": f"{LINK}/global/networks/default",
@@ -140,8 +143,8 @@ class Networks:
         """A way out to the internet without an address of one's own."""
         self.routers.append(
             {
-                "name": "mlbroker",
-                "network": f"{LINK}/global/networks/mlbroker",
+                "name": f"mlbroker-{region}",
+                "network": f"{LINK}/global/networks/mlbroker-{region}",
                 "region": f"{LINK}/regions/{region}",
                 "nats": [
                     {
@@ -153,12 +156,12 @@ class Networks:
             }
         )
 
-    def open_to_all(self) -> None:
+    def open_to_all(self, region: str) -> None:
         """A rule that lets the whole internet in."""
         self.firewalls.append(
             {
                 "name": "somebody-opened-it",
-                "network": f"{LINK}/global/networks/mlbroker",
+                "network": f"{LINK}/global/networks/mlbroker-{region}",
                 "direction": "INGRESS",
                 "allowed": [{"IPProtocol": "tcp", "ports": ["22"]}],
                 "sourceRanges": ["0.0.0.0/0"],

@@ -4,10 +4,9 @@ Requests arrive here only after they were held to the discovery document.
 """
 
 import json
-import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -19,6 +18,8 @@ from tests.support.gcp.discovery import Method, found, refuse
 from tests.support.gcp.faults import Faults
 from tests.support.gcp.limits import Limits
 from tests.support.gcp.machines import Machines, Operation, Vm
+from tests.support.gcp.parts import Parts
+from tests.support.gcp.queries import missing, scopes, wanted_by
 from tests.support.gcp.request import Request
 from tests.support.gcp.wishes import Wish, wrong_wish
 
@@ -29,7 +30,7 @@ NOTICE_S = 30.0
 LATE_S = 29.0
 
 
-class Gce:
+class Gce(Parts):
     """The service. `started` is told of each machine when it runs, `ended` when it stops."""
 
     def __init__(
@@ -201,12 +202,12 @@ class Gce:
         for vm in self.machines.visible(path["zone"]):
             if path["instance"] in (vm.name, vm.id):
                 return found(documents.instance(vm, self._clock.now()))
-        return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
+        return missing(f"zones/{path['zone']}/instances/{path['instance']}")
 
     def instances_delete(self, request: Request, path: dict[str, str]) -> Answer:
         vm = self.machines.named(path["zone"], path["instance"])
         if vm is None or vm not in self.machines.visible():
-            return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
+            return missing(f"zones/{path['zone']}/instances/{path['instance']}")
         operation = self.machines.begin(vm.zone, "delete", vm.path, vm.id)
         operation.user = "guest" if request.token.startswith("guest-") else "launcher"
         if self._faults.take("late_deletes"):
@@ -219,7 +220,7 @@ class Gce:
         return found(documents.operation(operation))
 
     def instances_list(self, request: Request, path: dict[str, str]) -> Answer:
-        wanted = _filter(request)
+        wanted = wanted_by(request)
         now = self._clock.now()
         items = [documents.instance(vm, now) for vm in self.machines.visible(path["zone"])]
         return found({"kind": "compute#instanceList", "items": list(filter(wanted, items))})
@@ -229,12 +230,12 @@ class Gce:
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
         for vm in self.machines.visible():
             by_zone[vm.zone].append(documents.instance(vm, now))
-        return self._scopes("instances", by_zone, _filter(request))
+        return scopes("instances", by_zone, wanted_by(request), self._faults.unreachable_zones)
 
     def instances_getSerialPortOutput(self, request: Request, path: dict[str, str]) -> Answer:
         vm = self.machines.named(path["zone"], path["instance"])
         if vm is None:
-            return _missing(f"zones/{path['zone']}/instances/{path['instance']}")
+            return missing(f"zones/{path['zone']}/instances/{path['instance']}")
         return found({"kind": "compute#serialPortOutput", "contents": self.console(vm.id)})
 
     def console(self, id_: str) -> str:
@@ -246,17 +247,17 @@ class Gce:
     def zoneOperations_get(self, request: Request, path: dict[str, str]) -> Answer:
         operation = self.machines.operations.get(path["operation"])
         if operation is None or operation.zone != path["zone"]:
-            return _missing(f"zones/{path['zone']}/operations/{path['operation']}")
+            return missing(f"zones/{path['zone']}/operations/{path['operation']}")
         return found(documents.operation(operation))
 
     def zoneOperations_wait(self, request: Request, path: dict[str, str]) -> Answer:
         operation = self.machines.operations.get(path["operation"])
         if operation is None or operation.zone != path["zone"]:
-            return _missing(f"zones/{path['zone']}/operations/{path['operation']}")
+            return missing(f"zones/{path['zone']}/operations/{path['operation']}")
         return found(documents.operation(operation))
 
     def zoneOperations_list(self, request: Request, path: dict[str, str]) -> Answer:
-        wanted = _filter(request)
+        wanted = wanted_by(request)
         listed = [
             documents.operation(operation)
             for operation in self.machines.operations.values()
@@ -264,134 +265,8 @@ class Gce:
         ]
         return found({"kind": "compute#operationList", "items": list(filter(wanted, listed))})
 
-    # What machines are made of.
-
-    def disks_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+    def globalOperations_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
-        for vm in self.machines.living():
-            by_zone[vm.zone].append(documents.disk(vm))
-        return self._scopes("disks", by_zone, _filter(request))
-
-    def machineTypes_get(self, request: Request, path: dict[str, str]) -> Answer:
-        kind = catalog.kind_of(path["machineType"])
-        if kind is None or path["zone"] not in catalog.zones_of(kind.name):
-            return _missing(f"zones/{path['zone']}/machineTypes/{path['machineType']}")
-        return found(documents.machine_type(kind, path["zone"]))
-
-    def machineTypes_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
-        name = _name_in_filter(request)
-        kind = catalog.kind_of(name)
-        zones = catalog.zones_of(name) if kind else ()
-        by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
-        for zone in zones:
-            assert kind
-            by_zone[zone].append(documents.machine_type(kind, zone))
-        return self._scopes("machineTypes", by_zone, _filter(request))
-
-    def acceleratorTypes_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
-        by_zone: dict[str, list[Any]] = {
-            zone: [
-                {"name": name, "zone": f"zones/{zone}", "maximumCardsPerInstance": 4}
-                for name in catalog.ATTACHABLE
-                if zone in catalog.zones_of(name)
-            ]
-            for zone in catalog.ZONES
-        }
-        return self._scopes("acceleratorTypes", by_zone, _filter(request))
-
-    def zones_list(self, request: Request, path: dict[str, str]) -> Answer:
-        items = [{"name": zone, "status": "UP", "region": documents.region_link(zone)}
-                 for zone in catalog.ZONES]  # fmt: skip
-        return found({"kind": "compute#zoneList", "items": items})
-
-    def regions_get(self, request: Request, path: dict[str, str]) -> Answer:
-        if path["region"] not in catalog.REGIONS:
-            return _missing(f"regions/{path['region']}")
-        quotas = self.limits.quotas_of(path["region"])
-        return found({"name": path["region"], "status": "UP", "quotas": quotas})
-
-    def projects_get(self, request: Request, path: dict[str, str]) -> Answer:
-        return found({"name": catalog.PROJECT, "id": catalog.NUMBER,
-                      "quotas": self.limits.quotas_of_project()})  # fmt: skip
-
-    def images_get(self, request: Request, path: dict[str, str]) -> Answer:
-        for image in catalog.IMAGES:
-            if (image.project, image.name) == (path["project"], path["image"]):
-                return found(documents.image(image))
-        return _missing(f"global/images/{path['image']}", path["project"])
-
-    def images_getFromFamily(self, request: Request, path: dict[str, str]) -> Answer:
-        for image in catalog.IMAGES:
-            if (image.project, image.family) == (path["project"], path["family"]):
-                return found(documents.image(image))
-        return _missing(f"global/images/family/{path['family']}", path["project"])
-
-    def subnetworks_get(self, request: Request, path: dict[str, str]) -> Answer:
-        subnet = self.networks.subnets.get((path["region"], path["subnetwork"]))
-        if subnet is None:
-            return _missing(f"regions/{path['region']}/subnetworks/{path['subnetwork']}")
-        return found(subnet)
-
-    def firewalls_list(self, request: Request, path: dict[str, str]) -> Answer:
-        return found({"kind": "compute#firewallList", "items": self.networks.firewalls})
-
-    def routers_list(self, request: Request, path: dict[str, str]) -> Answer:
-        routers = [r for r in self.networks.routers if r["region"].endswith(path["region"])]
-        return found({"kind": "compute#routerList", "items": routers})
-
-    def _scopes(
-        self, what: str, by_zone: dict[str, list[Any]], wanted: Callable[[Any], bool]
-    ) -> Answer:
-        items: dict[str, Any] = {}
-        for zone, listed in by_zone.items():
-            kept = list(filter(wanted, listed))
-            if zone in self._faults.unreachable_zones:
-                scope: dict[str, Any] = {"warning": {"code": "UNREACHABLE", "message": "zone"}}
-            elif kept:
-                scope = {what: kept}
-            else:
-                scope = {"warning": {"code": "NO_RESULTS_ON_PAGE", "message": "empty"}}
-            items[f"zones/{zone}"] = scope
-        return found({"kind": f"compute#{what}AggregatedList", "items": items})
-
-
-def _missing(what: str, project: str = catalog.PROJECT) -> Answer:
-    return refuse(404, "notFound", f"The resource 'projects/{project}/{what}' was not found")
-
-
-_TERM = re.compile(r'\(?\s*([\w.\-"]+)\s*(=|eq|:)\s*("[^"]*"|[^\s()]+)\s*\)?')
-
-
-def _terms(text: str) -> Iterable[tuple[str, str, str]]:
-    for term in re.split(r"\s+AND\s+|(?<=\))\s*(?=\()", text):
-        matched = _TERM.fullmatch(term.strip())
-        if matched is None:
-            raise ValueError(f"Invalid value for field 'filter': '{text}'.")
-        name, how, value = matched.groups()
-        yield name, how, value.strip('"')
-
-
-def _filter(request: Request) -> Callable[[Any], bool]:
-    """Compute Engine's own filter expressions, as far as they are used."""
-    terms = list(_terms(request.query["filter"])) if request.query.get("filter") else []
-
-    def wanted(item: dict[str, Any]) -> bool:
-        return all(_holds(item, *term) for term in terms)
-
-    return wanted
-
-
-def _holds(item: dict[str, Any], name: str, how: str, value: str) -> bool:
-    actual: Any = item
-    for part in name.replace('"', "").split(".", 1) if name.startswith("labels.") else [name]:
-        actual = actual.get(part) if isinstance(actual, dict) else None
-    if actual is None:
-        return False
-    if how == ":" and value == "*":
-        return True
-    return bool(re.fullmatch(value, str(actual))) if how == "eq" else str(actual) == value
-
-
-def _name_in_filter(request: Request) -> str:
-    terms = {name: value for name, _, value in _terms(request.query.get("filter", ""))}
-    return terms.get("name", "")
+        for operation in self.machines.operations.values():
+            by_zone[operation.zone].append(documents.operation(operation))
+        return scopes("operations", by_zone, wanted_by(request), self._faults.unreachable_zones)

@@ -1,6 +1,5 @@
 """A strict Google Cloud on loopback: Compute Engine, a bucket, secrets, on a virtual clock."""
 
-import base64
 import json
 import os
 import re
@@ -9,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,17 @@ from tests.support.gcp.gce import Gce
 from tests.support.gcp.guests import GcpSandboxes, Metadata
 from tests.support.gcp.machines import Vm
 from tests.support.gcp.request import Request
-from tests.support.gcp.rights import GUEST, LAUNCHER, may
+from tests.support.gcp.rights import GUEST, LAUNCHER, may, rights_of
 from tests.support.gcp.vault import Vault
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 _MACHINE = re.compile(r"/_machine/(\d+)/(.*)")
-LAUNCHER_EMAIL = f"launcher@{PROJECT}.iam.gserviceaccount.com"
+_SERVICES = (
+    ("compute.v1", "/compute/v1/"),
+    ("secretmanager.v1", "/v1/"),
+    ("cloudresourcemanager.v1", "/v1/"),
+    ("iam.v1", "/v1/"),
+)
 WAIT_S = 120.0
 # In real time, one answer to a wait comes this soon: a thread is held no longer.
 HELD_S = 5.0
@@ -50,6 +53,8 @@ class StrictGcp:
         self.calls: list[tuple[str, str]] = []
         self.requests: list[Request] = []
         self.denied: list[tuple[str, str]] = []
+        # Permissions that the launcher was not given.
+        self.missing: set[str] = set()
         self.url = ""
         self._frozen = frozen
 
@@ -60,7 +65,7 @@ class StrictGcp:
         self.faults.clear()
         self.gce.calm()
         self.guest = self._script()
-        for log in (self.calls, self.requests, self.denied):
+        for log in (self.calls, self.requests, self.denied, self.missing):
             log.clear()
 
     def vms(self, token: str | None = None) -> list[Vm]:
@@ -78,10 +83,10 @@ class StrictGcp:
         return self.storage.buckets[f"mlbroker-{PROJECT}-{vm.region}"]
 
     def delete_itself(self, vm: Vm) -> None:
-        """The machine's last act; where it may not, it can only shut down."""
+        """The machine's last act; where it may not, it waits, and shuts down when it is late."""
         if self.faults.guests_may_delete:
             self.gce.delete(vm, user=GUEST)
-        else:
+        elif vm.terminates_at is None or self.clock.now() > vm.terminates_at:
             self.gce.stop(vm)
 
     def _script(self) -> Script:
@@ -121,11 +126,15 @@ class StrictGcp:
         return answer.send(start)
 
     def _service(self, request: Request) -> str:
-        for name, prefix in (("compute.v1", "/compute/v1/"), ("secretmanager.v1", "/v1/")):
-            if request.path.startswith(prefix):
-                method = api(name).find(request.method, request.path)
-                request.action = method.id if method else ""
+        for name, prefix in _SERVICES:
+            if not request.path.startswith(prefix):
+                continue
+            method = api(name).find(request.method, request.path)
+            if method is not None:
+                request.action = method.id
                 return name
+        if request.path.startswith(("/compute/v1/", "/v1/")):
+            return "nothing"
         request.action = Storage.action(request)
         return "storage"
 
@@ -133,7 +142,7 @@ class StrictGcp:
         say = refuse_xml if service == "storage" else refuse
         if who is None:
             return say(401, "authError", "Request had invalid authentication credentials.")
-        missing = may(who, request.action, self.faults.guests_may_delete)
+        missing = may(who, request.action, self.missing, self.faults.guests_may_delete)
         if missing:
             self.denied.append((who, missing))
             return say(403, "forbidden", f"Required '{missing}' permission for '{request.path}'")
@@ -142,14 +151,17 @@ class StrictGcp:
     def _answer(self, request: Request, service: str) -> Answer:
         if service == "storage":
             return self.storage.answer(request)
-        method = api(service).find(request.method, request.path)
-        if method is None:
+        if service == "nothing":
             return refuse(404, "notFound", f"{request.method} {request.path} is no method")
+        method = api(service).find(request.method, request.path)
+        assert method is not None
         wrong = api(service).refused(method, request.query, request.body)
         if wrong is not None:
             return wrong
         if service == "secretmanager.v1":
             return self.vault.answer(request, method)
+        if method.id.endswith("testIamPermissions"):
+            return rights_of(request, method, self.missing)
         try:
             return self.gce.answer(request, method)
         except ValueError as error:
@@ -212,16 +224,11 @@ class StrictGcp:
 
 
 def _who(token: str) -> str | None:
-    """Whose token it is: granted here, or signed by the launcher's own key."""
+    """Whose token it is."""
     if token == "launcher-token":
         return LAUNCHER
     if token.startswith("guest-"):
         return GUEST
-    parts = token.split(".")
-    if len(parts) == 3:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
-        claims = json.loads(base64.urlsafe_b64decode(padded))
-        return LAUNCHER if claims["iss"] == LAUNCHER_EMAIL else None
     return None
 
 
@@ -278,30 +285,17 @@ def _tick(clock: VirtualClock, stop: threading.Event) -> None:
         clock.tick()
 
 
-@cache
-def _key() -> str:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-
-
 def environment(url: str, folder: Path, home: Path | None = None) -> dict[str, str]:
     """What a program needs in its environment to take this for Google Cloud."""
     credentials = folder / "launcher.json"
+    # Of all kinds of credentials this one asks nobody but the addresses it names.
     document = {
-        "type": "service_account",
-        "project_id": PROJECT,
-        "private_key_id": "loopback",
-        "private_key": _key(),
-        "client_email": LAUNCHER_EMAIL,
-        "client_id": "1",
-        "token_uri": f"{url}/token",
+        "type": "external_account_authorized_user",
+        "audience": "loopback",
+        "client_id": "launcher",
+        "client_secret": "loopback",
+        "refresh_token": "loopback",
+        "token_url": f"{url}/token",
     }
     folder.mkdir(parents=True, exist_ok=True)
     credentials.write_text(json.dumps(document))
@@ -311,6 +305,8 @@ def environment(url: str, folder: Path, home: Path | None = None) -> dict[str, s
         "CLOUDSDK_CONFIG": str(folder),
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": url + "/compute/v1/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": url + "/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": url + "/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": url + "/",
         "STORAGE_EMULATOR_HOST": url,
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1"))),
     }

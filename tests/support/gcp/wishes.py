@@ -13,7 +13,7 @@ _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 SHORTEST, LONGEST = timedelta(seconds=30), timedelta(days=120)
-SERVICE_ACCOUNT = f"mlbroker-guest@{catalog.PROJECT}.iam.gserviceaccount.com"
+ACCOUNTS = {f"mlb-{region}@{catalog.PROJECT}.iam.gserviceaccount.com" for region in catalog.REGIONS}
 
 
 @dataclass
@@ -226,7 +226,7 @@ def _wrong_rest(wish: Wish) -> Refusal | None:
     accounts = wish.body.get("serviceAccounts", [])
     if len(accounts) > 1:
         return _invalid("serviceAccounts", accounts, "At most one.")
-    if accounts and accounts[0]["email"] != SERVICE_ACCOUNT:
+    if accounts and accounts[0]["email"] not in ACCOUNTS:
         email = accounts[0]["email"]
         return (
             400,

@@ -64,11 +64,11 @@ def test_insert_is_exactly_this() -> None:
             }
         ],
         "networkInterfaces": [
-            {"subnetwork": "projects/acme/regions/europe-west4/subnetworks/mlbroker"}
+            {"subnetwork": "projects/acme/regions/europe-west4/subnetworks/mlbroker-europe-west4"}
         ],
         "serviceAccounts": [
             {
-                "email": "mlbroker-guest@acme.iam.gserviceaccount.com",
+                "email": "mlb-europe-west4@acme.iam.gserviceaccount.com",
                 "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
             }
         ],

@@ -8,6 +8,7 @@ import requests
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.server import StrictGcp
 
+SUBNET = f"projects/{PROJECT}/regions/us-central1/subnetworks/mlbroker-us-central1"
 BASE = f"/compute/v1/projects/{PROJECT}/zones/us-central1-a/instances"
 
 
@@ -27,9 +28,7 @@ def good() -> dict[str, Any]:
                 },
             }
         ],
-        "networkInterfaces": [
-            {"subnetwork": f"projects/{PROJECT}/regions/us-central1/subnetworks/mlbroker"}
-        ],
+        "networkInterfaces": [{"subnetwork": SUBNET}],
     }
 
 
