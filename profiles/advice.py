@@ -74,7 +74,7 @@ def advise(
         evidence,
         list(first),
         steps,
-        lambda prior, hyper: next_probe.begin(prior, hyper, terms(len(prior))),
+        lambda prior, hyper: next_probe.begin(prior, hyper, terms(len(prior.mean))),
     )
     prices = terms(len(model.places))
     step = next_probe.next_step(model.belief, prices)

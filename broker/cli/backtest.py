@@ -1,6 +1,5 @@
 """`mlbroker backtest`: what would have been chosen on a table of measured runs."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from mlbroker.broker.cli.output import print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.numbers import load_numpy
 
 if TYPE_CHECKING:
     from mlbroker.broker.backtest.table import Table
@@ -59,8 +59,7 @@ def command(
             raise InputError(f"{value:g} is not a number above zero", where=flag)
     if not setup_s < 1e9:
         raise InputError(f"{setup_s:g} is not a length of time", where="--setup-s")
-    # The matrices are small: several threads would only get in each other's way.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    load_numpy()
     from mlbroker.broker.measure.table import read_measurements
 
     rows = read_measurements(table)

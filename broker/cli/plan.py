@@ -14,6 +14,7 @@ from mlbroker.broker.job_file import load_job
 from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.plan_json import plan_document
 from mlbroker.broker.planning import Book
@@ -148,7 +149,10 @@ def gather_evidence(job: Job, table: Path | None) -> Evidence:
             reasons = ", ".join(outdated[-1].reasons)
             say(f"Measured before, but not as it is now ({reasons}): measure it again.")
         return Evidence(job)  # others' times say nothing of a job that was never measured
-    return Evidence(job, own, [*store.history(job), *history], learnt(store.home))
+    history = [*store.history(job), *history]
+    if history or len(own) > 1:
+        load_numpy()  # there is something to predict from
+    return Evidence(job, own, history, learnt(store.home))
 
 
 def with_nodes(book: Book, option: Path | None) -> Book:

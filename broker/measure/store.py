@@ -22,7 +22,7 @@ from mlbroker.profiles.measurement import Measurement, Status
 VERSION = 1
 BUSY_S = 30.0
 # So many measurements of other jobs are read for a plan, on so many configurations at least.
-MAX_HISTORY = 1000
+MAX_HISTORY = 400
 FEWEST_CONFIGS = 8
 
 # The fields of a Measurement, in the order of its constructor.

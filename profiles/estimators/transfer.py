@@ -52,8 +52,8 @@ class Model(NamedTuple):
 
 def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
     """A prediction for every target, or for none."""
-    own = _usable(evidence.measurements)
-    if not targets or not any(row.status is Status.OK for row in own):
+    ran = {_place(r) for r in _usable(evidence.measurements) if r.status is Status.OK}
+    if not targets or not ran or (len(ran) < 2 and not evidence.history):
         return [None] * len(targets)
     wanted = [Place(t.instance_type, t.nodes, t.hardware) for t in targets]
     model = build(evidence, wanted)

@@ -40,7 +40,7 @@ class Belief:
         self._seen: list[int] = []
         self._values: list[float] = []
         self._noise: list[float] = []
-        self._columns = np.zeros((0, len(prior)))
+        self._columns = np.zeros((0, len(prior.mean)))
         self._surprises: list[float] = []
         self._update()
 
@@ -83,7 +83,7 @@ class Belief:
 
     def alike(self, candidate: int) -> Array:
         """Prior covariance of a candidate with all candidates."""
-        everything = np.arange(len(self.prior))
+        everything = np.arange(len(self.prior.mean))
         row = covariance(self.prior.space, np.array([candidate]), everything, self.hyper)[0]
         factors = self.prior.factors
         row = row + self.hyper.history * factors[:, candidate] @ factors

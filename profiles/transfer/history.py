@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ FAILURES_SEEN, RUNS_SEEN = 0.2, 10.0
 LOCAL_RUNS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class PastJob:
+class PastJob(NamedTuple):
     """One past job: on which rows of the space it ran, with which log times, and where it failed.
 
     Sister jobs share a `family`, and count as one together.
@@ -45,8 +44,7 @@ class PastJob:
         return _union([self.rows, self.failed])
 
 
-@dataclass(frozen=True, slots=True)
-class Prior:
+class Prior(NamedTuple):
     """What is believed about a job before it is measured, for each of its candidates.
 
     `mean` is expected log time up to the job's scale. The job deviates from it along `factors`
@@ -60,12 +58,8 @@ class Prior:
     failure: Array
     jobs: int
 
-    def __len__(self) -> int:
-        return len(self.mean)
 
-
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """A past job's log times on every configuration of the space: measured, or interpolated.
 
     `known` is 1 where it was measured and falls to 0 where nothing like it was.
@@ -83,20 +77,21 @@ def complete(space: Space, past: Sequence[PastJob], hyper: Hyper) -> list[Comple
         # Jobs that share few configurations: each is completed from fewer, or memory runs out.
         known = _known(space, past, max(MAX_LANDMARKS // len(past), FEWEST_KNOWN))
         landmarks = _union([rows for rows, _ in known])
-    k = covariance(space, np.arange(len(space)), landmarks, hyper) + ANY_SCALE
+    k = covariance(space, np.arange(space.size), landmarks, hyper) + ANY_SCALE
     unknown = variance(space, hyper)
     completed = []
     for job, (rows, log_times) in zip(past, known, strict=True):
         if not len(rows):
-            completed.append(Completed(space.expected.copy(), np.zeros(len(space))))
+            completed.append(Completed(space.expected.copy(), np.zeros(space.size)))
             continue
         columns = np.searchsorted(landmarks, rows)
         among = k[np.ix_(rows, columns)]
         among[np.diag_indices(len(rows))] += hyper.own + NOISE**2
         residual = log_times - space.expected[rows]
         level = float(residual.mean())
-        towards = np.linalg.solve(np.linalg.cholesky(among), k[:, columns].T)
-        whitened = np.linalg.solve(np.linalg.cholesky(among), residual - level)
+        factor = np.linalg.cholesky(among)
+        towards = np.linalg.solve(factor, k[:, columns].T)
+        whitened = np.linalg.solve(factor, residual - level)
         found = space.expected + level + towards.T @ whitened
         left = unknown + ANY_SCALE - (towards**2).sum(0)
         share = np.clip(1 - left / unknown, 0.0, 1.0)
@@ -113,7 +108,7 @@ def _union(parts: Sequence[Array]) -> Array:
 def _known(space: Space, past: Sequence[PastJob], most: int) -> list[tuple[Array, Array]]:
     """The rows each job is completed from, the same for all jobs as far as possible."""
     # A fixed shuffle of the space: multiplication by a large odd number, modulo a power of two.
-    rank = np.arange(len(space), dtype=np.uint64) * 2654435761 % 2**32
+    rank = np.arange(space.size, dtype=np.uint64) * 2654435761 % 2**32
     known = []
     for job in past:
         chosen = np.arange(len(job.rows))
@@ -160,5 +155,5 @@ def prior(
     """The prior for a job with these candidate rows, from past jobs and their completions."""
     families = [job.family for job in past]
     mean, factors = profile(completed, candidates, families, space.expected[candidates])
-    failure = failure_share(past, len(space))[candidates]
+    failure = failure_share(past, space.size)[candidates]
     return Prior(space.take(candidates), mean, factors, failure, len(past))

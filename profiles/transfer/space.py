@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ COMPUTE_EXPONENT = 0.25
 PRICE_EXPONENT = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(NamedTuple):
     """Configurations as rows of standardised numbers, with the types and families they share.
 
     `capacity` are the columns that say how much fits (memory, nodes). `expected` is the expected
@@ -32,7 +31,9 @@ class Space:
     capacity: Array
     expected: Array
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many configurations there are."""
         return len(self.x)
 
     def take(self, rows: Array) -> "Space":
