@@ -7,6 +7,7 @@ Manager end whatever carries the attempt's tag. The one inside is the first line
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -23,11 +24,14 @@ from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
     Machine,
+    NoCapacity,
+    NoQuota,
     Payload,
     Report,
     Traits,
 )
 from mlbroker.broker.clouds.user_data import user_data
+from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
@@ -76,7 +80,7 @@ class AwsCloud:
         _check_clock(intent, self._asked(intent.region, create))
 
     def disarm_kill(self, intent: Intent) -> None:
-        """Remove the schedule."""
+        """Remove the schedule, and secrets that no machine is there to read any more."""
         client = self._calls.client("scheduler", intent.region)
 
         def delete() -> None:
@@ -86,6 +90,7 @@ class AwsCloud:
                 return
 
         self._asked(intent.region, delete)
+        self._forget_secrets(intent)
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
@@ -106,8 +111,14 @@ class AwsCloud:
             group_id=group_id(self._calls, intent.region, group, subnet.vpc_id),
             user_data=_script(intent, names, program),
         )
-        self._send(intent, payload, program)
-        return self._launch(intent, request)
+        try:
+            self._send(intent, payload, program)
+            return self._launch(intent, request)
+        except (NoCapacity, NoQuota, Denied):
+            # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
+            with suppress(CloudError):
+                self.discard(intent)
+            raise
 
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to AWS: waiting shows."""
@@ -195,8 +206,8 @@ class AwsCloud:
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets out of the parameter store."""
-        self.box(intent).discard()
         self._forget_secrets(intent)
+        self.box(intent).discard()
 
     def _regions_set_up(self) -> frozenset[str]:
         """Told by the buckets: one call for all regions."""
@@ -231,7 +242,8 @@ class AwsCloud:
             client_options={"allow_http": endpoint() is not None, "timeout": "60s"},
             retry_config={"max_retries": 3, "retry_timeout": _RETRY_FOR},
         )
-        return BucketBox(store, f"bucket {bucket}", run_folder(intent.token))
+        folder, hint = run_folder(intent.token), self.how_to_set_up(intent.region)
+        return BucketBox(store, f"bucket {bucket}", folder, hint)
 
     def _send(self, intent: Intent, payload: Payload, program: bytes) -> None:
         path = secrets_path(intent.token)

@@ -53,7 +53,12 @@ _ASK_AGAIN = frozenset(
     }
 )
 _SIGN_IN = "Sign in to AWS again (`aws sso login`, or renew the keys), then try again."
+_DOCTOR = "`mlbroker doctor --cloud aws` tells what is missing."
 _HINTS = {
+    "InvalidParameterValue": _DOCTOR,
+    "NoSuchEntity": _DOCTOR,
+    "ValidationException": _DOCTOR,
+    "ResourceNotFoundException": _DOCTOR,
     "ExpiredToken": _SIGN_IN,
     "ExpiredTokenException": _SIGN_IN,
     "RequestExpired": "The credentials expired, or this machine's clock is wrong.",

@@ -18,10 +18,16 @@ _BATCH = 500
 
 
 class BucketBox:
-    """`where` is the bucket's name for messages, `folder` the attempt's folder in it."""
+    """`where` is the bucket's name for messages, `folder` the attempt's folder in it.
 
-    def __init__(self, store: "ObjectStore", where: str, folder: str) -> None:
+    `hint` says how such a bucket comes to be.
+    """
+
+    def __init__(
+        self, store: "ObjectStore", where: str, folder: str, hint: str | None = None
+    ) -> None:
         self._store = store
+        self._hint = hint
         self._where = where
         self._folder = folder
 
@@ -148,7 +154,9 @@ class BucketBox:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise Denied(f"the bucket may not be used: {_line(error)}", where=self._where) from None
         except (NotFoundError, FileNotFoundError) as error:
-            raise Denied(f"there is no such bucket: {_line(error)}", where=self._where) from None
+            raise Denied(
+                f"there is no such bucket: {_line(error)}", where=self._where, hint=self._hint
+            ) from None
         except StoreError as error:
             raise Unclear(
                 f"the bucket does not answer: {_line(error)}", where=self._where

@@ -63,6 +63,11 @@ class Kills:
             return "Provided Arn is not in correct format"
         if not re.fullmatch(r"arn:aws:iam::\d{12}:role/.+", wanted["Target"]["RoleArn"]):
             return "RoleArn is not a role"
+        if self._role(wanted["Target"]["RoleArn"].rpartition("/")[2]) is None:
+            return (
+                "The execution role you provide must allow AWS EventBridge Scheduler to assume "
+                "the role."
+            )
         return None
 
     def _fire(self, region: str, name: str, late_s: float) -> None:
@@ -109,15 +114,16 @@ class Kills:
         missing = needed - allowed
         return f"not authorized: {', '.join(sorted(missing))}" if missing else None
 
-    def _role_actions(self, name: str) -> set[str]:
+    def _role(self, name: str) -> Any:
         from moto.iam.models import iam_backends
 
         backend: Any = iam_backends[self._account]["aws"]
-        role = next((role for role in backend.roles.values() if role.name == name), None)
-        if role is None:
-            return set()
+        return next((role for role in backend.roles.values() if role.name == name), None)
+
+    def _role_actions(self, name: str) -> set[str]:
+        role = self._role(name)
         actions: set[str] = set()
-        for document in role.policies.values():
+        for document in role.policies.values() if role else ():
             parsed = json.loads(document) if isinstance(document, str) else document
             for statement in parsed["Statement"]:
                 listed = statement["Action"]

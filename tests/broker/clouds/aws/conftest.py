@@ -28,6 +28,13 @@ def world(aws_server: StrictAws) -> StrictAws:
     return aws_server
 
 
+@pytest.fixture
+def spoiled(world: StrictAws) -> Iterator[StrictAws]:
+    """For tests that damage the account: it is made anew after them."""
+    yield world
+    world.renew()
+
+
 @pytest.fixture(scope="module")
 def calls(aws_server: StrictAws) -> Calls:
     """Shared, as a process shares them: reading the service models takes half a second."""

@@ -31,15 +31,14 @@ def test_an_account_that_is_set_up_is_well_and_stays_as_it_is(world: StrictAws) 
     assert ssm.get_parameters_by_path(Path="/mlbroker", Recursive=True)["Parameters"] == []
 
 
-def test_a_region_without_set_up_is_told_what_to_do(world: StrictAws) -> None:
-    world.renew(("us-east-1",))
-    missing = found(world, "us-west-2")
+def test_a_region_without_set_up_is_told_what_to_do(spoiled: StrictAws) -> None:
+    spoiled.renew(("us-east-1",))
+    missing = found(spoiled, "us-west-2")
     assert missing["us-west-2: bucket"].ok is False
     assert missing["us-west-2: launch"].ok is False
     hint = missing["us-west-2: bucket"].hint
     assert hint is not None
     assert "init --cloud aws --region us-west-2" in hint
-    world.renew()
 
 
 def test_a_region_that_is_switched_off_is_told(world: StrictAws) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.aws.account import client_of
+from tests.support.aws.account import ACCOUNT, client_of
 from tests.support.aws.machines import RECLAIMED
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
@@ -188,6 +188,61 @@ def test_refused_credentials_say_what_to_do(
     with pytest.raises(Denied) as refused:
         cloud.create(intent(world, run_id), JOB)
     assert says in str(refused.value)
+
+
+def test_a_missing_bucket_says_so_and_leaves_nothing(
+    spoiled: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    s3 = client_of("s3", "us-east-1", spoiled.url)
+    bucket = f"mlbroker-{ACCOUNT}-us-east-1"
+    for kept in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+        s3.delete_object(Bucket=bucket, Key=kept["Key"])
+    s3.delete_bucket(Bucket=bucket)
+    wanted = intent(spoiled, run_id)
+    with pytest.raises(Denied, match="no such bucket"):
+        cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "geheim"}))
+    assert kept_secrets(spoiled) == []
+    assert spoiled.vms(wanted.token) == []
+
+
+def test_a_missing_role_says_so_and_leaves_nothing(
+    spoiled: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    iam = client_of("iam", "us-east-1", spoiled.url)
+    profile, role = "mlbroker-guest-us-east-1", "mlbroker-kill-us-east-1"
+    iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=profile)
+    iam.delete_instance_profile(InstanceProfileName=profile)
+    iam.delete_role_policy(RoleName=role, PolicyName="mlbroker")
+    iam.delete_role(RoleName=role)
+    wanted = intent(spoiled, run_id)
+    for attempt in (
+        lambda: cloud.arm_kill(wanted),
+        lambda: cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "geheim"})),
+    ):
+        with pytest.raises(Denied) as refused:
+            attempt()
+        assert "doctor --cloud aws" in str(refused.value)
+    assert kept_secrets(spoiled) == []
+    s3 = client_of("s3", "us-east-1", spoiled.url)
+    assert s3.list_objects_v2(Bucket=f"mlbroker-{ACCOUNT}-us-east-1")["KeyCount"] == 0
+
+
+def test_secrets_of_a_machine_that_never_read_them_go_with_its_kill_switch(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    cloud.arm_kill(wanted)
+    machine = cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "geheim"}))
+    assert kept_secrets(world) == [f"/mlbroker/{wanted.token}/A"]
+    cloud.terminate(machine.id)
+    cloud.disarm_kill(wanted)
+    assert kept_secrets(world) == []
+
+
+def kept_secrets(world: StrictAws) -> list[str]:
+    ssm = client_of("ssm", "us-east-1", world.url)
+    found = ssm.get_parameters_by_path(Path="/mlbroker", Recursive=True)["Parameters"]
+    return [parameter["Name"] for parameter in found]
 
 
 def test_without_credentials_nothing_is_tried(

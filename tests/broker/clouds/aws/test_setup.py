@@ -117,18 +117,17 @@ def test_both_forms_say_the_same() -> None:
 
 
 def test_a_kill_role_without_its_rights_shows_in_the_dead_letters(
-    world: StrictAws, runs: AwsRuns, run_id: str
+    spoiled: StrictAws, runs: AwsRuns, run_id: str
 ) -> None:
     from tests.support.aws.account import client_of
 
-    iam = client_of("iam", "us-east-1", world.url)
+    iam = client_of("iam", "us-east-1", spoiled.url)
     iam.delete_role_policy(RoleName=NAMES.kill_role, PolicyName="mlbroker")
-    wanted = intent(world, run_id)
+    wanted = intent(spoiled, run_id)
     runs.cloud.arm_kill(wanted)
-    world.clock.advance(7200)
-    assert [name for name, _ in world.kills.dead_letters] == [wanted.token]
+    spoiled.clock.advance(7200)
+    assert [name for name, _ in spoiled.kills.dead_letters] == [wanted.token]
     runs.cloud.disarm_kill(wanted)
-    world.renew()
 
 
 def test_wrong_wishes_name_what_there_is() -> None:
