@@ -1,0 +1,92 @@
+"""`mlbroker run --cloud aws` at the terminal: the loopback AWS with machines that really run."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.mlbroker import Cli, wait_for
+
+MEASURED = (
+    "job,config,time_s,price_per_hour_usd,cloud,region,instance_type,steps\n"
+    "{name},a,10,0.1,aws,us-east-1,m5.large,20\n"
+)
+COUNTS = (
+    "i=$(cat ck/i 2>/dev/null || echo 0); mkdir -p ck; while [ $i -lt 20 ]; do i=$((i+1)); "
+    'echo $i > ck/i; echo "::mlbroker step=$i/20"; sleep 0.2; done; '
+    "echo done > $MLBROKER_OUTPUT_DIR/result"
+)
+
+
+@pytest.fixture
+def live() -> Iterator[StrictAws]:
+    with serving(execute=True) as world:
+        world.ec2.machines.boot_s = 0.05
+        world.ec2.machines.shutdown_s = 0.05
+        yield world
+
+
+def arguments(cli: Cli, name: str, market: str) -> list[str]:
+    table = cli.folder / "measured.csv"
+    table.write_text(MEASURED.format(name=name))
+    job = cli.job(
+        COUNTS,
+        name,
+        resources={"cpus": "2+", "disk_size": 20},
+        broker={"work": {"steps": 20}, "checkpoint": {"path": "ck", "every": "1s"}},
+    )
+    return [
+        "run", str(job), "--cloud", "aws", "--region", "us-east-1", "--instance-type", "m5.large",
+        "--market", market, "--measure", str(table), "--budget", "1", "--yes",
+    ]  # fmt: skip
+
+
+def result(cli: Cli, run_id: str) -> str:
+    return (cli.home / "runs" / run_id / "outputs" / "result").read_text()
+
+
+def test_a_notice_on_the_way_to_the_result(live: StrictAws, tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    live.ec2.interrupt_after_s = 4.0
+    answer = cli(*arguments(cli, "counts", "spot"), "--json", **environment(live.url))
+    assert answer.returncode == 0, answer.stderr
+    row = json.loads(answer.stdout)
+    assert (row["outcome"], row["attempts"]) == ("succeeded", 2)
+    assert result(cli, row["run_id"]) == "done\n"
+    assert [vm for vm in live.vms() if vm.ends_at is None] == []
+    assert live.kills.schedules() == []
+    assert float(row["spent_usd"]) <= 1
+
+
+def test_a_killed_client_leaves_nothing_that_reconcile_does_not_settle(
+    live: StrictAws, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    client = cli.start(*arguments(cli, "counts", "on_demand"), **environment(live.url))
+    wait_for(lambda: any(live.get_object(vm, "0/report.json") for vm in live.vms()), 60)
+    client.send_signal(signal.SIGKILL)
+    client.communicate()
+    wait_for(lambda: all(vm.ends_at for vm in live.vms()), 60)
+    answer = cli("reconcile", **environment(live.url))
+    assert answer.returncode == 0, answer.stderr
+    (row,) = cli.ledger()
+    assert (row["state"], row["outcome"], row["reserved_usd"]) == ("settled", "succeeded", "0")
+    assert result(cli, row["run_id"]) == "done\n"
+    assert live.kills.schedules() == []
+
+
+def test_without_an_account_nothing_is_reserved(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    nobody = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+    }
+    answer = cli(*arguments(cli, "counts", "on_demand"), **nobody)
+    assert answer.returncode == 1
+    assert "no credentials found" in answer.stderr
+    assert cli.ledger() == []
