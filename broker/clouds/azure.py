@@ -6,12 +6,14 @@ line of the machine's script: it has the whole group deleted, with the machine's
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds import azure_kill, azure_secrets
 from mlbroker.broker.clouds.azure_calls import Calls, done, translated
-from mlbroker.broker.clouds.azure_machines import Seen, listed, look
+from mlbroker.broker.clouds.azure_machines import Seen, end_of, listed, look
 from mlbroker.broker.clouds.azure_names import NAME, Names, group_of, machine_names, run_folder
 from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up, spot_in
 from mlbroker.broker.clouds.azure_request import machine_body
@@ -137,7 +139,10 @@ class AzureCloud:
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
-        return self._box(intent).report(intent.nodes)
+        report = self._box(intent).report(intent.nodes)
+        if intent.nodes == 1 or report.end is not None:
+            return report
+        return replace(report, end=self._lost_member(intent))
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """The machine looks for it every few seconds."""
@@ -223,7 +228,8 @@ class AzureCloud:
                     if error.status_code != 404:
                         raise
         except (NoCapacity, NoQuota, Denied):
-            self._clear_away(group, name)
+            with suppress(Denied):
+                self._clear_away(group, name)
             raise
 
     def _clear_away(self, group: str, name: str) -> None:
@@ -239,6 +245,16 @@ class AzureCloud:
             except ResourceNotFoundError:
                 return
             done(poller, f"removing {name}", where)
+
+    def _lost_member(self, intent: Intent) -> Mapping[str, object] | None:
+        """The end of a run of several machines one of which ended without a word."""
+        group = group_of(intent)
+        unfinished = self._box(intent).unfinished(intent.nodes)
+        for rank, name in enumerate(machine_names(group, intent.nodes)):
+            why = end_of(self._calls, group, name) if rank in unfinished else None
+            if why:
+                return {"why": why, "exit_code": None, "detail": f"machine {name} ended"}
+        return None
 
     def _dealt_with(self, seen: Seen) -> Machine:
         """A machine that stands still is never started again: it goes as soon as it is seen."""

@@ -46,11 +46,22 @@ def look(calls: Calls, group: str) -> Seen | None:
         past = gone(calls, group)
         return Seen(past) if past else None
     is_ending = found.properties.provisioning_state == "Deleting"
-    is_broken = len(machines) < len(names) or any(_stands_still(vm) for vm in machines)
+    is_broken = any(_stands_still(vm) for vm in machines)
     states = [_state(vm) for vm in machines]
-    if is_ending or is_broken:
-        states = [MachineState.TERMINATING]
+    if is_ending or len(machines) < len(names):
+        states.append(MachineState.TERMINATING)
     return Seen(joined(group, machines, states), is_broken and not is_ending)
+
+
+def end_of(calls: Calls, group: str, name: str) -> str | None:
+    """Why one of several machines is no more, None while it is or is still to come."""
+    vm = _machine(calls, group, name)
+    if vm is not None and _state(vm) is not MachineState.TERMINATING:
+        return None
+    ends = {event.what for event in _events(calls, group) if event.whose.endswith(f"/{name}")}
+    if _EVICTED in ends:
+        return "preempted"
+    return "machine_failed" if vm is not None or ends & _SINGLE_ENDS else None
 
 
 def listed(calls: Calls, tags: Mapping[str, str]) -> list[Machine]:
@@ -86,17 +97,7 @@ def joined(group: str, machines: Sequence[Any], states: Sequence[MachineState]) 
 
 def gone(calls: Calls, group: str) -> Machine | None:
     """What the activity log tells of machines that are not there (yet, or any more)."""
-    since = stamp(datetime.now(UTC) - timedelta(days=_LOG_DAYS))
-    answer = calls.ask(
-        "GET",
-        f"/subscriptions/{calls.subscription}/providers/Microsoft.Insights/eventtypes/"
-        "management/values",
-        _LOG_VERSION,
-        "azure",
-        **{"$filter": f"eventTimestamp ge '{since}' and resourceGroupName eq '{group}'"},
-    )
-    events = [_event(told) for told in (answer or {}).get("value", [])]
-    events = [event for event in events if event.succeeded]
+    events = _events(calls, group)
     made = [event.at for event in events if event.what == _MADE]
     ended = _end(events)
     if not made or ended is None:
@@ -109,6 +110,21 @@ def gone(calls: Calls, group: str) -> Machine | None:
         ended_at=ended,
         preempted=any(event.what == _EVICTED for event in events),
     )
+
+
+def _events(calls: Calls, group: str) -> list["_Event"]:
+    """What was done in the group and came about, as the activity log tells it."""
+    since = stamp(datetime.now(UTC) - timedelta(days=_LOG_DAYS))
+    answer = calls.ask(
+        "GET",
+        f"/subscriptions/{calls.subscription}/providers/Microsoft.Insights/eventtypes/"
+        "management/values",
+        _LOG_VERSION,
+        "azure",
+        **{"$filter": f"eventTimestamp ge '{since}' and resourceGroupName eq '{group}'"},
+    )
+    events = [_event(told) for told in (answer or {}).get("value", [])]
+    return [event for event in events if event.succeeded]
 
 
 class _Event(NamedTuple):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from mlbroker.broker.clouds.azure_names import NAME, Names
@@ -11,6 +12,7 @@ from mlbroker.broker.clouds.seam import Intent
 
 # Of the network resources that Azure makes along with the machine.
 NETWORK_VERSION = "2022-11-01"
+_PRICE_STEP_USD = Decimal("0.00001")
 
 
 def machine_body(
@@ -56,10 +58,11 @@ def machine_body(
     }
     if intent.market == "spot":
         # Azure ends the machine when its price rises above this: the cap was reckoned with it.
+        # Azure takes five decimals; rounded down, a price with six would never be granted.
         properties |= {
             "priority": "Spot",
             "evictionPolicy": "Delete",
-            "billingProfile": {"maxPrice": float(intent.price_per_hour_usd)},
+            "billingProfile": {"maxPrice": float(max_price(intent.price_per_hour_usd))},
         }
     if shape.is_trusted:
         properties["securityProfile"] = {
@@ -75,6 +78,11 @@ def machine_body(
     if zone is not None:
         body["zones"] = [zone]
     return body
+
+
+def max_price(price_per_hour_usd: Decimal) -> Decimal:
+    """The most that an hour of the spot machine may cost."""
+    return price_per_hour_usd.quantize(_PRICE_STEP_USD, ROUND_UP)
 
 
 def nobodys_key() -> str:

@@ -42,4 +42,7 @@ GUEST_DATA = (
     f"{_BLOBS}/write",
 )
 # On the groups of runs alone, given with each group: the end of the machine.
-GUEST = ("Microsoft.Resources/subscriptions/resourceGroups/delete",)
+GUEST = (
+    "Microsoft.Compute/virtualMachines/delete",
+    "Microsoft.Resources/subscriptions/resourceGroups/delete",
+)

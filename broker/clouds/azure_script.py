@@ -6,7 +6,9 @@ from mlbroker.broker.clouds.user_data import boot_program, check_arguments
 _LIMIT_BYTES = 65535
 
 # A machine that merely shuts down bills on. So it has its whole resource group deleted, as the
-# unprivileged user, and only when nothing else helped does it shut down.
+# unprivileged user, and only when nothing else helped does it shut down. A second boot is the end
+# too: what the job was doing is lost. cloud-init runs the script once, and what lies in that
+# folder at every boot.
 _SCRIPT = """\
 #!/bin/bash
 left=$(({kill_at} - $(date +%s))); ((left < {lifetime})) || left={lifetime}; ((left > 0)) || left=1
@@ -17,6 +19,7 @@ bash -c "timeout 30 $end; poweroff -f" || \
 {{ (sleep "$left"; timeout 30 $end; poweroff -f) </dev/null >/dev/null 2>&1 & }}
 umask 022
 [ ! -e "$HOME/boot.pyz" ] || exec $end
+[ -n "$MLBROKER_GUEST_HOME" ] || ln -s "$0" /var/lib/cloud/scripts/per-boot/mlbroker
 id -u mlbroker >/dev/null 2>&1 || useradd --system --home-dir "$HOME" --shell /bin/bash mlbroker
 mkdir -p "$HOME" && chown mlbroker: "$HOME" && cd "$HOME" && base64 -d >boot.pyz <<'END'
 {program}

@@ -153,12 +153,21 @@ class Azure:
             _right(status, body)
 
     def end_machine(self) -> None:
-        """Delete this machine's whole group: a machine that merely shut down bills on."""
+        """Delete this machine's whole group: a machine that merely shut down bills on.
+
+        One of several goes alone, with its disk and address: the others may still work.
+        """
+        name = self.metadata.compute("name")
         group = "/subscriptions/{}/resourceGroups/{}".format(
             self.metadata.compute("subscriptionId"), self.metadata.compute("resourceGroupName")
         )
-        query = "?api-version=2024-07-01&forceDeletionTypes=Microsoft.Compute/virtualMachines"
-        url = self._management.rstrip("/") + group + query
+        path = (
+            group + "?api-version=2024-07-01&forceDeletionTypes=Microsoft.Compute/virtualMachines"
+        )
+        if _RANK.search(name):
+            machine = "/providers/Microsoft.Compute/virtualMachines/" + name
+            path = group + machine + "?api-version=2024-07-01&forceDeletion=true"
+        url = self._management.rstrip("/") + path
         status, body = self._send("DELETE", url, MANAGEMENT + "/")
         if status != 404:
             _right(status, body)

@@ -89,7 +89,7 @@ class Arm:
         if group.state != "Deleting":
             group.state = "Deleting"
             for vm in self.estate.living(group.name):
-                self._end(vm)
+                self.delete_machine(vm)
         self._clock.after(self.shutdown_s + 5.0, partial(self._group_gone, group, operation))
         return operation
 
@@ -110,11 +110,12 @@ class Arm:
             return
         self._log(EVICT, vm)
         if vm.body["properties"].get("evictionPolicy") == "Delete":
-            self._end(vm)
+            self.delete_machine(vm)
         else:
             self.stop(vm)
 
-    def _end(self, vm: Vm) -> None:
+    def delete_machine(self, vm: Vm) -> None:
+        """Begin its end, with its disk and address; a second one changes nothing."""
         if vm.ends_at is not None:
             return
         vm.ends_at = self._clock.now()
@@ -248,7 +249,7 @@ class Arm:
         if vm is None or vm not in self.estate.visible(self._clock.now(), name):
             return documents.no_machine(name, thing)
         if request.method == "DELETE":
-            return self._delete_machine(vm)
+            return self._delete(vm)
         view = self._clock.now() if request.query.get("$expand") == "instanceView" else None
         return found(documents.machine(vm, view))
 
@@ -310,9 +311,9 @@ class Arm:
     def _done(self, operation: Operation) -> None:
         operation.done_at = self._clock.now()
 
-    def _delete_machine(self, vm: Vm) -> Answer:
+    def _delete(self, vm: Vm) -> Answer:
         operation = self._operation(vm.region)
-        self._end(vm)
+        self.delete_machine(vm)
         self._clock.after(self.shutdown_s, partial(self._done, operation))
         headers = [
             ("Azure-AsyncOperation", self._where(operation)),

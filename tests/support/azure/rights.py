@@ -26,6 +26,8 @@ _ROLES = {
     LAUNCHER: frozenset(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA),
     GUEST: frozenset(azure_roles.GUEST_DATA),
 }
+# What the guest may do in a group where it was given its role.
+IN_ITS_GROUP = frozenset(azure_roles.GUEST)
 
 
 def action_of(request: Request) -> str:
@@ -52,8 +54,8 @@ def action_of(request: Request) -> str:
 
 
 def group_of(request: Request) -> str | None:
-    """The group of a request to a group itself."""
-    found = re.fullmatch(r"/subscriptions/[^/]+/resource[Gg]roups/([^/]+)", request.path)
+    """The group in which something is asked for, where it is in one."""
+    found = re.match(r"/subscriptions/[^/]+/resource[Gg]roups/([^/]+)", request.path)
     return found.group(1) if found else None
 
 

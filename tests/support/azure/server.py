@@ -20,7 +20,7 @@ from tests.support.azure.catalog import SUBSCRIPTION
 from tests.support.azure.faults import Faults
 from tests.support.azure.guests import AzureSandboxes, Metadata, token
 from tests.support.azure.machines import Vm
-from tests.support.azure.rights import GUEST, LAUNCHER, action_of, group_of, missing
+from tests.support.azure.rights import GUEST, IN_ITS_GROUP, LAUNCHER, action_of, group_of, missing
 from tests.support.azure.schema import JSON, found, refuse
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
@@ -83,7 +83,10 @@ class StrictAzure:
         if group is None:
             return
         if self.faults.guests_may_delete and self.arm.rights.may_delete(vm.group):
-            self.arm.delete_group(group)
+            if vm.name == vm.group:
+                self.arm.delete_group(group)
+            else:
+                self.arm.delete_machine(vm)
         else:
             self.arm.stop(vm)
 
@@ -127,7 +130,8 @@ class StrictAzure:
         say = refuse_xml if request.path.startswith(STORAGE) else refuse
         if who is None:
             return say(401, "AuthenticationFailed", "Authentication failed.")
-        if who == GUEST and request.method == "DELETE" and (group := group_of(request)):
+        group = group_of(request)
+        if who == GUEST and group and request.action in IN_ITS_GROUP:
             allowed = self.faults.guests_may_delete and self.arm.rights.may_delete(group)
             lacking = None if allowed else request.action
         else:

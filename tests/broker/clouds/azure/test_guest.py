@@ -1,0 +1,227 @@
+"""Machines that really execute: script, first program, courier, job, and their own end."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.support.aws.guests import processes_of
+from tests.support.azure.rights import GUEST, LAUNCHER
+from tests.support.azure.runs import PRICE, TYPE
+from tests.support.azure.server import StrictAzure, environment, serving
+
+from mlbroker.broker.clouds.azure import AzureCloud
+from mlbroker.broker.clouds.azure_calls import Calls
+from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.runs.bundle import pack_workdir
+from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.launch import reserve, worst_case
+from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.view import NoView
+
+END = "Microsoft.Resources/subscriptions/resourceGroups/delete"
+SECRET = "geheim-4711-geheim"
+WORK = """
+set -e
+test "$HF_TOKEN" = geheim-4711-geheim
+echo "token is $HF_TOKEN"
+cat data.txt
+mkdir -p "$MLBROKER_OUTPUT_DIR"
+echo model > "$MLBROKER_OUTPUT_DIR/model"
+"""
+RESUMES = """
+set -e
+if [ -e ckpt/step ]; then echo "resumed at $(cat ckpt/step)"; exit 0; fi
+mkdir -p ckpt; echo 41 > ckpt/step; echo "first part"; sleep 300
+"""
+
+
+class QuickCloud(AzureCloud):
+    """Looks often: these machines come and go within a second."""
+
+    traits = replace(AzureCloud.traits, poll_s=0.1, visible_after_s=0.5)
+
+
+@dataclass
+class LiveClock:
+    """The cloud's own time, which a test may have moved ahead; waiting is real."""
+
+    world: StrictAzure
+
+    def now(self) -> datetime:
+        return self.world.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass
+class Live:
+    """One run in real time, in front of one loopback cloud."""
+
+    home: Path
+    world: StrictAzure
+    cloud: AzureCloud
+    run_id: str
+
+    @property
+    def ledger(self) -> Ledger:
+        return open_ledger(self.home)
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder.of(self.home, self.run_id)
+
+    def reserve(self, command: str, zones: tuple[str, ...] = ("eastus-1",), **more: object) -> None:
+        nodes = int(str(more.pop("nodes", 1)))
+        spec = {"command": command, "secret_names": [], **more}
+        candidates = tuple(
+            Candidate("azure", "eastus", TYPE, "spot", nodes, PRICE, zone=zone) for zone in zones
+        )
+        order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",), disk_gb=50)
+        cap = Decimal(5)
+        _, worst = worst_case(candidates[0], cap, self.cloud.traits)
+        reserve(
+            self.ledger, self.folder, order, self.world.clock.now(), cap_usd=cap, worst_usd=worst,
+            user="u", project=None, facts={},
+        )  # fmt: skip
+
+    def driver(self, *, later: bool = False) -> Driver:
+        secrets = None if later else {"HF_TOKEN": SECRET}
+        clock, view = LiveClock(self.world), NoView()
+        return Driver(self.ledger, lambda _: self.cloud, clock, self.folder, view, secrets)
+
+    def carry_until(self, what: Callable[[Run], bool]) -> Driver:
+        driver = self.driver()
+        self.wait(lambda: what(driver.advance(self.run_id)))
+        return driver
+
+    def wait(self, what: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < until, [
+                self.world.guest.console(vm.id) for vm in self.world.vms()
+            ]
+            time.sleep(0.05)
+
+    def log(self) -> str:
+        return self.folder.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def azure_server() -> Iterator[StrictAzure]:
+    with pytest.MonkeyPatch.context() as patch, serving(execute=True) as world:
+        for name, value in environment(world.url).items():
+            patch.setenv(name, value)
+        world.arm.boot_s = 0.2
+        world.arm.shutdown_s = 0.2
+        yield world
+
+
+@pytest.fixture
+def live(azure_server: StrictAzure, calls: Calls, tmp_path: Path, run_id: str) -> Iterator[Live]:
+    guest = azure_server.guest
+    azure_server.calm()
+    azure_server.guest = guest
+    azure_server.arm.estate.vms.clear()
+    yield Live(tmp_path / "home", azure_server, QuickCloud(calls), run_id)
+    for vm in azure_server.arm.estate.living():
+        guest.end(vm)  # type: ignore[arg-type]
+
+
+def test_a_job_runs_and_its_results_come_home(live: Live, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "data.txt").write_text("the data\n")
+    live.reserve(WORK, setup="echo setting up")
+    pack_workdir(work, live.folder.bundle, {})
+    run = live.driver().drive(live.run_id)
+    assert (run.outcome, run.attempts[0].exit_code) == ("succeeded", 0)
+    assert "setting up" in live.log()
+    assert "the data" in live.log()
+    assert SECRET not in live.log()
+    assert (live.folder.outputs / "model").read_text() == "model\n"
+    (vm,) = live.world.vms()
+    assert processes_of(vm.id) == []
+    assert SECRET not in live.world.guest.console(vm.id)
+    assert SECRET not in vm.user_data
+    assert live.world.vault.names() == []
+    assert live.world.denied == []
+
+
+def test_without_its_client_the_machine_ends_itself_and_its_group(
+    live: Live, tmp_path: Path
+) -> None:
+    live.reserve("echo alone; mkdir -p $MLBROKER_OUTPUT_DIR; echo x > $MLBROKER_OUTPUT_DIR/x")
+    live.carry_until(lambda run: run.state == "created")
+    (vm,) = live.world.vms()
+    # Nobody looks any more.
+    live.wait(lambda: vm.gone_at is not None)
+    assert (GUEST, END) in live.world.calls
+    assert (LAUNCHER, END) not in live.world.calls
+    run = live.driver(later=True).drive(live.run_id)
+    assert run.outcome == "succeeded"
+    assert "alone" in live.log()
+    assert (live.folder.outputs / "x").exists()
+
+
+def test_a_failing_job_is_told_from_a_failing_machine(live: Live) -> None:
+    live.reserve("echo no; exit 7")
+    run = live.driver().drive(live.run_id)
+    assert (run.outcome, run.attempts[0].exit_code) == ("failed", 7)
+
+
+def test_the_timer_on_the_machine_ends_it_when_the_logic_app_does_not(live: Live) -> None:
+    live.world.faults.workflows_work = False
+    live.reserve("trap '' TERM; setsid sleep 1000 & sleep 1000")
+    live.carry_until(lambda run: run.state == "running")
+    (vm,) = live.world.vms()
+    live.world.clock.advance(7200)
+    live.wait(lambda: vm.gone_at is not None)
+    assert (GUEST, END) in live.world.calls
+    assert (LAUNCHER, END) not in live.world.calls
+    assert processes_of(vm.id) == []
+
+
+def test_a_preempted_job_goes_on_from_its_checkpoint(live: Live) -> None:
+    live.reserve(
+        RESUMES,
+        zones=("eastus-1", "eastus-2"),
+        checkpoint={"path": "ckpt", "every_s": 0.5},
+    )
+    driver = live.carry_until(lambda run: live.folder.checkpoint.exists())
+    (vm,) = live.world.vms()
+    live.world.arm.evict(vm)
+    run = driver.drive(live.run_id)
+    assert [a.why for a in run.attempts] == ["preempted", "finished"]
+    assert "resumed at 41" in live.log()
+
+
+def test_several_machines_know_each_other(live: Live) -> None:
+    live.reserve(
+        'echo "rank $MLBROKER_NODE_RANK of $MLBROKER_NODES, first is $MLBROKER_MASTER_ADDR"',
+        nodes=2,
+    )
+    run = live.driver().drive(live.run_id)
+    assert run.outcome == "succeeded"
+    assert "rank 0 of 2, first is 127.0.0.1" in live.log()
+    assert sorted(vm.name for vm in live.world.vms()) == [
+        f"mlb-{live.run_id}-1-n{rank}" for rank in range(2)
+    ]
+    assert all(vm.ends_at for vm in live.world.vms())
+
+
+def test_a_machine_that_may_not_delete_itself_waits_to_be_deleted(live: Live) -> None:
+    live.world.faults.guests_may_delete = False
+    live.reserve("echo done")
+    live.carry_until(lambda run: run.state == "created")
+    (vm,) = live.world.vms()
+    live.wait(lambda: "cannot delete this machine" in live.world.guest.console(vm.id))
+    # It did not shut down: standing still it would bill on.
+    assert (vm.stopped_at, vm.ends_at) == (None, None)
+    assert live.driver(later=True).drive(live.run_id).outcome == "succeeded"
+    assert vm.ends_at is not None
