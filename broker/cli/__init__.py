@@ -49,6 +49,11 @@ def _run(argv: list[str]) -> int:
         return fail(error)
     except BrokenPipeError:
         _reader_left()
+    except Exception as error:
+        if os.environ.get("MLBROKER_DEBUG"):
+            raise
+        hint = "This is a bug. MLBROKER_DEBUG=1 shows where; `mlbroker reconcile` tidies up runs."
+        return fail(MlbrokerError(f"{type(error).__name__}: {error}", hint=hint))
     return 0
 
 

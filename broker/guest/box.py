@@ -8,6 +8,8 @@ SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
+# Inside the guest program: the folder of what jobs may import.
+PROBE = "probe"
 
 
 def write(box: str, name: str, text: str, durable: bool = True) -> None:

@@ -4,6 +4,8 @@ import io
 import zipfile
 from importlib.resources import files
 
+from mlbroker.broker.guest.box import PROBE
+
 ENTRY = "import sys\nfrom guest.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 
@@ -16,6 +18,10 @@ def guest_program() -> bytes:
         for module in sorted(files("mlbroker.broker.guest").iterdir(), key=lambda m: m.name):
             if module.name.endswith(".py") and module.name != "bundle.py":
                 _add(archive, f"guest/{module.name}", module.read_text(encoding="utf-8"))
+        # What jobs import as `mlbroker_probe`; Python reads modules from inside the archive.
+        probe = files("mlbroker.profiles").joinpath("probe").joinpath("mlbroker_probe")
+        for name in ("__init__.py", "_events.py", "_tell.py"):
+            _add(archive, f"{PROBE}/mlbroker_probe/{name}", probe.joinpath(name).read_text("utf-8"))
     return buffer.getvalue()
 
 

@@ -266,6 +266,12 @@ class Supervisor:
         environment = dict(os.environ)
         environment.update({"PYTHONUNBUFFERED": "1"})
         environment.update(spec.get("envs") or {})
+        # `from mlbroker_probe import steps` works in a run: the module travels in this archive.
+        archive = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        own = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(
+            ([own] if own else []) + [os.path.join(archive, files.PROBE)]
+        )
         environment.update(self._secrets)
         environment.update(spec.get("facts") or {})
         slots = spec.get("slots")

@@ -12,13 +12,18 @@ Python 3.8 and later.
 
 import os
 import time
-from typing import Any, Iterable, Iterator, Optional
+from typing import Any, Iterable, Iterator, Optional, Union
 
 from ._events import Counter
+from ._tell import Teller
 
 __all__ = ["step", "steps"]
 
-_counter = Counter("steps") if os.environ.get("MLBROKER_PROBE_DIR") else None
+_counter: Optional[Union[Counter, Teller]] = None
+if os.environ.get("MLBROKER_PROBE_DIR"):
+    _counter = Counter("steps")
+elif os.environ.get("MLBROKER_RUN_ID"):
+    _counter = Teller()
 
 
 def step(number: Optional[int] = None, *, total: Optional[int] = None) -> None:

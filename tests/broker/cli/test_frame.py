@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.cli import SCRIPT, mlbroker
 
+from mlbroker.broker import cli
 from mlbroker.broker.cli import explain_all
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.cli.output import clean, plain
@@ -77,6 +78,22 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert header.startswith("cloud,region,instance_type,market,price_per_hour_usd,as_of")
     assert code == "0"
     assert "Traceback" not in done.stderr
+
+
+def test_a_bug_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(argv: list[str]) -> None:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(cli, "build_app", broken)
+    assert cli._run(["plan"]) == 1
+    said = capsys.readouterr().err
+    assert "RuntimeError: what nobody thought of" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv("MLBROKER_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        cli._run(["plan"])
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,14 @@ def test_without_a_price_this_machine_is_reckoned_like_one_on_sale(cli: Cli) -> 
     assert Decimal(row["spent_usd"]) > 0
 
 
+def test_a_job_may_count_its_steps_through_the_probe(cli: Cli) -> None:
+    script = "from mlbroker_probe import steps\nfor _ in steps(range(7), total=7): pass"
+    job = cli.job(f'python3 -c "{script}"')
+    answer = cli("run", job, "--on", "local", "--local-price", "1", "--budget", "1", "--yes")
+    assert answer.returncode == 0, answer.stderr
+    assert "::mlbroker step=7/7" in answer.stdout
+
+
 def test_spending_asks_first(cli: Cli) -> None:
     answer = cli(
         "run", cli.job("touch ran"), "--on", "local", "--local-price", "1", "--budget", "1"
