@@ -40,7 +40,7 @@ def launcher_policy(names: Names) -> Policy:
         _allow(
             "LaunchWith",
             ["ec2:RunInstances"],
-            [f"{ec2}:{kind}/*" for kind in ("security-group", "subnet", "key-pair")]
+            [f"{ec2}:{kind}/*" for kind in ("security-group", "subnet", "spot-instances-request")]
             + [f"arn:aws:ec2:{region}::image/*", f"arn:aws:ec2:{region}::snapshot/*"],
         ),
         _allow(
@@ -132,24 +132,26 @@ def kill_policy(names: Names) -> Policy:
             f"arn:aws:ec2:{region}:{account}:instance/*",
             {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}},
         ),
+        _allow(
+            "ActAsItself",
+            ["iam:PassRole"],
+            names.kill_role_arn,
+            {"StringEquals": {"iam:PassedToService": "ssm.amazonaws.com"}},
+        ),
         _allow("KeepFailures", ["sqs:SendMessage"], names.dead_letters_arn),
     )
 
 
-def assumed_by(service: str, names: Names) -> Policy:
-    """The trust of a role: which of AWS's services takes it, for this account alone."""
-    return _policy(
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": service},
-            "Action": "sts:AssumeRole",
-            **(
-                {"Condition": {"StringEquals": {"aws:SourceAccount": names.account}}}
-                if service != "ec2.amazonaws.com"
-                else {}
-            ),
-        }
-    )
+def assumed_by(services: list[str], names: Names) -> Policy:
+    """The trust of a role: which of AWS's services take it, for this account alone."""
+    statement: dict[str, Any] = {
+        "Effect": "Allow",
+        "Principal": {"Service": services},
+        "Action": "sts:AssumeRole",
+    }
+    if services != ["ec2.amazonaws.com"]:
+        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": names.account}}
+    return _policy(statement)
 
 
 def _policy(*statements: dict[str, Any]) -> Policy:

@@ -87,6 +87,8 @@ def kill_request(intent: Intent, names: Names) -> dict[str, Any]:
     wanted = {
         "DocumentName": TERMINATE,
         "TargetParameterName": "InstanceId",
+        # The runbook acts as this role itself: no session of the scheduler's can run out on it.
+        "Parameters": {"AutomationAssumeRole": [names.kill_role_arn]},
         "Targets": [{"Key": f"tag:{TOKEN_TAG}", "Values": [intent.token]}],
         "MaxConcurrency": "100%",
         "MaxErrors": "100%",

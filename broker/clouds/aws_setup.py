@@ -16,6 +16,8 @@ from mlbroker.broker.clouds.aws_policies import (
 
 # Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
 KEEP_DAYS = 30
+_MACHINES = ["ec2.amazonaws.com"]
+_KILLERS = ["scheduler.amazonaws.com", "ssm.amazonaws.com"]
 
 
 def cloudformation(region: str) -> str:
@@ -55,7 +57,7 @@ def cloudformation(region: str) -> str:
                     },
                 },
             },
-            "GuestRole": _role(names.guest, "ec2.amazonaws.com", guest_policy(names), names),
+            "GuestRole": _role(names.guest, _MACHINES, guest_policy(names), names),
             "GuestProfile": {
                 "Type": "AWS::IAM::InstanceProfile",
                 "Properties": {
@@ -63,9 +65,7 @@ def cloudformation(region: str) -> str:
                     "Roles": [{"Ref": "GuestRole"}],
                 },
             },
-            "KillRole": _role(
-                names.kill_role, "scheduler.amazonaws.com", kill_policy(names), names
-            ),
+            "KillRole": _role(names.kill_role, _KILLERS, kill_policy(names), names),
             "KillFailed": {
                 "Type": "AWS::SQS::Queue",
                 "Properties": {
@@ -137,8 +137,8 @@ def terraform(region: str) -> str:
                 }
             },
             "aws_iam_role": {
-                "guest": _tf_role(names.guest, "ec2.amazonaws.com", names),
-                "kill": _tf_role(names.kill_role, "scheduler.amazonaws.com", names),
+                "guest": _tf_role(names.guest, _MACHINES, names),
+                "kill": _tf_role(names.kill_role, _KILLERS, names),
             },
             "aws_iam_role_policy": {
                 "guest": _tf_role_policy("guest", guest_policy(names)),
@@ -184,12 +184,12 @@ def _substituted(value: Any) -> Any:
     return {"Fn::Sub": value} if isinstance(value, str) and "${AWS::" in value else value
 
 
-def _role(name: str, service: str, policy: dict[str, Any], names: Names) -> dict[str, Any]:
+def _role(name: str, services: list[str], policy: dict[str, Any], names: Names) -> dict[str, Any]:
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
             "RoleName": name,
-            "AssumeRolePolicyDocument": assumed_by(service, names),
+            "AssumeRolePolicyDocument": assumed_by(services, names),
             "Policies": [{"PolicyName": "mlbroker", "PolicyDocument": policy}],
         },
     }
@@ -202,8 +202,8 @@ def _group(name: str, description: str) -> dict[str, Any]:
     }
 
 
-def _tf_role(name: str, service: str, names: Names) -> dict[str, Any]:
-    return {"name": name, "assume_role_policy": _text(assumed_by(service, names))}
+def _tf_role(name: str, services: list[str], names: Names) -> dict[str, Any]:
+    return {"name": name, "assume_role_policy": _text(assumed_by(services, names))}
 
 
 def _tf_role_policy(role: str, policy: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,9 @@ class Kills:
             return "Provided Arn is not in correct format"
         if not re.fullmatch(r"arn:aws:iam::\d{12}:role/.+", wanted["Target"]["RoleArn"]):
             return "RoleArn is not a role"
-        if self._role(wanted["Target"]["RoleArn"].rpartition("/")[2]) is None:
+        role = self._role(wanted["Target"]["RoleArn"].rpartition("/")[2])
+        trust = json.dumps(_parsed(role.assume_role_policy_document)) if role else ""
+        if "scheduler.amazonaws.com" not in trust:
             return (
                 "The execution role you provide must allow AWS EventBridge Scheduler to assume "
                 "the role."
@@ -103,12 +105,19 @@ class Kills:
         targets = wanted.get("Targets", [])
         if len(targets) != 1 or not targets[0]["Key"].startswith("tag:"):
             return "exactly one tag target is supported"
+        assumed = wanted.get("Parameters", {}).get("AutomationAssumeRole", [target["RoleArn"]])[0]
+        role = self._role(assumed.rpartition("/")[2])
+        if role is None or "ssm.amazonaws.com" not in json.dumps(
+            _parsed(role.assume_role_policy_document)
+        ):
+            return "Systems Manager cannot assume the role"
         allowed = self._role_actions(target["RoleArn"].rpartition("/")[2])
         needed = {
             "ssm:StartAutomationExecution",
             "ec2:TerminateInstances",
             "ec2:DescribeInstances",
             "ec2:DescribeInstanceStatus",
+            "iam:PassRole",
             "tag:GetResources",
         }
         missing = needed - allowed
@@ -124,8 +133,11 @@ class Kills:
         role = self._role(name)
         actions: set[str] = set()
         for document in role.policies.values() if role else ():
-            parsed = json.loads(document) if isinstance(document, str) else document
-            for statement in parsed["Statement"]:
+            for statement in _parsed(document)["Statement"]:
                 listed = statement["Action"]
                 actions.update([listed] if isinstance(listed, str) else listed)
         return actions
+
+
+def _parsed(document: Any) -> Any:
+    return json.loads(document) if isinstance(document, str) else document

@@ -122,6 +122,9 @@ def test_kill_is_exactly_this() -> None:
     assert wanted == {
         "DocumentName": "AWS-TerminateEC2Instance",
         "TargetParameterName": "InstanceId",
+        "Parameters": {
+            "AutomationAssumeRole": ["arn:aws:iam::123456789012:role/mlbroker-kill-eu-west-1"]
+        },
         "Targets": [{"Key": "tag:mlbroker-token", "Values": ["mlb-r1-1"]}],
         "MaxConcurrency": "100%",
         "MaxErrors": "100%",
