@@ -21,6 +21,8 @@ TITLES = {
     "aws-random-faults": "random faults of AWS's services (loopback), runs to their settlement",
     "aws-killed-clients": "kill -9 of clients at any request to AWS (loopback), then a month",
     "aws-launches": "launches at once against RunInstances' bucket (loopback)",
+    "gcp-faults": "runs on the loopback Google Cloud under random faults",
+    "gcp-client-dead": "clients of Google Cloud killed at random calls, a month of nobody looking",
     "hostile": "hostile names, values, paths and words against a canary",
 }
 
