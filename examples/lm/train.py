@@ -45,7 +45,9 @@ def main():
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % EVALUATE_EVERY == 0:
-            print(f"step {step + 1}/{STEPS}  loss {evaluate(model, test, batches=2):.3f}", flush=True)
+            print(
+                f"step {step + 1}/{STEPS}  loss {evaluate(model, test, batches=2):.3f}", flush=True
+            )
             save(model, optimizer, step + 1)
 
     path = Path(OUTPUTS, "model.pt")
