@@ -19,6 +19,7 @@ from mlbroker.broker.ledger import open_ledger
 DOCTORS: dict[str, str] = {
     "aws": "mlbroker.broker.clouds.aws_doctor",
     "gcp": "mlbroker.broker.clouds.gcp_doctor",
+    "azure": "mlbroker.broker.clouds.azure_doctor",
 }
 _MARKS = {True: "ok", False: "missing", None: "unknown"}
 

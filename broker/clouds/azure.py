@@ -139,26 +139,26 @@ class AzureCloud:
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
-        report = self._box(intent).report(intent.nodes)
+        report = self.box(intent).report(intent.nodes)
         if intent.nodes == 1 or report.end is not None:
             return report
         return replace(report, end=self._lost_member(intent))
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """The machine looks for it every few seconds."""
-        self._box(intent).ask_to_stop(why)
+        self.box(intent).ask_to_stop(why)
 
     def read_log(self, intent: Intent, offset: int) -> bytes:
         """From the parts in the bucket."""
-        return self._box(intent).read_log(offset)
+        return self.box(intent).read_log(offset)
 
     def fetch(self, intent: Intent, name: str, target: Path) -> bool:
         """From the bucket."""
-        return self._box(intent).fetch(name, target)
+        return self.box(intent).fetch(name, target)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets away."""
-        self._box(intent).discard()
+        self.box(intent).discard()
         azure_secrets.forget(self._calls, self._names(intent.region), intent)
 
     def _names(self, region: str) -> Names:
@@ -175,7 +175,8 @@ class AzureCloud:
             )
         return zones[0]
 
-    def _box(self, intent: Intent) -> BucketBox:
+    def box(self, intent: Intent) -> BucketBox:
+        """The attempt's folder in the bucket."""
         account = self._names(intent.region).account
         where = f"container {NAME} of storage account {account}"
         return BucketBox(self._calls.store(account), where, run_folder(intent.token))
@@ -194,7 +195,7 @@ class AzureCloud:
             "afterwards": None,
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self._box(intent).send(spec, program, given)
+        self.box(intent).send(spec, program, given)
 
     def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
         """Ask once, and only for a machine that was never asked for."""
@@ -249,7 +250,7 @@ class AzureCloud:
     def _lost_member(self, intent: Intent) -> Mapping[str, object] | None:
         """The end of a run of several machines one of which ended without a word."""
         group = group_of(intent)
-        unfinished = self._box(intent).unfinished(intent.nodes)
+        unfinished = self.box(intent).unfinished(intent.nodes)
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             why = end_of(self._calls, group, name) if rank in unfinished else None
             if why:

@@ -7,7 +7,7 @@ take it along, so a deletion that fails late is tried anew.
 from datetime import UTC, datetime
 from typing import Any
 
-from mlbroker.broker.clouds.azure_calls import MANAGEMENT, Calls, translated
+from mlbroker.broker.clouds.azure_calls import MANAGEMENT, Calls, done, translated
 from mlbroker.broker.clouds.azure_names import (
     GUEST_ROLE,
     NODES_TAG,
@@ -16,7 +16,7 @@ from mlbroker.broker.clouds.azure_names import (
     group_of,
 )
 from mlbroker.broker.clouds.azure_network import how_to_set_up
-from mlbroker.broker.clouds.seam import Denied, Intent
+from mlbroker.broker.clouds.seam import Denied, Intent, Unclear
 
 AGAIN_MINUTES = 3
 GROUPS_VERSION = "2024-07-01"
@@ -62,23 +62,37 @@ def arm(calls: Calls, names: Names, intent: Intent) -> None:
 
 
 def disarm(calls: Calls, names: Names, intent: Intent) -> None:
-    """Take the empty group away, and then what would have done it."""
-    delete_group(calls, group_of(intent))
-    where = f"azure {names.region}"
-    calls.ask("DELETE", names.workflow(group_of(intent)), _LOGIC_VERSION, where)
+    """Take the empty group away and, once it is gone for certain, what would have done it."""
+    where, group = f"azure {names.region}", group_of(intent)
+    poller = delete_group(calls, group, followed=True)
+    if poller is not None:
+        try:
+            with translated(where):
+                done(poller, f"removing the group {group}", where)
+        except Denied as error:
+            raise Unclear(f"group {group} is still there: {error.what}", where=where) from None
+    calls.ask("DELETE", names.workflow(group), _LOGIC_VERSION, where)
 
 
-def delete_group(calls: Calls, group: str) -> None:
-    """Ask for the end of a group and of all that is in it."""
+def is_armed(calls: Calls, names: Names, token: str) -> bool:
+    """Whether the Logic App of this attempt is there."""
+    return calls.ask("GET", names.workflow(token), _LOGIC_VERSION, "azure") is not None
+
+
+def delete_group(calls: Calls, group: str, *, followed: bool = False) -> Any:
+    """Ask for the end of a group and of all that is in it; None when there is no such group.
+
+    `followed` gives something to wait with.
+    """
     with translated("azure"):
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            calls.resources.resource_groups.begin_delete(
-                group, force_deletion_types=MACHINES, polling=False
+            return calls.resources.resource_groups.begin_delete(
+                group, force_deletion_types=MACHINES, polling=followed
             )
         except ResourceNotFoundError:
-            return
+            return None
 
 
 def workflow_body(names: Names, group: str, intent: Intent) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Every action here is used, and nothing is called that needs another; a test hold
 LAUNCHER = (
     "Microsoft.Authorization/roleAssignments/write",
     "Microsoft.Compute/locations/operations/read",
+    "Microsoft.Compute/locations/usages/read",
     "Microsoft.Compute/skus/read",
     "Microsoft.Compute/virtualMachines/delete",
     "Microsoft.Compute/virtualMachines/read",
@@ -14,6 +15,7 @@ LAUNCHER = (
     "Microsoft.Compute/virtualMachines/write",
     "Microsoft.Insights/eventtypes/values/Read",
     "Microsoft.Logic/workflows/delete",
+    "Microsoft.Logic/workflows/read",
     "Microsoft.Logic/workflows/write",
     "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",

@@ -184,6 +184,8 @@ class Arm:
             return found({"value": [catalog.sku(s, region) for s in catalog.SIZES.values()]})
         if words[-1] == "usages":
             return found({"value": self.limits.usages(words[-2])})
+        if words[0] == "operationresults":
+            return self._result(request, words[1])
         if words[-2] == "operations":
             operation = self.estate.operations.get(words[-1])
             if operation is None:
@@ -192,6 +194,15 @@ class Arm:
         if words[-1] == "values":
             return self._activity(request)
         return refuse(404, "InvalidResourceType", f"{path} is not part of the loopback cloud")
+
+    def _result(self, request: Request, id_: str) -> Answer:
+        operation = self.estate.operations.get(id_)
+        if operation is None:
+            return refuse(404, "NotFound", "The operation was not found.")
+        if operation.done_at is None:
+            where = f"{self._url()}{request.path}?api-version=2021-04-01"
+            return Answer("202 Accepted", [("Location", where)])
+        return refuse(409, *operation.error) if operation.error else Answer("200 OK")
 
     def _activity(self, request: Request) -> Answer:
         text = request.query.get("$filter", "")
@@ -220,7 +231,8 @@ class Arm:
             return documents.no_group(name)
         if request.method == "DELETE":
             operation = self.delete_group(group)
-            return Answer("202 Accepted", [("Location", self._where(operation))])
+            where = f"{self._url()}{_ROOT}/operationresults/{operation.id}?api-version=2021-04-01"
+            return Answer("202 Accepted", [("Location", where)])
         return found(documents.group(group))
 
     def _resource(self, request: Request, name: str, rest: str, body: Any) -> Answer:

@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
+import typing_extensions
 from tests.support.aws.request import Answer
 
 JSON = [("Content-Type", "application/json; charset=utf-8")]
@@ -53,7 +54,7 @@ def wrong(value: Any, kind: Any, at: str) -> str | None:
             return _type(value, "object", at)
         item = typing.get_args(kind)[1]
         return _first((one, item, f"{at}['{name}']") for name, one in value.items())
-    if typing.is_typeddict(kind):
+    if typing_extensions.is_typeddict(kind):
         return _wrong_members(value, kind, at)
     wanted: Any = {str: str, bool: bool, int: int, float: (int, float)}.get(kind)
     if wanted is None:
@@ -73,8 +74,8 @@ def _wrong_members(value: Any, kind: Any, at: str) -> str | None:
                 f"Could not find member '{name}' on object of type '{kind.__name__}'. "
                 f"Path '{_path(at, name)}'."
             )
-    for name in kind.__required_keys__:
-        if name not in value and name in hints:
+    for name, hint in hints.items():
+        if name not in value and typing.get_origin(hint) is typing.Required:
             return f"Required parameter '{_path(at, name)}' is missing (null)."
     return _first((one, hints[name], _path(at, name)) for name, one in value.items())
 

@@ -30,7 +30,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from mlbroker.broker.clouds.azure_names import Names
 
 _MACHINE = re.compile(r"/_machine/([-0-9a-f]+)/(.*)")
-_OPERATION = re.compile(r".*/operations/([-0-9a-f]+)")
+_OPERATION = re.compile(r".*/operation(?:s|results)/([-0-9a-f]+)")
 WAIT_S = 120.0
 # In real time, one answer about an operation comes this soon: a thread is held no longer.
 HELD_S = 5.0

@@ -68,8 +68,9 @@ class Workflows:
         if request.method == "DELETE":
             there = self.all.pop(name, None)
             return Answer("200 OK" if there else "204 No Content")
-        if request.method != "PUT":
-            return refuse(405, "MethodNotAllowed", "Not part of the loopback cloud.")
+        if request.method == "GET":
+            there = self.all.get(name)
+            return found(there) if there else refuse(404, "ResourceNotFound", f"No {name}.")
         said = _wrong(body)
         if said:
             return refuse(400, "InvalidTemplate", said)

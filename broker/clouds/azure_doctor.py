@@ -1,0 +1,146 @@
+"""Whether a subscription can be launched in: asked for real, and nothing is left behind."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+from mlbroker.broker.clouds import azure_kill, azure_secrets
+from mlbroker.broker.clouds.azure import AzureCloud
+from mlbroker.broker.clouds.azure_calls import Calls, translated
+from mlbroker.broker.clouds.azure_machines import listed
+from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up, spot_in
+from mlbroker.broker.clouds.azure_roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA
+from mlbroker.broker.clouds.azure_shape import shape_of
+from mlbroker.broker.clouds.checks import Check
+from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.errors import MlbrokerError
+
+PROBE_SIZE = "Standard_D2s_v5"
+# The quotas that every run meets; Azure names one more for each family of sizes.
+QUOTAS = ("cores", "lowPriorityCores")
+
+
+def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
+    """Everything a run needs, in the order in which a run would need it."""
+    calls = Calls()
+    try:
+        subscription = calls.subscription
+        known = sorted(regions_set_up(calls))
+    except MlbrokerError as error:
+        yield Check("credentials", False, error.what, error.hint)
+        return
+    yield Check("credentials", True, f"subscription {subscription}")
+    if not regions and not known:
+        yield Check("set-up", False, "no region is set up", how_to_set_up("eastus"))
+        return
+    cloud = AzureCloud(calls)
+    for region in regions or known:
+        intent = _probe(region, now)
+        for name, attempt in (
+            ("bucket", partial(_bucket, cloud, intent)),
+            ("secrets", partial(_secrets, calls, intent)),
+            ("network", partial(_network, calls, region)),
+            ("image", partial(_image, calls, region)),
+            ("kill switch", partial(_kill_switch, cloud, intent)),
+            ("machines", partial(_audit, calls, region)),
+        ):
+            yield _tried(f"{region}: {name}", attempt, region)
+        yield from _quotas(calls, region)
+
+
+def policies(subscription: str | None, region: str) -> str:
+    """The least rights of launcher and machines."""
+    names = Names(subscription or "SUBSCRIPTION", region)
+    documents = {
+        "launcher (actions, in the subscription)": list(LAUNCHER),
+        f"launcher (data actions, in {names.group})": list(LAUNCHER_DATA),
+        f"machines (data actions, in {names.group})": list(GUEST_DATA),
+        "machines (actions, given in each run's own group)": list(GUEST),
+    }
+    return json.dumps(documents, indent=2)
+
+
+def _tried(name: str, attempt: Callable[[], str], region: str) -> Check:
+    try:
+        return Check(name, True, attempt())
+    except MlbrokerError as error:
+        return Check(name, False, error.what, error.hint or how_to_set_up(region))
+
+
+def _probe(region: str, now: datetime) -> Intent:
+    # Groups of runs bear their attempt's name in all regions alike.
+    token = f"mlb-doctor-{region}-{now:%Y%m%d%H%M%S%f}"
+    return Intent(
+        token=token, run_id=token, attempt=1, job="doctor", cloud="azure", region=region,
+        zone=None, instance_type=PROBE_SIZE, market="on_demand", nodes=1,
+        price_per_hour_usd=Decimal(0), intended_at=now, kill_at=now + timedelta(days=1),
+        disk_gb=100,
+    )  # fmt: skip
+
+
+def _bucket(cloud: AzureCloud, intent: Intent) -> str:
+    cloud.stop_job(intent, "doctor")
+    cloud.report(intent)
+    cloud.box(intent).discard()
+    return "can be written, read and emptied"
+
+
+def _secrets(calls: Calls, intent: Intent) -> str:
+    names = Names(calls.subscription, intent.region)
+    azure_secrets.hand_over(calls, names, intent, {"PROBE": "probe"})
+    azure_secrets.forget(calls, names, intent)
+    return f"can be handed over through key vault {names.vault}"
+
+
+def _network(calls: Calls, region: str) -> str:
+    spot = spot_in(calls, Names(calls.subscription, region))
+    how = "an address of their own" if spot.needs_address else "a NAT gateway"
+    return f"lets nobody in; machines reach the internet through {how}"
+
+
+def _image(calls: Calls, region: str) -> str:
+    image = shape_of(calls, region, PROBE_SIZE, None).image
+    return f"{image['offer']} {image['sku']}"
+
+
+def _kill_switch(cloud: AzureCloud, intent: Intent) -> str:
+    """An empty group and the Logic App that would delete it, armed and taken away again."""
+    try:
+        cloud.arm_kill(intent)
+    finally:
+        cloud.disarm_kill(intent)
+    return "can be armed and taken away"
+
+
+def _audit(calls: Calls, region: str) -> str:
+    """Every living machine has what will end it."""
+    names = Names(calls.subscription, region)
+    here = [m for m in listed(calls, {}) if m.zone and m.zone.startswith(region)]
+    bare = [m.id for m in here if not azure_kill.is_armed(calls, names, m.id)]
+    if bare:
+        raise MlbrokerError(
+            f"nothing will end {', '.join(bare)}",
+            hint="`mlbroker reconcile` ends what its ledger knows; else delete the group.",
+        )
+    return f"{len(here)} of mlbroker's run, each with its end armed"
+
+
+def _quotas(calls: Calls, region: str) -> Iterator[Check]:
+    try:
+        with translated(f"azure {region}"):
+            usages = {u.name.value: u for u in calls.compute.usage.list(region)}
+    except MlbrokerError as error:
+        yield Check(f"{region}: quota", None, error.what, error.hint)
+        return
+    for name in QUOTAS:
+        usage = usages.get(name)
+        if usage is None:
+            yield Check(f"{region}: quota {name}", None, "Azure names no such quota here")
+            continue
+        left = usage.limit - usage.current_value
+        says = f"{usage.current_value} of {usage.limit} used"
+        hint = "Ask Azure for more: Quotas, in the portal."
+        yield Check(f"{region}: quota {name}", left > 0, says, hint if left <= 0 else None)

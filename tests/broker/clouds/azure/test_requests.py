@@ -1,0 +1,255 @@
+"""The requests that spend and that end spending, in full: closed, capped, gone when done."""
+
+import base64
+import copy
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.support.azure.schema import wrong_machine
+
+from mlbroker.broker.clouds.azure_kill import workflow_body
+from mlbroker.broker.clouds.azure_names import Names, group_of, machine_names
+from mlbroker.broker.clouds.azure_network import Spot
+from mlbroker.broker.clouds.azure_request import machine_body, max_price, nobodys_key
+from mlbroker.broker.clouds.azure_script import custom_data
+from mlbroker.broker.clouds.azure_shape import Shape
+from mlbroker.broker.clouds.seam import Denied, Intent
+
+SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
+NAMES = Names(SUBSCRIPTION, "westeurope")
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/mlbroker-westeurope"
+GUEST = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mlbroker-guest"
+FIREWALL = f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/mlbroker"
+SUBNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/mlbroker/subnets/mlbroker"
+TAGS = {"mlbroker-run": "r1", "mlbroker-token": "mlb-r1-1"}
+IMAGE = {
+    "publisher": "almalinux",
+    "offer": "almalinux-x86_64",
+    "sku": "9-gen2",
+    "version": "latest",
+}
+PLAIN = Shape("Standard_D4s_v5", IMAGE, "Premium_LRS", True)
+CLOSED = Spot(NAMES.subnet, NAMES.firewall, needs_address=False)
+
+
+def intent(market: str = "on_demand", token: str = "mlb-r1-1") -> Intent:
+    return Intent(
+        token=token,
+        run_id="r1",
+        attempt=1,
+        job="bert",
+        cloud="azure",
+        region="westeurope",
+        zone="westeurope-2",
+        instance_type="Standard_D4s_v5",
+        market=market,
+        nodes=1,
+        price_per_hour_usd=Decimal("0.0187034"),
+        intended_at=datetime(2026, 11, 24, 9, tzinfo=UTC),
+        kill_at=datetime(2026, 11, 24, 10, 30, 15, 900000, tzinfo=UTC),
+        disk_gb=100,
+    )
+
+
+def body(of: Intent, zone: str | None = "2", shape: Shape = PLAIN, spot: Spot = CLOSED) -> Any:
+    return machine_body(of, NAMES, of.token, zone, shape, spot, "#!/bin/bash\n")
+
+
+def test_a_machine_is_exactly_this() -> None:
+    assert body(intent()) == {
+        "location": "westeurope",
+        "zones": ["2"],
+        "tags": TAGS,
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {GUEST: {}}},
+        "properties": {
+            "priority": "Regular",
+            "hardwareProfile": {"vmSize": "Standard_D4s_v5"},
+            "storageProfile": {
+                "imageReference": IMAGE,
+                "osDisk": {
+                    "name": "mlb-r1-1",
+                    "createOption": "FromImage",
+                    "deleteOption": "Delete",
+                    "diskSizeGB": 100,
+                    "managedDisk": {"storageAccountType": "Premium_LRS"},
+                },
+            },
+            "osProfile": {
+                "computerName": "mlb-r1-1",
+                "adminUsername": "mlbroker",
+                "customData": base64.b64encode(b"#!/bin/bash\n").decode(),
+                "linuxConfiguration": {
+                    "disablePasswordAuthentication": True,
+                    "ssh": {
+                        "publicKeys": [
+                            {
+                                "path": "/home/mlbroker/.ssh/authorized_keys",
+                                "keyData": nobodys_key(),
+                            }
+                        ]
+                    },
+                    "provisionVMAgent": True,
+                    "patchSettings": {"patchMode": "ImageDefault"},
+                },
+            },
+            "networkProfile": {
+                "networkApiVersion": "2022-11-01",
+                "networkInterfaceConfigurations": [
+                    {
+                        "name": "mlb-r1-1",
+                        "properties": {
+                            "primary": True,
+                            "deleteOption": "Delete",
+                            "networkSecurityGroup": {"id": FIREWALL},
+                            "ipConfigurations": [
+                                {
+                                    "name": "only",
+                                    "properties": {"primary": True, "subnet": {"id": SUBNET}},
+                                }
+                            ],
+                        },
+                    }
+                ],
+            },
+            "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
+            "securityProfile": {
+                "securityType": "TrustedLaunch",
+                "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize("market", ["spot", "on_demand"])
+@pytest.mark.parametrize("needs_address", [True, False])
+@pytest.mark.parametrize("zone", ["1", None])
+def test_every_body_fits_azures_own_library(
+    market: str, needs_address: bool, zone: str | None
+) -> None:
+    spot = CLOSED._replace(needs_address=needs_address)
+    assert wrong_machine(body(intent(market), zone, spot=spot)) is None
+
+
+def test_spot_is_deleted_when_taken_away_and_never_dearer_than_reckoned() -> None:
+    properties = body(intent("spot"))["properties"]
+    assert properties["priority"] == "Spot"
+    assert properties["evictionPolicy"] == "Delete"
+    assert properties["billingProfile"] == {"maxPrice": 0.01871}
+    regular = body(intent())["properties"]
+    assert not {"evictionPolicy", "billingProfile"} & set(regular)
+
+
+@pytest.mark.parametrize(("price", "most"), [("0.0187", "0.0187"), ("0.0000001", "0.00001")])
+def test_the_highest_price_has_the_five_decimals_that_azure_takes(price: str, most: str) -> None:
+    assert max_price(Decimal(price)) == Decimal(most)
+
+
+def test_an_address_goes_with_its_machine() -> None:
+    made = body(intent(), spot=CLOSED._replace(needs_address=True))
+    (interface,) = made["properties"]["networkProfile"]["networkInterfaceConfigurations"]
+    (address,) = interface["properties"]["ipConfigurations"]
+    public = address["properties"]["publicIPAddressConfiguration"]
+    assert public["properties"]["deleteOption"] == "Delete"
+
+
+def test_the_kill_switch_is_exactly_this() -> None:
+    assert workflow_body(NAMES, "mlb-r1-1", intent()) == {
+        "location": "westeurope",
+        "tags": TAGS,
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {GUEST: {}}},
+        "properties": {
+            "state": "Enabled",
+            "definition": {
+                "$schema": "https://schema.management.azure.com/providers/Microsoft.Logic/"
+                "schemas/2016-06-01/workflowdefinition.json#",
+                "contentVersion": "1.0.0.0",
+                "triggers": {
+                    "from_the_kill_time_on": {
+                        "type": "Recurrence",
+                        "recurrence": {
+                            "frequency": "Minute",
+                            "interval": 3,
+                            "startTime": "2026-11-24T10:30:15Z",
+                            "timeZone": "UTC",
+                        },
+                    }
+                },
+                "actions": {
+                    "delete_the_group": {
+                        "type": "Http",
+                        "inputs": {
+                            "method": "DELETE",
+                            "uri": "https://management.azure.com/subscriptions/"
+                            f"{SUBSCRIPTION}/resourceGroups/mlb-r1-1?api-version=2024-07-01"
+                            "&forceDeletionTypes=Microsoft.Compute/virtualMachines",
+                            "authentication": {
+                                "type": "ManagedServiceIdentity",
+                                "identity": GUEST,
+                                "audience": "https://management.azure.com/",
+                            },
+                        },
+                        "runAfter": {},
+                    }
+                },
+            },
+        },
+    }
+
+
+def test_the_script_arms_its_timer_first_and_asks_for_its_groups_end_last() -> None:
+    script = custom_data(["azure", "westeurope", "acct", "runs/mlb-r1-1", "ab12"], 1800000000, 60)
+    lines = script.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    assert lines[1].startswith("left=$((1800000000 - ")
+    assert "guest.on_azure" in lines[3]
+    assert lines[-1] == "exec $end"
+    assert len(script.encode()) < 65535
+
+
+def test_names_are_what_azure_takes() -> None:
+    assert NAMES.account.isalnum()
+    assert len(NAMES.account) == 24
+    assert len(NAMES.vault) == 24
+    assert NAMES.account != Names(SUBSCRIPTION, "eastus").account
+    assert machine_names("mlb-r1-1", 2) == ("mlb-r1-1-n0", "mlb-r1-1-n1")
+
+
+@pytest.mark.parametrize("token", ["", "Upper", "a/b", "a b", "-a", "a" * 70])
+def test_a_token_that_is_no_name_is_refused(token: str) -> None:
+    with pytest.raises(Denied, match="not a name"):
+        group_of(intent(token=token))
+
+
+def _changed(path: str, value: Any) -> Any:
+    made = copy.deepcopy(body(intent("spot")))
+    *way, last = path.split(".")
+    at = made
+    for step in way:
+        at = at[step]
+    at[last] = value
+    return made
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("plann", 1, "Could not find member 'plann' on object of type 'VirtualMachine'"),
+        ("properties.evictPolicy", "Delete", "evictPolicy"),
+        ("properties.priority", "Cheap", "'Cheap' of parameter 'properties.priority'"),
+        ("properties.storageProfile.osDisk.diskSizeGB", "big", "to type 'int'"),
+        ("properties.storageProfile.osDisk.deleteOption", "Keep", "not allowed"),
+        ("properties.storageProfile.osDisk", {"name": "x"}, "createOption' is missing"),
+        ("properties.osProfile.linuxConfiguration.provisionVMAgent", "yes", "to type 'bool'"),
+        ("tags", {"a": 1}, "to type 'str'"),
+        ("zones", "1", "to type 'array'"),
+        ("identity.type", "Nobody", "'Nobody'"),
+    ],
+)
+def test_the_loopback_cloud_knows_wrong_bodies(path: str, value: Any, says: str) -> None:
+    assert says in str(wrong_machine(_changed(path, value)))
+
+
+def test_sizes_newer_than_the_library_are_let_through() -> None:
+    assert wrong_machine(_changed("properties.hardwareProfile.vmSize", "Standard_X_v99")) is None
