@@ -31,6 +31,7 @@ from mlbroker.broker.clouds.gcp_request import bulk_body, insert_body
 from mlbroker.broker.clouds.gcp_script import startup_script
 from mlbroker.broker.clouds.gcp_shape import shape_of
 from mlbroker.broker.clouds.seam import (
+    Denied,
     Intent,
     Machine,
     MachineState,
@@ -46,6 +47,7 @@ from mlbroker.broker.guest.bundle import guest_program
 # Google begins up to 30 s late, and gives the system up to 90 s to shut down
 # (cloud.google.com/compute/docs/instances/limit-vm-runtime, 2026-11).
 KILL_SLACK_S = 180.0
+CLOCK_TOLERANCE_S = 30.0
 
 
 class GcpCloud:
@@ -69,7 +71,17 @@ class GcpCloud:
         self._zones: dict[str, tuple[str, ...]] = {}
 
     def arm_kill(self, intent: Intent) -> None:
-        """Nothing to do: the time of its end is part of the machine from its beginning."""
+        """Nothing to set: the time of its end is part of the machine from its beginning.
+
+        It is of this computer's clock, though: one that is ahead would grant more than the cap.
+        """
+        ahead = (intent.intended_at - self._calls.clock()).total_seconds()
+        if ahead > CLOCK_TOLERANCE_S:
+            raise Denied(
+                f"this machine's clock is {ahead:.0f} s ahead of Google's: the cap would not hold",
+                where="gcp",
+                hint="Set the clock right, then run again.",
+            )
 
     def disarm_kill(self, intent: Intent) -> None:
         """Nothing to do: it went with the machine."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -139,6 +140,18 @@ class Calls:
 
     def ask(self, method: str, url: str, where: str, **wanted: Any) -> dict[str, Any]:
         """One call in plain JSON; the answer, or the error that it stands for."""
+        found, _ = self._asked(method, url, where, wanted)
+        return found
+
+    def clock(self) -> datetime:
+        """What time it is at Google's."""
+        wanted = {"params": {"project": self.project, "maxResults": "1"}}
+        _, headers = self._asked("GET", f"{storage_url()}/storage/v1/b", "gcp", wanted)
+        return parsedate_to_datetime(headers["Date"])
+
+    def _asked(
+        self, method: str, url: str, where: str, wanted: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
         with translated(where):
             answer = self.session.request(method, url, timeout=TIMEOUT_S, **wanted)
             try:
@@ -146,7 +159,7 @@ class Calls:
             except ValueError:
                 found = {}
         if answer.ok:
-            return dict(found)
+            return dict(found), answer.headers
         error = found.get("error") if isinstance(found, dict) else None
         error = error if isinstance(error, dict) else {}
         message = str(error.get("message") or answer.reason)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,10 @@ def _who(token: str) -> str | None:
 
 class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The vendor's own time in each answer."""
+        return format_datetime(self.server.app.clock.now(), usegmt=True)  # type: ignore[attr-defined]
 
     def log(self, *_: Any) -> None:
         """Requests are kept in `calls`, not printed."""

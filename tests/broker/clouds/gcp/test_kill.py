@@ -10,7 +10,7 @@ from tests.support.gcp.server import StrictGcp
 
 from mlbroker.broker.clouds.gcp import KILL_SLACK_S, GcpCloud
 from mlbroker.broker.clouds.gcp_script import LATER_S
-from mlbroker.broker.clouds.seam import MachineState, Payload
+from mlbroker.broker.clouds.seam import Denied, MachineState, Payload
 from mlbroker.broker.ledger import State
 
 JOB = Payload({"command": "true"})
@@ -47,6 +47,16 @@ def test_the_machines_own_timer_ends_it_though_google_does_not(
     # Only after Google had its chance: a machine that stands still is out of Google's reach.
     assert vm.ends_at == wanted.kill_at.replace(microsecond=0) + timedelta(seconds=LATER_S)
     assert vm.gone_at <= wanted.kill_at + timedelta(seconds=KILL_SLACK_S)
+
+
+def test_a_clock_that_is_ahead_would_outlive_the_cap_and_is_refused(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    early = world.clock.now() + timedelta(seconds=120)
+    with pytest.raises(Denied, match=r"1[12]\d s ahead of Google's"):
+        cloud.arm_kill(intent(world, run_id, intended_at=early))
+    cloud.arm_kill(intent(world, run_id, intended_at=early - timedelta(seconds=240)))
+    assert world.vms(f"mlb-{run_id}-1") == []
 
 
 def test_a_machine_that_may_not_delete_itself_is_deleted_when_it_is_looked_for(
