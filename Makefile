@@ -38,8 +38,8 @@ check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated d
 	PYTHONPATH=.dev $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python scripts/readme.py --check
 
-gcp-loopback: $(VENV)/.dev ## Serve a strict Google Cloud on loopback, to launch on; ARGS=--help
-	$(BIN)/python -m tests.support.gcp.serve $(ARGS)
+gcp-loopback: $(VENV)/.dev ## Serve a strict Google Cloud on loopback, to launch on; OPTIONS=--help
+	$(BIN)/python -m tests.support.gcp.serve $(OPTIONS)
 
 price-servers: $(VENV)/.dev ## Serve the vendors' price services on loopback, to try prices refresh
 	$(BIN)/python -m tests.support.price_servers
