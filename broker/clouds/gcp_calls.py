@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -53,6 +54,9 @@ class Calls:
         try:
             import google.auth
             from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+            if find_spec("google.cloud.compute_v1") is None:
+                raise ImportError
         except ImportError:
             raise InputError(
                 "this needs Google Cloud's library", hint="Install it: pip install 'mlbroker[gcp]'"

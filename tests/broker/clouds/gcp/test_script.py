@@ -1,0 +1,77 @@
+"""The start-up script: its first lines, a second boot, and what it does not let through."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlbroker.broker.clouds.gcp_script import LATER_S, startup_script
+
+ARGUMENTS = ["gcp", "us-central1", "mlbroker-acme-us-central1", "runs/mlb-r1-1", "ab" * 32]
+KILL_AT = 1_795_600_000
+
+
+def run(folder: Path, script: str, systemd: str = "exit 0") -> list[str]:
+    """Run it where the programs it calls only take notes; what they were called with."""
+    programs = folder / "bin"
+    programs.mkdir()
+    notes = folder / "notes"
+    for name, text in {
+        "systemd-run": systemd,
+        "runuser": "exit 0",
+        "poweroff": "exit 0",
+        "chown": "exit 0",
+        "id": "exit 0",
+        "date": f"echo {KILL_AT - 1000}",
+    }.items():
+        (programs / name).write_text(f'#!/bin/bash\necho "{name} $*" >>{notes}\n{text}\n')
+        (programs / name).chmod(0o755)
+    (folder / "script").write_text(script)
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "MLBROKER_GUEST_HOME": str(folder / "home")}
+    subprocess.run(["bash", str(folder / "script")], env=environment, check=True, timeout=30)
+    return notes.read_text().splitlines()
+
+
+def test_the_timer_is_armed_first_and_later_than_googles(tmp_path: Path) -> None:
+    date, timer, *rest = run(tmp_path, startup_script(ARGUMENTS, KILL_AT, 7200))
+    assert date.startswith("date")
+    assert f"--on-active={1000 + LATER_S}s" in timer
+    assert "guest.on_gcp; poweroff -f" in timer
+    job, end = [note for note in rest if note.startswith("runuser")]
+    assert job == f"runuser -u mlbroker -- python3 boot.pyz {' '.join(ARGUMENTS)}"
+    assert end == (
+        f"runuser -u mlbroker -- env PYTHONPATH={tmp_path}/home/boot.pyz python3 -m guest.on_gcp"
+    )
+    # At the end of a job the machine is deleted, never merely shut down.
+    assert not any(note.startswith("poweroff") for note in rest)
+
+
+def test_a_machine_with_a_wrong_date_lives_no_longer_than_its_life(tmp_path: Path) -> None:
+    _, timer, *_ = run(tmp_path, startup_script(ARGUMENTS, KILL_AT + 10**8, 600))
+    assert f"--on-active={600 + LATER_S}s" in timer
+
+
+def test_a_second_boot_is_the_end(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "boot.pyz").write_text("")
+    notes = run(tmp_path, startup_script(ARGUMENTS, KILL_AT, 7200))
+    assert [note.partition(" ")[0] for note in notes] == ["date", "systemd-run", "runuser"]
+    assert notes[-1].endswith("python3 -m guest.on_gcp")
+
+
+def test_without_systemd_the_timer_is_a_process(tmp_path: Path) -> None:
+    soon = startup_script(ARGUMENTS, KILL_AT - 1000 - LATER_S, 7200)
+    run(tmp_path, soon, systemd="exit 1")
+    notes = tmp_path / "notes"
+    subprocess.run(
+        ["bash", "-c", f"until grep -q poweroff {notes}; do sleep 0.05; done"],
+        check=True,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("wrong", ["runs/$(reboot)", "a b", "x;y", "`z`", "ü"])
+def test_nothing_that_means_something_to_a_shell_gets_in(wrong: str) -> None:
+    with pytest.raises(ValueError, match="not fit for a script"):
+        startup_script([*ARGUMENTS[:3], wrong, ARGUMENTS[4]], KILL_AT, 7200)
