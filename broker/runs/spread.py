@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from mlbroker.broker.clouds.seam import Cloud
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.clouds.seam import Cloud, Denied
+from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.order import Candidate
 
@@ -41,16 +41,26 @@ def spread(
     """The candidates zone by zone; places that lately had no capacity come last."""
     found: list[Candidate] = []
     first: Candidate | None = None
+    closed: dict[str, MlbrokerError] = {}
     for candidate in candidates:
         first = first or candidate
-        cloud = opened(candidate.cloud)
-        if isinstance(cloud, Placed):
-            zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
-            found += [replace(candidate, zone=zone) for zone in zones]
-        else:
-            found.append(candidate)
+        if candidate.cloud in closed:
+            continue
+        try:
+            found += _zones_of(candidate, opened(candidate.cloud))
+        except (Denied, InputError) as error:
+            # Nobody is signed in there: another cloud of the plan may do.
+            closed[candidate.cloud] = error
         if len(found) >= ENOUGH:
             break
+    if first is not None and first.cloud in closed:
+        if not found:
+            raise closed[first.cloud]
+        say(
+            f"Note: the plan's choice, {first.instance_type} on {first.cloud}, cannot be launched: "
+            f"{closed[first.cloud]}"
+        )
+        first = None
     if first is not None and (not found or _kind(found[0]) != _kind(first)):
         cloud = opened(first.cloud)
         hint = cloud.how_to_set_up(first.region) if isinstance(cloud, Placed) else None
@@ -63,6 +73,13 @@ def spread(
         say(f"Note: {what}. {hint}")
     full = _refused_since(runs, now - REMEMBER)
     return tuple(sorted(found, key=lambda candidate: _place(candidate) in full))
+
+
+def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:
+    if not isinstance(cloud, Placed):
+        return [candidate]
+    zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
+    return [replace(candidate, zone=zone) for zone in zones]
 
 
 def _refused_since(runs: Iterable[Run], since: datetime) -> set[Place]:

@@ -1,0 +1,122 @@
+"""From the plan's machines to the zones to try: across zones, regions and clouds."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.support.sim_runs import SimRuns
+
+from mlbroker.broker.clouds.seam import Cloud, Denied
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.spread import ENOUGH, spread
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@dataclass
+class Zoned:
+    """A cloud that is set up in some regions, each with two zones."""
+
+    regions: tuple[str, ...] = ("r1", "r2")
+    error: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        self.asked.append(region)
+        if self.error:
+            raise self.error
+        zones = (f"{region}-a", f"{region}-b") if region in self.regions else ()
+        return tuple(z for z in zones if zone in (None, z))
+
+    def how_to_set_up(self, region: str) -> str:
+        return f"set {region} up"
+
+
+def candidate(cloud: str, region: str, **more: Any) -> Candidate:
+    return Candidate(cloud, region, "large", "spot", 1, Decimal(1), **more)
+
+
+def told(
+    candidates: list[Candidate], clouds: dict[str, Any], runs: list[Any] | None = None
+) -> tuple[list[tuple[str, str | None]], list[str]]:
+    said: list[str] = []
+    opened = cast("dict[str, Cloud]", clouds).__getitem__
+    found = spread(candidates, opened, runs or [], NOW, said.append)
+    return [(c.cloud, c.zone) for c in found], said
+
+
+def test_each_zone_is_a_candidate_in_the_plans_order() -> None:
+    places, said = told(
+        [candidate("x", "r2"), candidate("y", "r1"), candidate("x", "r1", zone="r1-b")],
+        {"x": Zoned(), "y": Zoned()},
+    )
+    assert places == [
+        ("x", "r2-a"), ("x", "r2-b"), ("y", "r1-a"), ("y", "r1-b"), ("x", "r1-b"),
+    ]  # fmt: skip
+    assert said == []
+
+
+def test_own_machines_have_no_zones() -> None:
+    assert told([candidate("local", "here")], {"local": object()})[0] == [("local", None)]
+
+
+def test_a_cloud_where_nobody_is_signed_in_is_passed_over_and_said() -> None:
+    shut = Zoned(error=Denied("no credentials found", where="x"))
+    places, said = told(
+        [candidate("x", "r1"), candidate("x", "r2"), candidate("y", "r1")],
+        {"x": shut, "y": Zoned()},
+    )
+    assert places == [("y", "r1-a"), ("y", "r1-b")]
+    assert shut.asked == ["r1"], "asked once is enough"
+    (note,) = said
+    assert "large on x, cannot be launched" in note
+    assert "no credentials found" in note
+
+
+def test_a_library_that_is_missing_passes_its_cloud_over_too() -> None:
+    without = Zoned(error=InputError("this needs a library", hint="pip install it"))
+    places, said = told([candidate("x", "r1"), candidate("y", "r1")], {"x": without, "y": Zoned()})
+    assert [cloud for cloud, _ in places] == ["y", "y"]
+    assert "pip install it" in said[0]
+
+
+def test_with_no_cloud_left_its_own_error_is_told() -> None:
+    shut = Zoned(error=Denied("no credentials found", where="x", hint="sign in"))
+    with pytest.raises(Denied, match="no credentials") as refused:
+        told([candidate("x", "r1")], {"x": shut})
+    assert refused.value.hint == "sign in"
+
+
+def test_a_region_that_is_not_set_up_is_said_and_the_next_is_taken() -> None:
+    places, said = told([candidate("x", "r9"), candidate("x", "r1")], {"x": Zoned()})
+    assert [zone for _, zone in places] == ["r1-a", "r1-b"]
+    assert "set r9 up" in said[0]
+    with pytest.raises(InputError, match="not set up there") as refused:
+        told([candidate("x", "r9")], {"x": Zoned()})
+    assert refused.value.hint == "set r9 up"
+
+
+def test_enough_is_enough() -> None:
+    cloud = Zoned()
+    told([candidate("x", "r1")] * 100, {"x": cloud})
+    assert len(cloud.asked) == ENOUGH / 2
+
+
+def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
+    sim = SimRuns(tmp_path)
+    with sim.service.world() as world:
+        world.no_capacity = {"small"}
+    run = sim.launch()
+    small, medium = (
+        Candidate("sim", "r", name, "spot", 1, Decimal(1)) for name in ("small", "medium")
+    )
+    opened = cast("dict[str, Cloud]", {"sim": object()}).__getitem__
+    found = spread([small, medium], opened, [run], sim.service.now(), lambda text: None)
+    assert [c.instance_type for c in found] == ["medium", "small"]
+    later = sim.service.now().replace(year=2027)
+    found = spread([small, medium], opened, [run], later, lambda text: None)
+    assert [c.instance_type for c in found] == ["small", "medium"]
