@@ -15,7 +15,7 @@ from mlbroker.broker.clouds import azure_kill, azure_secrets
 from mlbroker.broker.clouds.azure_calls import Calls, done, translated
 from mlbroker.broker.clouds.azure_machines import Seen, end_of, listed, look
 from mlbroker.broker.clouds.azure_names import NAME, Names, group_of, machine_names, run_folder
-from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up, spot_in
+from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure_request import machine_body
 from mlbroker.broker.clouds.azure_script import custom_data
 from mlbroker.broker.clouds.azure_shape import places_for, shape_of
@@ -58,7 +58,7 @@ class AzureCloud:
         self._set_up: frozenset[str] | None = None
 
     def arm_kill(self, intent: Intent) -> None:
-        """The Logic App first, then the group it will delete."""
+        """The Logic App first, then the group it will delete, then what lets a machine in."""
         azure_kill.arm(self._calls, self._names(intent.region), intent)
 
     def disarm_kill(self, intent: Intent) -> None:
@@ -70,13 +70,12 @@ class AzureCloud:
         calls, names, group = self._calls, self._names(intent.region), group_of(intent)
         zone = intent.zone or self._first_zone(intent)
         shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
-        spot = spot_in(calls, names)
         program = guest_program()
         script = _script(intent, names, program)
         self._send(intent, names, payload, program)
         number = zone.removeprefix(intent.region).removeprefix("-") or None
         for name in machine_names(group, intent.nodes):
-            body = machine_body(intent, names, name, number, shape, spot, script)
+            body = machine_body(intent, names, name, number, shape, script)
             self._put(group, name, body)
         seen = look(calls, group)
         if seen is not None:

@@ -14,8 +14,10 @@ from mlbroker.broker.clouds.azure_names import (
     Names,
     assignment_id,
     group_of,
+    machine_names,
 )
-from mlbroker.broker.clouds.azure_network import how_to_set_up
+from mlbroker.broker.clouds.azure_network import Spot, how_to_set_up, spot_in
+from mlbroker.broker.clouds.azure_request import address_body, interface_body
 from mlbroker.broker.clouds.seam import Denied, Intent, Unclear
 
 AGAIN_MINUTES = 3
@@ -31,9 +33,14 @@ _SCHEMA = (
 
 
 def arm(calls: Calls, names: Names, intent: Intent) -> None:
-    """First what ends it, then the empty group, then the right to end it: each may be repeated."""
+    """First what ends it, then the empty group, then the right to end it: each may be repeated.
+
+    The machines' network interfaces come last, and never again: a machine takes its own along
+    when it goes, so that a request to make it that comes late, or twice, finds none.
+    """
     where = f"azure {names.region}"
     group = group_of(intent)
+    spot = spot_in(calls, names)
     identity = calls.ask("GET", names.guest, _IDENTITY_VERSION, where)
     if identity is None:
         raise Denied(
@@ -59,6 +66,22 @@ def arm(calls: Calls, names: Names, intent: Intent) -> None:
         }
     }
     calls.ask("PUT", right, _RIGHTS_VERSION, where, given)
+    for name in machine_names(group, intent.nodes):
+        _admit(calls, names, intent, name, spot)
+
+
+def _admit(calls: Calls, names: Names, intent: Intent, name: str, spot: Spot) -> None:
+    where, group = f"azure {names.region}", group_of(intent)
+    with translated(where):
+        if spot.needs_address:
+            poller = calls.network.public_ip_addresses.begin_create_or_update(
+                group, name, address_body(intent)
+            )
+            done(poller, f"making the address {name}", where)
+        poller = calls.network.network_interfaces.begin_create_or_update(
+            group, name, interface_body(intent, names, name, spot)
+        )
+        done(poller, f"making the interface {name}", where)
 
 
 def disarm(calls: Calls, names: Names, intent: Intent) -> None:

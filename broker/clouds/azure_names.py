@@ -58,6 +58,14 @@ class Names(NamedTuple):
         """The Logic App that ends an attempt."""
         return self._in_group("Microsoft.Logic/workflows", token)
 
+    def interface(self, group: str, name: str) -> str:
+        """The network interface of one machine of an attempt."""
+        return f"{self.attempt(group)}/providers/Microsoft.Network/networkInterfaces/{name}"
+
+    def address(self, group: str, name: str) -> str:
+        """The public address of one machine of an attempt."""
+        return f"{self.attempt(group)}/providers/Microsoft.Network/publicIPAddresses/{name}"
+
     def attempt(self, token: str) -> str:
         """The resource group of an attempt."""
         return f"/subscriptions/{self.subscription}/resourceGroups/{token}"

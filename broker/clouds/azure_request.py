@@ -5,18 +5,16 @@ import hashlib
 from decimal import ROUND_UP, Decimal
 from typing import Any
 
-from mlbroker.broker.clouds.azure_names import NAME, Names
+from mlbroker.broker.clouds.azure_names import NAME, Names, group_of
 from mlbroker.broker.clouds.azure_network import Spot
 from mlbroker.broker.clouds.azure_shape import Shape
 from mlbroker.broker.clouds.seam import Intent
 
-# Of the network resources that Azure makes along with the machine.
-NETWORK_VERSION = "2022-11-01"
 _PRICE_STEP_USD = Decimal("0.00001")
 
 
 def machine_body(
-    intent: Intent, names: Names, name: str, zone: str | None, shape: Shape, spot: Spot, script: str
+    intent: Intent, names: Names, name: str, zone: str | None, shape: Shape, script: str
 ) -> dict[str, Any]:
     """`virtualMachines` for one machine; its disk, interface and address go when it goes."""
     properties: dict[str, Any] = {
@@ -50,8 +48,12 @@ def machine_body(
             },
         },
         "networkProfile": {
-            "networkApiVersion": NETWORK_VERSION,
-            "networkInterfaceConfigurations": [_interface(name, spot)],
+            "networkInterfaces": [
+                {
+                    "id": names.interface(group_of(intent), name),
+                    "properties": {"primary": True, "deleteOption": "Delete"},
+                }
+            ]
         },
         "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
         "priority": "Regular",
@@ -93,23 +95,29 @@ def nobodys_key() -> str:
     return f"ssh-ed25519 {base64.b64encode(blob).decode()} nobody"
 
 
-def _interface(name: str, spot: Spot) -> dict[str, Any]:
-    address: dict[str, Any] = {
-        "name": "only",
-        "properties": {"primary": True, "subnet": {"id": spot.subnet}},
-    }
+def interface_body(intent: Intent, names: Names, name: str, spot: Spot) -> dict[str, Any]:
+    """`networkInterfaces` for one machine; it goes with the machine, and lets nobody in."""
+    about: dict[str, Any] = {"primary": True, "subnet": {"id": spot.subnet}}
     if spot.needs_address:
-        address["properties"]["publicIPAddressConfiguration"] = {
-            "name": name,
-            "sku": {"name": "Standard", "tier": "Regional"},
-            "properties": {"deleteOption": "Delete", "publicIPAllocationMethod": "Static"},
+        about["publicIPAddress"] = {
+            "id": names.address(group_of(intent), name),
+            "properties": {"deleteOption": "Delete"},
         }
     return {
-        "name": name,
+        "location": intent.region,
+        "tags": dict(intent.tags),
         "properties": {
-            "primary": True,
-            "deleteOption": "Delete",
             "networkSecurityGroup": {"id": spot.firewall},
-            "ipConfigurations": [address],
+            "ipConfigurations": [{"name": "only", "properties": about}],
         },
+    }
+
+
+def address_body(intent: Intent) -> dict[str, Any]:
+    """`publicIPAddresses` for one machine, by which it reaches the internet."""
+    return {
+        "location": intent.region,
+        "tags": dict(intent.tags),
+        "sku": {"name": "Standard"},
+        "properties": {"publicIPAllocationMethod": "Static"},
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.request import Answer
-from tests.support.azure import catalog, documents
+from tests.support.azure import catalog, documents, links
 from tests.support.azure.faults import Faults
 from tests.support.azure.limits import Limits
 from tests.support.azure.machines import BOOT_S, SHUTDOWN_S, Estate, Event, Group, Operation, Vm
@@ -124,6 +124,7 @@ class Arm:
 
         def gone() -> None:
             vm.gone_at = self._clock.now()
+            links.taken_along(self.estate, vm.body)
             self._log("Microsoft.Compute/virtualMachines/delete", vm)
 
         self._clock.after(self.shutdown_s, gone)
@@ -132,6 +133,7 @@ class Arm:
         if not group.gone:
             group.gone = True
             self.rights.forget(group.name)
+            links.forget(self.estate, group.name)
             path = f"{_ROOT}/resourceGroups/{group.name}"
             self.estate.events.append(Event(DELETE_GROUP, path, group.name, self._clock.now()))
         operation.done_at = self._clock.now()
@@ -246,6 +248,8 @@ class Arm:
             return self.rights.answer(name, thing, body)
         if kind == "Microsoft.ManagedIdentity/userAssignedIdentities":
             return documents.identity(name, thing)
+        if kind in ("Microsoft.Network/networkInterfaces", "Microsoft.Network/publicIPAddresses"):
+            return links.answer(self.estate, request, group, kind, thing, body)
         if kind.startswith("Microsoft.Network"):
             return self.networks.answer(group.location, rest)
         if rest == "Microsoft.Compute/virtualMachines":
@@ -279,7 +283,7 @@ class Arm:
         said = wrong_machine(body)
         if said:
             return refuse(400, "InvalidRequestContent", said)
-        wish = wrong_wish(body)
+        wish = wrong_wish(body) or links.missing(self.estate, body)
         if wish:
             return refuse(*wish)
         size = catalog.SIZES[body["properties"]["hardwareProfile"]["vmSize"]]

@@ -106,6 +106,8 @@ class Estate:
     vms: list[Vm] = field(default_factory=list)
     operations: dict[str, Operation] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    # Interfaces and addresses of machines, by their path in small letters.
+    links: dict[str, dict[str, Any]] = field(default_factory=dict)
     hidden_s: float = 0.0
 
     def group(self, name: str) -> Group | None:

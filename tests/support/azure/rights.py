@@ -14,14 +14,20 @@ LAUNCHER, GUEST = "launcher", "guest"
 _VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "PATCH": "write"}
 _GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
 _RESOURCE = re.compile(r"/subscriptions/[^/]+/(?:resourceGroups/([^/]+)/)?providers/([^/]+)/(.+)")
-_MACHINE = "Microsoft.Compute/virtualMachines/write"
-# What a machine refers to has to be lent to it.
-_JOINS = (
-    "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
-    "Microsoft.Network/networkSecurityGroups/join/action",
-    "Microsoft.Network/virtualNetworks/subnets/join/action",
-)
-_WORKFLOW = "Microsoft.Logic/workflows/write"
+# What something refers to has to be lent to it.
+_ASSIGN = ("Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",)
+_JOINS = {
+    "Microsoft.Compute/virtualMachines/write": (
+        *_ASSIGN,
+        "Microsoft.Network/networkInterfaces/join/action",
+    ),
+    "Microsoft.Logic/workflows/write": _ASSIGN,
+    "Microsoft.Network/networkInterfaces/write": (
+        "Microsoft.Network/networkSecurityGroups/join/action",
+        "Microsoft.Network/publicIPAddresses/join/action",
+        "Microsoft.Network/virtualNetworks/subnets/join/action",
+    ),
+}
 _ROLES = {
     LAUNCHER: frozenset(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA),
     GUEST: frozenset(azure_roles.GUEST_DATA),
@@ -61,9 +67,5 @@ def group_of(request: Request) -> str | None:
 
 def missing(who: str, action: str) -> str | None:
     """The right that is missing, or None."""
-    needed: tuple[str, ...] = (action,)
-    if action == _MACHINE:
-        needed += _JOINS
-    if action == _WORKFLOW:
-        needed += _JOINS[:1]
+    needed = (action, *_JOINS.get(action, ()))
     return next((one for one in needed if one not in _ROLES[who]), None)

@@ -5,6 +5,7 @@ import types as python_types
 import typing
 from enum import Enum
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import typing_extensions
@@ -33,6 +34,13 @@ def wrong_machine(body: Any) -> str | None:
     from azure.mgmt.compute import types
 
     return wrong(body, types.VirtualMachine, "")
+
+
+def wrong_network(body: Any, kind: str) -> str | None:
+    """What of this is no network resource of this kind, or None."""
+    from azure.mgmt.network import types
+
+    return wrong(body, getattr(types, kind), "")
 
 
 def wrong(value: Any, kind: Any, at: str) -> str | None:
@@ -106,8 +114,8 @@ def _path(at: str, name: str) -> str:
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
-    from azure.mgmt.compute import models, types
-
+    package = kind.__module__.rpartition(".")[0]
+    models, types = import_module(f"{package}.models"), import_module(f"{package}.types")
     enums = {
         name: one
         for name, one in vars(models).items()

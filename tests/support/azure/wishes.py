@@ -69,19 +69,9 @@ def _wrong_system(had: dict[str, Any], region: str) -> Refusal | None:
 
 
 def _wrong_network(had: dict[str, Any], region: str) -> Refusal | None:
-    network = had["networkProfile"]
-    interfaces = network.get("networkInterfaceConfigurations") or []
+    interfaces = had["networkProfile"].get("networkInterfaces") or []
     if not interfaces:
         return 400, "InvalidParameter", _MISSING.format("networkInterfaces")
-    if not network.get("networkApiVersion"):
-        return 400, "InvalidParameter", _MISSING.format("networkProfile.networkApiVersion")
-    names = Names(SUBSCRIPTION, region)
-    for interface in interfaces:
-        about = interface["properties"]
-        firewall = (about.get("networkSecurityGroup") or {}).get("id")
-        subnets = [address["properties"]["subnet"]["id"] for address in about["ipConfigurations"]]
-        if firewall != names.firewall or subnets != [names.subnet]:
-            return 400, "InvalidResourceReference", f"Resource {subnets} or {firewall} not found."
     return None
 
 

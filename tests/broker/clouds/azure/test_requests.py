@@ -7,12 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.support.azure.schema import wrong_machine
+from tests.support.azure.schema import wrong_machine, wrong_network
 
 from mlbroker.broker.clouds.azure_kill import workflow_body
 from mlbroker.broker.clouds.azure_names import Names, group_of, machine_names
 from mlbroker.broker.clouds.azure_network import Spot
-from mlbroker.broker.clouds.azure_request import machine_body, max_price, nobodys_key
+from mlbroker.broker.clouds.azure_request import (
+    address_body,
+    interface_body,
+    machine_body,
+    max_price,
+    nobodys_key,
+)
 from mlbroker.broker.clouds.azure_script import custom_data
 from mlbroker.broker.clouds.azure_shape import Shape
 from mlbroker.broker.clouds.seam import Denied, Intent
@@ -23,6 +29,7 @@ GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/mlbroker-westeurope"
 GUEST = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mlbroker-guest"
 FIREWALL = f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/mlbroker"
 SUBNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/mlbroker/subnets/mlbroker"
+OWN = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/mlb-r1-1/providers/Microsoft.Network"
 TAGS = {"mlbroker-run": "r1", "mlbroker-token": "mlb-r1-1"}
 IMAGE = {
     "publisher": "almalinux",
@@ -31,7 +38,6 @@ IMAGE = {
     "version": "latest",
 }
 PLAIN = Shape("Standard_D4s_v5", IMAGE, "Premium_LRS", True)
-CLOSED = Spot(NAMES.subnet, NAMES.firewall, needs_address=False)
 
 
 def intent(market: str = "on_demand", token: str = "mlb-r1-1") -> Intent:
@@ -53,8 +59,8 @@ def intent(market: str = "on_demand", token: str = "mlb-r1-1") -> Intent:
     )
 
 
-def body(of: Intent, zone: str | None = "2", shape: Shape = PLAIN, spot: Spot = CLOSED) -> Any:
-    return machine_body(of, NAMES, of.token, zone, shape, spot, "#!/bin/bash\n")
+def body(of: Intent, zone: str | None = "2") -> Any:
+    return machine_body(of, NAMES, of.token, zone, PLAIN, "#!/bin/bash\n")
 
 
 def test_a_machine_is_exactly_this() -> None:
@@ -95,23 +101,12 @@ def test_a_machine_is_exactly_this() -> None:
                 },
             },
             "networkProfile": {
-                "networkApiVersion": "2022-11-01",
-                "networkInterfaceConfigurations": [
+                "networkInterfaces": [
                     {
-                        "name": "mlb-r1-1",
-                        "properties": {
-                            "primary": True,
-                            "deleteOption": "Delete",
-                            "networkSecurityGroup": {"id": FIREWALL},
-                            "ipConfigurations": [
-                                {
-                                    "name": "only",
-                                    "properties": {"primary": True, "subnet": {"id": SUBNET}},
-                                }
-                            ],
-                        },
+                        "id": f"{OWN}/networkInterfaces/mlb-r1-1",
+                        "properties": {"primary": True, "deleteOption": "Delete"},
                     }
-                ],
+                ]
             },
             "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
             "securityProfile": {
@@ -123,13 +118,37 @@ def test_a_machine_is_exactly_this() -> None:
 
 
 @pytest.mark.parametrize("market", ["spot", "on_demand"])
-@pytest.mark.parametrize("needs_address", [True, False])
 @pytest.mark.parametrize("zone", ["1", None])
-def test_every_body_fits_azures_own_library(
-    market: str, needs_address: bool, zone: str | None
-) -> None:
-    spot = CLOSED._replace(needs_address=needs_address)
-    assert wrong_machine(body(intent(market), zone, spot=spot)) is None
+def test_every_body_fits_azures_own_library(market: str, zone: str | None) -> None:
+    assert wrong_machine(body(intent(market), zone)) is None
+
+
+def test_an_interface_is_exactly_this() -> None:
+    made = interface_body(intent(), NAMES, "mlb-r1-1", Spot(SUBNET, FIREWALL, needs_address=True))
+    assert made == {
+        "location": "westeurope",
+        "tags": TAGS,
+        "properties": {
+            "networkSecurityGroup": {"id": FIREWALL},
+            "ipConfigurations": [
+                {
+                    "name": "only",
+                    "properties": {
+                        "primary": True,
+                        "subnet": {"id": SUBNET},
+                        "publicIPAddress": {
+                            "id": f"{OWN}/publicIPAddresses/mlb-r1-1",
+                            "properties": {"deleteOption": "Delete"},
+                        },
+                    },
+                }
+            ],
+        },
+    }
+    assert wrong_network(made, "NetworkInterface") is None
+    assert wrong_network(address_body(intent()), "PublicIPAddress") is None
+    closed = interface_body(intent(), NAMES, "mlb-r1-1", Spot(SUBNET, FIREWALL, False))
+    assert "publicIPAddress" not in str(closed)
 
 
 def test_spot_is_deleted_when_taken_away_and_never_dearer_than_reckoned() -> None:
@@ -144,14 +163,6 @@ def test_spot_is_deleted_when_taken_away_and_never_dearer_than_reckoned() -> Non
 @pytest.mark.parametrize(("price", "most"), [("0.0187", "0.0187"), ("0.0000001", "0.00001")])
 def test_the_highest_price_has_the_five_decimals_that_azure_takes(price: str, most: str) -> None:
     assert max_price(Decimal(price)) == Decimal(most)
-
-
-def test_an_address_goes_with_its_machine() -> None:
-    made = body(intent(), spot=CLOSED._replace(needs_address=True))
-    (interface,) = made["properties"]["networkProfile"]["networkInterfaceConfigurations"]
-    (address,) = interface["properties"]["ipConfigurations"]
-    public = address["properties"]["publicIPAddressConfiguration"]
-    assert public["properties"]["deleteOption"] == "Delete"
 
 
 def test_the_kill_switch_is_exactly_this() -> None:

@@ -1,0 +1,405 @@
+"""What the launcher does with each answer of Azure, on the strict server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.azure.rights import GUEST, LAUNCHER
+from tests.support.azure.runs import AzureRuns, intent
+from tests.support.azure.server import StrictAzure
+
+from mlbroker.broker.clouds import azure_calls, azure_roles
+from mlbroker.broker.clouds.azure import AzureCloud
+from mlbroker.broker.clouds.seam import (
+    Denied,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    Unclear,
+)
+from mlbroker.broker.errors import CloudError
+
+JOB = Payload({"command": "true"})
+MAKE = "Microsoft.Compute/virtualMachines/write"
+SIZE = "Standard_D2s_v5"
+T4 = "Standard_NC4as_T4_v3"
+
+
+def make(cloud: AzureCloud, wanted: Any, payload: Payload = JOB) -> Any:
+    cloud.arm_kill(wanted)
+    return cloud.create(wanted, payload)
+
+
+def asked(world: StrictAzure, action: str = MAKE) -> list[Any]:
+    """The bodies of all requests of this kind."""
+    return [json.loads(r.body or b"null") for r in world.requests if r.action == action]
+
+
+def test_a_second_create_finds_the_first_machine(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    assert make(cloud, wanted).id == AzureCloud().create(wanted, JOB).id
+    assert world.arm.made[wanted.token] == 1
+    assert all(r.header("if-none-match") == "*" for r in world.requests if r.action == MAKE)
+
+
+def test_nothing_is_made_before_its_end_is_armed(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    with pytest.raises(Denied, match="ResourceGroupNotFound"):
+        cloud.create(wanted, JOB)
+    cloud.arm_kill(wanted)
+    writes = [action for _, action in world.calls if action.endswith("/write")]
+    assert writes[-5:] == [
+        "Microsoft.Logic/workflows/write",
+        "Microsoft.Resources/subscriptions/resourceGroups/write",
+        "Microsoft.Authorization/roleAssignments/write",
+        "Microsoft.Network/publicIPAddresses/write",
+        "Microsoft.Network/networkInterfaces/write",
+    ]
+    assert wanted.token in world.arm.workflows.all
+
+
+def test_a_request_that_comes_after_the_cancellation_makes_nothing(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    cloud.arm_kill(wanted)
+    cloud.cancel(wanted)
+    with pytest.raises(Denied, match="ResourceGroupBeingDeleted"):
+        cloud.create(wanted, JOB)
+    world.clock.advance(120)
+    with pytest.raises(Denied, match="ResourceGroupNotFound"):
+        cloud.create(wanted, JOB)
+    assert world.vms(wanted.token) == []
+
+
+def test_disarming_leaves_neither_group_nor_logic_app(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    cloud.arm_kill(wanted)
+    cloud.disarm_kill(wanted)
+    assert world.arm.estate.group(wanted.token) is None
+    assert wanted.token not in world.arm.workflows.all
+    cloud.disarm_kill(wanted)
+
+
+def test_the_kill_switch_stays_armed_until_the_group_is_gone(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    cloud.arm_kill(wanted)
+    world.faults.late_deletes = 1
+    with pytest.raises(Unclear, match="still there"):
+        cloud.disarm_kill(wanted)
+    assert wanted.token in world.arm.workflows.all
+    cloud.disarm_kill(wanted)
+    assert wanted.token not in world.arm.workflows.all
+
+
+def test_an_operation_that_does_not_end_is_unclear(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(azure_calls, "WAIT_S", 1.0)
+    world.faults.stuck = 1
+    wanted = intent(world, run_id)
+    with pytest.raises(Unclear, match="does not come to an end"):
+        make(cloud, wanted)
+    assert len(cloud.find(wanted.tags)) == 1
+
+
+def test_ended_is_told_with_azures_own_times(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    world.guest.job_s = None  # type: ignore[attr-defined]
+    machine = make(cloud, wanted)
+    world.clock.advance(100)
+    cloud.terminate(machine.id)
+    going = cloud.status(machine.id)
+    assert going is not None
+    assert going.state is MachineState.TERMINATING
+    world.clock.advance(120)
+    gone = cloud.status(machine.id)
+    assert gone is not None
+    (vm,) = world.vms(wanted.token)
+    assert (gone.state, gone.started_at) == (MachineState.TERMINATED, vm.created_at)
+    assert gone.ended_at == vm.gone_at
+    assert gone.tags == wanted.tags
+    assert not gone.preempted
+    assert [found.id for found in cloud.find(wanted.tags)] == [machine.id]
+
+
+def test_while_the_activity_log_is_late_nothing_is_claimed(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    machine = make(cloud, intent(world, run_id))
+    world.faults.log_works = False
+    cloud.terminate(machine.id)
+    world.clock.advance(120)
+    assert cloud.status(machine.id) is None
+
+
+def test_an_evicted_machine_is_told_from_a_deleted_one(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id, market="spot")
+    machine = make(cloud, wanted)
+    world.arm.take_away(world.vms(wanted.token)[0])
+    world.clock.advance(60)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert (found.state, found.preempted) == (MachineState.TERMINATED, True)
+
+
+def test_a_machine_that_stands_still_goes_as_soon_as_it_is_seen(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    world.guest.job_s = None  # type: ignore[attr-defined]
+    wanted = intent(world, run_id)
+    machine = make(cloud, wanted)
+    (vm,) = world.vms(wanted.token)
+    world.arm.stop(vm)
+    found = cloud.status(machine.id)
+    assert found is not None
+    assert found.state is MachineState.TERMINATING
+    world.clock.advance(120)
+    assert vm.gone_at is not None
+
+
+@pytest.mark.parametrize(
+    ("prepare", "changes", "kind", "says"),
+    [
+        ({"capacity": {(SIZE, "*", "*"): 0}}, {}, NoCapacity, "AllocationFailed"),
+        ({"quotas": {("cores", "eastus"): 1}}, {}, NoQuota, "Total Regional Cores quota"),
+        (
+            {"quotas": {("lowPriorityCores", "*"): 0}},
+            {"market": "spot"},
+            NoQuota,
+            "LowPriorityCores",
+        ),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_each_no_is_told_apart_and_leaves_no_machine(
+    world: StrictAzure,
+    cloud: AzureCloud,
+    run_id: str,
+    prepare: dict[str, dict[Any, int]],
+    changes: dict[str, object],
+    kind: type[CloudError],
+    says: str,
+    at_once: bool,
+) -> None:
+    limits = world.arm.limits
+    limits.at_once = at_once
+    limits.capacity.update(prepare.get("capacity", {}))
+    limits.quotas.update(prepare.get("quotas", {}))
+    wanted = intent(world, run_id, **changes)
+    with pytest.raises(kind, match=says) as refused:
+        make(cloud, wanted)
+    assert type(refused.value) is kind
+    assert world.arm.estate.living(wanted.token) == []
+    assert cloud.find(wanted.tags) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (409, "SkuNotAvailable", "The requested VM size is currently not available", NoCapacity),
+        (409, "ZonalAllocationFailed", "We do not have sufficient capacity", NoCapacity),
+        (409, "OperationNotAllowed", "exceeding approved standardDSv5Family Cores quota", NoQuota),
+        (409, "QuotaExceeded", "Too many cores", NoQuota),
+        (409, "OperationNotAllowed", "The VM is being stopped", Denied),
+        (429, "TooManyRequests", "Slow down, the read quota is used", Unclear),
+        (503, "ServerUnavailable", "Later", Unclear),
+        (403, "AuthorizationFailed", "does not have authorization", Denied),
+    ],
+)
+def test_azures_words_become_the_four_that_a_run_knows(
+    world: StrictAzure,
+    cloud: AzureCloud,
+    run_id: str,
+    status: int,
+    code: str,
+    message: str,
+    kind: type[CloudError],
+) -> None:
+    world.faults.errors[MAKE] = (status, code, message)
+    with pytest.raises(kind, match=code) as refused:
+        make(cloud, intent(world, run_id))
+    assert type(refused.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"instance_type": "Standard_X99"}, "not offered in eastus"),
+        ({"instance_type": "Standard_X99", "zone": None}, "not offered in eastus"),
+        ({"region": "japaneast", "zone": None}, "japaneast"),
+        ({"image_id": "docker:python"}, "not an image of Azure"),
+        ({"image_id": "none:none:none:latest"}, "PlatformImageNotFound"),
+        ({"instance_type": "Standard_ND128isr_GB200_v6"}, "knows no image with NVIDIA"),
+        ({"disk_gb": 5}, "diskSizeGB"),
+        ({"zone": "eastus-9"}, "InvalidAvailabilityZone"),
+    ],
+)
+def test_wrong_wishes_are_refused(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, changes: dict[str, object], says: str
+) -> None:
+    wanted = intent(world, run_id, **changes)
+    if wanted.region == "eastus":
+        cloud.arm_kill(wanted)
+    with pytest.raises(CloudError) as refused:
+        cloud.create(wanted, JOB)
+    assert says in str(refused.value)
+    assert not isinstance(refused.value, Unclear)
+    assert world.vms(wanted.token) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "sku", "disk", "is_trusted"),
+    [
+        (SIZE, "9-gen2", "Premium_LRS", True),
+        ("Standard_A1_v2", "9-gen1", "StandardSSD_LRS", False),
+        (T4, "2204", "Premium_LRS", False),
+    ],
+)
+def test_image_and_disk_are_told_by_the_size(
+    world: StrictAzure,
+    cloud: AzureCloud,
+    run_id: str,
+    size: str,
+    sku: str,
+    disk: str,
+    is_trusted: bool,
+) -> None:
+    make(cloud, intent(world, run_id, instance_type=size))
+    (body,) = asked(world)
+    storage = body["properties"]["storageProfile"]
+    assert storage["imageReference"]["sku"] == sku
+    assert storage["osDisk"]["managedDisk"]["storageAccountType"] == disk
+    assert ("securityProfile" in body["properties"]) == is_trusted
+
+
+def test_places_are_zones_where_there_are_some(world: StrictAzure, cloud: AzureCloud) -> None:
+    assert cloud.places("eastus", SIZE, None) == ("eastus-1", "eastus-2", "eastus-3")
+    assert cloud.places("eastus", SIZE, "eastus-2") == ("eastus-2",)
+    assert cloud.places("westeurope", SIZE, None) == ("westeurope",)
+    assert cloud.places("japaneast", SIZE, None) == ()
+    assert cloud.places("eastus", "Standard_X99", None) == ()
+
+
+def test_an_address_is_asked_for_only_without_another_way_out(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    make(cloud, intent(world, run_id + "a"))
+    world.arm.networks.has_gateway = True
+    make(cloud, intent(world, run_id + "b"))
+    kind = "Microsoft.Network/networkInterfaces/write"
+    with_address, without = (json.dumps(body) for body in asked(world, kind))
+    assert "publicIPAddress" in with_address
+    assert "publicIPAddress" not in without
+
+
+def test_an_interface_goes_with_its_machine_so_that_no_second_one_comes(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id, market="spot")
+    cloud.arm_kill(wanted)
+    assert any(wanted.token in path for path in world.arm.estate.links)
+    world.faults.lost_after[MAKE] = 1
+    with pytest.raises(Unclear):
+        cloud.create(wanted, JOB)
+    world.clock.advance(30)
+    world.arm.take_away(world.vms(wanted.token)[0])
+    world.clock.advance(90)
+    # Its group still stands, but the machine that was there cannot come again.
+    assert world.arm.estate.group(wanted.token) is not None
+    with pytest.raises(Denied, match="InvalidResourceReference"):
+        cloud.create(wanted, JOB)
+    assert world.arm.made[wanted.token] == 1
+    assert not any(wanted.token in path for path in world.arm.estate.links)
+
+
+def test_an_open_network_is_refused(world: StrictAzure, cloud: AzureCloud, run_id: str) -> None:
+    world.arm.networks.open_to_all()
+    with pytest.raises(Denied, match="lets others in"):
+        make(cloud, intent(world, run_id))
+
+
+def test_no_secret_is_in_any_request_but_the_one_to_the_vault(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id)
+    make(cloud, wanted, Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"}))
+    holding = [r.action for r in world.requests if b"geheim-4711" in r.body]
+    assert holding == ["Microsoft.KeyVault/vaults/secrets/setSecret/action"]
+    assert "geheim" not in world.vms(wanted.token)[0].user_data
+    assert wanted.token in world.vault.names()
+    cloud.discard(wanted)
+    assert wanted.token not in world.vault.names()
+    cloud.discard(wanted)
+
+
+def test_what_the_guest_left_is_read_and_then_removed(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, tmp_path: Path
+) -> None:
+    wanted = intent(world, run_id)
+    make(cloud, wanted)
+    world.clock.advance(60)
+    (vm,) = world.vms(wanted.token)
+    world.put_object(vm, "0/log/000000000000008", b"going\n")
+    world.put_object(vm, "0/checkpoint.tar", b"weights" * 1_000_000)
+    assert cloud.read_log(wanted, 0) == b"started\n"
+    assert cloud.read_log(wanted, 10) == b"ing\n"
+    assert cloud.fetch(wanted, "checkpoint.tar", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"weights" * 1_000_000
+    assert not cloud.fetch(wanted, "outputs.tar", tmp_path / "o")
+    cloud.discard(wanted)
+    assert cloud.report(wanted).status is None
+
+
+def test_a_large_bundle_arrives_whole(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(bytes(range(256)) * 80_000)
+    wanted = intent(world, run_id)
+    make(cloud, wanted, Payload({"command": "true"}, bundle=bundle))
+    (vm,) = world.vms(wanted.token)
+    assert world.get_object(vm, "bundle.tar.gz") == bundle.read_bytes()
+
+
+def test_credentials_that_are_refused_say_to_sign_in(
+    world: StrictAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.faults.errors["sign-in"] = (400, "invalid_request", "Identity not found")
+    with pytest.raises(Denied, match="az login"):
+        AzureCloud().places("eastus", SIZE, None)
+
+
+@pytest.mark.parametrize("given", ["", "not-a-subscription"])
+def test_without_a_subscription_nothing_is_tried(
+    world: StrictAzure, run_id: str, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", given)
+    with pytest.raises(Denied, match="subscription"):
+        AzureCloud().create(intent(world, run_id), JOB)
+    assert world.calls == []
+
+
+def test_a_whole_run_uses_every_right_of_the_launcher_and_misses_none(
+    runs: AzureRuns, run_id: str
+) -> None:
+    runs.launch(run_id)
+    assert runs.world.denied == []
+    used = {action for who, action in runs.world.calls if who == LAUNCHER}
+    granted = set(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA)
+    assert used <= granted
+    assert GUEST not in {who for who, _ in runs.world.calls}

@@ -1,0 +1,142 @@
+"""The loopback Azure refuses what the real one refuses, in its words."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+import requests
+from tests.support.azure.catalog import SUBSCRIPTION
+from tests.support.azure.runs import intent
+from tests.support.azure.server import StrictAzure
+
+from mlbroker.broker.clouds.azure import AzureCloud
+from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure_request import machine_body
+from mlbroker.broker.clouds.azure_shape import Shape
+
+NAMES = Names(SUBSCRIPTION, "eastus")
+GROUPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
+IMAGE = {
+    "publisher": "almalinux",
+    "offer": "almalinux-x86_64",
+    "sku": "9-gen2",
+    "version": "latest",
+}
+
+
+def good(world: StrictAzure, run_id: str) -> dict[str, Any]:
+    shape = Shape("Standard_D2s_v5", IMAGE, "Premium_LRS", True)
+    return machine_body(
+        intent(world, run_id), NAMES, f"mlb-{run_id}-1", "1", shape, "#!/bin/bash\n"
+    )
+
+
+def put(
+    world: StrictAzure,
+    path: str,
+    body: Any,
+    token: str = "launcher-token",
+    query: str = "api-version=2024-11-01",
+) -> tuple[int, Any]:
+    answer = requests.put(
+        f"{world.url}{path}?{query}",
+        data=body if isinstance(body, str) else json.dumps(body),
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    )
+    return answer.status_code, answer.json()["error"]
+
+
+@pytest.fixture
+def machine(world: StrictAzure, cloud: AzureCloud, run_id: str) -> str:
+    """The path of a machine that could be made."""
+    wanted = intent(world, run_id)
+    cloud.arm_kill(wanted)
+    return f"{GROUPS}/{wanted.token}/providers/Microsoft.Compute/virtualMachines/{wanted.token}"
+
+
+WRONG: list[tuple[str, Any, int, str]] = [
+    ("properties.evictionPolicy", "Delete", 400, "only on Azure Spot"),
+    ("properties.billingProfile", {"maxPrice": 1.0}, 400, "only on Azure Spot"),
+    ("properties.hardwareProfile.vmSize", "Standard_X99", 400, "vmSize"),
+    ("properties.storageProfile.osDisk.createOption", "Attach", 400, "createOption"),
+    ("properties.storageProfile.imageReference.offer", "none", 404, "PlatformImageNotFound"),
+    ("properties.osProfile.linuxConfiguration.ssh.publicKeys", [], 400, "SSH"),
+    ("properties.osProfile.computerName", "x" * 65, 400, "64 characters"),
+    ("properties.networkProfile.networkInterfaces", [], 400, "networkInterfaces"),
+    (
+        "properties.networkProfile.networkInterfaces",
+        [{"id": "/none", "properties": {"primary": True}}],
+        400,
+        "InvalidResourceReference",
+    ),
+    ("identity.userAssignedIdentities", {"/x": {}}, 400, "FailedIdentityOperation"),
+    ("location", "atlantis", 400, "atlantis"),
+    ("zones", ["7"], 400, "InvalidAvailabilityZone"),
+    ("properties.colour", "red", 400, "Could not find member 'colour'"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "code", "says"), WRONG)
+def test_wrong_machines_are_refused(
+    world: StrictAzure, machine: str, run_id: str, path: str, value: Any, code: int, says: str
+) -> None:
+    body = copy.deepcopy(good(world, run_id))
+    *way, last = path.split(".")
+    at = body
+    for step in way:
+        at = at[step]
+    at[last] = value
+    status, error = put(world, machine, body)
+    assert status == code
+    assert says in f"{error['code']}: {error['message']}"
+    assert world.vms(f"mlb-{run_id}-1") == []
+
+
+def test_malformed_and_unversioned_requests_are_refused(world: StrictAzure, machine: str) -> None:
+    assert put(world, machine, "{")[0] == 400
+    assert put(world, machine, "[]")[0] == 400
+    assert put(world, machine, {}, query="")[1]["code"] == "MissingApiVersionParameter"
+
+
+def test_strangers_and_those_without_the_right_are_refused(
+    world: StrictAzure, machine: str, run_id: str
+) -> None:
+    assert put(world, machine, good(world, run_id), "nobody")[0] == 401
+    status, error = put(world, machine, good(world, run_id), "guest-1")
+    assert (status, error["code"]) == (403, "AuthorizationFailed")
+
+
+def test_a_guest_may_delete_only_groups_that_it_was_given(
+    world: StrictAzure, cloud: AzureCloud, machine: str
+) -> None:
+    group = machine.split("/")[4]
+
+    def delete(name: str) -> int:
+        return requests.delete(
+            f"{world.url}{GROUPS}/{name}?api-version=2024-07-01",
+            headers={"Authorization": "Bearer guest-1"},
+            timeout=10,
+        ).status_code
+
+    assert delete("mlbroker-eastus") == 403
+    assert delete(group) == 202
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"state": "Disabled"}, "on"),
+        ({"definition": {}}, "other members"),
+    ],
+)
+def test_wrong_workflows_are_refused(
+    world: StrictAzure, machine: str, change: dict[str, Any], says: str
+) -> None:
+    token = machine.split("/")[4]
+    body = copy.deepcopy(world.arm.workflows.all[token])
+    body["properties"] |= change
+    status, error = put(world, NAMES.workflow(token), body)
+    assert (status, error["code"]) == (400, "InvalidTemplate")
+    assert says in error["message"]
