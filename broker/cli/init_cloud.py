@@ -38,8 +38,14 @@ FORMS: dict[tuple[str, str], Form] = {
         "mlbroker-gcp-{region}.sh",
         "bash {file} user:YOU@example.com",
     ),
+    ("azure", "template"): Form(
+        "mlbroker.broker.clouds.azure_setup:template",
+        "mlbroker-azure-{region}.json",
+        "az deployment sub create --location {region} --template-file {file} "
+        "--parameters launcher=$(az ad signed-in-user show --query id --output tsv)",
+    ),
 }
-REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
+REGIONS = {"aws": "us-east-1", "gcp": "us-central1", "azure": "eastus"}
 
 
 class Setup(NamedTuple):

@@ -36,6 +36,7 @@ from mlbroker.broker.guest.bundle import guest_program
 
 # A deletion takes a few minutes, and one that failed is repeated after three.
 KILL_SLACK_S = 600.0
+CLOCK_TOLERANCE_S = 30.0
 
 
 class AzureCloud:
@@ -58,7 +59,17 @@ class AzureCloud:
         self._set_up: frozenset[str] | None = None
 
     def arm_kill(self, intent: Intent) -> None:
-        """The Logic App first, then the group it will delete, then what lets a machine in."""
+        """The Logic App first, then the group it will delete, then what lets a machine in.
+
+        Its time is of this computer's clock: one that is ahead would grant more than the cap.
+        """
+        ahead = (intent.intended_at - self._calls.clock()).total_seconds()
+        if ahead > CLOCK_TOLERANCE_S:
+            raise Denied(
+                f"this machine's clock is {ahead:.0f} s ahead of Azure's: the cap would not hold",
+                where="azure",
+                hint="Set the clock right, then run again.",
+            )
         azure_kill.arm(self._calls, self._names(intent.region), intent)
 
     def disarm_kill(self, intent: Intent) -> None:

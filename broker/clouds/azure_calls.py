@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -140,6 +141,17 @@ class Calls:
             read_timeout=TIMEOUT_S,
             **_RETRIES,
         )
+
+    def clock(self) -> datetime:
+        """What time it is at Azure."""
+        with translated("azure"):
+            from azure.core.rest import HttpRequest
+
+            path = f"/subscriptions/{self.subscription}/resourcegroups"
+            url = f"{management_url()}{path}?api-version=2024-07-01&$top=1"
+            answer = self.resources.send_request(HttpRequest("GET", url))
+            answer.raise_for_status()
+            return parsedate_to_datetime(answer.headers["Date"])
 
     def ask(
         self, method: str, path: str, version: str, where: str, body: object = None, **query: str

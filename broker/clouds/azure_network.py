@@ -53,7 +53,7 @@ def regions_set_up(calls: Calls) -> frozenset[str]:
 
 def how_to_set_up(region: str) -> str:
     """In words."""
-    return f"docs/azure.md says what {region} needs once, in resource group {GROUP_PREFIX}{region}."
+    return f"`mlbroker init --cloud azure --region {region}` writes what the region needs once."
 
 
 def _lets_in(rule: Any) -> bool:

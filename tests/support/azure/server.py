@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,10 @@ class _Quiet(WSGIRequestHandler):
 
     def log(self, *_: Any) -> None:
         """Requests are kept in `calls`, not printed."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The vendor's own time in each answer."""
+        return format_datetime(self.server.app.clock.now(), usegmt=True)  # type: ignore[attr-defined]
 
     def run_wsgi(self) -> None:
         with suppress(ConnectionAbortedError):

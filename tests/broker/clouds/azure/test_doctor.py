@@ -1,7 +1,6 @@
 """`doctor --cloud azure`: everything is tried for real, and nothing is left behind."""
 
 import json
-from datetime import UTC, datetime
 
 import pytest
 from tests.support.azure.catalog import SUBSCRIPTION
@@ -14,15 +13,13 @@ from mlbroker.broker.clouds.azure_roles import LAUNCHER
 from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.clouds.seam import Payload
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
-
-def found(*regions: str) -> dict[str, Check]:
-    return {check.name: check for check in checks(regions, NOW)}
+def found(world: StrictAzure, *regions: str) -> dict[str, Check]:
+    return {check.name: check for check in checks(regions, world.clock.now())}
 
 
 def test_a_good_subscription_passes_and_is_left_as_it_was(world: StrictAzure) -> None:
-    result = found()
+    result = found(world)
     assert {name for name, check in result.items() if not check.ok} == set()
     assert SUBSCRIPTION in result["credentials"].says
     assert {name.partition(":")[0] for name in result} == {"credentials", "eastus", "westeurope"}
@@ -36,20 +33,20 @@ def test_a_good_subscription_passes_and_is_left_as_it_was(world: StrictAzure) ->
 
 def test_a_region_without_its_network_says_what_to_do(world: StrictAzure) -> None:
     world.arm.networks.missing.add("eastus")
-    check = found("eastus")["eastus: network"]
+    check = found(world, "eastus")["eastus: network"]
     assert check.ok is False
-    assert "docs/azure.md" in str(check.hint) or "init --cloud azure" in str(check.hint)
+    assert "init --cloud azure --region eastus" in str(check.hint)
 
 
 def test_an_open_network_is_named(world: StrictAzure) -> None:
     world.arm.networks.open_to_all()
-    assert "somebody-opened-it" in found("eastus")["eastus: network"].says
+    assert "somebody-opened-it" in found(world, "eastus")["eastus: network"].says
 
 
 def test_a_missing_right_is_found_before_a_run_needs_it(world: StrictAzure) -> None:
     action = "Microsoft.Logic/workflows/write"
     world.faults.errors[action] = (403, "AuthorizationFailed", f"may not {action}")
-    check = found("eastus")["eastus: kill switch"]
+    check = found(world, "eastus")["eastus: kill switch"]
     assert check.ok is False
     assert action in check.says
 
@@ -60,9 +57,9 @@ def test_a_machine_that_nothing_will_end_is_named(
     wanted = intent(world, run_id)
     cloud.arm_kill(wanted)
     cloud.create(wanted, Payload({"command": "true"}))
-    assert found("eastus")["eastus: machines"].ok
+    assert found(world, "eastus")["eastus: machines"].ok
     del world.arm.workflows.all[wanted.token]
-    check = found("eastus")["eastus: machines"]
+    check = found(world, "eastus")["eastus: machines"]
     assert (check.ok, wanted.token in check.says) == (False, True)
     cloud.terminate(wanted.token)
     world.clock.advance(120)
@@ -70,7 +67,7 @@ def test_a_machine_that_nothing_will_end_is_named(
 
 def test_a_used_up_quota_is_named(world: StrictAzure) -> None:
     world.arm.limits.quotas["lowPriorityCores", "eastus"] = 0
-    check = found("eastus")["eastus: quota lowPriorityCores"]
+    check = found(world, "eastus")["eastus: quota lowPriorityCores"]
     assert (check.ok, check.says) == (False, "0 of 0 used")
 
 
@@ -78,7 +75,7 @@ def test_without_a_subscription_the_first_check_says_so(
     world: StrictAzure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AZURE_SUBSCRIPTION_ID")
-    (check,) = checks((), NOW)
+    (check,) = checks((), world.clock.now())
     assert check.ok is False
     assert "AZURE_SUBSCRIPTION_ID" in str(check.hint)
     assert world.calls == []

@@ -8,7 +8,7 @@ from tests.support.azure.runs import CANDIDATES, AzureRuns, intent
 from tests.support.azure.server import StrictAzure
 
 from mlbroker.broker.clouds.azure import KILL_SLACK_S, AzureCloud
-from mlbroker.broker.clouds.seam import MachineState, Payload
+from mlbroker.broker.clouds.seam import Denied, MachineState, Payload
 from mlbroker.broker.ledger import State
 
 DELETE = "Microsoft.Resources/subscriptions/resourceGroups/delete"
@@ -18,6 +18,16 @@ JOB = Payload({"command": "true"})
 
 def endless(world: StrictAzure) -> None:
     world.guest.job_s = None  # type: ignore[attr-defined]
+
+
+def test_a_clock_that_is_ahead_would_outlive_the_cap_and_is_refused(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    early = world.clock.now() + timedelta(seconds=120)
+    with pytest.raises(Denied, match=r"1[12]\d s ahead of Azure's"):
+        cloud.arm_kill(intent(world, run_id, intended_at=early))
+    assert world.arm.estate.group(f"mlb-{run_id}-1") is None
+    cloud.arm_kill(intent(world, run_id, intended_at=early - timedelta(seconds=240)))
 
 
 @pytest.mark.parametrize("market", ["spot", "on_demand"])
