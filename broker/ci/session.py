@@ -22,7 +22,6 @@ from mlbroker.broker.planning import Book
 from mlbroker.broker.yaml_strict import read_bytes
 from mlbroker.profiles.measurement import Measurement
 
-
 # So many unchanged jobs are read and priced for the record; more would only cost time.
 FEW_UNCHANGED = 40
 
