@@ -45,7 +45,7 @@ def terraform(region: str) -> str:
         return {key: {"project": project, **fields}}
 
     guest = f"${{google_service_account.{key}.member}}"
-    document = {
+    document: dict[str, Any] = {
         "data": {"google_client_config": {key: {}}},
         "resource": {
             "google_project_service": {
@@ -123,7 +123,17 @@ def terraform(region: str) -> str:
             }
         },
     }
+    _after_services(document["resource"], key)
     return json.dumps(document, indent=2) + "\n"
+
+
+def _after_services(resources: dict[str, Any], key: str) -> None:
+    """Nothing can be made before its API is switched on."""
+    services = [f"google_project_service.{key}_{service.partition('.')[0]}" for service in SERVICES]
+    for kind, made in resources.items():
+        if kind != "google_project_service":
+            for resource in made.values():
+                resource["depends_on"] = services
 
 
 def gcloud(region: str) -> str:

@@ -41,6 +41,14 @@ def test_nobody_comes_in_but_machines_of_the_same_run() -> None:
     assert "0.0.0.0/0" not in terraform("us-central1") + gcloud("us-central1")
 
 
+def test_nothing_is_made_before_its_api_is_on() -> None:
+    made = resources("us-central1")
+    services = {f"google_project_service.{name}" for name in made.pop("google_project_service")}
+    assert len(services) == 5
+    for kind in made.values():
+        assert all(set(one["depends_on"]) == services for one in kind.values())  # type: ignore[call-overload]
+
+
 def test_the_machines_rights_in_the_project_end_at_what_is_ours() -> None:
     (member,) = resources("us-central1")["google_project_iam_member"].values()
     condition = member["condition"]
