@@ -23,6 +23,8 @@ TITLES = {
     "aws-launches": "launches at once against RunInstances' bucket (loopback)",
     "gcp-faults": "runs on the loopback Google Cloud under random faults",
     "gcp-client-dead": "clients of Google Cloud killed at random calls, a month of nobody looking",
+    "azure-faults": "runs on the loopback Azure under random faults",
+    "azure-client-dead": "clients of Azure killed at random calls, a month of nobody looking",
     "hostile": "hostile names, values, paths and words against a canary",
 }
 
