@@ -14,8 +14,8 @@ MEASURED = (
     "{name},a,10,0.1,aws,us-east-1,m5.large,20\n"
 )
 COUNTS = (
-    "i=$(cat ck/i 2>/dev/null || echo 0); mkdir -p ck; while [ $i -lt 20 ]; do i=$((i+1)); "
-    'echo $i > ck/i; echo "::mlbroker step=$i/20"; sleep 0.2; done; '
+    "i=$(cat ck/i 2>/dev/null || echo 0); mkdir -p ck; while [ $i -lt 40 ]; do i=$((i+1)); "
+    'echo $i > ck/i; echo "::mlbroker step=$i/40"; sleep 0.2; done; '
     "echo done > $MLBROKER_OUTPUT_DIR/result"
 )
 
@@ -53,7 +53,8 @@ def test_a_notice_on_the_way_to_the_result(live: StrictAws, tmp_path: Path) -> N
     answer = cli(*arguments(cli, "counts", "spot"), "--json", **environment(live.url))
     assert answer.returncode == 0, answer.stderr
     row = json.loads(answer.stdout)
-    assert (row["outcome"], row["attempts"]) == ("succeeded", 2)
+    assert row["outcome"] == "succeeded"
+    assert row["attempts"] >= 2  # on a busy machine the second one may be reclaimed as well
     assert result(cli, row["run_id"]) == "done\n"
     assert [vm for vm in live.vms() if vm.ends_at is None] == []
     assert live.kills.schedules() == []

@@ -95,6 +95,10 @@ def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
     cli("stop", "--all")
 
 
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     """Client, guard and supervisor are all killed: the job's processes are found and ended."""
     mark = f"MARK={uuid.uuid4()}"
@@ -106,13 +110,13 @@ def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     assert client.stdout.readline() == "up\n"
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
-    guards = [p for p in processes_with("guest.pyz") if p in processes_with(str(cli.home))]
+    guards = [p for p in processes_with(str(cli.home)) if b"guest.pyz" in command_line(p)]
     assert len(guards) == 2
     for pid in guards:
         os.kill(pid, signal.SIGSTOP)
     for pid in guards:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not set(guards) & set(processes_with("guest.pyz")))
+    wait_for(lambda: not set(guards) & set(processes_with(str(cli.home))))
     assert processes_with(mark)
     answer = cli("reconcile")
     assert answer.returncode == 0, answer.stderr
