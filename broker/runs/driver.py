@@ -28,7 +28,7 @@ from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.intents import intent_of, token_of
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.payload import payload_for
+from mlbroker.broker.runs.payload import create, discard, payload_for
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
 from mlbroker.pricing.billing import OWN_CLOUDS
@@ -37,7 +37,6 @@ from mlbroker.pricing.offer import Market
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 12
-CREATE_TRIES = 5
 # A terminate call that was accepted and came to nothing is repeated this often.
 INSIST_EVERY_S = 20.0
 # How long past the kill time to wait for a place that does not answer, before leaving it open.
@@ -176,7 +175,8 @@ class Driver:
             # The one who armed it may have asked for the machine before it died.
             return self._prove_absent(run, "abandoned")
         try:
-            machine = self._create(cloud, intent)
+            payload = payload_for(self.order, intent, self._folder, self._secrets)
+            machine = create(cloud, intent, payload, self._clock)
         except NoCapacity as error:
             self._remember_shortage(intent, str(error))
             return self._append(run, State.REFUSED, why="no_capacity", detail=str(error))
@@ -199,17 +199,6 @@ class Driver:
         capacity.remember(
             self._folder.home, capacity.Shortage(*place, at=self._clock.now(), detail=detail)
         )
-
-    def _create(self, cloud: Cloud, intent: Intent) -> Machine:
-        payload = payload_for(self.order, intent, self._folder, self._secrets or {})
-        for attempt in range(CREATE_TRIES):
-            try:
-                return cloud.create(intent, payload)
-            except Unclear:
-                if attempt == CREATE_TRIES - 1:
-                    raise
-                self._clock.sleep(min(2.0**attempt, 8.0))
-        raise AssertionError("unreachable")
 
     def _refused(self, run: Run) -> Run:
         return self._prove_absent(run, run.attempt.why or "refused")
@@ -366,10 +355,9 @@ class Driver:
         )
         for attempt in settled.attempts:
             if attempt.machine_id:
-                self._opened(attempt.cloud).discard(intent_of(settled, attempt, self.order))
+                intent = intent_of(settled, attempt, self.order)
+                discard(self._opened(attempt.cloud), intent, self._view.warn)
         return settled
-
-    # What the steps share.
 
     @property
     def order(self) -> Order:

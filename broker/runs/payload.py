@@ -1,12 +1,15 @@
-"""What goes along with a create: the guest's instructions, files and secrets."""
+"""What goes along with a create, the create itself, and clearing up after it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from mlbroker.broker.clouds.seam import Intent, Payload
+from mlbroker.broker.clouds.seam import Cloud, Intent, Machine, Payload, Unclear
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.paths import RunFolder
 
 LOCAL = "local"
+CREATE_TRIES = 5
 
 
 def payload_for(
@@ -36,3 +39,23 @@ def _facts(intent: Intent) -> dict[str, str]:
         "MLBROKER_INSTANCE_TYPE": intent.instance_type,
         "MLBROKER_KILL_AT": intent.kill_at.isoformat(),
     }
+
+
+def create(cloud: Cloud, intent: Intent, payload: Payload, clock: Clock) -> Machine:
+    """The machine of this intent; an unclear answer is asked for again with the same token."""
+    for attempt in range(CREATE_TRIES):
+        try:
+            return cloud.create(intent, payload)
+        except Unclear:
+            if attempt == CREATE_TRIES - 1:
+                raise
+            clock.sleep(min(2.0**attempt, 8.0))
+    raise AssertionError("unreachable")
+
+
+def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:
+    """Remove what the guest left. The books are closed: files that stay are no failed run."""
+    try:
+        cloud.discard(intent)
+    except CloudError as error:
+        warn(f"attempt {intent.attempt}: its files could not be removed: {error}")

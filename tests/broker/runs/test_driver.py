@@ -50,6 +50,12 @@ def test_the_kill_switch_is_armed_before_the_machine_exists(sim: SimRuns) -> Non
         assert world.machines == []
 
 
+def test_files_that_cannot_be_removed_do_not_fail_a_settled_run(sim: SimRuns) -> None:
+    set_world(sim, lost_before=_faults(discard=100))
+    run = sim.launch()
+    assert (run.outcome, run.settled) == ("succeeded", True)
+
+
 def test_no_capacity_and_no_quota_fail_over_to_the_next(sim: SimRuns) -> None:
     set_world(sim, no_capacity={"small"}, no_quota={"medium"})
     run = sim.launch()
