@@ -4,6 +4,7 @@ This is what the user's own machines share, however they are reached; a `Host` r
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,24 +47,26 @@ class Host(Protocol):
     def extras(self, intent: Intent) -> Mapping[str, Any]: ...
 
 
-class BoxCloud:
+class BoxCloud(ABC):
     """A cloud of such machines. Machine ids say which host and which box."""
 
     traits: Traits
 
+    @abstractmethod
     def host(self, name: str) -> Host:
         """The machine of this name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hosts(self) -> Sequence[str]:
         """All machines that may hold boxes of ours."""
-        raise NotImplementedError
 
     def arm_kill(self, intent: Intent) -> None:
         """Nothing to do ahead: the guard sets its timer before it starts anything."""
+        return
 
     def disarm_kill(self, intent: Intent) -> None:
         """Nothing outlives the guard."""
+        return
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Fill the box and start its guard; a box that was started is left as it is."""
