@@ -157,7 +157,7 @@ def measure(folder: Path) -> list[Figure]:
 
     return [
         ratio("`mlbroker plan JOB --json`, warm, against the bare imports", "plan", "imports", 2.0),
-        ratio("the same for a job that was measured", "measured", "imports", 2.0),
+        ratio("the same for a job that was measured", "measured", "imports", 3.0),
         ratio("`mlbroker --help` against the bare imports", "help", "imports", 1.3),
         Figure(
             "Memory of `plan`, at its peak",

@@ -1,5 +1,6 @@
 """A real sshd on loopback with keys of its own, whose users land in a folder of the test's."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -61,7 +62,8 @@ class Sshd:
         """As if the node left the network: no new connections, and the old ones are cut."""
         if self.process is not None:
             for child in _children(self.process.pid):
-                os.kill(child, 9)
+                with contextlib.suppress(ProcessLookupError):  # gone on its own
+                    os.kill(child, 9)
             self.process.kill()
             self.process.wait()
             self.process = None
