@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.periods import Extras, Period, split
@@ -101,6 +100,8 @@ def estimate(track: Track) -> Estimate | None:
         steps = float(counts[-1]) + left
         step_time = (elapsed + (middle if left else 0.0) - overhead) / steps
     work = step_time * steps
+    from scipy import special
+
     # What was seen is certain: only what is ahead is spread.
     slow, fast = work + max(0.0, high - middle), work - max(0.0, middle - low)
     sigma = math.log(slow / max(fast, 0.1 * work)) / (2 * Z90)
@@ -156,6 +157,8 @@ def _quantile(
     q: float, beliefs: list[Belief], ahead: int, base: float, variance: float, third: float
 ) -> float:
     """Of the time to come, over all beliefs; skewed as the extras are (Cornish and Fisher)."""
+    from scipy import special
+
     means = [b.pace_s * ahead + base for b in beliefs]
     sds = [
         math.sqrt((b.sd_s * ahead * _heavy(b)) ** 2 + variance) + LEAST_SD * m
@@ -182,6 +185,8 @@ def _quantile(
 
 def _heavy(belief: Belief) -> float:
     """How much wider than normal the tails are when the spread itself is known from few blocks."""
+    from scipy import special
+
     return float(special.stdtrit(belief.freedom, 0.9)) / Z90
 
 

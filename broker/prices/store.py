@@ -15,12 +15,9 @@ from typing import Any
 from mlbroker.broker.prices.layout import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.nano import from_nano
 from mlbroker.broker.prices.rows import stale_before
-from mlbroker.pricing.book import Snapshot
+from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
-
-# (type_id, spot, region_id, price_nano_usd, interruption_rate, stale)
-Row = tuple[int, int, int, int, float | None, int]
 
 
 def open_book(
@@ -147,7 +144,7 @@ class PriceBook:
         depth: int | None = SHORTLIST_DEPTH,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> list[Row]:
+    ) -> list[PriceRow]:
         """Prices as plain rows, by type, market and price.
 
         `depth` keeps that many cheapest regions of each type and market, None keeps all;
@@ -157,14 +154,14 @@ class PriceBook:
             return self._shortlist(depth, type_ids)
         return self._query(depth if region_ids is None else None, region_ids, type_ids)
 
-    def _shortlist(self, depth: int, type_ids: Collection[int] | None) -> list[Row]:
+    def _shortlist(self, depth: int, type_ids: Collection[int] | None) -> list[PriceRow]:
         data: dict[str, bytes] = dict(self.connection.execute("SELECT name, data FROM shortlist"))
         columns: dict[str, Any] = {}
         for name, code in SHORTLIST_COLUMNS:
             columns[name] = array(code)
             columns[name].frombytes(data[name])
         fresh_from = self.fresh_from
-        rows: list[Row] = list(
+        rows: list[PriceRow] = list(
             zip(
                 columns["type_id"],
                 columns["spot"],
@@ -182,7 +179,7 @@ class PriceBook:
             rows = [row for row in rows if row[0] in wanted]
         return rows
 
-    def prices_of(self, type_id: int, spot: int) -> Iterator[Row]:
+    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
         """Every region's price of one type and market, cheapest first, read as they are taken."""
         return iter(
             self.connection.execute(
@@ -197,7 +194,7 @@ class PriceBook:
         depth: int | None,
         region_ids: Collection[int] | None,
         type_ids: Collection[int] | None,
-    ) -> list[Row]:
+    ) -> list[PriceRow]:
         # Ids go in as one JSON array: no limit on their number, and no text built into the query.
         where, values = [], []
         for column, ids in (("region_id", region_ids), ("type_id", type_ids)):
@@ -205,7 +202,7 @@ class PriceBook:
                 where.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608
                 values.append(json.dumps(sorted(ids)))
         condition = f"WHERE {' AND '.join(where)}" if where else ""
-        rows: list[Row] = self.connection.execute(
+        rows: list[PriceRow] = self.connection.execute(
             "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"  # noqa: S608
             f" FROM offer {condition} ORDER BY type_id, spot, price_nano_usd, region_id",
             (self.fresh_from, *values),
@@ -233,8 +230,8 @@ class PriceBook:
         )
 
 
-def _cheapest(rows: list[Row], depth: int) -> list[Row]:
-    kept: list[Row] = []
+def _cheapest(rows: list[PriceRow], depth: int) -> list[PriceRow]:
+    kept: list[PriceRow] = []
     group, taken = None, 0
     for row in rows:
         if row[:2] != group:
