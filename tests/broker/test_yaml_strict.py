@@ -18,10 +18,10 @@ from mlbroker.broker.yaml_strict import MAX_DEPTH, Node, parse
 
 
 def refusal(path: Path) -> str:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InputError) as caught:
         load_jobs(path)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     return str(caught.value)
 
 

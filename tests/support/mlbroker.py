@@ -52,7 +52,7 @@ class Cli:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     def start(self, *arguments: object, **extra: str) -> "subprocess.Popen[str]":
@@ -91,7 +91,7 @@ class Cli:
         return rows
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Poll until `what` is true, and return it; fail when it does not come."""
     until = time.monotonic() + seconds
     while True:

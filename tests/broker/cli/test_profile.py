@@ -130,7 +130,7 @@ def test_the_time_cap_holds_and_an_uncertain_result_is_still_one(cli: Cli) -> No
     job = loop_job(cli, n=100_000, s=0.05)
     started = time.monotonic()
     done = cli("profile", job, "--yes", "--max-time", "3s", "--no-scaling", "--json")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 45
     assert done.returncode == 0
     assert json.loads(done.stdout)["measurements"][0]["extra"]["steps_seen"].isdigit()
 

@@ -76,14 +76,14 @@ def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(
     mark = f"MARK={uuid.uuid4()}"
     job = cli.job(f"export {mark}; echo up; (setsid sleep 300 &); sleep 300")
     (cli.home / "nodes.yaml").write_text(node.nodes_yaml(price_per_hour_usd=3600))
-    client = cli.start("run", job, "--on", "box", "--budget", "6", "--yes")
+    client = cli.start("run", job, "--on", "box", "--budget", "12", "--yes")
     assert client.stdout is not None
     assert client.stdout.readline() == "up\n"
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     node.stop()
     assert processes_with(mark), "the job goes on without network and client"
-    wait_for(lambda: not processes_with(mark), 10)
+    wait_for(lambda: not processes_with(mark))
     away = cli("reconcile")
     assert away.returncode == 1
     assert "could not reach" in away.stderr
@@ -92,7 +92,7 @@ def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(
     assert cli("reconcile").returncode == 0
     (row,) = cli.ledger()
     assert (row["outcome"], row["reserved_usd"]) == ("capped", "0")
-    assert Decimal(row["spent_usd"]) <= 6
+    assert Decimal(row["spent_usd"]) <= 12
 
 
 def test_a_node_that_comes_back_is_picked_up_again(cli: Cli, node: Sshd) -> None:
@@ -107,7 +107,7 @@ def test_a_node_that_comes_back_is_picked_up_again(cli: Cli, node: Sshd) -> None
         pass
     gate.touch()
     node.start()
-    rest, errors = client.communicate(timeout=40)
+    rest, errors = client.communicate(timeout=90)
     assert (client.returncode, rest) == (0, "done\n"), errors
     assert "answers again" in errors
 
@@ -137,7 +137,7 @@ def test_jobs_take_turns_on_a_node_with_one_place(cli: Cli, node: Sshd) -> None:
         pass
     gate.touch()
     for client in (one, two):
-        _, errors = client.communicate(timeout=40)
+        _, errors = client.communicate(timeout=90)
         assert client.returncode == 0, errors
     assert log.read_text().split() == ["a+", "a-", "b+"]
 
@@ -158,7 +158,7 @@ def test_secrets_reach_the_job_and_nothing_else_on_the_node(cli: Cli, node: Sshd
     )
     assert secret.encode() not in command_lines
     gate.touch()
-    client.communicate(timeout=40)
+    client.communicate(timeout=90)
     assert client.returncode == 0
 
 

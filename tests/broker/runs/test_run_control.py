@@ -43,7 +43,7 @@ def test_a_detached_run_is_seen_followed_and_settled(cli: Cli) -> None:
     assert follower.stdout is not None
     assert follower.stdout.readline() == "::mlbroker step=1/2\n"
     gate.touch()
-    rest, errors = follower.communicate(timeout=20)
+    rest, errors = follower.communicate(timeout=60)
     assert (rest, follower.returncode) == ("done\n", 0), errors
     assert ps(cli) == []
     assert [r["outcome"] for r in ps(cli, "--all")] == ["succeeded"]

@@ -57,7 +57,7 @@ def ended(screen: Terminal, pid: int) -> int:
         found, status = os.waitpid(pid, os.WNOHANG)
         return (found, status) if found else None
 
-    return os.waitstatus_to_exitcode(wait_for(done, 30)[1])
+    return os.waitstatus_to_exitcode(wait_for(done)[1])
 
 
 @pytest.fixture
@@ -122,9 +122,9 @@ def test_a_job_that_does_nothing_is_ended_when_that_is_asked_for(cli: Cli) -> No
 
 def test_a_forecast_over_the_cap_is_warned_of_and_stopped_on_request(cli: Cli) -> None:
     job = cli.job("for i in $(seq 600); do echo ::mlbroker step=$i/600; sleep 0.2; done")
-    answer = cli.run_local(job, "--on-overrun", "stop", price="360", budget="2")
+    answer = cli.run_local(job, "--on-overrun", "stop", price="360", budget="4")
     assert answer.returncode == 3, answer.stderr
     assert "the cap ends it at" in answer.stderr
     (row,) = cli.ledger()
     assert row["outcome"] == "stopped"
-    assert float(row["spent_usd"]) < 1.5, "well before the cap"
+    assert float(row["spent_usd"]) < 3, "well before the cap"

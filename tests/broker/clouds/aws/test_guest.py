@@ -154,7 +154,7 @@ def test_a_machine_taken_without_a_word_is_seen_as_reclaimed(
         found = cloud.status(machine.id)
         return found is not None and found.state is MachineState.TERMINATED and found.preempted
 
-    wait_for(seen, 20)
+    wait_for(seen)
     assert gone(live, wanted)
     assert cloud.report(wanted).end is None
 
@@ -233,7 +233,7 @@ def test_several_machines_know_their_rank_and_each_other(
         found = cloud.status(machine.id)
         return found is not None and found.state is MachineState.TERMINATED
 
-    wait_for(over, 20)
+    wait_for(over)
 
 
 def test_one_lost_machine_of_several_ends_the_run(
