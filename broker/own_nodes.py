@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from mlbroker.broker.nodes import ON_PREM, Node
+from mlbroker.broker.files.nodes import ON_PREM, Node
 from mlbroker.broker.planning import NANO_PER_USD, Book
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from markers import replace_block, table
 
-from mlbroker.broker.job_file import load_job
+from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER, start_here
 from mlbroker.broker.measure.extras import usage
 from mlbroker.broker.measure.profile import agent_spec, profile_here

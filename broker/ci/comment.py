@@ -11,8 +11,8 @@ from mlbroker.broker.ci.formats import markdown
 from mlbroker.broker.ci.http import NotThere, Unanswered
 from mlbroker.broker.cli.output import print_line, say
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.yaml_fields import nearest
-from mlbroker.broker.yaml_strict import quoted
+from mlbroker.broker.files.yaml_fields import nearest
+from mlbroker.broker.files.yaml_strict import quoted
 
 _ATTEMPTS = 3
 

@@ -75,7 +75,7 @@ class Repository:
         return _git(self.root, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
 
     def _near(self, ref: str) -> str:
-        from mlbroker.broker.yaml_fields import nearest
+        from mlbroker.broker.files.yaml_fields import nearest
 
         listed = _git(self.root, "for-each-ref", "--format=%(refname:short)")
         near = nearest(ref, listed.stdout.decode(errors="replace").split())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlbroker.broker.ci.git import Repository, blob_id
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.yaml_strict import MAX_BYTES, read_bytes
+from mlbroker.broker.files.yaml_strict import MAX_BYTES, read_bytes
 
 ENDINGS = (".yaml", ".yml")
 _NAMED = re.compile(r"(?:.*\.)?job\.ya?ml")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.cli.plan_view import money
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.values import parse_number
-from mlbroker.broker.yaml_strict import quoted
+from mlbroker.broker.files.values import parse_number
+from mlbroker.broker.files.yaml_strict import quoted
 
 
 @dataclass(frozen=True, slots=True)

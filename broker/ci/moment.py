@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mlbroker.broker.ci.side import Inputs, digest_of, measurements_digest
+from mlbroker.broker.files.job_file import JobFile
+from mlbroker.broker.files.policy_file import parse_policy
+from mlbroker.broker.files.yaml_strict import decode
 from mlbroker.broker.home import POLICY_NAME
-from mlbroker.broker.job_file import JobFile
 from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
-from mlbroker.broker.policy_file import parse_policy
-from mlbroker.broker.yaml_strict import decode
 from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.region import Region

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mlbroker.broker.ci.job_texts import TextPair
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_file import JobFile, parse_jobs
-from mlbroker.broker.yaml_strict import decode, quoted
+from mlbroker.broker.files.job_file import JobFile, parse_jobs
+from mlbroker.broker.files.yaml_strict import decode, quoted
 
 # Jobs without a name of their own are recognised in moved files by this share of equal values.
 SIMILAR = 0.6

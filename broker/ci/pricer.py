@@ -7,7 +7,7 @@ from mlbroker.broker.ci.moment import Moment
 from mlbroker.broker.ci.quick_plan import QuickPlanner
 from mlbroker.broker.ci.side import Side
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_file import JobFile
+from mlbroker.broker.files.job_file import JobFile
 from mlbroker.broker.plan import Plan
 from mlbroker.policies.guardrails import Machine, machine_hit
 from mlbroker.policies.quote import Quote

@@ -16,10 +16,10 @@ from mlbroker.broker.ci.pairs import pair_jobs
 from mlbroker.broker.ci.pricer import Pricer
 from mlbroker.broker.ci.saved import read_saved
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.planning import Book
-from mlbroker.broker.yaml_strict import read_bytes
 from mlbroker.profiles.measurement import Measurement
 
 # So many unchanged jobs are read and priced for the record; more would only cost time.

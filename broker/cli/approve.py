@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.cli.output import say
+from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.runs.rows import money
-from mlbroker.broker.values import parse_duration_s, parse_money_usd, parse_option
 
 
 def command(

@@ -31,8 +31,8 @@ def command(
     pyproject.toml and the like; everything else stands there as a comment. An existing file is
     never overwritten without --force.
     """
-    from mlbroker.broker.first_job import job_yaml, look_at
-    from mlbroker.broker.job_file import load_job
+    from mlbroker.broker.files.first_job import job_yaml, look_at
+    from mlbroker.broker.files.job_file import load_job
 
     if not folder.is_dir():
         raise InputError("is not a folder", where=str(folder))

@@ -9,9 +9,9 @@ import typer
 
 from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.errors import InputError, NothingFeasible
+from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.home import home, policy_path
-from mlbroker.broker.job_file import load_job
-from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.numbers import load_numpy
@@ -160,7 +160,7 @@ def with_nodes(book: Book, option: Path | None) -> Book:
     path = home() / "nodes.yaml"
     if option is None and "MLBROKER_NODES" not in os.environ and not path.exists():
         return book
-    from mlbroker.broker.nodes import load_nodes, nodes_file
+    from mlbroker.broker.files.nodes import load_nodes, nodes_file
     from mlbroker.broker.own_nodes import WithNodes
 
     chosen = nodes_file(home(), option)
@@ -189,7 +189,7 @@ def veto_of(job: Path, option: Path | None, reason: str | None, book: Book) -> "
     path = policy_path(job, option)
     if path is None:
         return None
-    from mlbroker.broker.policy_file import load_policy
+    from mlbroker.broker.files.policy_file import load_policy
     from mlbroker.broker.runs.launch import current_project, current_user
     from mlbroker.policies.guardrails import Who
     from mlbroker.policies.veto import Veto

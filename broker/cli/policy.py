@@ -10,16 +10,16 @@ import typer
 
 from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.job_flags import override
+from mlbroker.broker.files.policy_file import NAME, find_policy
+from mlbroker.broker.files.values import parse_money_usd, parse_option
 from mlbroker.broker.home import home
-from mlbroker.broker.job_file import load_job
-from mlbroker.broker.job_flags import override
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.policy_file import NAME, find_policy
 from mlbroker.broker.runs.guards import committed, machine_of
 from mlbroker.broker.runs.launch import current_project, current_user
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.broker.runs.where import own_machine, planned
-from mlbroker.broker.values import parse_money_usd, parse_option
 from mlbroker.policies.guardrails import (
     Hit,
     Policy,

@@ -5,13 +5,13 @@ from typing import Any
 
 from mlbroker.broker.cli.output import plain, print_json, print_table, say
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.yaml_fields import nearest
 from mlbroker.broker.home import home
 from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.nano import from_nano
 from mlbroker.broker.prices.own_rows import OwnRows
 from mlbroker.broker.prices.store import PriceBook
 from mlbroker.broker.prices.terms import Currency, load_terms, terms_file
-from mlbroker.broker.yaml_fields import nearest
 
 
 def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:

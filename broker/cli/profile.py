@@ -11,13 +11,13 @@ from typer.core import TyperGroup
 
 from mlbroker.broker.cli.output import print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError, JobFailed
+from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.job_flags import override
+from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
 from mlbroker.broker.home import home
-from mlbroker.broker.job_file import load_job
-from mlbroker.broker.job_flags import override
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.store import MeasurementStore
-from mlbroker.broker.values import parse_duration_s, parse_money_usd
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status

@@ -119,8 +119,8 @@ def _launched(
 def campaign(
     job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[Candidate]]
 ) -> list[Profiled | MlbrokerError]:
+    from mlbroker.broker.files.policy_file import find_policy
     from mlbroker.broker.measure.launched import Campaign
-    from mlbroker.broker.policy_file import find_policy
     from mlbroker.broker.runs.launch import current_project, current_user
     from mlbroker.policies.guardrails import Who
 

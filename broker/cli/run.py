@@ -14,12 +14,13 @@ from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.cli.run_offer import Offer
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
+from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.job_flags import override
+from mlbroker.broker.files.nodes import ENVIRONMENT
+from mlbroker.broker.files.policy_file import find_policy
+from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
 from mlbroker.broker.home import home
-from mlbroker.broker.job_file import load_job
-from mlbroker.broker.job_flags import override
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
-from mlbroker.broker.nodes import ENVIRONMENT
-from mlbroker.broker.policy_file import find_policy
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
@@ -30,7 +31,6 @@ from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
 from mlbroker.broker.runs.spread import spread
 from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine, planned
-from mlbroker.broker.values import parse_duration_s, parse_money_usd
 from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job

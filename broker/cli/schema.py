@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.yaml_fields import nearest
-from mlbroker.broker.yaml_strict import quoted
+from mlbroker.broker.files.yaml_fields import nearest
+from mlbroker.broker.files.yaml_strict import quoted
 
 
 def command(

@@ -11,9 +11,9 @@ from typing import Any
 
 from mlbroker.broker.clouds.boxes import BoxCloud, Host
 from mlbroker.broker.clouds.seam import Denied, Intent, Traits
+from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.broker.guest.main import answer, listing
-from mlbroker.broker.nodes import load_nodes, nodes_file
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from mlbroker.broker.clouds.boxes import BoxCloud, Host
 from mlbroker.broker.clouds.seam import Denied, Intent, Traits, Unclear
+from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
-from mlbroker.broker.nodes import Node, load_nodes, nodes_file
 
 ROOT = ".mlbroker"
 CONNECT_S = 10

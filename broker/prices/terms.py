@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.values import parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.broker.prices.nano import to_nano
-from mlbroker.broker.values import parse_flag, parse_money_usd, parse_number
-from mlbroker.broker.yaml_fields import Fields
-from mlbroker.broker.yaml_strict import Node, parse, quoted, read_text
 
 ENVIRONMENT = "MLBROKER_TERMS"
 # What already is paid for costs nothing more; a price of zero would mean a missing price.

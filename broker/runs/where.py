@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlbroker.broker.cli.output import say
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.nodes import ON_PREM, Node, load_nodes, nodes_file
+from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing import billing

@@ -15,8 +15,8 @@ from tests.support.sshd import SSHD, make_sshd
 from mlbroker.broker.clouds.boxes import _checked
 from mlbroker.broker.clouds.seam import Denied
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.guest.checkpoints import extract
-from mlbroker.broker.job_file import load_job
 from mlbroker.broker.runs.bundle import pack_workdir
 from mlbroker.broker.runs.launch import current_project
 

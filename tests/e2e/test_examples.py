@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbroker.broker.job_file import load_job
+from mlbroker.broker.files.job_file import load_job
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))

@@ -19,7 +19,7 @@ from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.ci.pairs import JobPair, Status
 from mlbroker.broker.ci.side import Inputs, Side, side_document, side_from
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_file import parse_jobs
+from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market

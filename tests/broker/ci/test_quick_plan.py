@@ -9,9 +9,9 @@ import pytest
 
 from mlbroker.broker.ci.kept_book import KeptBook, SomeTypes
 from mlbroker.broker.ci.quick_plan import QuickPlanner
-from mlbroker.broker.job_file import parse_jobs
+from mlbroker.broker.files.job_file import parse_jobs
+from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.plan import make_plan
-from mlbroker.broker.policy_file import parse_policy
 from mlbroker.broker.prices.store import open_book
 from mlbroker.policies.fit import Filters
 from mlbroker.policies.guardrails import Who

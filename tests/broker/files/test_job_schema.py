@@ -11,16 +11,16 @@ from jsonschema import Draft202012Validator
 from tests.support.job_texts import FULL, REFUSED, SKYPILOT
 from typer.testing import CliRunner
 
-from mlbroker.broker import job_broker, job_file, job_resources
 from mlbroker.broker.cli import build_app
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.first_job import Project, job_yaml
-from mlbroker.broker.job_file import parse_jobs
+from mlbroker.broker.files import job_broker, job_file, job_resources
+from mlbroker.broker.files.first_job import Project, job_yaml
+from mlbroker.broker.files.job_file import parse_jobs
 
 SCHEMA: dict[str, Any] = json.loads(
     files("mlbroker.broker").joinpath("schemas/job.json").read_text("utf-8")
 )
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 # What a schema of plain types cannot see; the reader does.
 ONLY_THE_READER_SEES = (

@@ -8,7 +8,7 @@ import pytest
 from tests.support.job_texts import FULL, REFUSED, SKYPILOT
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_file import load_job, load_jobs, parse_jobs
+from mlbroker.broker.files.job_file import load_job, load_jobs, parse_jobs
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.offer import Hardware, Market
 from mlbroker.profiles.job import (

@@ -4,9 +4,9 @@ import re
 from decimal import Decimal
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.values import parse_count, parse_flag, parse_money_usd, parse_number
-from mlbroker.broker.yaml_fields import Fields, nearest
-from mlbroker.broker.yaml_strict import Node, quoted
+from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.yaml_fields import Fields, nearest
+from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model
 from mlbroker.pricing.offer import Market

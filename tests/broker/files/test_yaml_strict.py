@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.support.hostile import CONTENTS, TEXTS, make_paths
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_file import load_jobs, parse_jobs
-from mlbroker.broker.yaml_strict import MAX_DEPTH, Node, parse
+from mlbroker.broker.files.job_file import load_jobs, parse_jobs
+from mlbroker.broker.files.yaml_strict import MAX_DEPTH, Node, parse
 
 
 def refusal(path: Path) -> str:
@@ -55,7 +55,7 @@ def test_all_hostile_texts_fit_into_200_mb(tmp_path: Path) -> None:
     script = (
         "import json, re, sys\n"
         "from mlbroker.broker.errors import InputError\n"
-        "from mlbroker.broker.job_file import parse_jobs\n"
+        "from mlbroker.broker.files.job_file import parse_jobs\n"
         "refused = 0\n"
         "for text in json.load(open(sys.argv[1])):\n"
         "    try: parse_jobs(text, 'job.yaml', None)\n"

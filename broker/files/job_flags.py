@@ -5,8 +5,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_broker import parse_objective
-from mlbroker.broker.values import parse_confidence, parse_deadline, parse_money_usd, parse_number
+from mlbroker.broker.files.job_broker import parse_objective
+from mlbroker.broker.files.values import (
+    parse_confidence,
+    parse_deadline,
+    parse_money_usd,
+    parse_number,
+)
 from mlbroker.profiles.job import Job, Objective, ObjectiveKind, Work
 
 T = TypeVar("T")

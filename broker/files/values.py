@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NoReturn, TypeVar
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.yaml_strict import quoted
+from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.profiles.job import Deadline
 
 T = TypeVar("T")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_broker import read_broker
-from mlbroker.broker.job_resources import read_resources
-from mlbroker.broker.values import parse_count
-from mlbroker.broker.yaml_fields import Fields, nearest
-from mlbroker.broker.yaml_strict import Node, parse, quoted, read_text
+from mlbroker.broker.files.job_broker import read_broker
+from mlbroker.broker.files.job_resources import read_resources
+from mlbroker.broker.files.values import parse_count
+from mlbroker.broker.files.yaml_fields import Fields, nearest
+from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.profiles.job import Job, ResourceOption
 
 KNOWN = (

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.values import parse_money_usd, parse_number
-from mlbroker.broker.yaml_fields import Fields
+from mlbroker.broker.files.values import parse_money_usd, parse_number
+from mlbroker.broker.files.yaml_fields import Fields
 
 HOURS_PER_YEAR = Decimal("8766")  # leap years included
 KEYS = (

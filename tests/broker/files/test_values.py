@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.values import (
+from mlbroker.broker.files.values import (
     parse_confidence,
     parse_count,
     parse_deadline,

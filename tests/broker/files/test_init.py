@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from mlbroker.broker.cli import build_app
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.first_job import job_yaml, look_at
-from mlbroker.broker.job_file import load_job, parse_jobs
+from mlbroker.broker.files.first_job import job_yaml, look_at
+from mlbroker.broker.files.job_file import load_job, parse_jobs
 
 
 def init(*arguments: str) -> Result:

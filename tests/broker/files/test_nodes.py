@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.nodes import Node, load_nodes, nodes_file
+from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.pricing.offer import Gpu
 
 FULL = """

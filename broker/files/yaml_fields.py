@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, TypeVar
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.yaml_strict import Node, quoted
+from mlbroker.broker.files.yaml_strict import Node, quoted
 
 T = TypeVar("T")
 

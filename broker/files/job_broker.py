@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.job_resources import parse_place
-from mlbroker.broker.regex_guard import parse_progress_regex
-from mlbroker.broker.values import (
+from mlbroker.broker.files.job_resources import parse_place
+from mlbroker.broker.files.regex_guard import parse_progress_regex
+from mlbroker.broker.files.values import (
     parse_confidence,
     parse_count,
     parse_deadline,
@@ -16,8 +16,8 @@ from mlbroker.broker.values import (
     parse_money_usd,
     parse_number,
 )
-from mlbroker.broker.yaml_fields import Fields, nearest
-from mlbroker.broker.yaml_strict import quoted
+from mlbroker.broker.files.yaml_fields import Fields, nearest
+from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.profiles.job import (
     Checkpoint,
     Data,

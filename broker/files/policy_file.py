@@ -17,10 +17,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.values import parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_strict import parse, quoted, read_text
 from mlbroker.broker.home import POLICY_NAME, policy_path
-from mlbroker.broker.values import parse_flag, parse_money_usd, parse_number
-from mlbroker.broker.yaml_fields import Fields
-from mlbroker.broker.yaml_strict import parse, quoted, read_text
 from mlbroker.policies.guardrails import Limit, Match, Policy
 
 NAME = POLICY_NAME

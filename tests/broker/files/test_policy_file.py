@@ -9,7 +9,7 @@ import pytest
 from tests.support.mlbroker import Cli
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.policy_file import KEYS, find_policy, load_policy
+from mlbroker.broker.files.policy_file import KEYS, find_policy, load_policy
 
 EVERYTHING = """
 max_spend_per_run: 25 USD

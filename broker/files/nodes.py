@@ -23,11 +23,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.node_cost import DerivedPrice, derive_price
-from mlbroker.broker.values import parse_count, parse_flag, parse_money_usd, parse_number
-from mlbroker.broker.yaml_fields import Fields
-from mlbroker.broker.yaml_strict import Node as YamlNode
-from mlbroker.broker.yaml_strict import parse, quoted, read_text
+from mlbroker.broker.files.node_cost import DerivedPrice, derive_price
+from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_strict import Node as YamlNode
+from mlbroker.broker.files.yaml_strict import parse, quoted, read_text
 from mlbroker.pricing.offer import Gpu, Hardware
 
 ON_PREM = "on-prem"  # the region of every node
