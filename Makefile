@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-check bench-profile backtest check-demo build clean
+.PHONY: help demo test check check-demo bench bench-check bench-profile backtest campaign \
+	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -51,7 +52,7 @@ azure-loopback: $(VENV)/.dev ## Serve a strict Azure on loopback, whose machines
 	@$(BIN)/python -m tests.support.azure.serve $(OPTIONS)
 
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
-	@test -n "$(SOURCE)" || { echo "make price-book price-servers SOURCE=folder-with-price-tables"; exit 1; }
+	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }
 	$(BIN)/python -m mlbroker.broker.prices.build_embedded $(SOURCE) --into pricing/data
 
 bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmarks.md
