@@ -57,23 +57,28 @@ price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOUR
 
 bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmarks.md
 	$(BIN)/python scripts/bench.py
+	@$(BIN)/python scripts/readme.py
 
 bench-profile: $(VENV)/.dev ## Hold the profiler to jobs of known truth; EXAMPLES=1 runs the examples too
 	EXAMPLES=$(EXAMPLES) $(BIN)/python scripts/bench_profile.py
+	@$(BIN)/python scripts/readme.py
 
 check-demo: $(VENV)/.product ## Build a sample repository with a pull request, and print its cost comment
 	$(BIN)/python scripts/check_demo.py
 
 bench-check: $(VENV)/.product ## Measure cost checks of large repositories, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_check.py
+	@$(BIN)/python scripts/readme.py
 
 backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_choosing.py
+	@$(BIN)/python scripts/readme.py
 
 campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about half an hour)
 	rm -rf .campaign
 	CAMPAIGN=full CAMPAIGN_FIGURES=.campaign $(BIN)/pytest tests/campaigns -n auto
 	$(BIN)/python scripts/campaign_figures.py .campaign docs/reliability.md
+	@$(BIN)/python scripts/readme.py
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .

@@ -1,4 +1,4 @@
-"""Keep the tables in the documentation equal to the registries they describe.
+"""Keep the tables in the documentation equal to the registries and measurements they repeat.
 
 python scripts/readme.py            write them
 python scripts/readme.py --check    fail when one has drifted (part of `make check`)
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
+from figures import figures
 from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
@@ -41,6 +42,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "estimators": estimators,
     "clouds": clouds,
+    "figures": figures,
 }
 
 
@@ -87,7 +89,7 @@ def main() -> int:
         else:
             path.write_text(new, encoding="utf-8")
     if check and drifted:
-        print("Documentation has drifted from the registries: python scripts/readme.py")
+        print("Documentation has drifted: python scripts/readme.py")
     return int(check and drifted)
 
 
