@@ -111,9 +111,14 @@ class Search(NamedTuple):
             found.append(advice)
             if advice.place is None or not advice.probe:
                 break
-            kind = offers[advice.place].target.instance_type
-            without |= {n for n, offer in enumerate(offers) if offer.target.instance_type == kind}
+            without |= {n for n in range(len(offers)) if self._twins(n, advice.place)}
         return found
+
+    def _twins(self, one: int, other: int) -> bool:
+        """Whether both would tell the same, or disturb each other: local nodes are one machine."""
+        here = [self.options[place].candidate.cloud == "local" for place in (one, other)]
+        kinds = [self.options[place].offer.target.instance_type for place in (one, other)]
+        return all(here) or kinds[0] == kinds[1]
 
     def _why(self, advice: Advice) -> str:
         assert advice.place is not None

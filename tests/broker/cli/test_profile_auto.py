@@ -1,10 +1,14 @@
 """`profile --auto`, `run --auto-profile` and the plan's advice, on nodes that are this machine."""
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.cli import mlbroker
+from tests.support.sshd import SSHD, Sshd, make_sshd
 
 JOB = """
 name: toy
@@ -82,3 +86,39 @@ def test_a_run_measures_first_where_asked(job: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "measuring costs about" in done.stderr
     assert "succeeded" in done.stderr + done.stdout
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Sshd]:
+    found = make_sshd(tmp_path / "sshd")
+    yield found
+    found.stop()
+
+
+@pytest.mark.skipif(
+    not os.path.exists(SSHD) or shutil.which("ssh") is None,
+    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
+)
+def test_nodes_over_ssh_and_here_are_weighed_together(
+    job: Path, tmp_path: Path, server: Sshd
+) -> None:
+    home = tmp_path / "home"
+    (far,) = json.loads(server.nodes_yaml(name="far", price_per_hour_usd=0.2))["nodes"]
+    (home / "nodes.yaml").write_text(json.dumps({"nodes": [*NODES["nodes"], far]}))
+    done = mlbroker(
+        *("profile", job, "--auto", "--cloud", "local", "--cloud", "ssh"),
+        *("--max-cost", "0.5", "--yes", "--json"),
+        home=home,
+        timeout_s=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["measurements"]
+    assert {row["instance_type"] for row in rows} <= {"big", "small", "far"}
+    assert "Take " in done.stderr
+    taken = done.stderr.split("Take ")[1].split()[0]
+    spent = json.loads(mlbroker("ledger", "--json", home=home).stdout)["runs"]
+    assert len(spent) == len(rows)
+    assert sum(float(run["spent_usd"]) for run in spent) <= 0.5
+    # What it takes is what the plan chooses then.
+    plan = mlbroker("plan", job, "--cloud", "local", "--cloud", "ssh", "--json", home=home)
+    assert json.loads(plan.stdout)["choice"]["instance_type"] == taken

@@ -23,10 +23,10 @@ def box(vcpus: int) -> Hardware:
     return Hardware(float(vcpus), 4.0 * vcpus, "x86_64")
 
 
-def option(vcpus: int) -> Option:
+def option(vcpus: int, cloud: str = "ssh") -> Option:
     price = Decimal("0.05") * vcpus
-    candidate = Candidate("local", "r", f"m{vcpus}", "on_demand", 1, price)
-    return Option(candidate, Offered(Target("local", f"m{vcpus}", box(vcpus)), float(price), 60.0))
+    candidate = Candidate(cloud, "r", f"m{vcpus}", "on_demand", 1, price)
+    return Option(candidate, Offered(Target(cloud, f"m{vcpus}", box(vcpus)), float(price), 60.0))
 
 
 # Price grows with size; speed does so up to 16 vCPUs only, so that the best is in the middle.
@@ -40,7 +40,7 @@ def truth(candidate: Candidate, scale: float = 1.0) -> Measurement:
         config=candidate.instance_type,
         time_s=scale * 0.8 / min(vcpus, 16) ** 1.3,
         steps=1000,
-        cloud="local",
+        cloud=candidate.cloud,
         instance_type=candidate.instance_type,
         # What a machine reports of itself is a little less than promised.
         hardware=box(vcpus)._replace(memory_gib=3.8 * vcpus),
@@ -168,6 +168,14 @@ def test_in_a_hurry_several_run_at_once() -> None:
     bench.run(search(deadline_s=7200.0))
     assert len(bench.rounds[0]) > 1
     assert len(set(bench.rounds[0])) == len(bench.rounds[0])
+
+
+def test_nodes_that_are_all_this_machine_are_measured_one_after_the_other() -> None:
+    bench = Bench()
+    here = [option(vcpus, "local") for vcpus in (1, 2, 4, 8)]
+    bench.run(search(deadline_s=7200.0)._replace(options=here))
+    assert bench.rounds
+    assert all(len(names) == 1 for names in bench.rounds)
 
 
 def test_a_hopeless_measurement_may_end_early() -> None:
