@@ -32,11 +32,11 @@ USUAL_JOB_S = 7200.0
 # factor of two or so (standard deviation of its logarithm).
 DEADLINE_FACTOR = 2.0
 DEADLINE_SIGMA = 0.8
-# The predictive distribution is summed at these points, in standard deviations.
-POINTS = np.linspace(-4.0, 4.0, 41)
+# The predictive distribution is summed at so many points, up to so many standard deviations away.
+POINTS, REACH = 61, 4.0
 # The most promising of many is promising by luck too, the more so the more were looked at: after
 # every so many probes, the next must be worth its price once more.
-PROBES_PER_BAR = 4
+PROBES_PER_BAR = 6
 # Only so many candidates, those that look best in a good case, are considered for a probe.
 MAX_CONSIDERED = 400
 CHEAPEST = 5
@@ -103,9 +103,8 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     if len(open_) > MAX_CONSIDERED:
         bright = losses(belief, terms, failure, optimism=1.0)[open_]
         open_ = np.sort(open_[np.argsort(bright, kind="stable")[:MAX_CONSIDERED]])
-    probe_usd = price[open_] * probe_s(
-        belief.mean[open_], belief.variance[open_], terms.setup[open_]
-    )
+    work_s = expected_s(belief)[open_]
+    probe_usd = price[open_] * probe_s(work_s, terms.setup[open_])
     outcome = _Outcomes(belief, terms, open_, failure)
     saves = outcome.saving(np.full(len(open_), loss[best]))
     if not probed[best] and best in open_:
@@ -121,9 +120,8 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     return Step(int(open_[chosen]), True, float(probe_usd[chosen]), float(saves[chosen]))
 
 
-def probe_s(mean: Array, variance: Array, setup_s: Array) -> Array:
-    """Expected length of a probe, set-up included."""
-    work_s = np.exp(np.minimum(mean + variance / 2, MAX_LOG))
+def probe_s(work_s: Array, setup_s: Array) -> Array:
+    """Length of a probe of so much work, set-up included."""
     return np.asarray(setup_s + np.maximum(PROBE_MIN_S, PROBE_SHARE * work_s))
 
 
@@ -132,24 +130,29 @@ def losses(belief: Belief, terms: Terms, failure: Array, optimism: float = 0.0) 
 
     With `optimism`, as if each were so many standard deviations faster than believed.
     """
-    mean = belief.mean - optimism * np.sqrt(belief.variance)
-    run_s = np.exp(np.minimum(mean + belief.variance / 2, MAX_LOG))
+    faster = optimism * np.sqrt(belief.variance)
+    run_s = expected_s(belief) * np.exp(-faster)
     loss = terms.price_per_hour_usd / 3600 * (terms.setup + run_s)
     loss = loss * (1 + FAILURE_PENALTY * failure)
     if terms.deadline_s is not None:
-        chance = in_time(mean, belief.variance, terms) * (1 - failure)
+        slack = np.log(np.maximum(terms.deadline_s - terms.setup, 1e-3))
+        chance = within(belief, slack + faster) * (1 - failure)
         short = np.maximum(0.0, WANTED_CHANCE - chance) / WANTED_CHANCE
         loss = loss * (1 + LATE_PENALTY * short)
     return np.asarray(loss)
 
 
-def in_time(mean: Array, variance: Array, terms: Terms) -> Array:
-    """Chance that a run on each candidate meets the deadline, if it does not fail."""
-    if terms.deadline_s is None:
-        return np.ones(len(mean))
-    slack = np.log(np.maximum(terms.deadline_s - terms.setup, 1e-3))
-    z = (slack - mean) / np.sqrt(variance)
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist()])
+def expected_s(belief: Belief) -> Array:
+    """Expected time of the work on each candidate, as far as a mean exists."""
+    times = np.exp(np.minimum(belief.means + belief.within / 2, MAX_LOG))
+    return np.asarray(belief.weights @ times)
+
+
+def within(belief: Belief, log_times: Array) -> Array:
+    """Chance that the work on each candidate takes no longer than its log time."""
+    z = (log_times - belief.means) / np.sqrt(belief.within)
+    below = [0.5 * math.erfc(-value / math.sqrt(2)) for value in z.ravel().tolist()]
+    return np.asarray(belief.weights @ np.array(below).reshape(z.shape))
 
 
 def _assurance(belief: Belief, terms: Terms, loss: Array, best: int, failure: Array) -> float:
@@ -167,13 +170,16 @@ class _Outcomes:
     """What probes of some candidates may show: costs of the run, each with its probability."""
 
     def __init__(self, belief: Belief, terms: Terms, rows: Array, failure: Array) -> None:
-        spread = np.sqrt(belief.variance[rows])
-        log_times = np.minimum(belief.mean[rows][:, None] + spread[:, None] * POINTS, MAX_LOG)
-        run_s = terms.setup[rows][:, None] + np.exp(log_times)
+        means, spread = belief.means[:, rows], np.sqrt(belief.within[rows])
+        low, high = means.min(0) - REACH * spread, means.max(0) + REACH * spread
+        log_times = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, POINTS)
+        run_s = terms.setup[rows][:, None] + np.exp(np.minimum(log_times, MAX_LOG))
         degrees = belief.degrees
-        weight = (1 + POINTS**2 / degrees) ** (-(degrees + 1) / 2)
-        weight = weight / weight.sum()
-        chance = weight[None] * (1 - failure[rows])[:, None]
+        chance = np.zeros_like(log_times)
+        for weight, mean in zip(belief.weights.tolist(), means, strict=True):
+            z = (log_times - mean[:, None]) / spread[:, None]
+            chance += weight * (1 + z**2 / degrees) ** (-(degrees + 1) / 2)
+        chance *= ((1 - failure[rows]) / chance.sum(1))[:, None]
         if terms.deadline_s is not None:
             chance = chance * (run_s <= terms.deadline_s)
         self._cost = terms.price_per_hour_usd[rows][:, None] / 3600 * run_s

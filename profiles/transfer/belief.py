@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -10,22 +11,31 @@ from mlbroker.profiles.transfer import failure
 from mlbroker.profiles.transfer.history import NOISE, Prior
 from mlbroker.profiles.transfer.kernel import Hyper, covariance, variance
 
-# Variance of the job's scale: it may be seconds or weeks.
+# Variance of the job's scale once something is measured: it may be seconds or weeks.
 ANY_SCALE = 25.0
+# Before that, the guess of it is good to a factor of four.
+GUESSED_SCALE = 2.0
 # The honesty of intervals: how far off the predictions were so far widens or narrows all of them.
 # It starts as if DEGREES predictions had been off by as much as they said.
 DEGREES = 3.0
-# Decisions are better for being sceptical at first; what is reported starts from what held.
-REPORTED = 0.88
+# Decisions are better for being sceptical at first; what is reported starts from what held. With no
+# past jobs it stays sceptical: specifications alone are often far off.
+REPORTED, REPORTED_ALONE = 0.7, 1.0
 # A single outlier must not make all intervals useless.
 LARGEST_SURPRISE = 25.0
+# Nor must it decide alone which past job this one is like: degrees of freedom of that judgement.
+LIKENESS_DEGREES = 8.0
+# What is hardly possible is dropped, and with a long history all but so many of the likeliest.
+LEAST_WEIGHT, MAX_CASES = 1e-3, 32
 
 
 class Belief:
     """Posterior over the candidates of `prior`; grows by `observe`, `fail` and `hint`.
 
-    `mean` and `variance` are of log time. The predictive distribution is Student's t with
-    `degrees` degrees of freedom: heavy-tailed until predictions have proved themselves.
+    All is of log time. The job is one of the cases of `prior`, with these `weights`; `means` has a
+    row for each case, and `within` is the variance in any of them. `mean` and `variance` are over
+    all cases. The predictive distribution of a case is Student's t with `degrees` degrees of
+    freedom: heavy-tailed until predictions have proved themselves.
     """
 
     def __init__(self, prior: Prior, hyper: Hyper, log_scale: float = 0.0) -> None:
@@ -33,8 +43,7 @@ class Belief:
         self.hyper = hyper
         self.measured: list[int] = []
         self.failed: list[int] = []
-        self._hinted = False
-        self._log_scale = log_scale
+        self._base = prior.mean + prior.offsets + log_scale
         self._own = variance(prior.space, hyper) + hyper.own
         self._own = self._own + hyper.history * (prior.factors**2).sum(0)
         self._seen: list[int] = []
@@ -57,7 +66,9 @@ class Belief:
     @property
     def reported(self) -> Array:
         """Variance of log time for people: its 80 % intervals hold in 80 % of cases."""
-        return np.asarray(self._raw * (DEGREES * REPORTED + sum(self._surprises)) / self.degrees)
+        start = DEGREES * (REPORTED if self.prior.jobs else REPORTED_ALONE)
+        stretch = (start + sum(self._surprises)) / self.degrees
+        return np.asarray(self._raw * stretch + self._between)
 
     @property
     def failure(self) -> Array:
@@ -72,7 +83,9 @@ class Belief:
         """A measured log time, with its standard error."""
         if self.scaled:
             spread = math.sqrt(float(self._raw[candidate]) + noise**2)
-            surprise = (log_time - float(self.mean[candidate])) / spread
+            off = ((log_time - self.means[:, candidate]) / spread).tolist()
+            below = float(self.weights @ [0.5 * math.erfc(-z / math.sqrt(2)) for z in off])
+            surprise = NormalDist().inv_cdf(min(max(below, 1e-9), 1 - 1e-9))
             self._surprises.append(min(surprise**2, LARGEST_SURPRISE))
         self.measured.append(candidate)
         self._add(candidate, log_time, noise**2)
@@ -98,19 +111,28 @@ class Belief:
         self._update()
 
     def _update(self) -> None:
-        base = self.prior.mean + self._log_scale
+        likely = np.log(self.prior.chances)
+        means = self._base
+        self._raw: Array = self._own + GUESSED_SCALE
         if self.scaled:
             k = self._columns[:, self._seen] + ANY_SCALE + np.diag(self._noise)
             factor = np.linalg.cholesky(k)
             towards = np.linalg.solve(factor, self._columns + ANY_SCALE)
-            residual = np.array(self._values) - base[self._seen]
-            self.mean: Array = base + towards.T @ np.linalg.solve(factor, residual)
-            self._raw: Array = np.maximum(self._own + ANY_SCALE - (towards**2).sum(0), 1e-6)
-        else:
-            self.mean = base
-            self._raw = self._own
-        stretch = (DEGREES + sum(self._surprises)) / self.degrees
-        self.variance: Array = self._raw * stretch
+            residual = np.array(self._values) - self._base[:, self._seen]
+            whitened = np.linalg.solve(factor, residual.T)
+            means = self._base + whitened.T @ towards
+            self._raw = np.maximum(self._own + ANY_SCALE - (towards**2).sum(0), 1e-6)
+            misfit = np.log1p((whitened**2).sum(0) / LIKENESS_DEGREES)
+            likely = likely - 0.5 * (LIKENESS_DEGREES + len(self._seen)) * misfit
+        weights = np.exp(likely - likely.max())
+        kept = np.argsort(-weights, kind="stable")[:MAX_CASES]
+        kept = np.sort(kept[weights[kept] > LEAST_WEIGHT * weights.sum()])
+        self.weights: Array = weights[kept] / weights[kept].sum()
+        self.means: Array = means[kept]
+        self.mean: Array = self.weights @ self.means
+        self._between: Array = self.weights @ (self.means - self.mean) ** 2
+        self.within: Array = self._raw * (DEGREES + sum(self._surprises)) / self.degrees
+        self.variance: Array = self.within + self._between
 
 
 def believe(

@@ -30,8 +30,6 @@ NAMES = (
 SPREADS = np.array([0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7, 0.4, 0.4])
 # No parameter goes farther from its default than a factor of about twelve.
 BOUND = 2.5
-# Points of one job say much the same thing: they count for less than independent ones would.
-TEMPER = 0.3
 MAX_POINTS = 40
 MAX_JOBS = 16
 # Relative change that stands for a derivative by length.
@@ -42,10 +40,14 @@ ROUNDS, FIRST_STEP, LONGEST_STEP, GROW, SHRINK = 24, 0.3, 0.6, 1.2, 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Lesson:
-    """One past job as if it were new: residuals from the others' profile, and likenesses."""
+    """One past job as if it were new: residuals from what the others let expect, and likenesses.
+
+    `residual` has a column for each of the cases of `Prior`.
+    """
 
     weight: float
     residual: Array
+    log_chances: Array
     linear: Array
     far: Array
     gaps: Array
@@ -84,7 +86,7 @@ def _lessons(
             points = np.sort(rng.choice(points, MAX_POINTS, replace=False))
         others = [other for other, o in enumerate(past) if o.family != job.family]
         everywhere = job.tried
-        mean, factors = profile(
+        usual = profile(
             [completed[other] for other in others],
             everywhere,
             [past[other].family for other in others],
@@ -95,14 +97,16 @@ def _lessons(
         x = space.x[rows]
         lessons.append(
             _Lesson(
-                weight=TEMPER / sisters[job.family],
-                residual=job.log_times[points] - mean[places],
+                # Sister jobs are neither as good as independent ones nor all the same.
+                weight=sisters[job.family] ** -0.5,
+                residual=job.log_times[points][:, None] - (usual.mean + usual.offsets)[:, places].T,
+                log_chances=np.log(usual.chances),
                 linear=x @ x.T / max(x.shape[1], 1),
                 far=distance(x, x),
                 gaps=np.abs(x[:, None] - x[None]),
                 same_kind=(space.kind[rows][:, None] == space.kind[rows][None]).astype(float),
                 same_family=(space.family[rows][:, None] == space.family[rows][None]).astype(float),
-                history=factors[:, places].T @ factors[:, places],
+                history=usual.factors[:, places].T @ usual.factors[:, places],
             )
         )
     return lessons
@@ -138,9 +142,14 @@ def _loss(at: Array, lessons: Sequence[_Lesson], defaults: Array) -> tuple[float
         k = sum(parts[:7], np.full((n, n), ANY_SCALE)) + NOISE**2 * np.eye(n)
         inverse = np.linalg.inv(k)
         explained = inverse @ lesson.residual
-        half = 0.5 * (inverse - np.outer(explained, explained))
+        fits = lesson.log_chances - 0.5 * (lesson.residual * explained).sum(0)
+        best = float(fits.max())
+        share = np.exp(fits - best)
+        likely = best + float(np.log(share.sum()))
+        share /= share.sum()
+        half = 0.5 * (inverse - (explained * share) @ explained.T)
         _, log_det = np.linalg.slogdet(k)
-        loss += lesson.weight * 0.5 * float(lesson.residual @ explained + log_det)
+        loss += lesson.weight * (0.5 * float(log_det) - likely)
         slope += lesson.weight * np.array([float((half * part).sum()) for part in parts])
     away = (at - defaults) / SPREADS
     return loss + 0.5 * float(away @ away), slope + away / SPREADS

@@ -16,6 +16,8 @@ ANY_SCALE = 9.0
 NOISE = 0.03
 # How many families the expectation from specifications counts as.
 SPEC_FAMILIES = 0.25
+# How many families the possibility counts as that a job is like no single past one.
+UNLIKE_FAMILIES = 1.0
 # A job is completed from at most so many of its configurations: more add time, not knowledge.
 MAX_KNOWN = 200
 FEWEST_KNOWN = 20
@@ -47,9 +49,11 @@ class PastJob(NamedTuple):
 class Prior(NamedTuple):
     """What is believed about a job before it is measured, for each of its candidates.
 
-    `mean` is expected log time up to the job's scale. The job deviates from it along `factors`
-    (one row each) and as specifications let expect. `failure` is the chance to fail. `jobs` is the
-    number of past jobs behind it.
+    `mean` is expected log time up to the job's scale. With these `chances` the job is like no
+    single past job, or just like one of them: `offsets` are how the mean of each of these cases
+    differs from `mean`, the first is zero. In each case the job deviates along `factors` (one row
+    each) and as specifications let expect. `failure` is the chance to fail. `jobs` is the number
+    of past jobs behind it.
     """
 
     space: Space
@@ -57,6 +61,17 @@ class Prior(NamedTuple):
     factors: Array
     failure: Array
     jobs: int
+    offsets: Array
+    chances: Array
+
+
+class Usual(NamedTuple):
+    """What completed jobs have in common and how they differ; fields as in `Prior`."""
+
+    mean: Array
+    factors: Array
+    offsets: Array
+    chances: Array
 
 
 class Completed(NamedTuple):
@@ -120,22 +135,28 @@ def _known(space: Space, past: Sequence[PastJob], most: int) -> list[tuple[Array
 
 def profile(
     completed: Sequence[Completed], rows: Array, families: Sequence[str], expected: Array
-) -> tuple[Array, Array]:
-    """Mean profile over the `rows` and factors of completed jobs, families weighing equally.
+) -> Usual:
+    """The usual profile over the `rows` and deviations from it, families weighing equally.
 
     Where a job is hardly known it hardly counts: there, specifications do.
     """
     usual = expected - expected.mean()
     if not completed:
-        return usual, np.zeros((0, len(usual)))
+        return Usual(usual, np.zeros((0, len(usual))), np.zeros((1, len(usual))), np.ones(1))
     known = np.array([job.known[rows] for job in completed])
     off = np.array([job.log_times[rows] for job in completed]) - usual
     off -= ((known * off).sum(1) / np.maximum(known.sum(1), 1e-9))[:, None]
     sisters = Counter(families)
     weights = np.array([1 / sisters[name] for name in families])
     mean = (weights @ (known * off)) / (weights @ known + SPEC_FAMILIES)
-    factors = known * (off - mean) * np.sqrt(weights / len(sisters))[:, None]
-    return usual + mean, factors
+    off = known * (off - mean)
+    chances = np.append(UNLIKE_FAMILIES, weights)
+    return Usual(
+        mean=usual + mean,
+        factors=off * np.sqrt(weights / len(sisters))[:, None],
+        offsets=np.vstack([np.zeros(len(usual)), off]),
+        chances=chances / chances.sum(),
+    )
 
 
 def failure_share(past: Sequence[PastJob], size: int) -> Array:
@@ -154,6 +175,13 @@ def prior(
 ) -> Prior:
     """The prior for a job with these candidate rows, from past jobs and their completions."""
     families = [job.family for job in past]
-    mean, factors = profile(completed, candidates, families, space.expected[candidates])
-    failure = failure_share(past, space.size)[candidates]
-    return Prior(space.take(candidates), mean, factors, failure, len(past))
+    usual = profile(completed, candidates, families, space.expected[candidates])
+    return Prior(
+        space=space.take(candidates),
+        mean=usual.mean,
+        factors=usual.factors,
+        failure=failure_share(past, space.size)[candidates],
+        jobs=len(past),
+        offsets=usual.offsets,
+        chances=usual.chances,
+    )

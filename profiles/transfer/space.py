@@ -1,5 +1,6 @@
 """Places configurations (machines, clusters, batch sizes) in a space where alike ones are near."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,10 +11,17 @@ from mlbroker.profiles.arrays import Array
 
 # Two columns that move together like this carry the same fact.
 SAME_COLUMN = 0.999
+# Among few machines or much alike ones a factor of two is no world apart: a spread of logarithms
+# below this is not blown up.
+LEAST_SPREAD = math.log(2)
 CAPACITY = re.compile(r"mem|ram|gib|^nodes$")
 RATE = re.compile(r"_per_|bandwidth|gb_s|gbps")
 # Run time falls far slower than compute grows: most jobs leave most of a large machine idle.
 COMPUTE_EXPONENT = 0.25
+# A column that counts or measures GPUs, and how much faster a machine is expected to be for having
+# one: the data-sheet estimator's view of a T4 on small networks, against one vCPU.
+GPU = re.compile(r"gpu")
+GPU_GAIN = math.log(8)
 # With nothing else known, a dearer machine is a faster one, but not by much.
 PRICE_EXPONENT = 0.2
 
@@ -57,8 +65,8 @@ def encode(
     found: list[Array] = []
     titles: list[str] = []
     for name in sorted(columns):
-        for title, column in _columns(name, np.asarray(columns[name], dtype=float)):
-            scaled = _standardised(column)
+        for title, column, least in _columns(name, np.asarray(columns[name], dtype=float)):
+            scaled = _standardised(column, least)
             if scaled is not None and not any(_same(scaled, other) for other in found):
                 found.append(scaled)
                 titles.append(title)
@@ -86,20 +94,24 @@ def family(kind: str) -> str:
     return re.sub(r"-\d+\w*$", "", kind)
 
 
-def _columns(name: str, raw: Array) -> list[tuple[str, Array]]:
+def _columns(name: str, raw: Array) -> list[tuple[str, Array, float]]:
+    """What a feature is told apart by: titles, columns, and the least spread to take them for."""
     known = raw[np.isfinite(raw)]
     if not len(known) or known.min() < 0:
-        return [(name, raw)]
+        return [(name, raw, 0.0)]
     if known.min() > 0:
-        return [(name, np.log(raw))]
+        return [(name, np.log(raw), LEAST_SPREAD)]
     if known.max() <= 1:
-        return [(name, raw)]  # a flag or a share
+        return [(name, raw, 0.0)]  # a flag or a share
     present = np.where(np.isfinite(raw), (raw > 0).astype(float), np.nan)
     logs = np.log(np.where(raw > 0, raw, known[known > 0].min()))
-    return [(f"{name}?", present), (name, np.where(np.isfinite(raw), logs, np.nan))]
+    return [
+        (f"{name}?", present, 0.0),
+        (name, np.where(np.isfinite(raw), logs, np.nan), LEAST_SPREAD),
+    ]
 
 
-def _standardised(column: Array) -> Array | None:
+def _standardised(column: Array, least: float = 0.0) -> Array | None:
     """Mean 0 and spread 1, the unknown at the mean; None for a column that says nothing."""
     known = np.isfinite(column)
     if not known.any():
@@ -107,7 +119,7 @@ def _standardised(column: Array) -> Array | None:
     spread = float(column[known].std())
     if spread < 1e-9 * max(1.0, float(np.abs(column[known]).max())):
         return None
-    return np.where(known, (column - column[known].mean()) / spread, 0.0)
+    return np.where(known, (column - column[known].mean()) / max(spread, least), 0.0)
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -123,6 +135,7 @@ def _labels(names: Sequence[str]) -> Array:
 
 
 def _from_features(columns: Mapping[str, Sequence[float]], size: int) -> Array:
+    expected = np.zeros(size)
     for name, exponent in (
         ("vcpus", COMPUTE_EXPONENT),
         ("gpus", COMPUTE_EXPONENT),
@@ -131,8 +144,13 @@ def _from_features(columns: Mapping[str, Sequence[float]], size: int) -> Array:
         values = np.asarray(columns.get(name, ()), dtype=float)
         if (values > 0).any():
             known = values > 0
-            return _centred(np.where(known, -exponent * np.log(np.where(known, values, 1)), np.nan))
-    return np.zeros(size)
+            expected = np.where(known, -exponent * np.log(np.where(known, values, 1)), np.nan)
+            break
+    with_gpu = np.zeros(size, dtype=bool)
+    for name, column in columns.items():
+        if GPU.match(name):
+            with_gpu |= np.asarray(column, dtype=float) > 0
+    return _centred(expected - GPU_GAIN * with_gpu)
 
 
 def _centred(values: Sequence[float] | Array) -> Array:

@@ -41,20 +41,24 @@ def known(log_times: np.ndarray, share: np.ndarray | float = 1.0) -> Completed: 
 
 def test_sisters_count_as_one_family() -> None:
     up, down, rows = np.arange(6.0), -np.arange(6.0), np.arange(6)
-    alone, _ = profile([known(up), known(down)], rows, ["u", "d"], np.zeros(6))
-    crowd, factors = profile(
+    alone = profile([known(up), known(down)], rows, ["u", "d"], np.zeros(6))
+    crowd = profile(
         [known(up), known(up), known(up), known(down)], rows, ["u", "u", "u", "d"], np.zeros(6)
     )
-    assert np.allclose(alone, 0)
-    assert np.allclose(crowd, 0)
-    assert factors.shape == (4, 6)
+    assert np.allclose(alone.mean, 0)
+    assert np.allclose(crowd.mean, 0)
+    assert crowd.factors.shape == (4, 6)
+    # Like no past job, or like one of the four: sisters share their family's chance.
+    assert crowd.offsets.shape == (5, 6)
+    assert np.allclose(crowd.chances * 3, [1, 1 / 3, 1 / 3, 1 / 3, 1])
 
 
 def test_a_job_says_nothing_of_machines_unlike_its_own() -> None:
     strange = known(np.array([0, 0, 0, 9.0, 9.0, 9.0]), np.array([1, 1, 1, 0, 0, 0]))
-    mean, factors = profile([strange], np.arange(6), ["s"], np.zeros(6))
-    assert np.allclose(mean, 0)
-    assert np.allclose(factors, 0)
+    usual = profile([strange], np.arange(6), ["s"], np.zeros(6))
+    assert np.allclose(usual.mean, 0)
+    assert np.allclose(usual.factors, 0)
+    assert np.allclose(usual.offsets, 0)
 
 
 def test_no_past_leaves_the_specifications() -> None:

@@ -65,3 +65,17 @@ def test_a_data_sheet_goes_before_features() -> None:
     assert given.tolist() == [1.0, 0.0, -1.0]
     guessed = encode({"vcpus": [2, 4, 8]}, [""] * 3).expected
     assert guessed[0] > guessed[1] > guessed[2]
+
+
+def test_a_gpu_is_expected_to_help_by_whatever_column_tells_of_it() -> None:
+    columns = {"vcpus": [4, 4, 4], "gpus": [0, 0, 1], "gpu_memory_gib": [0, 3, 16]}
+    whole, cut, full = encode(columns, [""] * 3).expected.tolist()
+    assert whole - cut == pytest.approx(math.log(8))
+    assert full == pytest.approx(cut)
+
+
+def test_among_few_alike_machines_a_factor_of_two_is_no_world_apart() -> None:
+    few = encode({"vcpus": [2, 2, 4]}, [""] * 3).x[:, 0]
+    assert few[2] - few[0] == pytest.approx(1)
+    many = encode({"vcpus": [1, 8, 64]}, [""] * 3).x[:, 0]
+    assert many.std() == pytest.approx(1)
