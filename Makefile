@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-demo bench bench-check bench-profile backtest campaign \
+.PHONY: help demo test check check-demo bench bench-check bench-profile backtest backtest-parts campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
 help: ## List the targets
@@ -73,6 +73,9 @@ bench-check: $(VENV)/.product ## Measure cost checks of large repositories, into
 backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_choosing.py
 	@$(BIN)/python scripts/readme.py
+
+backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard against tuning to them
+	$(BIN)/python scripts/bench_parts.py
 
 campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about half an hour)
 	rm -rf .campaign
