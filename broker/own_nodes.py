@@ -6,6 +6,7 @@ from datetime import date
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
 from mlbroker.broker.planning import NANO_PER_USD, Book
+from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer
 from mlbroker.pricing.power import CpuPower
@@ -32,6 +33,11 @@ class WithNodes:
         """Watts by CPU family, as in the book."""
         return self.book.cpu_power()
 
+    @property
+    def out_of_reach(self) -> OutOfReach:
+        """As the book's: one's own machines know no quota."""
+        return self.book.out_of_reach
+
     def types(self) -> list[tuple[int, int, InstanceType]]:
         """The book's types, and one for each node; ids and hardware ids go on from the book's."""
         types = list(self.book.types())
@@ -53,7 +59,7 @@ class WithNodes:
 
     def price_rows(
         self,
-        depth: int | None = 1,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> list[PriceRow]:

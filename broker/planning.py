@@ -1,6 +1,6 @@
 """Job + book + evidence -> machines, candidates, and what is out before any price is read."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -17,7 +17,7 @@ from mlbroker.policies.fit import (
     regions_admitted,
 )
 from mlbroker.policies.machine import Machine, Pace
-from mlbroker.policies.quote import Reason
+from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer
@@ -39,13 +39,17 @@ class Book(Protocol):
     def regions(self) -> dict[int, Region]: ...
     def price_rows(
         self,
-        depth: int | None = 4,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> Sequence[PriceRow]: ...
     def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]: ...
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
     def cpu_power(self) -> power.CpuPower: ...
+    @property
+    def out_of_reach(self) -> OutOfReach:
+        """Why the account cannot have what is sold; complete once the prices were read."""
+        ...
 
 
 @dataclass(slots=True)
@@ -102,16 +106,13 @@ def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters)
         if candidate.machine.regional and not candidate.complete:
             candidate.rows = list(all_prices(book, job)(candidate))
             candidate.complete = True
-    # Only a book within the account's limits has it; there, no price means out of reach.
-    out_of_reach = getattr(book, "refused", None)
+    out_of_reach = book.out_of_reach
     if out_of_reach:
         field.refusals[:] = [_within_reach(refusal, out_of_reach) for refusal in field.refusals]
     return field
 
 
-def _within_reach(
-    refusal: TypeRefusal, out_of_reach: Mapping[tuple[int, int], tuple[Reason, str]]
-) -> TypeRefusal:
+def _within_reach(refusal: TypeRefusal, out_of_reach: OutOfReach) -> TypeRefusal:
     """A price that is missing because the account cannot have the machine, said as such."""
     why = out_of_reach.get((refusal.type_id, int(refusal.market is Market.SPOT)))
     if why is None or refusal.reason is not Reason.PRICE_MISSING:

@@ -1,5 +1,6 @@
 """A price for the job on one machine, or the reason why there is none."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -23,6 +24,10 @@ class Reason(StrEnum):
     NO_CAPACITY = "no_capacity"
     PROBE_FAILED = "probe_failed"
     INTERRUPTED_TOO_OFTEN = "interrupted_too_often"
+
+
+# Why the account cannot have a type, by type id and market (1 is spot).
+OutOfReach = Mapping[tuple[int, int], tuple[Reason, str]]
 
 
 class Cost(NamedTuple):

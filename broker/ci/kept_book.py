@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from mlbroker.broker.planning import Book
+from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Offer
 from mlbroker.pricing.power import CpuPower
@@ -20,6 +21,7 @@ class KeptBook:
         self._book = book
         self._kept: dict[tuple[Any, ...], Any] = {}
         self.snapshot: Snapshot = book.snapshot
+        self.out_of_reach: OutOfReach = book.out_of_reach
 
     def types(self) -> Sequence[Entry]:
         """As the book's."""
@@ -45,7 +47,7 @@ class KeptBook:
 
     def price_rows(
         self,
-        depth: int | None = 4,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> Sequence[PriceRow]:
@@ -83,6 +85,7 @@ class SomeTypes:
         self._book = book
         self._entries = entries
         self.snapshot = book.snapshot
+        self.out_of_reach = book.out_of_reach
         self.regions = book.regions
         self.cpu_power = book.cpu_power
         self.offer = book.offer
@@ -94,7 +97,7 @@ class SomeTypes:
 
     def price_rows(
         self,
-        depth: int | None = 4,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> Sequence[PriceRow]:

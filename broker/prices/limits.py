@@ -60,7 +60,7 @@ def load_limits(home: Path, now: datetime) -> Limits:
 class WithinLimits:
     """A price book without the offers that are out of reach; it reads like the book itself.
 
-    `refused` tells for each type and market why its last offer was left out.
+    `out_of_reach` tells for each type and market why its last offer was left out.
     """
 
     def __init__(self, book: "Book", limits: Limits, nodes: int = 1) -> None:
@@ -70,14 +70,14 @@ class WithinLimits:
         self._types: dict[int, InstanceType] = {i: entry for i, _, entry in book.types()}
         self._regions: Mapping[int, Region] = book.regions()
         self._known: dict[tuple[int, int, int], bool] = {}
-        self.refused: dict[tuple[int, int], tuple[Reason, str]] = {}
+        self.out_of_reach: dict[tuple[int, int], tuple[Reason, str]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._book, name)
 
     def price_rows(
         self,
-        depth: int | None = 4,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> list[PriceRow]:
@@ -107,7 +107,7 @@ class WithinLimits:
             )
             known = self._known[key] = why is None
             if why is not None:
-                self.refused[type_id, spot] = why
+                self.out_of_reach[type_id, spot] = why
         return known
 
 

@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mlbroker.broker.prices.layout import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.nano import from_nano
 from mlbroker.broker.prices.rows import stale_before
+from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
@@ -42,6 +44,9 @@ def open_book(
 
 class PriceBook:
     """One immutable index. Types, regions and hardware are referred to by integer ids."""
+
+    # What the account cannot have, the book itself knows nothing of.
+    out_of_reach: OutOfReach = MappingProxyType({})
 
     def __init__(self, path: Path, today: date) -> None:
         # Read-only, and open to `browse`, which asks what a plan never asks.
@@ -141,7 +146,7 @@ class PriceBook:
 
     def price_rows(
         self,
-        depth: int | None = SHORTLIST_DEPTH,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> list[PriceRow]:

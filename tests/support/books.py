@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.power import CpuPower
@@ -38,12 +39,16 @@ class SmallBook:
             for number, kind in enumerate(self.kinds)
         ]
 
+    @property
+    def out_of_reach(self) -> OutOfReach:
+        return {}
+
     def regions(self) -> dict[int, Region]:
         return dict(enumerate(self.places))
 
     def price_rows(
         self,
-        depth: int | None = 1,
+        depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> list[PriceRow]:

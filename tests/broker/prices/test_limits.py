@@ -204,7 +204,7 @@ def test_the_book_within_limits_offers_the_next_region(
     on_demand = next(row for row in rows if not row[1])
     assert book.regions()[on_demand[2]].name != region
     assert on_demand[3] >= cheapest[0][3]
-    assert within.refused[type_id, 0][0] is Reason.NO_QUOTA
+    assert within.out_of_reach[type_id, 0][0] is Reason.NO_QUOTA
     assert all(row[2] != cheapest[0][2] for row in within.prices_of(type_id, 0))
     assert within.snapshot == book.snapshot  # all else is the book's own
     everything = within.price_rows(depth=None)

@@ -81,7 +81,7 @@ def test_a_price_far_from_the_other_regions_is_kept_out(tmp_path: Path) -> None:
     book = open_book(tmp_path / "home", write(tmp_path / "p.csv", HEADER, *rows))
     assert {row.region for row in browse.prices(book)} == {"r0", "r1", "r2", "r3"}
     assert {odd.price.region for odd in browse.odd_prices(book)} == {"r4", "r5"}
-    assert all(book.regions()[row[2]].name not in ("r4", "r5") for row in book.price_rows())
+    assert all(book.regions()[row[2]].name not in ("r4", "r5") for row in book.price_rows(1))
     assert any("prices verify" in notice for notice in book.notices)
 
 

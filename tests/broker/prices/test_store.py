@@ -130,17 +130,17 @@ def test_regions_and_types_can_be_asked_for(book: PriceBook) -> None:
     everything = book.price_rows(depth=None)
     regions = {row[2] for row in everything[:5]}
     types = {everything[0][0], everything[-1][0]}
-    assert book.price_rows(region_ids=regions) == [r for r in everything if r[2] in regions]
+    assert book.price_rows(None, region_ids=regions) == [r for r in everything if r[2] in regions]
     assert book.price_rows(depth=None, type_ids=types) == [r for r in everything if r[0] in types]
     assert book.price_rows(depth=2, type_ids=types) == [
         r for r in book.price_rows(depth=2) if r[0] in types
     ]
-    assert book.price_rows(region_ids=[]) == []
+    assert book.price_rows(None, region_ids=[]) == []
 
 
 def test_an_offer_has_its_facts(book: PriceBook) -> None:
     type_id, spot, region_id, price, rate, stale = next(
-        row for row in book.price_rows() if row[1] and row[4] is not None
+        row for row in book.price_rows(1) if row[1] and row[4] is not None
     )
     offer = book.offer(type_id, spot, region_id)
     assert int(offer.price_per_hour_usd * 10**9) == price
@@ -155,7 +155,7 @@ def test_reading_loads_no_heavy_library(home: Path) -> None:
     script = (
         "import sys; from pathlib import Path;"
         "from mlbroker.broker.prices.store import open_book;"
-        "b = open_book(Path(sys.argv[1])); b.types(); b.regions(); b.price_rows();"
+        "b = open_book(Path(sys.argv[1])); b.types(); b.regions(); b.price_rows(1);"
         "print(sorted({'pandas','numpy','pydantic','rich','lzma','csv'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -167,7 +167,7 @@ def test_reading_loads_no_heavy_library(home: Path) -> None:
 def _reading_time(book: PriceBook) -> float:
     def once() -> float:
         start = time.perf_counter()
-        book.price_rows()
+        book.price_rows(1)
         return time.perf_counter() - start
 
     return min(once() for _ in range(7))
