@@ -1,7 +1,8 @@
 """The plan: from a job to a decision. This is the picture of the whole product on one page."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +22,7 @@ from mlbroker.policies.baseline import USUAL_REGION, usual_type
 from mlbroker.policies.choose import Chooser, Pick, Refusal, Selection
 from mlbroker.policies.fit import Filters, TypeRefusal
 from mlbroker.policies.objective import quote_key
-from mlbroker.policies.place import places
+from mlbroker.policies.place import Place, places
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.pricing.book import Snapshot
@@ -121,20 +122,23 @@ class Screened(NamedTuple):
     chooser: Chooser
     selection: Selection
 
-    def best_quote(self, job: Job, book: Book) -> Quote | None:
-        """The choice of the plan by cost, with no more quotes worked out than may be it.
+    def best_quote(self, job: Job, book: Book) -> tuple[Quote | None, float]:
+        """The choice of the plan by cost, with no more quotes worked out than may be it, and the
+        cost up to which a pick that is not among these would have to be looked at too.
 
         What vendors charge is rounded up from a pick's cost, but for millionths of a dollar.
         """
         best: Quote | None = None
+        reach = math.inf
         for pick in self.selection.picks:
-            if best is not None and pick.key[0] > float(best.cost_usd.expected) + ROUNDING_USD:
+            if pick.key[0] > reach:
                 break
             quote = _quote(pick, self.ask, job, book, book.regions())
             objective = self.ask.objective
             if best is None or quote_key(objective, quote) < quote_key(objective, best):
                 best = quote
-        return best
+                reach = float(best.cost_usd.expected) + ROUNDING_USD
+        return best, reach
 
 
 def screen(
@@ -146,8 +150,12 @@ def screen(
     *,
     top: int,
     veto: "Veto | None" = None,
+    add_ons: Sequence[Sequence[Place | None]] | None = None,
 ) -> Screened:
-    """Find the `top` best machines, region and market included."""
+    """Find the `top` best machines, region and market included.
+
+    `add_ons` is what regions add to the price of a machine, where it is known already.
+    """
     regions = book.regions()
     rows = fill_hardware(book, evidence.measurements)
     # Other jobs say something of this one only once it was measured itself.
@@ -155,7 +163,8 @@ def screen(
     evidence = evidence._replace(measurements=rows, history=history)
     ask = make_ask(job, evidence, regions, now)
     field = gather(job, ask, book, evidence, filters)
-    chooser = Chooser(ask, places(ask, regions, job.resources), all_prices(book, job), veto)
+    table = add_ons or places(ask, regions, job.resources)
+    chooser = Chooser(ask, table, all_prices(book, job), veto)
     return Screened(ask, field, chooser, chooser.choose(field.candidates, top))
 
 

@@ -155,8 +155,7 @@ class Chooser:
 
         For a machine that stays; on spot, interruptions ask for more.
         """
-        place = self.places[refusal.candidate.option][refusal.row[2]]
-        assert place is not None, "prices are read for allowed regions only"
+        place = _known(self.places[refusal.candidate.option][refusal.row[2]])
         sure_s = refusal.candidate.machine.pace_in(refusal.row[2]).sure_s
         return self._usd_per_s(refusal.row, place) * sure_s + place.once_usd(sure_s)
 
@@ -181,36 +180,39 @@ class Chooser:
             return hopeless
         if isinstance(self._look(candidate, cheapest), Refusal):
             return self._full_look(candidate)
-        return self._bound(candidate, cheapest)
+        return self._bound(candidate, cheapest, self._best_place(candidate))
 
     def _full_look(self, candidate: Candidate) -> Pick | Refusal:
         """The best region, or why there is none; stops where dearer ones cannot be better."""
         best: Pick | None = None
         refusal: Refusal | None = None
+        cheapest_place = None if candidate.complete else self._best_place(candidate)
+        table = self.places[candidate.option]
         for row in candidate.rows if candidate.complete else self.more(candidate):
-            found = self._look(candidate, row)
-            if isinstance(found, Pick):
-                if best is None or found.key < best.key:
-                    best = found
-            elif refusal is None:
-                refusal = found
-            if not candidate.complete and (
-                best.key <= self._bound(candidate, row)
-                if best is not None
-                else self._steady_refusal(candidate, row, self._best_place(candidate))
+            if best is not None:
+                if cheapest_place and best.key <= self._bound(candidate, row, cheapest_place):
+                    break
+                if best.key <= self._bound(candidate, row, _known(table[row[2]])):
+                    continue
+            elif (
+                refusal and cheapest_place and self._steady_refusal(candidate, row, cheapest_place)
             ):
                 break
+            found = self._look(candidate, row)
+            if isinstance(found, Refusal):
+                refusal = refusal or found
+            elif best is None or found.key < best.key:
+                best = found
         if best is not None:
             return best
         assert refusal is not None, "a candidate has at least one price"
         return refusal
 
-    def _bound(self, candidate: Candidate, cheapest: PriceRow) -> Key:
-        """No region at the price of `cheapest` or above can have a smaller key than this."""
-        best = self._best_place(candidate)
-        steady = candidate.machine.pace.steady
-        cost = self._usd_per_s(cheapest, best) * steady.undisturbed_s + best.fixed_usd
-        carbon = self._carbon(candidate, steady, best) if self.carbon_matters else None
+    def _bound(self, candidate: Candidate, row: PriceRow, place: Place) -> Key:
+        """At the price of `row` or above, no machine in `place` has a smaller key than this."""
+        steady = candidate.machine.pace_in(row[2]).steady
+        cost = self._usd_per_s(row, place) * steady.undisturbed_s + place.fixed_usd
+        carbon = self._carbon(candidate, steady, place) if self.carbon_matters else None
         return sort_key(self.ask.objective, cost, steady.undisturbed_s, carbon)
 
     def _best_place(self, candidate: Candidate) -> Place:
@@ -235,8 +237,7 @@ class Chooser:
         """One machine in one region: its key, or the first limit that it breaks."""
         ask = self.ask
         pace = candidate.machine.pace_in(row[2])
-        place = self.places[candidate.option][row[2]]
-        assert place is not None, "prices are read for allowed regions only"
+        place = _known(self.places[candidate.option][row[2]])
         refusal = self._steady_refusal(candidate, row, place)
         if refusal is not None:
             return refusal
@@ -271,3 +272,8 @@ class Chooser:
         if place.kg_per_kwh is None or watts is None:
             return None
         return watts / 1000 * outcome.expected_s / 3600 * self.ask.nodes * place.kg_per_kwh
+
+
+def _known(place: Place | None) -> Place:
+    assert place is not None, "prices are read for allowed regions only"
+    return place

@@ -2,7 +2,7 @@
 
 What a job costs on a type at least is known without planning: the cheapest price anywhere, times
 the expected time undisturbed. Types are planned on in the order of that bound, a few at a time,
-until those left out cannot be among the best.
+until those left out cannot be the best.
 """
 
 import heapq
@@ -11,85 +11,49 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from itertools import chain, count
+from typing import NamedTuple, TypeVar
 
+from mlbroker.broker.ci.bounds import Bounds, Home, Offered, Runner
 from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
 from mlbroker.broker.plan import Plan, make_ask, make_plan, screen
-from mlbroker.broker.planning import NANO_PER_USD
+from mlbroker.broker.planning import NANO_PER_USD, Book
 from mlbroker.policies.ask import Ask, setup_s
-from mlbroker.policies.fit import Filters
+from mlbroker.policies.fit import Filters, fitting
 from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
-from mlbroker.policies.outcome import normal_quantile
-from mlbroker.policies.place import least_by_cloud, places
+from mlbroker.policies.place import Place, least_by_cloud, places
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
-from mlbroker.pricing.gpu_names import NOT_CUDA
-from mlbroker.pricing.offer import Market
+from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.job import Job, ObjectiveKind, ResourceOption, Work
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence, Target
 
 TOP = 10
-_FIRST = 40
+# The best is nearly always the first or second by its bound: so few are looked for at first.
+_FEW = 2
+_FIRST = 10
 _GROWTH = 4
 _NEAREST = 24
+# The jobs of a repository share a few kinds of wishes; so many are remembered.
+_KEPT = 100
 
-
-class _Runner(NamedTuple):
-    """A type in one market: its cheapest price anywhere, and how long a run on it takes.
-
-    A run of n steps takes `fixed_s` and n times `mean_step_s` on average, `median_step_s` in the
-    median, with the spread `sigma_log`.
-    """
-
-    entry: Entry
-    cloud: str
-    market: Market
-    usd_per_hour: float
-    fixed_s: float
-    mean_step_s: float
-    median_step_s: float
-    sigma_log: float
-
-
+K = TypeVar("K")
+V = TypeVar("V")
 # Nodes, whether a GPU is used, whether the work is stated, which history.
 _Kind = tuple[int, bool, bool, int]
-_Wishes = tuple[_Kind, tuple[object, ...], int]
+_ByType = dict[int, list[Runner]]
+_ByCloud = dict[str, list[Runner]]
 
 
-class _Rank(NamedTuple):
-    """A runner in the rank by cost: a run of n steps costs at least `base` + n times `slope`."""
+class _AddOns(NamedTuple):
+    """What regions add to a machine's price: each, by resource option, and a cloud's at least."""
 
-    base: float
-    slope: float
-    usd_per_s: float
-    fixed_usd: float
-    sure_step_s: float
-    runner: _Runner
-
-    def may_do(self, ask: Ask, veto: Veto | None) -> bool:
-        """Whether a run may be in time, within budget, and within what the policy lets it cost."""
-        if self.too_slow_s(ask) is not None or self.too_dear_usd(ask) is not None:
-            return False
-        if veto is None or veto.policy.max_spend_per_run is None:
-            return True
-        usd = Decimal(f"{self.base + self.slope * ask.steps:.6f}")
-        spend = Policy(veto.policy.source, max_spend_per_run=veto.policy.max_spend_per_run)
-        machine = Machine("", "", "", "", Decimal(0), cost_usd=usd)
-        return machine_hit(spend, machine, veto.who) is None
-
-    def too_slow_s(self, ask: Ask) -> float | None:
-        """The time a run is sure to take, when that is beyond the deadline."""
-        sure_s = self.runner.fixed_s + self.sure_step_s * ask.steps
-        return sure_s if ask.deadline_s is not None and sure_s > ask.deadline_s else None
-
-    def too_dear_usd(self, ask: Ask) -> float | None:
-        """What a run surely costs at least, when that is beyond the budget."""
-        sure_s = self.runner.fixed_s + self.sure_step_s * ask.steps
-        usd = self.usd_per_s * sure_s + self.fixed_usd
-        return usd if ask.budget_usd is not None and usd > ask.budget_usd else None
+    places: Sequence[Sequence[Place | None]]
+    least: dict[str, Place]
+    home: Home | None
 
 
 class Choice(NamedTuple):
@@ -106,107 +70,111 @@ class QuickPlanner:
     def __init__(self, book: KeptBook, now: datetime) -> None:
         self._book = book
         self._now = now
-        self._fields: dict[_Kind, list[_Runner]] = {}
-        self._admitted: dict[_Wishes, list[_Runner]] = {}
-        self._ranked: dict[tuple[object, ...], list[_Rank]] = {}
+        self._fields: dict[_Kind, _ByType] = {}
+        self._admitted: dict[tuple[object, ...], _ByCloud] = {}
+        self._add_ons: dict[tuple[object, ...], _AddOns] = {}
+        self._prices_at: dict[int, dict[Offered, float]] = {}
         self._held: dict[int, object] = {}
 
     def choose(self, job: Job, evidence: Evidence, veto: Veto | None = None) -> Choice:
         """What `make_plan` chooses; where that is nothing, a plan that tells why."""
-        if not self._can_bound(job, evidence, veto):
-            return self._whole(job, evidence, veto)
+        if not _can_bound(job, evidence, veto):
+            return self._whole(job, self._book, evidence, veto)
         ask = make_ask(job, evidence, self._book.regions(), self._now)
-        policy = None if veto is None else veto.policy
-        ranks = self._ranks(job, ask, evidence, policy)
-        steps = ask.steps
-        heap = [(rank[0] + rank[1] * steps, number) for number, rank in enumerate(ranks)]
+        add_ons = self._what_regions_add(job, ask)
+        by_cloud = self._runners(job, ask, evidence, None if veto is None else veto.policy)
+        bounds = Bounds(ask, veto, add_ons.least, add_ons.home)
+        costs = chain.from_iterable(bounds.costs_usd(*group) for group in by_cloud.items())
+        runners = list(chain.from_iterable(by_cloud.values()))
+        heap = list(zip(costs, count()))
         heapq.heapify(heap)
         taken: dict[int, Entry] = {}
         batch = _FIRST
         while heap:
             while heap and len(taken) < batch:
-                rank = ranks[heapq.heappop(heap)[1]]
-                if rank.may_do(ask, veto):
-                    taken[rank.runner.entry[0]] = rank.runner.entry
+                usd, number = heapq.heappop(heap)
+                runner = runners[number]
+                if bounds.may_do(runner, usd):
+                    taken[runner.entry[0]] = runner.entry
             some = SomeTypes(self._book, list(taken.values()))
-            screened = screen(job, some, evidence, self._now, Filters(), top=TOP, veto=veto)
-            picks = screened.selection.picks
-            # Complete when nothing left out can be cheaper than the last of those found.
-            if not heap or (len(picks) == TOP and heap[0][0] > picks[-1].key[0]):
-                quote = screened.best_quote(job, some)
-                if quote is not None:
-                    return Choice(quote, ask.deadline_s)
+            quote, reach = self._best(job, some, evidence, veto, add_ons)
+            # Complete when nothing left out can be better than what was found.
+            if quote is not None and (not heap or heap[0][0] > reach):
+                return Choice(quote, ask.deadline_s)
             batch *= _GROWTH
-        nearest = _nearest(ranks, ask)
+        nearest = _nearest(runners, bounds)
         if not nearest and veto is None:
-            return self._whole(job, evidence, veto)
-        some = SomeTypes(self._book, nearest)
-        plan = make_plan(job, some, evidence, self._now, Filters(), top=TOP, veto=veto)
-        return Choice(plan.choice, ask.deadline_s, plan)
+            return self._whole(job, self._book, evidence, veto)
+        return self._whole(job, SomeTypes(self._book, nearest), evidence, veto)
 
-    def _whole(self, job: Job, evidence: Evidence, veto: Veto | None) -> Choice:
-        plan = make_plan(job, self._book, evidence, self._now, Filters(), top=TOP, veto=veto)
+    def _best(
+        self, job: Job, some: SomeTypes, evidence: Evidence, veto: Veto | None, add_ons: _AddOns
+    ) -> tuple[Quote | None, float]:
+        """The best machine of some, and the cost up to which others might be better."""
+        for top in (_FEW, TOP):
+            screened = screen(
+                job,
+                some,
+                evidence,
+                self._now,
+                Filters(),
+                top=top,
+                veto=veto,
+                add_ons=add_ons.places,
+            )
+            quote, reach = screened.best_quote(job, some)
+            picks = screened.selection.picks
+            if len(picks) < top or picks[-1].key[0] > reach:
+                break
+        return quote, reach
+
+    def _whole(self, job: Job, book: Book, evidence: Evidence, veto: Veto | None) -> Choice:
+        plan = make_plan(job, book, evidence, self._now, Filters(), top=TOP, veto=veto)
         return Choice(plan.choice, plan.ask.deadline_s, plan)
 
-    @staticmethod
-    def _can_bound(job: Job, evidence: Evidence, veto: Veto | None) -> bool:
-        """Measurements make each job's field its own, and so do types that must be asked for;
-        whether a GPU is needed is a question about all machines."""
-        return (
-            not evidence.measurements
-            and not (veto is not None and veto.policy.gpu_needs_reason)
-            and job.objective.kind is ObjectiveKind.COST
-            and all(
-                option.instance_type is None and option.requirements.gpu_model not in NOT_CUDA
-                for option in job.resources
-            )
-        )
-
-    def _ranks(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> list[_Rank]:
-        """What the bounds of this job's runners are made of: the same for all jobs like it."""
-        wishes = self._wishes(job, ask, evidence, policy)
-        disks = frozenset(option.disk_gb for option in job.resources)
-        key = (wishes, disks, job.data, ask.confidence)
-        if key not in self._ranked:
+    def _what_regions_add(self, job: Job, ask: Ask) -> _AddOns:
+        disks = tuple(option.disk_gb for option in job.resources)
+        key = (disks, job.data, ask.nodes)
+        found = self._add_ons.get(key)
+        if found is None:
             table = places(ask, self._book.regions(), job.resources)
-            add_ons = least_by_cloud([place for row in table for place in row])
-            quantile, scale = normal_quantile(ask.confidence), ask.nodes / 3600
-            ranks = self._ranked[key] = []
-            for runner in self._runners(wishes, job, evidence, policy):
-                add_on = add_ons[runner.cloud]
-                fixed_usd = add_on.fixed_usd
-                usd_per_s = (runner.usd_per_hour + add_on.usd_per_hour) * scale
-                sure_step_s = runner.median_step_s * math.exp(quantile * runner.sigma_log)
-                base = usd_per_s * runner.fixed_s + fixed_usd
-                slope = usd_per_s * runner.mean_step_s
-                ranks.append(_Rank(base, slope, usd_per_s, fixed_usd, sure_step_s, runner))
-        return self._ranked[key]
+            least = least_by_cloud([place for row in table for place in row])
+            found = _AddOns(table, least, self._home(ask.data_region, table))
+            _keep(self._add_ons, key, found)
+        return found
 
-    def _wishes(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> _Wishes:
-        """What decides which runners there are for a job, and how fast they are."""
+    def _home(self, home: Region | None, table: Sequence[Sequence[Place | None]]) -> Home | None:
+        number = next((n for n, region in self._book.regions().items() if region == home), None)
+        if number is None:
+            return None
+        cloud = self._book.regions()[number].cloud
+        here = least_by_cloud([options[number] for options in table])
+        there = least_by_cloud([p for row in table for n, p in enumerate(row) if n != number])
+        if cloud not in there:
+            return None
+        if number not in self._prices_at:
+            self._prices_at[number] = {
+                row[:2]: row[3] / NANO_PER_USD for row in self._book.price_rows(None, [number])
+            }
+        return Home(cloud, here[cloud], self._prices_at[number], there[cloud])
+
+    def _runners(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> _ByCloud:
+        """Runners that meet the plain needs of the job; planning may still refuse some."""
         # Compared by identity, and held so that no other object can take over an identity.
         self._held[id(evidence.history)] = evidence.history
         self._held[id(policy)] = policy
-        options = tuple((o.requirements, o.cloud, o.market) for o in job.resources)
         kind = (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history))
-        return kind, options, id(policy)
-
-    def _runners(
-        self, wishes: _Wishes, job: Job, evidence: Evidence, policy: Policy | None
-    ) -> list[_Runner]:
-        """Runners that meet the plain needs of the job; planning may still refuse some."""
-        if wishes not in self._admitted:
-            kind = wishes[0]
+        wishes = tuple((o.requirements, o.cloud, o.instance_type, o.market) for o in job.resources)
+        key = (kind, wishes, id(policy))
+        found = self._admitted.get(key)
+        if found is None:
             if kind not in self._fields:
                 self._fields[kind] = self._field(kind, evidence.history)
-            found = _admitted(self._fields[kind], job.resources)
-            if policy is not None:
-                plain = _without_places(policy)
-                found = [runner for runner in found if _allows(plain, runner, job.num_nodes)]
-            self._admitted[wishes] = found
-        return self._admitted[wishes]
+            found = _admitted(self._fields[kind], job, self._book.types(), policy)
+            _keep(self._admitted, key, found)
+        return found
 
-    def _field(self, kind: _Kind, history: Sequence[Measurement]) -> list[_Runner]:
+    def _field(self, kind: _Kind, history: Sequence[Measurement]) -> _ByType:
         """Every type in every market, as it is for any job of this kind that was not measured."""
         nodes, uses_gpu, has_work, _ = kind
         # Whatever GPU a job asks for, it is then a job that uses one.
@@ -226,42 +194,66 @@ class QuickPlanner:
             for (_, cloud), group in groups.items()
         ]
         predictions = predict(Evidence(job, (), history), targets)
-        cheapest = self._cheapest()
-        runners: list[_Runner] = []
+        cheapest = {row[:2]: row[3] / NANO_PER_USD for row in self._book.price_rows(depth=1)}
+        field: _ByType = {}
         for (_, cloud), group, prediction in zip(groups, groups.values(), predictions, strict=True):
             if prediction is None:
                 continue
             fixed_s = setup_s(cloud) + prediction.overhead_s
             median_s, sigma = prediction.median_step_time_s, prediction.sigma_log
             mean_s = median_s * math.exp(sigma**2 / 2)
-            runners += [
-                _Runner(entry, cloud, market, usd_per_hour, fixed_s, mean_s, median_s, sigma)
-                for entry in group
-                if not entry[2].retired
-                for market, usd_per_hour in cheapest.get(entry[0], ())
-            ]
-        return runners
-
-    def _cheapest(self) -> dict[int, list[tuple[Market, float]]]:
-        """The lowest price per hour of each type, in each market that has one."""
-        found: dict[int, list[tuple[Market, float]]] = {}
-        for row in self._book.price_rows(depth=1):
-            market = Market.SPOT if row[1] else Market.ON_DEMAND
-            found.setdefault(row[0], []).append((market, row[3] / NANO_PER_USD))
-        return found
+            for entry in group:
+                field[entry[0]] = [
+                    Runner(cheapest[offer], fixed_s, mean_s, median_s, sigma, offer, entry)
+                    for offer in ((entry[0], 0), (entry[0], 1))
+                    if offer in cheapest
+                ]
+        return field
 
 
-def _nearest(ranks: Sequence[_Rank], ask: Ask) -> list[Entry]:
+def _can_bound(job: Job, evidence: Evidence, veto: Veto | None) -> bool:
+    """Measurements make each job's field its own; whether a GPU is needed is a question about all
+    machines; and what is best by another objective, cost does not tell."""
+    return (
+        not evidence.measurements
+        and not (veto is not None and veto.policy.gpu_needs_reason)
+        and job.objective.kind is ObjectiveKind.COST
+    )
+
+
+def _admitted(field: _ByType, job: Job, types: Sequence[Entry], policy: Policy | None) -> _ByCloud:
+    """The runners that meet what the job asks of a type and its market, and what a policy does."""
+    fits, _ = fitting(job, types, (), Filters())
+    plain = None if policy is None else _without_places(policy)
+    admitted: _ByCloud = {}
+    for fit in fits:
+        markets = {job.resources[index].market for index in fit.options}
+        for runner in field.get(fit.id, ()):
+            if None not in markets and runner.market not in markets:
+                continue
+            if plain is None or _allows(plain, runner, job.num_nodes):
+                admitted.setdefault(fit.type.cloud, []).append(runner)
+    return admitted
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Remember a few; where every job is another, all of them would fill the memory."""
+    if len(kept) >= _KEPT:
+        kept.clear()
+    kept[key] = value
+
+
+def _nearest(runners: Sequence[Runner], bounds: Bounds) -> list[Entry]:
     """The types that tell what would have to change where nothing is feasible."""
     slow: list[tuple[float, int]] = []
     dear: list[tuple[float, int]] = []
-    for number, rank in enumerate(ranks):
-        if (seconds := rank.too_slow_s(ask)) is not None:
+    for number, runner in enumerate(runners):
+        if (seconds := bounds.too_slow_s(runner)) is not None:
             slow.append((seconds, number))
-        elif (usd := rank.too_dear_usd(ask)) is not None:
+        elif (usd := bounds.too_dear_usd(runner)) is not None:
             dear.append((usd, number))
     closest = heapq.nsmallest(_NEAREST, slow) + heapq.nsmallest(_NEAREST, dear)
-    entries = {ranks[number].runner.entry[0]: ranks[number].runner.entry for _, number in closest}
+    entries = {runners[number].entry[0]: runners[number].entry for _, number in closest}
     return list(entries.values())
 
 
@@ -276,26 +268,7 @@ def _without_places(policy: Policy) -> Policy:
     )
 
 
-def _allows(policy: Policy, runner: _Runner, nodes: int) -> bool:
+def _allows(policy: Policy, runner: Runner, nodes: int) -> bool:
     price = Decimal(f"{runner.usd_per_hour * nodes:.6f}")
     machine = Machine(runner.cloud, "", runner.entry[2].name, str(runner.market), price)
     return machine_hit(policy, machine, Who("")) is None
-
-
-def _admitted(runners: Sequence[_Runner], options: Sequence[ResourceOption]) -> list[_Runner]:
-    verdicts: dict[tuple[int, str, Market], bool] = {}
-    found = []
-    for runner in runners:
-        _, hardware_id, kind = runner.entry
-        key = (hardware_id, kind.cloud, runner.market)
-        if key not in verdicts:
-            gpu = kind.hardware.gpu
-            verdicts[key] = (gpu is None or gpu.model not in NOT_CUDA) and any(
-                option.cloud in (None, kind.cloud)
-                and option.market in (None, runner.market)
-                and option.requirements.unmet(kind.hardware) is None
-                for option in options
-            )
-        if verdicts[key]:
-            found.append(runner)
-    return found

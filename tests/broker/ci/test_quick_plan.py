@@ -38,6 +38,7 @@ BROKER = [
     "objective: time, deadline: 2d, work: {steps: 300000}",
     "objective: carbon, deadline: 8h, work: {steps: 5000}",
     "confidence: 0.99, data: {input_gb: 100, at: aws/us-east-1}",
+    "deadline: 2d, work: {steps: 9000}, data: {input_gb: 300, output_gb: 9, at: gcp/us-central1}",
     "deadline: 1h, work: {steps: 500000000}",
 ]
 POLICIES = [

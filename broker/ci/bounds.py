@@ -1,0 +1,129 @@
+"""What a job costs and takes on a machine at least, worked out for thousands of machines at once.
+
+The chooser has the same bound, of one machine with all that planning knows of it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from mlbroker.broker.ci.kept_book import Entry
+from mlbroker.policies.ask import Ask
+from mlbroker.policies.guardrails import Machine, Policy, machine_hit
+from mlbroker.policies.outcome import normal_quantile
+from mlbroker.policies.place import Place
+from mlbroker.policies.veto import Veto
+from mlbroker.pricing.offer import Market
+
+# Type id, and 1 for spot.
+Offered = tuple[int, int]
+
+
+class Runner(NamedTuple):
+    """A type in one market: its cheapest price anywhere, and how long a run on it takes.
+
+    A run of n steps takes `fixed_s` and n times `mean_step_s` on average, `median_step_s` in the
+    median, with the spread `sigma_log`.
+    """
+
+    usd_per_hour: float
+    fixed_s: float
+    mean_step_s: float
+    median_step_s: float
+    sigma_log: float
+    offer: Offered
+    entry: Entry
+
+    @property
+    def cloud(self) -> str:
+        """Whose machine it is."""
+        return self.entry[2].cloud
+
+    @property
+    def market(self) -> Market:
+        """How it is sold."""
+        return Market.SPOT if self.offer[1] else Market.ON_DEMAND
+
+
+class Home(NamedTuple):
+    """The region where the data lies, which alone costs no traffic: bounded by itself.
+
+    `usd_per_hour` are its prices by type and market; `elsewhere` is what the cloud's other
+    regions add to a price at least.
+    """
+
+    cloud: str
+    place: Place
+    usd_per_hour: Mapping[Offered, float]
+    elsewhere: Place
+
+
+class Bounds:
+    """The bounds of one job. `add_ons` is what each cloud's regions add to a price at least."""
+
+    def __init__(
+        self, ask: Ask, veto: Veto | None, add_ons: Mapping[str, Place], home: Home | None
+    ) -> None:
+        self._ask = ask
+        self._add_ons = add_ons
+        self._home = home
+        self._quantile = normal_quantile(ask.confidence)
+        # Of a policy only the cap on a run's cost is about this job; the rest is about machines.
+        self._veto = veto
+        self._cap = (
+            Policy(veto.policy.source, max_spend_per_run=veto.policy.max_spend_per_run)
+            if veto is not None and veto.policy.max_spend_per_run is not None
+            else None
+        )
+
+    def costs_usd(self, cloud: str, runners: Sequence[Runner]) -> list[float]:
+        """What a run costs at least on each of a cloud's machines."""
+        steps, scale, home = self._ask.steps, self._ask.nodes / 3600, self._home
+        at_home = home is not None and home.cloud == cloud
+        add_on = home.elsewhere if home and at_home else self._add_ons[cloud]
+        hourly, once = add_on.usd_per_hour, add_on.fixed_usd
+        costs = [
+            (price + hourly) * scale * (fixed_s + mean_s * steps) + once
+            for price, fixed_s, mean_s, *_ in runners
+        ]
+        if home is None or not at_home:
+            return costs
+        hourly, once, prices = home.place.usd_per_hour, home.place.fixed_usd, home.usd_per_hour
+        for number, (_, fixed_s, mean_s, _, _, offer, _) in enumerate(runners):
+            price = prices.get(offer, math.inf)
+            usd = (price + hourly) * scale * (fixed_s + mean_s * steps) + once
+            if usd < costs[number]:
+                costs[number] = usd
+        return costs
+
+    def may_do(self, runner: Runner, usd: float) -> bool:
+        """Whether a run may be in time, within budget, and within what the policy lets it cost."""
+        if self.too_slow_s(runner) is not None or self.too_dear_usd(runner) is not None:
+            return False
+        if self._veto is None or self._cap is None:
+            return True
+        machine = Machine("", "", "", "", Decimal(0), cost_usd=Decimal(f"{usd:.6f}"))
+        return machine_hit(self._cap, machine, self._veto.who) is None
+
+    def too_slow_s(self, runner: Runner) -> float | None:
+        """The time a run is sure to take, when that is beyond the deadline."""
+        deadline_s = self._ask.deadline_s
+        if deadline_s is None:
+            return None
+        sure_s = self._sure_s(runner)
+        return sure_s if sure_s > deadline_s else None
+
+    def too_dear_usd(self, runner: Runner) -> float | None:
+        """What a run surely costs at least, when that is beyond the budget."""
+        budget_usd = self._ask.budget_usd
+        if budget_usd is None:
+            return None
+        add_on = self._add_ons[runner.cloud]
+        hourly = (runner.usd_per_hour + add_on.usd_per_hour) * self._ask.nodes
+        usd = hourly * self._sure_s(runner) / 3600 + add_on.fixed_usd
+        return usd if usd > budget_usd else None
+
+    def _sure_s(self, runner: Runner) -> float:
+        sure_step_s = runner.median_step_s * math.exp(self._quantile * runner.sigma_log)
+        return runner.fixed_s + sure_step_s * self._ask.steps
