@@ -97,7 +97,7 @@ def command(
     book = open_book(home(), prices)
     for notice in book.notices:
         warn(notice)
-    shelf = within_reach(with_nodes(book, nodes), wanted.num_nodes)
+    shelf = within_reach(with_nodes(book, nodes), wanted)
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
@@ -120,11 +120,13 @@ def command(
         print_json(plan_document(plan, explain=explain is not None))
     else:
         from mlbroker.broker.cli import plan_view
+        from mlbroker.broker.prices.capacity import lately
 
         if one is not None:
             plan_view.show_type(plan, one)
         else:
             plan_view.show(plan, explain=explain is not None)
+            plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
             plan_view.show_next_probe(plan, shelf, evidence)
     if plan.choice is None:
         raise nothing_feasible(plan)
@@ -174,14 +176,14 @@ def with_nodes(book: Book, option: Path | None) -> Book:
     return WithNodes(book, load_nodes(chosen, gpus), datetime.now(UTC).date())
 
 
-def within_reach(book: Book, nodes: int) -> Book:
+def within_reach(book: Book, job: Job) -> Book:
     """The book without what the account cannot have now: beyond its quota, or short lately."""
     folder = home()
     if not (folder / "quotas.json").exists() and not (folder / "capacity.sqlite").exists():
         return book
     from mlbroker.broker.prices.limits import within_limits
 
-    return within_limits(book, folder, nodes, datetime.now(UTC))
+    return within_limits(book, folder, job.num_nodes, job.resources[0].zone, datetime.now(UTC))
 
 
 def veto_of(job: Path, option: Path | None, reason: str | None, book: Book) -> "Veto | None":

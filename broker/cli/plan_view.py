@@ -6,8 +6,10 @@ from decimal import Decimal
 from mlbroker.broker.cli.output import print_line, print_table
 from mlbroker.broker.plan import Plan
 from mlbroker.broker.planning import Book, fill_hardware
+from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.billing import OWN_CLOUDS
+from mlbroker.pricing.offer import Market
 from mlbroker.profiles.prediction import Basis, Evidence
 
 WORDS = {
@@ -75,6 +77,21 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
         f"Most worth measuring: {name}, for about {costs}, which saves {saves}: "
         f"mlbroker profile JOB {where} (or --auto)"
     )
+
+
+def show_short_zones(plan: Plan, shortages: Sequence[Shortage]) -> None:
+    """The zones of the choice's region that lately had no such machine."""
+    choice = plan.choice
+    if choice is None:
+        return
+    spot = choice.market is Market.SPOT
+    wanted = (choice.cloud, choice.region, choice.instance_type, spot)
+    for short in shortages:
+        if (short.cloud, short.region, short.instance_type, short.spot) == wanted:
+            print_line(
+                f"{short.zone} had no {choice.instance_type} at {short.at:%H:%M} UTC:"
+                " a run asks there last."
+            )
 
 
 def show_type(plan: Plan, name: str) -> None:

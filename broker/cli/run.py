@@ -21,6 +21,7 @@ from mlbroker.broker.files.policy_file import find_policy
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.prices.capacity import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
@@ -278,7 +279,7 @@ def _plan(
     from mlbroker.policies.fit import Filters
 
     book = open_book(home(), prices)
-    shelf = within_reach(with_nodes(book, nodes), job.num_nodes)
+    shelf = within_reach(with_nodes(book, nodes), job)
     filters = Filters(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
@@ -297,7 +298,7 @@ def _placed(
 ) -> tuple[Candidate, ...]:
     """Where exactly; a dry run goes without when the cloud cannot be asked."""
     try:
-        return spread(candidates, opener(state), open_ledger(state).runs(), now, say)
+        return spread(candidates, opener(state), lately(state, now), say)
     except CloudError as error:
         if not dry_run:
             raise

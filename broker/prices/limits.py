@@ -35,21 +35,27 @@ class Limits:
         return not self._quotas.all and not self._short
 
     def refusal(
-        self, cloud: str, region: str, name: str, hardware: Hardware, spot: bool, nodes: int = 1
+        self,
+        cloud: str,
+        region: str,
+        name: str,
+        hardware: Hardware,
+        spot: bool,
+        nodes: int = 1,
+        zone: str | None = None,
     ) -> tuple[Reason, str] | None:
-        """Why `nodes` machines of the type are out of reach there, None when they are not."""
+        """Why `nodes` machines of the type are out of reach there, None when they are not.
+
+        With `zone` only that zone of the region would do.
+        """
         shortages = self._short.get((cloud, region, name, spot), [])
-        whole = [shortage for shortage in shortages if shortage.zone is None]
-        if whole or len(shortages) >= ZONES_OF_A_REGION:
+        whole = [shortage for shortage in shortages if shortage.zone in (None, zone)]
+        if whole or (zone is None and len(shortages) >= ZONES_OF_A_REGION):
             last = max(whole or shortages, key=lambda shortage: shortage.at)
-            return Reason.NO_CAPACITY, f"{region} had none at {last.at:%H:%M}: {last.detail}"
+            where = last.zone if zone and last.zone else region
+            return Reason.NO_CAPACITY, f"{where} had none at {last.at:%H:%M} UTC: {last.detail}"
         why = self._quotas.lookup(cloud, region, name, hardware, spot, nodes)
         return (Reason.NO_QUOTA, why) if why else None
-
-    def short_zones(self, cloud: str, region: str, name: str, spot: bool) -> frozenset[str]:
-        """Zones of a region that had no such machine lately, for a launch to pass over."""
-        shortages = self._short.get((cloud, region, name, spot), [])
-        return frozenset(shortage.zone for shortage in shortages if shortage.zone)
 
 
 def load_limits(home: Path, now: datetime) -> Limits:
@@ -63,10 +69,13 @@ class WithinLimits:
     `out_of_reach` tells for each type and market why its last offer was left out.
     """
 
-    def __init__(self, book: "Book", limits: Limits, nodes: int = 1) -> None:
+    def __init__(
+        self, book: "Book", limits: Limits, nodes: int = 1, zone: str | None = None
+    ) -> None:
         self._book = book
         self._limits = limits
         self._nodes = nodes
+        self._zone = zone
         self._types: dict[int, InstanceType] = {i: entry for i, _, entry in book.types()}
         self._regions: Mapping[int, Region] = book.regions()
         self._known: dict[tuple[int, int, int], bool] = {}
@@ -103,7 +112,13 @@ class WithinLimits:
         if known is None:
             entry, region = self._types[type_id], self._regions[region_id]
             why = self._limits.refusal(
-                entry.cloud, region.name, entry.name, entry.hardware, bool(spot), self._nodes
+                entry.cloud,
+                region.name,
+                entry.name,
+                entry.hardware,
+                bool(spot),
+                self._nodes,
+                self._zone,
             )
             known = self._known[key] = why is None
             if why is not None:
@@ -111,9 +126,9 @@ class WithinLimits:
         return known
 
 
-def within_limits(book: "Book", home: Path, nodes: int, now: datetime) -> "Book":
+def within_limits(book: "Book", home: Path, nodes: int, zone: str | None, now: datetime) -> "Book":
     """The book without what the account cannot have now; itself when nothing is known."""
     if not (home / quotas.FILE).exists() and not (home / capacity.FILE).exists():
         return book
     limits = load_limits(home, now)
-    return book if limits.empty else WithinLimits(book, limits, nodes)
+    return book if limits.empty else WithinLimits(book, limits, nodes, zone)

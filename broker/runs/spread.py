@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from mlbroker.broker.clouds.seam import Cloud, Denied
 from mlbroker.broker.errors import InputError, MlbrokerError
-from mlbroker.broker.ledger import Run
+from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.broker.runs.order import Candidate
+from mlbroker.pricing.offer import Market
 
-# A place that had no machine stays at the end of the line for so long.
-REMEMBER = timedelta(minutes=30)
 # More places than a run has attempts are of no use.
 ENOUGH = 12
 
@@ -34,8 +32,7 @@ class Placed(Protocol):
 def spread(
     candidates: Iterable[Candidate],
     opened: Callable[[str], Cloud],
-    runs: Iterable[Run],
-    now: datetime,
+    shortages: Iterable[Shortage],
     say: Callable[[str], None],
 ) -> tuple[Candidate, ...]:
     """The candidates zone by zone; places that lately had no capacity come last."""
@@ -71,8 +68,11 @@ def spread(
         if not found:
             raise InputError(f"{what}, nor where any of its runners-up is", hint=hint)
         say(f"Note: {what}. {hint}")
-    full = _refused_since(runs, now - REMEMBER)
-    return tuple(sorted(found, key=lambda candidate: _place(candidate) in full))
+    short = {
+        (s.cloud, s.region, s.zone, s.instance_type, Market.SPOT if s.spot else Market.ON_DEMAND)
+        for s in shortages
+    }
+    return tuple(sorted(found, key=lambda candidate: _place(candidate) in short))
 
 
 def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:
@@ -80,15 +80,6 @@ def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:
         return [candidate]
     zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
     return [replace(candidate, zone=zone) for zone in zones]
-
-
-def _refused_since(runs: Iterable[Run], since: datetime) -> set[Place]:
-    return {
-        (at.cloud, at.region, at.zone, at.instance_type, at.market)
-        for run in runs
-        for at in run.attempts
-        if at.why == "no_capacity" and at.intended_at >= since
-    }
 
 
 def _kind(at: Candidate) -> tuple[str, str, str, str]:

@@ -172,9 +172,13 @@ def test_a_short_zone_is_avoided_and_the_region_only_when_several_are(
     for count, zone in enumerate(("a", "b", "c"), start=1):
         capacity.remember(tmp_path, shortage(f"us-east-1{zone}"))
         limits = load_limits(tmp_path, NOW)
-        assert len(limits.short_zones("aws", "us-east-1", "g5.xlarge", True)) == count
         refused = why(limits, types, "us-east-1", "g5.xlarge", spot=True)
         assert (refused is not None) == (count == 3)
+        hardware = types["g5.xlarge"].hardware
+        for wanted in ("a", "b", "c", "d"):
+            place = ("aws", "us-east-1", "g5.xlarge", hardware)
+            refused = limits.refusal(*place, True, zone=f"us-east-1{wanted}")
+            assert (refused is not None) == (wanted in "abc"[:count])
 
 
 def test_many_launches_may_remember_at_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.mlbroker import Cli
 from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.prices import capacity, quotas
@@ -71,6 +72,22 @@ def test_a_shortage_and_a_quota_turn_the_plan_elsewhere(job: Path) -> None:
     assert reasons["spot"]["reason"] == "no_capacity"
     assert reasons["on_demand"]["reason"] == "no_quota"
     assert "4 vCPUs needed, 3 allowed" in reasons["on_demand"]["detail"]
+
+
+def test_a_short_zone_is_named_and_a_job_that_wants_it_goes_elsewhere(job: Path) -> None:
+    home, here = job.parent / "home", job.parent
+    now = datetime.now(UTC)
+    short = Shortage("aws", "us-east-1", "us-east-1b", "g5.xlarge", True, now, "none left")
+    capacity.remember(home, short)
+    assert plan(job)["choice"]["market"] == "spot"
+    tables = ("--prices", here / "prices.csv", "--measure", here / "measured.csv")
+    done = Cli(here)("plan", job, *tables)
+    assert f"us-east-1b had no g5.xlarge at {now:%H:%M} UTC: a run asks there last." in done.stdout
+    job.write_text(job.read_text().replace("A10G:1", "A10G:1, infra: aws/us-east-1/us-east-1b"))
+    document = plan(job)
+    assert document["choice"]["market"] == "on_demand"
+    (out,) = [r for r in document["rejected"] if r["reason"] == "no_capacity"]
+    assert out["detail"].startswith("us-east-1b had none")
 
 
 def test_a_launch_in_vain_is_remembered(tmp_path: Path) -> None:

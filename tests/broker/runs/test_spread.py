@@ -1,5 +1,6 @@
 """From the plan's machines to the zones to try: across zones, regions and clouds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.clouds.seam import Cloud, Denied
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.prices.capacity import Shortage, lately
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.broker.runs.spread import ENOUGH, spread
 
@@ -41,11 +43,11 @@ def candidate(cloud: str, region: str, **more: Any) -> Candidate:
 
 
 def told(
-    candidates: list[Candidate], clouds: dict[str, Any], runs: list[Any] | None = None
+    candidates: list[Candidate], clouds: dict[str, Any], shortages: Sequence[Shortage] = ()
 ) -> tuple[list[tuple[str, str | None]], list[str]]:
     said: list[str] = []
     opened = cast("dict[str, Cloud]", clouds).__getitem__
-    found = spread(candidates, opened, runs or [], NOW, said.append)
+    found = spread(candidates, opened, shortages, said.append)
     return [(c.cloud, c.zone) for c in found], said
 
 
@@ -110,13 +112,18 @@ def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
     sim = SimRuns(tmp_path)
     with sim.service.world() as world:
         world.no_capacity = {"small"}
-    run = sim.launch()
+    sim.launch()
     small, medium = (
         Candidate("sim", "r", name, "spot", 1, Decimal(1)) for name in ("small", "medium")
     )
     opened = cast("dict[str, Cloud]", {"sim": object()}).__getitem__
-    found = spread([small, medium], opened, [run], sim.service.now(), lambda text: None)
+    shortages = lately(tmp_path, sim.service.now())
+    found = spread([small, medium], opened, shortages, lambda text: None)
     assert [c.instance_type for c in found] == ["medium", "small"]
-    later = sim.service.now().replace(year=2027)
-    found = spread([small, medium], opened, [run], later, lambda text: None)
-    assert [c.instance_type for c in found] == ["small", "medium"]
+
+
+def test_a_zone_that_had_nothing_lately_comes_last() -> None:
+    short = Shortage("x", "r1", "r1-a", "large", True, NOW, "none left")
+    on_demand = short._replace(zone="r1-b", spot=False)
+    places, _ = told([candidate("x", "r1")], {"x": Zoned()}, [short, on_demand])
+    assert [zone for _, zone in places] == ["r1-b", "r1-a"]
