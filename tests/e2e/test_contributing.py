@@ -75,6 +75,47 @@ def open_harness(folder):
     harness.clean_up()
 '''
 
+FEED = '''\
+"""One price list of one region, as plain JSON: type -> US dollars an hour."""
+
+import os
+
+from mlbroker.broker.prices.feed import Batch, Cover, Known, Plan, Scope, Task
+from mlbroker.broker.prices.http import Http
+from mlbroker.broker.prices.nano import to_nano
+from mlbroker.broker.prices.rows import PriceRow, TypeRow
+
+HARDWARE = (4, 16.0, "x86_64", None, None, 0, False, False, None, None)
+
+
+class OrchardFeed:
+    cloud = "orchard"
+
+    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+        def fetch() -> Batch:
+            found = http.json(os.environ["MLBROKER_ORCHARD_URL"])
+            prices = {name: to_nano(usd) for name, usd in found.items() if scope.admits(name)}
+            return Batch(
+                [
+                    PriceRow("orchard", "hill", name, False, price, known.day, "orchard-list")
+                    for name, price in prices.items()
+                    if price is not None
+                ],
+                [TypeRow("orchard", name, HARDWARE, known.day, "orchard-list") for name in prices],
+                [Cover("hill", False, scope.instance_types or None)],
+            )
+
+        return Plan([Task("hill", fetch)])
+'''
+OPENED_FEED = """\
+def _orchard() -> "Feed":
+    from mlbroker.broker.prices.orchard import OrchardFeed
+
+    return OrchardFeed()
+
+
+"""
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -131,6 +172,21 @@ def test_an_estimator_is_one_file_and_one_entry(copy: Path) -> None:
     )
     _insert(package / "__init__.py", '    "datasheet":', '    "last": last.estimate,\n')
     assert "[last]" in _tests(copy, "tests/conformance/test_estimators.py", "-k", "last")
+
+
+def test_a_price_feed_is_one_file_one_entry_and_one_answer(copy: Path) -> None:
+    package, servers = copy / "broker" / "prices", copy / "tests" / "support" / "price_servers.py"
+    (package / "orchard.py").write_text(FEED)
+    _insert(package / "__init__.py", "# Cloud -> its feed", OPENED_FEED)
+    _insert(package / "__init__.py", '"gcp": _gcp}', '"orchard": _orchard, ')
+    _insert(servers, '    "gcp": Place(', '    "orchard": Place("hill", "pear"),\n')
+    address = '            "MLBROKER_ORCHARD_URL": f"{public}/orchard",\n'
+    _insert(servers, '            "MLBROKER_AZURE_PRICES_URL": public,', address)
+    answer = '        if path == "/orchard":\n            return _json({"pear": 1.5, "plum": 2})\n'
+    _insert(servers, '        if path == "/api/retail/prices":', answer)
+    assert "[orchard]" in _tests(
+        copy, "tests/conformance/test_feeds.py", "-k", "orchard or every_feed"
+    )
 
 
 def test_an_objective_is_a_name_a_case_and_a_test(copy: Path) -> None:

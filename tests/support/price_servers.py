@@ -20,13 +20,27 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.store import open_book
 
 GET_PRODUCTS = "AWSPriceListService.GetProducts"
 LIST_QUOTAS = "ServiceQuotasV20190624.ListServiceQuotas"
+
+
+class Place(NamedTuple):
+    """Where a feed is tried: a region, and a type that is sold there."""
+
+    region: str
+    instance_type: str
+
+
+PLACES = {
+    "aws": Place("us-east-1", "m5.large"),
+    "azure": Place("eastus", "Standard_D4s_v5"),
+    "gcp": Place("us-central1", "a2-highgpu-1g"),
+}
 
 
 class Prices:

@@ -278,11 +278,6 @@ def test_pages_that_lead_in_a_circle_end() -> None:
         list(follow("a", lambda _: {}, lambda _: str(next(numbers)), "x"))
 
 
-@pytest.mark.parametrize("cloud", sorted(FEEDS))
-def test_every_feed_names_its_cloud(cloud: str) -> None:
-    assert FEEDS[cloud]().cloud == cloud
-
-
 def test_forty_regions_at_fifty_milliseconds_a_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
