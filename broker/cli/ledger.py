@@ -70,7 +70,7 @@ def verify(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Check the file, the chain of hashes, every run's order and the balances."""
+    """Check the chain of hashes, runs' order, and balances."""
     ledger = open_ledger(home())
     found = ledger.verify()
     count, hash_ = ledger.head() if found is None else (0, "")

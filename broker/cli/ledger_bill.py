@@ -28,7 +28,7 @@ def reconcile_bill(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Compare what runs cost by our books with what the vendor bills for them.
+    """Compare runs' costs with what the vendor bills for them.
 
     On AWS it asks Cost Explorer, which charges 0.01 USD a request, and needs `mlbroker-run`
     to be switched on as a cost allocation tag. Bills lag up to a day.

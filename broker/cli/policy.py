@@ -50,7 +50,9 @@ def try_out(
     reason: Annotated[str | None, typer.Option(help="With this reason for a GPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Show which rule hits a job: machine by machine, and the caps as the ledger stands now.
+    """Show which rule hits a job, machine by machine.
+
+    The caps are judged as the ledger stands now.
 
     Exit codes: 0 some machine is allowed and the caps have room, 3 the policy forbids the run.
     """

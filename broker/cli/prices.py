@@ -85,7 +85,7 @@ def show(
     prices: PricesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every region and market of a machine type, cheapest first, with what it cost before."""
+    """A machine type's prices everywhere, and what it cost before."""
     from mlbroker.broker.cli.prices_show import show_type
 
     show_type(_open(prices), type_name, as_json)
@@ -97,7 +97,7 @@ def export(
     form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
     as_json: JsonOption = False,
 ) -> None:
-    """All prices on stdout; `prices import` and `--prices` read them back."""
+    """Write all prices to stdout, for `prices import` and `--prices`."""
     import csv
     import sys
 
@@ -130,7 +130,7 @@ def import_(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Keep the prices of a file: they add to the book and win over it.
+    """Keep the prices of a file, which win over the book's.
 
     Rows without an honest price are left out and counted.
     """
@@ -160,7 +160,7 @@ def forget(
     imported: Annotated[bool, typer.Option("--imported", help="What `import` kept.")] = False,
     fetched: Annotated[bool, typer.Option("--fetched", help="What `refresh` fetched.")] = False,
 ) -> None:
-    """Go back to the embedded prices: drop what was imported, or fetched, or both."""
+    """Drop what was imported, or fetched, or both."""
     from mlbroker.broker.prices import builder
 
     if not imported and not fetched:
@@ -172,7 +172,7 @@ def forget(
 
 @app.command()
 def regions(prices: PricesOption = None, as_json: JsonOption = False) -> None:
-    """Regions with their grid's carbon intensity and what disk, address and traffic cost."""
+    """Regions: their grid's carbon, and what disk and traffic cost."""
     book = _open(prices)
     listed = sorted(book.regions().values(), key=lambda r: (r.cloud, r.name))
     if as_json:
@@ -230,7 +230,9 @@ def refresh(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch today's prices from the vendors; a cloud that fails keeps its old prices whole.
+    """Fetch today's prices from the vendors.
+
+    A cloud that fails keeps its old prices whole.
 
     Without an account, AWS's public on-demand prices and all of Azure's are fetched; AWS spot
     prices and GCP need credentials.
@@ -264,7 +266,7 @@ def quotas(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What the account may have in each region, and where capacity was short lately."""
+    """What the account may have, and where capacity was short lately."""
     from mlbroker.broker.cli.prices_quotas import refresh_quotas, show_quotas
 
     if refresh:
@@ -274,7 +276,10 @@ def quotas(
 
 @app.command()
 def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
-    """Prices that are not offered because they cannot be right; exit 5 when there are any."""
+    """Prices that are not offered because they cannot be right.
+
+    Exit codes: 0 none, 5 there are some.
+    """
     from mlbroker.broker.prices import browse
     from mlbroker.broker.prices.nano import from_nano
     from mlbroker.broker.prices.own_rows import OwnRows

@@ -64,7 +64,7 @@ def measure(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Measure the job's step time, and predict from it how long the whole job takes.
+    """Measure the step time, and predict the whole job's duration.
 
     The job is started as it is, watched until its mean step time is known to 3 % (or a tenth of
     the work, the time or the money is used up), and ended with all its processes.
@@ -167,7 +167,7 @@ def import_table(
 def export(
     job: Annotated[str | None, typer.Argument(help="Only the job of this name.")] = None,
 ) -> None:
-    """Write all measurements to stdout, as a table that `profile import` reads."""
+    """Write all measurements to stdout, for `profile import`."""
     from mlbroker.broker.measure.table import write_measurements
 
     store = MeasurementStore(home())

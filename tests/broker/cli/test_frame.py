@@ -45,6 +45,8 @@ def test_every_command_explains_itself(name: str, tmp_path: Path) -> None:
     done = mlbroker(name, "--help", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert COMMANDS[name].help.split()[0] in done.stdout
+    lines = done.stdout.partition("Commands:")[2].splitlines()
+    assert not [line for line in lines if line.endswith("...")], "a help line that is cut"
 
 
 def test_an_unknown_command_is_bad_usage(tmp_path: Path) -> None:
