@@ -235,11 +235,11 @@ def _rejection(
         kind = item.type
         return Rejection(kind.cloud, None, kind.name, item.market, item.reason, item.detail)
     quote = _quote(Pick(item.candidate, item.row, (0.0, 0.0)), ask, job, book, regions)
-    detail = item.detail
+    detail, sure = item.detail, f"{ask.confidence * 100:.4g}%"
     if item.needs_s is not None:
-        detail = f"{ask.confidence:.0%} sure only after {item.needs_s / 3600:.2f} h"
+        detail = f"{sure} sure only after {item.needs_s / 3600:.2f} h"
     elif item.needs_usd is not None:
-        detail = f"{ask.confidence:.0%} sure only within {item.needs_usd:.4f} USD"
+        detail = f"{sure} sure only within {item.needs_usd:.4f} USD"
     return Rejection(
         quote.cloud,
         quote.region,

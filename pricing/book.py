@@ -56,7 +56,8 @@ class Requirements(NamedTuple):
             count = "" if self.gpu_count is None else f":{self.gpu_count:g}"
             return f"no {self.gpu_model}{count}"
         if self.vcpus and not self.vcpus.admits(hardware.vcpus):
-            return f"{hardware.vcpus:g} vCPUs, asked for {self.vcpus}"
+            unit = "vCPU" if hardware.vcpus == 1 else "vCPUs"
+            return f"{hardware.vcpus:g} {unit}, asked for {self.vcpus}"
         if self.memory_gib and not self.memory_gib.admits(hardware.memory_gib):
             return f"{hardware.memory_gib:g} GiB memory, asked for {self.memory_gib}"
         per_vcpu = self.memory_gib_per_vcpu

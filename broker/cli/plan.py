@@ -102,9 +102,10 @@ def command(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
     check_filters(filters, shelf)
+    warn_of_unknown(wanted, shelf)
     one = explain if explain not in (None, EVERYTHING) else None
     if one is not None:
-        check_filters(Filters(instance_types=(one,)), shelf)
+        check_filters(Filters(instance_types=(one,)), shelf, types_from="--explain")
     evidence = gather_evidence(wanted, measure)
     plan = make_plan(
         wanted,
@@ -200,14 +201,14 @@ def veto_of(job: Path, option: Path | None, reason: str | None, book: Book) -> "
     return Veto(load_policy(path), who, reason, book.regions())
 
 
-def check_filters(filters: Filters, book: Book) -> None:
+def check_filters(filters: Filters, book: Book, types_from: str = "--instance-type") -> None:
     """Refuse names that the book does not know, with the nearest that it does."""
     kinds = [kind for _, _, kind in book.types()] if filters.instance_types else []
     places = list(book.regions().values()) if filters.clouds or filters.regions else []
     for flag, wanted, known in (
         ("--cloud", filters.clouds, {place.cloud for place in places}),
         ("--region", filters.regions, {place.name for place in places}),
-        ("--instance-type", filters.instance_types, {kind.name for kind in kinds}),
+        (types_from, filters.instance_types, {kind.name for kind in kinds}),
     ):
         for name in wanted:
             if name not in known:
@@ -216,12 +217,31 @@ def check_filters(filters: Filters, book: Book) -> None:
                 )
 
 
-def near(name: str, known: set[str]) -> str | None:
+def warn_of_unknown(job: Job, book: Book) -> None:
+    """Names in the job's resources that the book does not know: mistyped, or without a price."""
+    places = book.regions().values()
+    for option in job.resources:
+        regions = {place.name for place in places if option.cloud in (None, place.cloud)}
+        names = [
+            ("cloud", option.cloud, {place.cloud for place in places}),
+            ("region", option.region, regions or {place.name for place in places}),
+        ]
+        if option.instance_type is not None:
+            kinds = {kind.name for _, _, kind in book.types()}
+            names.append(("instance_type", option.instance_type, kinds))
+        for field, name, known in names:
+            if name is not None and name not in known:
+                warn(f"resources: {field} {name!r} is not in the price book: {near(name, known)}")
+
+
+def near(name: str, known: set[str]) -> str:
     """A hint with the nearest known name."""
     import difflib
 
     close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known)[:8])} …"
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(sorted(known)[:8])}{' …' if len(known) > 8 else ''}"
 
 
 def nothing_feasible(plan: Plan) -> NothingFeasible:

@@ -10,6 +10,7 @@ from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.billing import OWN_CLOUDS
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Basis, Evidence
 
 WORDS = {
@@ -28,8 +29,9 @@ WORDS = {
 COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
            "in time", "kgCO2e", "basis")  # fmt: skip
 RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
-# Left out on a narrow terminal, least needed first: basis, carbon, chance, both 90 %, hourly price.
-SPARE = (12, 11, 10, 7, 9, 5)
+# Left out on a narrow terminal, least needed first: basis, carbon, chance, both 90 %, hourly price,
+# rank, cloud, market, region. What stays to the end: the type, its time and its cost.
+SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
 EXAMPLES = 3
 
 
@@ -73,8 +75,10 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     quote = plan.quotes[advice.place]
     name = quote.instance_type
     where = f"--on {name}" if quote.cloud in OWN_CLOUDS else f"--instance-type {name}"
+    # Before the first measurement nobody knows how long the job is, nor what there is to save.
+    brings = f", which saves {saves}" if plan.measurements else ""
     print_line(
-        f"Most worth measuring: {name}, for about {costs}, which saves {saves}: "
+        f"Most worth measuring: {name}, for about {costs}{brings}: "
         f"mlbroker profile JOB {where} (or --auto)"
     )
 
@@ -103,12 +107,12 @@ def show_type(plan: Plan, name: str) -> None:
         rows = [_row(quote, ranks[id(quote)]) for quote in mine]
         print_table(COLUMNS, rows, title=f"{name} for {plan.job.name}", right=RIGHT, spare=SPARE)
         for quote in mine:
-            print_line(_quote_words(quote))
+            print_line(_quote_words(quote, plan.ask.steps))
             if plan.choice is not None and quote is not plan.choice:
-                print_line(_compare_words(quote, plan.choice))
+                print_line(_compare_words(quote, plan.choice, plan.ask.objective.kind))
     for item in out:
         print_line(
-            f"{item.market} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
+            f"{_market(item)} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
         )
     print_line(prices_words(plan))
 
@@ -121,7 +125,7 @@ def way_out(plan: Plan) -> str | None:
         ways.append(f"a deadline of {duration(miss.deadline_s)} would do ({miss.deadline_with})")
     if miss is not None and miss.budget_usd is not None:
         ways.append(f"a budget of {money(miss.budget_usd)} USD would do ({miss.budget_with})")
-    if not plan.measurements:
+    if ways and not plan.measurements:
         ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
     if not ways and plan.rejections:
         most = max(plan.rejections, key=lambda reason: plan.rejections[reason])
@@ -167,9 +171,9 @@ def _title(plan: Plan) -> str:
     if ask.nodes > 1:
         parts.append(f"{ask.nodes} nodes")
     if ask.deadline_s is not None:
-        parts.append(f"deadline {duration(ask.deadline_s)} at {ask.confidence:.0%}")
+        parts.append(f"deadline {duration(ask.deadline_s)} at {ask.confidence * 100:.4g}%")
     if ask.budget_usd is not None:
-        parts.append(f"budget {money(ask.budget_usd)} USD")
+        parts.append(f"budget {ask.budget_usd:,} USD")
     return f"{plan.job.name}: {', '.join(parts)}" if parts else plan.job.name
 
 
@@ -180,7 +184,7 @@ def _row(quote: Quote, rank: str) -> Sequence[str]:
         quote.cloud,
         quote.region,
         quote.instance_type,
-        quote.market.replace("_", "-"),
+        _market(quote),
         f"{quote.price_per_hour_usd.normalize():f}" + ("*" if quote.price_stale else ""),
         duration(quote.duration_h.p50 * 3600),
         duration(quote.duration_h.p90 * 3600),
@@ -211,20 +215,37 @@ def _choice_words(plan: Plan) -> str:
     return text
 
 
-def _quote_words(quote: Quote) -> str:
+def _quote_words(quote: Quote, steps: int) -> str:
     cost, factor = quote.cost_usd, quote.step_time_s.p90 / quote.step_time_s.p50
     spread = f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
+    each, step_s = "step" if steps > 1 else "the work", quote.step_time_s.p50
+    took = f"{step_s:.3g} s" if step_s < 90 else duration(step_s)
     return (
-        f"{quote.market}: step {quote.step_time_s.p50:.3g} s ({quote.basis}, {quote.evidence};"
+        f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
         f" {spread} at 80 %); {money(cost.compute)} USD machine + {money(cost.storage)} disk and"
         f" address + {money(cost.network)} traffic + {money(cost.interruptions)} interruptions;"
         f" price of {quote.price_as_of} from {quote.price_source}"
     )
 
 
-def _compare_words(quote: Quote, choice: Quote) -> str:
+def _compare_words(quote: Quote, choice: Quote, objective: ObjectiveKind) -> str:
     more = quote.cost_usd.expected - choice.cost_usd.expected
-    return f"  not picked: {money(more)} USD dearer than {choice.instance_type} in {choice.region}"
+    worse = f"{money(more)} USD dearer"
+    if objective is ObjectiveKind.TIME:
+        worse = f"{duration((quote.duration_h.p50 - choice.duration_h.p50) * 3600)} slower"
+    elif objective is not ObjectiveKind.COST:
+        carbon, least = quote.carbon_kgco2e, choice.carbon_kgco2e
+        if carbon is None or least is None:
+            worse = "its emissions are unknown, it is no better"
+        elif objective is ObjectiveKind.CARBON:
+            worse = f"{carbon - least:.2g} kgCO2e more"
+        else:
+            worse = f"{money(more)} USD and {carbon - least:.2g} kgCO2e more"
+    return f"  not picked: {worse} than {choice.instance_type} in {choice.region}"
+
+
+def _market(item: Quote | Rejection) -> str:
+    return item.market.replace("_", "-")
 
 
 def _show_rejections(plan: Plan, *, explain: bool) -> None:
@@ -240,7 +261,7 @@ def _show_rejections(plan: Plan, *, explain: bool) -> None:
             group.sort(key=lambda item: (item.cost_usd is None, item.cost_usd, item.instance_type))
             for item in group[:EXAMPLES]:
                 print_line(
-                    f"         {item.market} {item.instance_type}: {item.detail}{_figures(item)}"
+                    f"         {_market(item)} {item.instance_type}: {item.detail}{_figures(item)}"
                 )
     if explain:
         print_line("  Every one of them: --explain --json; one type: --explain TYPE")

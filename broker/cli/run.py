@@ -271,6 +271,7 @@ def _plan(
         gather_evidence,
         nothing_feasible,
         veto_of,
+        warn_of_unknown,
         with_nodes,
         within_reach,
     )
@@ -284,6 +285,7 @@ def _plan(
         tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
     )
     check_filters(filters, shelf)
+    warn_of_unknown(job, shelf)
     veto = veto_of(job_path, policy, reason, shelf)
     evidence = gather_evidence(job, measure)
     plan = make_plan(job, shelf, evidence, now, filters, top=RUNNERS_UP, veto=veto)

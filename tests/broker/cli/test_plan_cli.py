@@ -151,6 +151,37 @@ def test_bad_flags_exit_2_and_name_themselves(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("resources", "told"),
+    [
+        ("{infra: aws/us-eats-1}", "region 'us-eats-1' is not in the price book: did you mean"),
+        ("{instance_type: m5.larg}", "instance_type 'm5.larg' is not in the price book: did you"),
+        ("{infra: lambda}", "cloud 'lambda' is not in the price book: known are aws, azure, gcp\n"),
+    ],
+)
+def test_a_name_that_the_book_does_not_know_is_told(
+    resources: str, told: str, tmp_path: Path, home: Path
+) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(f"run: x\nresources: {resources}\n")
+    done = mlbroker("plan", job, home=home)
+    assert done.returncode == 4
+    assert f"Warning: resources: {told}" in done.stderr
+    assert "measure the job" not in done.stderr, "measuring would change nothing"
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"), [("cost", "USD dearer"), ("time", "slower"), ("carbon", "kgCO2e more")]
+)
+def test_what_a_type_lost_by_is_told_in_the_objectives_terms(
+    objective: str, told: str, job: Path, home: Path
+) -> None:
+    done = mlbroker("plan", job, "--objective", objective, "--explain", "m5.xlarge", home=home)
+    lines = [line for line in done.stdout.splitlines() if "not picked: " in line]
+    assert lines
+    assert all(told in line for line in lines)
+
+
 def test_own_nodes_are_in_the_plan(job: Path, tmp_path: Path, home: Path) -> None:
     nodes = tmp_path / "nodes.yaml"
     nodes.write_text(
