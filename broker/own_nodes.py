@@ -1,7 +1,6 @@
 """The price book with the user's own machines in it."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
@@ -16,46 +15,70 @@ from mlbroker.pricing.region import Region
 OFFICE_PUE = 1.58
 
 
-@dataclass(frozen=True, slots=True)
 class WithNodes:
-    """A book that also offers `nodes`, in a region of their own for each way to reach them."""
+    """A book that also offers `nodes`, in a region of their own for each way to reach them.
 
-    book: Book
-    nodes: Sequence[Node]
-    today: date
+    Ids of types, hardware and regions go on from the book's. What the book is asked for once for
+    each of thousands of offers is read once.
+    """
+
+    def __init__(self, book: Book, nodes: Sequence[Node], today: date) -> None:
+        self._book = book
+        self._nodes = nodes
+        self._today = today
+        self._types = list(book.types())
+        self._first = max((number for number, _, _ in self._types), default=-1) + 1
+        first_hardware = max((hardware for _, hardware, _ in self._types), default=-1) + 1
+        self._types += (
+            (
+                self._first + n,
+                first_hardware + n,
+                InstanceType(node.cloud, node.name, node.hardware),
+            )
+            for n, node in enumerate(nodes)
+        )
+        regions = book.regions()
+        first_region = max(regions, default=-1) + 1
+        places = {
+            cloud: first_region + n for n, cloud in enumerate(sorted({n.cloud for n in nodes}))
+        }
+        self._regions = regions | {
+            number: Region(cloud, ON_PREM, pue=OFFICE_PUE) for cloud, number in places.items()
+        }
+        # On demand: nobody takes them away.
+        self._rows: list[PriceRow] = [
+            (
+                self._first + n,
+                0,
+                places[node.cloud],
+                int(node.price_per_hour_usd * NANO_PER_USD),
+                None,
+                0,
+            )
+            for n, node in enumerate(nodes)
+        ]
 
     @property
     def snapshot(self) -> Snapshot:
         """The book's own: nodes have no vendor's price."""
-        return self.book.snapshot
-
-    def cpu_power(self) -> CpuPower:
-        """Watts by CPU family, as in the book."""
-        return self.book.cpu_power()
+        return self._book.snapshot
 
     @property
     def out_of_reach(self) -> OutOfReach:
         """As the book's: one's own machines know no quota."""
-        return self.book.out_of_reach
+        return self._book.out_of_reach
 
-    def types(self) -> list[tuple[int, int, InstanceType]]:
-        """The book's types, and one for each node; ids and hardware ids go on from the book's."""
-        types = list(self.book.types())
-        first = self._first_type(types)
-        first_hardware = max((hardware for _, hardware, _ in types), default=-1) + 1
-        own = (
-            (first + n, first_hardware + n, InstanceType(node.cloud, node.name, node.hardware))
-            for n, node in enumerate(self.nodes)
-        )
-        return [*types, *own]
+    def cpu_power(self) -> CpuPower:
+        """Watts by CPU family, as in the book."""
+        return self._book.cpu_power()
+
+    def types(self) -> Sequence[tuple[int, int, InstanceType]]:
+        """The book's types, and one for each node."""
+        return self._types
 
     def regions(self) -> dict[int, Region]:
         """The book's regions, and one for each way to reach a node."""
-        regions = self.book.regions()
-        first = max(regions, default=-1) + 1
-        clouds = sorted({node.cloud for node in self.nodes})
-        own = {first + n: Region(cloud, ON_PREM, pue=OFFICE_PUE) for n, cloud in enumerate(clouds)}
-        return regions | own
+        return self._regions
 
     def price_rows(
         self,
@@ -63,45 +86,32 @@ class WithNodes:
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
     ) -> list[PriceRow]:
-        """The book's rows, then the nodes' (on demand: nobody takes them away)."""
-        rows = list(self.book.price_rows(depth, region_ids, type_ids))
-        first = self._first_type(self.book.types())
-        places = {
-            region.cloud: number
-            for number, region in self.regions().items()
-            if region.name == ON_PREM
-        }
-        for n, node in enumerate(self.nodes):
-            place = places[node.cloud]
-            if (region_ids is None or place in region_ids) and (
-                type_ids is None or first + n in type_ids
-            ):
-                nano = int(node.price_per_hour_usd * NANO_PER_USD)
-                rows.append((first + n, 0, place, nano, None, 0))
-        return rows
+        """The book's rows, then the nodes'."""
+        own = (
+            row
+            for row in self._rows
+            if (region_ids is None or row[2] in region_ids)
+            and (type_ids is None or row[0] in type_ids)
+        )
+        return [*self._book.price_rows(depth, region_ids, type_ids), *own]
 
     def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
         """Every region's price of one type and market, cheapest first."""
-        if type_id < self._first_type(self.book.types()):
-            return iter(self.book.prices_of(type_id, spot))
-        return (row for row in self.price_rows(1, None, [type_id]) if row[1] == spot)
+        if type_id < self._first:
+            return iter(self._book.prices_of(type_id, spot))
+        return (row for row in self._rows if row[:2] == (type_id, spot))
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         """One offer in full; of a node, with how its price was derived as the source."""
-        number = type_id - self._first_type(self.book.types())
-        if number < 0:
-            return self.book.offer(type_id, spot, region_id)
-        node = self.nodes[number]
+        if type_id < self._first:
+            return self._book.offer(type_id, spot, region_id)
+        node = self._nodes[type_id - self._first]
         return Offer(
             node.cloud,
             ON_PREM,
             node.name,
             Market.ON_DEMAND,
             node.price_per_hour_usd,
-            self.today,
+            self._today,
             node.how,
         )
-
-    @staticmethod
-    def _first_type(types: Sequence[tuple[int, int, InstanceType]]) -> int:
-        return max((number for number, _, _ in types), default=-1) + 1

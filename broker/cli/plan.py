@@ -122,11 +122,12 @@ def command(
     else:
         from mlbroker.broker.cli import plan_view
         from mlbroker.broker.prices.capacity import lately
+        from mlbroker.broker.prices.terms import own_currency
 
         if one is not None:
             plan_view.show_type(plan, one)
         else:
-            plan_view.show(plan, explain=explain is not None)
+            plan_view.show(plan, explain=explain is not None, currency=own_currency(home()))
             plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
             plan_view.show_next_probe(plan, shelf, evidence)
     if plan.choice is None:

@@ -7,6 +7,7 @@ from mlbroker.broker.cli.output import print_line, print_table
 from mlbroker.broker.plan import Plan
 from mlbroker.broker.planning import Book, fill_hardware
 from mlbroker.broker.prices.capacity import Shortage
+from mlbroker.broker.prices.terms import Currency
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.billing import OWN_CLOUDS
 from mlbroker.pricing.offer import Market
@@ -35,7 +36,7 @@ SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
 EXAMPLES = 3
 
 
-def show(plan: Plan, *, explain: bool) -> None:
+def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
     """The table, the choice in words, the rejections, the dates of the prices."""
     if plan.quotes:
         rows = [_row(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)]
@@ -44,6 +45,8 @@ def show(plan: Plan, *, explain: bool) -> None:
             print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
         print_line("")
         print_line(_choice_words(plan))
+        if currency is not None and plan.choice is not None:
+            print_line(_in_currency(plan.choice, currency))
     else:
         print_line(_title(plan))
     _show_rejections(plan, explain=explain)
@@ -213,6 +216,16 @@ def _choice_words(plan: Plan) -> str:
             f" ({money(baseline.cost_usd.expected)} USD)."
         )
     return text
+
+
+def _in_currency(quote: Quote, currency: Currency) -> str:
+    expected, p90 = (
+        money(usd * currency.per_usd) for usd in (quote.cost_usd.expected, quote.cost_usd.p90)
+    )
+    return (
+        f"In {currency.code}, at your {currency.per_usd} a dollar: {expected},"
+        f" in nine runs of ten at most {p90}."
+    )
 
 
 def _quote_words(quote: Quote, steps: int) -> str:

@@ -64,23 +64,24 @@ def show_quotas(
         return
     if not known.all:
         say("No quotas known: `mlbroker prices quotas --refresh` asks the clouds.")
-    print_table(
-        ("cloud", "region", "market", "allowed", "in use", "unit", "as of", "quota"),
-        [
-            (
-                quota.cloud,
-                quota.region,
-                "spot" if quota.spot else "on_demand",
-                f"{quota.limit:g}",
-                "unknown" if quota.used is None else f"{quota.used:g}",
-                quota.gpu or quota.unit,
-                known.as_of.get(quota.cloud, "unknown"),
-                quota.name,
-            )
-            for quota in chosen
-        ],
-        right=("allowed", "in use"),
-    )
+    if chosen:
+        print_table(
+            ("cloud", "region", "market", "allowed", "in use", "unit", "as of", "quota"),
+            [
+                (
+                    quota.cloud,
+                    quota.region,
+                    "spot" if quota.spot else "on_demand",
+                    f"{quota.limit:g}",
+                    "unknown" if quota.used is None else f"{quota.used:g}",
+                    quota.gpu or quota.unit,
+                    known.as_of.get(quota.cloud, "unknown"),
+                    quota.name,
+                )
+                for quota in chosen
+            ],
+            right=("allowed", "in use"),
+        )
     for shortage in shortages:
         where = shortage.zone or shortage.region
         market = "spot" if shortage.spot else "on-demand"

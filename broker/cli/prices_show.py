@@ -11,7 +11,7 @@ from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.nano import from_nano
 from mlbroker.broker.prices.own_rows import OwnRows
 from mlbroker.broker.prices.store import PriceBook
-from mlbroker.broker.prices.terms import Currency, load_terms, terms_file
+from mlbroker.broker.prices.terms import own_currency
 
 
 def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
@@ -22,7 +22,7 @@ def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
     rows = list(browse.prices(book, type_name))
     facts = browse.lifecycles(book, type_name)
     listed = browse.list_prices(book, type_name)
-    currency = _currency()
+    currency = own_currency(home())
     with OwnRows(home() / "prices") as own:
         past = own.past(type_name)
     if as_json:
@@ -85,13 +85,9 @@ def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
     if currency:
         columns.insert(4, f"{currency.code}/h")
         for line, row in zip(cells, rows, strict=True):
-            line.insert(4, currency.show(row.price_per_hour_usd))
-    print_table(columns, cells, right=("USD/h", "list"))
-
-
-def _currency() -> Currency | None:
-    path = terms_file(home())
-    return load_terms(path, date.today()).currency if path else None
+            line.insert(4, f"{row.price_per_hour_usd * currency.per_usd:.4f}")
+    right = ("USD/h", f"{currency.code}/h" if currency else "", "list")
+    print_table(columns, cells, right=right)
 
 
 def _suggestion(book: PriceBook, name: str) -> str:

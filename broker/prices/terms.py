@@ -80,10 +80,6 @@ class Currency(NamedTuple):
     code: str
     per_usd: Decimal
 
-    def show(self, usd: Decimal) -> str:
-        """An amount of US dollars in this currency."""
-        return f"{usd * self.per_usd:.4f} {self.code}"
-
 
 class Terms(NamedTuple):
     """The terms file, read."""
@@ -106,6 +102,12 @@ def terms_file(home: Path, environ: Mapping[str, str] = os.environ) -> Path | No
         return Path(environ[ENVIRONMENT]).expanduser()
     usual = home / "terms.yaml"
     return usual if usual.exists() else None
+
+
+def own_currency(home: Path) -> Currency | None:
+    """The currency that the user wants to see beside US dollars."""
+    path = terms_file(home)
+    return None if path is None else load_terms(path, date.today()).currency
 
 
 def load_terms(path: Path, today: date) -> Terms:

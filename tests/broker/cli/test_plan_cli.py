@@ -182,6 +182,14 @@ def test_what_a_type_lost_by_is_told_in_the_objectives_terms(
     assert all(told in line for line in lines)
 
 
+def test_the_choice_is_also_told_in_the_users_own_currency(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "terms.yaml").write_text("currency: {code: EUR, per_usd: 2}\n")
+    cost = document(job, home=tmp_path)["choice"]["cost_usd"]
+    done = mlbroker("plan", job, home=tmp_path)
+    expected = Decimal(cost["expected"]) * 2
+    assert f"In EUR, at your 2 a dollar: {expected:.2f}" in done.stdout
+
+
 def test_own_nodes_are_in_the_plan(job: Path, tmp_path: Path, home: Path) -> None:
     nodes = tmp_path / "nodes.yaml"
     nodes.write_text(

@@ -168,4 +168,4 @@ def test_a_currency_of_display_at_the_users_rate(tmp_path: Path) -> None:
     path.write_text("currency: {code: EUR, per_usd: 0.92}\n")
     currency = load_terms(path, TODAY).currency
     assert currency is not None
-    assert currency.show(Decimal(2)) == "1.8400 EUR"
+    assert currency == ("EUR", Decimal("0.92"))
