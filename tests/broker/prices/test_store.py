@@ -165,12 +165,9 @@ def test_reading_loads_no_heavy_library(home: Path) -> None:
 
 
 def _reading_time(book: PriceBook) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        book.price_rows(1)
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(7))
+    start = time.process_time()  # what other processes take is not in it
+    book.price_rows(1)
+    return time.process_time() - start
 
 
 def test_ten_times_the_regions_cost_less_than_twice_the_time(
@@ -180,7 +177,7 @@ def test_ten_times_the_regions_cost_less_than_twice_the_time(
     from mlbroker.broker.prices import browse
 
     rows = [row for row in browse.prices(book) if row.cloud == "aws"]
-    times = {}
+    books = {}
     for copies in (1, 10):
         path = tmp_path / f"{copies}.csv"
         with path.open("w") as file:
@@ -191,7 +188,9 @@ def test_ten_times_the_regions_cost_less_than_twice_the_time(
                     f"{row.price_per_hour_usd},{row.as_of},test\n"
                     for row in rows
                 )
-        opened = open_book(tmp_path, path)
-        assert opened.snapshot.offers == copies * len(rows)
-        times[copies] = _reading_time(opened)
-    assert times[10] < 2 * times[1] + 0.001, times
+        books[copies] = open_book(tmp_path, path)
+        assert books[copies].snapshot.offers == copies * len(rows)
+    # Taken in turn, so that a slow moment of the machine is one of both.
+    taken = [(_reading_time(books[1]), _reading_time(books[10])) for _ in range(15)]
+    one, ten = map(min, zip(*taken, strict=True))
+    assert ten < 2 * one + 0.001
