@@ -58,7 +58,8 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
 
 def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     """The measurement that would bring most, what it costs, and whether it is worth it."""
-    if plan.choice is None:
+    # Where nothing is known, a measurement here costs nothing and comes first.
+    if plan.choice is None or not (evidence.measurements or evidence.history):
         return
     from mlbroker.broker.measure.offers import offers_of
     from mlbroker.profiles.advice import advise
