@@ -28,7 +28,12 @@ class MlbrokerError(Exception):
 
 
 class CloudError(MlbrokerError):
-    """A vendor said no, or did not answer."""
+    """A vendor said no, or did not answer.
+
+    `made_nothing`: for certain, nothing came of what was asked, and nothing will.
+    """
+
+    made_nothing = False
 
 
 class InputError(MlbrokerError):

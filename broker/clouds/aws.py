@@ -29,6 +29,8 @@ from mlbroker.broker.clouds.seam import (
     Payload,
     Report,
     Traits,
+    Unclear,
+    refusals_make_nothing,
 )
 from mlbroker.broker.clouds.user_data import user_data
 from mlbroker.broker.errors import CloudError
@@ -94,14 +96,28 @@ class AwsCloud:
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        program = guest_program()
+        # AWS makes all of a request's machines or none, and says no before it makes any.
+        with refusals_make_nothing():
+            request = self._request(intent, program)
+        try:
+            with refusals_make_nothing():
+                self._send(intent, payload, program)
+            return self._launch(intent, request)
+        except (NoCapacity, NoQuota, Denied):
+            # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
+            with suppress(CloudError):
+                self.discard(intent)
+            raise
+
+    def _request(self, intent: Intent, program: bytes) -> dict[str, Any]:
         image = choose_image(
             self._calls, intent.region, intent.instance_type, intent.image_id, intent.disk_gb
         )
         subnet = subnet_of(self._calls, intent.region, intent.zone)
         names = self._names(intent.region)
         group = names.nodes_group if intent.nodes > 1 else names.closed_group
-        program = guest_program()
-        request = launch_request(
+        return launch_request(
             intent,
             names,
             image_id=image.id,
@@ -111,14 +127,6 @@ class AwsCloud:
             group_id=group_id(self._calls, intent.region, group, subnet.vpc_id),
             user_data=_script(intent, names, program),
         )
-        try:
-            self._send(intent, payload, program)
-            return self._launch(intent, request)
-        except (NoCapacity, NoQuota, Denied):
-            # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
-            with suppress(CloudError):
-                self.discard(intent)
-            raise
 
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to AWS: waiting shows."""
@@ -275,22 +283,28 @@ class AwsCloud:
             self._asked(intent.region, lambda: ssm.delete_parameters(Names=names))
 
     def _launch(self, intent: Intent, request: dict[str, Any]) -> Machine:
-        client = self._calls.client("ec2", intent.region)
+        # One request at a time: the library would repeat what a full zone answers (HTTP 500), and
+        # hide an answer that was lost behind the no that came after it.
+        client = self._calls.client("ec2", intent.region, tries=1)
 
-        def launch() -> Machine:
+        def launch() -> Machine | None:
             try:
                 answer = client.run_instances(**request)
             except client.exceptions.ClientError as error:
-                # The token was used before: with another image, or for what has ended since.
-                if code_of(error) not in _USED:
-                    raise
-                earlier = self._described(intent.region, Filters=_by_token(intent.token))
-                if not earlier:
-                    raise
-                return earlier[0]
+                if code_of(error) in _USED:
+                    return None
+                raise
             return machine_of(intent.region, answer["Instances"])
 
-        return self._asked(intent.region, launch)
+        with refusals_make_nothing():
+            made = self._asked(intent.region, launch)
+        if made is not None:
+            return made
+        # The token was used before: with another image, or for what has ended since.
+        earlier = self._described(intent.region, Filters=_by_token(intent.token))
+        if not earlier:
+            raise Unclear("its token was used, and no machine shows", where=f"aws {intent.region}")
+        return earlier[0]
 
     def _described(self, region: str, **wanted: Any) -> list[Machine]:
         return attempts_of(region, self._instances(region, **wanted))

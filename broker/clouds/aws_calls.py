@@ -83,7 +83,7 @@ class Calls:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, int], Any] = {}
 
     @cached_property
     def session(self) -> Any:
@@ -108,22 +108,23 @@ class Calls:
             )
         return session
 
-    def client(self, service: str, region: str) -> Any:
+    def client(self, service: str, region: str, tries: int = TRIES) -> Any:
         """A client that tries again by itself for a short while; all our calls may be repeated."""
+        kind = (service, region, tries)
         with self._lock:
-            if (service, region) not in self._clients:
+            if kind not in self._clients:
                 from botocore.config import Config
 
                 config = Config(
                     connect_timeout=5,
                     read_timeout=30,
-                    retries={"mode": "standard", "total_max_attempts": TRIES},
+                    retries={"mode": "standard", "total_max_attempts": tries},
                     max_pool_connections=20,
                 )
-                self._clients[service, region] = self.session.client(
+                self._clients[kind] = self.session.client(
                     service, region_name=region, config=config
                 )
-            return self._clients[service, region]
+            return self._clients[kind]
 
     @cached_property
     def account(self) -> str:

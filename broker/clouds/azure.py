@@ -30,7 +30,9 @@ from mlbroker.broker.clouds.seam import (
     Payload,
     Report,
     Traits,
+    refusals_make_nothing,
 )
+from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
@@ -79,15 +81,20 @@ class AzureCloud:
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
         calls, names, group = self._calls, self._names(intent.region), group_of(intent)
-        zone = intent.zone or self._first_zone(intent)
-        shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
-        program = guest_program()
-        script = _script(intent, names, program)
-        self._send(intent, names, payload, program)
+        with refusals_make_nothing():
+            zone = intent.zone or self._first_zone(intent)
+            shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
+            program = guest_program()
+            script = _script(intent, names, program)
+            self._send(intent, names, payload, program)
         number = zone.removeprefix(intent.region).removeprefix("-") or None
-        for name in machine_names(group, intent.nodes):
+        for rank, name in enumerate(machine_names(group, intent.nodes)):
             body = machine_body(intent, names, name, number, shape, script)
-            self._put(group, name, body)
+            try:
+                self._put(group, name, body)
+            except CloudError as error:
+                error.made_nothing = error.made_nothing and rank == 0
+                raise
         seen = look(calls, group)
         if seen is not None:
             return self._dealt_with(seen)
@@ -210,6 +217,7 @@ class AzureCloud:
     def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
         """Ask once, and only for a machine that was never asked for."""
         where = f"azure {group}"
+        accepted = False
         try:
             with translated(where):
                 from azure.core import MatchConditions
@@ -232,15 +240,18 @@ class AzureCloud:
                         raise
                     # This attempt's own machine, from a request whose answer was lost.
                     return
+                accepted = True
                 try:
                     done(poller, f"making {name}", where)
                 except HttpResponseError as error:
                     # Made, and not to be seen yet.
                     if error.status_code != 404:
                         raise
-        except (NoCapacity, NoQuota, Denied):
+        except (NoCapacity, NoQuota, Denied) as refusal:
             with suppress(Denied):
                 self._clear_away(group, name)
+                # Whoever may not ask how it went does not know how it went.
+                refusal.made_nothing = not (accepted and isinstance(refusal, Denied))
             raise
 
     def _clear_away(self, group: str, name: str) -> None:

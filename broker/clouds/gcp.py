@@ -40,7 +40,9 @@ from mlbroker.broker.clouds.seam import (
     Report,
     Traits,
     Unclear,
+    refusals_make_nothing,
 )
+from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
@@ -88,8 +90,22 @@ class GcpCloud:
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        with refusals_make_nothing():
+            zone = intent.zone or self.first_zone(intent)
+            body = self._prepared(intent, payload, zone)
+        unclear = self._insert(intent, zone, body)
+        members = []
+        for name in instance_names(intent):
+            member = look(self._calls, zone, name)
+            if member is None and unclear:
+                raise unclear
+            # Made, and perhaps not to be seen yet.
+            member = member or Seen(name, MachineState.PENDING, intent.tags, None)
+            members.append(self._dealt_with(zone, member))
+        return joined(zone, members)
+
+    def _prepared(self, intent: Intent, payload: Payload, zone: str) -> dict[str, object]:
         calls, names = self._calls, self._names(intent.region)
-        zone = intent.zone or self.first_zone(intent)
         shape = shape_of(calls, zone, intent.instance_type, intent.image_id, intent.disk_gb)
         spot = spot_in(calls, names)
         program = guest_program()
@@ -99,16 +115,7 @@ class GcpCloud:
         else:
             body = bulk_body(intent, names, shape, spot, script)
         self._send(intent, names, payload, program)
-        unclear = self._insert(intent, zone, body)
-        members = []
-        for name in instance_names(intent):
-            member = look(calls, zone, name)
-            if member is None and unclear:
-                raise unclear
-            # Made, and perhaps not to be seen yet.
-            member = member or Seen(name, MachineState.PENDING, intent.tags, None)
-            members.append(self._dealt_with(zone, member))
-        return joined(zone, members)
+        return body
 
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to Google: waiting shows."""
@@ -246,7 +253,7 @@ class GcpCloud:
 
         The machine may be there although the operation that makes it does not come to an end.
         """
-        with translated(f"gcp {zone}"):
+        with refusals_make_nothing(), translated(f"gcp {zone}"):
             from google.api_core.exceptions import Conflict
             from google.cloud import compute_v1
 
@@ -280,7 +287,19 @@ class GcpCloud:
             finished(self._calls, zone, operation)
         except Unclear as error:
             return error
+        except CloudError as error:
+            # What a failed operation had begun Google takes back, but not in the same moment.
+            error.made_nothing = error.made_nothing and self._is_bare(intent, zone)
+            raise
         return None
+
+    def _is_bare(self, intent: Intent, zone: str) -> bool:
+        """Whether none of the attempt's machines is there, for certain."""
+        try:
+            found = [look(self._calls, zone, name) for name in instance_names(intent)]
+        except CloudError:
+            return False
+        return found.count(None) == len(found)
 
     def _dealt_with(self, zone: str, member: Seen) -> Seen:
         """A machine that stands still is never started again: it goes as soon as it is seen."""

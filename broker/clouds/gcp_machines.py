@@ -8,7 +8,7 @@ from typing import Any
 
 from mlbroker.broker.clouds.gcp_calls import Calls, failed, translated
 from mlbroker.broker.clouds.gcp_names import RUN_LABEL, TOKEN_LABEL
-from mlbroker.broker.clouds.seam import Machine, MachineState, Unclear
+from mlbroker.broker.clouds.seam import Machine, MachineState, Unclear, refusals_make_nothing
 
 # Google answers each wait after two minutes at most; machines take half a minute to come.
 WAITS = 3
@@ -41,7 +41,7 @@ class Seen:
 
 
 def finished(calls: Calls, zone: str, operation: Any) -> None:
-    """Wait for an operation, and raise what became of it.
+    """Wait for an operation, and raise what became of it; a failed one `made_nothing`.
 
     With a client of our own: the library's own waiting asks Google's public address, wherever
     the operation was begun.
@@ -63,7 +63,8 @@ def finished(calls: Calls, zone: str, operation: Any) -> None:
         if operation.status != operation.Status.DONE:
             raise Unclear(f"operation {operation.name} does not come to an end", where=where)
     if operation.error.errors:
-        raise failed(operation.error, where)
+        with refusals_make_nothing():
+            raise failed(operation.error, where)
 
 
 def look(calls: Calls, zone: str, name: str) -> Seen | None:

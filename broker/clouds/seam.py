@@ -4,7 +4,8 @@ A cloud is one file with one class and one entry in CLOUDS. `tests/conformance/t
 holds every member to what is written here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,16 @@ class Denied(CloudError):
 
 class Unclear(CloudError):
     """No answer, or none to rely on: it may have happened. Ask again with the same token."""
+
+
+@contextmanager
+def refusals_make_nothing() -> Iterator[None]:
+    """A no that comes in here is for certain: no machine was asked for, or the vendor declined."""
+    try:
+        yield
+    except (NoCapacity, NoQuota, Denied) as error:
+        error.made_nothing = True
+        raise
 
 
 class MachineState(StrEnum):
@@ -146,7 +157,11 @@ class Cloud(Protocol):
         ...
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
-        """The machine of this token: made now, or the one that was made before."""
+        """The machine of this token: made now, or the one that was made before.
+
+        An error says `made_nothing` only when this very call cannot have made a machine, nor will:
+        the driver then goes on at once, and otherwise looks twice for what may have come.
+        """
         ...
 
     def cancel(self, intent: Intent) -> None:

@@ -76,6 +76,7 @@ class Attempt:
     why: str | None = None
     exit_code: int | None = None
     detail: str | None = None
+    made_nothing: bool = False
     charged_usd: Decimal = Decimal(0)
     disarmed: bool = False
 
@@ -182,7 +183,8 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             started_at=datetime.fromisoformat(body["started_at"]),
         )
     if state is State.REFUSED:
-        return _change(run, why=body["why"], detail=body.get("detail"))
+        made_nothing = body.get("made_nothing", False)
+        return _change(run, why=body["why"], detail=body.get("detail"), made_nothing=made_nothing)
     if state is State.ABSENT:
         return _change(run, why=run.attempt.why or body["why"])
     if state is State.ENDED:

@@ -12,12 +12,9 @@ from typing import Any, TypeVar
 
 from mlbroker.broker.clouds.seam import (
     Cloud,
-    Denied,
     Intent,
     Machine,
     MachineState,
-    NoCapacity,
-    NoQuota,
     Unclear,
 )
 from mlbroker.broker.errors import CloudError, MlbrokerError
@@ -29,10 +26,9 @@ from mlbroker.broker.runs.intents import intent_of, token_of
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.payload import create, discard, payload_for
+from mlbroker.broker.runs.refusals import refusal_of, remember
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
-from mlbroker.pricing.billing import OWN_CLOUDS
-from mlbroker.pricing.offer import Market
 
 T = TypeVar("T")
 
@@ -67,6 +63,8 @@ class Driver:
         self._secrets = secrets
         self._patient = patient
         self._waiting = False
+        # Of the attempt that this very object armed: nobody has asked for its machine yet.
+        self._fresh: str | None = None
         self._order: Order | None = None
         self._watcher: Watcher | None = None
 
@@ -166,7 +164,9 @@ class Driver:
         try:
             cloud.arm_kill(intent)
         except CloudError as error:
-            return self._append(run, State.REFUSED, why="not_armed", detail=str(error))
+            sure = not isinstance(error, Unclear)
+            return self._refuse(run, "not_armed", error, sure)
+        self._fresh = intent.token
         return self._append(run, State.ARMED, layers=list(cloud.traits.layers))
 
     def _armed(self, run: Run) -> Run:
@@ -174,34 +174,24 @@ class Driver:
         if self._secrets is None or run.stop_requested:
             # The one who armed it may have asked for the machine before it died.
             return self._prove_absent(run, "abandoned")
+        is_first, self._fresh = self._fresh == intent.token, None
         try:
             payload = payload_for(self.order, intent, self._folder, self._secrets)
             machine = create(cloud, intent, payload, self._clock)
-        except NoCapacity as error:
-            self._remember_shortage(intent, str(error))
-            return self._append(run, State.REFUSED, why="no_capacity", detail=str(error))
-        except NoQuota as error:
-            return self._append(run, State.REFUSED, why="no_quota", detail=str(error))
-        except Denied as error:
-            return self._append(run, State.REFUSED, why="denied", detail=str(error))
-        except Unclear as error:
-            return self._append(run, State.REFUSED, why="unclear", detail=str(error))
+        except CloudError as error:
+            remember(self._folder.home, intent, error, self._clock.now())
+            return self._refuse(run, refusal_of(error), error, is_first and error.made_nothing)
         return self._adopt(run, machine)
 
-    def _remember_shortage(self, intent: Intent, detail: str) -> None:
-        """Plans look elsewhere for a while. The user's own machines are waited for instead."""
-        if intent.cloud in OWN_CLOUDS:
-            return
-        from mlbroker.broker.prices import capacity
-
-        spot = intent.market == Market.SPOT
-        place = (intent.cloud, intent.region, intent.zone, intent.instance_type, spot)
-        capacity.remember(
-            self._folder.home, capacity.Shortage(*place, at=self._clock.now(), detail=detail)
-        )
+    def _refuse(self, run: Run, why: str, error: CloudError, made_nothing: bool) -> Run:
+        detail = str(error)
+        return self._append(run, State.REFUSED, why=why, detail=detail, made_nothing=made_nothing)
 
     def _refused(self, run: Run) -> Run:
-        return self._prove_absent(run, run.attempt.why or "refused")
+        why = run.attempt.why or "refused"
+        if run.attempt.made_nothing:
+            return self._append(run, State.ABSENT, why=why)
+        return self._prove_absent(run, why)
 
     def _prove_absent(self, run: Run, why: str) -> Run:
         """A refused or unanswered create may have made a machine all the same: look twice."""

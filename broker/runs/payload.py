@@ -9,7 +9,7 @@ from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.paths import RunFolder
 
 LOCAL = "local"
-CREATE_TRIES = 5
+CREATE_TRIES = 6
 
 
 def payload_for(
@@ -42,12 +42,16 @@ def _facts(intent: Intent) -> dict[str, str]:
 
 
 def create(cloud: Cloud, intent: Intent, payload: Payload, clock: Clock) -> Machine:
-    """The machine of this intent; an unclear answer is asked for again with the same token."""
+    """The machine of this intent; an unclear answer is asked for again with the same token.
+
+    After one, a no says nothing of the request before it, which may still be on its way.
+    """
     for attempt in range(CREATE_TRIES):
         try:
             return cloud.create(intent, payload)
-        except Unclear:
-            if attempt == CREATE_TRIES - 1:
+        except CloudError as error:
+            error.made_nothing = error.made_nothing and attempt == 0
+            if not isinstance(error, Unclear) or attempt == CREATE_TRIES - 1:
                 raise
             clock.sleep(min(2.0**attempt, 8.0))
     raise AssertionError("unreachable")

@@ -108,8 +108,9 @@ def test_a_lost_answer_is_asked_for_again(harness: Harness, name: str) -> None:
     intent = make_intent(harness, name, lifetime_s=900)
     harness.cloud.arm_kill(intent)
     harness.lose_answers("create", 1)
-    with pytest.raises(Unclear):
+    with pytest.raises(Unclear) as lost:
         harness.cloud.create(intent, payload)
+    assert not lost.value.made_nothing
     machine = harness.cloud.create(intent, payload)
     until(harness, lambda: len(harness.cloud.find(intent.tags)) == 1)
     harness.cloud.terminate(machine.id)
@@ -162,8 +163,10 @@ def test_capacity_and_quota_are_told_apart(harness: Harness, name: str) -> None:
         if what in harness.spared:
             continue
         harness.run_out_of(what)
-        with pytest.raises(error):
+        with pytest.raises(error) as refused:
             launch(harness, name, harness.payload(1))
+        # Where absence takes time to prove, a plain no must save that time.
+        assert refused.value.made_nothing or harness.cloud.traits.visible_after_s == 0
         assert harness.cloud.find(make_intent(harness, name).tags) == []
     if {"capacity", "quota"} <= set(harness.spared):
         pytest.skip(harness.spared["quota"])

@@ -24,6 +24,7 @@ from mlbroker.broker.clouds.seam import (
     Report,
     Traits,
     Unclear,
+    refusals_make_nothing,
 )
 
 EPOCH = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -58,6 +59,10 @@ class World:
     lost_after: Counter[str] = field(default_factory=Counter)
     no_capacity: set[str] = field(default_factory=set)
     no_quota: set[str] = field(default_factory=set)
+    # The next so many creates are given up by the client, and arrive so much later.
+    late_creates: int = 0
+    late_s: float = 10.0
+    late: list[tuple[datetime, "SimMachine"]] = field(default_factory=list)
     hidden_s: float = 0.0
     failing_deletes: int = 0
     job_s: float = 30.0
@@ -118,7 +123,11 @@ class Service:
 
 
 def _live(world: World) -> None:
-    """Let everything happen that is due by now: jobs end, kill switches fire."""
+    """Let everything happen that is due by now: requests come in, jobs end, kill switches fire."""
+    for due in [due for due in world.late if due[0] <= world.now]:
+        world.late.remove(due)
+        if due[1].token not in {machine.token for machine in world.machines}:
+            world.machines.append(due[1])
     for machine in world.machines:
         if machine.ended_at is not None:
             continue
@@ -163,10 +172,6 @@ class SimCloud:
             for machine in world.machines:
                 if machine.token == intent.token:
                     return _shown(machine, world)
-            if intent.instance_type in world.no_quota:
-                raise NoQuota(f"quota of {intent.instance_type} is 0")
-            if intent.instance_type in world.no_capacity:
-                raise NoCapacity(f"no {intent.instance_type} left in {intent.region}")
             if intent.token not in world.armed:
                 raise Denied("no kill switch is armed for this token")
             machine = SimMachine(
@@ -178,6 +183,16 @@ class SimCloud:
                 code=world.job_code,
                 deletes_that_fail=world.failing_deletes,
             )
+            if world.late_creates:
+                world.late_creates -= 1
+                machine.started_at = world.now + timedelta(seconds=world.late_s)
+                world.late.append((machine.started_at, machine))
+                raise Unclear("create: the request did not come through in time")
+            with refusals_make_nothing():
+                if intent.instance_type in world.no_quota:
+                    raise NoQuota(f"quota of {intent.instance_type} is 0")
+                if intent.instance_type in world.no_capacity:
+                    raise NoCapacity(f"no {intent.instance_type} left in {intent.region}")
             world.machines.append(machine)
             return _shown(machine, world)
 
@@ -254,7 +269,7 @@ class SimCloud:
         with self._service.world() as world:
             try:
                 yield world
-            except (NoCapacity, NoQuota, Denied) as error:
+            except (NoCapacity, NoQuota, Denied, Unclear) as error:
                 failure = error
             answer_lost = failure is None and world.lost_after[name] > 0
             if answer_lost:

@@ -65,6 +65,22 @@ def test_no_capacity_and_no_quota_fail_over_to_the_next(sim: SimRuns) -> None:
     sim.check()
 
 
+def test_a_no_to_another_process_proves_nothing(sim: SimRuns) -> None:
+    # Who armed it has asked for the machine, and was killed before it heard an answer.
+    set_world(sim, late_creates=1, no_capacity={"small"})
+    sim.reserve()
+    # Boundaries: four of the facts intended and armed, two of arming, then the create's own.
+    assert crash_at(sim, 8)
+    run = sim.ledger.run("r1")
+    assert run is not None
+    assert run.state is State.ARMED
+    with sim.service.world() as world:
+        assert world.calls["create"] == 1
+    run = sim.driver(secrets={}).drive("r1")
+    assert [(a.instance_type, a.why) for a in run.attempts] == [("small", "finished")]
+    sim.check()
+
+
 def test_nothing_anywhere_settles_at_zero(sim: SimRuns) -> None:
     set_world(sim, no_capacity={"small", "medium", "large"})
     run = sim.launch()
@@ -239,7 +255,7 @@ def crash_at(sim: SimRuns, at: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("faults", ["none", "hidden", "capacity", "late deletes"])
+@pytest.mark.parametrize("faults", ["none", "hidden", "capacity", "late", "late deletes"])
 def test_a_crash_at_every_boundary_leaves_nothing_behind(tmp_path: Path, faults: str) -> None:
     at = 0
     crashed = True
@@ -249,7 +265,8 @@ def test_a_crash_at_every_boundary_leaves_nothing_behind(tmp_path: Path, faults:
         set_world(
             sim,
             hidden_s=15.0 if faults == "hidden" else 0.0,
-            no_capacity={"small"} if faults == "capacity" else set(),
+            no_capacity={"small"} if faults in ("capacity", "late") else set(),
+            late_creates=1 if faults == "late" else 0,
             failing_deletes=2 if faults == "late deletes" else 0,
             job_s=10.0,
         )

@@ -13,7 +13,7 @@ from tests.support.aws.guests import Script
 from tests.support.aws.server import StrictAws, environment, serving
 
 from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_calls import TRIES, Calls
+from mlbroker.broker.clouds.aws_calls import Calls
 from mlbroker.broker.clouds.seam import Cloud, Payload
 
 _CALLS = {"create": "RunInstances"}
@@ -70,11 +70,10 @@ class AwsHarness:
         return machine_id.partition("/")[2] in {vm.id for vm in self._world.ec2.machines.living()}
 
     def lose_answers(self, call: str, times: int) -> None:
-        # The client tries several times before it gives up.
-        self._world.faults.lost_after[_CALLS[call]] = times * TRIES
+        self._world.faults.lost_after[_CALLS[call]] = times
 
     def lose_requests(self, call: str, times: int) -> None:
-        self._world.faults.lost_before[_CALLS[call]] = times * TRIES
+        self._world.faults.lost_before[_CALLS[call]] = times
 
     def hide_new_machines(self, seconds: float) -> None:
         self._world.ec2.machines.hidden_s = seconds

@@ -35,8 +35,10 @@ def test_a_second_create_finds_the_first_machine(
 def test_a_create_whose_answer_was_lost_made_one_machine(
     world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
-    world.faults.lost_after["RunInstances"] = 3
+    world.faults.lost_after["RunInstances"] = 1
     wanted = intent(world, run_id)
+    with pytest.raises(Unclear):
+        cloud.create(wanted, JOB)
     machine = cloud.create(wanted, JOB)
     assert [vm.id for vm in world.vms(wanted.token)] == [machine.id.partition("/")[2]]
 
@@ -44,7 +46,7 @@ def test_a_create_whose_answer_was_lost_made_one_machine(
 def test_no_answer_at_all_is_unclear_and_the_machine_is_found_by_its_tags(
     world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
-    world.faults.lost_after["RunInstances"] = 4
+    world.faults.lost_after["RunInstances"] = 1
     wanted = intent(world, run_id)
     with pytest.raises(Unclear, match="no answer"):
         cloud.create(wanted, JOB)
@@ -145,9 +147,21 @@ def test_each_no_is_told_apart(
 ) -> None:
     prepare(world)  # type: ignore[operator]
     wanted = intent(world, run_id, market=market)
-    with pytest.raises(kind, match=f"(?i){says}"):
+    with pytest.raises(kind, match=f"(?i){says}") as refused:
         cloud.create(wanted, JOB)
+    assert refused.value.made_nothing
     assert world.vms(wanted.token) == []
+    # Asked once: a repeated request could hide that an earlier one made a machine.
+    assert [action for _, _, action in world.calls].count("RunInstances") == 1
+
+
+def test_a_used_token_without_a_machine_to_be_seen_is_unclear(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    world.faults.errors["RunInstances"] = ("IdempotentInstanceTerminated", "it was used")
+    with pytest.raises(Unclear) as unclear:
+        cloud.create(intent(world, run_id), JOB)
+    assert not unclear.value.made_nothing
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from mlbroker.broker.clouds.seam import (
 from mlbroker.broker.errors import CloudError
 
 JOB = Payload({"command": "true"})
+REFUSED = (403, "AuthorizationFailed", "does not have authorization")
 MAKE = "Microsoft.Compute/virtualMachines/write"
 SIZE = "Standard_D2s_v5"
 T4 = "Standard_NC4as_T4_v3"
@@ -204,8 +205,27 @@ def test_each_no_is_told_apart_and_leaves_no_machine(
     with pytest.raises(kind, match=says) as refused:
         make(cloud, wanted)
     assert type(refused.value) is kind
+    assert refused.value.made_nothing
     assert world.arm.estate.living(wanted.token) == []
     assert cloud.find(wanted.tags) == []
+
+
+@pytest.mark.parametrize("trouble", ["one is made", "it stays", "nobody may ask"])
+def test_a_no_that_may_have_left_something_is_not_for_certain(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, trouble: str
+) -> None:
+    nodes = 2 if trouble == "one is made" else 1
+    wanted = intent(world, run_id, nodes=nodes)
+    if trouble == "nobody may ask":
+        world.faults.errors["Microsoft.Compute/locations/operations/read"] = REFUSED
+    else:
+        world.arm.limits.capacity[SIZE, "*", "*"] = nodes - 1
+    if trouble == "it stays":
+        world.faults.errors["Microsoft.Compute/virtualMachines/delete"] = REFUSED
+    with pytest.raises(CloudError) as refused:
+        make(cloud, wanted)
+    assert not isinstance(refused.value, Unclear)
+    assert not refused.value.made_nothing
 
 
 @pytest.mark.parametrize(

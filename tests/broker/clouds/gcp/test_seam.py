@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.gcp.gce import PREEMPTED
+from tests.support.gcp.machines import Vm
 from tests.support.gcp.rights import LAUNCHER, needs
 from tests.support.gcp.runs import GcpRuns, intent
 from tests.support.gcp.server import StrictGcp
@@ -97,9 +98,35 @@ def test_an_operation_that_fails_late_made_nothing(
 ) -> None:
     world.faults.late_inserts = 1
     wanted = intent(world, run_id)
-    with pytest.raises(NoCapacity, match="INTERNAL_ERROR"):
+    with pytest.raises(NoCapacity, match="INTERNAL_ERROR") as refused:
         cloud.create(wanted, JOB)
+    assert refused.value.made_nothing
     assert world.vms(wanted.token) == []
+
+
+def test_what_a_failed_operation_left_for_a_moment_is_no_proof_of_absence(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.faults.late_inserts = 1
+    wanted = intent(world, run_id)
+    body = {"labels": dict(wanted.tags), "machineType": "e2-standard-2", "scheduling": {}}
+    left = Vm("8", wanted.token, "us-central1-a", body, world.clock.now(), 2)
+    world.clock.after(1, lambda: world.gce.machines.all.append(left))
+    with pytest.raises(NoCapacity) as refused:
+        cloud.create(wanted, JOB)
+    world.gce.machines.all.remove(left)
+    assert not refused.value.made_nothing
+
+
+def test_whoever_may_not_ask_how_it_went_knows_nothing_for_certain(
+    world: StrictGcp, cloud: GcpCloud, run_id: str
+) -> None:
+    world.missing.add("compute.zoneOperations.get")
+    wanted = intent(world, run_id)
+    with pytest.raises(Denied) as refused:
+        cloud.create(wanted, JOB)
+    assert not refused.value.made_nothing
+    assert len(world.vms(wanted.token)) == 1
 
 
 def test_a_new_machine_is_unknown_for_a_while(
@@ -218,6 +245,7 @@ def test_each_no_is_told_apart(
     with pytest.raises(kind) as refused:
         cloud.create(wanted, JOB)
     assert type(refused.value) is kind
+    assert refused.value.made_nothing
     assert says in str(refused.value)
     assert world.vms(wanted.token) == []
 
