@@ -40,7 +40,7 @@ def unless_spared(harness: Harness, fault: str) -> None:
         pytest.skip(f"cannot happen here: {harness.spared[fault]}")
 
 
-def until(harness: Harness, what: Callable[[], bool], tries: int = 200) -> None:
+def until(harness: Harness, what: Callable[[], bool], tries: int = 3000) -> None:
     """Let time pass until it is so."""
     for _ in range(tries):
         if what():
@@ -184,9 +184,11 @@ def test_strangers_are_left_alone(harness: Harness, name: str) -> None:
 
 
 def test_the_kill_switch_needs_no_client(harness: Harness, name: str) -> None:
-    lifetime = 3.0 if harness.cloud.traits.minimum_s == 0 else 300.0
+    in_real_time = harness.cloud.traits.minimum_s == 0
+    lifetime = 3.0 if in_real_time else 300.0
     machine = launch(harness, name, harness.payload(3600), lifetime)
-    assert not is_gone(harness, machine)
+    # In real time it may be over by now, on a busy machine.
+    assert in_real_time or not is_gone(harness, machine)
     # Nobody calls anything meanwhile.
     harness.wait(lifetime + harness.cloud.traits.kill_slack_s)
     until(harness, lambda: is_gone(harness, machine))
@@ -194,6 +196,10 @@ def test_the_kill_switch_needs_no_client(harness: Harness, name: str) -> None:
     if ended is not None and ended.ended_at is not None and ended.started_at is not None:
         lived = (ended.ended_at - ended.started_at).total_seconds()
         assert lived <= lifetime + harness.cloud.traits.kill_slack_s
+    if in_real_time:
+        end = harness.cloud.report(make_intent(harness, name)).end
+        assert end is not None
+        assert end["why"] == "capped"
 
 
 @pytest.mark.parametrize(("code", "why"), [(0, "finished"), (3, "failed")])

@@ -66,10 +66,10 @@ def test_a_killed_client_leaves_nothing_that_reconcile_does_not_settle(
 ) -> None:
     cli = Cli(tmp_path)
     client = cli.start(*arguments(cli, "counts", "on_demand"), **environment(live.url))
-    wait_for(lambda: any(live.get_object(vm, "0/report.json") for vm in live.vms()), 60)
+    wait_for(lambda: any(live.get_object(vm, "0/report.json") for vm in live.vms()))
     client.send_signal(signal.SIGKILL)
     client.communicate()
-    wait_for(lambda: all(vm.ends_at for vm in live.vms()), 60)
+    wait_for(lambda: all(vm.ends_at for vm in live.vms()))
     answer = cli("reconcile", **environment(live.url))
     assert answer.returncode == 0, answer.stderr
     (row,) = cli.ledger()

@@ -74,10 +74,10 @@ def test_a_killed_client_leaves_nothing_that_reconcile_does_not_settle(
     live: StrictGcp, cli: Cli
 ) -> None:
     client = cli.start(*arguments(cli, "on_demand"), **google(live, cli))
-    wait_for(lambda: any(live.get_object(vm, "0/report.json") for vm in live.vms()), 60)
+    wait_for(lambda: any(live.get_object(vm, "0/report.json") for vm in live.vms()))
     client.send_signal(signal.SIGKILL)
     client.communicate()
-    wait_for(lambda: all(vm.gone_at for vm in live.vms()), 60)
+    wait_for(lambda: all(vm.gone_at for vm in live.vms()))
     answer = cli("reconcile", **google(live, cli))
     assert answer.returncode == 0, answer.stderr
     (row,) = cli.ledger()

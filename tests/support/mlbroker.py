@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 # A test run started in the background, by nohup or a CI agent, hands down an ignored SIGINT.
 SCRIPT = """
@@ -18,6 +19,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """
 PROGRAM = [sys.executable, "-c", SCRIPT]
+# Only what hangs for good is given up: a busy machine may take minutes for what takes a second.
+PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Cli:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
         )
 
     def start(self, *arguments: object, **extra: str) -> "subprocess.Popen[str]":
@@ -91,15 +94,39 @@ class Cli:
         return rows
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Poll until `what` is true, and return it; fail when it does not come."""
+def wait_for(
+    what: Callable[[], Any],
+    seconds: float = PATIENCE_S,
+    tell: Callable[[], object] = lambda: "",
+) -> Any:
+    """Poll until `what` is true, and return it; fail, with what there is to tell, if never."""
     until = time.monotonic() + seconds
     while True:
         value = what()
         if value:
             return value
-        assert time.monotonic() < until, f"waited {seconds} s in vain"
+        assert time.monotonic() < until, f"waited {seconds} s in vain {tell()}"
         time.sleep(0.02)
+
+
+def read_until(stream: IO[str] | None, text: str) -> None:
+    """Read lines up to the first that holds `text`; fail when they end without it."""
+    assert stream is not None
+    lines = []
+    for line in stream:
+        if text in line:
+            return
+        lines.append(line)
+    raise AssertionError(f"{text!r} never came: {lines}")
+
+
+def command_lines() -> dict[int, bytes]:
+    """Of all processes; one that ends meanwhile is left out."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found[int(path.parent.name)] = path.read_bytes()
+    return found
 
 
 def processes_with(marker: str) -> list[int]:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mlbroker import Cli, processes_with, wait_for
+from tests.support.mlbroker import (
+    PATIENCE_S,
+    Cli,
+    command_lines,
+    processes_with,
+    read_until,
+    wait_for,
+)
 from tests.support.sshd import SSHD, Sshd, make_sshd
 
 pytestmark = pytest.mark.skipif(
@@ -76,7 +83,7 @@ def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(
     mark = f"MARK={uuid.uuid4()}"
     job = cli.job(f"export {mark}; echo up; (setsid sleep 300 &); sleep 300")
     (cli.home / "nodes.yaml").write_text(node.nodes_yaml(price_per_hour_usd=3600))
-    client = cli.start("run", job, "--on", "box", "--budget", "12", "--yes")
+    client = cli.start("run", job, "--on", "box", "--budget", "20", "--yes")
     assert client.stdout is not None
     assert client.stdout.readline() == "up\n"
     os.kill(client.pid, signal.SIGKILL)
@@ -92,7 +99,7 @@ def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(
     assert cli("reconcile").returncode == 0
     (row,) = cli.ledger()
     assert (row["outcome"], row["reserved_usd"]) == ("capped", "0")
-    assert Decimal(row["spent_usd"]) <= 12
+    assert Decimal(row["spent_usd"]) <= 20
 
 
 def test_a_node_that_comes_back_is_picked_up_again(cli: Cli, node: Sshd) -> None:
@@ -100,14 +107,12 @@ def test_a_node_that_comes_back_is_picked_up_again(cli: Cli, node: Sshd) -> None
     job = cli.job(f"echo up; until test -e {gate}; do sleep 0.05; done; echo done")
     client = cli.start("run", job, "--on", "box", "--budget", "1", "--yes")
     assert client.stdout is not None
-    assert client.stderr is not None
     assert client.stdout.readline() == "up\n"
     node.stop()
-    while "not reachable" not in client.stderr.readline():
-        pass
+    read_until(client.stderr, "not reachable")
     gate.touch()
     node.start()
-    rest, errors = client.communicate(timeout=90)
+    rest, errors = client.communicate(timeout=PATIENCE_S)
     assert (client.returncode, rest) == (0, "done\n"), errors
     assert "answers again" in errors
 
@@ -132,12 +137,10 @@ def test_jobs_take_turns_on_a_node_with_one_place(cli: Cli, node: Sshd) -> None:
     one = cli.start("run", first, "--on", "box", "--budget", "1", "--yes")
     wait_for(log.exists)
     two = cli.start("run", second, "--on", "box", "--budget", "1", "--yes")
-    assert two.stderr is not None
-    while "waiting for one" not in two.stderr.readline():
-        pass
+    read_until(two.stderr, "waiting for one")
     gate.touch()
     for client in (one, two):
-        _, errors = client.communicate(timeout=90)
+        _, errors = client.communicate(timeout=PATIENCE_S)
         assert client.returncode == 0, errors
     assert log.read_text().split() == ["a+", "a-", "b+"]
 
@@ -153,12 +156,9 @@ def test_secrets_reach_the_job_and_nothing_else_on_the_node(cli: Cli, node: Sshd
     for folder in (node.node_home, cli.home):
         held = [p for p in folder.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
         assert held == []
-    command_lines = b"".join(
-        p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()
-    )
-    assert secret.encode() not in command_lines
+    assert not [line for line in command_lines().values() if secret.encode() in line]
     gate.touch()
-    client.communicate(timeout=90)
+    client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0
 
 

@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import wait_for
+from tests.support.mlbroker import PATIENCE_S, wait_for
 
 from mlbroker.broker.guest.processes import boot_clock, cpu_seconds, end_all, members
 
@@ -35,7 +34,7 @@ def test_only_processes_of_the_token_are_found_and_ended(token: str) -> None:
     assert os.getpid() not in found
     assert not found & {0, 1, os.getppid()}
     assert end_all(marker, mine=False)
-    assert ours.wait(timeout=30) == -9
+    assert ours.wait(timeout=PATIENCE_S) == -9
     for process in (longer, other):
         assert process.poll() is None
         process.kill()
@@ -57,7 +56,7 @@ def test_a_fork_bomb_is_outrun(token: str) -> None:
     wait_for(lambda: len(members(marker, mine=False)) > 5)
     assert end_all(marker, mine=False)
     assert members(marker, mine=False) == set()
-    bomb.wait(timeout=30)
+    bomb.wait(timeout=PATIENCE_S)
 
 
 def test_children_of_this_process_are_found_without_any_marker() -> None:
@@ -68,7 +67,7 @@ def test_children_of_this_process_are_found_without_any_marker() -> None:
         "assert adopt_orphans()\n"
         "marker = b'MLBROKER_TOKEN=mlb-nobody-at-all'\n"
         "plain = {'PATH': os.environ['PATH']}\n"
-        "subprocess.run(['sh', '-c', 'setsid sleep 60 & sleep 0.2'], env=plain)\n"
+        "subprocess.run(['sh', '-c', 'setsid sleep 60 &'], env=plain)\n"
         "assert len(members(marker, mine=True)) == 1, members(marker, mine=True)\n"
         "assert members(marker, mine=False) == set()\n"
         "assert end_all(marker, mine=True)\n"
@@ -80,8 +79,7 @@ def test_children_of_this_process_are_found_without_any_marker() -> None:
 
 def test_time_since_boot_does_not_stand_still() -> None:
     before = boot_clock()
-    time.sleep(0.01)
-    assert 0.009 < boot_clock() - before < 5
+    wait_for(lambda: boot_clock() > before)
 
 
 def test_cpu_time_is_counted() -> None:

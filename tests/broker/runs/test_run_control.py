@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mlbroker import Cli, processes_with, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, command_lines, processes_with, wait_for
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_detached_run_is_seen_followed_and_settled(cli: Cli) -> None:
     assert follower.stdout is not None
     assert follower.stdout.readline() == "::mlbroker step=1/2\n"
     gate.touch()
-    rest, errors = follower.communicate(timeout=60)
+    rest, errors = follower.communicate(timeout=PATIENCE_S)
     assert (rest, follower.returncode) == ("done\n", 0), errors
     assert ps(cli) == []
     assert [r["outcome"] for r in ps(cli, "--all")] == ["succeeded"]
@@ -95,10 +95,6 @@ def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
     cli("stop", "--all")
 
 
-def command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
 def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     """Client, guard and supervisor are all killed: the job's processes are found and ended."""
     mark = f"MARK={uuid.uuid4()}"
@@ -110,7 +106,8 @@ def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     assert client.stdout.readline() == "up\n"
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
-    guards = [p for p in processes_with(str(cli.home)) if b"guest.pyz" in command_line(p)]
+    lines = command_lines()
+    guards = [p for p in processes_with(str(cli.home)) if b"guest.pyz" in lines.get(p, b"")]
     assert len(guards) == 2
     for pid in guards:
         os.kill(pid, signal.SIGSTOP)

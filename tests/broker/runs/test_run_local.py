@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import Cli, processes_with, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, processes_with, wait_for
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_cap_ends_the_job_and_all_its_children(cli: Cli) -> None:
     began = time.monotonic()
     answer = cli.run_local(job, price="3600", budget="6")
     assert answer.returncode == 3, answer.stderr
-    assert time.monotonic() - began < 60, "ended by the cap, not by the sleeps"
+    assert time.monotonic() - began < 290, "ended by the cap, not by the sleeps"
     assert processes_with(mark) == []
     (row,) = cli.ledger()
     assert row["outcome"] == "capped"
@@ -107,7 +107,7 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
     job = cli.job(f"export {mark}; echo started; (setsid sleep 300 &); sleep 300")
     client = cli.start(
-        "run", job, "--on", "local", "--local-price", "3600", "--budget", "10", "--yes"
+        "run", job, "--on", "local", "--local-price", "3600", "--budget", "15", "--yes"
     )
     assert client.stdout is not None
     assert client.stdout.readline() == "started\n"
@@ -118,7 +118,7 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     # Nobody called `reconcile`: the guard had the books settled.
     row = wait_for(lambda: [r for r in cli.ledger() if r["state"] == "settled"])[0]
     assert row["outcome"] == "capped"
-    assert Decimal(row["spent_usd"]) <= Decimal(10)
+    assert Decimal(row["spent_usd"]) <= Decimal(15)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_interrupt_stops_the_job_and_settles(cli: Cli) -> None:
     assert client.stdout is not None
     assert client.stdout.readline() == "started\n"
     client.send_signal(signal.SIGINT)
-    _, errors = client.communicate(timeout=60)
+    _, errors = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 130, errors
     assert processes_with(mark) == []
     (row,) = cli.ledger()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import PROGRAM, Cli, wait_for
+from tests.support.mlbroker import PATIENCE_S, PROGRAM, Cli, wait_for
 
 
 class Terminal:
@@ -20,7 +20,7 @@ class Terminal:
         self._file = file
         self.text = ""
 
-    def expect(self, pattern: str, seconds: float = 20.0) -> None:
+    def expect(self, pattern: str, seconds: float = PATIENCE_S) -> None:
         until = time.monotonic() + seconds
         while re.search(pattern, self.text) is None:
             assert time.monotonic() < until, f"no {pattern!r} in {self.text!r}"
@@ -69,11 +69,13 @@ WORDS = ("--on", "local", "--local-price", "1", "--budget", "1")
 
 
 def test_it_asks_shows_progress_and_tells_what_it_cost(cli: Cli) -> None:
-    job = cli.job("for i in 1 2 3 4; do echo ::mlbroker step=$i/4; sleep 0.7; done")
+    gate = cli.folder / "gate"
+    job = cli.job(f"echo ::mlbroker step=3/4; until test -e {gate}; do sleep 0.05; done")
     with terminal(cli, "run", job, *WORDS) as (screen, pid):
         screen.expect("Go ahead")
         screen.type("y\n")
-        screen.expect(r"running · .*█+░* \d/4 · .*of 1 USD")
+        screen.expect(r"running · .*█+░* 3/4 · .*of 1 USD")
+        gate.touch()
         assert ended(screen, pid) == 0
     assert "succeeded" in screen.text
     assert [row["outcome"] for row in cli.ledger()] == ["succeeded"]
@@ -113,7 +115,7 @@ def test_ctrl_c_asks_once(cli: Cli, answer: str, code: int, outcome: str | None)
 
 def test_a_job_that_does_nothing_is_ended_when_that_is_asked_for(cli: Cli) -> None:
     answer = cli.run_local(
-        cli.job("sleep 60"), "--on-idle", "stop", "--idle-after", "2s", budget="10"
+        cli.job("sleep 300"), "--on-idle", "stop", "--idle-after", "2s", budget="10"
     )
     assert answer.returncode == 3, answer.stderr
     assert "idle" in answer.stderr

@@ -9,6 +9,7 @@ import requests
 from tests.support.azure.catalog import SUBSCRIPTION
 from tests.support.azure.runs import intent
 from tests.support.azure.server import StrictAzure
+from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.clouds.azure import AzureCloud
 from mlbroker.broker.clouds.azure_names import Names
@@ -43,7 +44,7 @@ def put(
         f"{world.url}{path}?{query}",
         data=body if isinstance(body, str) else json.dumps(body),
         headers={"Authorization": f"Bearer {token}"},
-        timeout=10,
+        timeout=PATIENCE_S,
     )
     return answer.status_code, answer.json()["error"]
 
@@ -117,7 +118,7 @@ def test_a_guest_may_delete_only_groups_that_it_was_given(
         return requests.delete(
             f"{world.url}{GROUPS}/{name}?api-version=2024-07-01",
             headers={"Authorization": "Bearer guest-1"},
-            timeout=10,
+            timeout=PATIENCE_S,
         ).status_code
 
     assert delete("mlbroker-eastus") == 403

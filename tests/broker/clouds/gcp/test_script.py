@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.clouds.gcp_script import LATER_S, startup_script
 
@@ -28,7 +29,9 @@ def run(folder: Path, script: str, systemd: str = "exit 0") -> list[str]:
         (programs / name).chmod(0o755)
     (folder / "script").write_text(script)
     environment = {"PATH": f"{programs}:/usr/bin:/bin", "MLBROKER_GUEST_HOME": str(folder / "home")}
-    subprocess.run(["bash", str(folder / "script")], env=environment, check=True, timeout=30)
+    subprocess.run(
+        ["bash", str(folder / "script")], env=environment, check=True, timeout=PATIENCE_S
+    )
     return notes.read_text().splitlines()
 
 
@@ -67,7 +70,7 @@ def test_without_systemd_the_timer_is_a_process(tmp_path: Path) -> None:
     subprocess.run(
         ["bash", "-c", f"until grep -q poweroff {notes}; do sleep 0.05; done"],
         check=True,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 import requests
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.server import StrictGcp
+from tests.support.mlbroker import PATIENCE_S
 
 SUBNET = f"projects/{PROJECT}/regions/us-central1/subnetworks/mlbroker-us-central1"
 BASE = f"/compute/v1/projects/{PROJECT}/zones/us-central1-a/instances"
@@ -37,7 +38,7 @@ def post(world: StrictGcp, body: Any, path: str = BASE, token: str = "launcher-t
         world.url + path,
         data=body if isinstance(body, str) else json.dumps(body),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-        timeout=10,
+        timeout=PATIENCE_S,
     )
     return answer.status_code, answer.json()
 
