@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli.output import print_line
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.intents import intent_of
@@ -22,13 +24,40 @@ POLL_S = 0.2
 def command(
     run: Annotated[str, typer.Argument(help="Run id, or its beginning.")] = LAST,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="What machines said of themselves as they started.")
+    ] = False,
 ) -> None:
     """Show a run's output; the last run's when none is named."""
     ledger = open_ledger(home())
     found = find_run(ledger, run)
+    if console:
+        _show_consoles(found, home())
+        return
     for data in _output(ledger, found, home(), follow):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+
+
+def _show_consoles(run: Run, state: Path) -> None:
+    """Those that were kept: of machines that did not get as far as the job; else the one alive."""
+    folder = RunFolder.of(state, run.run_id)
+    texts = {
+        attempt.number: _from(folder.console(attempt.number), 0).decode("utf-8", "replace")
+        for attempt in run.attempts
+    }
+    if not any(texts.values()) and run.attempts and not run.settled and run.attempt.machine_id:
+        cloud = opener(state)(run.attempt.cloud)
+        texts[run.attempt.number] = cloud.console_log(run.attempt.machine_id)
+    if not any(texts.values()):
+        raise InputError(
+            "no console is kept",
+            where=f"run {run.run_id}",
+            hint="It is kept of machines that are lost, or end before the job says anything.",
+        )
+    for number, text in texts.items():
+        if text:
+            print_line(f"attempt {number}:\n{text}")
 
 
 def _output(ledger: Ledger, run: Run, state: Path, follow: bool) -> Iterator[bytes]:

@@ -15,10 +15,13 @@ from mlbroker.broker.errors import (
 from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.rows import money, run_row
+
+CONSOLE_LINES = 15
 
 
 def carry(state: Path, run_id: str, secrets: dict[str, str], *, json: bool) -> None:
@@ -105,6 +108,14 @@ def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
     where = f"run {run.run_id}"
     if run.outcome == "succeeded":
         return None
+    said = last_lines(folder.console(len(run.attempts)), CONSOLE_LINES)
+    if said:
+        # Its guest never got to say anything.
+        reason = run.detail or "the machine did not get as far as the job"
+        lines = "".join(f"\n  | {line}" for line in said)
+        text = f"{run.outcome}: {reason}; its console ends with{lines}"
+        kind = RefusedError if run.outcome == "capped" else CloudError
+        return kind(text, where=where, hint=f"All of it: mlbroker logs {run.run_id} --console")
     if run.outcome == "failed":
         during = "set-up" if run.attempts[-1].why == "setup_failed" else "job"
         return JobFailed(

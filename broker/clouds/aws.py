@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from mlbroker.broker.clouds.aws_names import RUN_TAG, TOKEN_TAG, Names, run_fold
 from mlbroker.broker.clouds.aws_network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws_request import kill_request, launch_request
 from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -179,11 +181,21 @@ class AwsCloud:
         self._asked(region, end)
 
     def console_log(self, machine_id: str) -> str:
-        """What EC2 kept of the machine's console."""
+        """What EC2 kept of the machine's console, for an hour after its end."""
         region, ids = _parts(machine_id)
         client = self._calls.client("ec2", region)
-        answer = self._asked(region, lambda: client.get_console_output(InstanceId=ids[0]))
-        return str(answer.get("Output") or "")
+
+        def look(id_: str) -> str:
+            try:
+                told = client.get_console_output(InstanceId=id_, Latest=True)
+            except client.exceptions.ClientError as error:
+                if code_of(error) in _NOT_FOUND:
+                    return ""
+                # Machines before Nitro tell only what they said when they started.
+                told = client.get_console_output(InstanceId=id_)
+            return str(told.get("Output") or "")
+
+        return joined({id_: self._asked(region, partial(look, id_)) for id_ in ids})
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""

@@ -13,13 +13,14 @@ from typing import Any
 
 from mlbroker.broker.clouds import azure_kill, azure_secrets
 from mlbroker.broker.clouds.azure_calls import Calls, done, translated
-from mlbroker.broker.clouds.azure_machines import Seen, end_of, listed, look
+from mlbroker.broker.clouds.azure_machines import Seen, end_of, listed, look, names_in
 from mlbroker.broker.clouds.azure_names import NAME, Names, group_of, machine_names, run_folder
 from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure_request import machine_body
 from mlbroker.broker.clouds.azure_script import custom_data
 from mlbroker.broker.clouds.azure_shape import places_for, shape_of
 from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -137,22 +138,23 @@ class AzureCloud:
 
     def console_log(self, machine_id: str) -> str:
         """What the machine wrote on its first serial port."""
-        where = f"azure {machine_id}"
-        with translated(where):
-            from azure.core.exceptions import ResourceNotFoundError
-            from azure.core.rest import HttpRequest
+        with translated(f"azure {machine_id}"):
+            names = names_in(self._calls, machine_id)
+            return joined({name: self._serial_port(machine_id, name) for name in names})
 
-            compute = self._calls.compute
-            for name in (machine_id, f"{machine_id}-n0"):
-                try:
-                    told = compute.virtual_machines.retrieve_boot_diagnostics_data(machine_id, name)
-                except ResourceNotFoundError:
-                    continue
-                # The address holds its own short-lived permission.
-                answer = compute.send_request(HttpRequest("GET", told.serial_console_log_blob_uri))
-                answer.raise_for_status()
-                return str(answer.text())
-        return ""
+    def _serial_port(self, group: str, name: str) -> str:
+        from azure.core.exceptions import ResourceNotFoundError
+        from azure.core.rest import HttpRequest
+
+        compute = self._calls.compute
+        try:
+            told = compute.virtual_machines.retrieve_boot_diagnostics_data(group, name)
+        except ResourceNotFoundError:
+            return ""
+        # The address holds its own short-lived permission.
+        answer = compute.send_request(HttpRequest("GET", told.serial_console_log_blob_uri))
+        answer.raise_for_status()
+        return str(answer.text())
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""

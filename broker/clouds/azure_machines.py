@@ -53,6 +53,17 @@ def look(calls: Calls, group: str) -> Seen | None:
     return Seen(joined(group, machines, states), is_broken and not is_ending)
 
 
+def names_in(calls: Calls, group: str) -> tuple[str, ...]:
+    """The names of the attempt's machines, by their group; none when that is gone."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        tags = calls.resources.resource_groups.get(group).tags or {}
+    except ResourceNotFoundError:
+        return ()
+    return machine_names(group, int(tags.get(NODES_TAG, "1")))
+
+
 def end_of(calls: Calls, group: str, name: str) -> str | None:
     """Why one of several machines is no more, None while it is or is still to come."""
     vm = _machine(calls, group, name)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlbroker.broker.clouds import gcp_secrets
+from mlbroker.broker.clouds import consoles, gcp_secrets
 from mlbroker.broker.clouds.bucket import BucketBox
 from mlbroker.broker.clouds.gcp_calls import TIMEOUT_S, Calls, translated
 from mlbroker.broker.clouds.gcp_machines import Seen, finished, joined, listed, look, past
@@ -173,10 +173,18 @@ class GcpCloud:
     def console_log(self, machine_id: str) -> str:
         """What the machine wrote on its first serial port."""
         zone, names = _parts(machine_id)
+        return consoles.joined({name: self._serial_port(zone, name) for name in names})
+
+    def _serial_port(self, zone: str, name: str) -> str:
         with translated(f"gcp {zone}"):
-            answer = self._calls.client("Instances").get_serial_port_output(
-                project=self._calls.project, zone=zone, instance=names[0], **self._calls.reading
-            )
+            from google.api_core.exceptions import NotFound
+
+            try:
+                answer = self._calls.client("Instances").get_serial_port_output(
+                    project=self._calls.project, zone=zone, instance=name, **self._calls.reading
+                )
+            except NotFound:
+                return ""
         return str(answer.contents)
 
     def report(self, intent: Intent) -> Report:

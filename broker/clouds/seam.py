@@ -188,7 +188,10 @@ class Cloud(Protocol):
         ...
 
     def console_log(self, machine_id: str) -> str:
-        """What the machine said about itself, for finding out why a start failed."""
+        """What the machine said about itself, for finding out why a start failed.
+
+        Empty when it said nothing, or when the cloud kept nothing of a machine that is gone.
+        """
         ...
 
     def report(self, intent: Intent) -> Report:

@@ -52,9 +52,7 @@ class Output:
         self._held_since = time.monotonic()
         for line in re.split(rb"[\r\n]", ready):
             self._read_step(line[:_LINE_LIMIT])
-        for secret in self._secrets:
-            ready = ready.replace(secret, MASK)
-        self._write(ready)
+        self._write(_mask(ready, self._secrets))
 
     def _write(self, data: bytes) -> None:
         try:
@@ -71,6 +69,17 @@ class Output:
                 self.last_step_at = time.monotonic()
             self.step = max(self.step or 0, found[0])
             self.steps = found[1] or self.steps
+
+
+def masked(data: bytes, secrets: List[str]) -> bytes:
+    """Output with the values of secrets, and their lines, made unreadable."""
+    return _mask(data, _needles(secrets))
+
+
+def _mask(data: bytes, needles: List[bytes]) -> bytes:
+    for needle in needles:
+        data = data.replace(needle, MASK)
+    return data
 
 
 def _step_of(

@@ -21,6 +21,7 @@ from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.choosing import TRY_ELSEWHERE, next_candidate, outcome_of
 from mlbroker.broker.runs.clock import Clock, until_answered
+from mlbroker.broker.runs.console import Console
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.intents import intent_of, token_of
 from mlbroker.broker.runs.order import Order
@@ -67,6 +68,7 @@ class Driver:
         self._fresh: str | None = None
         self._order: Order | None = None
         self._watcher: Watcher | None = None
+        self._console = Console(folder, clock, secrets)
 
     def drive(self, run_id: str) -> Run:
         """Until the run is settled. Stops early only by an exception; call again to go on."""
@@ -262,6 +264,9 @@ class Driver:
             return self._append(run, State.ENDED, why="capped", detail="the kill switch was late")
         if seen.state is not None and seen.state is not run.state:
             return self._append(run, seen.state)
+        if run.state is State.CONFIRMED:
+            ending = machine.state is MachineState.TERMINATING
+            self._console.watch(cloud, run.attempt, ending)
         self._clock.sleep(cloud.traits.poll_s)
         return self._ledger.run(run.run_id) or run
 
@@ -276,6 +281,7 @@ class Driver:
     def _ended(self, run: Run) -> Run:
         cloud, intent = self._at(run)
         found, missing = self._watch(run).collect(cloud, intent)
+        self._console.close(cloud, run.attempt, spoke="log" in found)
         return self._append(run, State.COLLECTED, files=found, missing=missing)
 
     def _collected(self, run: Run) -> Run:

@@ -40,6 +40,10 @@ class RunFolder:
         """The job's output, secrets masked."""
         return self.path / "log"
 
+    def console(self, attempt: int) -> Path:
+        """What an attempt's machine said while it started, kept where it did not get further."""
+        return self.path / f"console.{attempt}.log"
+
     @property
     def bundle(self) -> Path:
         """The work directory as it was sent."""

@@ -1,10 +1,7 @@
 """Machines that really execute: script, first program, courier, job, and their own end."""
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,32 +9,14 @@ from tests.support.aws.guests import processes_of
 from tests.support.azure.rights import GUEST, LAUNCHER
 from tests.support.azure.runs import PRICE, TYPE
 from tests.support.azure.server import StrictAzure, environment, serving
+from tests.support.live_runs import RESUMES, SECRET, WORK, Live
 
 from mlbroker.broker.clouds.azure import AzureCloud
 from mlbroker.broker.clouds.azure_calls import Calls
-from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.bundle import pack_workdir
-from mlbroker.broker.runs.driver import Driver
-from mlbroker.broker.runs.launch import reserve, worst_case
-from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.order import Candidate
 
 END = "Microsoft.Resources/subscriptions/resourceGroups/delete"
-SECRET = "geheim-4711-geheim"
-WORK = """
-set -e
-test "$HF_TOKEN" = geheim-4711-geheim
-echo "token is $HF_TOKEN"
-cat data.txt
-mkdir -p "$MLBROKER_OUTPUT_DIR"
-echo model > "$MLBROKER_OUTPUT_DIR/model"
-"""
-RESUMES = """
-set -e
-if [ -e ckpt/step ]; then echo "resumed at $(cat ckpt/step)"; exit 0; fi
-mkdir -p ckpt; echo 41 > ckpt/step; echo "first part"; sleep 300
-"""
 
 
 class QuickCloud(AzureCloud):
@@ -46,70 +25,8 @@ class QuickCloud(AzureCloud):
     traits = replace(AzureCloud.traits, poll_s=0.1, visible_after_s=0.5)
 
 
-@dataclass
-class LiveClock:
-    """The cloud's own time, which a test may have moved ahead; waiting is real."""
-
-    world: StrictAzure
-
-    def now(self) -> datetime:
-        return self.world.clock.now()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-@dataclass
-class Live:
-    """One run in real time, in front of one loopback cloud."""
-
-    home: Path
-    world: StrictAzure
-    cloud: AzureCloud
-    run_id: str
-
-    @property
-    def ledger(self) -> Ledger:
-        return open_ledger(self.home)
-
-    @property
-    def folder(self) -> RunFolder:
-        return RunFolder.of(self.home, self.run_id)
-
-    def reserve(self, command: str, zones: tuple[str, ...] = ("eastus-1",), **more: object) -> None:
-        nodes = int(str(more.pop("nodes", 1)))
-        spec = {"command": command, "secret_names": [], **more}
-        candidates = tuple(
-            Candidate("azure", "eastus", TYPE, "spot", nodes, PRICE, zone=zone) for zone in zones
-        )
-        order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",), disk_gb=50)
-        cap = Decimal(5)
-        _, worst = worst_case(candidates[0], cap, self.cloud.traits)
-        reserve(
-            self.ledger, self.folder, order, self.world.clock.now(), cap_usd=cap, worst_usd=worst,
-            user="u", project=None, facts={},
-        )  # fmt: skip
-
-    def driver(self, *, later: bool = False) -> Driver:
-        secrets = None if later else {"HF_TOKEN": SECRET}
-        clock, view = LiveClock(self.world), NoView()
-        return Driver(self.ledger, lambda _: self.cloud, clock, self.folder, view, secrets)
-
-    def carry_until(self, what: Callable[[Run], bool]) -> Driver:
-        driver = self.driver()
-        self.wait(lambda: what(driver.advance(self.run_id)))
-        return driver
-
-    def wait(self, what: Callable[[], bool]) -> None:
-        until = time.monotonic() + 60
-        while not what():
-            assert time.monotonic() < until, [
-                self.world.guest.console(vm.id) for vm in self.world.vms()
-            ]
-            time.sleep(0.05)
-
-    def log(self) -> str:
-        return self.folder.log.read_text()
+def place(zone: str | None, nodes: int) -> Candidate:
+    return Candidate("azure", "eastus", TYPE, "spot", nodes, PRICE, zone=zone or "eastus-1")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +45,7 @@ def live(azure_server: StrictAzure, calls: Calls, tmp_path: Path, run_id: str) -
     azure_server.calm()
     azure_server.guest = guest
     azure_server.arm.estate.vms.clear()
-    yield Live(tmp_path / "home", azure_server, QuickCloud(calls), run_id)
+    yield Live(tmp_path / "home", azure_server, QuickCloud(calls), run_id, place)
     for vm in azure_server.arm.estate.living():
         guest.end(vm)  # type: ignore[arg-type]
 
@@ -225,3 +142,19 @@ def test_a_machine_that_may_not_delete_itself_waits_to_be_deleted(live: Live) ->
     assert (vm.stopped_at, vm.ends_at) == (None, None)
     assert live.driver(later=True).drive(live.run_id).outcome == "succeeded"
     assert vm.ends_at is not None
+
+
+def test_a_machine_that_cannot_start_its_job_says_why(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.world.faults.errors["Microsoft.KeyVault/vaults/secrets/getSecret/action"] = (
+        403,
+        "Forbidden",
+        "no",
+    )
+    # Time to read what it says: its console goes with it.
+    monkeypatch.setattr(live.world.arm, "shutdown_s", 5.0)
+    live.reserve("echo never")
+    run = live.driver().drive(live.run_id)
+    assert run.outcome == "lost"
+    assert "answered 403" in live.folder.console(1).read_text()

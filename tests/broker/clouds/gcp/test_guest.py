@@ -1,10 +1,7 @@
 """Machines that really execute: script, first program, courier, job, and their own end."""
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,31 +10,12 @@ from tests.support.gcp.machines import Vm
 from tests.support.gcp.rights import GUEST
 from tests.support.gcp.runs import PRICE, TYPE
 from tests.support.gcp.server import StrictGcp, environment, serving
+from tests.support.live_runs import RESUMES, SECRET, WORK, Live
 
 from mlbroker.broker.clouds.gcp import GcpCloud
 from mlbroker.broker.clouds.gcp_calls import Calls
-from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.bundle import pack_workdir
-from mlbroker.broker.runs.driver import Driver
-from mlbroker.broker.runs.launch import reserve, worst_case
-from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.view import NoView
-
-SECRET = "geheim-4711-geheim"
-WORK = """
-set -e
-test "$HF_TOKEN" = geheim-4711-geheim
-echo "token is $HF_TOKEN"
-cat data.txt
-mkdir -p "$MLBROKER_OUTPUT_DIR"
-echo model > "$MLBROKER_OUTPUT_DIR/model"
-"""
-RESUMES = """
-set -e
-if [ -e ckpt/step ]; then echo "resumed at $(cat ckpt/step)"; exit 0; fi
-mkdir -p ckpt; echo 41 > ckpt/step; echo "first part"; sleep 300
-"""
+from mlbroker.broker.runs.order import Candidate
 
 
 class QuickCloud(GcpCloud):
@@ -46,72 +24,8 @@ class QuickCloud(GcpCloud):
     traits = replace(GcpCloud.traits, poll_s=0.1, visible_after_s=0.5)
 
 
-@dataclass
-class LiveClock:
-    """The cloud's own time, which a test may have moved ahead; waiting is real."""
-
-    world: StrictGcp
-
-    def now(self) -> datetime:
-        return self.world.clock.now()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-@dataclass
-class Live:
-    """One run in real time, in front of one loopback cloud."""
-
-    home: Path
-    world: StrictGcp
-    cloud: GcpCloud
-    run_id: str
-
-    @property
-    def ledger(self) -> Ledger:
-        return open_ledger(self.home)
-
-    @property
-    def folder(self) -> RunFolder:
-        return RunFolder.of(self.home, self.run_id)
-
-    def reserve(
-        self, command: str, zones: tuple[str, ...] = ("us-central1-a",), **more: object
-    ) -> None:
-        nodes = int(str(more.pop("nodes", 1)))
-        spec = {"command": command, "secret_names": [], **more}
-        candidates = tuple(
-            Candidate("gcp", "us-central1", TYPE, "spot", nodes, PRICE, zone=zone) for zone in zones
-        )
-        order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",), disk_gb=50)
-        cap = Decimal(5)
-        _, worst = worst_case(candidates[0], cap, self.cloud.traits)
-        reserve(
-            self.ledger, self.folder, order, self.world.clock.now(), cap_usd=cap, worst_usd=worst,
-            user="u", project=None, facts={},
-        )  # fmt: skip
-
-    def driver(self, *, later: bool = False) -> Driver:
-        secrets = None if later else {"HF_TOKEN": SECRET}
-        clock, view = LiveClock(self.world), NoView()
-        return Driver(self.ledger, lambda _: self.cloud, clock, self.folder, view, secrets)
-
-    def carry_until(self, what: Callable[[Run], bool]) -> Driver:
-        driver = self.driver()
-        self.wait(lambda: what(driver.advance(self.run_id)))
-        return driver
-
-    def wait(self, what: Callable[[], bool]) -> None:
-        until = time.monotonic() + 60
-        while not what():
-            assert time.monotonic() < until, [
-                self.world.guest.console(vm.id) for vm in self.world.vms()
-            ]
-            time.sleep(0.05)
-
-    def log(self) -> str:
-        return self.folder.log.read_text()
+def place(zone: str | None, nodes: int) -> Candidate:
+    return Candidate("gcp", "us-central1", TYPE, "spot", nodes, PRICE, zone=zone or "us-central1-a")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +44,7 @@ def live(gcp_server: StrictGcp, calls: Calls, tmp_path: Path, run_id: str) -> It
     gcp_server.calm()
     gcp_server.guest = guest
     gcp_server.gce.machines.all.clear()
-    yield Live(tmp_path / "home", gcp_server, QuickCloud(calls), run_id)
+    yield Live(tmp_path / "home", gcp_server, QuickCloud(calls), run_id, place)
     for vm in gcp_server.gce.machines.living():
         guest.end(vm)  # type: ignore[arg-type]
 
@@ -234,3 +148,19 @@ def operations(world: StrictGcp, vm: Vm) -> list:  # type: ignore[type-arg]
         for operation in world.gce.machines.operations.values()
         if operation.target_id == vm.id and operation.kind == "delete"
     ]
+
+
+def test_a_machine_that_cannot_start_its_job_says_why(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.world.faults.errors["secretmanager.projects.secrets.versions.access"] = (
+        403,
+        "forbidden",
+        "no",
+    )
+    # Time to read what it says: its console goes with it.
+    monkeypatch.setattr(live.world.gce.machines, "shutdown_s", 5.0)
+    live.reserve("echo never")
+    run = live.driver().drive(live.run_id)
+    assert run.outcome == "lost"
+    assert "answered 403" in live.folder.console(1).read_text()
