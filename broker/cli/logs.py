@@ -24,6 +24,9 @@ POLL_S = 0.2
 def command(
     run: Annotated[str, typer.Argument(help="Run id, or its beginning.")] = LAST,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    rank: Annotated[
+        int, typer.Option(min=0, help="Of a run on several machines: which one's output.")
+    ] = 0,
     console: Annotated[
         bool, typer.Option("--console", help="What machines said of themselves as they started.")
     ] = False,
@@ -34,7 +37,9 @@ def command(
     if console:
         _show_consoles(found, home())
         return
-    for data in _output(ledger, found, home(), follow):
+    if found.attempts and rank >= found.attempt.nodes:
+        raise InputError(f"it has {found.attempt.nodes} machines: --rank counts from 0")
+    for data in _output(ledger, found, home(), follow, rank):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
@@ -60,14 +65,15 @@ def _show_consoles(run: Run, state: Path) -> None:
             print_line(f"attempt {number}:\n{text}")
 
 
-def _output(ledger: Ledger, run: Run, state: Path, follow: bool) -> Iterator[bytes]:
+def _output(ledger: Ledger, run: Run, state: Path, follow: bool, rank: int) -> Iterator[bytes]:
     """What was brought home, and behind it what is still on the machine."""
     folder = RunFolder.of(state, run.run_id)
     home_offset = 0
     away_offset: int | None = None
     while True:
         current = ledger.run(run.run_id) or run
-        data = _from(folder.log, home_offset) if away_offset is None else b""
+        own = folder.of_rank(rank)
+        data = _from(own.log, home_offset) if away_offset is None else b""
         home_offset += len(data)
         if data:
             yield data
@@ -76,10 +82,10 @@ def _output(ledger: Ledger, run: Run, state: Path, follow: bool) -> Iterator[byt
         # Nobody brings it home: read it where it is.
         if unattended and not current.settled and current.attempts and current.attempt.machine_id:
             if away_offset is None:
-                away_offset = _brought(folder, current.attempt.number)
+                away_offset = _brought(own, current.attempt.number)
             order = Order.load(folder.path, current.details["order_sha256"])
             intent = intent_of(current, current.attempt, order)
-            data = opener(state)(current.attempt.cloud).read_log(intent, away_offset)
+            data = opener(state)(current.attempt.cloud).read_log(intent, away_offset, rank)
             away_offset += len(data)
             yield data
         if not follow or current.settled:

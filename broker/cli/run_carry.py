@@ -117,11 +117,15 @@ def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
         kind = RefusedError if run.outcome == "capped" else CloudError
         return kind(text, where=where, hint=f"All of it: mlbroker logs {run.run_id} --console")
     if run.outcome == "failed":
-        during = "set-up" if run.attempts[-1].why == "setup_failed" else "job"
+        last = run.attempts[-1]
+        during = "set-up" if last.why == "setup_failed" else "job"
+        on, which = (
+            ("", "") if last.rank is None else (f" on rank {last.rank}", f" --rank {last.rank}")
+        )
         return JobFailed(
-            f"the {during} ended with exit code {run.exit_code}",
+            f"the {during} ended with exit code {run.exit_code}{on}",
             where=where,
-            hint=f"Its output: mlbroker logs {run.run_id}",
+            hint=f"Its output: mlbroker logs {run.run_id}{which}",
         )
     if run.outcome == "capped":
         return RefusedError(

@@ -16,7 +16,7 @@ _MOVES = {
     State.CONFIRMED: "the machine is up",
     State.BOOTSTRAPPED: "set-up",
     State.RUNNING: "running",
-    State.ENDED: "ended: {why}",
+    State.ENDED: "ended: {why}{rank} {detail}",
     State.TERMINATED: "the machine is gone; this attempt cost {charged} USD",
 }
 _PLAIN_EVERY_S = 30.0
@@ -178,6 +178,7 @@ def _moved(run: Run) -> str | None:
         kill=_local(attempt.kill_at),
         why=attempt.why,
         detail=attempt.detail or "",
+        rank="" if attempt.rank is None else f" on rank {attempt.rank}",
         charged=money(attempt.charged_usd),
     ).rstrip()
 

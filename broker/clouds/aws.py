@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -206,23 +207,19 @@ class AwsCloud:
         # Looked at in this order: a machine leaves its end before it goes.
         instances = self._instances(intent.region, Filters=_by_token(intent.token))
         gone = lost_member(instances, box.unfinished(intent.nodes))
-        if gone is None:
-            return report
-        return Report(
-            report.status, gone, report.log_bytes, report.checkpoint_bytes, report.outputs_bytes
-        )
+        return replace(report, end=gone)
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """The machine looks for it every few seconds."""
         self.box(intent).ask_to_stop(why)
 
-    def read_log(self, intent: Intent, offset: int) -> bytes:
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """From the parts in the bucket."""
-        return self.box(intent).read_log(offset)
+        return self.box(intent).read_log(offset, rank)
 
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """From the bucket."""
-        return self.box(intent).fetch(name, target)
+        return self.box(intent).fetch(name, target, rank)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets out of the parameter store."""

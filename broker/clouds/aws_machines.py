@@ -80,5 +80,6 @@ def lost_member(
                 "why": "preempted" if reclaimed else "machine_failed",
                 "exit_code": None,
                 "detail": f"machine {instance['InstanceId']} ended",
+                "rank": instance["AmiLaunchIndex"],
             }
     return None

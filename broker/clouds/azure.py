@@ -167,13 +167,13 @@ class AzureCloud:
         """The machine looks for it every few seconds."""
         self.box(intent).ask_to_stop(why)
 
-    def read_log(self, intent: Intent, offset: int) -> bytes:
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """From the parts in the bucket."""
-        return self.box(intent).read_log(offset)
+        return self.box(intent).read_log(offset, rank)
 
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """From the bucket."""
-        return self.box(intent).fetch(name, target)
+        return self.box(intent).fetch(name, target, rank)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets away."""
@@ -277,7 +277,8 @@ class AzureCloud:
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             why = end_of(self._calls, group, name) if rank in unfinished else None
             if why:
-                return {"why": why, "exit_code": None, "detail": f"machine {name} ended"}
+                detail = f"machine {name} ended"
+                return {"why": why, "exit_code": None, "detail": detail, "rank": rank}
         return None
 
     def _dealt_with(self, seen: Seen) -> Machine:

@@ -139,11 +139,11 @@ class BoxCloud(ABC):
         """Leave the request where the supervisor looks for it."""
         self.host(intent.instance_type).ask("stop", _checked(intent.token), why)
 
-    def read_log(self, intent: Intent, offset: int) -> bytes:
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """From the log file itself."""
         return self.host(intent.instance_type).read(_checked(intent.token), files.LOG, offset)
 
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """Copied whole, or not at all."""
         host, token = self.host(intent.instance_type), _checked(intent.token)
         seen = host.ask("show", token)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds.seam import Denied, Report, Unclear
+from mlbroker.broker.guest.box import FOLLOWS
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -53,6 +54,7 @@ class BucketBox:
             int(first.get("log_bytes", 0)),
             int(first.get("checkpoint_bytes", 0)),
             int(first.get("outputs_bytes", 0)),
+            tuple(int(document.get("log_bytes", 0)) for document in documents[1:]),
         )
 
     def unfinished(self, nodes: int) -> set[int]:
@@ -62,34 +64,36 @@ class BucketBox:
     def _reports(self, nodes: int) -> list[dict[str, Any]]:
         return [self._document(f"{rank}/report.json") or {} for rank in range(nodes)]
 
-    def read_log(self, offset: int) -> bytes:
+    def read_log(self, offset: int, rank: int) -> bytes:
         """The part that holds this offset, from there on; empty when it is not there yet."""
         # Parts are named by where they begin, and a reader mostly stops where one does.
-        return self._get(_log_part(offset)) or self._middle_of_log(offset)
+        return self._get(_log_part(offset, rank)) or self._middle_of_log(offset, rank)
 
-    def _middle_of_log(self, offset: int) -> bytes:
+    def _middle_of_log(self, offset: int, rank: int) -> bytes:
         import obstore
+
+        folder = f"{self._folder}/{rank}/log"
 
         with self._errors():
             names = [
                 meta["path"].rpartition("/")[2]
-                for batch in obstore.list(self._store, f"{self._folder}/0/log", chunk_size=_BATCH)
+                for batch in obstore.list(self._store, folder, chunk_size=_BATCH)
                 for meta in batch
             ]
         begin = max((int(name) for name in names if int(name) <= offset), default=None)
         if begin is None:
             return b""
-        return (self._get(_log_part(begin)) or b"")[offset - begin :]
+        return (self._get(_log_part(begin, rank)) or b"")[offset - begin :]
 
-    def fetch(self, name: str, target: Path) -> bool:
-        """Copy what the first machine left; False when it left no such file."""
+    def fetch(self, name: str, target: Path, rank: int) -> bool:
+        """Copy what a machine left; False when it left no such file."""
         import obstore
 
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(target.name + ".part")
         with self._errors():
             try:
-                found = obstore.get(self._store, f"{self._folder}/0/{name}")
+                found = obstore.get(self._store, f"{self._folder}/{rank}/{name}")
             except FileNotFoundError:
                 return False
             with open(temporary, "wb") as file:
@@ -164,15 +168,21 @@ class BucketBox:
 
 
 def joint_end(ends: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
-    """How a run of several machines ended: by the first that failed, or when all are done."""
-    for end in ends:
-        if end is not None and end.get("why") != "finished":
-            return end
+    """How a run of several machines ended: by the one that failed, or when all are done."""
+    failed = [
+        {**end, "rank": rank}
+        for rank, end in enumerate(ends)
+        if end is not None and end.get("why") != "finished"
+    ]
+    # Those that were ended for another's sake only follow.
+    failed.sort(key=lambda end: end["why"] == FOLLOWS)
+    if failed:
+        return failed[0]
     return ends[0] if all(end is not None for end in ends) else None
 
 
-def _log_part(offset: int) -> str:
-    return f"0/log/{offset:015d}"
+def _log_part(offset: int, rank: int) -> str:
+    return f"{rank}/log/{offset:015d}"
 
 
 def _line(error: Exception) -> str:

@@ -7,6 +7,7 @@ which Compute Engine deletes it with its disk. The one inside is the first line 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlbroker.broker.clouds import consoles, gcp_secrets
@@ -192,28 +193,19 @@ class GcpCloud:
         report = self.box(intent).report(intent.nodes)
         if intent.nodes == 1 or report.end is not None:
             return report
-        gone = self._lost_member(intent)
-        if gone is None:
-            return report
-        return Report(
-            report.status,
-            gone,
-            report.log_bytes,
-            report.checkpoint_bytes,
-            report.outputs_bytes,
-        )
+        return replace(report, end=self._lost_member(intent))
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """The machine looks for it every few seconds."""
         self.box(intent).ask_to_stop(why)
 
-    def read_log(self, intent: Intent, offset: int) -> bytes:
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """From the parts in the bucket."""
-        return self.box(intent).read_log(offset)
+        return self.box(intent).read_log(offset, rank)
 
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """From the bucket."""
-        return self.box(intent).fetch(name, target)
+        return self.box(intent).fetch(name, target, rank)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets away."""
@@ -341,6 +333,7 @@ class GcpCloud:
                     "why": "preempted" if member.preempted else "machine_failed",
                     "exit_code": None,
                     "detail": f"machine {name} ended",
+                    "rank": rank,
                 }
         return None
 

@@ -112,7 +112,9 @@ class Machine:
 class Report:
     """What the guest last said: its heartbeat, and its end record once it has ended.
 
-    `log_bytes`, `checkpoint_bytes` and `outputs_bytes` say how much there is to fetch.
+    `log_bytes`, `checkpoint_bytes` and `outputs_bytes` say how much there is to fetch. Of a run of
+    several machines all are those of rank 0, save `other_log_bytes`, which are those of ranks 1,
+    2, …, and the end, which names the `rank` that ended it.
     """
 
     status: Mapping[str, Any] | None = None
@@ -120,6 +122,7 @@ class Report:
     log_bytes: int = 0
     checkpoint_bytes: int = 0
     outputs_bytes: int = 0
+    other_log_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +205,11 @@ class Cloud(Protocol):
         """Ask the guest to end the job in order: checkpoint, outputs, end record."""
         ...
 
-    def read_log(self, intent: Intent, offset: int) -> bytes:
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """The job's output from `offset` on, as much as is there."""
         ...
 
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """Copy a file the guest left (`checkpoint.tar`, `outputs.tar`); False if there is none."""
         ...
 

@@ -8,6 +8,8 @@ SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
+# Asked to end because another machine of the run did.
+FOLLOWS = "another_failed"
 # Inside the guest program: the folder of what jobs may import.
 PROBE = "probe"
 

@@ -22,6 +22,8 @@ SHORTEST_S, LONGEST_S = HEARTBEAT_S, 10.0
 # What the kill switches leave for the last files to travel: a quarter of its life at most.
 MARGIN_S = 60.0
 PEERS_WITHIN_S = 600.0
+# A run of several machines is over when one of them ended so: nobody else may be there to see it.
+_ENDS_ALL = ("failed", "setup_failed", "machine_failed", "preempted")
 
 
 class Courier:
@@ -38,6 +40,7 @@ class Courier:
         self._bytes = {files.LOG: 0, files.CHECKPOINT: 0, OUTPUTS_TAR: 0}
         self._began = time.monotonic()
         self._next = 0.0
+        self._nodes = 1
 
     def run(self) -> None:
         """Start the job, carry until it has ended, and leave the end record last of all."""
@@ -60,8 +63,13 @@ class Courier:
         while self._push_log():
             pass
         end = files.read_json(self._box, files.END)
-        lost = {"why": "machine_failed", "exit_code": None, "detail": "the supervisor is gone"}
-        self._report(end or lost)
+        end = end or {
+            "why": "machine_failed", "exit_code": None, "detail": "the supervisor is gone",
+        }  # fmt: skip
+        self._report(end)
+        if self._nodes > 1 and end["why"] in _ENDS_ALL:
+            # Only after its own report: who follows must not seem to be the first.
+            self._place.put(self._shared + "/stop", files.FOLLOWS.encode())
 
     def _start(self) -> None:
         spec = json.loads(self._needed("spec.json"))
@@ -69,7 +77,8 @@ class Courier:
             self._place.get_file(self._shared + "/" + name, os.path.join(self._box, name))
         left = spec["kill_at"] - time.time()
         spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.25))
-        if spec["nodes"] > 1:
+        self._nodes = spec["nodes"]
+        if self._nodes > 1:
             spec["facts"] = dict(spec.get("facts") or {}, **self._meet(spec["nodes"]))
         secrets = self._secrets(spec)
         started = subprocess.run(

@@ -22,6 +22,7 @@ GRACE_S = 10.0
 DRAIN_S = 1.0
 
 _FAREWELL = {
+    files.FOLLOWS: "another machine of the run failed: ending the job",
     "capped": "the budget is used up: ending the job",
     "stopped": "asked to stop: ending the job",
     "idle": "the job does nothing any more: ending it",

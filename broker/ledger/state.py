@@ -76,6 +76,7 @@ class Attempt:
     why: str | None = None
     exit_code: int | None = None
     detail: str | None = None
+    rank: int | None = None
     made_nothing: bool = False
     charged_usd: Decimal = Decimal(0)
     disarmed: bool = False
@@ -188,9 +189,8 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
     if state is State.ABSENT:
         return _change(run, why=run.attempt.why or body["why"])
     if state is State.ENDED:
-        return _change(
-            run, why=body["why"], exit_code=body.get("exit_code"), detail=body.get("detail")
-        )
+        told = {name: body.get(name) for name in ("exit_code", "detail", "rank")}
+        return _change(run, why=body["why"], **told)
     if state is State.TERMINATED:
         return _change(
             run,

@@ -251,9 +251,8 @@ class Driver:
         if seen.ask:
             return self._append(run, "stop_requested", why=seen.ask, by="mlbroker")
         if seen.why:
-            return self._append(
-                run, State.ENDED, why=seen.why, exit_code=seen.exit_code, detail=seen.detail
-            )
+            told = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
+            return self._append(run, State.ENDED, why=seen.why, **told)
         if machine is None or machine.state is MachineState.TERMINATED:
             # It may have left its end record between the two looks.
             seen = self._watch(run).look(cloud, intent, run)

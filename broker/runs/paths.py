@@ -30,6 +30,10 @@ class RunFolder:
         """The folder of this run."""
         return cls(home / "runs" / run_id)
 
+    def of_rank(self, rank: int) -> "RunFolder":
+        """Where log and outputs of one of several machines are kept; rank 0 has the run's own."""
+        return RunFolder(self.path / "ranks" / str(rank)) if rank else self
+
     @property
     def home(self) -> Path:
         """The state folder that the run belongs to."""

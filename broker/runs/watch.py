@@ -3,6 +3,7 @@
 import tarfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Seen:
     why: str | None = None
     exit_code: int | None = None
     detail: str | None = None
+    rank: int | None = None
     ask: str | None = None
 
 
@@ -51,7 +53,7 @@ class Watcher:
         self._fetch_at: datetime | None = None
         self._unreachable = False
         self._warned: set[str] = set()
-        self._log_offset: int | None = None
+        self._log_offsets: dict[int, int] = {}
 
     def look(self, cloud: Cloud, intent: Intent, run: Run) -> Seen:
         """One look at the guest's report."""
@@ -60,7 +62,8 @@ class Watcher:
         self._pull_log(cloud, intent, report)
         if report.end is not None:
             end = report.end
-            return Seen(None, end["why"], end.get("exit_code"), end.get("detail"))
+            rank = end.get("rank") if intent.nodes > 1 else None
+            return Seen(None, end["why"], end.get("exit_code"), end.get("detail"), rank)
         if report.status:
             progress = self._forecaster.progress(run, report.status, self._clock.now())
             self._view.progress(run, progress)
@@ -79,7 +82,7 @@ class Watcher:
         self._unreachable = True
 
     def collect(self, cloud: Cloud, intent: Intent) -> tuple[list[str], list[str]]:
-        """Bring log, checkpoint and outputs home: names of what came, and of what did not."""
+        """Bring logs, checkpoint and outputs home: names of what came, and of what did not."""
         found: list[str] = []
         missing: list[str] = []
         self._try(
@@ -91,10 +94,14 @@ class Watcher:
             files.CHECKPOINT,
             lambda: cloud.fetch(intent, files.CHECKPOINT, self._folder.checkpoint),
         )
-        outputs = self._folder.path / "outputs.tar"
-        self._try(found, missing, outputs.name, lambda: cloud.fetch(intent, outputs.name, outputs))
-        if outputs.exists():
-            _unpack(outputs, self._folder.outputs)
+        for rank in range(intent.nodes):
+            folder = self._folder.of_rank(rank)
+            outputs = folder.path / "outputs.tar"
+            fetch = partial(cloud.fetch, intent, outputs.name, outputs, rank)
+            name = str(outputs.relative_to(self._folder.path))
+            self._try(found, missing, name, fetch)
+            if outputs.exists():
+                _unpack(outputs, folder.outputs)
         return found, missing
 
     def _try(self, found: list[str], missing: list[str], name: str, fetch: Any) -> None:
@@ -113,19 +120,24 @@ class Watcher:
                 return
 
     def _pull_log(self, cloud: Cloud, intent: Intent, report: Report) -> bool:
-        marker = self._folder.path / f"log.{intent.attempt}.offset"
-        if self._log_offset is None:
-            self._log_offset = int(marker.read_text()) if marker.exists() else 0
-        while self._log_offset < report.log_bytes:
-            data = cloud.read_log(intent, self._log_offset)
-            if not data:
-                break
-            with open(self._folder.log, "ab") as log:
-                log.write(data)
-            self._log_offset += len(data)
-            marker.write_text(str(self._log_offset))
-            self._view.output(data)
-        return self._log_offset > 0
+        """Each machine's log into its own file; what rank 0 writes is shown."""
+        for rank, size in enumerate((report.log_bytes, *report.other_log_bytes)):
+            folder = self._folder.of_rank(rank)
+            marker = folder.path / f"log.{intent.attempt}.offset"
+            if rank not in self._log_offsets:
+                self._log_offsets[rank] = int(marker.read_text()) if marker.exists() else 0
+            while self._log_offsets[rank] < size:
+                data = cloud.read_log(intent, self._log_offsets[rank], rank)
+                if not data:
+                    break
+                folder.path.mkdir(parents=True, exist_ok=True)
+                with open(folder.log, "ab") as log:
+                    log.write(data)
+                self._log_offsets[rank] += len(data)
+                marker.write_text(str(self._log_offsets[rank]))
+                if rank == 0:
+                    self._view.output(data)
+        return any(self._log_offsets.values())
 
     def _keep_checkpoint(self, cloud: Cloud, intent: Intent, report: Report) -> None:
         saved = int((report.status or {}).get("checkpoint_at") or 0)

@@ -244,11 +244,11 @@ class SimCloud:
             if machine is not None and machine.end is None:
                 machine.stop = why
 
-    def read_log(self, intent: Intent, offset: int) -> bytes:
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         with self._call("read_log"):
             return b"out\n"[offset:]
 
-    def fetch(self, intent: Intent, name: str, target: Path) -> bool:
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         with self._call("fetch"):
             return False
 

@@ -120,16 +120,30 @@ def test_a_preempted_job_goes_on_from_its_checkpoint(live: Live) -> None:
 
 def test_several_machines_know_each_other(live: Live) -> None:
     live.reserve(
-        'echo "rank $MLBROKER_NODE_RANK of $MLBROKER_NODES, first is $MLBROKER_MASTER_ADDR"',
+        'echo "rank $MLBROKER_NODE_RANK of $MLBROKER_NODES, first is $MLBROKER_MASTER_ADDR"; '
+        "echo $MLBROKER_NODE_RANK > $MLBROKER_OUTPUT_DIR/rank",
         nodes=2,
     )
     run = live.driver().drive(live.run_id)
     assert run.outcome == "succeeded"
-    assert "rank 0 of 2, first is 127.0.0.1" in live.log()
+    for rank in range(2):
+        folder = live.folder.of_rank(rank)
+        assert f"rank {rank} of 2, first is 127.0.0.1" in folder.log.read_text()
+        assert (folder.outputs / "rank").read_text() == f"{rank}\n"
     assert sorted(vm.name for vm in live.world.vms()) == [
         f"mlb-{live.run_id}-1-n{rank}" for rank in range(2)
     ]
     assert all(vm.ends_at for vm in live.world.vms())
+
+
+def test_one_failing_machine_of_several_ends_the_others_with_nobody_there(live: Live) -> None:
+    live.reserve("test $MLBROKER_NODE_RANK = 0 || { echo oh; exit 5; }; sleep 1000", nodes=2)
+    live.carry_until(lambda run: run.state == "created")
+    live.wait(lambda: all(vm.gone_at for vm in live.world.vms()))
+    run = live.driver(later=True).drive(live.run_id)
+    assert (run.outcome, run.attempt.exit_code, run.attempt.rank) == ("failed", 5, 1)
+    assert "another machine of the run failed" in live.log()
+    assert live.folder.of_rank(1).log.read_text() == "oh\n"
 
 
 def test_a_machine_that_may_not_delete_itself_waits_to_be_deleted(live: Live) -> None:

@@ -1,0 +1,85 @@
+"""Runs of several machines: each one's log and outputs come home, and who failed is named."""
+
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.mlbroker import Cli
+from tests.support.sim_runs import CANDIDATES, SimRuns
+from tests.support.simulator import SimCloud
+
+from mlbroker.broker.cli.run_carry import report
+from mlbroker.broker.clouds.bucket import joint_end
+from mlbroker.broker.clouds.seam import Intent, Report
+from mlbroker.broker.errors import JobFailed
+from mlbroker.broker.runs.paths import RunFolder
+
+LOGS = (b"zero\n", b"one\n", b"two\n")
+
+
+class Three(SimCloud):
+    """Three machines of which rank 1 fails after a while."""
+
+    def report(self, intent: Intent) -> Report:
+        found = super().report(intent)
+        end: Mapping[str, Any] = {"why": "failed", "exit_code": 3, "rank": 1}
+        return replace(
+            found,
+            end=end if found.end else None,
+            log_bytes=len(LOGS[0]),
+            other_log_bytes=(len(LOGS[1]), len(LOGS[2])),
+        )
+
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
+        return LOGS[rank][offset:]
+
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
+        if name != "outputs.tar":
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(target, "w") as archive:
+            member = tarfile.TarInfo("made")
+            member.size = 1
+            archive.addfile(member, io.BytesIO(str(rank).encode()))
+        return True
+
+
+@pytest.fixture
+def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimRuns:
+    several = tuple(replace(candidate, nodes=3) for candidate in CANDIDATES)
+    monkeypatch.setattr("tests.support.sim_runs.CANDIDATES", several)
+    sim = SimRuns(Cli(tmp_path).home)
+    sim.cloud = Three(sim.service)
+    return sim
+
+
+def test_each_machines_log_and_outputs_come_home_and_the_failing_one_is_named(
+    sim: SimRuns, tmp_path: Path
+) -> None:
+    run = sim.launch(cap="20")
+    assert (run.outcome, run.exit_code, run.attempt.rank) == ("failed", 3, 1)
+    folder = RunFolder.of(sim.home, "r1")
+    assert folder.log.read_bytes() == LOGS[0]
+    assert (folder.path / "ranks" / "2" / "log").read_bytes() == LOGS[2]
+    assert (folder.outputs / "made").read_text() == "0"
+    assert (folder.path / "ranks" / "1" / "outputs" / "made").read_text() == "1"
+    with pytest.raises(JobFailed, match="exit code 3 on rank 1") as failed:
+        report(run, folder, json=False)
+    assert "mlbroker logs r1 --rank 1" in str(failed.value)
+    cli = Cli(tmp_path)
+    assert cli("logs", "r1").stdout == "zero\n"
+    assert cli("logs", "r1", "--rank", "1").stdout == "one\n"
+    assert cli("logs", "r1", "--rank", "3").returncode == 2
+
+
+def test_who_failed_goes_before_those_that_followed() -> None:
+    done, failed = {"why": "finished"}, {"why": "failed", "exit_code": 3}
+    follows = {"why": "another_failed"}
+    assert joint_end([follows, done, failed]) == {**failed, "rank": 2}
+    assert joint_end([None, failed, failed]) == {**failed, "rank": 1}
+    assert joint_end([done, None]) is None
+    assert joint_end([done, done]) == done
