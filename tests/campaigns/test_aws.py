@@ -14,8 +14,8 @@ from tests.support.aws.guests import Script
 from tests.support.aws.machines import Vm
 from tests.support.aws.runs import CAP, PRICE, AwsRuns, intent
 from tests.support.aws.server import StrictAws, environment, serving
-from tests.support.aws.zygote import Zygote
 from tests.support.campaign import figures, size
+from tests.support.zygote import Zygote
 
 from mlbroker.broker.clouds.aws import AwsCloud
 from mlbroker.broker.clouds.aws_calls import Calls
@@ -69,7 +69,7 @@ def patient(world: StrictAws, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def zygote(aws_server: StrictAws) -> Iterator[Zygote]:
-    zygote = Zygote(aws_server.url, environment(aws_server.url))
+    zygote = Zygote("aws", aws_server.url, environment(aws_server.url))
     yield zygote
     zygote.close()
 
@@ -127,13 +127,15 @@ def test_a_client_killed_at_any_request_never_costs_more_than_the_cap(
             script(world).job_s = chance.choice([60, 200, None])
             script(world).timer = chance.random() < 0.5
             world.faults.scheduler_is_down = script(world).timer and chance.random() < 0.5
+            if chance.random() < 0.3:
+                world.ec2.capacity["m5.large", "us-east-1a", "*"] = 0
             name = f"{run_id}-{number}"
             runs = AwsRuns(tmp_path / name, world)
             runs.reserve(name)
-            world.kill_before = chance.random() < 0.5
-            world.kill_in = 1 + int(chance.random() ** 2 * 60)
+            world.doom.before = chance.random() < 0.5
+            world.doom.left = 1 + int(chance.random() ** 2 * 60)
             killed += zygote.launch(tmp_path / name, name) == -9
-            world.kill_in = None
+            world.doom.left = None
             world.clock.advance(MONTH_S)
             now = world.clock.now()
             assert billed_usd(of_run(world, name), float(PRICE), now) <= float(CAP)

@@ -10,7 +10,7 @@ import pytest
 from tests.support.azure.runs import AzureRuns
 from tests.support.azure.server import StrictAzure, environment, serving
 from tests.support.campaign import figures, size
-from tests.support.gcp.mortal import Died, Mortal
+from tests.support.zygote import Zygote
 
 from mlbroker.broker.clouds.azure import AzureCloud
 from mlbroker.broker.clouds.azure_calls import Calls
@@ -71,10 +71,18 @@ def test_random_faults_leave_nothing_behind(
     assert outcomes.get("succeeded", 0) > SEEDS / 5
 
 
-def test_a_dead_client_costs_no_more_than_its_cap(
-    server: StrictAzure, calls: Calls, tmp_path: Path
+@pytest.fixture(scope="module")
+def zygote(server: StrictAzure) -> Iterator[Zygote]:
+    zygote = Zygote("azure", server.url, environment(server.url))
+    yield zygote
+    zygote.close()
+
+
+def test_a_client_killed_at_any_request_costs_no_more_than_its_cap(
+    server: StrictAzure, calls: Calls, zygote: Zygote, tmp_path: Path
 ) -> None:
     billed: list[float] = []
+    killed = 0
     with figures("azure-client-dead") as kept:
         for death in range(DEATHS):
             random = Random(death)
@@ -83,21 +91,28 @@ def test_a_dead_client_costs_no_more_than_its_cap(
             # A job without an end, on a machine whose own timer fails every third time.
             server.guest.job_s = None  # type: ignore[attr-defined]
             server.guest.timer = death % 3 > 0  # type: ignore[attr-defined]
-            mortal = Mortal(runs.cloud, random.randrange(60), after=random.random() < 0.5)
-            runs.opened = lambda name, mortal=mortal: mortal  # type: ignore[method-assign,misc]
-            with pytest.raises(Died):
-                runs.launch(run_id, CAP)
+            if random.random() < 0.3:
+                server.arm.limits.capacity["*", "eastus", "*"] = 0
+                server.arm.limits.at_once = random.random() < 0.5
+            runs.reserve(run_id, CAP)
+            server.doom.before = random.random() < 0.5
+            server.doom.left = 1 + int(random.random() ** 2 * 120)
+            killed += zygote.launch(runs.home, run_id) == -9
+            server.doom.left = None
             # Nobody is there any more; a month goes by.
             server.clock.advance(MONTH_S)
             assert all(vm.gone_at for vm in server.vms())
             billed.append(runs.billed_usd(run_id))
-            runs.opened = lambda name, cloud=runs.cloud: cloud  # type: ignore[method-assign,misc]
             runs.wind_up()
             runs.check(run_id, cap=CAP)
         over = sum(usd > float(CAP) for usd in billed)
         dearest = max(billed)
-        kept.update(deaths=DEATHS, over_the_cap=over, dearest_usd=round(dearest, 4), cap_usd=CAP)
+        kept.update(
+            deaths=DEATHS, killed=killed, over_the_cap=over, dearest_usd=round(dearest, 4),
+            cap_usd=CAP,
+        )  # fmt: skip
     assert over == 0
+    assert killed >= DEATHS // 2
     assert dearest > float(CAP) / 2, "the cap was never put to the test"
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,7 @@ from tests.support.aws.guests import Guest, Metadata, Sandboxes, Script
 from tests.support.aws.kills import Kills
 from tests.support.aws.machines import Vm
 from tests.support.aws.request import Answer, Environ, Request, StartResponse
+from tests.support.doom import Doom
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 ACCOUNT = "123456789012"
@@ -48,10 +48,7 @@ class StrictAws:
         self.calls: list[tuple[str, str, str]] = []
         self.requests: list[Request] = []
         self.url = ""
-        # The client to kill, and at how many more of its requests: before or after their effect.
-        self.victim = 0
-        self.kill_in: int | None = None
-        self.kill_before = True
+        self.doom = Doom()
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     # What a test does to this world.
@@ -62,7 +59,7 @@ class StrictAws:
         self.ec2.calm()
         self.quotas.clear()
         self.bill.clear()
-        self.kill_in = None
+        self.doom.left = None
         self.guest = Script(self.clock, self, self.ec2.power_off)
         self.calls.clear()
         self.requests.clear()
@@ -116,9 +113,9 @@ class StrictAws:
             if request.service:
                 self.calls.append((request.key, request.service, request.action))
                 self.requests.append(request)
-            doomed = self._is_the_last(request)
-            if doomed and self.kill_before:
-                os.kill(self.victim, signal.SIGKILL)
+            doomed = self.doom.strikes(request.key == "launcher")
+            if doomed and self.doom.before:
+                self.doom.kill()
                 return self._lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
@@ -127,19 +124,10 @@ class StrictAws:
                 return self._lose(environ)
             answer = self._answer(request)
             if doomed:
-                os.kill(self.victim, signal.SIGKILL)
+                self.doom.kill()
         if outcome == "after":
             return self._lose(environ)
         return answer.send(start)
-
-    def _is_the_last(self, request: Request) -> bool:
-        if self.kill_in is None or request.key != "launcher":
-            return False
-        self.kill_in -= 1
-        if self.kill_in > 0:
-            return False
-        self.kill_in = None
-        return True
 
     def _answer(self, request: Request) -> Answer:
         known = recorded.answer(request, self.quotas, self.bill)
@@ -164,7 +152,7 @@ class StrictAws:
             body = json.dumps({"now": self.clock.now().isoformat()}).encode()
             return Answer("200 OK", headers, body)
         if request.path == "/_victim":
-            self.victim = int(query["pid"])
+            self.doom.victim = int(query["pid"])
             return Answer("200 OK", headers)
         found = _MACHINE.fullmatch(request.path)
         if found is None:

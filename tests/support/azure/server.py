@@ -25,6 +25,7 @@ from tests.support.azure.rights import GUEST, IN_ITS_GROUP, LAUNCHER, action_of,
 from tests.support.azure.schema import JSON, found, refuse
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
+from tests.support.doom import Doom
 from tests.support.gcp.request import Request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -44,6 +45,7 @@ class StrictAzure:
         self.clock = VirtualClock(frozen)
         self.faults = Faults()
         self.url = ""
+        self.doom = Doom()
         self.arm = Arm(self.clock, self.faults, lambda: self.url, self._started, self._ended)
         self.blobs = Blobs()
         self.vault = Vault(self.clock)
@@ -59,6 +61,7 @@ class StrictAzure:
     def calm(self) -> None:
         """Take back every fault, shortage and delay; what was launched stays."""
         self.faults.clear()
+        self.doom.left = None
         self.arm.calm()
         self.guest = self._script()
         for log in (self.calls, self.requests, self.denied):
@@ -117,12 +120,18 @@ class StrictAzure:
             refusal = self._refused(request, who)
             if refusal is not None:
                 return refusal.send(start)
+            doomed = self.doom.strikes(who == LAUNCHER)
+            if doomed and self.doom.before:
+                self.doom.kill()
+                return self._lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
                 return outcome.send(start)
             if outcome == "before":
                 return self._lose(environ)
             answer = self._answer(request)
+            if doomed:
+                self.doom.kill()
         if outcome == "after":
             return self._lose(environ)
         return answer.send(start)
@@ -182,6 +191,9 @@ class StrictAzure:
             if request.method == "POST":
                 self.clock.advance(float(request.query["seconds"]))
             return found({"now": self.clock.now().isoformat()})
+        if request.path == "/_victim":
+            self.doom.victim = int(request.query["pid"])
+            return found({})
         if request.path.startswith("/_console/"):
             text = self.guest.console(request.path.rpartition("/")[2])
             return Answer("200 OK", [("Content-Type", "text/plain")], text.encode())

@@ -15,6 +15,7 @@ from typing import Any
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.guests import Guest, Script
 from tests.support.aws.request import Answer, Environ, StartResponse
+from tests.support.doom import Doom
 from tests.support.gcp.bucket import Storage, refuse_xml
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import JSON, api, found, refuse
@@ -57,6 +58,7 @@ class StrictGcp:
         # Permissions that the launcher was not given.
         self.missing: set[str] = set()
         self.url = ""
+        self.doom = Doom()
         self._frozen = frozen
 
     # What a test does to this world.
@@ -64,6 +66,7 @@ class StrictGcp:
     def calm(self) -> None:
         """Take back every fault, shortage and delay; what was launched stays."""
         self.faults.clear()
+        self.doom.left = None
         self.gce.calm()
         self.guest = self._script()
         for log in (self.calls, self.requests, self.denied, self.missing):
@@ -116,12 +119,18 @@ class StrictGcp:
             refusal = self._refused(request, who, service)
             if refusal is not None:
                 return refusal.send(start)
+            doomed = self.doom.strikes(who == LAUNCHER)
+            if doomed and self.doom.before:
+                self.doom.kill()
+                return self._lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
                 return outcome.send(start)
             if outcome == "before":
                 return self._lose(environ)
             answer = self._answer(request, service)
+            if doomed:
+                self.doom.kill()
         if outcome == "after":
             return self._lose(environ)
         return answer.send(start)
@@ -197,6 +206,9 @@ class StrictGcp:
             if request.method == "POST":
                 self.clock.advance(float(request.query["seconds"]))
             return found({"now": self.clock.now().isoformat()})
+        if request.path == "/_victim":
+            self.doom.victim = int(request.query["pid"])
+            return found({})
         matched = _MACHINE.fullmatch(request.path)
         if matched is None:
             return None

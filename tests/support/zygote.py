@@ -8,14 +8,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_calls import Calls
+from tests.support.mlbroker import PATIENCE_S
+
+from mlbroker.broker.clouds.seam import Cloud
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.paths import RunFolder
@@ -42,21 +45,21 @@ class HttpClock:
         query = "" if seconds is None else f"?seconds={seconds}"
         method = "GET" if seconds is None else "POST"
         request = urllib.request.Request(f"{self._url}/_clock{query}", method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return datetime.fromisoformat(json.load(answer)["now"])
 
 
 class Zygote:
     """Its handle in the test: one client at a time."""
 
-    def __init__(self, url: str, environment: dict[str, str]) -> None:
+    def __init__(self, cloud: str, url: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from tests.support.aws.zygote import serve; serve()"],
-            env={**os.environ, **environment, "ZYGOTE_URL": url},
+            [sys.executable, "-c", "from tests.support.zygote import serve; serve()"],
+            env={**os.environ, **environment, "ZYGOTE_URL": url, "ZYGOTE_CLOUD": cloud},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[3],
+            cwd=Path(__file__).parents[2],
         )
         assert self._hear() == "ready"
 
@@ -71,7 +74,7 @@ class Zygote:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=PATIENCE_S)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -87,25 +90,64 @@ class Zygote:
         return line.strip()
 
 
-def serve() -> None:
-    """The process itself."""
+def _aws(sleep: Callable[[float], None]) -> Cloud:
     import botocore.endpoint
 
-    url = os.environ["ZYGOTE_URL"]
-    clock = HttpClock(url)
-    # The library's pauses between its tries pass on the virtual clock too.
-    botocore.endpoint.time = SimpleNamespace(sleep=clock.sleep)
+    from mlbroker.broker.clouds.aws import AwsCloud
+    from mlbroker.broker.clouds.aws_calls import Calls
+
+    botocore.endpoint.time = SimpleNamespace(sleep=sleep)
     calls = Calls()
     for region in _REGIONS:
+        calls.client("ec2", region, tries=1)
         for service in _SERVICES:
             calls.client(service, region)
+    return AwsCloud(calls)
+
+
+def _gcp(sleep: Callable[[float], None]) -> Cloud:
+    import google.api_core.retry.retry_unary as retrying
+
+    from mlbroker.broker.clouds.gcp import GcpCloud
+    from mlbroker.broker.clouds.gcp_calls import Calls
+
+    retrying.time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    calls = Calls()
+    for kind in ("Instances", "ZoneOperations", "GlobalOperations"):
+        calls.client(kind)
+    return GcpCloud(calls)
+
+
+def _azure(sleep: Callable[[float], None]) -> Cloud:
+    import azure.core.pipeline.transport._base as transport
+
+    from mlbroker.broker.clouds import azure_calls
+    from mlbroker.broker.clouds.azure import AzureCloud
+
+    transport.time = SimpleNamespace(sleep=sleep)
+    azure_calls.WAIT_S = 5.0
+    calls = azure_calls.Calls()
+    for client in (calls.compute, calls.resources, calls.network):
+        assert client
+    return AzureCloud(calls)
+
+
+# A cloud with its libraries loaded, whose pauses between tries pass on the virtual clock.
+_LOADED = {"aws": _aws, "gcp": _gcp, "azure": _azure}
+
+
+def serve() -> None:
+    """The process itself."""
+    url = os.environ["ZYGOTE_URL"]
+    clock = HttpClock(url)
+    cloud = _LOADED[os.environ["ZYGOTE_CLOUD"]](clock.sleep)
     print("ready", flush=True)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
-                _be(json.loads(line), url, clock, AwsCloud(calls))
+                _be(json.loads(line), url, clock, cloud)
                 code = 0
             except BaseException as error:
                 print(f"client: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -114,11 +156,11 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
-def _be(wish: dict[str, Any], url: str, clock: HttpClock, cloud: AwsCloud) -> None:
+def _be(wish: dict[str, Any], url: str, clock: HttpClock, cloud: Cloud) -> None:
     home = Path(wish["home"])
     ledger = open_ledger(home)
     announce = urllib.request.Request(f"{url}/_victim?pid={os.getpid()}", method="POST")
-    urllib.request.urlopen(announce, timeout=60).close()
+    urllib.request.urlopen(announce, timeout=PATIENCE_S).close()
     if wish["do"] == "launch":
         folder = RunFolder.of(home, wish["run_id"])
         with folder.carried():
