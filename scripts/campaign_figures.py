@@ -22,9 +22,9 @@ TITLES = {
     "aws-killed-clients": "kill -9 of clients at any request to AWS (loopback), then a month",
     "aws-launches": "launches at once against RunInstances' bucket (loopback)",
     "gcp-faults": "runs on the loopback Google Cloud under random faults",
-    "gcp-client-dead": "clients of Google Cloud killed at random calls, a month of nobody looking",
+    "gcp-client-dead": "kill -9 of clients at any request to Google Cloud (loopback), then a month",
     "azure-faults": "runs on the loopback Azure under random faults",
-    "azure-client-dead": "clients of Azure killed at random calls, a month of nobody looking",
+    "azure-client-dead": "kill -9 of clients at any request to Azure (loopback), then a month",
     "hostile": "hostile names, values, paths and words against a canary",
 }
 

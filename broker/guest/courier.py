@@ -79,6 +79,8 @@ class Courier:
         spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.25))
         self._nodes = spec["nodes"]
         if self._nodes > 1:
+            # Its own processes' mark: another of the run may stand on the same kernel.
+            spec["token"] += "-n{}".format(self._rank)
             spec["facts"] = dict(spec.get("facts") or {}, **self._meet(spec["nodes"]))
         secrets = self._secrets(spec)
         started = subprocess.run(
