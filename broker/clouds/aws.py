@@ -8,11 +8,9 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mlbroker.broker.clouds.aws_calls import Calls, code_of, endpoint, translated
@@ -23,6 +21,7 @@ from mlbroker.broker.clouds.aws_network import group_id, subnet_of, zones_offeri
 from mlbroker.broker.clouds.aws_request import kill_request, launch_request
 from mlbroker.broker.clouds.bucket import BucketBox
 from mlbroker.broker.clouds.consoles import joined
+from mlbroker.broker.clouds.rented import RentedCloud
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -30,14 +29,12 @@ from mlbroker.broker.clouds.seam import (
     NoCapacity,
     NoQuota,
     Payload,
-    Report,
     Traits,
     Unclear,
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.user_data import user_data
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
 T = TypeVar("T")
@@ -51,7 +48,7 @@ _USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
 _NOT_FOUND = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 
 
-class AwsCloud:
+class AwsCloud(RentedCloud):
     """A machine's id is `REGION/i-…`, or `REGION/i-…+i-…` for a run of several machines."""
 
     traits = Traits(
@@ -134,10 +131,6 @@ class AwsCloud:
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to AWS: waiting shows."""
 
-    def has_room(self, instance_type: str) -> bool:
-        """Only asking for a machine tells."""
-        return True
-
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this type, where mlbroker is set up."""
         if region not in self._regions_set_up():
@@ -198,28 +191,10 @@ class AwsCloud:
 
         return joined({id_: self._asked(region, partial(look, id_)) for id_ in ids})
 
-    def report(self, intent: Intent) -> Report:
-        """What the machine last left in the bucket."""
-        box = self.box(intent)
-        report = box.report(intent.nodes)
-        if intent.nodes == 1 or report.end is not None:
-            return report
-        # Looked at in this order: a machine leaves its end before it goes.
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+        """By the states that EC2 tells."""
         instances = self._instances(intent.region, Filters=_by_token(intent.token))
-        gone = lost_member(instances, box.unfinished(intent.nodes))
-        return replace(report, end=gone)
-
-    def stop_job(self, intent: Intent, why: str) -> None:
-        """The machine looks for it every few seconds."""
-        self.box(intent).ask_to_stop(why)
-
-    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
-        """From the parts in the bucket."""
-        return self.box(intent).read_log(offset, rank)
-
-    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
-        """From the bucket."""
-        return self.box(intent).fetch(name, target, rank)
+        return lost_member(instances, unfinished)
 
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets out of the parameter store."""
@@ -270,18 +245,7 @@ class AwsCloud:
                 ssm.put_parameter(
                     Name=f"{path}/{name}", Value=value, Type="SecureString", Overwrite=True
                 )
-        spec = {
-            **payload.spec,
-            "token": intent.token,
-            "kill_at": intent.kill_at.timestamp(),
-            "nodes": intent.nodes,
-            "secret_names": sorted(payload.secrets),
-            "secrets_at": path,
-            "workdir": None,
-            "afterwards": None,
-        }
-        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self.box(intent).send(spec, program, given)
+        self.send(intent, payload, program, path)
 
     def _forget_secrets(self, intent: Intent) -> None:
         path = secrets_path(intent.token)

@@ -7,8 +7,6 @@ line of the machine's script: it has the whole group deleted, with the machine's
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds import azure_kill, azure_secrets
@@ -21,6 +19,7 @@ from mlbroker.broker.clouds.azure_script import custom_data
 from mlbroker.broker.clouds.azure_shape import places_for, shape_of
 from mlbroker.broker.clouds.bucket import BucketBox
 from mlbroker.broker.clouds.consoles import joined
+from mlbroker.broker.clouds.rented import RentedCloud
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -29,12 +28,10 @@ from mlbroker.broker.clouds.seam import (
     NoCapacity,
     NoQuota,
     Payload,
-    Report,
     Traits,
     refusals_make_nothing,
 )
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
 # A deletion takes a few minutes, and one that failed is repeated after three.
@@ -42,7 +39,7 @@ KILL_SLACK_S = 600.0
 CLOCK_TOLERANCE_S = 30.0
 
 
-class AzureCloud:
+class AzureCloud(RentedCloud):
     """A machine's id is its resource group's name, which is the attempt's token."""
 
     traits = Traits(
@@ -106,10 +103,6 @@ class AzureCloud:
         """Without its group no request that is still on its way makes anything."""
         azure_kill.delete_group(self._calls, group_of(intent))
 
-    def has_room(self, instance_type: str) -> bool:
-        """Only asking for a machine tells."""
-        return True
-
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this size, where mlbroker is set up."""
         if self._set_up is None:
@@ -156,25 +149,6 @@ class AzureCloud:
         answer.raise_for_status()
         return str(answer.text())
 
-    def report(self, intent: Intent) -> Report:
-        """What the machine last left in the bucket."""
-        report = self.box(intent).report(intent.nodes)
-        if intent.nodes == 1 or report.end is not None:
-            return report
-        return replace(report, end=self._lost_member(intent))
-
-    def stop_job(self, intent: Intent, why: str) -> None:
-        """The machine looks for it every few seconds."""
-        self.box(intent).ask_to_stop(why)
-
-    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
-        """From the parts in the bucket."""
-        return self.box(intent).read_log(offset, rank)
-
-    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
-        """From the bucket."""
-        return self.box(intent).fetch(name, target, rank)
-
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets away."""
         self.box(intent).discard()
@@ -203,18 +177,7 @@ class AzureCloud:
     def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
         if payload.secrets:
             azure_secrets.hand_over(self._calls, names, intent, payload.secrets)
-        spec = {
-            **payload.spec,
-            "token": intent.token,
-            "kill_at": intent.kill_at.timestamp(),
-            "nodes": intent.nodes,
-            "secret_names": sorted(payload.secrets),
-            "secrets_at": f"{names.vault}/{intent.token}",
-            "workdir": None,
-            "afterwards": None,
-        }
-        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self.box(intent).send(spec, program, given)
+        self.send(intent, payload, program, f"{names.vault}/{intent.token}")
 
     def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
         """Ask once, and only for a machine that was never asked for."""
@@ -270,10 +233,9 @@ class AzureCloud:
                 return
             done(poller, f"removing {name}", where)
 
-    def _lost_member(self, intent: Intent) -> Mapping[str, object] | None:
-        """The end of a run of several machines one of which ended without a word."""
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+        """By the states that Azure tells."""
         group = group_of(intent)
-        unfinished = self.box(intent).unfinished(intent.nodes)
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             why = end_of(self._calls, group, name) if rank in unfinished else None
             if why:

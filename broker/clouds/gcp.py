@@ -7,8 +7,7 @@ which Compute Engine deletes it with its disk. The one inside is the first line 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from mlbroker.broker.clouds import consoles, gcp_secrets
 from mlbroker.broker.clouds.bucket import BucketBox
@@ -31,6 +30,7 @@ from mlbroker.broker.clouds.gcp_network import (
 from mlbroker.broker.clouds.gcp_request import bulk_body, insert_body
 from mlbroker.broker.clouds.gcp_script import startup_script
 from mlbroker.broker.clouds.gcp_shape import shape_of
+from mlbroker.broker.clouds.rented import RentedCloud
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -38,13 +38,11 @@ from mlbroker.broker.clouds.seam import (
     MachineState,
     NoCapacity,
     Payload,
-    Report,
     Traits,
     Unclear,
     refusals_make_nothing,
 )
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
 # Google begins up to 30 s late, and gives the system up to 90 s to shut down
@@ -53,7 +51,7 @@ KILL_SLACK_S = 180.0
 CLOCK_TOLERANCE_S = 30.0
 
 
-class GcpCloud:
+class GcpCloud(RentedCloud):
     """A machine's id is `ZONE/NAME`, or `ZONE/NAME+NAME` for a run of several machines."""
 
     traits = Traits(
@@ -121,10 +119,6 @@ class GcpCloud:
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to Google: waiting shows."""
 
-    def has_room(self, instance_type: str) -> bool:
-        """Only asking for a machine tells."""
-        return True
-
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this type, where mlbroker is set up."""
         if self._set_up is None:
@@ -188,25 +182,6 @@ class GcpCloud:
                 return ""
         return str(answer.contents)
 
-    def report(self, intent: Intent) -> Report:
-        """What the machine last left in the bucket."""
-        report = self.box(intent).report(intent.nodes)
-        if intent.nodes == 1 or report.end is not None:
-            return report
-        return replace(report, end=self._lost_member(intent))
-
-    def stop_job(self, intent: Intent, why: str) -> None:
-        """The machine looks for it every few seconds."""
-        self.box(intent).ask_to_stop(why)
-
-    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
-        """From the parts in the bucket."""
-        return self.box(intent).read_log(offset, rank)
-
-    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
-        """From the bucket."""
-        return self.box(intent).fetch(name, target, rank)
-
     def discard(self, intent: Intent) -> None:
         """Empty the attempt's folder, and take its secrets away."""
         self.box(intent).discard()
@@ -235,18 +210,7 @@ class GcpCloud:
     def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
         if payload.secrets:
             gcp_secrets.hand_over(self._calls, names, intent, payload.secrets)
-        spec = {
-            **payload.spec,
-            "token": intent.token,
-            "kill_at": intent.kill_at.timestamp(),
-            "nodes": intent.nodes,
-            "secret_names": sorted(payload.secrets),
-            "secrets_at": secret_path(names.project, intent.token),
-            "workdir": None,
-            "afterwards": None,
-        }
-        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self.box(intent).send(spec, program, given)
+        self.send(intent, payload, program, secret_path(names.project, intent.token))
 
     def _insert(self, intent: Intent, zone: str, body: dict[str, object]) -> Unclear | None:
         """Ask once: Google knows a request by its number, and a machine by its name.
@@ -319,11 +283,10 @@ class GcpCloud:
             except NotFound:
                 return
 
-    def _lost_member(self, intent: Intent) -> Mapping[str, object] | None:
-        """The end of a run of several machines one of which ended without a word."""
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+        """By the states that Compute Engine tells."""
         if intent.zone is None:
             return None
-        unfinished = self.box(intent).unfinished(intent.nodes)
         for rank, name in enumerate(instance_names(intent)):
             if rank not in unfinished:
                 continue
