@@ -3,11 +3,8 @@
 import json
 import os
 import re
-import socket
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from email.utils import format_datetime
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,7 +22,7 @@ from tests.support.aws.kills import Kills
 from tests.support.aws.machines import Vm
 from tests.support.aws.request import Answer, Environ, Request, StartResponse
 from tests.support.doom import Doom
-from werkzeug.serving import WSGIRequestHandler, make_server
+from tests.support.loopback import Quiet, lose, standing
 
 ACCOUNT = "123456789012"
 _MACHINE = re.compile(r"/_machine/(i-[0-9a-f]+)/(.*)")
@@ -116,17 +113,17 @@ class StrictAws:
             doomed = self.doom.strikes(request.key == "launcher")
             if doomed and self.doom.before:
                 self.doom.kill()
-                return self._lose(environ)
+                return lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
                 return outcome.send(start)
             if outcome == "before":
-                return self._lose(environ)
+                return lose(environ)
             answer = self._answer(request)
             if doomed:
                 self.doom.kill()
         if outcome == "after":
-            return self._lose(environ)
+            return lose(environ)
         return answer.send(start)
 
     def _answer(self, request: Request) -> Answer:
@@ -169,26 +166,6 @@ class StrictAws:
             return Answer("200 OK", headers)
         return self.metadata.answer(vm, found.group(2), request)
 
-    def _lose(self, environ: Environ) -> Iterable[bytes]:
-        connection = environ["werkzeug.socket"]
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-        raise ConnectionAbortedError
-
-
-class _Quiet(WSGIRequestHandler):
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        """The vendor's clock is the virtual one."""
-        app: Any = self.server.app
-        return format_datetime(app.clock.now(), usegmt=True)
-
-    def log(self, *_: Any) -> None:
-        """Requests are kept in `calls`, not printed."""
-
-    def run_wsgi(self) -> None:
-        with suppress(ConnectionAbortedError):
-            super().run_wsgi()
-
 
 @contextmanager
 def serving(
@@ -199,35 +176,17 @@ def serving(
     With `execute`, machines run their user-data; else a script in virtual time stands for them.
     """
     world = StrictAws(frozen)
-    server = make_server("127.0.0.1", port, world, threaded=True, request_handler=_Quiet)
-    world.url = f"http://127.0.0.1:{server.server_port}"
     sandboxes = Sandboxes(lambda: world.url, as_nobody) if execute else None
-    stop = threading.Event()
-    threads = [threading.Thread(target=server.serve_forever, daemon=True)]
-    if not frozen:
-        threads.append(threading.Thread(target=_tick, args=(world.clock, stop), daemon=True))
-    for thread in threads:
-        thread.start()
-    try:
+    with ExitStack() as stack:
+        if sandboxes is not None:
+            stack.callback(sandboxes.close)
+        stack.enter_context(
+            standing(world, world.ec2.machines.living, Quiet, frozen=frozen, port=port)
+        )
         world.renew()
         if sandboxes is not None:
             world.guest = sandboxes
         yield world
-    finally:
-        stop.set()
-        for vm in list(world.ec2.machines.living()):
-            world.guest.end(vm)
-        server.shutdown()
-        server.server_close()
-        for thread in threads:
-            thread.join()
-        if sandboxes is not None:
-            sandboxes.close()
-
-
-def _tick(clock: VirtualClock, stop: threading.Event) -> None:
-    while not stop.wait(0.05):
-        clock.tick()
 
 
 def environment(url: str, home: Path | None = None) -> dict[str, str]:

@@ -2,14 +2,11 @@
 
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from email.utils import format_datetime
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.guests import Guest, Script
@@ -27,7 +24,7 @@ from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
 from tests.support.doom import Doom
 from tests.support.gcp.request import Request
-from werkzeug.serving import WSGIRequestHandler, make_server
+from tests.support.loopback import KeepAlive, lose, standing
 
 from mlbroker.broker.clouds.azure_names import Names
 
@@ -123,17 +120,17 @@ class StrictAzure:
             doomed = self.doom.strikes(who == LAUNCHER)
             if doomed and self.doom.before:
                 self.doom.kill()
-                return self._lose(environ)
+                return lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
                 return outcome.send(start)
             if outcome == "before":
-                return self._lose(environ)
+                return lose(environ)
             answer = self._answer(request)
             if doomed:
                 self.doom.kill()
         if outcome == "after":
-            return self._lose(environ)
+            return lose(environ)
         return answer.send(start)
 
     def _refused(self, request: Request, who: str | None) -> Answer | None:
@@ -217,32 +214,11 @@ class StrictAzure:
             return Answer("200 OK", JSON)
         return self.metadata.answer(vm, what.removeprefix("metadata/"), request)
 
-    def _lose(self, environ: Environ) -> Iterable[bytes]:
-        connection = environ["werkzeug.socket"]
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-        raise ConnectionAbortedError
-
 
 def _who(given: str) -> str | None:
     if given == "launcher-token":
         return LAUNCHER
     return GUEST if given.startswith("guest-") else None
-
-
-class _Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, *_: Any) -> None:
-        """Requests are kept in `calls`, not printed."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        """The vendor's own time in each answer."""
-        return format_datetime(self.server.app.clock.now(), usegmt=True)  # type: ignore[attr-defined]
-
-    def run_wsgi(self) -> None:
-        with suppress(ConnectionAbortedError):
-            super().run_wsgi()
 
 
 @contextmanager
@@ -254,36 +230,16 @@ def serving(
     With `execute`, machines run their custom data; else a script in virtual time stands for them.
     """
     world = StrictAzure(frozen)
-    server = make_server("127.0.0.1", port, world, threaded=True, request_handler=_Quiet)
-    world.url = f"http://127.0.0.1:{server.server_port}"
     sandboxes = AzureSandboxes(lambda: world.url, as_nobody) if execute else None
-    if sandboxes is not None:
-        world.guest = sandboxes
-    stop = threading.Event()
-    threads = [
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    ]
-    if not frozen:
-        threads.append(threading.Thread(target=_tick, args=(world.clock, stop), daemon=True))
-    for thread in threads:
-        thread.start()
-    try:
-        yield world
-    finally:
-        stop.set()
-        for vm in list(world.arm.estate.living()):
-            world.guest.end(vm)  # type: ignore[arg-type]
-        server.shutdown()
-        server.server_close()
-        for thread in threads:
-            thread.join()
+    with ExitStack() as stack:
         if sandboxes is not None:
-            sandboxes.close()
-
-
-def _tick(clock: VirtualClock, stop: threading.Event) -> None:
-    while not stop.wait(0.05):
-        clock.tick()
+            stack.callback(sandboxes.close)
+        stack.enter_context(
+            standing(world, world.arm.estate.living, KeepAlive, frozen=frozen, port=port)
+        )
+        if sandboxes is not None:
+            world.guest = sandboxes
+        yield world
 
 
 def environment(url: str, home: Path | None = None) -> dict[str, str]:

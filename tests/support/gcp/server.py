@@ -3,14 +3,11 @@
 import json
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from email.utils import format_datetime
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.guests import Guest, Script
@@ -26,7 +23,7 @@ from tests.support.gcp.machines import Vm
 from tests.support.gcp.request import Request
 from tests.support.gcp.rights import GUEST, LAUNCHER, may, rights_of
 from tests.support.gcp.vault import Vault
-from werkzeug.serving import WSGIRequestHandler, make_server
+from tests.support.loopback import KeepAlive, lose, standing
 
 _MACHINE = re.compile(r"/_machine/(\d+)/(.*)")
 _SERVICES = (
@@ -122,17 +119,17 @@ class StrictGcp:
             doomed = self.doom.strikes(who == LAUNCHER)
             if doomed and self.doom.before:
                 self.doom.kill()
-                return self._lose(environ)
+                return lose(environ)
             outcome = self.faults.before(request)
             if isinstance(outcome, Answer):
                 return outcome.send(start)
             if outcome == "before":
-                return self._lose(environ)
+                return lose(environ)
             answer = self._answer(request, service)
             if doomed:
                 self.doom.kill()
         if outcome == "after":
-            return self._lose(environ)
+            return lose(environ)
         return answer.send(start)
 
     def _service(self, request: Request) -> str:
@@ -229,12 +226,6 @@ class StrictGcp:
             return Answer("200 OK", JSON)
         return self.metadata.answer(vm, what, request)
 
-    def _lose(self, environ: Environ) -> Iterable[bytes]:
-        connection = environ["werkzeug.socket"]
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-        raise ConnectionAbortedError
-
 
 def _who(token: str) -> str | None:
     """Whose token it is."""
@@ -243,21 +234,6 @@ def _who(token: str) -> str | None:
     if token.startswith("guest-"):
         return GUEST
     return None
-
-
-class _Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        """The vendor's own time in each answer."""
-        return format_datetime(self.server.app.clock.now(), usegmt=True)  # type: ignore[attr-defined]
-
-    def log(self, *_: Any) -> None:
-        """Requests are kept in `calls`, not printed."""
-
-    def run_wsgi(self) -> None:
-        with suppress(ConnectionAbortedError):
-            super().run_wsgi()
 
 
 @contextmanager
@@ -270,36 +246,16 @@ def serving(
     them.
     """
     world = StrictGcp(frozen)
-    server = make_server("127.0.0.1", port, world, threaded=True, request_handler=_Quiet)
-    world.url = f"http://127.0.0.1:{server.server_port}"
     sandboxes = GcpSandboxes(lambda: world.url, as_nobody) if execute else None
-    if sandboxes is not None:
-        world.guest = sandboxes
-    stop = threading.Event()
-    threads = [
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    ]
-    if not frozen:
-        threads.append(threading.Thread(target=_tick, args=(world.clock, stop), daemon=True))
-    for thread in threads:
-        thread.start()
-    try:
-        yield world
-    finally:
-        stop.set()
-        for vm in list(world.gce.machines.living()):
-            world.guest.end(vm)  # type: ignore[arg-type]
-        server.shutdown()
-        server.server_close()
-        for thread in threads:
-            thread.join()
+    with ExitStack() as stack:
         if sandboxes is not None:
-            sandboxes.close()
-
-
-def _tick(clock: VirtualClock, stop: threading.Event) -> None:
-    while not stop.wait(0.05):
-        clock.tick()
+            stack.callback(sandboxes.close)
+        stack.enter_context(
+            standing(world, world.gce.machines.living, KeepAlive, frozen=frozen, port=port)
+        )
+        if sandboxes is not None:
+            world.guest = sandboxes
+        yield world
 
 
 def environment(url: str, folder: Path, home: Path | None = None) -> dict[str, str]:
