@@ -22,7 +22,7 @@ KEPT = 0.9
 ALIKE = 2.5
 MOST_ALIKE = 0.6
 # The uncertainty of a single look: of its cost, and of how often it comes.
-ONE_COST = 0.1
+ONE_COST = 0.05
 ONE_RHYTHM = 0.35
 
 

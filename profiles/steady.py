@@ -1,23 +1,21 @@
 """When a stream of step times has settled, to what, how surely, and how long all will take."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from mlbroker.profiles.ahead import Ahead
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.periods import Extras, Period, split
 from mlbroker.profiles.prediction import Z90, Quantiles
-from mlbroker.profiles.settle import Belief, settle
+from mlbroker.profiles.settle import settle
 from mlbroker.profiles.track import Track
 
 MIN_STEPS = 30
 MIN_EVENTS = 4
 # More events than this are joined before they are looked at.
 MAX_EVENTS = 4096
-# No clock is better than this share of what it measures.
-LEAST_SD = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +80,14 @@ def estimate(track: Track) -> Estimate | None:
     odd = _odd(extras, counts, settled, ahead)
     periodic = [_periodic(period, int(counts[-1]), horizon, ahead) for period in extras.periods]
     others = [odd, *periodic]
-    base = sum(part.mean_s for part in others)
     spread = sum(part.variance for part in others)
-    third = sum(part.third for part in others)
-
-    low, middle, high = (
-        _quantile(q, beliefs, ahead, base, spread + noise * ahead, third) for q in (0.1, 0.5, 0.9)
-    )
+    takes = Ahead(
+        ahead,
+        sum(part.mean_s for part in others),
+        spread + noise * ahead,
+        sum(part.third for part in others),
+    ).takes_s(beliefs)
+    middle = takes.p50
     pace = middle / ahead
     elapsed = float(times[-1])
     plain = float(sum(b.weight * b.pace_s for b in beliefs))
@@ -103,7 +102,7 @@ def estimate(track: Track) -> Estimate | None:
     from scipy import special
 
     # What was seen is certain: only what is ahead is spread.
-    slow, fast = work + max(0.0, high - middle), work - max(0.0, middle - low)
+    slow, fast = work + max(0.0, takes.p90 - middle), work - max(0.0, middle - takes.p10)
     sigma = math.log(slow / max(fast, 0.1 * work)) / (2 * Z90)
     mean_sd = math.sqrt(sum(b.weight * b.level_sd_s**2 for b in beliefs) + spread / ahead**2)
     return Estimate(
@@ -139,11 +138,12 @@ def _odd(extras: Extras, counts: Array, settled: int, ahead: int) -> _Part:
     if steps <= 0 or not np.any(sizes):
         return _Part(0.0, 0.0)
     ratio = ahead / steps
+    seen = int(np.count_nonzero(sizes))
     squares, cubes = float(np.sum(sizes**2)), float(np.sum(sizes**3))
-    # What was seen is one draw, what is to come another.
+    # What was seen is one draw, what is to come another; and few tell little of their spread.
     return _Part(
         float(np.sum(sizes)) * ratio,
-        squares * ratio**2 + squares * ratio,
+        (squares * ratio**2 + squares * ratio) * (seen + 1) / seen,
         cubes * ratio**3,
     )
 
@@ -151,50 +151,3 @@ def _odd(extras: Extras, counts: Array, settled: int, ahead: int) -> _Part:
 def _periodic(period: Period, done: int, horizon: int, ahead: int) -> _Part:
     times = period.remaining(done, horizon)
     return _Part(times * period.extra_s, (times * period.extra_sd_s) ** 2)
-
-
-def _quantile(
-    q: float, beliefs: list[Belief], ahead: int, base: float, variance: float, third: float
-) -> float:
-    """Of the time to come, over all beliefs; skewed as the extras are (Cornish and Fisher)."""
-    from scipy import special
-
-    means = [b.pace_s * ahead + base for b in beliefs]
-    sds = [
-        math.sqrt((b.sd_s * ahead * _heavy(b)) ** 2 + variance) + LEAST_SD * m
-        for b, m in zip(beliefs, means, strict=True)
-    ]
-
-    def share_below(x: float) -> float:
-        return float(
-            sum(
-                b.weight * special.ndtr((x - m) / s)
-                for b, m, s in zip(beliefs, means, sds, strict=True)
-            )
-        )
-
-    reach = 12 * max(sds)
-    x = _root(lambda x: share_below(x) - q, min(means) - reach, max(means) + reach)
-    sd = math.sqrt(sum(b.weight * s**2 for b, s in zip(beliefs, sds, strict=True)))
-    if third <= 0 or sd == 0:
-        return x
-    z = float(special.ndtri(q))
-    skewness = min(third / sd**3, 2.0)
-    return x + sd * skewness * (2 * z * z + 1) / 6
-
-
-def _heavy(belief: Belief) -> float:
-    """How much wider than normal the tails are when the spread itself is known from few blocks."""
-    from scipy import special
-
-    return float(special.stdtrit(belief.freedom, 0.9)) / Z90
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    for _ in range(60):
-        middle = (low + high) / 2
-        if function(middle) < 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2

@@ -133,3 +133,34 @@ def test_measuring_stops_at_its_share_or_when_it_is_sure_and_patient() -> None:
     assert StopRule(max_steps=50).reached(early, None) == "100 steps were seen"
     sure = StopRule(patience_s=early.times_s[-1] - early.times_s[0])
     assert "mean is known" in str(sure.reached(early, estimate(early)))
+
+
+def relative_width(slope: float, seed: int) -> float:
+    """Of the interval, for a job that slows down by this share from its first to its last step."""
+    noise = np.exp(np.random.default_rng(seed).normal(0, 0.02, 4000))
+    durations = 0.1 * (1 + slope * np.arange(4000) / 4000) * noise
+    found = estimate(SyntheticJob("d", 1.0, durations).seen(400))
+    assert found is not None
+    assert found.total_s is not None
+    if slope > 0.2:  # a clear one is extrapolated
+        assert found.total_s.p50 == pytest.approx(1 + durations.sum(), rel=0.04)
+        assert found.drift > 0.5
+    return (found.total_s.p90 - found.total_s.p10) / found.total_s.p50
+
+
+def test_a_drift_that_is_seen_widens_the_interval() -> None:
+    seeds = range(9)
+    assert np.median([relative_width(0.0, seed) for seed in seeds]) < 0.01
+    assert np.median([relative_width(0.3, seed) for seed in seeds]) > 0.05
+
+
+@pytest.mark.parametrize("kind", ["steady", "drift"])
+def test_the_interval_suits_jobs_that_drift_and_jobs_that_do_not(kind: str) -> None:
+    held = []
+    for seed in range(300, 330):
+        job = draw(kind, seed)
+        found = estimate(tenth(job))
+        assert found is not None
+        assert found.total_s is not None
+        held.append(found.total_s.p10 <= job.total_s <= found.total_s.p90)
+    assert np.mean(held) >= 0.65  # 30 runs

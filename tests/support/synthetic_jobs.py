@@ -97,6 +97,31 @@ def bursty_loading(rng: Rng, n: int) -> Durations:
     return times
 
 
+def length_buckets(rng: Rng, n: int) -> Durations:
+    """Batches of four lengths, in any order."""
+    return rng.choice(rng.uniform(0.5, 3, 4), n) * _noise(rng, n, 0.03)
+
+
+def levelling_drift(rng: Rng, n: int) -> Durations:
+    """A drift that does not go on as it began."""
+    change = rng.uniform(0.05, 0.3) * (1 - np.exp(-np.arange(n) / n * rng.uniform(1, 3)))
+    return (1 + change) * _noise(rng, n, rng.uniform(0.01, 0.05))
+
+
+def endless_warmup(rng: Rng, n: int) -> Durations:
+    """One that fades ever more slowly."""
+    slow = 1 + rng.uniform(1, 4) / (1 + np.arange(n) / rng.uniform(1, 6))
+    return slow * _noise(rng, n, 0.04)
+
+
+def pauses(rng: Rng, n: int) -> Durations:
+    """Now and then something else runs, for no fixed time."""
+    times = _noise(rng, n, 0.05)
+    paused = rng.random(n) < 0.03
+    times[paused] += rng.exponential(2, paused.sum())
+    return times
+
+
 KINDS: dict[str, Callable[[Rng, int], Durations]] = {
     "steady": steady,
     "slow waves": slow_waves,
@@ -106,6 +131,10 @@ KINDS: dict[str, Callable[[Rng, int], Durations]] = {
     "drift": drift,
     "two phases": two_phases,
     "bursty loading": bursty_loading,
+    "length buckets": length_buckets,
+    "levelling drift": levelling_drift,
+    "endless warm-up": endless_warmup,
+    "pauses": pauses,
 }
 # Held to 5 %; the others, whose first tenth tells less, to 10 %.
 STEADY = ("steady", "slow waves")
