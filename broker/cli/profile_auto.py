@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.cli.output import say
-from mlbroker.broker.cli.profile_run import campaign, confirm, keep
+from mlbroker.broker.cli.profile_run import campaign, confirm, keep, launchable_in
 from mlbroker.broker.errors import MlbrokerError, NothingFeasible
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
@@ -46,6 +46,8 @@ def auto(
 
     shelf = with_nodes(open_book(home(), None), nodes)
     check_filters(wanted, shelf)
+    kinds = [kind for _, _, kind in shelf.types()]
+    wanted = launchable_in(wanted, kinds)
     evidence = gather_evidence(job, None)
     evidence = evidence._replace(
         measurements=fill_hardware(shelf, evidence.measurements),
@@ -56,7 +58,6 @@ def auto(
     plan = make_plan(free, shelf, evidence, datetime.now(UTC), wanted, top=MAX_QUOTES)
     if plan.choice is None:
         raise nothing_feasible(plan)
-    kinds = [kind for _, _, kind in shelf.types()]
     launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
     if not launchable:
         raise NothingFeasible("no machine that mlbroker can launch meets the job's needs")

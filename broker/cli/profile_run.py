@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from mlbroker.broker.cli.output import warn
+from mlbroker.broker.cli.output import say, warn
 from mlbroker.broker.cli.profile_view import Live
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.home import home
@@ -17,6 +17,7 @@ from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profi
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.policies.fit import Filters
+from mlbroker.pricing.offer import InstanceType
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stopping import StopRule
@@ -70,23 +71,56 @@ def on_types(
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
     from mlbroker.broker.runs.where import planned
+    from mlbroker.policies.objective import quote_key
 
     book = open_book(home(), None)
+    regions = book.regions().values()
     kinds = [kind for _, _, kind in book.types()]
-    places: list[list[Candidate]] = []
+    evidence = gather_evidence(job, None)
+    places: list[Sequence[Candidate]] = []
     for name in dict.fromkeys(where.instance_types):
         wanted = where._replace(instance_types=(name,))
         check_filters(wanted, book)
-        evidence = gather_evidence(job, None)
-        plan = make_plan(job, book, evidence, datetime.now(UTC), wanted, top=0)
-        if not plan.quotes:
-            raise InputError(f"{name} does not meet the job's needs", where="--instance-type")
-        candidates = planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS)
-        # The cheapest, and the cheapest elsewhere in case it is taken away.
-        first = candidates[0]
-        second = next((c for c in candidates if c.region != first.region), None)
-        places.append([first] if second is None else [first, second])
+        # A plan names the best region only: elsewhere it may be had when it is not there.
+        plans = [
+            make_plan(job, book, evidence, datetime.now(UTC), one, top=0)
+            for one in _each_region(launchable_in(wanted, kinds))
+        ]
+        quotes = [quote for plan in plans for quote in plan.quotes]
+        if not quotes:
+            raise InputError(
+                f"{name} does not meet the job's needs, or is not offered where you can launch",
+                where="--instance-type",
+                hint=f"`mlbroker plan {job_path} --explain {name}` says why.",
+            )
+        quotes.sort(key=lambda quote: quote_key(job.objective, quote))
+        places.append(planned(job, quotes, regions, kinds, CLOUDS))
     return _launched(job, job_path, rule, places, html, yes)
+
+
+def launchable_in(wanted: Filters, kinds: Sequence[InstanceType]) -> Filters:
+    """The same, only where mlbroker is set up: regions that are not are passed over."""
+    from mlbroker.broker.clouds import CLOUDS
+    from mlbroker.broker.runs.opening import opener
+    from mlbroker.broker.runs.spread import open_regions
+
+    names = wanted.instance_types
+    clouds = {kind.cloud for kind in kinds if not names or kind.name in names} & CLOUDS.keys()
+    if wanted.clouds:
+        clouds &= set(wanted.clouds)
+    regions = open_regions(sorted(clouds), opener(home()), say)
+    if wanted.regions:
+        both = tuple(region for region in wanted.regions if region in regions)
+        if not both:
+            raise InputError(
+                f"mlbroker is set up in {', '.join(regions)}, not there", where="--region"
+            )
+        regions = both
+    return wanted._replace(regions=regions)
+
+
+def _each_region(wanted: Filters) -> list[Filters]:
+    return [wanted._replace(regions=(region,)) for region in wanted.regions]
 
 
 def _launched(
@@ -132,6 +166,7 @@ def campaign(
             Who(current_user(), current_project(job_path, None)),
             find_policy(job_path),
             lambda candidate, seen: live.show(seen, candidate.instance_type),
+            live.say,
         ).measure(places)
 
 

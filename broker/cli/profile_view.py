@@ -47,6 +47,13 @@ class Live:
         if self._bar is not None:
             self._bar.stop()
 
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar is None:
+            say(text)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False)
+
     def show(self, seen: Observation, place: str = "") -> None:
         """The state of knowledge now, of one of several places by its name."""
         state = "setting up" if seen.started == "setup" else "waiting for the first step"

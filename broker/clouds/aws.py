@@ -133,10 +133,22 @@ class AwsCloud(RentedCloud):
 
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this type, where mlbroker is set up."""
-        if region not in self._regions_set_up():
+        if region not in self.regions_set_up():
             return ()
         zones = zones_offering(self._calls, region, instance_type)
         return tuple(offered for offered in zones if zone in (None, offered))
+
+    def regions_set_up(self) -> frozenset[str]:
+        """Told by the buckets: one call for all regions."""
+        if self._set_up is None:
+            prefix = self._names("").bucket
+            client = self._calls.client("s3", self._calls.home_region)
+            answer = self._asked("", lambda: client.list_buckets(Prefix=prefix))
+            names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
+            self._set_up = frozenset(
+                name.removeprefix(prefix) for name in names if name.startswith(prefix)
+            )
+        return self._set_up
 
     def how_to_set_up(self, region: str) -> str:
         """In words."""
@@ -200,18 +212,6 @@ class AwsCloud(RentedCloud):
         """Empty the attempt's folder, and take its secrets out of the parameter store."""
         self._forget_secrets(intent)
         self.box(intent).discard()
-
-    def _regions_set_up(self) -> frozenset[str]:
-        """Told by the buckets: one call for all regions."""
-        if self._set_up is None:
-            prefix = self._names("").bucket
-            client = self._calls.client("s3", self._calls.home_region)
-            answer = self._asked("", lambda: client.list_buckets(Prefix=prefix))
-            names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
-            self._set_up = frozenset(
-                name.removeprefix(prefix) for name in names if name.startswith(prefix)
-            )
-        return self._set_up
 
     def _names(self, region: str) -> Names:
         return Names(self._calls.account, region)

@@ -105,12 +105,16 @@ class AzureCloud(RentedCloud):
 
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this size, where mlbroker is set up."""
-        if self._set_up is None:
-            self._set_up = regions_set_up(self._calls)
-        if region not in self._set_up:
+        if region not in self.regions_set_up():
             return ()
         offered = places_for(self._calls, region, instance_type)
         return tuple(place for place in offered if zone in (None, place))
+
+    def regions_set_up(self) -> frozenset[str]:
+        """One call for all regions."""
+        if self._set_up is None:
+            self._set_up = regions_set_up(self._calls)
+        return self._set_up
 
     def how_to_set_up(self, region: str) -> str:
         """In words."""

@@ -121,9 +121,7 @@ class GcpCloud(RentedCloud):
 
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this type, where mlbroker is set up."""
-        if self._set_up is None:
-            self._set_up = regions_set_up(self._calls)
-        if region not in self._set_up:
+        if region not in self.regions_set_up():
             return ()
         if instance_type not in self._zones:
             self._zones[instance_type] = zones_offering(self._calls, instance_type)
@@ -132,6 +130,12 @@ class GcpCloud(RentedCloud):
             for offered in self._zones[instance_type]
             if offered.rpartition("-")[0] == region and zone in (None, offered)
         )
+
+    def regions_set_up(self) -> frozenset[str]:
+        """One call for all regions."""
+        if self._set_up is None:
+            self._set_up = regions_set_up(self._calls)
+        return self._set_up
 
     def how_to_set_up(self, region: str) -> str:
         """In words."""

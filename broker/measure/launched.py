@@ -21,6 +21,7 @@ from mlbroker.broker.measure.bundle import FOLDER, SPEC, pack
 from mlbroker.broker.measure.profile import Profiled, agent_spec
 from mlbroker.broker.measure.result import Place, died, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
+from mlbroker.broker.prices.capacity import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
@@ -28,14 +29,15 @@ from mlbroker.broker.runs.guards import SpendGuard, allowed
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.spread import spread
 from mlbroker.broker.runs.view import NoView
 from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.stopping import StopRule
 
-# A machine that dies is replaced once; a second death is an answer.
-MAX_ATTEMPTS = 2
-# How a run ends when its machine is to blame.
+# A machine that dies is replaced once; a second death is an answer. Places without one are none.
+MAX_MACHINES = 2
+# How a run, or an attempt of it, ends when its machine is to blame.
 FAULTS = {"lost", "preempted", "machine_failed", "failed"}
 # An agent reports before the kill switch of a short-lived machine acts: by this share of its life.
 REPORT_BY = 0.8
@@ -65,7 +67,7 @@ class RunLink:
             if self._run.attempts and self._run.attempt.number > attempt:
                 attempt = self._run.attempt.number
                 yield {"restart": attempt}
-                if attempt > MAX_ATTEMPTS:
+                if sum(1 for a in self._run.attempts if a.machine_id) >= MAX_MACHINES:
                     self.stop()
             if self._interrupted.is_set():
                 self.stop()
@@ -127,12 +129,14 @@ class Campaign:
     who: Who
     policy: Policy | None = None
     show: Show = lambda *_: None
+    say: Callable[[str], None] = lambda _: None
 
     def measure(self, places: Sequence[Sequence[Candidate]]) -> list[Profiled | MlbrokerError]:
         """One measurement for each of `places`, all at the same time, under the job's own limits.
 
-        A place is a machine and those that may stand in for it. The money cap is shared out
-        evenly; each share is reserved in the ledger before anything is launched.
+        A place is a machine and those that may stand in for it, tried zone by zone where the
+        cloud is set up. The money cap is shared out evenly; each share is reserved in the ledger
+        before anything is launched.
         """
         if self.job.num_nodes > 1:
             raise InputError(
@@ -165,10 +169,11 @@ class Campaign:
         interrupted: Event,
     ) -> Profiled:
         job, opened = self.job, opener(self.state)
-        candidates = allowed(self.policy, place, self.who, REASON)
+        now, ledger = WallClock().now(), open_ledger(self.state)
+        permitted = allowed(self.policy, place, self.who, REASON)
+        candidates = spread(permitted, opened, lately(self.state, now), self.say)
         first = candidates[0]
         lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
-        now = WallClock().now()
         folder = RunFolder.of(self.state, launch.new_run_id(now))
         limit_s = min(job.profile.max_time_s, REPORT_BY * float(lifetime_s))
         secrets = launch.secret_values(job)
@@ -181,7 +186,6 @@ class Campaign:
             disk_gb=max(option.disk_gb for option in job.resources),
             image_id=job.resources[0].image_id,
         )
-        ledger = open_ledger(self.state)
         guard = (
             SpendGuard(self.policy, order.job, self.who, now, worst_usd) if self.policy else None
         )
@@ -203,7 +207,7 @@ class Campaign:
             link = RunLink(ledger, driver, order.run_id, lines, interrupted)
             seen, lost = self._watch(link, first)
         run = ledger.run(order.run_id)
-        if lost is not None and (run is None or run.outcome not in FAULTS):
+        if lost is not None and not machines_failed(run):
             raise lost  # not launched, or out of money or time: that says nothing of the machine
         used = order.candidate(run.attempt) if run is not None and run.attempts else first
         where = Place(
@@ -229,6 +233,14 @@ class Campaign:
             return Observation(), error
         finally:
             link.close()
+
+
+def machines_failed(run: Run | None) -> bool:
+    """Whether it was its machines that did not work."""
+    if run is None:
+        return False
+    deaths = [attempt for attempt in run.attempts if attempt.machine_id and attempt.why in FAULTS]
+    return run.outcome in FAULTS or len(deaths) >= MAX_MACHINES
 
 
 def _run_spec(

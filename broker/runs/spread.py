@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from mlbroker.broker.clouds.seam import Cloud, Denied
 from mlbroker.broker.errors import InputError, MlbrokerError
+from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.pricing.offer import Market
@@ -22,6 +23,10 @@ class Placed(Protocol):
 
     def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones to launch this in; empty where the region is not set up or has no such type."""
+        ...
+
+    def regions_set_up(self) -> frozenset[str]:
+        """The regions that can be launched in."""
         ...
 
     def how_to_set_up(self, region: str) -> str:
@@ -73,6 +78,30 @@ def spread(
         for s in shortages
     }
     return tuple(sorted(found, key=lambda candidate: _place(candidate) in short))
+
+
+def open_regions(
+    clouds: Iterable[str], opened: Callable[[str], Cloud], say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """The regions of these clouds that can be launched in. Clouds without any are said."""
+    found: set[str] = set()
+    closed: dict[str, MlbrokerError] = {}
+    for name in clouds:
+        try:
+            cloud = opened(name)
+            regions = cloud.regions_set_up() if isinstance(cloud, Placed) else {ON_PREM}
+        except (Denied, InputError) as error:
+            closed[name] = error
+            continue
+        found |= regions
+        if not regions:
+            hint = f"`mlbroker init --cloud {name}` writes what an account needs once."
+            closed[name] = InputError("it is set up in no region", where=name, hint=hint)
+    if closed and not found:
+        raise next(iter(closed.values()))
+    for name, why in closed.items():
+        say(f"Note: nothing is launched on {name}: {why}")
+    return tuple(sorted(found))
 
 
 def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:

@@ -15,7 +15,6 @@ from sklearn.pipeline import make_union
 
 EPOCHS = int(os.environ.get("EPOCHS", "6"))
 BATCH = 256
-PRINT_EVERY = 10
 TEST_SENTENCES = 2000
 SEED = 0
 
@@ -42,8 +41,7 @@ def main():
             classifier.partial_fit(
                 features.transform(train_text[batch]), train_label[batch], classes=[False, True]
             )
-            if step % PRINT_EVERY == 0 or step == total:
-                print(f"step {step}/{total}", flush=True)
+            print(f"step {step}/{total}", flush=True)
         accuracy = classifier.score(test_features, test_label)
         print(f"epoch {epoch + 1}/{EPOCHS}  accuracy {accuracy:.3f}", flush=True)
         save(epoch + 1, classifier)

@@ -2,16 +2,18 @@
 
 import sys
 import tarfile
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
-from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger import Run, State, open_ledger
+from mlbroker.broker.ledger.state import Attempt
 from mlbroker.broker.measure import profile
 from mlbroker.broker.measure.bundle import FOLDER, pack
-from mlbroker.broker.measure.launched import Campaign
+from mlbroker.broker.measure.launched import Campaign, machines_failed
 from mlbroker.broker.measure.profile import Profiled
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.policies.guardrails import Who
@@ -92,6 +94,35 @@ def test_a_machine_that_is_lost_is_marked(tmp_path: Path) -> None:
     assert isinstance(done, Profiled)
     assert done.measurement.status is Status.FAILED
     assert open_ledger(tmp_path / "home").runs()[0].settled
+
+
+@pytest.mark.parametrize(
+    ("whys", "outcome", "failed"),
+    [
+        (["preempted", "lost", "abandoned"], "abandoned", True),
+        (["no_capacity", "no_capacity", "lost"], "lost", True),
+        (["no_capacity", "no_capacity"], "not_launched", False),
+        (["preempted", "no_capacity"], "not_finished", False),
+        (["capped"], "capped", False),
+    ],
+)
+def test_machines_failed_when_they_died_not_when_there_were_none(
+    whys: list[str], outcome: str, failed: bool
+) -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    none = {"no_capacity", "abandoned"}
+    attempts = tuple(
+        Attempt(
+            number, f"t{number}", "aws", "r", None, "large", "spot", 1, Decimal(1), now, now,
+            Decimal(1), machine_id=None if why in none else f"m{number}", why=why,
+        )
+        for number, why in enumerate(whys, 1)
+    )  # fmt: skip
+    run = Run(
+        "r", "j", "u", None, State.SETTLED, Decimal(1), Decimal(0), now, {}, attempts,
+        outcome=outcome,
+    )  # fmt: skip
+    assert machines_failed(run) is failed
 
 
 def test_the_bundle_is_what_a_run_would_send_and_the_probe_beside_it(tmp_path: Path) -> None:

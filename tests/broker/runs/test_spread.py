@@ -14,7 +14,7 @@ from mlbroker.broker.clouds.seam import Cloud, Denied
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices.capacity import Shortage, lately
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.broker.runs.spread import ENOUGH, spread
+from mlbroker.broker.runs.spread import ENOUGH, open_regions, spread
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -33,6 +33,11 @@ class Zoned:
             raise self.error
         zones = (f"{region}-a", f"{region}-b") if region in self.regions else ()
         return tuple(z for z in zones if zone in (None, z))
+
+    def regions_set_up(self) -> frozenset[str]:
+        if self.error:
+            raise self.error
+        return frozenset(self.regions)
 
     def how_to_set_up(self, region: str) -> str:
         return f"set {region} up"
@@ -127,3 +132,18 @@ def test_a_zone_that_had_nothing_lately_comes_last() -> None:
     on_demand = short._replace(zone="r1-b", spot=False)
     places, _ = told([candidate("x", "r1")], {"x": Zoned()}, [short, on_demand])
     assert [zone for _, zone in places] == ["r1-b", "r1-a"]
+
+
+def test_regions_that_can_be_launched_in_are_those_of_clouds_that_answer() -> None:
+    said: list[str] = []
+    clouds: dict[str, Any] = {
+        "x": Zoned(),
+        "y": Zoned(error=Denied("no credentials found", where="y")),
+        "z": Zoned(regions=()),
+        "local": object(),
+    }
+    opened = cast("dict[str, Cloud]", clouds).__getitem__
+    assert open_regions(clouds, opened, said.append) == ("on-prem", "r1", "r2")
+    assert ["no credentials" in said[0], "set up in no region" in said[1]] == [True, True]
+    with pytest.raises(Denied, match="no credentials"):
+        open_regions(["y", "z"], opened, said.append)
