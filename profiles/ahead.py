@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mlbroker.profiles.paces import Belief
 from mlbroker.profiles.prediction import Z90, Quantiles
 
@@ -52,23 +54,19 @@ class Ahead:
         """Skewed as the extras are (Cornish and Fisher)."""
         from scipy import special
 
-        means = [b.pace_s * self.steps + self.mean_s for b in beliefs]
-        sds = [
-            math.sqrt((b.sd_s * self.steps * _heavy(b)) ** 2 + self.variance) + LEAST_SD * m
-            for b, m in zip(beliefs, means, strict=True)
-        ]
+        weights = np.array([b.weight for b in beliefs])
+        means = np.array([b.pace_s for b in beliefs]) * self.steps + self.mean_s
+        of_pace = np.array([b.sd_s * _heavy(b) for b in beliefs]) * self.steps
+        sds = np.sqrt(of_pace**2 + self.variance) + LEAST_SD * means
 
         def share_below(x: float) -> float:
-            return float(
-                sum(
-                    b.weight * special.ndtr((x - m) / s)
-                    for b, m, s in zip(beliefs, means, sds, strict=True)
-                )
-            )
+            return float(weights @ special.ndtr((x - means) / sds))
 
-        reach = 12 * max(sds)
-        x = _root(lambda x: share_below(x) - q, min(means) - reach, max(means) + reach)
-        sd = math.sqrt(sum(b.weight * s**2 for b, s in zip(beliefs, sds, strict=True)))
+        reach = 12 * float(sds.max())
+        x = _root(
+            lambda x: share_below(x) - q, float(means.min()) - reach, float(means.max()) + reach
+        )
+        sd = math.sqrt(float(weights @ sds**2))
         if self.third <= 0 or sd == 0:
             return x
         z = float(special.ndtri(q))

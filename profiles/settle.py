@@ -19,8 +19,9 @@ from mlbroker.profiles.paces import (
 
 MAX_BLOCKS = 64
 MIN_SETTLED = MIN_CORRELATED
-# A trend is not read off less than this share of what was seen, nor off fewer blocks.
-DRIFT_SEEN = 0.5
+# A change of pace is not read off less than this share of what was seen, a drift not off fewer
+# blocks.
+TREND_SEEN = 0.5
 DRIFT_BLOCKS = 16
 # Correlation of neighbouring blocks above which blocks are joined, and the least to join.
 CORRELATED = 0.3
@@ -87,10 +88,10 @@ def _weigh(b: Blocks, done: float, total: int | None, noise: float) -> list[Beli
         prefix = min(_cost_of_level(before, noise) + price, start * price) if start else 0.0
         score = -(misfit + prefix) / 2
         scores.append((score, level(rest, start)))
-        if total is None or total <= done or len(rest) < MIN_SETTLED:
+        if total is None or total <= done or len(rest) < max(TREND_SEEN * n, MIN_SETTLED):
             continue
         seen = Seen(start, rest, b.centre[start:], noise, done, total)
-        if len(rest) >= max(DRIFT_SEEN * n, DRIFT_BLOCKS):
+        if len(rest) >= DRIFT_BLOCKS:
             scores.append(drift(seen, score))
         scores += [s for shape in FADES if (s := fade(seen, shape, -prefix / 2)) is not None]
     best = max(score for score, _ in scores)

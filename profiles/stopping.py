@@ -25,11 +25,7 @@ class StopRule:
 
     def reached(self, track: Track, estimate: Estimate | None) -> str | None:
         """Why to stop now, in words; None to go on."""
-        limit = self.max_steps
-        if limit is None and track.total is not None:
-            limit = max(MIN_STEPS, round(self.share * track.total))
-        told = self.max_steps is not None or len(track.counts) >= MIN_TELLINGS
-        if limit is not None and track.steps >= limit and told:
+        if self.used_up(track):
             return f"{track.steps} steps were seen"
         if estimate is None or estimate.steps_seen - estimate.warmup_steps < MIN_STEPS:
             return None
@@ -40,3 +36,11 @@ class StopRule:
         if estimate.half_width <= self.half_width and stepping_s >= self.patience_s:
             return f"the mean is known to ±{estimate.half_width:.1%}"
         return None
+
+    def used_up(self, track: Track) -> bool:
+        """Whether all steps were made that a measurement may take."""
+        limit = self.max_steps
+        if limit is None and track.total is not None:
+            limit = max(MIN_STEPS, round(self.share * track.total))
+        told = self.max_steps is not None or len(track.counts) >= MIN_TELLINGS
+        return limit is not None and track.steps >= limit and told

@@ -1,5 +1,6 @@
 """Follows one job under measurement until enough is known, and says what was seen."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from mlbroker.profiles.track import Track, Tracks
 
 # A new estimate is made when so many more events were seen than at the last one.
 GROWTH = 1.02
+# Nor before so many times what the last one took: the job may need every core.
+RESTS = 30.0
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ def watch(
     """Follow `link` to its end, stopping it as soon as `rule` is satisfied."""
     seen = Observation()
     tracks = Tracks()
-    considered = 0
+    considered, due = 0, 0.0
     phase = ""
     for message in link.messages():
         if "restart" in message:
@@ -77,11 +80,16 @@ def watch(
             seen.end = message
         if seen.stopped or (tracks.events < considered * GROWTH and not seen.end):
             continue
-        considered = tracks.events
         track = tracks.best(job.work.steps if job.work else None, bool(seen.end))
         if track is None:
+            considered = tracks.events
             continue
+        if time.monotonic() < due and not seen.end and not rule.used_up(track):
+            continue
+        considered = tracks.events
+        began = time.monotonic()
         seen.track, seen.estimate = track, estimate(track)
+        due = time.monotonic() + RESTS * (time.monotonic() - began)
         show(seen)
         seen.stopped = rule.reached(track, seen.estimate)
         if seen.stopped:
