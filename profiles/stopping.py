@@ -7,6 +7,8 @@ from mlbroker.profiles.track import Track
 
 # A job that tells only every tenth step needs so many tellings to be understood.
 MIN_TELLINGS = 6
+# An epoch's end that is so near, as a share of the steps seen anyway, is waited for.
+WITHIN_REACH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class StopRule:
     chance to show: a `share` of the work was seen, or `patience_s` of steps. `share` is also the
     most that is ever run, `max_steps` overrules it. A step that surely takes longer than
     `hopeless_step_s` ends it at once: what would be learnt is not worth its price.
+    `epoch_steps` is how many steps an epoch has, if that is known.
     """
 
     half_width: float = 0.03
@@ -22,6 +25,7 @@ class StopRule:
     patience_s: float = 60.0
     max_steps: int | None = None
     hopeless_step_s: float | None = None
+    epoch_steps: int | None = None
 
     def reached(self, track: Track, estimate: Estimate | None) -> str | None:
         """Why to stop now, in words; None to go on."""
@@ -42,5 +46,7 @@ class StopRule:
         limit = self.max_steps
         if limit is None and track.total is not None:
             limit = max(MIN_STEPS, round(self.share * track.total))
+            if self.epoch_steps and limit <= self.epoch_steps <= WITHIN_REACH * limit:
+                limit = self.epoch_steps + 1
         told = self.max_steps is not None or len(track.counts) >= MIN_TELLINGS
         return limit is not None and track.steps >= limit and told

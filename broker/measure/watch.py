@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlbroker.broker.measure.agent_link import AgentLink
@@ -53,6 +53,8 @@ def watch(
     show: Callable[[Observation], None] = lambda _: None,
 ) -> Observation:
     """Follow `link` to its end, stopping it as soon as `rule` is satisfied."""
+    if job.work is not None:
+        rule = replace(rule, epoch_steps=job.work.steps_per_epoch)
     seen = Observation()
     tracks = Tracks()
     considered, due = 0, 0.0

@@ -135,6 +135,15 @@ def test_measuring_stops_at_its_share_or_when_it_is_sure_and_patient() -> None:
     assert "mean is known" in str(sure.reached(early, estimate(early)))
 
 
+def test_measuring_waits_for_an_epochs_end_that_is_near() -> None:
+    job = SyntheticJob("e", 1.0, np.full(200, 0.1))
+    assert StopRule().used_up(job.seen(30))
+    assert not StopRule(epoch_steps=34).used_up(job.seen(34))
+    assert StopRule(epoch_steps=34).used_up(job.seen(35))
+    assert StopRule(epoch_steps=100).used_up(job.seen(30))  # too far
+    assert StopRule(epoch_steps=10).used_up(job.seen(30))
+
+
 def relative_width(slope: float, seed: int) -> float:
     """Of the interval, for a job that slows down by this share from its first to its last step."""
     noise = np.exp(np.random.default_rng(seed).normal(0, 0.02, 4000))
