@@ -35,7 +35,7 @@ class StopRule:
             return None
         least = estimate.step_time_s * (1 - estimate.half_width)
         if self.hopeless_step_s is not None and least > self.hopeless_step_s:
-            return f"a step takes more than {least:.3g} s: too slow to be worth more"
+            return f"a step takes more than {least:,.3f} s: too slow to be worth more"
         stepping_s = track.times_s[-1] - track.times_s[0]
         if estimate.half_width <= self.half_width and stepping_s >= self.patience_s:
             return f"the mean is known to ±{estimate.half_width:.1%}"

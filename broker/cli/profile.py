@@ -18,6 +18,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.measure.words import count, figure, span
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
@@ -64,10 +65,11 @@ def measure(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Measure the step time, and predict the whole job's duration.
+    """Measure a job's step time; `profile JOB` is short for it.
 
-    The job is started as it is, watched until its mean step time is known to 3 % (or a tenth of
-    the work, the time or the money is used up), and ended with all its processes.
+    How long the whole job takes is predicted from it. The job is started as it is, watched until
+    its mean step time is known to 3 % (or a tenth of the work, the time or the money is used up),
+    and ended with all its processes.
 
     Exit codes: 0 measured, 2 nothing could be counted, 3 refused by a cap, 100 the job failed.
     """
@@ -160,7 +162,7 @@ def import_table(
     relearn(home())
     known = f" ({len(rows) - new:,} were known)" if new < len(rows) else ""
     jobs = len({row.job for row in rows})
-    say(f"Imported {new:,} measurements{known} of {jobs:,} job{'s' * (jobs > 1)}.")
+    say(f"Imported {count(new, 'measurement')}{known} of {count(jobs, 'job')}.")
 
 
 @app.command("export")
@@ -184,7 +186,7 @@ def forget(
     if not dropped:
         raise InputError("nothing is measured under this name", where=job)
     relearn(home())
-    say(f"Dropped {dropped:,} measurement{'s' * (dropped > 1)}.")
+    say(f"Dropped {count(dropped, 'measurement')}.")
 
 
 def _limited(job: Job, max_time: str | None, max_cost: str | None) -> Job:
@@ -219,7 +221,7 @@ def _print_rows(rows: list[Measurement]) -> None:
             [
                 row.job,
                 row.config,
-                f"{row.time_s:.4g}",
+                figure(row.time_s),
                 "" if row.steps is None else f"{row.steps:,}",
                 row.status,
                 _date(row.measured_at) if row.measured_at else "imported",
@@ -237,18 +239,7 @@ def _print_result(job: Job, row: Measurement) -> None:
     step, whole = document["step_time_s"], document["duration_s"]
     if step is not None:
         say(
-            f"{row.config}: {step['p50']:.4g} s per step (80 %: {step['p10']:.4g} to "
-            f"{step['p90']:.4g})"
+            f"{row.config}: {figure(step['p50'])} s per step (80 %: {figure(step['p10'])} to "
+            f"{figure(step['p90'])})"
         )
-    say(
-        f"The whole job: {_span(whole['p50'])} (80 %: {_span(whole['p10'])} to "
-        f"{_span(whole['p90'])})"
-    )
-
-
-def _span(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.3g} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.3g} min"
-    return f"{seconds / 3600:.3g} h"
+    say(f"The whole job: {span(whole['p50'])} (80 %: {span(whole['p10'])} to {span(whole['p90'])})")

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlbroker.broker.cli.output import say
 from mlbroker.broker.measure.watch import Observation
+from mlbroker.broker.measure.words import count, figure, span
 from mlbroker.profiles.job import Job
 
 PLAIN_EVERY_S = 5.0
@@ -59,13 +60,14 @@ class Live:
         state = "setting up" if seen.started == "setup" else "waiting for the first step"
         done, total = 0, None
         if seen.track is not None and seen.track.steps > 0:
-            state = f"{seen.track.steps} steps"
+            state = count(seen.track.steps, "step")
             done, total = seen.track.counts[-1], seen.track.total
         if seen.estimate is not None:
-            half = min(seen.estimate.half_width, 9.99)
-            state += f", {seen.estimate.step_time_s:.4g} s ±{half:.1%}"
+            half = seen.estimate.half_width
+            state += f", {figure(seen.estimate.step_time_s)} s each"
+            state += f" ±{half:.1%}" if half < 1 else ", not sure yet"
             if seen.estimate.total_s is not None:
-                state += f", all of it {seen.estimate.total_s.p50:.4g} s"
+                state += f", all of it {span(seen.estimate.total_s.p50)}"
         if place:
             state = f"{place}: {state}"
         if self._bar is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from html import escape
 
 from mlbroker.broker.measure.watch import Observation
+from mlbroker.broker.measure.words import count, figure, span
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.steady import Estimate
 from mlbroker.profiles.track import Track
@@ -52,15 +53,19 @@ def _summary(row: Measurement, seen: Observation) -> list[tuple[str, str]]:
     found = seen.estimate
     if found is None:
         return facts
-    facts.append(("mean step", f"{found.step_time_s:.4g} s ± {found.half_width:.1%} (95 %)"))
+    facts.append(("mean step", f"{figure(found.step_time_s)} s ± {found.half_width:.1%} (95 %)"))
     if found.total_s is not None:
         q = found.total_s
         facts.append(
-            ("whole job", f"{q.p50:.4g} s (80 %: {q.p10:.4g} to {q.p90:.4g}), {row.steps} steps")
+            (
+                "whole job",
+                f"{span(q.p50)} (80 %: {span(q.p10)} to {span(q.p90)}), "
+                f"{count(row.steps or 0, 'step')}",
+            )
         )
     facts.append(("stopped because", seen.stopped or "the job ended, or a cap was reached"))
     facts += [
-        ("periodic", f"every {p.every} steps {p.extra_s:.4g} s more (seen {p.seen} times)")
+        ("periodic", f"every {p.every} steps {p.extra_s:.4g} s more (seen {count(p.seen, 'time')})")
         for p in found.periods
     ]
     return facts
@@ -98,7 +103,17 @@ def _chart(track: Track, found: Estimate) -> str:
     parts.append(_box("band", LEFT, y(mean + half), WIDTH - LEFT - 10, band, "95 % interval"))
     parts.append(_line("mean", LEFT, y(mean), WIDTH - 10, y(mean)))
     parts += _axes(x, y, first, last, top)
-    return "".join(parts) + "</svg>"
+    return "".join(parts) + "</svg>" + _legend(found)
+
+
+def _legend(found: Estimate) -> str:
+    """What the colours are."""
+    kinds = ["a dot for each step", "green: the mean over the whole run, and its 95 % interval"]
+    if found.warmup_steps > 0:
+        kinds.append("yellow: the likeliest warm-up")
+    if found.periods:
+        kinds.append("dashed: work that comes back")
+    return f"<p>{'; '.join(kinds)}.</p>"
 
 
 def _per_step(track: Track) -> tuple[list[float], list[int]]:

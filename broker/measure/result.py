@@ -57,10 +57,10 @@ def to_measurement(
             "status": Status.FAILED,
             "reason": failure,
         })  # fmt: skip
-    if seen.completed and seen.track is None:
+    if seen.completed and seen.estimate is None:
         return _measurement(job, seen, place, now, facts, _whole(seen))
     if seen.estimate is None:
-        raise InputError(_nothing_spoke(seen), hint=_last_words(seen))
+        raise InputError(_nothing_spoke(seen), where=job.name, hint=f"What is understood: {WAYS}")
     if seen.estimate.total_steps is None:
         raise InputError(
             f"a step takes {seen.estimate.step_time_s:.4g} s, but how many steps the whole job "
@@ -143,11 +143,15 @@ def _whole(seen: Observation) -> dict[str, Any]:
 
 
 def _nothing_spoke(seen: Observation) -> str:
-    printed = f"{seen.end.get('output_bytes', 0):,} bytes of output"
     counted = (
-        f"only {seen.sources[0]} spoke, too little" if seen.sources else "nobody counted a step"
+        f"too few steps ({', '.join(seen.sources)}) were counted"
+        if seen.sources
+        else "nobody counted a step"
     )
-    return f"{counted} in {seen.end['time_s']:.0f} s ({printed}). What is understood: {WAYS}"
+    words = _last_words(seen)
+    printed = f"{seen.end.get('output_bytes', 0):,} bytes of output"
+    text = f"{counted} in {seen.end['time_s']:.0f} s ({printed})"
+    return f"{text}; {words}" if words else text
 
 
 def _last_words(seen: Observation) -> str:

@@ -146,10 +146,12 @@ def _measurement(values: dict[str, Any], spec: dict[str, float]) -> Measurement:
     for name in ("job", "config", "time_s"):
         if name not in values:
             raise ValueError(f"{name} is empty")
-    if "price_per_hour_usd" not in values and not ("cloud" in values and "instance_type" in values):
+    priced = "price_per_hour_usd" in values or ("cloud" in values and "instance_type" in values)
+    # What was measured on one's own machine has no price, and is exported without.
+    if not priced and values.get("cloud") != "local":
         raise ValueError(
-            "price_per_hour_usd is empty, which is allowed only in a row that names cloud and "
-            "instance_type, where the price book knows the price"
+            "price_per_hour_usd is empty, which is allowed only in a row of this machine (cloud "
+            "local), or one that names cloud and instance_type, where the price book knows it"
         )
     return Measurement(features=spec, **values)
 

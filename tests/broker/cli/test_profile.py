@@ -95,7 +95,7 @@ def test_tables_come_in_go_out_and_are_forgotten(cli: Cli) -> None:
     again.write_text(cli("profile", "export").stdout)
     assert cli("profile", "forget", "bert", "--config", "a").returncode == 0
     assert len(json.loads(cli("profile", "list", "--json").stdout)["measurements"]) == 1
-    assert "Imported 1 measurements (1 were known)" in cli("profile", "import", again).stderr
+    assert "Imported 1 measurement (1 were known)" in cli("profile", "import", again).stderr
     assert cli("profile", "forget", "bert").returncode == 0
     assert cli("profile", "forget", "bert").returncode == 2
     assert cli("profile", "show", "bert").returncode == 2

@@ -123,6 +123,13 @@ def test_a_job_without_steps_that_ends_is_measured_as_a_whole(measure: Measure) 
     assert 1.2 <= found.time_s < 3
 
 
+def test_a_job_that_ends_after_too_few_steps_is_measured_as_a_whole(measure: Measure) -> None:
+    code = "import time\nfor i in (1, 2):\n    time.sleep(0.6)\n    print('step', i, flush=True)"
+    found, _ = measure(python(code), progress=r"step (\d+)")
+    assert found.steps is None
+    assert found.time_s > 1.2
+
+
 def test_a_job_that_ends_at_once_has_nothing_to_measure(measure: Measure) -> None:
     with pytest.raises(InputError, match="without a step"):
         measure("echo all done")

@@ -129,6 +129,12 @@ def test_a_price_may_be_missing_where_the_price_book_knows_it(tmp_path: Path) ->
     assert read_measurements(path)[0].price_per_hour_usd is None
 
 
+def test_what_was_measured_here_has_no_price_and_reads_back(tmp_path: Path) -> None:
+    path = table(tmp_path, f"{HEADER},cloud", "j,local-2cpu,1,,local")
+    [row] = read_measurements(path)
+    assert (row.cloud, row.price_per_hour_usd) == ("local", None)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
