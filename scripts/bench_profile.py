@@ -52,6 +52,25 @@ for _ in range(5):
 print(best / n)
 """
 
+TORCH_STEP = """
+import time, torch
+try:
+    from mlbroker_probe import _events
+    _events.MIN_GAP_NS = -1
+except ImportError:  # the same without the hook
+    pass
+weight = torch.nn.Parameter(torch.zeros(8))
+weight.grad = torch.ones(8)
+optimizer = torch.optim.SGD([weight], lr=1e-9)
+n = 4000
+best = 1e9
+for _ in range(7):
+    began = time.perf_counter()
+    for _ in range(n): optimizer.step()
+    best = min(best, time.perf_counter() - began)
+print(best / n)
+"""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -108,11 +127,21 @@ def outcomes(jobs: list[SyntheticJob]) -> tuple[list[float], list[bool]]:
 
 def step_cost_s() -> float:
     """Seconds that one written step costs the job."""
+    return timed(sys.executable, STEP_COST, probe=True)
+
+
+def torch_cost_s(python: str) -> float:
+    """Seconds that the hook adds to a step of a PyTorch optimizer."""
+    return timed(python, TORCH_STEP, probe=True) - timed(python, TORCH_STEP, probe=False)
+
+
+def timed(python: str, script: str, *, probe: bool) -> float:
+    """What the script prints, with or without the probe on its path."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"MLBROKER_PROBE_DIR": folder, "PYTHONPATH": str(PROBE_FOLDER)}
+        probed = {"MLBROKER_PROBE_DIR": folder, "PYTHONPATH": str(PROBE_FOLDER)}
         done = subprocess.run(
-            [sys.executable, "-c", STEP_COST],
-            env=environment,
+            [python, "-c", script],
+            env=os.environ | (probed if probe else {}),
             check=True,
             capture_output=True,
             text=True,
@@ -189,6 +218,8 @@ def main() -> int:
     )
     print(text)
     write("profiler", text)
+    if python := os.environ.get("MLBROKER_HOOKS_PYTHON"):
+        print(f"The hook costs {torch_cost_s(python) * 1e6:.1f} µs a step of a PyTorch optimizer.")
     if os.environ.get("EXAMPLES"):
         columns = ["example", "steps seen", "predicted (80 %)", "real", "error", "others used"]
         write("profiler-examples", table(columns, [example(n) for n in EXAMPLES]))

@@ -167,6 +167,56 @@ for x, y in loader: loss(x, y).backward(); optimizer.step()
     assert tracks.best(None, final=True) is None
 
 
+@needs("transformers")
+def test_the_trainer_of_hugging_face_counts_optimizer_steps(run: Run, tmp_path: Path) -> None:
+    tracks, _ = run(
+        TORCH
+        + f"""
+from transformers import Trainer, TrainingArguments
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = model
+    def forward(self, x=None, labels=None):
+        return {{"loss": ((self.inner(x) - labels) ** 2).mean()}}
+rows = [{{"x": x, "labels": y}} for x, y in data]
+arguments = TrainingArguments(
+    output_dir={str(tmp_path / "out")!r}, per_device_train_batch_size=8, num_train_epochs=3,
+    gradient_accumulation_steps=2, report_to=[], save_strategy="no", use_cpu=True,
+)
+Trainer(model=Model(), args=arguments, train_dataset=rows).train()
+"""
+    )
+    track = best(tracks)
+    assert (track.source, track.counts[-1], track.total) == ("torch", 12, 12)
+
+
+@needs("lightning")
+def test_lightning_counts_optimizer_steps(run: Run, tmp_path: Path) -> None:
+    tracks, _ = run(
+        TORCH
+        + f"""
+import lightning
+class Model(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.inner = model
+    def training_step(self, batch, _):
+        x, y = batch
+        return ((self.inner(x) - y) ** 2).mean()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+trainer = lightning.Trainer(
+    max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+    default_root_dir={str(tmp_path)!r},
+)
+trainer.fit(Model(), loader)
+"""
+    )
+    track = best(tracks)
+    assert (track.source, track.counts[-1]) == ("torch", 16)
+
+
 @needs("keras")
 @needs("torch")
 def test_keras_batches_are_steps(run: Run) -> None:
