@@ -135,8 +135,9 @@ def _whole(seen: Observation) -> dict[str, Any]:
             hint="let the command stay until the work is done: no `&`, `nohup` or daemon mode",
         )
     if time_s < WHOLE_S:
+        steps = "with too few steps" if seen.sources else "without a step"
         raise InputError(
-            f"the job ended after {time_s:.2f} s without a step: there is nothing to measure",
+            f"the job ended after {time_s:.2f} s {steps}: there is nothing to measure",
             hint=_last_words(seen) or WAYS,
         )
     return {"time_s": time_s}
