@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.cli.output import say
-from mlbroker.broker.cli.profile_run import campaign, confirm, keep, launchable_in
+from mlbroker.broker.cli.profile_run import campaign, confirm, keep
 from mlbroker.broker.errors import MlbrokerError, NothingFeasible
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
@@ -42,12 +42,14 @@ def auto(
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.planning import fill_hardware
     from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.opening import opener
+    from mlbroker.broker.runs.spread import launchable_in
     from mlbroker.broker.runs.where import planned
 
     shelf = with_nodes(open_book(home(), None), nodes)
     check_filters(wanted, shelf)
     kinds = [kind for _, _, kind in shelf.types()]
-    wanted = launchable_in(wanted, kinds)
+    wanted = launchable_in(wanted, kinds, opener(home()), say)
     evidence = gather_evidence(job, None)
     evidence = evidence._replace(
         measurements=fill_hardware(shelf, evidence.measurements),

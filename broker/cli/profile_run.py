@@ -17,7 +17,6 @@ from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profi
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.policies.fit import Filters
-from mlbroker.pricing.offer import InstanceType
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stopping import StopRule
@@ -70,6 +69,8 @@ def on_types(
     from mlbroker.broker.clouds import CLOUDS
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.opening import opener
+    from mlbroker.broker.runs.spread import launchable_in
     from mlbroker.broker.runs.where import planned
     from mlbroker.policies.objective import quote_key
 
@@ -84,7 +85,7 @@ def on_types(
         # A plan names the best region only: elsewhere it may be had when it is not there.
         plans = [
             make_plan(job, book, evidence, datetime.now(UTC), one, top=0)
-            for one in _each_region(launchable_in(wanted, kinds))
+            for one in _each_region(launchable_in(wanted, kinds, opener(home()), say))
         ]
         quotes = [quote for plan in plans for quote in plan.quotes]
         if not quotes:
@@ -96,27 +97,6 @@ def on_types(
         quotes.sort(key=lambda quote: quote_key(job.objective, quote))
         places.append(planned(job, quotes, regions, kinds, CLOUDS))
     return _launched(job, job_path, rule, places, html, yes)
-
-
-def launchable_in(wanted: Filters, kinds: Sequence[InstanceType]) -> Filters:
-    """The same, only where mlbroker is set up: regions that are not are passed over."""
-    from mlbroker.broker.clouds import CLOUDS
-    from mlbroker.broker.runs.opening import opener
-    from mlbroker.broker.runs.spread import open_regions
-
-    names = wanted.instance_types
-    clouds = {kind.cloud for kind in kinds if not names or kind.name in names} & CLOUDS.keys()
-    if wanted.clouds:
-        clouds &= set(wanted.clouds)
-    regions = open_regions(sorted(clouds), opener(home()), say)
-    if wanted.regions:
-        both = tuple(region for region in wanted.regions if region in regions)
-        if not both:
-            raise InputError(
-                f"mlbroker is set up in {', '.join(regions)}, not there", where="--region"
-            )
-        regions = both
-    return wanted._replace(regions=regions)
 
 
 def _each_region(wanted: Filters) -> list[Filters]:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.cli.output import print_json, say, warn
+from mlbroker.broker.cli.run_choice import Sources, chosen, placed
 from mlbroker.broker.cli.run_offer import Offer
-from mlbroker.broker.clouds import CLOUDS
-from mlbroker.broker.errors import CloudError, InputError, RefusedError
+from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.nodes import ENVIRONMENT
@@ -21,23 +20,18 @@ from mlbroker.broker.files.policy_file import find_policy
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
-from mlbroker.broker.prices.capacity import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
 from mlbroker.broker.runs.lookup import find_run
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
-from mlbroker.broker.runs.spread import spread
-from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine, planned
+from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine
+from mlbroker.policies.fit import Filters
 from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
-
-# A cloud may be set up in few of its regions: so far down the plan's list they are looked for.
-RUNNERS_UP = 300
 
 
 class OnOverrun(StrEnum):
@@ -139,17 +133,18 @@ def command(
     else:
         if local_price is not None:
             raise InputError("goes with --on local", where="--local-price")
+        wanted = Filters(
+            tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
+        )
         if auto_profile and not dry_run:
-            _measure_first(loaded, job, cloud, region, market, instance_type, nodes, yes)
-        candidates = _plan(
-            loaded, job, now, cloud, region, market, instance_type, measure, prices, nodes,
-            policy, reason,
-        )  # fmt: skip
+            _measure_first(loaded, job, wanted, nodes, yes)
+        sources = Sources(measure, prices, nodes, policy, reason)
+        candidates = chosen(loaded, job, now, wanted, sources, dry_run=dry_run)
     earlier = None if resume is None else _earlier(open_ledger(state), resume, loaded)
     cap = _cap(loaded) if earlier is None or budget is not None else left_of(earlier)
     rules = find_policy(job, policy)
     who = Who(launch.current_user(), launch.current_project(job, project))
-    candidates = _placed(allowed(rules, candidates, who, reason), state, now, dry_run)
+    candidates = placed(allowed(rules, candidates, who, reason), state, now, dry_run=dry_run)
     offer = Offer(loaded, candidates, cap)
     offer.show()
     if dry_run:
@@ -200,24 +195,13 @@ def command(
 
 
 def _measure_first(
-    job: Job,
-    job_path: Path,
-    cloud: list[str] | None,
-    region: list[str] | None,
-    market: list[Market] | None,
-    instance_type: list[str] | None,
-    nodes: Path | None,
-    yes: bool,
+    job: Job, job_path: Path, wanted: Filters, nodes: Path | None, yes: bool
 ) -> None:
     """Within the cap of `profile: max_cost`, which is beside the run's own."""
     from mlbroker.broker.cli.profile_auto import auto
-    from mlbroker.policies.fit import Filters
     from mlbroker.profiles.stopping import StopRule
 
-    filters = Filters(
-        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
-    )
-    auto(job, job_path, StopRule(), filters, nodes, yes)
+    auto(job, job_path, StopRule(), wanted, nodes, yes)
 
 
 def _price(text: str) -> Decimal:
@@ -250,62 +234,6 @@ def _confirm() -> None:
         )
     if not typer.confirm("Go ahead?", err=True):
         raise RefusedError("not confirmed: nothing was reserved, nothing was launched")
-
-
-def _plan(
-    job: Job,
-    job_path: Path,
-    now: datetime,
-    cloud: list[str] | None,
-    region: list[str] | None,
-    market: list[Market] | None,
-    instance_type: list[str] | None,
-    measure: Path | None,
-    prices: Path | None,
-    nodes: Path | None,
-    policy: Path | None,
-    reason: str | None,
-) -> tuple[Candidate, ...]:
-    from mlbroker.broker.cli.plan import (
-        check_filters,
-        gather_evidence,
-        nothing_feasible,
-        veto_of,
-        warn_of_unknown,
-        with_nodes,
-        within_reach,
-    )
-    from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.prices.store import open_book
-    from mlbroker.policies.fit import Filters
-
-    book = open_book(home(), prices)
-    shelf = within_reach(with_nodes(book, nodes), job)
-    filters = Filters(
-        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
-    )
-    check_filters(filters, shelf)
-    warn_of_unknown(job, shelf)
-    veto = veto_of(job_path, policy, reason, shelf)
-    evidence = gather_evidence(job, measure)
-    plan = make_plan(job, shelf, evidence, now, filters, top=RUNNERS_UP, veto=veto)
-    if plan.choice is None:
-        raise nothing_feasible(plan)
-    types = [kind for _, _, kind in shelf.types()]
-    return planned(job, plan.quotes, shelf.regions().values(), types, CLOUDS)
-
-
-def _placed(
-    candidates: tuple[Candidate, ...], state: Path, now: datetime, dry_run: bool
-) -> tuple[Candidate, ...]:
-    """Where exactly; a dry run goes without when the cloud cannot be asked."""
-    try:
-        return spread(candidates, opener(state), lately(state, now), say)
-    except CloudError as error:
-        if not dry_run:
-            raise
-        warn(str(error))
-        return candidates
 
 
 def _spec(job: Job, job_path: Path, on_idle: OnIdle, idle_after: str) -> dict[str, object]:

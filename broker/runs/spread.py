@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from mlbroker.broker.clouds.seam import Cloud, Denied
-from mlbroker.broker.errors import InputError, MlbrokerError
+from mlbroker.broker.clouds import CLOUDS
+from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.pricing.offer import Market
+from mlbroker.policies.fit import Filters
+from mlbroker.pricing.offer import InstanceType, Market
 
 # More places than a run has attempts are of no use.
 ENOUGH = 12
@@ -40,44 +42,34 @@ def spread(
     shortages: Iterable[Shortage],
     say: Callable[[str], None],
 ) -> tuple[Candidate, ...]:
-    """The candidates zone by zone; places that lately had no capacity come last."""
+    """The candidates zone by zone; places that lately had no capacity come last.
+
+    Raises InputError when no zone has any of them.
+    """
     found: list[Candidate] = []
     first: Candidate | None = None
-    closed: dict[str, MlbrokerError] = {}
     for candidate in candidates:
         first = first or candidate
-        if candidate.cloud in closed:
-            continue
-        try:
-            found += _zones_of(candidate, opened(candidate.cloud))
-        except (Denied, InputError) as error:
-            # Nobody is signed in there: another cloud of the plan may do.
-            closed[candidate.cloud] = error
+        found += _zones_of(candidate, opened(candidate.cloud))
         if len(found) >= ENOUGH:
             break
-    if first is not None and first.cloud in closed:
-        if not found:
-            raise closed[first.cloud]
-        say(
-            f"Note: the plan's choice, {first.instance_type} on {first.cloud}, cannot be launched: "
-            f"{closed[first.cloud]}"
-        )
-        first = None
     if first is not None and (not found or _kind(found[0]) != _kind(first)):
-        cloud = opened(first.cloud)
-        hint = cloud.how_to_set_up(first.region) if isinstance(cloud, Placed) else None
-        what = (
-            f"the plan's choice, {first.instance_type} in {first.region}, cannot be launched: "
-            f"{first.cloud} is not set up there"
-        )
+        what = f"{first.instance_type} is offered in no zone of {first.region} that is set up"
         if not found:
-            raise InputError(f"{what}, nor where any of its runners-up is", hint=hint)
-        say(f"Note: {what}. {hint}")
+            raise InputError(f"{what}, nor are its runners-up")
+        say(f"Note: {what}: the next best is taken.")
     short = {
         (s.cloud, s.region, s.zone, s.instance_type, Market.SPOT if s.spot else Market.ON_DEMAND)
         for s in shortages
     }
     return tuple(sorted(found, key=lambda candidate: _place(candidate) in short))
+
+
+def why_not_in(cloud: Cloud, name: str, region: str) -> str | None:
+    """Why nothing can be launched in a region, and what to do about it; None where it can be."""
+    if not isinstance(cloud, Placed) or region in cloud.regions_set_up():
+        return None
+    return f"{name} is not set up there. {cloud.how_to_set_up(region)}"
 
 
 def open_regions(
@@ -90,7 +82,7 @@ def open_regions(
         try:
             cloud = opened(name)
             regions = cloud.regions_set_up() if isinstance(cloud, Placed) else {ON_PREM}
-        except (Denied, InputError) as error:
+        except (CloudError, InputError) as error:
             closed[name] = error
             continue
         found |= regions
@@ -102,6 +94,30 @@ def open_regions(
     for name, why in closed.items():
         say(f"Note: nothing is launched on {name}: {why}")
     return tuple(sorted(found))
+
+
+def launchable_in(
+    wanted: Filters,
+    kinds: Iterable[InstanceType],
+    opened: Callable[[str], Cloud],
+    say: Callable[[str], None],
+) -> Filters:
+    """The same, only where mlbroker is set up: regions that are not are passed over."""
+    names = wanted.instance_types
+    clouds = {kind.cloud for kind in kinds if not names or kind.name in names} & CLOUDS.keys()
+    if wanted.clouds:
+        clouds &= set(wanted.clouds)
+    regions = open_regions(sorted(clouds), opened, say)
+    if wanted.regions:
+        both = tuple(region for region in wanted.regions if region in regions)
+        if not both:
+            raise InputError(
+                f"mlbroker is set up in {', '.join(regions)}, not there",
+                where="--region",
+                hint="`mlbroker init --cloud NAME --region NAME` writes what is missing.",
+            )
+        regions = both
+    return wanted._replace(regions=regions)
 
 
 def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:

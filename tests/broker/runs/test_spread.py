@@ -14,7 +14,7 @@ from mlbroker.broker.clouds.seam import Cloud, Denied
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices.capacity import Shortage, lately
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.broker.runs.spread import ENOUGH, open_regions, spread
+from mlbroker.broker.runs.spread import ENOUGH, open_regions, spread, why_not_in
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -71,40 +71,19 @@ def test_own_machines_have_no_zones() -> None:
     assert told([candidate("local", "here")], {"local": object()})[0] == [("local", None)]
 
 
-def test_a_cloud_where_nobody_is_signed_in_is_passed_over_and_said() -> None:
-    shut = Zoned(error=Denied("no credentials found", where="x"))
-    places, said = told(
-        [candidate("x", "r1"), candidate("x", "r2"), candidate("y", "r1")],
-        {"x": shut, "y": Zoned()},
-    )
-    assert places == [("y", "r1-a"), ("y", "r1-b")]
-    assert shut.asked == ["r1"], "asked once is enough"
-    (note,) = said
-    assert "large on x, cannot be launched" in note
-    assert "no credentials found" in note
-
-
-def test_a_library_that_is_missing_passes_its_cloud_over_too() -> None:
-    without = Zoned(error=InputError("this needs a library", hint="pip install it"))
-    places, said = told([candidate("x", "r1"), candidate("y", "r1")], {"x": without, "y": Zoned()})
-    assert [cloud for cloud, _ in places] == ["y", "y"]
-    assert "pip install it" in said[0]
-
-
-def test_with_no_cloud_left_its_own_error_is_told() -> None:
-    shut = Zoned(error=Denied("no credentials found", where="x", hint="sign in"))
-    with pytest.raises(Denied, match="no credentials") as refused:
-        told([candidate("x", "r1")], {"x": shut})
-    assert refused.value.hint == "sign in"
-
-
-def test_a_region_that_is_not_set_up_is_said_and_the_next_is_taken() -> None:
+def test_a_type_that_no_zone_has_is_said_and_the_next_is_taken() -> None:
     places, said = told([candidate("x", "r9"), candidate("x", "r1")], {"x": Zoned()})
     assert [zone for _, zone in places] == ["r1-a", "r1-b"]
-    assert "set r9 up" in said[0]
-    with pytest.raises(InputError, match="not set up there") as refused:
+    assert "large is offered in no zone of r9" in said[0]
+    with pytest.raises(InputError, match="nor are its runners-up"):
         told([candidate("x", "r9")], {"x": Zoned()})
-    assert refused.value.hint == "set r9 up"
+
+
+def test_why_nothing_can_be_launched_in_a_region_comes_with_what_to_do() -> None:
+    x = cast("Cloud", Zoned())
+    assert why_not_in(x, "x", "r1") is None
+    assert why_not_in(x, "x", "r9") == "x is not set up there. set r9 up"
+    assert why_not_in(cast("Cloud", object()), "local", "on-prem") is None
 
 
 def test_enough_is_enough() -> None:
@@ -140,10 +119,16 @@ def test_regions_that_can_be_launched_in_are_those_of_clouds_that_answer() -> No
         "x": Zoned(),
         "y": Zoned(error=Denied("no credentials found", where="y")),
         "z": Zoned(regions=()),
+        "w": Zoned(error=InputError("this needs a library", hint="pip install it")),
         "local": object(),
     }
     opened = cast("dict[str, Cloud]", clouds).__getitem__
     assert open_regions(clouds, opened, said.append) == ("on-prem", "r1", "r2")
-    assert ["no credentials" in said[0], "set up in no region" in said[1]] == [True, True]
+    assert [len(said), "no credentials" in said[0], "set up in no region" in said[1]] == [
+        3,
+        True,
+        True,
+    ]
+    assert "pip install it" in said[2]
     with pytest.raises(Denied, match="no credentials"):
         open_regions(["y", "z"], opened, said.append)

@@ -1,0 +1,68 @@
+"""Where a run goes when the plan's choice lies where mlbroker is not set up."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.mlbroker import Cli
+
+TABLE = """\
+job,config,cloud,instance_type,time_s,steps,price_per_hour_usd
+job,m5.large,aws,m5.large,0.5,1,0.096
+job,m5.4xlarge,aws,m5.4xlarge,0.05,1,0.768
+"""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[StrictAws]:
+    with serving() as served:
+        served.renew(("eu-west-1",))  # which is not the cheapest region
+        yield served
+
+
+def dry_run(tmp_path: Path, *options: str, **extra: str) -> tuple[int, str, str]:
+    cli = Cli(tmp_path)
+    (tmp_path / "measured.csv").write_text(TABLE)
+    job = cli.job("true", resources={"cpus": "2+"}, broker={"work": {"steps": 2000}})
+    answer = cli(
+        "run", job, "--measure", "measured.csv", "--market", "on_demand", "--budget", "5",
+        "--dry-run", "--json", *options, **extra,
+    )  # fmt: skip
+    assert cli.ledger() == []
+    return answer.returncode, answer.stdout, answer.stderr
+
+
+def test_it_is_planned_again_for_the_regions_that_are_set_up(
+    world: StrictAws, tmp_path: Path
+) -> None:
+    options = ("--cloud", "aws", "--instance-type", "m5.large")
+    code, out, said = dry_run(tmp_path, *options, **environment(world.url))
+    assert code == 0, said
+    assert "the plan's choice, m5.large in us-" in said
+    assert "mlbroker init --cloud aws --region us-" in said
+    assert "Planned again for where it can be: eu-west-1." in said
+    assert json.loads(out)["region"] == "eu-west-1"
+
+
+def test_a_region_that_was_asked_for_is_not_left(world: StrictAws, tmp_path: Path) -> None:
+    options = ("--cloud", "aws", "--region", "us-east-1")
+    code, _, said = dry_run(tmp_path, *options, **environment(world.url))
+    assert code == 2
+    assert "mlbroker is set up in eu-west-1, not there" in said
+    assert "mlbroker init" in said
+
+
+def test_a_dry_run_without_an_account_shows_the_plan(tmp_path: Path) -> None:
+    nobody = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+    }
+    code, out, said = dry_run(tmp_path, "--cloud", "aws", **nobody)
+    assert code == 0, said
+    assert "no credentials found" in said
+    assert json.loads(out)["cloud"] == "aws"
