@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 PYTHON = sys.executable
 MLBROKER = str(Path(PYTHON).with_name("mlbroker"))
-PLAN = [MLBROKER, "plan", str(ROOT / "examples" / "sentiment" / "job.yaml"), "--json"]
+PLAN = [MLBROKER, "plan", str(ROOT / "examples" / "sentiment" / "job.yaml")]
 IMPORTS = [PYTHON, "-c", "import typer, rich, pydantic, yaml"]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
 COPIES = 10
@@ -164,7 +164,7 @@ def measure(folder: Path) -> list[Figure]:
         return Figure(what, value, limit, "times", f"{ms[0]} ms against {ms[1]} ms")
 
     return [
-        ratio("`mlbroker plan JOB --json`, warm, against the bare imports", "plan", "imports", 2.0),
+        ratio("`mlbroker plan JOB`, warm, against the bare imports", "plan", "imports", 2.0),
         ratio("the same for a job that was measured", "measured", "imports", 3.0),
         ratio("`mlbroker --help` against the bare imports", "help", "imports", 1.3),
         Figure(

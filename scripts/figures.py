@@ -12,7 +12,7 @@ _FIGURES = (
     (
         "A warm `plan` over the whole price book",
         "benchmarks.md",
-        r"\| `mlbroker plan JOB --json`, warm, against the bare imports \| ([\d.]+) times",
+        r"\| `mlbroker plan JOB`, warm, against the bare imports \| ([\d.]+) times",
         "{} times `python -c 'import typer, rich, pydantic, yaml'`",
         "make bench",
     ),

@@ -6,9 +6,10 @@ Nothing here imports pandas, numpy or pydantic: `plan` reads prices through this
 import json
 import sqlite3
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -91,16 +92,20 @@ class PriceBook:
             stale,
         )
 
-    def types(self) -> list[tuple[int, int, InstanceType]]:
+    def types(self) -> Sequence[tuple[int, int, InstanceType]]:
         """(type id, hardware id, type) of every type; equal hardware is the same object."""
+        return self._types
+
+    @cached_property
+    def _types(self) -> tuple[tuple[int, int, InstanceType], ...]:
         hardware = self._hardware()
         today = self._today
-        return [
+        return tuple(
             (type_id, hardware_id, InstanceType(cloud, name, hardware[hardware_id], day <= today))
             for type_id, cloud, name, hardware_id, day in self.connection.execute(
                 "SELECT id, cloud, name, hardware_id, retired_day FROM type"
             )
-        ]
+        )
 
     def gpus(self) -> list[Gpu]:
         """Every GPU model with its data-sheet figures."""
