@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlbroker.broker.measure.store import Outdated
+from mlbroker.profiles.estimators.measured import RUN_TO_RUN
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Z90
 
 SCHEMA = "mlbroker.profile/1"
-# Of a time that came without its error: equal runs on equal machines differ by some percent.
-RUN_TO_RUN_SIGMA = 0.05
 
 
 def job_document(
@@ -45,7 +44,8 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
     step = duration = None
     steps = row.steps
     if ok:
-        sigma = RUN_TO_RUN_SIGMA if row.sigma_log is None else row.sigma_log
+        # The whole run sees other moments of the machine than the part that was measured.
+        sigma = math.hypot(row.sigma_log or 0.0, RUN_TO_RUN)
         if steps is not None:
             steps = job.work.steps if job and job.work else steps
             step = _quantiles(row.time_s, sigma)
