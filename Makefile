@@ -72,6 +72,7 @@ bench-check: $(VENV)/.product ## Measure cost checks of large repositories, into
 
 backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_choosing.py
+	$(BIN)/python scripts/bench_paper.py
 	@$(BIN)/python scripts/readme.py
 
 backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard against tuning to them

@@ -53,6 +53,10 @@ BURSTABLE_SHARE = 0.5
 GUESSED_STEP_S = 0.25
 GUESSED_RUN_S = 3600.0
 GUESS_SIGMA = 1.1
+# From one measured machine to another: the spread of log time for equal speeds on paper, and its
+# growth with the log of their ratio, as 80 % of pairs of CPU types need it (docs/benchmarks.md).
+PAPER_SIGMA = 0.8
+PAPER_SIGMA_PER_LOG_RATIO = 0.5
 REFERENCE_CPU_SPEED = 1 / ((1 - PARALLEL_FRACTION) + PARALLEL_FRACTION / 4)
 REFERENCE_GPU_SPEED = math.sqrt(65.0 * 320.0)
 # From CPU to GPU or back: a T4 does about the work of 32 vCPUs (speed 8 at the usual parallel
@@ -150,7 +154,7 @@ class _Start:
             step_time_s(job, row),
             0.0 if on_gpu else cpu_speed(row.hardware, parallel),
             on_gpu,
-            0.25,
+            PAPER_SIGMA,
             row.overhead_s,
             f"scaled by data sheet from {row.instance_type or row.config}",
         )
@@ -171,8 +175,10 @@ class _Start:
             if not mine or not other:
                 return None
             ratio, crossing = mine / other, 1.0
-        # The farther apart two machines are, the less a ratio of peaks says.
-        sigma = math.hypot(self.sigma, 0.25 * abs(math.log(ratio)), crossing)
+        # The farther apart two machines are, the less a ratio of peaks says; but a job measured
+        # elsewhere is not known less well than one never measured.
+        apart = PAPER_SIGMA_PER_LOG_RATIO * abs(math.log(ratio))
+        sigma = math.hypot(min(math.hypot(self.sigma, apart), GUESS_SIGMA), crossing)
         return Prediction(
             self.step_s * ratio, sigma, Basis.DATASHEET, self.evidence, self.overhead_s
         )
