@@ -78,7 +78,7 @@ backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into d
 backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard against tuning to them
 	$(BIN)/python scripts/bench_parts.py
 
-campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about half an hour)
+campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about an hour)
 	rm -rf .campaign
 	CAMPAIGN=full CAMPAIGN_FIGURES=.campaign $(BIN)/pytest tests/campaigns -n auto
 	$(BIN)/python scripts/campaign_figures.py .campaign docs/reliability.md

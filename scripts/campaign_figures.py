@@ -5,6 +5,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 TITLES = {
@@ -29,26 +30,41 @@ TITLES = {
 }
 
 
-def table(folder: Path) -> str:
-    """One row a campaign: what was done and what came of it."""
+def table(folder: Path, before: str) -> str:
+    """One row a campaign: what was done and what came of it. What was not run keeps its row."""
+    old = {line.split(" | ")[0]: line for line in before.splitlines() if line.startswith("| ")}
     lines = ["| campaign | figures |", "| --- | --- |"]
     for name, title in TITLES.items():
         path = folder / f"{name}.json"
         if path.exists():
-            figures = json.loads(path.read_text())
-            told = ", ".join(f"{key} {value:,}" for key, value in figures.items())
-            lines.append(f"| {title} | {told} |")
+            lines.append(f"| {title} | {told(json.loads(path.read_text()))} |")
+        elif f"| {title}" in old:
+            lines.append(old[f"| {title}"])
     when = f"{datetime.now(UTC):%Y-%m-%d}"
     where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     return "\n".join([*lines, "", f"Measured on {when}, {where}."])
+
+
+def told(figures: dict[str, Any]) -> str:
+    """ "rounds 1,000, leaks 0" """
+    parts = []
+    for key, value in figures.items():
+        words = key.replace("_", " ")
+        if isinstance(value, dict):
+            parts.append(f"{words} ({told(value)})")
+        elif isinstance(value, str):
+            parts.append(f"{words} {value}")
+        else:
+            parts.append(f"{words} {value:,}")
+    return ", ".join(parts)
 
 
 def main(folder: Path, document: Path) -> None:
     """Replace what stands between the markers."""
     text = document.read_text()
     before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{table(folder)}\n{END}{after}")
+    between, _, after = rest.partition(END)
+    document.write_text(f"{before}{BEGIN}\n{table(folder, between)}\n{END}{after}")
 
 
 if __name__ == "__main__":
