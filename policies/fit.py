@@ -21,6 +21,20 @@ class Filters(NamedTuple):
     markets: tuple[Market, ...] = ()
     instance_types: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        clouds: Iterable[str] | None,
+        regions: Iterable[str] | None,
+        markets: Iterable[Market] | None,
+        instance_types: Iterable[str] | None,
+    ) -> "Filters":
+        """From flags that may be absent."""
+        return cls(
+            tuple(clouds or ()), tuple(regions or ()), tuple(markets or ()),
+            tuple(instance_types or ()),
+        )  # fmt: skip
+
 
 class TypeRefusal(NamedTuple):
     """A machine type that is out in one market before any price is looked at."""

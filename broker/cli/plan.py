@@ -98,9 +98,7 @@ def command(
     for notice in book.notices:
         warn(notice)
     shelf = within_reach(with_nodes(book, nodes), wanted)
-    filters = Filters(
-        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
-    )
+    filters = Filters.of(cloud, region, market, instance_type)
     check_filters(filters, shelf)
     warn_of_unknown(wanted, shelf)
     one = explain if explain not in (None, EVERYTHING) else None

@@ -79,9 +79,7 @@ def measure(
     from mlbroker.profiles.stopping import StopRule
 
     rule = StopRule(max_steps=max_steps)
-    where = Filters(
-        tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
-    )
+    where = Filters.of(cloud, region, market, instance_type)
     if auto:
         from mlbroker.broker.cli import profile_auto
 

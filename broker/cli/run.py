@@ -24,6 +24,7 @@ from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
 from mlbroker.broker.runs.lookup import find_run
+from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
@@ -117,6 +118,7 @@ def command(
     from mlbroker.broker.cli.run_carry import carry, detached
 
     state, now = home(), WallClock().now()
+    opened = opener(state)
     if nodes is not None:
         # Processes that carry the run on later read the same file.
         os.environ[ENVIRONMENT] = str(nodes.absolute())
@@ -133,18 +135,16 @@ def command(
     else:
         if local_price is not None:
             raise InputError("goes with --on local", where="--local-price")
-        wanted = Filters(
-            tuple(cloud or ()), tuple(region or ()), tuple(market or ()), tuple(instance_type or ())
-        )
+        wanted = Filters.of(cloud, region, market, instance_type)
         if auto_profile and not dry_run:
             _measure_first(loaded, job, wanted, nodes, yes)
         sources = Sources(measure, prices, nodes, policy, reason)
-        candidates = chosen(loaded, job, now, wanted, sources, dry_run=dry_run)
+        candidates = chosen(loaded, job, now, wanted, sources, opened, dry_run=dry_run)
     earlier = None if resume is None else _earlier(open_ledger(state), resume, loaded)
     cap = _cap(loaded) if earlier is None or budget is not None else left_of(earlier)
     rules = find_policy(job, policy)
     who = Who(launch.current_user(), launch.current_project(job, project))
-    candidates = placed(allowed(rules, candidates, who, reason), state, now, dry_run=dry_run)
+    candidates = placed(allowed(rules, candidates, who, reason), now, opened, dry_run=dry_run)
     offer = Offer(loaded, candidates, cap)
     offer.show()
     if dry_run:

@@ -11,7 +11,6 @@ from mlbroker.broker.clouds.seam import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.prices.capacity import lately
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.broker.runs.spread import launchable_in, spread, why_not_in
 from mlbroker.broker.runs.where import planned
@@ -34,7 +33,14 @@ class Sources:
 
 
 def chosen(
-    job: Job, job_path: Path, now: datetime, wanted: Filters, sources: Sources, *, dry_run: bool
+    job: Job,
+    job_path: Path,
+    now: datetime,
+    wanted: Filters,
+    sources: Sources,
+    opened: Callable[[str], Cloud],
+    *,
+    dry_run: bool,
 ) -> tuple[Candidate, ...]:
     """The plan's candidates, best first; planned anew where its choice cannot be launched."""
     from mlbroker.broker.cli.plan import (
@@ -62,7 +68,7 @@ def chosen(
             raise nothing_feasible(plan)
         return planned(job, plan.quotes, shelf.regions().values(), kinds, CLOUDS)
 
-    found, opened = candidates(wanted), opener(home())
+    found = candidates(wanted)
     try:
         why = _why_not(found[0], opened)
         if why is None:
@@ -82,11 +88,15 @@ def chosen(
 
 
 def placed(
-    candidates: tuple[Candidate, ...], state: Path, now: datetime, *, dry_run: bool
+    candidates: tuple[Candidate, ...],
+    now: datetime,
+    opened: Callable[[str], Cloud],
+    *,
+    dry_run: bool,
 ) -> tuple[Candidate, ...]:
     """Where exactly; a dry run goes without when the cloud cannot be asked."""
     try:
-        return spread(candidates, opener(state), lately(state, now), say)
+        return spread(candidates, opened, lately(home(), now), say)
     except CloudError as error:
         if not dry_run:
             raise
