@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.aws.server import NOBODY, StrictAws, environment, serving
 from tests.support.mlbroker import Cli, wait_for
 
 MEASURED = (
@@ -80,14 +80,7 @@ def test_a_killed_client_leaves_nothing_that_reconcile_does_not_settle(
 
 def test_without_an_account_nothing_is_reserved(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
-    nobody = {
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_ACCESS_KEY_ID": "",
-        "AWS_SECRET_ACCESS_KEY": "",
-    }
-    answer = cli(*arguments(cli, "counts", "on_demand"), **nobody)
+    answer = cli(*arguments(cli, "counts", "on_demand"), **NOBODY)
     assert answer.returncode == 1
     assert "no credentials found" in answer.stderr
     assert cli.ledger() == []

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mlbroker import PROGRAM, Cli
+from tests.support.mlbroker import PROGRAM, Cli, wait_for
 
 PROGRESS = r"step (\d+)/(?P<total>\d+)"
 LOOP = "for i in $(seq {n}); do echo step $i/{n}; sleep {s}; done"
@@ -20,13 +20,6 @@ LOOP = "for i in $(seq {n}); do echo step $i/{n}; sleep {s}; done"
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def command_lines() -> Iterator[bytes]:
@@ -148,7 +141,7 @@ def test_ctrl_c_ends_the_job_too(cli: Cli, place: str) -> None:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    wait_until(mark.exists)
+    wait_for(mark.exists)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert not any(str(mark).encode() in command for command in command_lines())
@@ -162,10 +155,10 @@ def test_a_killed_client_leaves_no_job_behind(cli: Cli) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "profile", str(job), "--yes"], env=cli.environment(), stdin=subprocess.DEVNULL
     )
-    wait_until(mark.exists)
+    wait_for(mark.exists)
     process.kill()
     process.wait()
-    wait_until(lambda: not any(str(mark).encode() in command for command in command_lines()))
+    wait_for(lambda: not any(str(mark).encode() in command for command in command_lines()))
 
 
 def test_help_lists_what_can_be_done(cli: Cli) -> None:

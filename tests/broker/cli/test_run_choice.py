@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.aws.server import NOBODY, StrictAws, environment, serving
 from tests.support.mlbroker import Cli
 
 TABLE = """\
@@ -55,14 +55,7 @@ def test_a_region_that_was_asked_for_is_not_left(world: StrictAws, tmp_path: Pat
 
 
 def test_a_dry_run_without_an_account_shows_the_plan(tmp_path: Path) -> None:
-    nobody = {
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_ACCESS_KEY_ID": "",
-        "AWS_SECRET_ACCESS_KEY": "",
-    }
-    code, out, said = dry_run(tmp_path, "--cloud", "aws", **nobody)
+    code, out, said = dry_run(tmp_path, "--cloud", "aws", **NOBODY)
     assert code == 0, said
     assert "no credentials found" in said
     assert json.loads(out)["cloud"] == "aws"

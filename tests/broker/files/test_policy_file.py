@@ -1,12 +1,11 @@
 """`mlbroker-policy.yaml`: read strictly, found upward, enforced at launch with the reservation."""
 
 import json
-import time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import Cli
+from tests.support.mlbroker import Cli, wait_for
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.policy_file import KEYS, find_policy, load_policy
@@ -161,9 +160,7 @@ def test_a_race_for_a_cap_admits_only_what_fits(cli: Cli) -> None:
         for _ in range(6)
     ]
     # The refused ones leave at once; the admitted ones wait at the gate.
-    until = time.monotonic() + 30
-    while sum(r.poll() is not None for r in racers) < 4 and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(lambda: sum(r.poll() is not None for r in racers) >= 4)
     gate.touch()
     codes = sorted(r.wait(timeout=90) for r in racers)
     for racer in racers:

@@ -189,6 +189,16 @@ def serving(
         yield world
 
 
+# The environment of somebody without an account.
+NOBODY = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+}
+
+
 def environment(url: str, home: Path | None = None) -> dict[str, str]:
     """What a program needs in its environment to take this for AWS."""
     found = {
