@@ -37,9 +37,14 @@ USUAL = ("random-3", "most-usual", "fastest", "cheapest-per-hour", "best-fixed",
 Results = dict[tuple[str, str, float, bool], list[Trial]]
 
 
-def tables_folder() -> Path:
-    """Where the tables are: $MLBROKER_EVAL, or beside the project."""
-    return Path(os.environ.get("MLBROKER_EVAL", ROOT.parent / "shared" / "data" / "eval"))
+def table_files() -> dict[str, Path]:
+    """The tables, from $MLBROKER_EVAL or beside the project; none, and said, where one lacks."""
+    folder = Path(os.environ.get("MLBROKER_EVAL", ROOT.parent / "shared" / "data" / "eval"))
+    missing = [name for name in TABLES.values() if not (folder / name).exists()]
+    if missing:
+        print(f"Skipped: {', '.join(missing)} not found in {folder} (set MLBROKER_EVAL).")
+        return {}
+    return {name: folder / file for name, file in TABLES.items()}
 
 
 def all_results(games: dict[str, Table]) -> Results:
@@ -158,15 +163,12 @@ def judged(results: Results) -> tuple[str, bool]:
 
 def main() -> int:
     """Play, write, judge."""
-    folder = tables_folder()
-    missing = [name for name in TABLES.values() if not (folder / name).exists()]
-    if missing:
-        print(f"Skipped: {', '.join(missing)} not found in {folder} (set MLBROKER_EVAL).")
+    files = table_files()
+    if not files:
         return 0
     began = time.perf_counter()
     games = {
-        name: understand(read_measurements(folder / file), file, print)
-        for name, file in TABLES.items()
+        name: understand(read_measurements(file), file.name, print) for name, file in files.items()
     }
     results = all_results(games)
     verdict, good = judged(results)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench_choosing import PAGE, TABLES, tables_folder
+from bench_choosing import PAGE, table_files
 from markers import replace_block
 
 from mlbroker.broker.measure.table import read_measurements
@@ -44,12 +44,11 @@ def errors(start: Measurement, rows: list[Measurement]) -> list[tuple[float, flo
 
 def main() -> int:
     """Scale, count, write."""
-    file = tables_folder() / TABLES[TABLE]
-    if not file.exists():
-        print(f"Skipped: {file.name} is not in {file.parent} (set MLBROKER_EVAL).")
+    files = table_files()
+    if not files:
         return 0
     with tempfile.TemporaryDirectory() as home:
-        rows = fill_hardware(open_book(Path(home)), list(read_measurements(file)))
+        rows = fill_hardware(open_book(Path(home)), list(read_measurements(files[TABLE])))
     by_job: dict[str, list[Measurement]] = {}
     for row in rows:
         if row.status == "ok" and row.hardware is not None and row.hardware.gpu is None:

@@ -14,7 +14,7 @@ from statistics import fmean
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from bench_choosing import DEADLINE_FACTOR, HOURS, PAGE, TABLES, slashed, tables_folder
+from bench_choosing import DEADLINE_FACTOR, HOURS, PAGE, slashed, table_files
 from markers import replace_block, table
 
 from mlbroker.broker.backtest.past import Library
@@ -67,18 +67,17 @@ def parts(rows: Rows) -> Iterator[Rows]:
 
 def main() -> int:
     """Play each part in each way, and write the means."""
-    folder = tables_folder()
-    if not all((folder / file).exists() for file in TABLES.values()):
-        print(f"Skipped: the tables are not in {folder} (set MLBROKER_EVAL).")
+    files = table_files()
+    if not files:
         return 0
     began = time.perf_counter()
     ratios: dict[tuple[bool, bool, float], list[float]] = {}
     trials: dict[tuple[bool, bool], list[Trial]] = {}
     count = 0
-    for file in TABLES.values():
-        for part in parts(list(read_measurements(folder / file))):
+    for file in files.values():
+        for part in parts(list(read_measurements(file))):
             count += 1
-            game = understand(part, file, lambda _: None)
+            game = understand(part, file.name, lambda _: None)
             library = Library(game)
             for history, deadline in MODES:
                 for hours in HOURS:
