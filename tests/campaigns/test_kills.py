@@ -131,12 +131,12 @@ def _kill_at_a_moment(folder: Path, seed: int) -> bool:
         os.kill(client.pid, signal.SIGKILL)
         killed = True
     client.communicate()
-    wait_for(lambda: not processes_with(mark), 60)
+    wait_for(lambda: not processes_with(mark))
     ledger = open_ledger(cli.home)
     reconcile = Reconciler(ledger, opener(cli.home), WallClock(), cli.home)
     assert all(finding.did is not Did.UNREACHABLE for finding in reconcile())
     # The guard may be settling it at this very moment.
-    wait_for(lambda: all(run.settled for run in ledger.runs()), 60)
+    wait_for(lambda: all(run.settled for run in ledger.runs()))
     runs = ledger.runs()
     assert len(runs) <= 1
     for run in runs:

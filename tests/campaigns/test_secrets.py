@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.campaign import figures
-from tests.support.mlbroker import Cli, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 from tests.support.sshd import SSHD, make_sshd
 
 TRICKY = ("", "'", '"', "$HOME", "`id`", "%s", "\\", "é", "\nsecond line of it", " # x", "=")
@@ -21,7 +21,7 @@ ENDINGS = {
     "failure": "exit 1",
     "traceback": 'python3 -c "import os; raise SystemExit(dict(os.environ))"',
     "crash": "kill -SEGV $$",
-    "killed client": "sleep 60",
+    "killed client": "sleep 300",
 }
 SHOUT = "env; set; set -x; echo $SECRET_1 $SECRET_2; set +x; sleep 0.3; "
 
@@ -71,11 +71,11 @@ def test_no_secret_is_kept_or_shown(tmp_path: Path, where: str) -> None:
                 workdir=str(project), secrets=dict.fromkeys(SECRETS),
             )  # fmt: skip
             client = cli.start("run", job, *options, "--budget", "1", "--yes", "--json", **SECRETS)
-            seen = wait_for(lambda n=name, c=client: held_while_running(cli, c, n), 30)
+            seen = wait_for(lambda n=name, c=client: held_while_running(cli, c, n))
             assert seen == "clean"
             if name == "killed client":
                 os.kill(client.pid, signal.SIGKILL)
-            output, errors = client.communicate(timeout=60)
+            output, errors = client.communicate(timeout=PATIENCE_S)
             assert client.returncode != 9, "the job did not get its secrets"
             assert held((output + errors).encode()) == []
             if name == "killed client":

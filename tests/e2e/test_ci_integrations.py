@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.forges import TOKEN, FakeForge, running
+from tests.support.mlbroker import PATIENCE_S
 from tests.support.repositories import ENVIRONMENT, Repository, job_text
 from tests.support.runner import Runner
 
@@ -182,7 +183,7 @@ def test_the_gitlab_template(
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
         )
     assert done.returncode == 5, done.stderr
     assert (tmp_path / "installed").read_text().strip() == "mlbroker"
@@ -204,7 +205,7 @@ def test_the_pre_commit_hook(repository: Repository, environment: dict[str, str]
     command, *options = shlex.split(hook["entry"])
     done = subprocess.run(
         [BIN / command, *options, *files],
-        cwd=repository.root, env=environment, capture_output=True, text=True, timeout=60,
+        cwd=repository.root, env=environment, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "train.job.yaml" in done.stdout

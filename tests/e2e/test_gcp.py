@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 from tests.support.gcp.server import StrictGcp, environment, serving
-from tests.support.mlbroker import Cli, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 
 TYPE = "e2-standard-2"
 MEASURED = (
     "job,config,time_s,price_per_hour_usd,cloud,region,instance_type,steps\n"
     f"counts,a,10,0.1,gcp,us-central1,{TYPE},20\n"
 )
+# The first machine's job waits to be taken away; the one that finds its checkpoint ends.
+RESUMES = (
+    "test -e ck/i && { echo done > $MLBROKER_OUTPUT_DIR/result; exit; }; "
+    "mkdir -p ck; echo 1 > ck/i; sleep 3000"
+)
 COUNTS = (
-    "i=$(cat ck/i 2>/dev/null || echo 0); mkdir -p ck; while [ $i -lt 20 ]; do i=$((i+1)); "
-    'echo $i > ck/i; echo "::mlbroker step=$i/20"; sleep 0.2; done; '
+    'for i in $(seq 20); do echo "::mlbroker step=$i/20"; sleep 0.2; done; '
     "echo done > $MLBROKER_OUTPUT_DIR/result"
 )
 
@@ -38,11 +42,11 @@ def google(live: StrictGcp, cli: Cli) -> dict[str, str]:
     return environment(live.url, cli.folder / "google")
 
 
-def arguments(cli: Cli, market: str) -> list[str]:
+def arguments(cli: Cli, market: str, script: str = COUNTS) -> list[str]:
     table = cli.folder / "measured.csv"
     table.write_text(MEASURED)
     job = cli.job(
-        COUNTS,
+        script,
         "counts",
         resources={"cpus": "2+", "disk_size": 20},
         broker={"work": {"steps": 20}, "checkpoint": {"path": "ck", "every": "1s"}},
@@ -58,10 +62,12 @@ def result(cli: Cli, run_id: str) -> str:
 
 
 def test_a_preemption_on_the_way_to_the_result(live: StrictGcp, cli: Cli) -> None:
-    live.gce.preempt_after_s = 4.0
-    answer = cli(*arguments(cli, "spot"), "--json", **google(live, cli))
-    assert answer.returncode == 0, answer.stderr
-    row = json.loads(answer.stdout)
+    client = cli.start(*arguments(cli, "spot", RESUMES), "--json", **google(live, cli))
+    wait_for(lambda: any(live.get_object(vm, "0/checkpoint.tar") for vm in live.vms()))
+    live.gce.preempt(live.vms()[0])
+    output, errors = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode == 0, errors
+    row = json.loads(output)
     assert row["outcome"] == "succeeded"
     assert [vm.zone for vm in live.vms()] == ["us-central1-a", "us-central1-b"]
     assert result(cli, row["run_id"]) == "done\n"

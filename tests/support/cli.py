@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.mlbroker import PATIENCE_S
+
 SCRIPT = Path(sys.executable).with_name("mlbroker")
 
 
@@ -14,7 +16,7 @@ def mlbroker(
     home: Path,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = 60,
+    timeout_s: float = PATIENCE_S,
 ) -> subprocess.CompletedProcess[str]:
     """The finished process, its two outputs as text. The user's own settings are kept out."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLBROKER")}

@@ -43,6 +43,37 @@ def kill_after(pid: int, seconds: float) -> int:
     return wait(pid)
 
 
+def count_calls(work: Callable[[], None]) -> int:
+    """How often Python enters or leaves a function while this is done."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def doom(calls: int) -> None:
+    """This process is to die where a function is entered or left for that time: on a fast machine
+    and on a slow one, between any two statements of a library.
+    """
+    left = calls
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            die()
+
+    sys.setprofile(count)
+
+
 def die() -> None:
     """kill -9 oneself: nothing is flushed, nothing is cleaned up."""
     os.kill(os.getpid(), signal.SIGKILL)

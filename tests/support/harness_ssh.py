@@ -44,8 +44,8 @@ class SshHarness(BoxHarness):
 
     def run_out_of(self, what: str) -> None:
         """The one place of the node is taken by another run."""
-        other = make_intent(self, "ssh", 8, lifetime_s=30)
-        self.cloud.create(other, self.payload(20))
+        other = make_intent(self, "ssh", 8, lifetime_s=600)
+        self.cloud.create(other, self.payload(600))
 
     def lose_answers(self, call: str, times: int) -> None:
         """The connection breaks after the node did what it was asked."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.support.mlbroker import PATIENCE_S
 
 EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
 
@@ -66,7 +67,7 @@ class Runner:
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
         )
 
     def _expand(self, text: str, values: Mapping[str, str]) -> str:

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.mlbroker import PATIENCE_S
+
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
 
@@ -49,7 +51,7 @@ class Sshd:
             stdout=subprocess.DEVNULL,
             stderr=open(self.folder / "sshd.log", "ab"),  # noqa: SIM115  # the server's for life
         )
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

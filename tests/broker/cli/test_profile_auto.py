@@ -57,7 +57,6 @@ def test_it_measures_what_is_worth_it_and_says_why(job: Path, tmp_path: Path) ->
     done = mlbroker(
         *("profile", job, "--auto", "--cloud", "local", "--max-cost", "0.5", "--yes"),
         home=home,
-        timeout_s=120,
     )
     assert done.returncode == 0, done.stderr
     assert "measuring costs about" in done.stderr
@@ -81,7 +80,6 @@ def test_a_run_measures_first_where_asked(job: Path, tmp_path: Path) -> None:
     done = mlbroker(
         *("run", job, "--auto-profile", "--cloud", "local", "--yes"),
         home=tmp_path / "home",
-        timeout_s=120,
     )
     assert done.returncode == 0, done.stderr
     assert "measuring costs about" in done.stderr
@@ -109,7 +107,6 @@ def test_nodes_over_ssh_and_here_are_weighed_together(
         *("profile", job, "--auto", "--cloud", "local", "--cloud", "ssh"),
         *("--max-cost", "0.5", "--yes", "--json"),
         home=home,
-        timeout_s=300,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["measurements"]

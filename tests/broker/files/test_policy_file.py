@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import Cli, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.policy_file import KEYS, find_policy, load_policy
@@ -162,7 +162,7 @@ def test_a_race_for_a_cap_admits_only_what_fits(cli: Cli) -> None:
     # The refused ones leave at once; the admitted ones wait at the gate.
     wait_for(lambda: sum(r.poll() is not None for r in racers) >= 4)
     gate.touch()
-    codes = sorted(r.wait(timeout=90) for r in racers)
+    codes = sorted(r.wait(timeout=PATIENCE_S) for r in racers)
     for racer in racers:
         racer.communicate()
     assert codes == [0, 0, 3, 3, 3, 3]

@@ -80,9 +80,9 @@ def test_a_cap_that_pays_for_nothing_launches_nothing(tmp_path: Path) -> None:
 
 
 def test_the_money_cap_ends_a_measurement_that_has_not_seen_enough(tmp_path: Path) -> None:
-    # 6 USD an hour and 0.01 USD: six seconds, kill slack included.
+    # 2.4 USD an hour and 0.01 USD: fifteen seconds, kill slack included.
     slow = STEPS.replace("0.005", "0.1")
-    [done] = measure(tmp_path, python(slow), machine("dear", "6"), usd="0.01")
+    [done] = measure(tmp_path, python(slow), machine("dear", "2.4"), usd="0.01")
     assert isinstance(done, Profiled)
     assert 0.09 <= done.measurement.time_s < 1
     [run] = open_ledger(tmp_path / "home").runs()

@@ -120,7 +120,7 @@ def test_setup_runs_first_and_is_not_part_of_the_job(measure: Measure) -> None:
 def test_a_job_without_steps_that_ends_is_measured_as_a_whole(measure: Measure) -> None:
     found, _ = measure("sleep 1.2")
     assert (found.steps, found.status) == (None, Status.OK)
-    assert 1.2 <= found.time_s < 3
+    assert 1.2 <= found.time_s < 60
 
 
 def test_a_job_that_ends_after_too_few_steps_is_measured_as_a_whole(measure: Measure) -> None:
@@ -225,7 +225,7 @@ def test_a_step_count_that_cannot_be_is_not_believed(measure: Measure) -> None:
 
 
 def test_memory_of_the_whole_tree_is_its_peak(measure: Measure) -> None:
-    code = "import time\nx = bytearray(200 << 20)\ntime.sleep(1.3)"
+    code = "import time\nx = bytearray(200 << 20)\ntime.sleep(3)"
     found, _ = measure(python(code))
     assert found.peak_memory_gib is not None
     assert 0.19 < found.peak_memory_gib < 0.35
@@ -250,7 +250,7 @@ def test_what_the_gpu_does_is_recorded(
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
-    found, _ = measure(counting(n=400, s=0.02), rule=StopRule(max_steps=60))
+    found, _ = measure(counting(n=400, s=0.02), rule=StopRule(max_steps=200))
     assert found.gpu_used is True
     assert found.peak_gpu_memory_gib == 4.0
     assert found.hardware is not None

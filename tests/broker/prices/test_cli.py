@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.mlbroker import PATIENCE_S
 from tests.support.price_servers import PriceServers, serving
 
 from mlbroker.broker.prices.store import open_book
@@ -30,7 +31,7 @@ def prices(home: Path) -> Callable[..., Done]:
         return subprocess.run(
             [sys.executable, "-c", "from mlbroker.broker.cli import main; main()", "prices",
              *arguments],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE_S,
             env=environ | {"MLBROKER_HOME": str(home)} | environment,
         )  # fmt: skip
 

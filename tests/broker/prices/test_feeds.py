@@ -301,4 +301,4 @@ def test_forty_regions_at_fifty_milliseconds_a_call(
         assert not report.failures
         assert report.outcomes[0].prices >= 40 * 300
         assert servers.faults.asked["/api/retail/prices"] >= 80
-        assert seconds < 30
+        assert seconds < 90

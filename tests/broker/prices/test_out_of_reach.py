@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mlbroker import Cli
+from tests.support.mlbroker import PATIENCE_S, Cli
 from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.prices import capacity, quotas
@@ -45,7 +45,7 @@ def plan(job: Path, code: int = 0) -> dict[str, Any]:
         [sys.executable, "-c", "from mlbroker.broker.cli import main; main()", "plan", str(job),
          "--prices", str(here / "prices.csv"), "--measure", str(here / "measured.csv"),
          "--json", "--explain"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=PATIENCE_S,
         env={**os.environ, "MLBROKER_HOME": str(here / "home")},
     )  # fmt: skip
     assert done.returncode == code, done.stderr

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.support.mlbroker import PATIENCE_S
 from tests.support.price_servers import PriceServers, serving
 from tests.support.small_book import small_book
 
@@ -375,8 +376,8 @@ def test_books_opened_during_refreshes_are_always_whole(
             ids.add(open_book(home).snapshot.id)
     finally:
         stop.touch()
-    seen = found.get(timeout=30)
-    reader.join(30)
+    seen = found.get(timeout=PATIENCE_S)
+    reader.join(PATIENCE_S)
     assert isinstance(seen, set), seen
     assert seen <= ids
     assert len(ids) == 5

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.prices.store import PriceBook, open_book
@@ -56,7 +57,7 @@ def test_four_processes_at_first_use_see_one_whole_book(tmp_path: Path) -> None:
         )
         for _ in range(4)
     ]
-    results = [process.communicate(timeout=60) for process in running]
+    results = [process.communicate(timeout=PATIENCE_S) for process in running]
     assert len({out for out, _ in results}) == 1, results
     assert results[0][0].split()[1] == str(open_book(tmp_path).snapshot.offers)
     assert sum("Building" in err for _, err in results) == 1

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.profiles.probe.mlbroker_agent.gauges import GpuGauge, PackageEnergy
@@ -104,7 +105,7 @@ def test_gpus_are_followed_through_nvidia_smi(
     gauge = GpuGauge()
     gauge.start(len(gpus))
     assert gauge.fileno is not None
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not gauge.state and time.monotonic() < deadline:
         gauge.feed(os.read(gauge.fileno, 4096))
     gauge.stop()

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, Note, Step
@@ -52,7 +53,7 @@ def run(tmp_path: Path) -> Run:
                 **env,
             },
             check=True,
-            timeout=120,
+            timeout=PATIENCE_S,
         )
         steps, notes = EventFiles(str(events)).read()
         return collect(steps, notes), notes

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.machines import Vm
 from tests.support.aws.request import Answer, Request
+from tests.support.mlbroker import PATIENCE_S
 
 MARK = "MLBROKER_LOOPBACK_MACHINE"
 _TELL = 'import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method="POST"))'
@@ -110,7 +111,7 @@ class Sandboxes:
 
     def end(self, vm: Vm) -> None:
         """The plug is pulled: whatever lives there, however it got away, is gone."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while found := processes_of(vm.id):
             for pid in found:
                 try:

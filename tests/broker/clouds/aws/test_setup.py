@@ -14,6 +14,7 @@ import pytest
 from tests.support.aws.account import ACCOUNT
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
+from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.cli.init_cloud import setup_of
 from mlbroker.broker.clouds.aws_bill import billed
@@ -89,7 +90,7 @@ def test_the_template_is_what_cloudformation_takes(tmp_path: Path) -> None:
         [str(Path(sys.executable).with_name("cfn-lint")), str(file)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert (lint.returncode, lint.stdout) == (0, "")
 
