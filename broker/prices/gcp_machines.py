@@ -11,8 +11,16 @@ from mlbroker.pricing.offer import InstanceType
 LOCAL_SSD_GIB = 375
 # Shared-core machines show two CPUs and are billed for a part of them.
 BILLED_CORES = {"e2-micro": 0.25, "e2-small": 0.5, "e2-medium": 1.0}
-# Machines priced as a whole or with a premium that the catalogue's parts do not show.
-NOT_FROM_PARTS = ("f1", "g1", "m1", "m2")
+# Whose cores and memory a machine is made of, by how its name begins, where it is not its family.
+PARTS = {
+    "m2-": ("m1", "m2"),
+    "m4-ultramem-224": ("m4ultramem224",),
+    "a3-megagpu-": ("a3plus",),
+    "a3-ultragpu-": ("a3ultra",),
+    "a4-": (),  # all that it has is in the price of its GPUs
+}
+# They have a share of a GPU, which the API calls one.
+NOT_FROM_PARTS = ("g4-standard-6", "g4-standard-12", "g4-standard-24")
 GPU_MODELS = {
     "nvidia-tesla-t4": ("T4", 16.0),
     "nvidia-tesla-v100": ("V100-16GB", 16.0),
@@ -22,8 +30,13 @@ GPU_MODELS = {
     "nvidia-a100-80gb": ("A100-80GB", 80.0),
     "nvidia-l4": ("L4", 24.0),
     "nvidia-h100-80gb": ("H100", 80.0),
+    "nvidia-h100-mega-80gb": ("H100", 80.0),
+    "nvidia-h200-141gb": ("H200", 141.0),
+    "nvidia-b200": ("B200", 180.0),
+    "nvidia-rtx-pro-6000": ("RTXPRO6000", 96.0),
 }
-_ACCELERATOR_OF = {model: name for name, (model, _) in GPU_MODELS.items()}
+# Of two accelerators with the same GPU, the first.
+_ACCELERATOR_OF = {model: name for name, (model, _) in reversed(GPU_MODELS.items())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +54,34 @@ class Machine:
 
     @property
     def family(self) -> str:
-        """The family whose cores and memory it uses: "n1" of "n1-standard-4"."""
+        """ "n1" of "n1-standard-4"."""
         return self.name.split("-", 1)[0]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The families whose cores and memory it costs together."""
+        special = (parts for start, parts in PARTS.items() if self.name.startswith(start))
+        return next(special, (self.family,))
 
     def price(self, prices: UnitPrices, place: Place) -> int | None:
         """The sum of its parts in billionths an hour, None when a part has no price there."""
-        if self.family in NOT_FROM_PARTS:
+        if (self.name, place) in prices.machines:
+            return prices.machines[self.name, place]
+        if self.name in NOT_FROM_PARTS:
             return None
-        core, ram = prices.cores.get((self.family, place)), prices.memory.get((self.family, place))
-        if core is None or ram is None:
-            return None
-        total = BILLED_CORES.get(self.name, self.vcpus) * core + self.memory_gib * ram
+        total = 0.0
+        for family in self.parts:
+            core, ram = prices.cores.get((family, place)), prices.memory.get((family, place))
+            if core is None or ram is None:
+                return None
+            total += BILLED_CORES.get(self.name, self.vcpus) * core + self.memory_gib * ram
         if self.accelerators:
             gpu = prices.gpus.get((self.accelerator or "", place))
             if gpu is None:
                 return None
             total += self.accelerators * gpu
-        if self.local_ssds:
-            disk = prices.disk.get(place)
+        if self.local_ssds and self.parts:
+            disk = prices.disk_of(self.family, place)
             if disk is None:
                 return None
             total += self.local_ssds * LOCAL_SSD_GIB * disk

@@ -1,4 +1,8 @@
-"""GCP's billing catalogue: what a core, a GiB, a GPU and a local disk cost, and where."""
+"""GCP's billing catalogue: what a core, a GiB, a GPU and a local disk cost, and where.
+
+The descriptions are those that public readers of the catalogue match; what comes of them is tested
+against machine prices of another source.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,16 +13,27 @@ Place = tuple[str, bool]  # region, spot
 HOURS_PER_MONTH = 730
 
 _PART = re.compile(
-    r"(?:Spot Preemptible )?(?P<family>[A-Z][0-9]+[A-Z]*)"
-    r"(?: Predefined| Memory-optimized| AMD| Arm| Intel)* Instance (?P<part>Core|Ram) running in "
+    r"(?:Spot Preemptible )?"
+    r"(?:(?P<family>[A-Z][0-9]+[A-Za-z0-9]*)"
+    r"(?: Predefined| Memory-optimized| AMD| Arm| Intel)* Instance"
+    r"|(?P<named>Compute optimized|Memory-optimized)(?: Instance)?"
+    r"|(?P<premium>Memory Optimized Upgrade Premium) for Memory-optimized Instance)"
+    r" (?P<part>Core|Ram) running in "
 )
-# C2 is the one family whose parts do not carry its name.
-_C2 = re.compile(r"(?:Spot Preemptible )?Compute optimized (?P<part>Core|Ram) running in ")
-_GPU = re.compile(
-    r"Nvidia (?:Tesla )?(?P<model>[A-Z0-9]+(?: 80GB)?) GPU"
-    r"(?: attached to Spot Preemptible VMs)? running in "
+# Families whose parts do not carry their name; M2 costs what M1 does and this much more.
+_NAMES = {
+    "Compute optimized": "c2",
+    "Memory-optimized": "m1",
+    "Memory Optimized Upgrade Premium": "m2",
+}
+_WHOLE = re.compile(
+    r"(?:Spot Preemptible )?"
+    r"(?P<name>Micro Instance with burstable CPU|Small Instance with 1 VCPU) running in "
 )
-_DISK = re.compile(r"SSD backed Local Storage(?: attached to Spot Preemptible VMs)?(?: in .+)?$")
+_MACHINES = {
+    "Micro Instance with burstable CPU": "f1-micro",
+    "Small Instance with 1 VCPU": "g1-small",
+}
 _ACCELERATORS = {
     "T4": "nvidia-tesla-t4",
     "V100": "nvidia-tesla-v100",
@@ -28,46 +43,84 @@ _ACCELERATORS = {
     "A100 80GB": "nvidia-a100-80gb",
     "L4": "nvidia-l4",
     "H100 80GB": "nvidia-h100-80gb",
+    "H100 80GB Mega": "nvidia-h100-mega-80gb",
+    "H100 80GB Plus": "nvidia-h100-mega-80gb",
+    "H200 141GB": "nvidia-h200-141gb",
+    "RTX 6000 96GB": "nvidia-rtx-pro-6000",
+    "A4 Nvidia B200 (1 gpu slice)": "nvidia-b200",
 }
-_MARKETS = {"OnDemand": False, "Preemptible": True}
+_GPU = re.compile(
+    r"(?:Spot Preemptible )?(?:Nvidia )?(?:Tesla )?"
+    rf"(?P<model>{'|'.join(map(re.escape, _ACCELERATORS))})(?: GPU)?"
+    r"(?: attached to Spot Preemptible VMs)? running in "
+)
+_DISK = re.compile(
+    r"(?:(?:Spot Preemptible )?(?P<family>[A-Z][0-9]+[A-Z]*) Instance Local SSD"
+    r"|SSD backed Local Storage(?: attached to Spot Preemptible VMs)?)"
+    r"(?: (?:running )?in .+)?$"
+)
+_USES = ("OnDemand", "Preemptible")
 
 
 @dataclass(slots=True)
 class UnitPrices:
-    """Billionths of a dollar an hour: for a core and a GiB of a family, a GPU, a GiB of disk."""
+    """Billionths of a dollar an hour: for a core and a GiB of a family, a GPU, a GiB of a family's
+    disk ("" is any other family's), and for the machines that are sold as a whole.
+    """
 
     cores: dict[tuple[str, Place], int] = field(default_factory=dict)
     memory: dict[tuple[str, Place], int] = field(default_factory=dict)
     gpus: dict[tuple[str, Place], int] = field(default_factory=dict)
-    disk: dict[Place, float] = field(default_factory=dict)
+    disk: dict[tuple[str, Place], float] = field(default_factory=dict)
+    machines: dict[tuple[str, Place], int] = field(default_factory=dict)
     dishonest: int = 0
+
+    def disk_of(self, family: str, place: Place) -> float | None:
+        """A GiB of local disk of this family's machines."""
+        return self.disk.get((family, place), self.disk.get(("", place)))
+
+    def table(self, text: str, unit: str) -> tuple[dict[tuple[str, Place], Any], str] | None:
+        """Where a SKU with this description, priced by this unit, belongs; None where nowhere."""
+        if part := _PART.match(text):
+            if unit != ("h" if part["part"] == "Core" else "GiBy.h"):
+                return None
+            named = part["named"] or part["premium"]
+            family = _NAMES[named] if named else part["family"].lower()
+            return (self.cores if part["part"] == "Core" else self.memory), family
+        if unit == "h" and (whole := _WHOLE.match(text)):
+            return self.machines, _MACHINES[whole["name"]]
+        if unit == "h" and (gpu := _GPU.match(text)):
+            return self.gpus, _ACCELERATORS[gpu["model"]]
+        if unit == "GiBy.mo" and (disk := _DISK.match(text)):
+            return self.disk, (disk["family"] or "").lower()
+        return None
 
 
 def read_skus(skus: Iterable[Mapping[str, Any]]) -> UnitPrices:
-    """The unit prices among the catalogue's SKUs; commitments and sole tenancy are passed over."""
+    """The unit prices among the catalogue's SKUs; commitments and sole tenancy are passed over.
+
+    Where two SKUs price the same thing, the dearer counts: neither is ever too cheap an offer.
+    """
     prices = UnitPrices()
     for sku in skus:
-        spot = _MARKETS.get(sku["category"]["usageType"])
-        if spot is None:
-            continue
-        text = sku["description"]
-        part, gpu = _PART.match(text) or _C2.match(text), _GPU.match(text)
-        if not part and not gpu and not _DISK.match(text):
+        text, use = sku["description"], sku["category"]["usageType"]
+        if use not in _USES:
             continue
         unit, price = _hourly_nano(sku)
+        found = prices.table(text, unit)
+        if found is None:
+            continue
         if price <= 0:
             prices.dishonest += 1
             continue
+        table, name = found
+        # The catalogue files some spot prices, those of local disks among them, under OnDemand.
+        spot = use == "Preemptible" or "Spot Preemptible" in text
         for region in sku["serviceRegions"]:
-            place = (region, spot)
-            if part and unit == ("h" if part["part"] == "Core" else "GiBy.h"):
-                family = part.groupdict().get("family", "C2").lower()
-                table = prices.cores if part["part"] == "Core" else prices.memory
-                table[family, place] = price
-            elif gpu and unit == "h" and gpu["model"] in _ACCELERATORS:
-                prices.gpus[_ACCELERATORS[gpu["model"]], place] = price
-            elif not part and not gpu and unit == "GiBy.mo":
-                prices.disk[place] = price / HOURS_PER_MONTH
+            key = (name, (region, spot))
+            table[key] = max(
+                price / HOURS_PER_MONTH if table is prices.disk else price, table.get(key, 0)
+            )
     return prices
 
 
