@@ -3,9 +3,11 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +65,12 @@ class Sshd:
     def stop(self) -> None:
         """As if the node left the network: no new connections, and the old ones are cut."""
         if self.process is not None:
-            for child in _children(self.process.pid):
-                with contextlib.suppress(ProcessLookupError):  # gone on its own
-                    os.kill(child, 9)
-            self.process.kill()
+            # All stand still first: a server whose connections are being cut takes on the next.
+            standing: set[int] = set()
+            while moving := {self.process.pid, *_children(self.process.pid)} - standing:
+                _signal(moving, signal.SIGSTOP)
+                standing |= moving
+            _signal(standing, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
@@ -109,6 +113,12 @@ def make_sshd(folder: Path) -> Sshd:
     server = Sshd(folder, port)
     server.start()
     return server
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # gone on its own
+            os.kill(pid, number)
 
 
 def _children(pid: int) -> list[int]:
