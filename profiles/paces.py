@@ -79,7 +79,10 @@ class Fade(NamedTuple):
         return scale * area / (end - begin)
 
 
-FADES = (*(Fade(share, True) for share in (0.1, 0.2, 0.4)), Fade(0.02, False), Fade(0.08, False))
+FADES = (
+    *(Fade(share, True) for share in (0.1, 0.2, 0.4)),
+    *(Fade(share, False) for share in (0.02, 0.06, 0.2)),
+)
 
 
 def level(step_s: Array, start: int) -> Belief:

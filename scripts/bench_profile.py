@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from tests.support.synthetic_jobs import KINDS, STEADY, SyntheticJob, draw  # noqa: E402  # after the path is set
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-RUNS = int(os.environ.get("BENCH_PROFILE_RUNS", "100"))
+RUNS = int(os.environ.get("BENCH_PROFILE_RUNS", "400"))
 # Jobs of so few steps that a tenth of them is 30 to 100.
 SHORT = (300, 1000)
 EXAMPLES = ("sentiment", "digits", "lm")
@@ -207,7 +207,7 @@ def main() -> int:
     text += (
         f"\n\nThe 80 % interval held the truth in {coverage:.0%} of all {RUNS * len(kinds)} runs "
         f"(target: 75 to 90 %), and in {short:.0%} of as many jobs of {SHORT[0]} to {SHORT[1]} "
-        "steps, of which only 30 to 100 were seen.\n"
+        "steps, of which only 30 to 100 were seen (target: the same).\n"
         f"A step that is counted costs the job {cost_s * 1e6:.1f} µs, "
         f"{cost_s / 1e-3:.2%} of a step of one millisecond (target: below 1 %).\n"
         f"{datetime.now(UTC):%Y-%m-%d}, Python {sys.version.split()[0]}; `make bench-profile` "
@@ -223,7 +223,7 @@ def main() -> int:
         when = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores"
         write("profiler-examples", f"{table(columns, rows)}\n\n{when}.")
     missed = [k.kind for k in kinds if k.within < 0.8 or k.median > k.limit]
-    if missed or not 0.75 <= coverage <= 0.9 or cost_s > 1e-5:
+    if missed or not 0.75 <= min(short, coverage) <= max(short, coverage) <= 0.9 or cost_s > 1e-5:
         print(f"missed: {', '.join(missed) or 'coverage or cost'}", file=sys.stderr)
         return 1
     return 0
