@@ -41,7 +41,7 @@ class Hyper:
         """For a cache."""
         return asdict(self)
 
-    def widened(self, factor: float = 1.5) -> "Hyper":
+    def widened(self, factor: float = 2.0) -> "Hyper":
         """All variances that specifications explain times `factor`: for want of history."""
         return Hyper(
             linear=self.linear * factor,
@@ -84,6 +84,7 @@ def covariance(space: Space, a: Array, b: Array, hyper: Hyper) -> Array:
     k += hyper.additive * additive(xa, xb, hyper.additive_length)
     k += hyper.same_kind * (space.kind[a][:, None] == space.kind[b][None])
     k += hyper.same_family * (space.family[a][:, None] == space.family[b][None])
+    k *= space.doubt[a][:, None] * space.doubt[b][None]
     return k
 
 
@@ -92,4 +93,4 @@ def variance(space: Space, hyper: Hyper) -> Array:
     columns = max(space.x.shape[1], 1)
     flat = hyper.smooth + hyper.same_kind + hyper.same_family
     flat += hyper.additive if space.x.shape[1] else 0.0
-    return np.asarray(hyper.linear * (space.x**2).sum(1) / columns + flat)
+    return np.asarray((hyper.linear * (space.x**2).sum(1) / columns + flat) * space.doubt**2)

@@ -30,7 +30,8 @@ class Space(NamedTuple):
     """Configurations as rows of standardised numbers, with the types and families they share.
 
     `capacity` are the columns that say how much fits (memory, nodes). `expected` is the expected
-    log time from specifications alone, up to a constant.
+    log time from specifications alone, up to a constant, and `doubt` scales how far from it jobs
+    are believed to be: 1 where nothing better than specifications stands behind it.
     """
 
     x: Array
@@ -38,6 +39,7 @@ class Space(NamedTuple):
     family: Array
     capacity: Array
     expected: Array
+    doubt: Array
 
     @property
     def size(self) -> int:
@@ -47,7 +49,12 @@ class Space(NamedTuple):
     def take(self, rows: Array) -> "Space":
         """The space of some of its configurations, unchanged in scale."""
         return Space(
-            self.x[rows], self.kind[rows], self.family[rows], self.capacity, self.expected[rows]
+            self.x[rows],
+            self.kind[rows],
+            self.family[rows],
+            self.capacity,
+            self.expected[rows],
+            self.doubt[rows],
         )
 
 
@@ -55,12 +62,14 @@ def encode(
     columns: Mapping[str, Sequence[float]],
     kinds: Sequence[str],
     expected: Sequence[float] | None = None,
+    doubt: Sequence[float] | None = None,
 ) -> Space:
     """The space of configurations, given by columns: features by name, NaN where unknown.
 
     `kinds` are the machine types they are made of, empty where there is none. `expected` is what
     a data sheet lets expect of log times, NaN where it says nothing; None leaves that to the
-    features. Scales depend on all configurations, so encode past and present together.
+    features. `doubt` is 1 for all unless given. Scales depend on all configurations, so encode past
+    and present together.
     """
     found: list[Array] = []
     titles: list[str] = []
@@ -79,6 +88,7 @@ def encode(
         family=_labels([families[kind] for kind in kinds]),
         capacity=np.array(capacity, dtype=int),
         expected=_from_features(columns, len(kinds)) if expected is None else _centred(expected),
+        doubt=np.ones(len(kinds)) if doubt is None else np.asarray(doubt, dtype=float),
     )
 
 

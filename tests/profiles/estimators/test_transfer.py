@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mlbroker.pricing.offer import Gpu, Hardware
 from mlbroker.profiles.estimators import predict
+from mlbroker.profiles.estimators.datasheet import estimate as datasheet
 from mlbroker.profiles.estimators.transfer import estimate, learn
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
@@ -76,6 +77,29 @@ def test_a_second_machine_narrows_what_lies_between() -> None:
     single = Evidence(JOB, [row("j", 2, 1.0)], PAST)
     both = Evidence(JOB, [row("j", 2, 1.0), row("j", 32, amdahl(8, 0.9) / amdahl(2, 0.9))], PAST)
     assert one(both, 8).sigma_log < one(single, 8).sigma_log
+
+
+@given(st.lists(st.sampled_from(VCPUS), min_size=2, max_size=2, unique=True), st.floats(0.8, 1.25))
+def test_without_a_past_two_machines_tell_no_less_than_a_data_sheet_from_one(
+    sizes: list[int], apart: float
+) -> None:
+    seen = [row("j", v, amdahl(v, 0.9)) for v in sizes]
+    seen[0] = replace(seen[0], time_s=seen[0].time_s * apart)
+    evidence = Evidence(JOB, seen)
+    targets = [target(v) for v in (2, 4, 8, 16, 32, 64)]
+    for found, sheet in zip(estimate(evidence, targets), datasheet(evidence, targets), strict=True):
+        assert found is not None
+        assert sheet is not None
+        assert found.sigma_log < sheet.sigma_log
+
+
+def test_without_a_past_machines_with_a_gpu_are_doubted_more() -> None:
+    seen = Evidence(JOB, [row("j", 4, amdahl(4, 0.9)), row("j", 16, amdahl(16, 0.9))])
+    with_gpu = Target("aws", "g5.a", box(8, gpu=A10G))
+    plain, doubted = estimate(seen, [target(8), with_gpu])
+    assert plain is not None
+    assert doubted is not None
+    assert doubted.sigma_log > 1.5 * plain.sigma_log
 
 
 def test_evidence_names_the_nearest_machine_and_what_they_share() -> None:
