@@ -207,7 +207,8 @@ def _choice_words(plan: Plan) -> str:
         f"Choose {choice.cloud} {choice.instance_type} in {choice.region}"
         f" ({choice.market.replace('_', '-')}): {money(choice.cost_usd.expected)} USD,"
         f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
-        f"{choice.evidence[1:]}."
+        f"{choice.evidence[1:]}"
+        + (f"; {_spread(choice)}." if choice.basis is Basis.PREDICTED else ".")
     )
     saving, baseline = plan.savings_usd, plan.baseline
     if saving is not None and baseline is not None and saving > 0:
@@ -230,16 +231,21 @@ def _in_currency(quote: Quote, currency: Currency) -> str:
 
 
 def _quote_words(quote: Quote, steps: int) -> str:
-    cost, factor = quote.cost_usd, quote.step_time_s.p90 / quote.step_time_s.p50
-    spread = f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
+    cost = quote.cost_usd
     each, step_s = "step" if steps > 1 else "the work", quote.step_time_s.p50
     took = f"{step_s:.3g} s" if step_s < 90 else duration(step_s)
     return (
         f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
-        f" {spread} at 80 %); {money(cost.compute)} USD machine + {money(cost.storage)} disk and"
-        f" address + {money(cost.network)} traffic + {money(cost.interruptions)} interruptions;"
+        f" {_spread(quote)} at 80 %); {money(cost.compute)} USD machine"
+        f" + {money(cost.storage)} disk and address + {money(cost.network)} traffic"
+        f" + {money(cost.interruptions)} interruptions;"
         f" price of {quote.price_as_of} from {quote.price_source}"
     )
+
+
+def _spread(quote: Quote) -> str:
+    factor = quote.step_time_s.p90 / quote.step_time_s.p50
+    return f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
 
 
 def _compare_words(quote: Quote, choice: Quote, objective: ObjectiveKind) -> str:

@@ -21,7 +21,7 @@ from mlbroker.profiles.estimators.datasheet import (
 )
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN, step_time_s
 from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.prediction import Z90, Basis, Evidence, Prediction, Target
+from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
 
 if TYPE_CHECKING:
     from mlbroker.profiles.transfer.belief import Belief
@@ -74,9 +74,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         # What is measured on a machine is the mean of one: another of its type differs a little.
         sigma = min(math.hypot(math.sqrt(variance[number]), RUN_TO_RUN), MAX_SIGMA)
         median = math.exp(min(max(mean[number], -60.0), 60.0))
-        found.append(
-            Prediction(median, sigma, Basis.PREDICTED, say.evidence(number, sigma), overhead_s)
-        )
+        found.append(Prediction(median, sigma, Basis.PREDICTED, say.evidence(number), overhead_s))
     return found
 
 
@@ -241,16 +239,14 @@ class _Words:
         own = alike[np.arange(len(alike)), self._measured]
         self._nearest = (alike / np.sqrt(own)[:, None]).argmax(0).tolist()
         others, past = len(self._measured) - 1, model.past_jobs
-        self._also = f"{others} other machine{'s' * (others > 1)}; " if others else ""
-        self._also += f"{past} past job{'s' * (past > 1)}; " if past else ""
+        self._also = f"; {others} other machine{'s' * (others > 1)}" if others else ""
+        self._also += f"; {past} past job{'s' * (past > 1)}" if past else ""
 
-    def evidence(self, number: int, sigma: float) -> str:
-        """ "measured on g5.xlarge, same GPU; 3 past jobs; ±12%" """
+    def evidence(self, number: int) -> str:
+        """ "measured on g5.xlarge, same GPU; 3 past jobs" """
         places, source = self._model.places, self._measured[self._nearest[number]]
         relation = _relation(places[source], places[number])
-        spread = math.expm1(Z90 * sigma)
-        sure = f"±{spread:.0%}" if spread < 1 else f"within a factor of {1 + spread:.2g}"
-        return f"measured on {places[source].name}, {relation}; {self._also}{sure}"
+        return f"measured on {places[source].name}, {relation}{self._also}"
 
 
 def _relation(source: Place, target: Place) -> str:

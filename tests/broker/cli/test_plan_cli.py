@@ -122,6 +122,16 @@ def test_explaining_one_type(job: Path, home: Path) -> None:
     assert "needs_not_met" in small
 
 
+def test_how_sure_a_prediction_is_is_said_once(job: Path, tmp_path: Path, home: Path) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text(TABLE)
+    told = mlbroker("plan", job, "--measure", table, "--explain", "m5.2xlarge", home=home).stdout
+    (line, *_) = [line for line in told.splitlines() if "(predicted, " in line]
+    assert "measured on m5.xlarge" in line
+    assert line.count("within a factor of") + line.count("±") == 1
+    assert "at 80 %" in line
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
