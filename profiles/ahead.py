@@ -12,9 +12,9 @@ from mlbroker.profiles.prediction import Z90, Quantiles
 # No clock is better than this share of what it measures.
 LEAST_SD = 1e-6
 # A slope of so many of its standard errors is seen, if nothing else explains it far better. Noise
-# alone shows as much in two of five steady jobs: what that widens for nothing is less than what a
+# alone shows as much in half of all steady jobs: what that widens for nothing is less than what a
 # drift costs that a short window hides.
-SEEN_TREND = 0.8
+SEEN_TREND = 0.67
 LEAST_TREND = 0.01
 
 

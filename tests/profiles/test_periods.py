@@ -34,6 +34,24 @@ def test_checkpoints_on_top_of_evaluations_are_a_second_period() -> None:
     assert periods == [(40, 1), (200, 6)]
 
 
+@pytest.mark.parametrize("seen", [3, 4, 5])
+def test_two_kinds_that_take_turns_count_half_each(seen: int) -> None:
+    durations = even(50 * seen)
+    durations[49::50] += 2.0
+    durations[99::100] += 1.0
+    [period] = extras(durations).periods
+    assert (period.every, period.seen) == (50, seen)
+    assert period.extra_s == pytest.approx(2.5, rel=0.02)
+    assert period.extra_sd_s < 0.05 * period.extra_s  # they do not differ by chance
+
+
+def test_costs_that_differ_by_chance_are_uncertain() -> None:
+    durations = even(400)
+    durations[49::50] += [2.0, 3.0, 2.1, 1.5, 2.8, 3.2, 1.6, 2.0]
+    [period] = extras(durations).periods
+    assert 0.05 < period.extra_sd_s / period.extra_s < 0.15
+
+
 def test_a_rhythm_with_an_offset_is_kept() -> None:
     durations = even(400)
     durations[6::31] += 1.0
