@@ -1,15 +1,18 @@
 """How far times of one or two measured machines carry to others, on real tables, without past jobs.
 
 For CPU types of the price book: each job is scaled by data sheet from five machines, drawn by a
-fixed seed, to all others, and predicted for them from five pairs. Writes the figures into
-docs/benchmarks.md.
+fixed seed, to all others, and predicted for them from five pairs. Inference of language models,
+the one kind of job there that uses a GPU, is also scaled from CPU types to machines with one GPU.
+Writes the figures into docs/benchmarks.md.
 """
 
 import math
 import random
+import re
 import statistics
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bench_choosing import PAGE, table_files
@@ -18,6 +21,7 @@ from markers import replace_block
 from mlbroker.broker.measure.table import read_measurements
 from mlbroker.broker.planning import fill_hardware
 from mlbroker.broker.prices.store import open_book
+from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators import datasheet, transfer
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -25,6 +29,9 @@ from mlbroker.profiles.prediction import Z90, Estimator, Evidence, Target
 
 TABLE = "sparecores_aws"
 DRAWS = 5
+# Sizes of prompts and of answers, in the names of the jobs that use a GPU, and GPUs they can use.
+GPU_JOBS = re.compile(r"/(prompt|gen)\d+$")
+GPUS = ("A10G", "A100", "L4", "M60", "RTXPRO", "T4", "V100")
 
 
 def errors(
@@ -45,6 +52,12 @@ def errors(
     ]
 
 
+def one_usable_gpu(hardware: Hardware) -> bool:
+    """Whether it has one GPU, or a share of one, that such programs run on."""
+    gpu = hardware.gpu
+    return gpu is not None and gpu.model.startswith(GPUS) and hardware.gpu_count <= 1
+
+
 def words(pairs: list[tuple[float, float]]) -> str:
     """What half of the times are within, and what the intervals reach and hold."""
     held = statistics.fmean(error <= Z90 * sigma for error, sigma in pairs)
@@ -63,9 +76,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         rows = fill_hardware(open_book(Path(home)), list(read_measurements(files[TABLE])))
     by_job: dict[str, list[Measurement]] = {}
+    on_gpu: dict[str, list[Measurement]] = {}
     for row in rows:
-        if row.status == "ok" and row.hardware is not None and row.hardware.gpu is None:
+        if row.status != "ok" or row.hardware is None:
+            continue
+        if row.hardware.gpu is None:
             by_job.setdefault(row.job, []).append(row)
+        elif GPU_JOBS.search(row.job) and one_usable_gpu(row.hardware):
+            on_gpu.setdefault(row.job, []).append(row)
     rng = random.Random(1)  # a drawing lot, not a secret
     single, double = (
         [
@@ -76,10 +94,20 @@ def main() -> int:
         ]
         for estimate, count in ((datasheet.estimate, 1), (transfer.estimate, 2))
     )
+    crossing = [
+        pair
+        for job, rows in on_gpu.items()
+        for _ in range(DRAWS)
+        for pair in errors(
+            datasheet.estimate, [replace(rng.choice(by_job[job]), gpu_used=True)], rows
+        )
+    ]
     text = (
         f"Scaled by data sheets alone from one measured machine to another ({TABLE}, "
         f"{len(single):,} pairs of CPU types), {words(single)}.\n"
-        f"Predicted from two measured machines, without past jobs, {words(double)}."
+        f"Predicted from two measured machines, without past jobs, {words(double)}.\n"
+        f"Scaled by data sheets from a CPU type to machines with one GPU, for inference of language"
+        f" models ({len(crossing):,} pairs), {words(crossing)}."
     )
     print(text)
     PAGE.write_text(replace_block(PAGE.read_text(encoding="utf-8"), "paper", text), "utf-8")

@@ -60,8 +60,10 @@ PAPER_SIGMA_PER_LOG_RATIO = 0.5
 REFERENCE_CPU_SPEED = 1 / ((1 - PARALLEL_FRACTION) + PARALLEL_FRACTION / 4)
 REFERENCE_GPU_SPEED = math.sqrt(65.0 * 320.0)
 # From CPU to GPU or back: a T4 does about the work of 32 vCPUs (speed 8 at the usual parallel
-# fraction) on small networks, give or take a factor of four.
+# fraction) on small networks. It depends on the job more than on the machines: four times as much,
+# as the middle, on inference of language models (docs/benchmarks.md), and nothing on most others.
 GPU_PER_CPU_SPEED = REFERENCE_GPU_SPEED / 8
+CROSSING_SIGMA = 1.4
 
 
 def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
@@ -174,7 +176,7 @@ class _Start:
             other = on_gpu or cpu_speed(hardware, parallel) * GPU_PER_CPU_SPEED
             if not mine or not other:
                 return None
-            ratio, crossing = mine / other, 1.0
+            ratio, crossing = mine / other, CROSSING_SIGMA
         # The farther apart two machines are, the less a ratio of peaks says; but a job measured
         # elsewhere is not known less well than one never measured.
         apart = PAPER_SIGMA_PER_LOG_RATIO * abs(math.log(ratio))
