@@ -87,6 +87,8 @@ def make_sshd(folder: Path) -> Sshd:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # SHLVL keeps bash from the start-up file of whoever runs the tests, which it reads below sshd
+    # and which may take its time.
     landing = folder / "landing.sh"
     landing.write_text(
         f"#!/bin/sh\ncd {folder / 'node'}\nexport HOME={folder / 'node'}\n"
@@ -106,6 +108,7 @@ def make_sshd(folder: Path) -> Sshd:
         MaxStartups 100
         MaxSessions 100
         ForceCommand {landing}
+        SetEnv SHLVL=1
         """.replace("\n        ", "\n")
     )
     if os.getuid() == 0:
