@@ -14,6 +14,26 @@ from pathlib import Path
 from tests.support.mlbroker import PATIENCE_S
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+# SHLVL keeps bash from the start-up file of whoever runs the tests, which it reads below sshd and
+# which may take its time.
+CONFIG = """
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host_key
+PidFile {folder}/pid
+AuthorizedKeysFile {folder}/authorized_keys
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+StrictModes no
+MaxStartups 100
+MaxSessions 100
+ForceCommand {folder}/landing.sh
+SetEnv SHLVL=1
+"""
+
+
+class PortTaken(Exception):
+    """The server ended at once; its log says why."""
 
 
 @dataclass
@@ -59,7 +79,10 @@ class Sshd:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return
             except OSError:
-                assert time.monotonic() < until, (self.folder / "sshd.log").read_text()
+                said = (self.folder / "sshd.log").read_text()
+                if self.process.poll() is not None:
+                    raise PortTaken(said) from None
+                assert time.monotonic() < until, said
                 time.sleep(0.02)
 
     def stop(self) -> None:
@@ -84,38 +107,29 @@ def make_sshd(folder: Path) -> Sshd:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
         )
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # SHLVL keeps bash from the start-up file of whoever runs the tests, which it reads below sshd
-    # and which may take its time.
     landing = folder / "landing.sh"
     landing.write_text(
         f"#!/bin/sh\ncd {folder / 'node'}\nexport HOME={folder / 'node'}\n"
         'exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
     )
     landing.chmod(0o755)
-    (folder / "sshd_config").write_text(
-        f"""
-        ListenAddress 127.0.0.1:{port}
-        HostKey {folder / "host_key"}
-        PidFile {folder / "pid"}
-        AuthorizedKeysFile {folder / "authorized_keys"}
-        PasswordAuthentication no
-        KbdInteractiveAuthentication no
-        UsePAM no
-        StrictModes no
-        MaxStartups 100
-        MaxSessions 100
-        ForceCommand {landing}
-        SetEnv SHLVL=1
-        """.replace("\n        ", "\n")
-    )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    server = Sshd(folder, port)
-    server.start()
-    return server
+    # Between the look for a free port and the server's start, another may take it.
+    for _ in range(5):
+        server = Sshd(folder, _free_port())
+        (folder / "sshd_config").write_text(CONFIG.format(port=server.port, folder=folder))
+        with contextlib.suppress(PortTaken):
+            server.start()
+            return server
+    raise PortTaken((folder / "sshd.log").read_text())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
