@@ -51,7 +51,7 @@ def boot_program(place: str) -> str:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         entries = {"__main__.py": _MAIN, "guest/__init__.py": ""}
-        for name in (*_MODULES[place], "places", "boot"):
+        for name in (*_MODULES[place], "vendor", "places", "boot"):
             entries[f"guest/{name}.py"] = (source / f"{name}.py").read_text(encoding="utf-8")
         for name, text in entries.items():
             # A fixed date: equal programs are equal files, and equal launch requests.
