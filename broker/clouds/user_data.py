@@ -1,10 +1,14 @@
-"""The script a rented machine starts with: kill timer first, then the guest, then the end."""
+"""The script a rented machine starts with: kill timer first, then the guest, then the end.
+
+There are two: one for machines that end when they shut down, one for those that bill on.
+"""
 
 import base64
 import io
 import zipfile
 from importlib.resources import files
 
+# What AWS takes.
 LIMIT_BYTES = 16384
 _MODULES = {"aws": ("sigv4", "on_aws"), "gcp": ("on_gcp",), "azure": ("on_azure",)}
 _MAIN = "import sys\nfrom guest.boot import main\nmain(sys.argv[1:])\n"
@@ -26,23 +30,62 @@ runuser -u mlbroker -- python3 boot.pyz {arguments}
 poweroff -f
 """
 
+# A machine that merely shuts down bills on, if only for its disk. So it has itself deleted, as the
+# unprivileged user, and only when nothing else helped does it shut down. A second boot is the end
+# too: what the job was doing is lost.
+_DELETING = """\
+#!/bin/bash
+left=$(({kill_at} - $(date +%s))); ((left < {lifetime})) || left={lifetime}; ((left > 0)) || left=1
+export HOME="${{MLBROKER_GUEST_HOME:-/var/lib/mlbroker}}"
+end="runuser -u mlbroker -- env PYTHONPATH=$HOME/boot.pyz python3 -m guest.on_{place}"
+systemd-run --quiet --unit=mlbroker-kill --on-active="${{left}}s" --timer-property=AccuracySec=1s \
+bash -c "timeout 30 $end; poweroff -f" || \
+{{ (sleep "$left"; timeout 30 $end; poweroff -f) </dev/null >/dev/null 2>&1 & }}
+umask 022
+[ ! -e "$HOME/boot.pyz" ] || exec $end
+{first_boot}\
+id -u mlbroker >/dev/null 2>&1 || useradd --system --home-dir "$HOME" --shell /bin/bash mlbroker
+mkdir -p "$HOME" && chown mlbroker: "$HOME" && cd "$HOME" && base64 -d >boot.pyz <<'END'
+{program}
+END
+runuser -u mlbroker -- python3 boot.pyz {arguments}
+exec $end
+"""
+
 
 def user_data(arguments: list[str], kill_at: int, lifetime_s: int) -> str:
     """The script; `arguments` are those of the guest's boot module, the first names the place."""
-    check_arguments(arguments)
-    text = boot_program(arguments[0])
-    script = _SCRIPT.format(
-        kill_at=kill_at, lifetime=lifetime_s, program=text, arguments=" ".join(arguments)
+    return _filled(_SCRIPT, LIMIT_BYTES, arguments, kill_at=kill_at, lifetime=lifetime_s)
+
+
+def deleting_user_data(
+    arguments: list[str], kill_at: int, lifetime_s: int, limit_bytes: int, first_boot: str = ""
+) -> str:
+    """The same for a machine that has to have itself deleted.
+
+    `first_boot` is a line that sees to it that the script runs at each later boot too.
+    """
+    return _filled(
+        _DELETING,
+        limit_bytes,
+        arguments,
+        kill_at=kill_at,
+        lifetime=lifetime_s,
+        place=arguments[0],
+        first_boot=first_boot,
     )
-    if len(script.encode()) > LIMIT_BYTES:
-        raise ValueError("the start-up script is larger than clouds take")
-    return script
 
 
-def check_arguments(arguments: list[str]) -> None:
-    """Let only words through that mean nothing to a shell."""
+def _filled(template: str, limit_bytes: int, arguments: list[str], **values: object) -> str:
+    # Only words get in that mean nothing to a shell.
     if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
         raise ValueError(f"not fit for a script: {arguments}")
+    script = template.format(
+        program=boot_program(arguments[0]), arguments=" ".join(arguments), **values
+    )
+    if len(script.encode()) > limit_bytes:
+        raise ValueError("the start-up script is larger than its cloud takes")
+    return script
 
 
 def boot_program(place: str) -> str:
