@@ -4,7 +4,6 @@ The kill switch outside is set before the machine exists: a one-time schedule th
 Manager end whatever carries the attempt's tag. The one inside is the first line of its script.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,12 +15,17 @@ from typing import Any, TypeVar
 from mlbroker.broker.clouds.aws_calls import Calls, code_of, endpoint, translated
 from mlbroker.broker.clouds.aws_images import choose_image
 from mlbroker.broker.clouds.aws_machines import attempts_of, lost_member, machine_of
-from mlbroker.broker.clouds.aws_names import RUN_TAG, TOKEN_TAG, Names, run_folder, secrets_path
+from mlbroker.broker.clouds.aws_names import RUN_TAG, TOKEN_TAG, Names, secrets_path
 from mlbroker.broker.clouds.aws_network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws_request import kill_request, launch_request
-from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.consoles import joined
-from mlbroker.broker.clouds.rented import RentedCloud
+from mlbroker.broker.clouds.rented import (
+    RentedCloud,
+    refuse_fast_clock,
+    rented_traits,
+    start_script,
+)
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -29,7 +33,6 @@ from mlbroker.broker.clouds.seam import (
     NoCapacity,
     NoQuota,
     Payload,
-    Traits,
     Unclear,
     refusals_make_nothing,
 )
@@ -41,8 +44,6 @@ T = TypeVar("T")
 
 # The scheduler keeps to the minute, Systems Manager needs some seconds for each step.
 KILL_SLACK_S = 180.0
-# So far is covered by the slack.
-CLOCK_TOLERANCE_S = 30.0
 _RETRY_FOR = timedelta(seconds=30)
 _USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
 _NOT_FOUND = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
@@ -51,21 +52,14 @@ _NOT_FOUND = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 class AwsCloud(RentedCloud):
     """A machine's id is `REGION/i-…`, or `REGION/i-…+i-…` for a run of several machines."""
 
-    traits = Traits(
-        kill_slack_s=KILL_SLACK_S,
-        visible_after_s=30.0,
-        poll_s=5.0,
-        layers=(
-            "a one-time EventBridge schedule that lets Systems Manager end the machine",
-            "a timer on the machine, whose shutdown ends it",
-            "the supervisor of the job",
-        ),
-        minimum_s=60.0,
+    traits = rented_traits(
+        KILL_SLACK_S,
+        outside="a one-time EventBridge schedule that lets Systems Manager end the machine",
+        inside="a timer on the machine, whose shutdown ends it",
     )
 
     def __init__(self, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
-        self._set_up: frozenset[str] | None = None
 
     def arm_kill(self, intent: Intent) -> None:
         """Create the schedule; one of this name is this attempt's own."""
@@ -79,7 +73,10 @@ class AwsCloud(RentedCloud):
                 answer = error.response
             return dict(answer["ResponseMetadata"]["HTTPHeaders"])
 
-        _check_clock(intent, self._asked(intent.region, create))
+        headers = self._asked(intent.region, create)
+        if "date" in headers:
+            now = parsedate_to_datetime(headers["date"])
+            refuse_fast_clock(intent, now, "AWS", f"aws {intent.region}")
 
     def disarm_kill(self, intent: Intent) -> None:
         """Remove the schedule, and secrets that no machine is there to read any more."""
@@ -125,30 +122,23 @@ class AwsCloud(RentedCloud):
             disk_gb=intent.disk_gb,
             subnet_id=subnet.id,
             group_id=group_id(self._calls, intent.region, group, subnet.vpc_id),
-            user_data=_script(intent, names, program),
+            user_data=start_script(user_data, intent, names.bucket, program),
         )
 
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to AWS: waiting shows."""
 
-    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
-        """The zones that offer this type, where mlbroker is set up."""
-        if region not in self.regions_set_up():
-            return ()
-        zones = zones_offering(self._calls, region, instance_type)
-        return tuple(offered for offered in zones if zone in (None, offered))
+    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+        """Those that EC2 names."""
+        return zones_offering(self._calls, region, instance_type)
 
-    def regions_set_up(self) -> frozenset[str]:
-        """Told by the buckets: one call for all regions."""
-        if self._set_up is None:
-            prefix = self._names("").bucket
-            client = self._calls.client("s3", self._calls.home_region)
-            answer = self._asked("", lambda: client.list_buckets(Prefix=prefix))
-            names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
-            self._set_up = frozenset(
-                name.removeprefix(prefix) for name in names if name.startswith(prefix)
-            )
-        return self._set_up
+    def regions_found(self) -> frozenset[str]:
+        """Told by the buckets."""
+        prefix = self._names("").bucket
+        client = self._calls.client("s3", self._calls.home_region)
+        answer = self._asked("", lambda: client.list_buckets(Prefix=prefix))
+        names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
+        return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
     def how_to_set_up(self, region: str) -> str:
         """In words."""
@@ -300,27 +290,6 @@ class AwsCloud(RentedCloud):
                 raise
 
         return self._asked(region, describe)
-
-
-def _check_clock(intent: Intent, headers: Mapping[str, str]) -> None:
-    """The kill time is of this machine's clock; one that is ahead would grant more than the cap."""
-    if "date" not in headers:
-        return
-    ahead = (intent.intended_at - parsedate_to_datetime(headers["date"])).total_seconds()
-    if ahead > CLOCK_TOLERANCE_S:
-        raise Denied(
-            f"this machine's clock is {ahead:.0f} s ahead of AWS's: the cap would not hold",
-            where=f"aws {intent.region}",
-            hint="Set the clock right, then run again.",
-        )
-
-
-def _script(intent: Intent, names: Names, program: bytes) -> str:
-    digest = hashlib.sha256(program).hexdigest()
-    arguments = ["aws", intent.region, names.bucket, run_folder(intent.token), digest]
-    kill_at = int(intent.kill_at.timestamp())
-    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
-    return user_data(arguments, kill_at, max(1, lifetime))
 
 
 def _by_token(token: str) -> list[dict[str, Any]]:

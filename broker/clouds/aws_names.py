@@ -60,8 +60,3 @@ class Names(NamedTuple):
 def secrets_path(token: str) -> str:
     """Where a run's secrets wait for its machine, in the parameter store."""
     return f"/mlbroker/{token}"
-
-
-def run_folder(token: str) -> str:
-    """An attempt's folder in the bucket."""
-    return f"runs/{token}"

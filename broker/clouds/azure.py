@@ -4,7 +4,6 @@ The kill switch outside is armed before there is anything to kill. The one insid
 line of the machine's script: it has the whole group deleted, with the machine's own identity.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,14 +11,19 @@ from typing import Any
 from mlbroker.broker.clouds import azure_kill, azure_secrets
 from mlbroker.broker.clouds.azure_calls import Calls, done, translated
 from mlbroker.broker.clouds.azure_machines import Seen, end_of, listed, look, names_in
-from mlbroker.broker.clouds.azure_names import NAME, Names, group_of, machine_names, run_folder
+from mlbroker.broker.clouds.azure_names import NAME, Names, group_of, machine_names
 from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure_request import machine_body
 from mlbroker.broker.clouds.azure_script import custom_data
 from mlbroker.broker.clouds.azure_shape import places_for, shape_of
-from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.consoles import joined
-from mlbroker.broker.clouds.rented import RentedCloud
+from mlbroker.broker.clouds.rented import (
+    RentedCloud,
+    refuse_fast_clock,
+    rented_traits,
+    start_script,
+)
 from mlbroker.broker.clouds.seam import (
     Denied,
     Intent,
@@ -28,7 +32,6 @@ from mlbroker.broker.clouds.seam import (
     NoCapacity,
     NoQuota,
     Payload,
-    Traits,
     refusals_make_nothing,
 )
 from mlbroker.broker.errors import CloudError
@@ -36,40 +39,25 @@ from mlbroker.broker.guest.bundle import guest_program
 
 # A deletion takes a few minutes, and one that failed is repeated after three.
 KILL_SLACK_S = 600.0
-CLOCK_TOLERANCE_S = 30.0
 
 
 class AzureCloud(RentedCloud):
     """A machine's id is its resource group's name, which is the attempt's token."""
 
-    traits = Traits(
-        kill_slack_s=KILL_SLACK_S,
-        visible_after_s=30.0,
-        poll_s=5.0,
-        layers=(
-            "a Logic App that deletes the run's resource group, armed before the machine exists",
-            "a timer on the machine, which has the group deleted",
-            "the supervisor of the job",
+    traits = rented_traits(
+        KILL_SLACK_S,
+        outside=(
+            "a Logic App that deletes the run's resource group, armed before the machine exists"
         ),
-        minimum_s=60.0,
+        inside="a timer on the machine, which has the group deleted",
     )
 
     def __init__(self, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
-        self._set_up: frozenset[str] | None = None
 
     def arm_kill(self, intent: Intent) -> None:
-        """The Logic App first, then the group it will delete, then what lets a machine in.
-
-        Its time is of this computer's clock: one that is ahead would grant more than the cap.
-        """
-        ahead = (intent.intended_at - self._calls.clock()).total_seconds()
-        if ahead > CLOCK_TOLERANCE_S:
-            raise Denied(
-                f"this machine's clock is {ahead:.0f} s ahead of Azure's: the cap would not hold",
-                where="azure",
-                hint="Set the clock right, then run again.",
-            )
+        """The Logic App first, then the group it will delete, then what lets a machine in."""
+        refuse_fast_clock(intent, self._calls.clock(), "Azure", "azure")
         azure_kill.arm(self._calls, self._names(intent.region), intent)
 
     def disarm_kill(self, intent: Intent) -> None:
@@ -80,10 +68,10 @@ class AzureCloud(RentedCloud):
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
         calls, names, group = self._calls, self._names(intent.region), group_of(intent)
         with refusals_make_nothing():
-            zone = intent.zone or self._first_zone(intent)
+            zone = intent.zone or self.first_zone(intent)
             shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
             program = guest_program()
-            script = _script(intent, names, program)
+            script = start_script(custom_data, intent, names.account, program)
             self._send(intent, names, payload, program)
         number = zone.removeprefix(intent.region).removeprefix("-") or None
         for rank, name in enumerate(machine_names(group, intent.nodes)):
@@ -103,18 +91,13 @@ class AzureCloud(RentedCloud):
         """Without its group no request that is still on its way makes anything."""
         azure_kill.delete_group(self._calls, group_of(intent))
 
-    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
-        """The zones that offer this size, where mlbroker is set up."""
-        if region not in self.regions_set_up():
-            return ()
-        offered = places_for(self._calls, region, instance_type)
-        return tuple(place for place in offered if zone in (None, place))
+    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+        """A region without zones is one."""
+        return places_for(self._calls, region, instance_type)
 
-    def regions_set_up(self) -> frozenset[str]:
-        """One call for all regions."""
-        if self._set_up is None:
-            self._set_up = regions_set_up(self._calls)
-        return self._set_up
+    def regions_found(self) -> frozenset[str]:
+        """Told by the resource groups."""
+        return regions_set_up(self._calls)
 
     def how_to_set_up(self, region: str) -> str:
         """In words."""
@@ -160,17 +143,6 @@ class AzureCloud(RentedCloud):
 
     def _names(self, region: str) -> Names:
         return Names(self._calls.subscription, region)
-
-    def _first_zone(self, intent: Intent) -> str:
-        zones = self.places(intent.region, intent.instance_type, None)
-        if not zones:
-            raise NoCapacity(
-                f"{intent.instance_type} is not offered in {intent.region}, or mlbroker is not "
-                "set up there",
-                where="azure",
-                hint=how_to_set_up(intent.region),
-            )
-        return zones[0]
 
     def box(self, intent: Intent) -> BucketBox:
         """The attempt's folder in the bucket."""
@@ -252,10 +224,3 @@ class AzureCloud(RentedCloud):
         if seen.stands_still:
             self.terminate(seen.machine.id)
         return seen.machine
-
-
-def _script(intent: Intent, names: Names, program: bytes) -> str:
-    digest = hashlib.sha256(program).hexdigest()
-    arguments = ["azure", intent.region, names.account, run_folder(intent.token), digest]
-    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
-    return custom_data(arguments, int(intent.kill_at.timestamp()), max(1, lifetime))

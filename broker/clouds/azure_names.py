@@ -93,8 +93,3 @@ def machine_names(group: str, nodes: int) -> tuple[str, ...]:
 def assignment_id(scope: str) -> str:
     """By this Azure knows the guest's right on a group that was given before."""
     return str(uuid.uuid5(_ASSIGNMENTS, scope))
-
-
-def run_folder(token: str) -> str:
-    """An attempt's folder in the storage account's container."""
-    return f"runs/{token}"

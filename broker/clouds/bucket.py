@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _BATCH = 500
 
 
+def run_folder(token: str) -> str:
+    """An attempt's folder in the bucket."""
+    return f"runs/{token}"
+
+
 class BucketBox:
     """`where` is the bucket's name for messages, `folder` the attempt's folder in it.
 

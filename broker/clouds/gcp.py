@@ -4,13 +4,12 @@ The kill switch outside is part of the very request that makes the machine: an a
 which Compute Engine deletes it with its disk. The one inside is the first line of its script.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlbroker.broker.clouds import consoles, gcp_secrets
-from mlbroker.broker.clouds.bucket import BucketBox
+from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.gcp_calls import TIMEOUT_S, Calls, translated
 from mlbroker.broker.clouds.gcp_machines import Seen, finished, joined, listed, look, past
 from mlbroker.broker.clouds.gcp_names import (
@@ -18,7 +17,6 @@ from mlbroker.broker.clouds.gcp_names import (
     Names,
     instance_names,
     request_id,
-    run_folder,
     secret_path,
 )
 from mlbroker.broker.clouds.gcp_network import (
@@ -30,15 +28,17 @@ from mlbroker.broker.clouds.gcp_network import (
 from mlbroker.broker.clouds.gcp_request import bulk_body, insert_body
 from mlbroker.broker.clouds.gcp_script import startup_script
 from mlbroker.broker.clouds.gcp_shape import shape_of
-from mlbroker.broker.clouds.rented import RentedCloud
+from mlbroker.broker.clouds.rented import (
+    RentedCloud,
+    refuse_fast_clock,
+    rented_traits,
+    start_script,
+)
 from mlbroker.broker.clouds.seam import (
-    Denied,
     Intent,
     Machine,
     MachineState,
-    NoCapacity,
     Payload,
-    Traits,
     Unclear,
     refusals_make_nothing,
 )
@@ -48,41 +48,24 @@ from mlbroker.broker.guest.bundle import guest_program
 # Google begins up to 30 s late, and gives the system up to 90 s to shut down
 # (cloud.google.com/compute/docs/instances/limit-vm-runtime, 2026-11).
 KILL_SLACK_S = 180.0
-CLOCK_TOLERANCE_S = 30.0
 
 
 class GcpCloud(RentedCloud):
     """A machine's id is `ZONE/NAME`, or `ZONE/NAME+NAME` for a run of several machines."""
 
-    traits = Traits(
-        kill_slack_s=KILL_SLACK_S,
-        visible_after_s=30.0,
-        poll_s=5.0,
-        layers=(
-            "Compute Engine's own termination time, set in the call that makes the machine",
-            "a timer on the machine, which deletes it",
-            "the supervisor of the job",
-        ),
-        minimum_s=60.0,
+    traits = rented_traits(
+        KILL_SLACK_S,
+        outside="Compute Engine's own termination time, set in the call that makes the machine",
+        inside="a timer on the machine, which deletes it",
     )
 
     def __init__(self, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
-        self._set_up: frozenset[str] | None = None
         self._zones: dict[str, tuple[str, ...]] = {}
 
     def arm_kill(self, intent: Intent) -> None:
-        """Nothing to set: the time of its end is part of the machine from its beginning.
-
-        It is of this computer's clock, though: one that is ahead would grant more than the cap.
-        """
-        ahead = (intent.intended_at - self._calls.clock()).total_seconds()
-        if ahead > CLOCK_TOLERANCE_S:
-            raise Denied(
-                f"this machine's clock is {ahead:.0f} s ahead of Google's: the cap would not hold",
-                where="gcp",
-                hint="Set the clock right, then run again.",
-            )
+        """Nothing to set: the time of its end is part of the machine from its beginning."""
+        refuse_fast_clock(intent, self._calls.clock(), "Google", "gcp")
 
     def disarm_kill(self, intent: Intent) -> None:
         """Nothing to do: it went with the machine."""
@@ -108,7 +91,7 @@ class GcpCloud(RentedCloud):
         shape = shape_of(calls, zone, intent.instance_type, intent.image_id, intent.disk_gb)
         spot = spot_in(calls, names)
         program = guest_program()
-        script = _script(intent, names, program)
+        script = start_script(startup_script, intent, names.bucket, program)
         if intent.nodes == 1:
             body = insert_body(intent, names, zone, shape, spot, script)
         else:
@@ -119,23 +102,15 @@ class GcpCloud(RentedCloud):
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to Google: waiting shows."""
 
-    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
-        """The zones that offer this type, where mlbroker is set up."""
-        if region not in self.regions_set_up():
-            return ()
+    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+        """Google names those of all regions at once."""
         if instance_type not in self._zones:
             self._zones[instance_type] = zones_offering(self._calls, instance_type)
-        return tuple(
-            offered
-            for offered in self._zones[instance_type]
-            if offered.rpartition("-")[0] == region and zone in (None, offered)
-        )
+        return [zone for zone in self._zones[instance_type] if zone.rpartition("-")[0] == region]
 
-    def regions_set_up(self) -> frozenset[str]:
-        """One call for all regions."""
-        if self._set_up is None:
-            self._set_up = regions_set_up(self._calls)
-        return self._set_up
+    def regions_found(self) -> frozenset[str]:
+        """Told by the buckets."""
+        return regions_set_up(self._calls)
 
     def how_to_set_up(self, region: str) -> str:
         """In words."""
@@ -193,18 +168,6 @@ class GcpCloud(RentedCloud):
 
     def _names(self, region: str) -> Names:
         return Names(self._calls.project, region)
-
-    def first_zone(self, intent: Intent) -> str:
-        """Where to launch when nobody named a zone: the same each time."""
-        zones = self.places(intent.region, intent.instance_type, None)
-        if not zones:
-            raise NoCapacity(
-                f"{intent.instance_type} is not offered in {intent.region}, or mlbroker is not "
-                "set up there",
-                where="gcp",
-                hint=how_to_set_up(intent.region),
-            )
-        return zones[0]
 
     def box(self, intent: Intent) -> BucketBox:
         """The attempt's folder in the region's bucket."""
@@ -303,13 +266,6 @@ class GcpCloud(RentedCloud):
                     "rank": rank,
                 }
         return None
-
-
-def _script(intent: Intent, names: Names, program: bytes) -> str:
-    digest = hashlib.sha256(program).hexdigest()
-    arguments = ["gcp", intent.region, names.bucket, run_folder(intent.token), digest]
-    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
-    return startup_script(arguments, int(intent.kill_at.timestamp()), max(1, lifetime))
 
 
 def _parts(machine_id: str) -> tuple[str, list[str]]:

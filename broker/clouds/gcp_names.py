@@ -80,8 +80,3 @@ def request_id(intent: Intent, zone: str) -> str:
 def secret_path(project: str, token: str) -> str:
     """The secret that holds an attempt's secrets."""
     return f"projects/{project}/secrets/{token}"
-
-
-def run_folder(token: str) -> str:
-    """An attempt's folder in the bucket."""
-    return f"runs/{token}"

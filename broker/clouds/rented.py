@@ -1,18 +1,36 @@
 """What clouds share whose machines are rented, and told everything through the user's bucket."""
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.bucket import BucketBox
-from mlbroker.broker.clouds.seam import Intent, Payload, Report
+from mlbroker.broker.clouds.bucket import BucketBox, run_folder
+from mlbroker.broker.clouds.seam import Denied, Intent, NoCapacity, Payload, Report, Traits
 from mlbroker.broker.guest import box as files
+
+# So far a wrong clock is covered by the kill slack.
+CLOCK_TOLERANCE_S = 30.0
 
 
 class RentedCloud(ABC):
-    """The part of a cloud that speaks with the guest, which is the same everywhere."""
+    """The part of a cloud that chooses zones and speaks with the guest: the same everywhere."""
+
+    @abstractmethod
+    def regions_found(self) -> frozenset[str]:
+        """The regions where mlbroker is set up, as the vendor tells; asked once."""
+
+    @abstractmethod
+    def how_to_set_up(self, region: str) -> str:
+        """In words."""
+
+    @abstractmethod
+    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+        """The zones of this region that offer this type."""
 
     @abstractmethod
     def box(self, intent: Intent) -> BucketBox:
@@ -21,6 +39,33 @@ class RentedCloud(ABC):
     @abstractmethod
     def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
         """The end, with its rank, of one of these machines that the vendor ended, or that died."""
+
+    @cached_property
+    def _set_up(self) -> frozenset[str]:
+        return self.regions_found()
+
+    def regions_set_up(self) -> frozenset[str]:
+        """One call for all regions."""
+        return self._set_up
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        """The zones that offer this type, where mlbroker is set up."""
+        if region not in self.regions_set_up():
+            return ()
+        offered = self.zones_of(region, instance_type)
+        return tuple(place for place in offered if zone in (None, place))
+
+    def first_zone(self, intent: Intent) -> str:
+        """Where to launch when nobody named a zone: the same each time."""
+        zones = self.places(intent.region, intent.instance_type, None)
+        if not zones:
+            raise NoCapacity(
+                f"{intent.instance_type} is not offered in {intent.region}, or mlbroker is not "
+                "set up there",
+                where=intent.cloud,
+                hint=self.how_to_set_up(intent.region),
+            )
+        return zones[0]
 
     def has_room(self, instance_type: str) -> bool:
         """Only asking for a machine tells."""
@@ -64,3 +109,35 @@ class RentedCloud(ABC):
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
         self.box(intent).send(spec, program, given)
+
+
+def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:
+    """The traits of vendors; `outside` and `inside` say what ends a machine from where."""
+    return Traits(
+        kill_slack_s=kill_slack_s,
+        visible_after_s=30.0,
+        poll_s=5.0,
+        layers=(outside, inside, "the supervisor of the job"),
+        minimum_s=60.0,
+    )
+
+
+def refuse_fast_clock(intent: Intent, vendors_now: datetime, vendor: str, where: str) -> None:
+    """The kill time is by this computer's clock: one that is ahead grants more than the cap."""
+    ahead = (intent.intended_at - vendors_now).total_seconds()
+    if ahead > CLOCK_TOLERANCE_S:
+        raise Denied(
+            f"this machine's clock is {ahead:.0f} s ahead of {vendor}'s: the cap would not hold",
+            where=where,
+            hint="Set the clock right, then run again.",
+        )
+
+
+def start_script(
+    write: Callable[[list[str], int, int], str], intent: Intent, bucket: str, program: bytes
+) -> str:
+    """What the machine starts with, as `write` puts it for its vendor; `program` is the guest's."""
+    digest = hashlib.sha256(program).hexdigest()
+    arguments = [intent.cloud, intent.region, bucket, run_folder(intent.token), digest]
+    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
+    return write(arguments, int(intent.kill_at.timestamp()), max(1, lifetime))
