@@ -5,16 +5,16 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from tests.support.aws.ec2 import billed_usd
 from tests.support.aws.faults import Bucket
 from tests.support.aws.guests import Script
-from tests.support.aws.machines import Vm
-from tests.support.aws.runs import CAP, PRICE, AwsRuns, intent
-from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.aws.runs import PRICE, AwsRuns, intent
+from tests.support.aws.server import StrictAws, environment
+from tests.support.aws.vendor import VENDOR
 from tests.support.campaign import figures, size
+from tests.support.strict import StrictCloud
 from tests.support.zygote import Zygote
 
 from mlbroker.broker.clouds.aws import AwsCloud
@@ -23,26 +23,25 @@ from mlbroker.broker.clouds.seam import Payload, Unclear
 from mlbroker.broker.errors import MlbrokerError
 
 MONTH_S = 30 * 86400.0
+CAP = VENDOR.small_cap
 _COUNT = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def aws_server() -> Iterator[StrictAws]:
-    with pytest.MonkeyPatch.context() as patch, serving(frozen=True) as world:
-        for name, value in environment(world.url).items():
-            patch.setenv(name, value)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictCloud]:
+    with VENDOR.standing(tmp_path_factory.mktemp("aws"), frozen=True) as world:
         yield world
 
 
 @pytest.fixture(scope="module")
-def calls(aws_server: StrictAws) -> Calls:
+def calls(server: StrictAws) -> Calls:
     return Calls()
 
 
 @pytest.fixture
-def world(aws_server: StrictAws) -> StrictAws:
-    aws_server.calm()
-    return aws_server
+def world(server: StrictAws) -> StrictAws:
+    server.calm()
+    return server
 
 
 @pytest.fixture
@@ -61,21 +60,16 @@ def run_id() -> str:
 
 
 @pytest.fixture
-def patient(world: StrictAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's pauses between its tries pass on the virtual clock."""
-    waiting = SimpleNamespace(sleep=world.clock.advance)
-    monkeypatch.setattr("botocore.endpoint.time", waiting)
+def patient(world: StrictAws) -> Iterator[None]:
+    with VENDOR.without_pauses(world):
+        yield
 
 
 @pytest.fixture(scope="module")
-def zygote(aws_server: StrictAws) -> Iterator[Zygote]:
-    zygote = Zygote("aws", aws_server.url, environment(aws_server.url))
+def zygote(server: StrictAws) -> Iterator[Zygote]:
+    zygote = Zygote("aws", server.url, environment(server.url))
     yield zygote
     zygote.close()
-
-
-def of_run(world: StrictAws, run_id: str) -> list[Vm]:
-    return [vm for vm in world.vms() if vm.tags.get("mlbroker-run") == run_id]
 
 
 def script(world: StrictAws) -> Script:
@@ -94,16 +88,16 @@ def test_random_faults_leak_nothing_and_launch_nothing_twice(runs: AwsRuns, run_
             world.calm()
             world.faults.random = random.Random(seed)
             world.faults.rate = chance.choice([0.02, 0.1, 0.25])
-            world.faults.ignored_deletes = chance.choice([0, 0, 1, 2])
+            world.faults.late_deletes = chance.choice([0, 0, 1, 2])
             world.ec2.machines.hidden_s = chance.choice([0, 5, 25])
-            world.ec2.interrupt_after_s = chance.choice([None, None, 30, 200])
+            world.ec2.preempt_after_s = chance.choice([None, None, 30, 200])
             if chance.random() < 0.3:
                 world.ec2.capacity["m5.large", "us-east-1a", "*"] = chance.choice([0, 1])
             script(world).job_s = chance.choice([20, 60, 150, None])
             script(world).timer = chance.random() < 0.7
             script(world).code = chance.choice([0, 0, 3])
             name = f"{run_id}-{seed}"
-            runs.reserve(name)
+            runs.reserve(name, CAP)
             try:
                 outcome = str(runs.driver(name, {}).drive(name).outcome)
             except MlbrokerError:
@@ -111,7 +105,7 @@ def test_random_faults_leak_nothing_and_launch_nothing_twice(runs: AwsRuns, run_
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             world.faults.rate = 0.0
             runs.wind_up()
-            runs.check(name)
+            runs.check(name, cap=CAP)
         kept.update(seeds=seeds, outcomes=outcomes, leaks=0, double_launches=0)
 
 
@@ -126,22 +120,22 @@ def test_a_client_killed_at_any_request_never_costs_more_than_the_cap(
             world.calm()
             script(world).job_s = chance.choice([60, 200, None])
             script(world).timer = chance.random() < 0.5
-            world.faults.scheduler_is_down = script(world).timer and chance.random() < 0.5
+            world.faults.kill_works = not (script(world).timer and chance.random() < 0.5)
             if chance.random() < 0.3:
                 world.ec2.capacity["m5.large", "us-east-1a", "*"] = 0
             name = f"{run_id}-{number}"
             runs = AwsRuns(tmp_path / name, world)
-            runs.reserve(name)
+            runs.reserve(name, CAP)
             world.doom.before = chance.random() < 0.5
             world.doom.left = 1 + int(chance.random() ** 2 * 60)
             killed += zygote.launch(tmp_path / name, name) == -9
             world.doom.left = None
             world.clock.advance(MONTH_S)
             now = world.clock.now()
-            assert billed_usd(of_run(world, name), float(PRICE), now) <= float(CAP)
-            assert all(vm.ends_at for vm in of_run(world, name)), "alive after a month"
+            assert billed_usd(runs.vms(name), float(PRICE), now) <= float(CAP)
+            assert all(vm.ends_at for vm in runs.vms(name)), "alive after a month"
             assert zygote.wind_up(tmp_path / name) == 0
-            runs.check(name)
+            runs.check(name, cap=CAP)
         kept.update(points=points, killed=killed, over_cap=0, leaks=0)
     assert killed >= points // 2
 

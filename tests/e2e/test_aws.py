@@ -57,7 +57,7 @@ def test_a_notice_on_the_way_to_the_result(live: StrictAws, tmp_path: Path) -> N
         *arguments(cli, "counts", "spot", RESUMES), "--json", **environment(live.url)
     )
     wait_for(lambda: any(live.get_object(vm, "0/checkpoint.tar") for vm in live.vms()))
-    live.ec2.reclaim(live.vms()[0])
+    live.ec2.preempt(live.vms()[0])
     output, errors = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0, errors
     row = json.loads(output)

@@ -82,6 +82,10 @@ class CloudRuns:
         """What the vendor's own meter says."""
         raise NotImplementedError
 
+    def vms(self, run_id: str) -> list[Any]:
+        """All machines of this run that there ever were."""
+        return [vm for vm in self.world.vms() if vm.tags.get("mlbroker-run") == run_id]
+
     def leftovers(self, run_id: str) -> list[str]:
         """What beside machines is left of this run at the vendor's."""
         return []

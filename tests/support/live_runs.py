@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -49,13 +49,13 @@ class LiveClock:
 
 @dataclass
 class Live:
-    """One run. `place` is a candidate of the cloud; its zone is the first."""
+    """One run, whose `candidates` are in the order of preference."""
 
     home: Path
     world: Any
     cloud: Any
     run_id: str
-    place: Callable[[str | None, int], Candidate]
+    candidates: tuple[Candidate, ...]
 
     @property
     def ledger(self) -> Ledger:
@@ -65,12 +65,10 @@ class Live:
     def folder(self) -> RunFolder:
         return RunFolder.of(self.home, self.run_id)
 
-    def reserve(
-        self, command: str, zones: tuple[str | None, ...] = (None,), nodes: int = 1, **more: object
-    ) -> None:
-        """A run of this command in these zones; None is the cloud's usual one."""
+    def reserve(self, command: str, places: int = 1, nodes: int = 1, **more: object) -> None:
+        """A run of this command in so many places, one after the other."""
         spec = {"command": command, "secret_names": [], **more}
-        candidates = tuple(self.place(zone, nodes) for zone in zones)
+        candidates = tuple(replace(place, nodes=nodes) for place in self.candidates[:places])
         order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",), disk_gb=50)
         cap = Decimal(5)
         _, worst = worst_case(candidates[0], cap, self.cloud.traits)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tests.support.aws.clock import VirtualClock
-from tests.support.aws.faults import Bucket, Faults
+from tests.support.aws.faults import AwsFaults, Bucket
 from tests.support.aws.machines import OWN, RECLAIMED, USER, Machines, Vm
 from tests.support.aws.request import Answer, Request, refuse
 
@@ -25,7 +25,7 @@ class Ec2:
     def __init__(
         self,
         clock: VirtualClock,
-        faults: Faults,
+        faults: AwsFaults,
         account: str,
         started: Callable[[Vm], None],
         ended: Callable[[Vm], None],
@@ -38,8 +38,8 @@ class Ec2:
         self.quota_vcpus: dict[str, int] = {}
         self.spot_prices: dict[tuple[str, str], float] = {}
         # Spot machines are taken away this long after their start; None leaves them.
-        self.interrupt_after_s: float | None = None
-        self.launched: Counter[str] = Counter()
+        self.preempt_after_s: float | None = None
+        self.made: Counter[str] = Counter()
         self._clock = clock
         self._faults = faults
         self._account = account
@@ -61,7 +61,7 @@ class Ec2:
         """Plenty of everything, at once."""
         for limits in (self.launches, self.capacity, self.quota_vcpus, self.spot_prices):
             limits.clear()
-        self.interrupt_after_s = None
+        self.preempt_after_s = None
         self.machines.hidden_s = 0.0
         self._tokens = {key: kept for key, kept in self._tokens.items() if self._known(kept[2])}
 
@@ -80,10 +80,14 @@ class Ec2:
         if vm.behavior == "terminate":
             self.end(vm, OWN)
 
-    def reclaim(self, vm: Vm) -> None:
+    def preempt(self, vm: Vm) -> None:
         """Announce the end of a spot machine, two minutes ahead."""
         vm.notice_at = self._clock.now()
-        self._clock.after(NOTICE_S, lambda: self.end(vm, RECLAIMED))
+        self._clock.after(NOTICE_S, partial(self.take_away, vm))
+
+    def take_away(self, vm: Vm) -> None:
+        """Reclaimed, without a word."""
+        self.end(vm, RECLAIMED)
 
     def _run(self, request: Request, forward: Forward) -> Answer:
         params = request.params
@@ -116,7 +120,7 @@ class Ec2:
             answer.body = self._as_launched(answer.body)
             self._keep(request, zone, market, ids)
             self._tokens[token] = (digest, answer, ids)
-            self.launched[token[2]] += 1
+            self.made[token[2]] += 1
         return answer
 
     def _as_launched(self, body: bytes) -> bytes:
@@ -202,9 +206,9 @@ class Ec2:
     def _boot(self, vm: Vm) -> None:
         if vm.ends_at is None:
             self._started(vm)
-            if vm.market == "spot" and self.interrupt_after_s is not None:
-                self._clock.after(self.interrupt_after_s, partial(self.reclaim, vm))
-                self.interrupt_after_s = None
+            if vm.market == "spot" and self.preempt_after_s is not None:
+                self._clock.after(self.preempt_after_s, partial(self.preempt, vm))
+                self.preempt_after_s = None
 
     def _terminate(self, request: Request, forward: Forward) -> Answer:
         ids = request.listed("InstanceId")
@@ -219,9 +223,7 @@ class Ec2:
             "<name>running</name></previousState></item>"
             for id_ in ids
         )
-        if self._faults.ignored_deletes > 0:
-            self._faults.ignored_deletes -= 1
-        else:
+        if not self._faults.take("late_deletes"):
             for id_ in ids:
                 self.end(self.machines.all[id_])
         return _xml("TerminateInstancesResponse", f"<instancesSet>{items}</instancesSet>")

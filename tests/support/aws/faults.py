@@ -1,11 +1,11 @@
-"""What goes wrong on a network and at a vendor, on demand or at random."""
+"""What goes wrong on the way to AWS and inside it; and how it counts requests."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from random import Random
+from typing import Any
 
 from tests.support.aws.request import Answer, Request, refuse, refuse_json
+from tests.support.faults import Faults
 
 
 @dataclass
@@ -32,55 +32,23 @@ class Bucket:
         return True
 
 
-@dataclass
-class Faults:
-    """Counters say how many of the next requests of an action go wrong in which way.
+class AwsFaults(Faults):
+    """A delete that fails late is one that AWS accepts and forgets."""
 
-    `lost_before`: never arrives; `lost_after`: takes effect, but no answer comes back;
-    `failing`: answered with an internal error; `rates` does the same at random.
-    """
+    def no(self, request: Request, *error: Any) -> Answer:
+        return _no(request, *error)
 
-    lost_before: Counter[str] = field(default_factory=Counter)
-    lost_after: Counter[str] = field(default_factory=Counter)
-    failing: Counter[str] = field(default_factory=Counter)
-    throttled: Counter[str] = field(default_factory=Counter)
-    ignored_deletes: int = 0
-    scheduler_is_down: bool = False
-    errors: dict[str, tuple[str, str]] = field(default_factory=dict)
-    rate: float = 0.0
-    random: Random = field(default_factory=lambda: Random(0))
+    def failed(self, request: Request) -> Answer:
+        return _no(request, "InternalError", "something failed", "500 Internal Server Error")
 
-    def clear(self) -> None:
-        """Nothing goes wrong any more."""
-        self.__init__()  # type: ignore[misc]
+    def too_many(self, request: Request) -> Answer:
+        return _no(request, *_THROTTLED.get(request.service, _THROTTLED["ssm"]))
 
-    def before(self, request: Request) -> str | Answer | None:
-        """What becomes of a request: `before` and `after` say when it is lost."""
-        action = request.action
-        if action in self.errors:
-            return _no(request, *self.errors[action])
-        for counter, outcome in (
-            (self.lost_before, "before"),
-            (self.lost_after, "after"),
-            (self.failing, "failing"),
-            (self.throttled, "throttled"),
-        ):
-            if counter[action] > 0:
-                counter[action] -= 1
-                return self._outcome(request, outcome)
+    def odds(self, request: Request) -> float:
+        if request.key != "launcher":
+            return 0.0
         # The store's library pauses in real time between its tries: fewer faults there.
-        rate = self.rate / 4 if request.service == "s3" else self.rate
-        if rate and request.key == "launcher" and self.random.random() < rate:
-            kinds = ("before", "after", "failing", "throttled")
-            return self._outcome(request, self.random.choice(kinds))
-        return None
-
-    def _outcome(self, request: Request, outcome: str) -> str | Answer:
-        if outcome == "failing":
-            return _no(request, "InternalError", "something failed", "500 Internal Server Error")
-        if outcome == "throttled":
-            return _no(request, *_THROTTLED.get(request.service, _THROTTLED["ssm"]))
-        return outcome
+        return self.rate / 4 if request.service == "s3" else self.rate
 
 
 _THROTTLED = {

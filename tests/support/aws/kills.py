@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.ec2 import Ec2
-from tests.support.aws.faults import Faults
+from tests.support.aws.faults import AwsFaults
 from tests.support.aws.request import Answer, Request, refuse_json
 
 _AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
@@ -21,7 +21,7 @@ AUTOMATION_S = 45.0
 class Kills:
     """Watches schedules being made, and fires them on the virtual clock."""
 
-    def __init__(self, clock: VirtualClock, faults: Faults, ec2: Ec2, account: str) -> None:
+    def __init__(self, clock: VirtualClock, faults: AwsFaults, ec2: Ec2, account: str) -> None:
         self._clock = clock
         self._faults = faults
         self._ec2 = ec2
@@ -77,7 +77,7 @@ class Kills:
 
         group = scheduler_backends[self._account][region].schedule_groups["default"]
         schedule = group.schedules.get(name)
-        if schedule is None or self._faults.scheduler_is_down:
+        if schedule is None or not self._faults.kill_works:
             return
         if late_s:
             self._clock.after(late_s, lambda: self._fire(region, name, 0.0))

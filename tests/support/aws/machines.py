@@ -34,6 +34,15 @@ class Vm:
     notice_at: datetime | None = None
     behavior: str = "stop"
 
+    @property
+    def gone_at(self) -> datetime | None:
+        """It bills no more as soon as it ends."""
+        return self.ends_at
+
+    @property
+    def works(self) -> bool:
+        return self.ends_at is None
+
     def billed_s(self, now: datetime) -> float:
         return ((self.ends_at or now) - self.launched_at).total_seconds()
 

@@ -15,11 +15,34 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 @dataclass
-class Request:
-    """Who asks which service of which region for what."""
+class Asked:
+    """What any request is made of."""
 
     environ: Environ
     body: bytes
+
+    @property
+    def path(self) -> str:
+        return str(self.environ.get("PATH_INFO", "/"))
+
+    @property
+    def method(self) -> str:
+        return str(self.environ["REQUEST_METHOD"])
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        text = self.environ.get("QUERY_STRING", "")
+        return dict(parse_qsl(text, keep_blank_values=True))
+
+    def header(self, name: str) -> str | None:
+        value: Any = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return None if value is None else str(value)
+
+
+@dataclass
+class Request(Asked):
+    """Who asks which service of which region for what."""
+
     service: str = ""
     region: str = ""
     key: str = ""
@@ -36,12 +59,9 @@ class Request:
         return request
 
     @property
-    def path(self) -> str:
-        return str(self.environ.get("PATH_INFO", "/"))
-
-    @property
-    def method(self) -> str:
-        return str(self.environ["REQUEST_METHOD"])
+    def who(self) -> str:
+        """Whose key it is."""
+        return self.key
 
     @cached_property
     def params(self) -> dict[str, str]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tests.support.aws.ec2 import billed_usd
-from tests.support.aws.machines import Vm
 from tests.support.aws.server import StrictAws
 from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 
@@ -21,7 +20,6 @@ CANDIDATES = tuple(
         ("us-west-2", None),
     )
 )
-CAP = "0.8"
 
 
 def intent(world: StrictAws, run_id: str = "r1", **changes: object) -> Intent:
@@ -41,18 +39,15 @@ class AwsRuns(CloudRuns):
 
     cloud: AwsCloud = field(default_factory=AwsCloud)
     candidates: ClassVar = CANDIDATES
-    cap: ClassVar = CAP
+    cap: ClassVar = "2"
 
     def lives(self, run_id: str) -> list[Life]:
-        return [Life(vm.token, vm.launched_at, vm.ends_at) for vm in self._vms(run_id)]
+        return [Life(vm.token, vm.launched_at, vm.ends_at) for vm in self.vms(run_id)]
 
     def billed_usd(self, run_id: str) -> float:
-        return billed_usd(self._vms(run_id), float(PRICE), self.clock.now())
+        return billed_usd(self.vms(run_id), float(PRICE), self.clock.now())
 
     def leftovers(self, run_id: str) -> list[str]:
         """Schedules."""
         names = [schedule.name for schedule in self.world.kills.schedules()]
         return [name for name in names if name.removeprefix("mlb-").rpartition("-")[0] == run_id]
-
-    def _vms(self, run_id: str) -> list[Vm]:
-        return [vm for vm in self.world.vms() if vm.tags.get("mlbroker-run") == run_id]

@@ -25,7 +25,7 @@ def main() -> None:
         world.ec2.machines.shutdown_s = 1.0
         for zone in options.no_capacity:
             world.ec2.capacity["*", zone, "*"] = 0
-        world.ec2.interrupt_after_s = options.interrupt_after
+        world.ec2.preempt_after_s = options.interrupt_after
         print(f"A strict AWS stands at {world.url}. In another terminal:\n", file=sys.stderr)
         for name, value in environment(world.url).items():
             print(f"export {name}={value}", flush=True)

@@ -1,65 +1,48 @@
 """A strict AWS on loopback: moto behind what the real services insist on, on a virtual clock."""
 
-import json
 import os
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 os.environ.setdefault("MOTO_ENABLE_AMI_VALIDATION", "true")
 os.environ.setdefault("MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "true")
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from tests.support.aws import account, recorded
-from tests.support.aws.clock import VirtualClock
 from tests.support.aws.ec2 import ENABLED, Ec2
-from tests.support.aws.faults import Faults
-from tests.support.aws.guests import Guest, Metadata, Sandboxes, Script
+from tests.support.aws.faults import AwsFaults
+from tests.support.aws.guests import Metadata, Sandboxes
 from tests.support.aws.kills import Kills
-from tests.support.aws.machines import Vm
-from tests.support.aws.request import Answer, Environ, Request, StartResponse
-from tests.support.doom import Doom
-from tests.support.loopback import Quiet, lose, standing
+from tests.support.aws.machines import OWN, USER, Vm
+from tests.support.aws.request import Answer, Environ, Request
+from tests.support.loopback import Quiet
+from tests.support.strict import StrictCloud, served
 
 ACCOUNT = "123456789012"
-_MACHINE = re.compile(r"/_machine/(i-[0-9a-f]+)/(.*)")
 
 
-class StrictAws:
-    """The WSGI application, and the handles by which a test plays fate."""
+class StrictAws(StrictCloud):
+    """Its machines live in `ec2`."""
 
     def __init__(self, frozen: bool = False) -> None:
-        self.clock = VirtualClock(frozen)
-        self.faults = Faults()
-        self.ec2 = Ec2(self.clock, self.faults, ACCOUNT, self._started, self._ended)
+        super().__init__(frozen)
+        self.faults = AwsFaults()
+        self.control = self.ec2 = Ec2(self.clock, self.faults, ACCOUNT, self.started, self.ended)
         self.kills = Kills(self.clock, self.faults, self.ec2, ACCOUNT)
         self.metadata = Metadata(self.clock)
-        self.guest: Guest = Script(self.clock, self, self.ec2.power_off)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         self.quotas: dict[str, float] = {}
         # What Cost Explorer says of each run.
         self.bill: dict[str, str] = {}
-        self.calls: list[tuple[str, str, str]] = []
-        self.requests: list[Request] = []
-        self.url = ""
-        self.doom = Doom()
         self._moto = DomainDispatcherApplication(create_backend_app)
 
-    # What a test does to this world.
-
     def calm(self) -> None:
-        """Take back every fault, shortage and delay; what was launched stays."""
-        self.faults.clear()
+        super().calm()
         self.ec2.calm()
         self.quotas.clear()
         self.bill.clear()
-        self.doom.left = None
-        self.guest = Script(self.clock, self, self.ec2.power_off)
-        self.calls.clear()
-        self.requests.clear()
 
     def renew(self, regions: tuple[str, ...] = ENABLED) -> None:
         """An account that is set up, and in which nothing ever ran."""
@@ -67,66 +50,65 @@ class StrictAws:
         self.clock.forget()
         self.ec2.machines.forget()
         self.calm()
+        self.set_up(regions)
+
+    def set_up(self, regions: tuple[str, ...] = ENABLED) -> None:
+        """What `mlbroker init` writes, applied."""
         account.set_up(self.url, regions)
         self.calls.clear()
         self.requests.clear()
 
-    def vms(self, token: str | None = None) -> list[Vm]:
-        """All machines there ever were, or those of one token."""
-        return [vm for vm in self.ec2.machines.all.values() if token in (None, vm.token)]
+    def machines(self) -> Iterable[Vm]:
+        return list(self.ec2.machines.all.values())
 
-    def get_object(self, vm: Vm, name: str) -> bytes | None:
-        """What lies in the run's folder under this name."""
+    def stored(self) -> list[str]:
+        return [str(key) for bucket in self._buckets().values() for key in bucket.keys]
+
+    def _buckets(self) -> dict[str, Any]:
         from moto.s3.models import s3_backends
 
-        backend: Any = s3_backends[ACCOUNT]["aws"]
-        bucket = backend.buckets.get(f"mlbroker-{ACCOUNT}-{vm.region}")
+        found: dict[str, Any] = s3_backends[ACCOUNT]["aws"].buckets
+        return found
+
+    def secrets(self) -> list[str]:
+        ssm = account.client_of("ssm", "us-east-1", self.url)
+        found = ssm.get_parameters_by_path(Path="/mlbroker", Recursive=True)["Parameters"]
+        return [parameter["Name"] for parameter in found]
+
+    def ended_by(self, vm: Vm) -> list[str]:
+        return [{OWN: "guest", USER: "launcher"}.get(vm.why, "vendor")]
+
+    def get_object(self, vm: Vm, name: str) -> bytes | None:
+        bucket = self._buckets().get(f"mlbroker-{ACCOUNT}-{vm.region}")
         found = bucket.keys.get(f"runs/{vm.token}/{name}") if bucket else None
         return None if found is None else bytes(found.value)
 
     def put_object(self, vm: Vm, name: str, data: bytes) -> None:
-        """As the machine would: into its run's folder in the bucket."""
         from moto.s3.models import s3_backends
 
         bucket = f"mlbroker-{ACCOUNT}-{vm.region}"
         with suppress(Exception):
             s3_backends[ACCOUNT]["aws"].put_object(bucket, f"runs/{vm.token}/{name}", data)
 
-    def _started(self, vm: Vm) -> None:
-        self.guest.start(vm)
+    def delete_itself(self, vm: Vm) -> None:
+        """It shuts down: what follows was said at launch."""
+        self.ec2.power_off(vm)
 
-    def _ended(self, vm: Vm) -> None:
-        self.guest.end(vm)
+    def power_off(self, vm: Vm) -> None:
+        self.ec2.power_off(vm)
 
-    # The protocol.
+    def read(self, environ: Environ) -> Request:
+        return Request.read(environ)
 
-    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        request = Request.read(environ)
-        own = self._own(request)
-        if own is not None:
-            return own.send(start)
-        with self.clock.lock:
-            self.clock.tick()
-            if request.service:
-                self.calls.append((request.key, request.service, request.action))
-                self.requests.append(request)
-            doomed = self.doom.strikes(request.key == "launcher")
-            if doomed and self.doom.before:
-                self.doom.kill()
-                return lose(environ)
-            outcome = self.faults.before(request)
-            if isinstance(outcome, Answer):
-                return outcome.send(start)
-            if outcome == "before":
-                return lose(environ)
-            answer = self._answer(request)
-            if doomed:
-                self.doom.kill()
-        if outcome == "after":
-            return lose(environ)
-        return answer.send(start)
+    def prepare(self, request: Request) -> None:
+        """The request tells by itself, and AWS lets nobody wait."""
 
-    def _answer(self, request: Request) -> Answer:
+    def log(self, request: Request) -> None:
+        if request.service:
+            self.calls.append((request.key, request.service, request.action))
+            self.requests.append(request)
+
+    def answer(self, request: Request) -> Answer:
         known = recorded.answer(request, self.quotas, self.bill)
         if known is not None:
             return known
@@ -139,32 +121,13 @@ class StrictAws:
     def _forward(self, request: Request) -> Answer:
         return Answer.of(self._moto, request)
 
-    def _own(self, request: Request) -> Answer | None:
-        """What is no API: the metadata service, the machine's buttons, the clock."""
-        headers = [("Content-Type", "application/json")]
-        query = {k: v[0] for k, v in parse_qs(request.environ.get("QUERY_STRING", "")).items()}
-        if request.path == "/_clock":
-            if request.method == "POST":
-                self.clock.advance(float(query["seconds"]))
-            body = json.dumps({"now": self.clock.now().isoformat()}).encode()
-            return Answer("200 OK", headers, body)
-        if request.path == "/_victim":
-            self.doom.victim = int(query["pid"])
-            return Answer("200 OK", headers)
-        found = _MACHINE.fullmatch(request.path)
-        if found is None:
-            return None
-        vm = self.ec2.machines.all.get(found.group(1))
-        if vm is None or vm.ends_at is not None:
-            return Answer("404 Not Found", headers)
-        if found.group(2) == "poweroff":
-            # Answered first: ending the machine ends the one who asks.
-            self.clock.after(0, lambda: self.ec2.power_off(vm))
-            return Answer("200 OK", headers)
-        if found.group(2) == "timer":
-            self.clock.after(float(query["seconds"]), lambda: self.ec2.power_off(vm))
-            return Answer("200 OK", headers)
-        return self.metadata.answer(vm, found.group(2), request)
+    def metadata_of(self, vm: Vm, what: str, request: Request) -> Answer:
+        return self.metadata.answer(vm, what, request)
+
+    def timer(self, vm: Vm, seconds: float) -> Answer:
+        """Its only plan is to shut down."""
+        self.clock.after(seconds, lambda: self.ec2.power_off(vm))
+        return Answer("200 OK")
 
 
 @contextmanager
@@ -177,15 +140,9 @@ def serving(
     """
     world = StrictAws(frozen)
     sandboxes = Sandboxes(lambda: world.url, as_nobody) if execute else None
-    with ExitStack() as stack:
-        if sandboxes is not None:
-            stack.callback(sandboxes.close)
-        stack.enter_context(
-            standing(world, world.ec2.machines.living, Quiet, frozen=frozen, port=port)
-        )
-        world.renew()
-        if sandboxes is not None:
-            world.guest = sandboxes
+    with served(world, world.ec2.machines.living, Quiet, sandboxes, frozen=frozen, port=port):
+        account.reset()
+        world.set_up()
         yield world
 
 

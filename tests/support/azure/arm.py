@@ -12,9 +12,9 @@ from typing import Any
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.request import Answer
 from tests.support.azure import catalog, documents, links
-from tests.support.azure.faults import Faults
+from tests.support.azure.faults import AzureFaults
 from tests.support.azure.limits import Limits
-from tests.support.azure.machines import BOOT_S, SHUTDOWN_S, Estate, Event, Group, Operation, Vm
+from tests.support.azure.machines import Event, Group, Machines, Operation, Vm
 from tests.support.azure.schema import found, refuse, wrong_machine
 from tests.support.azure.wishes import wrong_wish
 from tests.support.azure.workflows import Rights, Workflows
@@ -36,21 +36,19 @@ class Arm:
     def __init__(
         self,
         clock: VirtualClock,
-        faults: Faults,
+        faults: AzureFaults,
         url: Callable[[], str],
         started: Callable[[Vm], None],
         ended: Callable[[Vm], None],
     ) -> None:
-        self.estate = Estate()
-        self.limits = Limits(self.estate)
+        self.machines = Machines()
+        self.limits = Limits(self.machines)
         self.rights = Rights()
         self.workflows = Workflows(clock, faults, self.rights, self._asked_to_delete)
         self.networks = documents.Networks()
         self.made: Counter[str] = Counter()
         # Spot machines are taken away this long after they run; None leaves them.
-        self.evict_after_s: float | None = None
-        self.boot_s = BOOT_S
-        self.shutdown_s = SHUTDOWN_S
+        self.preempt_after_s: float | None = None
         self._clock = clock
         self._faults = faults
         self._url = url
@@ -58,14 +56,14 @@ class Arm:
         self._ended = ended
         for region in catalog.REGIONS:
             name = Names(catalog.SUBSCRIPTION, region).group
-            self.estate.groups[name] = Group(name, region, {})
+            self.machines.groups[name] = Group(name, region, {})
 
     def calm(self) -> None:
         """Plenty of everything, at once."""
         self.limits.clear()
         self.networks = documents.Networks()
-        self.evict_after_s = None
-        self.estate.hidden_s = 0.0
+        self.preempt_after_s = None
+        self.machines.hidden_s = 0.0
 
     def console(self, id_: str) -> str:
         """What a machine wrote on its console; the executing guests put it here."""
@@ -88,9 +86,11 @@ class Arm:
             return operation
         if group.state != "Deleting":
             group.state = "Deleting"
-            for vm in self.estate.living(group.name):
+            for vm in self.machines.living(group.name):
                 self.delete_machine(vm)
-        self._clock.after(self.shutdown_s + 5.0, partial(self._group_gone, group, operation))
+        self._clock.after(
+            self.machines.shutdown_s + 5.0, partial(self._group_gone, group, operation)
+        )
         return operation
 
     def stop(self, vm: Vm) -> None:
@@ -99,7 +99,7 @@ class Arm:
             vm.stopped_at = self._clock.now()
             self._ended(vm)
 
-    def evict(self, vm: Vm) -> None:
+    def preempt(self, vm: Vm) -> None:
         """Announce the end of a spot machine, half a minute ahead."""
         vm.notice_at = self._clock.now()
         self._clock.after(NOTICE_S, partial(self.take_away, vm))
@@ -124,22 +124,22 @@ class Arm:
 
         def gone() -> None:
             vm.gone_at = self._clock.now()
-            links.taken_along(self.estate, vm.body)
+            links.taken_along(self.machines, vm.body)
             self._log("Microsoft.Compute/virtualMachines/delete", vm)
 
-        self._clock.after(self.shutdown_s, gone)
+        self._clock.after(self.machines.shutdown_s, gone)
 
     def _group_gone(self, group: Group, operation: Operation) -> None:
         if not group.gone:
             group.gone = True
             self.rights.forget(group.name)
-            links.forget(self.estate, group.name)
+            links.forget(self.machines, group.name)
             path = f"{_ROOT}/resourceGroups/{group.name}"
-            self.estate.events.append(Event(DELETE_GROUP, path, group.name, self._clock.now()))
+            self.machines.events.append(Event(DELETE_GROUP, path, group.name, self._clock.now()))
         operation.done_at = self._clock.now()
 
     def _asked_to_delete(self, name: str) -> None:
-        group = self.estate.group(name)
+        group = self.machines.group(name)
         if group is not None:
             self.delete_group(group)
 
@@ -148,11 +148,11 @@ class Arm:
     ) -> None:
         path = documents.machine_path(vm.group, vm.name)
         now = at or self._clock.now()
-        self.estate.events.append(Event(what, path, vm.group, now, status))
+        self.machines.events.append(Event(what, path, vm.group, now, status))
 
     def _operation(self, region: str) -> Operation:
         operation = Operation(str(uuid.uuid4()), region)
-        self.estate.operations[operation.id] = operation
+        self.machines.operations[operation.id] = operation
         return operation
 
     # The protocol.
@@ -175,10 +175,10 @@ class Arm:
         words = path.strip("/").split("/")
         now = self._clock.now()
         if words[-1].lower() == "resourcegroups":
-            groups = [g for g in self.estate.groups.values() if not g.gone]
+            groups = [g for g in self.machines.groups.values() if not g.gone]
             return found({"value": [documents.group(one) for one in groups]})
         if words[-1] == "virtualMachines":
-            shown = self.estate.visible(now)
+            shown = self.machines.visible(now)
             return found({"value": [documents.machine(vm, None) for vm in shown]})
         if words[-1] == "skus":
             wanted = re.fullmatch(r"location eq '(\w+)'", request.query.get("$filter", ""))
@@ -189,7 +189,7 @@ class Arm:
         if words[0] == "operationresults":
             return self._result(request, words[1])
         if words[-2] == "operations":
-            operation = self.estate.operations.get(words[-1])
+            operation = self.machines.operations.get(words[-1])
             if operation is None:
                 return refuse(404, "NotFound", "The operation was not found.")
             return found(documents.operation(operation))
@@ -198,7 +198,7 @@ class Arm:
         return refuse(404, "InvalidResourceType", f"{path} is not part of the loopback cloud")
 
     def _result(self, request: Request, id_: str) -> Answer:
-        operation = self.estate.operations.get(id_)
+        operation = self.machines.operations.get(id_)
         if operation is None:
             return refuse(404, "NotFound", "The operation was not found.")
         if operation.done_at is None:
@@ -213,12 +213,12 @@ class Arm:
         )
         if wanted is None:
             return refuse(400, "BadRequest", "The filter has to begin with a time.")
-        events = self.estate.events if self._faults.log_works else []
+        events = self.machines.events if self._faults.log_works else []
         told = [one.document for one in events if one.group == wanted.group(2)]
         return found({"value": told})
 
     def _group(self, request: Request, name: str, body: Any) -> Answer:
-        group = self.estate.group(name)
+        group = self.machines.group(name)
         if request.method == "PUT":
             unknown = set(body) - {"location", "tags", "managedBy", "properties"}
             if unknown or body.get("location") not in catalog.REGIONS:
@@ -227,7 +227,7 @@ class Arm:
                 return refuse(409, "ResourceGroupBeingDeleted", f"'{name}' is being deleted.")
             fresh = Group(name, body["location"], dict(body.get("tags") or {}))
             if group is None:
-                self.estate.groups[name.lower()] = fresh
+                self.machines.groups[name.lower()] = fresh
             return found(documents.group(group or fresh), "201 Created" if not group else "200 OK")
         if group is None:
             return documents.no_group(name)
@@ -238,7 +238,7 @@ class Arm:
         return found(documents.group(group))
 
     def _resource(self, request: Request, name: str, rest: str, body: Any) -> Answer:
-        group = self.estate.group(name)
+        group = self.machines.group(name)
         if group is None:
             return documents.no_group(name)
         kind, _, thing = rest.rpartition("/")
@@ -249,11 +249,11 @@ class Arm:
         if kind == "Microsoft.ManagedIdentity/userAssignedIdentities":
             return documents.identity(name, thing)
         if kind in ("Microsoft.Network/networkInterfaces", "Microsoft.Network/publicIPAddresses"):
-            return links.answer(self.estate, request, group, kind, thing, body)
+            return links.answer(self.machines, request, group, kind, thing, body)
         if kind.startswith("Microsoft.Network"):
             return self.networks.answer(group.location, rest)
         if rest == "Microsoft.Compute/virtualMachines":
-            shown = self.estate.visible(self._clock.now(), name)
+            shown = self.machines.visible(self._clock.now(), name)
             return found({"value": [documents.machine(vm, None) for vm in shown]})
         if rest.endswith("/retrieveBootDiagnosticsData"):
             return self._diagnostics(name, rest.split("/")[2])
@@ -261,8 +261,8 @@ class Arm:
             return refuse(404, "InvalidResourceType", f"{rest} is not part of the loopback cloud")
         if request.method == "PUT":
             return self._make(request, group, thing, body)
-        vm = self.estate.named(name, thing)
-        if vm is None or vm not in self.estate.visible(self._clock.now(), name):
+        vm = self.machines.named(name, thing)
+        if vm is None or vm not in self.machines.visible(self._clock.now(), name):
             return documents.no_machine(name, thing)
         if request.method == "DELETE":
             return self._delete(vm)
@@ -274,7 +274,7 @@ class Arm:
     def _make(self, request: Request, group: Group, name: str, body: Any) -> Answer:
         if group.state == "Deleting":
             return refuse(409, "ResourceGroupBeingDeleted", f"'{group.name}' is being deleted.")
-        if self.estate.named(group.name, name) is not None:
+        if self.machines.named(group.name, name) is not None:
             if request.header("if-none-match") == "*":
                 return refuse(412, "PreconditionFailed", "The resource exists.")
             return refuse(409, "PropertyChangeNotAllowed", "Changing it is not allowed.")
@@ -283,7 +283,7 @@ class Arm:
         said = wrong_machine(body)
         if said:
             return refuse(400, "InvalidRequestContent", said)
-        wish = wrong_wish(body) or links.missing(self.estate, body)
+        wish = wrong_wish(body) or links.missing(self.machines, body)
         if wish:
             return refuse(*wish)
         size = catalog.SIZES[body["properties"]["hardwareProfile"]["vmSize"]]
@@ -296,7 +296,7 @@ class Arm:
             return refuse(409, *short)
         now = self._clock.now()
         vm = Vm(str(uuid.uuid4()), name, group.name, body, now, size.vcpus)
-        self.estate.vms.append(vm)
+        self.machines.all.append(vm)
         self.made[vm.token] += 1
         operation = self._operation(group.location)
         late = 3600.0 if self._faults.take("stuck") else 0.0
@@ -304,8 +304,8 @@ class Arm:
             operation.error = short
             self._clock.after(late or FAILS_AFTER_S, partial(self._failed, vm, operation))
         else:
-            self._clock.after(self.boot_s, partial(self._boot, vm))
-            self._clock.after(late or self.boot_s, partial(self._done, operation))
+            self._clock.after(self.machines.boot_s, partial(self._boot, vm))
+            self._clock.after(late or self.machines.boot_s, partial(self._done, operation))
         headers = {"Azure_AsyncOperation": self._where(operation)}
         return found(documents.machine(vm, None), "201 Created", **headers)
 
@@ -315,9 +315,9 @@ class Arm:
         vm.running_at, vm.state = self._clock.now(), "Succeeded"
         self._log("Microsoft.Compute/virtualMachines/write", vm, at=vm.created_at)
         self._started(vm)
-        if vm.market == "spot" and self.evict_after_s is not None:
-            self._clock.after(self.evict_after_s, partial(self.evict, vm))
-            self.evict_after_s = None
+        if vm.market == "spot" and self.preempt_after_s is not None:
+            self._clock.after(self.preempt_after_s, partial(self.preempt, vm))
+            self.preempt_after_s = None
 
     def _failed(self, vm: Vm, operation: Operation) -> None:
         vm.state = "Failed"
@@ -330,7 +330,7 @@ class Arm:
     def _delete(self, vm: Vm) -> Answer:
         operation = self._operation(vm.region)
         self.delete_machine(vm)
-        self._clock.after(self.shutdown_s, partial(self._done, operation))
+        self._clock.after(self.machines.shutdown_s, partial(self._done, operation))
         headers = [
             ("Azure-AsyncOperation", self._where(operation)),
             ("Location", self._where(operation)),
@@ -338,7 +338,7 @@ class Arm:
         return Answer("202 Accepted", headers)
 
     def _diagnostics(self, group: str, name: str) -> Answer:
-        vm = self.estate.named(group, name)
+        vm = self.machines.named(group, name)
         if vm is None:
             return documents.no_machine(group, name)
         return found({"serialConsoleLogBlobUri": f"{self._url()}/_console/{vm.id}"})

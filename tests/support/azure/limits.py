@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.support.azure.catalog import SIZES, Size
-from tests.support.azure.machines import Estate
+from tests.support.azure.machines import Machines
 
 PLENTY = 1 << 30
 
@@ -15,8 +15,8 @@ class Limits:
     with the request itself, or by the operation that it began.
     """
 
-    def __init__(self, estate: Estate) -> None:
-        self._estate = estate
+    def __init__(self, machines: Machines) -> None:
+        self._machines = machines
         self.capacity: dict[tuple[str, str, str], int] = {}
         self.quotas: dict[tuple[str, str], int] = {}
         self.at_once = False
@@ -69,7 +69,7 @@ class Limits:
 
     def _used(self, region: str) -> dict[str, int]:
         used = {"cores": 0, "lowPriorityCores": 0}
-        for vm in self._estate.living():
+        for vm in self._machines.living():
             if vm.region == region and not vm.is_failed:
                 name = "lowPriorityCores" if vm.market == "spot" else "cores"
                 used[name] += SIZES[vm.body["properties"]["hardwareProfile"]["vmSize"]].vcpus

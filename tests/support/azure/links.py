@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.support.aws.request import Answer
 from tests.support.azure.catalog import SUBSCRIPTION
-from tests.support.azure.machines import Estate, Group
+from tests.support.azure.machines import Group, Machines
 from tests.support.azure.schema import found, refuse, wrong_network
 from tests.support.gcp.request import Request
 
@@ -17,12 +17,12 @@ _KINDS = {
 
 
 def answer(
-    estate: Estate, request: Request, group: Group, kind: str, name: str, body: Any
+    machines: Machines, request: Request, group: Group, kind: str, name: str, body: Any
 ) -> Answer:
     """Make one, or show it."""
     path = request.path
     if request.method == "GET":
-        there = estate.links.get(path.lower())
+        there = machines.links.get(path.lower())
         return found(there) if there else refuse(404, "ResourceNotFound", f"{path} not found.")
     if group.state == "Deleting":
         return refuse(409, "ResourceGroupBeingDeleted", f"'{group.name}' is being deleted.")
@@ -30,43 +30,43 @@ def answer(
     if said:
         return refuse(400, "InvalidRequestFormat", said)
     if kind.endswith("networkInterfaces"):
-        said = _wrong_interface(estate, group.location, body)
+        said = _wrong_interface(machines, group.location, body)
         if said:
             return refuse(400, "InvalidResourceReference", said)
     document = {**body, "id": path, "name": name}
     document["properties"] = {**body.get("properties", {}), "provisioningState": "Succeeded"}
-    estate.links[path.lower()] = document
+    machines.links[path.lower()] = document
     return found(document, "201 Created")
 
 
-def missing(estate: Estate, machine: dict[str, Any]) -> tuple[int, str, str] | None:
+def missing(machines: Machines, machine: dict[str, Any]) -> tuple[int, str, str] | None:
     """The interface that a machine refers to and that is not there."""
     for path in _paths(machine):
-        if path.lower() not in estate.links:
+        if path.lower() not in machines.links:
             return 400, "InvalidResourceReference", f"Resource {path} was not found."
     return None
 
 
-def taken_along(estate: Estate, machine: dict[str, Any]) -> None:
+def taken_along(machines: Machines, machine: dict[str, Any]) -> None:
     """What goes when its machine goes, by the options that were set."""
     for one in _interfaces(machine):
         if one["properties"].get("deleteOption") != "Delete":
             continue
-        link = estate.links.pop(one["id"].lower(), None)
+        link = machines.links.pop(one["id"].lower(), None)
         for address in (link or {}).get("properties", {}).get("ipConfigurations", []):
             public = address["properties"].get("publicIPAddress")
             if public and public["properties"].get("deleteOption") == "Delete":
-                estate.links.pop(public["id"].lower(), None)
+                machines.links.pop(public["id"].lower(), None)
 
 
-def forget(estate: Estate, group: str) -> None:
+def forget(machines: Machines, group: str) -> None:
     """The whole group is gone."""
     mark = f"/resourcegroups/{group}/".lower()
-    for path in [path for path in estate.links if mark in path]:
-        del estate.links[path]
+    for path in [path for path in machines.links if mark in path]:
+        del machines.links[path]
 
 
-def _wrong_interface(estate: Estate, region: str, body: Any) -> str | None:
+def _wrong_interface(machines: Machines, region: str, body: Any) -> str | None:
     names = Names(SUBSCRIPTION, region)
     about = body["properties"]
     firewall = (about.get("networkSecurityGroup") or {}).get("id")
@@ -74,7 +74,7 @@ def _wrong_interface(estate: Estate, region: str, body: Any) -> str | None:
         if (firewall, address["properties"]["subnet"]["id"]) != (names.firewall, names.subnet):
             return "The subnet or the security group was not found."
         public = address["properties"].get("publicIPAddress")
-        if public and public["id"].lower() not in estate.links:
+        if public and public["id"].lower() not in machines.links:
             return f"Resource {public['id']} was not found."
     return None if about.get("ipConfigurations") else "An ipConfiguration is needed."
 

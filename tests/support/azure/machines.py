@@ -49,6 +49,10 @@ class Vm:
         return base64.b64decode(data).decode()
 
     @property
+    def works(self) -> bool:
+        return self.ends_at is None and self.stopped_at is None
+
+    @property
     def is_failed(self) -> bool:
         return self.state == "Failed"
 
@@ -99,16 +103,18 @@ class Event:
 
 
 @dataclass
-class Estate:
+class Machines:
     """All that there is, and was, in the subscription."""
 
     groups: dict[str, Group] = field(default_factory=dict)
-    vms: list[Vm] = field(default_factory=list)
+    all: list[Vm] = field(default_factory=list)
     operations: dict[str, Operation] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     # Interfaces and addresses of machines, by their path in small letters.
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
     hidden_s: float = 0.0
+    boot_s: float = BOOT_S
+    shutdown_s: float = SHUTDOWN_S
 
     def group(self, name: str) -> Group | None:
         found = self.groups.get(name.lower())
@@ -117,7 +123,7 @@ class Estate:
     def living(self, group: str | None = None) -> list[Vm]:
         return [
             vm
-            for vm in self.vms
+            for vm in self.all
             if vm.gone_at is None and (group is None or vm.group.lower() == group.lower())
         ]
 

@@ -6,11 +6,10 @@ from tests.support.azure.blobs import PREFIX as STORAGE
 from tests.support.azure.blobs import Blobs
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
-from tests.support.gcp.request import Request
+from tests.support.gcp.request import GUEST, LAUNCHER, Request
 
 from mlbroker.broker.clouds import azure_roles
 
-LAUNCHER, GUEST = "launcher", "guest"
 _VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "PATCH": "write"}
 _GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
 _RESOURCE = re.compile(r"/subscriptions/[^/]+/(?:resourceGroups/([^/]+)/)?providers/([^/]+)/(.+)")

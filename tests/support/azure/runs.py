@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tests.support.azure.machines import Group, Vm
+from tests.support.azure.machines import Group
 from tests.support.azure.server import StrictAzure
 from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 
@@ -39,22 +39,19 @@ class AzureRuns(CloudRuns):
     cap: ClassVar = "2"
 
     def lives(self, run_id: str) -> list[Life]:
-        vms = [vm for vm in self._vms(run_id) if not vm.is_failed]
+        vms = [vm for vm in self.vms(run_id) if not vm.is_failed]
         return [Life(vm.token, vm.created_at, vm.gone_at) for vm in vms]
 
     def billed_usd(self, run_id: str) -> float:
         now = self.clock.now()
-        usd: float = self.world.arm.estate.billed_usd(self._vms(run_id), now, float(PRICE))
+        usd: float = self.world.arm.machines.billed_usd(self.vms(run_id), now, float(PRICE))
         return usd
 
     def leftovers(self, run_id: str) -> list[str]:
         """Resource groups and Logic Apps."""
-        groups = self.world.arm.estate.groups.values()
+        groups = self.world.arm.machines.groups.values()
         left = [group.name for group in groups if not group.gone and _is_of(group, run_id)]
         return left + [w for w in self.world.arm.workflows.all if f"mlb-{run_id}-" in w]
-
-    def _vms(self, run_id: str) -> list[Vm]:
-        return [vm for vm in self.world.vms() if vm.tags.get("mlbroker-run") == run_id]
 
 
 def _is_of(group: Group, run_id: str) -> bool:

@@ -23,11 +23,11 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with serving(execute=True, port=options.port) as world:
-        world.arm.boot_s = 2.0
-        world.arm.shutdown_s = 1.0
+        world.arm.machines.boot_s = 2.0
+        world.arm.machines.shutdown_s = 1.0
         for size in options.no_capacity:
             world.arm.limits.capacity[size, "*", "*"] = 0
-        world.arm.evict_after_s = options.evict_after
+        world.arm.preempt_after_s = options.evict_after
         print(f"A strict Azure stands at {world.url}. In another terminal:\n", file=sys.stderr)
         for name, value in environment(world.url).items():
             print(f"export {name}={value}", flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.aws.clock import VirtualClock
 from tests.support.aws.request import Answer
 from tests.support.azure.catalog import PRINCIPAL, REGIONS, SUBSCRIPTION
-from tests.support.azure.faults import Faults
+from tests.support.azure.faults import AzureFaults
 from tests.support.azure.schema import found, refuse
 from tests.support.gcp.request import Request
 
@@ -54,7 +54,7 @@ class Workflows:
     def __init__(
         self,
         clock: VirtualClock,
-        faults: Faults,
+        faults: AzureFaults,
         rights: Rights,
         delete: Callable[[str], None],
     ) -> None:
@@ -90,7 +90,7 @@ class Workflows:
         (action,) = definition["actions"].values()
         (trigger,) = definition["triggers"].values()
         wanted = _DELETE.fullmatch(action["inputs"]["uri"])
-        if wanted and self._faults.workflows_work and self._rights.may_delete(wanted.group(1)):
+        if wanted and self._faults.kill_works and self._rights.may_delete(wanted.group(1)):
             self._delete(wanted.group(1))
         self._plan(name, body, 60.0 * trigger["recurrence"]["interval"] - LATE_S)
 

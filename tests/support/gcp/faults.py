@@ -1,77 +1,34 @@
-"""What goes wrong on the way to Google Cloud and inside it, on demand or at random."""
+"""What goes wrong on the way to Google Cloud and inside it."""
 
-from collections import Counter
 from dataclasses import dataclass, field
-from random import Random
+from typing import Any
 
 from tests.support.aws.request import Answer
+from tests.support.faults import Faults
 from tests.support.gcp.discovery import refuse
 from tests.support.gcp.request import Request
 
 
 @dataclass
-class Faults:
-    """Counters say how many of the next requests of an action go wrong in which way.
+class GcpFaults(Faults):
+    """`late_inserts` are accepted and fail afterwards; `stuck` operations end after an hour."""
 
-    `lost_before`: never arrives; `lost_after`: takes effect, but no answer comes back;
-    `failing`: answered with a server's error; `throttled`: too many at once. `late_inserts` and
-    `late_deletes` are accepted and fail afterwards; `stuck` operations end only after an hour.
-    `rate` does the first four at random.
-    """
-
-    lost_before: Counter[str] = field(default_factory=Counter)
-    lost_after: Counter[str] = field(default_factory=Counter)
-    failing: Counter[str] = field(default_factory=Counter)
-    throttled: Counter[str] = field(default_factory=Counter)
-    errors: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     late_inserts: int = 0
-    late_deletes: int = 0
     stuck: int = 0
     unreachable_zones: set[str] = field(default_factory=set)
     guests_may_delete: bool = True
-    termination_works: bool = True
-    rate: float = 0.0
-    random: Random = field(default_factory=lambda: Random(0))
 
-    def clear(self) -> None:
-        """Nothing goes wrong any more."""
-        self.__init__()  # type: ignore[misc]
+    def no(self, request: Request, *error: Any) -> Answer:
+        return refuse(*error)
 
-    def take(self, name: str) -> bool:
-        """Use one of the faults of this counter up; False when there are none left."""
-        left = getattr(self, name)
-        if left > 0:
-            setattr(self, name, left - 1)
-        return bool(left > 0)
+    def failed(self, request: Request) -> Answer:
+        return refuse(503, "backendError", "Service is currently unavailable.")
 
-    def before(self, request: Request) -> str | Answer | None:
-        """What becomes of a request: `before` and `after` say when it is lost."""
-        action = request.action
-        if action in self.errors:
-            return refuse(*self.errors[action])
-        for counter, outcome in (
-            (self.lost_before, "before"),
-            (self.lost_after, "after"),
-            (self.failing, "failing"),
-            (self.throttled, "throttled"),
-        ):
-            if counter[action] > 0:
-                counter[action] -= 1
-                return self._outcome(request, outcome)
-        if self.rate and self.random.random() < self.rate:
-            kinds = ("before", "after", "failing", "throttled")
-            return self._outcome(request, self.random.choice(kinds))
-        return None
-
-    def _outcome(self, request: Request, outcome: str) -> str | Answer:
-        if outcome == "failing":
-            return refuse(503, "backendError", "Service is currently unavailable.")
-        if outcome == "throttled":
-            if request.action.startswith("compute."):
-                return refuse(
-                    403,
-                    "rateLimitExceeded",
-                    "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'.",
-                )
-            return refuse(429, "rateLimitExceeded", "Rate limit exceeded.")
-        return outcome
+    def too_many(self, request: Request) -> Answer:
+        if request.action.startswith("compute."):
+            return refuse(
+                403,
+                "rateLimitExceeded",
+                "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'.",
+            )
+        return refuse(429, "rateLimitExceeded", "Rate limit exceeded.")

@@ -15,7 +15,7 @@ from tests.support.aws.clock import VirtualClock
 from tests.support.aws.request import Answer
 from tests.support.gcp import catalog, documents
 from tests.support.gcp.discovery import Method, found, refuse
-from tests.support.gcp.faults import Faults
+from tests.support.gcp.faults import GcpFaults
 from tests.support.gcp.limits import Limits
 from tests.support.gcp.machines import Machines, Operation, Vm
 from tests.support.gcp.parts import Parts
@@ -36,14 +36,14 @@ class Gce(Parts):
     def __init__(
         self,
         clock: VirtualClock,
-        faults: Faults,
+        faults: GcpFaults,
         started: Callable[[Vm], None],
         ended: Callable[[Vm], None],
     ) -> None:
         self.machines = Machines(clock)
         self.limits = Limits(self.machines)
         self.networks = documents.Networks()
-        self.inserted: Counter[str] = Counter()
+        self.made: Counter[str] = Counter()
         # Spot machines are taken away this long after they run; None leaves them.
         self.preempt_after_s: float | None = None
         self._clock = clock
@@ -96,7 +96,11 @@ class Gce(Parts):
     def preempt(self, vm: Vm) -> None:
         """Announce the end of a spot machine, half a minute ahead."""
         vm.notice_at = self._clock.now()
-        self._clock.after(NOTICE_S, lambda: self.delete(vm, PREEMPTED))
+        self._clock.after(NOTICE_S, partial(self.take_away, vm))
+
+    def take_away(self, vm: Vm) -> None:
+        """Preempted, without a word."""
+        self.delete(vm, PREEMPTED)
 
     def _end(self, vm: Vm, operation: Operation) -> None:
         vm.ends_at = self._clock.now()
@@ -165,7 +169,7 @@ class Gce(Parts):
         vm = Vm(str(next(self._numbers)), wish.name, zone, wish.body, now, wish.kind.vcpus)
         operation.target_id = vm.id
         self.machines.all.append(vm)
-        self.inserted[vm.token] += 1
+        self.made[vm.token] += 1
         self._clock.after(self.machines.boot_s, partial(self._boot, vm))
         vm.terminates_at = wish.terminates_at
         if wish.terminates_at is not None:
@@ -188,7 +192,7 @@ class Gce(Parts):
             self.preempt_after_s = None
 
     def _limit_reached(self, vm: Vm) -> None:
-        if not self._faults.termination_works or vm.terminates_at is None:
+        if not self._faults.kill_works or vm.terminates_at is None:
             return
         if vm.body["scheduling"].get("instanceTerminationAction") == "DELETE":
             self.delete(vm, LIMIT_REACHED)
@@ -209,7 +213,7 @@ class Gce(Parts):
         if vm is None or vm not in self.machines.visible():
             return missing(f"zones/{path['zone']}/instances/{path['instance']}")
         operation = self.machines.begin(vm.zone, "delete", vm.path, vm.id)
-        operation.user = "guest" if request.token.startswith("guest-") else "launcher"
+        operation.user = request.who
         if self._faults.take("late_deletes"):
             operation.error = ("INTERNAL_ERROR", "Internal error. Please try again.")
             self._clock.after(4, partial(self._done, operation))

@@ -33,12 +33,12 @@ class Vm:
     why: str = "delete"
 
     @property
-    def labels(self) -> dict[str, str]:
+    def tags(self) -> dict[str, str]:
         return dict(self.body.get("labels", {}))
 
     @property
     def token(self) -> str:
-        return self.labels.get("mlbroker-token", "")
+        return self.tags.get("mlbroker-token", "")
 
     @property
     def region(self) -> str:
@@ -53,6 +53,10 @@ class Vm:
     def user_data(self) -> str:
         items = self.body.get("metadata", {}).get("items", [])
         return next((i["value"] for i in items if i["key"] == "startup-script"), "")
+
+    @property
+    def works(self) -> bool:
+        return self.ends_at is None and self.stopped_at is None
 
     @property
     def path(self) -> str:

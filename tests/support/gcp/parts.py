@@ -5,7 +5,7 @@ from typing import Any
 from tests.support.aws.request import Answer
 from tests.support.gcp import catalog, documents
 from tests.support.gcp.discovery import found
-from tests.support.gcp.faults import Faults
+from tests.support.gcp.faults import GcpFaults
 from tests.support.gcp.limits import Limits
 from tests.support.gcp.machines import Machines
 from tests.support.gcp.queries import missing, name_in_filter, scopes, wanted_by
@@ -18,7 +18,7 @@ class Parts:
     machines: Machines
     limits: Limits
     networks: documents.Networks
-    _faults: Faults
+    _faults: GcpFaults
 
     def disks_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}

@@ -1,20 +1,18 @@
-"""One request to the loopback cloud: whose it is, and what of whom it asks."""
+"""One request to a loopback cloud that knows people by tokens: whose it is, and what it asks."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-from urllib.parse import parse_qsl
 
-from tests.support.aws.request import Environ
+from tests.support.aws.request import Asked, Environ
+
+LAUNCHER, GUEST = "launcher", "guest"
 
 
 @dataclass
-class Request:
-    """`action` is the id of the discovery document's method, or the bucket's own word for it."""
+class Request(Asked):
+    """`action` is the vendor's own word for what is asked, of one of its services."""
 
-    environ: Environ
-    body: bytes
     action: str = ""
+    service: str = ""
 
     @classmethod
     def read(cls, environ: Environ) -> "Request":
@@ -24,23 +22,9 @@ class Request:
         return cls(environ, environ["wsgi.input"].read(length) if length else b"")
 
     @property
-    def path(self) -> str:
-        return str(self.environ.get("PATH_INFO", "/"))
-
-    @property
-    def method(self) -> str:
-        return str(self.environ["REQUEST_METHOD"])
-
-    @cached_property
-    def query(self) -> dict[str, str]:
-        text = self.environ.get("QUERY_STRING", "")
-        return dict(parse_qsl(text, keep_blank_values=True))
-
-    @property
-    def token(self) -> str:
-        """The bearer's token."""
-        return str(self.environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
-
-    def header(self, name: str) -> str | None:
-        value: Any = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
-        return None if value is None else str(value)
+    def who(self) -> str | None:
+        """Whose token it bears."""
+        token = (self.header("authorization") or "").removeprefix("Bearer ")
+        if token == "launcher-token":
+            return LAUNCHER
+        return GUEST if token.startswith("guest-") else None

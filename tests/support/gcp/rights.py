@@ -5,12 +5,11 @@ import json
 from tests.support.aws.request import Answer
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import Method, found, refuse
-from tests.support.gcp.request import Request
+from tests.support.gcp.request import GUEST, LAUNCHER, Request
 from tests.support.gcp.wishes import ACCOUNTS
 
 from mlbroker.broker.clouds import gcp_roles
 
-LAUNCHER, GUEST = "launcher", "guest"
 # The permissions that each method asks for (cloud.google.com/compute/docs/reference/rest/v1).
 _INSERT = (
     "compute.instances.create",

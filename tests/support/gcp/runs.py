@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
-from tests.support.gcp.machines import Vm
 from tests.support.gcp.server import StrictGcp
 
 from mlbroker.broker.clouds.gcp import GcpCloud
@@ -39,11 +38,8 @@ class GcpRuns(CloudRuns):
     cap: ClassVar = "2"
 
     def lives(self, run_id: str) -> list[Life]:
-        return [Life(vm.token, vm.created_at, vm.gone_at) for vm in self._vms(run_id)]
+        return [Life(vm.token, vm.created_at, vm.gone_at) for vm in self.vms(run_id)]
 
     def billed_usd(self, run_id: str) -> float:
-        usd: float = self.world.gce.machines.billed_usd(self._vms(run_id), float(PRICE))
+        usd: float = self.world.gce.machines.billed_usd(self.vms(run_id), float(PRICE))
         return usd
-
-    def _vms(self, run_id: str) -> list[Vm]:
-        return [vm for vm in self.world.vms() if vm.labels.get("mlbroker-run") == run_id]

@@ -2,79 +2,65 @@
 
 import json
 import os
-import re
-import threading
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.guests import Guest, Script
-from tests.support.aws.request import Answer, Environ, StartResponse
-from tests.support.doom import Doom
+from tests.support.aws.request import Answer, Environ
 from tests.support.gcp.bucket import Storage, refuse_xml
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import JSON, api, found, refuse
-from tests.support.gcp.faults import Faults
+from tests.support.gcp.faults import GcpFaults
 from tests.support.gcp.gce import Gce
 from tests.support.gcp.guests import GcpSandboxes, Metadata
 from tests.support.gcp.machines import Vm
-from tests.support.gcp.request import Request
-from tests.support.gcp.rights import GUEST, LAUNCHER, may, rights_of
+from tests.support.gcp.request import GUEST, Request
+from tests.support.gcp.rights import may, rights_of
 from tests.support.gcp.vault import Vault
-from tests.support.loopback import KeepAlive, lose, standing
+from tests.support.loopback import KeepAlive
+from tests.support.strict import StrictCloud, served
 
-_MACHINE = re.compile(r"/_machine/(\d+)/(.*)")
 _SERVICES = (
     ("compute.v1", "/compute/v1/"),
     ("secretmanager.v1", "/v1/"),
     ("cloudresourcemanager.v1", "/v1/"),
     ("iam.v1", "/v1/"),
 )
-WAIT_S = 120.0
-# In real time, one answer to a wait comes this soon: a thread is held no longer.
-HELD_S = 5.0
 
 
-class StrictGcp:
-    """The WSGI application, and the handles by which a test plays fate."""
+class StrictGcp(StrictCloud):
+    """Its machines live in `gce`."""
 
     def __init__(self, frozen: bool = False) -> None:
-        self.clock = VirtualClock(frozen)
-        self.faults = Faults()
-        self.gce = Gce(self.clock, self.faults, self._started, self._ended)
+        super().__init__(frozen)
+        self.faults = GcpFaults()
+        self.control = self.gce = Gce(self.clock, self.faults, self.started, self.ended)
         self.storage = Storage()
         self.vault = Vault(self.clock)
         self.metadata = Metadata(self.clock, lambda vm: f"guest-{vm.id}")
-        self.guest: Guest = self._script()
         self.gce.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
-        self.calls: list[tuple[str, str]] = []
-        self.requests: list[Request] = []
-        self.denied: list[tuple[str, str]] = []
         # Permissions that the launcher was not given.
         self.missing: set[str] = set()
-        self.url = ""
-        self.doom = Doom()
-        self._frozen = frozen
-
-    # What a test does to this world.
 
     def calm(self) -> None:
-        """Take back every fault, shortage and delay; what was launched stays."""
-        self.faults.clear()
-        self.doom.left = None
+        super().calm()
         self.gce.calm()
-        self.guest = self._script()
-        for log in (self.calls, self.requests, self.denied, self.missing):
-            log.clear()
+        self.missing.clear()
 
-    def vms(self, token: str | None = None) -> list[Vm]:
-        """All machines there ever were, or those of one token."""
-        return [vm for vm in self.gce.machines.all if token in (None, vm.token)]
+    def machines(self) -> Iterable[Vm]:
+        return list(self.gce.machines.all)
+
+    def stored(self) -> list[str]:
+        return [key for _, key in self.storage.stored()]
+
+    def secrets(self) -> list[str]:
+        return self.vault.names()
+
+    def ended_by(self, vm: Vm) -> list[str]:
+        operations = self.gce.machines.operations.values()
+        return [o.user for o in operations if o.target_id == vm.id and o.kind == "delete"]
 
     def put_object(self, vm: Vm, name: str, data: bytes) -> None:
-        """As the machine would: into its run's folder in the bucket."""
         self._bucket(vm)[f"runs/{vm.token}/{name}"] = data
 
     def get_object(self, vm: Vm, name: str) -> bytes | None:
@@ -90,47 +76,16 @@ class StrictGcp:
         elif vm.terminates_at is None or self.clock.now() > vm.terminates_at:
             self.gce.stop(vm)
 
-    def _script(self) -> Script:
-        return Script(self.clock, self, self.delete_itself)  # type: ignore[arg-type]
+    def power_off(self, vm: Vm) -> None:
+        self.gce.stop(vm)
 
-    def _started(self, vm: Vm) -> None:
-        self.guest.start(vm)  # type: ignore[arg-type]
+    def read(self, environ: Environ) -> Request:
+        return Request.read(environ)
 
-    def _ended(self, vm: Vm) -> None:
-        self.guest.end(vm)  # type: ignore[arg-type]
-
-    # The protocol.
-
-    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        request = Request.read(environ)
-        own = self._own(request)
-        if own is not None:
-            return own.send(start)
-        service = self._service(request)
-        self._let_operation_end(request)
-        with self.clock.lock:
-            self.clock.tick()
-            who = _who(request.token)
-            self.calls.append((who or "nobody", request.action))
-            self.requests.append(request)
-            refusal = self._refused(request, who, service)
-            if refusal is not None:
-                return refusal.send(start)
-            doomed = self.doom.strikes(who == LAUNCHER)
-            if doomed and self.doom.before:
-                self.doom.kill()
-                return lose(environ)
-            outcome = self.faults.before(request)
-            if isinstance(outcome, Answer):
-                return outcome.send(start)
-            if outcome == "before":
-                return lose(environ)
-            answer = self._answer(request, service)
-            if doomed:
-                self.doom.kill()
-        if outcome == "after":
-            return lose(environ)
-        return answer.send(start)
+    def prepare(self, request: Request) -> None:
+        request.service = self._service(request)
+        if request.action == "compute.zoneOperations.wait":
+            self.let_end(self.gce.machines.operations.get(request.path.split("/")[-2]))
 
     def _service(self, request: Request) -> str:
         for name, prefix in _SERVICES:
@@ -145,8 +100,9 @@ class StrictGcp:
         request.action = Storage.action(request)
         return "storage"
 
-    def _refused(self, request: Request, who: str | None, service: str) -> Answer | None:
-        say = refuse_xml if service == "storage" else refuse
+    def refused(self, request: Request) -> Answer | None:
+        who = request.who
+        say = refuse_xml if request.service == "storage" else refuse
         if who is None:
             return say(401, "authError", "Request had invalid authentication credentials.")
         missing = may(who, request.action, self.missing, self.faults.guests_may_delete)
@@ -155,7 +111,8 @@ class StrictGcp:
             return say(403, "forbidden", f"Required '{missing}' permission for '{request.path}'")
         return None
 
-    def _answer(self, request: Request, service: str) -> Answer:
+    def answer(self, request: Request) -> Answer:
+        service = request.service
         if service == "storage":
             return self.storage.answer(request)
         if service == "nothing":
@@ -174,66 +131,19 @@ class StrictGcp:
         except ValueError as error:
             return refuse(400, "invalid", str(error))
 
-    def _let_operation_end(self, request: Request) -> None:
-        """A wait is answered when the operation is done, or two minutes are over."""
-        if request.action != "compute.zoneOperations.wait":
-            return
-        operation = self.gce.machines.operations.get(request.path.split("/")[-2])
-        held = 0.0
-        while operation is not None and operation.done_at is None:
-            if held >= (WAIT_S if self._frozen else HELD_S):
-                return
-            if self._frozen:
-                self.clock.advance(1)
-                held += 1
-            else:
-                time.sleep(0.05)
-                held += 0.05
-
-    def _own(self, request: Request) -> Answer | None:
-        """What is no API: sign-in, the metadata server, the machine's buttons, the clock."""
-        if request.path == "/token":
-            if "oauth2.token" in self.faults.errors:
-                code, reason, message = self.faults.errors["oauth2.token"]
-                body = {"error": reason, "error_description": message}
-                return Answer(f"{code} {reason}", JSON, json.dumps(body).encode())
-            return found({"access_token": "launcher-token", "expires_in": 3599,
-                          "token_type": "Bearer"})  # fmt: skip
-        if request.path == "/_clock":
-            if request.method == "POST":
-                self.clock.advance(float(request.query["seconds"]))
-            return found({"now": self.clock.now().isoformat()})
-        if request.path == "/_victim":
-            self.doom.victim = int(request.query["pid"])
-            return found({})
-        matched = _MACHINE.fullmatch(request.path)
-        if matched is None:
+    def aside(self, request: Request) -> Answer | None:
+        """Sign-in."""
+        if request.path != "/token":
             return None
-        vm = next((vm for vm in self.gce.machines.all if vm.id == matched.group(1)), None)
-        if vm is None or vm.ends_at is not None or vm.stopped_at is not None:
-            return Answer("404 Not Found", JSON)
-        what = matched.group(2)
-        if what == "poweroff":
-            # Answered first: ending the machine ends the one who asks.
-            self.clock.after(0, lambda: self.gce.stop(vm))
-            return Answer("200 OK", JSON)
-        if what == "timer":
-            over = threading.Event()
-            self.clock.after(float(request.query["seconds"].rstrip("s")), over.set)
-            while not over.wait(0.5):
-                if vm.ends_at is not None or vm.stopped_at is not None:
-                    return Answer("404 Not Found", JSON)
-            return Answer("200 OK", JSON)
+        if "oauth2.token" in self.faults.errors:
+            code, reason, message = self.faults.errors["oauth2.token"]
+            body = {"error": reason, "error_description": message}
+            return Answer(f"{code} {reason}", JSON, json.dumps(body).encode())
+        return found({"access_token": "launcher-token", "expires_in": 3599,
+                      "token_type": "Bearer"})  # fmt: skip
+
+    def metadata_of(self, vm: Vm, what: str, request: Request) -> Answer:
         return self.metadata.answer(vm, what, request)
-
-
-def _who(token: str) -> str | None:
-    """Whose token it is."""
-    if token == "launcher-token":
-        return LAUNCHER
-    if token.startswith("guest-"):
-        return GUEST
-    return None
 
 
 @contextmanager
@@ -247,14 +157,7 @@ def serving(
     """
     world = StrictGcp(frozen)
     sandboxes = GcpSandboxes(lambda: world.url, as_nobody) if execute else None
-    with ExitStack() as stack:
-        if sandboxes is not None:
-            stack.callback(sandboxes.close)
-        stack.enter_context(
-            standing(world, world.gce.machines.living, KeepAlive, frozen=frozen, port=port)
-        )
-        if sandboxes is not None:
-            world.guest = sandboxes
+    with served(world, world.gce.machines.living, KeepAlive, sandboxes, frozen=frozen, port=port):
         yield world
 
 

@@ -90,7 +90,7 @@ def test_a_machine_that_outlived_its_kill_is_found(
     world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
     world.guest.job_s, world.guest.timer = None, False  # type: ignore[attr-defined]
-    world.faults.scheduler_is_down = True
+    world.faults.kill_works = False
     wanted = intent(world, run_id)
     cloud.arm_kill(wanted)
     machine = cloud.create(wanted, Payload({"command": "true"}))

@@ -1,4 +1,4 @@
-"""Machines whose user-data really runs: bootstrap, job, reports, files, and each way to end."""
+"""Machines whose user-data really runs, as an unprivileged user, and what is AWS's own of it."""
 
 import io
 import os
@@ -12,8 +12,10 @@ import pytest
 from tests.support.aws.guests import Sandboxes, processes_of
 from tests.support.aws.machines import OWN, RECLAIMED
 from tests.support.aws.runs import intent
-from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.aws.server import StrictAws
+from tests.support.aws.vendor import VENDOR
 from tests.support.mlbroker import wait_for
+from tests.support.strict import StrictCloud
 
 from mlbroker.broker.clouds.aws import AwsCloud
 from mlbroker.broker.clouds.aws_calls import Calls
@@ -23,13 +25,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs L
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[StrictAws]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        serving(execute=True, as_nobody=True) as world,
-    ):
-        for name, value in environment(world.url).items():
-            patch.setenv(name, value)
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictCloud]:
+    folder = tmp_path_factory.mktemp("aws")
+    with VENDOR.standing(folder, execute=True, as_nobody=True) as world:
         world.ec2.machines.boot_s = 0.05
         world.ec2.machines.shutdown_s = 0.05
         yield world
@@ -111,38 +109,6 @@ def test_a_job_runs_unprivileged_and_leaves_everything_in_the_bucket(
     assert [r for r in live.requests if b"geheim" in r.body and r.action != "PutParameter"] == []
 
 
-def test_a_failing_job_reports_its_code(live: StrictAws, cloud: AwsCloud, run_id: str) -> None:
-    wanted = intent(live, run_id)
-    cloud.create(wanted, Payload({"command": "echo broken; exit 3"}))
-    report = wait_for(ended(cloud, wanted))
-    assert (report.end["why"], report.end["exit_code"]) == ("failed", 3)
-    wait_for(lambda: gone(live, wanted))
-
-
-def test_an_interruption_is_handed_over_with_the_checkpoint(
-    live: StrictAws, cloud: AwsCloud, run_id: str, tmp_path: Path
-) -> None:
-    job = (
-        'echo "start at $(cat ckpt/step 2>/dev/null || echo 0)"; mkdir -p ckpt; '
-        "test -e ckpt/step && exit 0; echo 7 > ckpt/step; while :; do sleep 0.1; done"
-    )
-    spec = {"command": job, "checkpoint": {"path": "ckpt", "every_s": 0.5}}
-    first = intent(live, run_id, market="spot")
-    cloud.create(first, Payload(spec))
-    wait_for(lambda: cloud.report(first).checkpoint_bytes)
-    (vm,) = live.vms(first.token)
-    live.ec2.reclaim(vm)
-    report = wait_for(ended(cloud, first))
-    assert report.end["why"] == "preempted"
-    assert cloud.fetch(first, "checkpoint.tar", tmp_path / "checkpoint.tar")
-    wait_for(lambda: gone(live, first))
-    second = intent(live, f"{run_id}b", market="spot")
-    cloud.create(second, Payload(spec, restore=tmp_path / "checkpoint.tar"))
-    report = wait_for(ended(cloud, second))
-    assert report.end["why"] == "finished"
-    assert "start at 7" in whole_log(cloud, second, report.log_bytes)
-
-
 def test_a_machine_taken_without_a_word_is_seen_as_reclaimed(
     live: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
@@ -219,28 +185,6 @@ def test_a_bucket_that_fails_for_a_while_loses_nothing(
     assert [line for line in log.splitlines() if line.startswith("line")] == [
         f"line {number}" for number in (1, 2, 3, 4)
     ]
-
-
-def test_several_machines_know_their_rank_and_each_other(
-    live: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    wanted = intent(live, run_id, nodes=2)
-    job = 'echo "rank $MLBROKER_NODE_RANK of $MLBROKER_NODES, master $MLBROKER_MASTER_ADDR"'
-    machine = cloud.create(wanted, Payload({"command": job}))
-    assert len(live.vms(wanted.token)) == 2
-    report = wait_for(ended(cloud, wanted))
-    assert report.end["why"] == "finished"
-    assert "rank 0 of 2, master 127.0.0.1" in whole_log(cloud, wanted, report.log_bytes)
-    second = live.get_object(live.vms(wanted.token)[1], "1/log/000000000000000")
-    assert second is not None
-    assert b"rank 1 of 2, master 127.0.0.1" in second
-    wait_for(lambda: gone(live, wanted))
-
-    def over() -> bool:
-        found = cloud.status(machine.id)
-        return found is not None and found.state is MachineState.TERMINATED
-
-    wait_for(over)
 
 
 def test_one_lost_machine_of_several_ends_the_run(

@@ -27,7 +27,7 @@ def test_a_good_subscription_passes_and_is_left_as_it_was(world: StrictAzure) ->
     assert world.vault.names() == []
     assert not any(world.blobs.accounts.values())
     assert not [name for name in world.arm.workflows.all if "doctor" in name]
-    groups = world.arm.estate.groups.values()
+    groups = world.arm.machines.groups.values()
     assert not [group.name for group in groups if "doctor" in group.name and not group.gone]
 
 

@@ -85,7 +85,7 @@ def test_disarming_leaves_neither_group_nor_logic_app(
     wanted = intent(world, run_id)
     cloud.arm_kill(wanted)
     cloud.disarm_kill(wanted)
-    assert world.arm.estate.group(wanted.token) is None
+    assert world.arm.machines.group(wanted.token) is None
     assert wanted.token not in world.arm.workflows.all
     cloud.disarm_kill(wanted)
 
@@ -206,8 +206,20 @@ def test_each_no_is_told_apart_and_leaves_no_machine(
         make(cloud, wanted)
     assert type(refused.value) is kind
     assert refused.value.made_nothing
-    assert world.arm.estate.living(wanted.token) == []
+    assert world.arm.machines.living(wanted.token) == []
     assert cloud.find(wanted.tags) == []
+
+
+def test_shortages_and_quotas_lead_to_the_next_zone(runs: AzureRuns, run_id: str) -> None:
+    limits = runs.world.arm.limits
+    limits.quotas["lowPriorityCores", "eastus"] = 1
+    run = runs.launch(run_id)
+    assert [(a.why, a.zone) for a in run.attempts] == [
+        ("no_quota", "eastus-1"),
+        ("no_quota", "eastus-2"),
+        ("finished", "westeurope"),
+    ]
+    runs.check(run_id)
 
 
 @pytest.mark.parametrize("trouble", ["one is made", "it stays", "nobody may ask"])
@@ -332,7 +344,7 @@ def test_an_interface_goes_with_its_machine_so_that_no_second_one_comes(
 ) -> None:
     wanted = intent(world, run_id, market="spot")
     cloud.arm_kill(wanted)
-    assert any(wanted.token in path for path in world.arm.estate.links)
+    assert any(wanted.token in path for path in world.arm.machines.links)
     world.faults.lost_after[MAKE] = 1
     with pytest.raises(Unclear):
         cloud.create(wanted, JOB)
@@ -340,11 +352,11 @@ def test_an_interface_goes_with_its_machine_so_that_no_second_one_comes(
     world.arm.take_away(world.vms(wanted.token)[0])
     world.clock.advance(90)
     # Its group still stands, but the machine that was there cannot come again.
-    assert world.arm.estate.group(wanted.token) is not None
+    assert world.arm.machines.group(wanted.token) is not None
     with pytest.raises(Denied, match="InvalidResourceReference"):
         cloud.create(wanted, JOB)
     assert world.arm.made[wanted.token] == 1
-    assert not any(wanted.token in path for path in world.arm.estate.links)
+    assert not any(wanted.token in path for path in world.arm.machines.links)
 
 
 def test_an_open_network_is_refused(world: StrictAzure, cloud: AzureCloud, run_id: str) -> None:

@@ -86,7 +86,7 @@ def test_a_machine_that_outlived_its_end_is_found(
 ) -> None:
     world.guest.job_s = None  # type: ignore[attr-defined]
     world.guest.timer = False  # type: ignore[attr-defined]
-    world.faults.termination_works = False
+    world.faults.kill_works = False
     wanted = intent(world, run_id)
     machine = cloud.create(wanted, Payload({"command": "true"}))
     assert found(world)["us-central1: machines"].ok

@@ -53,7 +53,7 @@ def test_no_answer_is_unclear_and_asking_again_makes_no_second_machine(
         cloud.create(wanted, JOB)
     assert len(cloud.find(wanted.tags)) == 1
     assert cloud.create(wanted, JOB).id == f"us-central1-a/{wanted.token}"
-    assert world.gce.inserted[wanted.token] == 1
+    assert world.gce.made[wanted.token] == 1
 
 
 def test_a_number_that_google_forgot_still_makes_no_second_machine(
@@ -63,7 +63,7 @@ def test_a_number_that_google_forgot_still_makes_no_second_machine(
     machine = cloud.create(wanted, JOB)
     world.gce._by_request.clear()
     assert cloud.create(wanted, JOB).id == machine.id
-    assert world.gce.inserted[wanted.token] == 1
+    assert world.gce.made[wanted.token] == 1
 
 
 def test_the_token_of_an_ended_machine_gives_that_machine(
@@ -75,7 +75,7 @@ def test_the_token_of_an_ended_machine_gives_that_machine(
     world.clock.advance(60)
     again = cloud.create(wanted, JOB)
     assert (again.id, again.state) == (machine.id, MachineState.TERMINATED)
-    assert world.gce.inserted[wanted.token] == 1
+    assert world.gce.made[wanted.token] == 1
 
 
 def test_an_operation_that_does_not_end_is_unclear(
@@ -90,7 +90,7 @@ def test_an_operation_that_does_not_end_is_unclear(
     world.gce.machines.hidden_s = 0
     # The machine is there all the same.
     assert cloud.create(wanted, JOB).state is MachineState.RUNNING
-    assert world.gce.inserted[wanted.token] == 1
+    assert world.gce.made[wanted.token] == 1
 
 
 def test_an_operation_that_fails_late_made_nothing(
@@ -248,6 +248,19 @@ def test_each_no_is_told_apart(
     assert refused.value.made_nothing
     assert says in str(refused.value)
     assert world.vms(wanted.token) == []
+
+
+def test_shortages_and_quotas_lead_to_the_next_zone(runs: GcpRuns, run_id: str) -> None:
+    limits = runs.world.gce.limits
+    limits.capacity["*", "us-central1-a", "*"] = 0
+    limits.quotas["PREEMPTIBLE_CPUS", "us-central1"] = 1
+    run = runs.launch(run_id)
+    assert [(a.why, a.zone) for a in run.attempts] == [
+        ("no_quota", "us-central1-a"),
+        ("no_quota", "us-central1-b"),
+        ("finished", "europe-west4-a"),
+    ]
+    runs.check(run_id)
 
 
 def test_too_many_requests_are_no_lack_of_quota(

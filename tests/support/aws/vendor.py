@@ -1,0 +1,23 @@
+"""AWS, for tests of what every rented cloud must do."""
+
+from tests.support.aws.runs import AwsRuns, intent
+from tests.support.aws.server import environment, serving
+from tests.support.vendors import Vendor
+
+from mlbroker.broker.clouds.aws import AwsCloud
+from mlbroker.broker.clouds.aws_calls import Calls
+
+VENDOR = Vendor(
+    name="aws",
+    says="AWS",
+    serving=serving,
+    environment=lambda url, _: environment(url),
+    calls=Calls,
+    cloud=AwsCloud,
+    runs=AwsRuns,
+    intent=intent,
+    make="RunInstances",
+    delete="TerminateInstances",
+    small_cap="0.8",
+    sleeper="botocore.endpoint",
+)

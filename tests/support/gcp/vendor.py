@@ -1,0 +1,25 @@
+"""Google Cloud, for tests of what every rented cloud must do."""
+
+from tests.support.gcp.runs import GcpRuns, intent
+from tests.support.gcp.server import environment, serving
+from tests.support.vendors import Vendor
+
+from mlbroker.broker.clouds.gcp import GcpCloud
+from mlbroker.broker.clouds.gcp_calls import Calls
+from mlbroker.broker.clouds.gcp_script import LATER_S
+
+VENDOR = Vendor(
+    name="gcp",
+    says="Google",
+    serving=serving,
+    environment=environment,
+    calls=Calls,
+    cloud=GcpCloud,
+    runs=GcpRuns,
+    intent=intent,
+    make="compute.instances.insert",
+    delete="compute.instances.delete",
+    small_cap="0.6",
+    timer_later_s=LATER_S,
+    sleeper="google.api_core.retry.retry_unary",
+)
