@@ -1,19 +1,15 @@
 """What the launcher does with each answer of EC2, on the strict server."""
 
 import base64
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from tests.support.aws.account import ACCOUNT, client_of
-from tests.support.aws.machines import RECLAIMED
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 
 from mlbroker.broker.clouds.aws import AwsCloud
 from mlbroker.broker.clouds.seam import (
     Denied,
-    MachineState,
     NoCapacity,
     NoQuota,
     Payload,
@@ -23,46 +19,6 @@ from mlbroker.broker.errors import CloudError
 
 JOB = Payload({"command": "true"})
 CAP = "0.8"
-
-
-def test_a_second_create_finds_the_first_machine(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id)
-    assert cloud.create(wanted, JOB).id == AwsCloud().create(wanted, JOB).id
-    assert len(world.vms(wanted.token)) == 1
-
-
-def test_a_create_whose_answer_was_lost_made_one_machine(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    world.faults.lost_after["RunInstances"] = 1
-    wanted = intent(world, run_id)
-    with pytest.raises(Unclear):
-        cloud.create(wanted, JOB)
-    machine = cloud.create(wanted, JOB)
-    assert [vm.id for vm in world.vms(wanted.token)] == [machine.id.partition("/")[2]]
-
-
-def test_no_answer_at_all_is_unclear_and_the_machine_is_found_by_its_tags(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    world.faults.lost_after["RunInstances"] = 1
-    wanted = intent(world, run_id)
-    with pytest.raises(Unclear, match="no answer"):
-        cloud.create(wanted, JOB)
-    assert len(cloud.find(wanted.tags)) == 1
-
-
-def test_the_token_of_an_ended_machine_gives_that_machine(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id)
-    machine = cloud.create(wanted, JOB)
-    cloud.terminate(machine.id)
-    world.clock.advance(60)
-    again = cloud.create(wanted, JOB)
-    assert (again.id, again.state) == (machine.id, MachineState.TERMINATED)
 
 
 def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
@@ -75,52 +31,6 @@ def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
     )
     assert cloud.create(other, JOB).id == machine.id
     assert len(world.vms(wanted.token)) == 1
-
-
-def test_a_new_machine_is_unknown_for_a_while(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    world.ec2.machines.hidden_s = 20
-    wanted = intent(world, run_id)
-    machine = cloud.create(wanted, JOB)
-    assert cloud.status(machine.id) is None
-    assert cloud.find(wanted.tags) == []
-    world.clock.advance(21)
-    found = cloud.status(machine.id)
-    assert found is not None
-    assert found.state is MachineState.RUNNING
-
-
-def test_ended_is_told_with_the_vendors_own_times(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id)
-    world.guest.job_s = None  # type: ignore[attr-defined]
-    machine = cloud.create(wanted, JOB)
-    world.clock.advance(100)
-    cloud.terminate(machine.id)
-    going = cloud.status(machine.id)
-    assert going is not None
-    assert going.state is MachineState.TERMINATING
-    world.clock.advance(60)
-    gone = cloud.status(machine.id)
-    assert gone is not None
-    assert gone.state is MachineState.TERMINATED
-    assert gone.started_at is not None
-    assert gone.ended_at == gone.started_at + timedelta(seconds=100)
-    assert not gone.preempted
-
-
-def test_a_reclaimed_spot_machine_is_told_from_an_ended_one(
-    world: StrictAws, cloud: AwsCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id, market="spot")
-    machine = cloud.create(wanted, JOB)
-    world.ec2.end(world.vms(wanted.token)[0], RECLAIMED)
-    world.clock.advance(60)
-    found = cloud.status(machine.id)
-    assert found is not None
-    assert found.preempted
 
 
 @pytest.mark.parametrize(
@@ -346,29 +256,6 @@ def test_no_secret_is_in_any_request_but_the_one_to_the_parameter_store(
     cloud.discard(wanted)
     ssm = client_of("ssm", "us-east-1", world.url)
     assert ssm.get_parameters_by_path(Path=f"/mlbroker/{wanted.token}")["Parameters"] == []
-
-
-def test_what_the_guest_left_is_read_and_then_removed(
-    world: StrictAws, cloud: AwsCloud, run_id: str, tmp_path: Path
-) -> None:
-    wanted = intent(world, run_id)
-    cloud.create(wanted, JOB)
-    world.clock.advance(60)
-    (vm,) = world.vms(wanted.token)
-    world.put_object(vm, "0/log/000000000000008", b"going\n")
-    world.put_object(vm, "0/checkpoint.tar", b"weights")
-    assert cloud.read_log(wanted, 0) == b"started\n"
-    assert cloud.read_log(wanted, 8) == b"going\n"
-    assert cloud.read_log(wanted, 10) == b"ing\n"
-    assert cloud.read_log(wanted, 14) == b""
-    assert cloud.fetch(wanted, "checkpoint.tar", tmp_path / "c")
-    assert (tmp_path / "c").read_bytes() == b"weights"
-    assert not cloud.fetch(wanted, "outputs.tar", tmp_path / "o")
-    report = cloud.report(wanted)
-    assert report.status is not None
-    assert report.status["phase"] == "running"
-    cloud.discard(wanted)
-    assert cloud.report(wanted).status is None
 
 
 def test_disarming_what_is_not_armed_is_no_error(

@@ -36,26 +36,6 @@ def asked(world: StrictGcp, action: str) -> list[dict[str, Any]]:
     return [json.loads(r.body or b"null") for r in world.requests if r.action == action]
 
 
-def test_a_second_create_finds_the_first_machine(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id)
-    assert cloud.create(wanted, JOB).id == GcpCloud().create(wanted, JOB).id
-    assert len(world.vms(wanted.token)) == 1
-
-
-def test_no_answer_is_unclear_and_asking_again_makes_no_second_machine(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    world.faults.lost_after[INSERT] = 1
-    wanted = intent(world, run_id)
-    with pytest.raises(Unclear, match="no answer"):
-        cloud.create(wanted, JOB)
-    assert len(cloud.find(wanted.tags)) == 1
-    assert cloud.create(wanted, JOB).id == f"us-central1-a/{wanted.token}"
-    assert world.gce.made[wanted.token] == 1
-
-
 def test_a_number_that_google_forgot_still_makes_no_second_machine(
     world: StrictGcp, cloud: GcpCloud, run_id: str
 ) -> None:
@@ -63,18 +43,6 @@ def test_a_number_that_google_forgot_still_makes_no_second_machine(
     machine = cloud.create(wanted, JOB)
     world.gce._by_request.clear()
     assert cloud.create(wanted, JOB).id == machine.id
-    assert world.gce.made[wanted.token] == 1
-
-
-def test_the_token_of_an_ended_machine_gives_that_machine(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id)
-    machine = cloud.create(wanted, JOB)
-    cloud.terminate(machine.id)
-    world.clock.advance(60)
-    again = cloud.create(wanted, JOB)
-    assert (again.id, again.state) == (machine.id, MachineState.TERMINATED)
     assert world.gce.made[wanted.token] == 1
 
 
@@ -129,76 +97,12 @@ def test_whoever_may_not_ask_how_it_went_knows_nothing_for_certain(
     assert len(world.vms(wanted.token)) == 1
 
 
-def test_a_new_machine_is_unknown_for_a_while(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    world.gce.machines.hidden_s = 40
-    wanted = intent(world, run_id)
-    machine = cloud.create(wanted, JOB)
-    assert machine.state is MachineState.PENDING
-    assert cloud.status(machine.id) is None
-    assert cloud.find(wanted.tags) == []
-    world.clock.advance(41)
-    found = cloud.status(machine.id)
-    assert found is not None
-    assert found.state is MachineState.RUNNING
-
-
 def test_a_zone_that_does_not_answer_proves_no_absence(
     world: StrictGcp, cloud: GcpCloud, run_id: str
 ) -> None:
     world.faults.unreachable_zones.add("europe-west4-b")
     with pytest.raises(Unclear, match="europe-west4-b"):
         cloud.find(intent(world, run_id).tags)
-
-
-def test_ended_is_told_with_the_vendors_own_times(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id)
-    world.guest.job_s = None  # type: ignore[attr-defined]
-    machine = cloud.create(wanted, JOB)
-    world.clock.advance(100)
-    cloud.terminate(machine.id)
-    going = cloud.status(machine.id)
-    assert going is not None
-    assert going.state is MachineState.TERMINATING
-    world.clock.advance(60)
-    gone = cloud.status(machine.id)
-    assert gone is not None
-    assert gone.state is MachineState.TERMINATED
-    assert gone.started_at is not None
-    (vm,) = world.vms(wanted.token)
-    assert (gone.started_at, gone.ended_at) == (vm.created_at, vm.gone_at)
-    assert gone.tags == wanted.tags
-    assert not gone.preempted
-
-
-def test_a_preempted_machine_is_told_from_a_deleted_one(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    wanted = intent(world, run_id, market="spot")
-    machine = cloud.create(wanted, JOB)
-    world.gce.delete(world.vms(wanted.token)[0], PREEMPTED)
-    world.clock.advance(60)
-    found = cloud.status(machine.id)
-    assert found is not None
-    assert found.preempted
-
-
-def test_a_machine_that_stands_still_goes_as_soon_as_it_is_seen(
-    world: StrictGcp, cloud: GcpCloud, run_id: str
-) -> None:
-    world.guest.job_s = None  # type: ignore[attr-defined]
-    wanted = intent(world, run_id)
-    machine = cloud.create(wanted, JOB)
-    (vm,) = world.vms(wanted.token)
-    world.gce.stop(vm)
-    found = cloud.status(machine.id)
-    assert found is not None
-    assert found.state is MachineState.TERMINATING
-    world.clock.advance(60)
-    assert vm.gone_at is not None
 
 
 @pytest.mark.parametrize(
@@ -432,39 +336,6 @@ def test_secrets_may_be_laid_down_twice(world: StrictGcp, cloud: GcpCloud, run_i
     cloud.create(wanted, payload)
     cloud.discard(wanted)
     cloud.discard(wanted)
-
-
-def test_what_the_guest_left_is_read_and_then_removed(
-    world: StrictGcp, cloud: GcpCloud, run_id: str, tmp_path: Path
-) -> None:
-    wanted = intent(world, run_id)
-    cloud.create(wanted, JOB)
-    world.clock.advance(60)
-    (vm,) = world.vms(wanted.token)
-    world.put_object(vm, "0/log/000000000000008", b"going\n")
-    world.put_object(vm, "0/checkpoint.tar", b"weights" * 1_000_000)
-    assert cloud.read_log(wanted, 0) == b"started\n"
-    assert cloud.read_log(wanted, 10) == b"ing\n"
-    assert cloud.read_log(wanted, 14) == b""
-    assert cloud.fetch(wanted, "checkpoint.tar", tmp_path / "c")
-    assert (tmp_path / "c").read_bytes() == b"weights" * 1_000_000
-    assert not cloud.fetch(wanted, "outputs.tar", tmp_path / "o")
-    report = cloud.report(wanted)
-    assert report.status is not None
-    assert report.status["phase"] == "running"
-    cloud.discard(wanted)
-    assert cloud.report(wanted).status is None
-
-
-def test_a_large_bundle_arrives_whole(
-    world: StrictGcp, cloud: GcpCloud, run_id: str, tmp_path: Path
-) -> None:
-    bundle = tmp_path / "bundle.tar.gz"
-    bundle.write_bytes(bytes(range(256)) * 100_000)
-    wanted = intent(world, run_id)
-    cloud.create(wanted, Payload({"command": "true"}, bundle=bundle))
-    (vm,) = world.vms(wanted.token)
-    assert world.get_object(vm, "bundle.tar.gz") == bundle.read_bytes()
 
 
 def test_a_missing_bucket_is_said(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
