@@ -5,9 +5,8 @@ that is written and deleted.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from mlbroker.broker.clouds.aws_names import Names
 from mlbroker.broker.clouds.aws_network import group_id, subnet_of
 from mlbroker.broker.clouds.aws_policies import guest_policy, kill_policy, launcher_policy
 from mlbroker.broker.clouds.aws_request import launch_request
-from mlbroker.broker.clouds.checks import Check
+from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
 from mlbroker.broker.clouds.seam import Intent, Machine, MachineState
 from mlbroker.broker.errors import MlbrokerError
 
@@ -51,12 +50,13 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
                 "Switch it on in the account's settings, or choose another with --region.",
             )  # fmt: skip
             continue
-        intent = _probe(region, now)
-        yield _tried(f"{region}: bucket", partial(_bucket, cloud, intent), region)
-        yield _tried(f"{region}: secrets", partial(_secrets, calls, intent), region)
-        yield _tried(f"{region}: kill switch", partial(_kill, cloud, intent), region)
-        yield _tried(f"{region}: launch", partial(_launch, calls, intent), region)
-        yield _tried(f"{region}: failed kills", partial(_failed_kills, calls, region), region)
+        intent = probe("aws", region, PROBE_TYPE, now)
+        hint = f"`mlbroker init --cloud aws --region {region}` writes what is missing."
+        yield tried(f"{region}: bucket", partial(bucket_works, cloud, intent), hint)
+        yield tried(f"{region}: secrets", partial(_secrets, calls, intent), hint)
+        yield tried(f"{region}: kill switch", partial(_kill, cloud, intent), hint)
+        yield tried(f"{region}: launch", partial(_launch, calls, intent), hint)
+        yield tried(f"{region}: failed kills", partial(_failed_kills, calls, region), hint)
         yield from _audit(calls, cloud, region, now)
         yield from _quotas(calls, region)
 
@@ -72,32 +72,8 @@ def policies(account: str | None, region: str) -> str:
     return json.dumps(documents, indent=2)
 
 
-def _tried(name: str, attempt: Callable[[], str], region: str) -> Check:
-    try:
-        return Check(name, True, attempt())
-    except MlbrokerError as error:
-        hint = f"`mlbroker init --cloud aws --region {region}` writes what is missing."
-        return Check(name, False, error.what, error.hint or hint)
-
-
 def _bad(name: str, error: MlbrokerError) -> Check:
     return Check(name, False, error.what, error.hint)
-
-
-def _probe(region: str, now: datetime) -> Intent:
-    token = f"mlb-doctor-{now:%Y%m%d%H%M%S%f}"
-    return Intent(
-        token=token, run_id=token, attempt=1, job="doctor", cloud="aws", region=region, zone=None,
-        instance_type=PROBE_TYPE, market="on_demand", nodes=1, price_per_hour_usd=Decimal(0),
-        intended_at=now, kill_at=now + timedelta(days=1), disk_gb=100,
-    )  # fmt: skip
-
-
-def _bucket(cloud: AwsCloud, intent: Intent) -> str:
-    cloud.stop_job(intent, "doctor")
-    cloud.report(intent)
-    cloud.box(intent).discard()
-    return "can be written, read and emptied"
 
 
 def _secrets(calls: Calls, intent: Intent) -> str:

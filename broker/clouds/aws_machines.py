@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlbroker.broker.clouds.aws_names import TOKEN_TAG
+from mlbroker.broker.clouds.rented import joint_state, lost
 from mlbroker.broker.clouds.seam import Machine, MachineState
 
 _STATES = {
@@ -28,24 +29,13 @@ def machine_of(region: str, instances: Sequence[Mapping[str, Any]]) -> Machine:
     over = all(state is MachineState.TERMINATED for state in states)
     return Machine(
         id=f"{region}/{'+'.join(member['InstanceId'] for member in members)}",
-        state=_joint_state(states),
+        state=joint_state(states),
         tags={key: value for key, value in tags_of(members[0]).items() if key != "Name"},
         started_at=min(member["LaunchTime"] for member in members).astimezone(UTC),
         ended_at=max((end for end in ends if end), default=None) if over else None,
         zone=members[0].get("Placement", {}).get("AvailabilityZone"),
         preempted=any(m.get("StateReason", {}).get("Code") == RECLAIMED for m in members),
     )
-
-
-def _joint_state(states: Sequence[MachineState]) -> MachineState:
-    """Several machines have ended when all have, and run when all run."""
-    if all(state is MachineState.TERMINATED for state in states):
-        return MachineState.TERMINATED
-    if any(state in (MachineState.TERMINATING, MachineState.TERMINATED) for state in states):
-        return MachineState.TERMINATING
-    if MachineState.PENDING in states:
-        return MachineState.PENDING
-    return MachineState.RUNNING
 
 
 def _ended_at(instance: Mapping[str, Any]) -> datetime | None:
@@ -76,10 +66,6 @@ def lost_member(
             MachineState.TERMINATED,
         ):
             reclaimed = instance.get("StateReason", {}).get("Code") == RECLAIMED
-            return {
-                "why": "preempted" if reclaimed else "machine_failed",
-                "exit_code": None,
-                "detail": f"machine {instance['InstanceId']} ended",
-                "rank": instance["AmiLaunchIndex"],
-            }
+            why = "preempted" if reclaimed else "machine_failed"
+            return lost(instance["InstanceId"], instance["AmiLaunchIndex"], why)
     return None

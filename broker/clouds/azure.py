@@ -20,6 +20,7 @@ from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    lost,
     refuse_fast_clock,
     rented_traits,
     start_script,
@@ -215,8 +216,7 @@ class AzureCloud(RentedCloud):
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             why = end_of(self._calls, group, name) if rank in unfinished else None
             if why:
-                detail = f"machine {name} ended"
-                return {"why": why, "exit_code": None, "detail": detail, "rank": rank}
+                return lost(name, rank, why)
         return None
 
     def _dealt_with(self, seen: Seen) -> Machine:

@@ -1,9 +1,8 @@
 """Whether a subscription can be launched in: asked for real, and nothing is left behind."""
 
 import json
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 
 from mlbroker.broker.clouds import azure_kill, azure_secrets
@@ -14,7 +13,7 @@ from mlbroker.broker.clouds.azure_names import Names
 from mlbroker.broker.clouds.azure_network import how_to_set_up, regions_set_up, spot_in
 from mlbroker.broker.clouds.azure_roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA
 from mlbroker.broker.clouds.azure_shape import shape_of
-from mlbroker.broker.clouds.checks import Check
+from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
 from mlbroker.broker.clouds.seam import Intent
 from mlbroker.broker.errors import MlbrokerError
 
@@ -38,16 +37,16 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
         return
     cloud = AzureCloud(calls)
     for region in regions or known:
-        intent = _probe(region, now)
+        intent = probe("azure", region, PROBE_SIZE, now)
         for name, attempt in (
-            ("bucket", partial(_bucket, cloud, intent)),
+            ("bucket", partial(bucket_works, cloud, intent)),
             ("secrets", partial(_secrets, calls, intent)),
             ("network", partial(_network, calls, region)),
             ("image", partial(_image, calls, region)),
             ("kill switch", partial(_kill_switch, cloud, intent)),
             ("machines", partial(_audit, calls, region)),
         ):
-            yield _tried(f"{region}: {name}", attempt, region)
+            yield tried(f"{region}: {name}", attempt, how_to_set_up(region))
         yield from _quotas(calls, region)
 
 
@@ -61,31 +60,6 @@ def policies(subscription: str | None, region: str) -> str:
         "machines (actions, given in each run's own group)": list(GUEST),
     }
     return json.dumps(documents, indent=2)
-
-
-def _tried(name: str, attempt: Callable[[], str], region: str) -> Check:
-    try:
-        return Check(name, True, attempt())
-    except MlbrokerError as error:
-        return Check(name, False, error.what, error.hint or how_to_set_up(region))
-
-
-def _probe(region: str, now: datetime) -> Intent:
-    # Groups of runs bear their attempt's name in all regions alike.
-    token = f"mlb-doctor-{region}-{now:%Y%m%d%H%M%S%f}"
-    return Intent(
-        token=token, run_id=token, attempt=1, job="doctor", cloud="azure", region=region,
-        zone=None, instance_type=PROBE_SIZE, market="on_demand", nodes=1,
-        price_per_hour_usd=Decimal(0), intended_at=now, kill_at=now + timedelta(days=1),
-        disk_gb=100,
-    )  # fmt: skip
-
-
-def _bucket(cloud: AzureCloud, intent: Intent) -> str:
-    cloud.stop_job(intent, "doctor")
-    cloud.report(intent)
-    cloud.box(intent).discard()
-    return "can be written, read and emptied"
 
 
 def _secrets(calls: Calls, intent: Intent) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mlbroker.broker.clouds.azure_calls import Calls, translated
 from mlbroker.broker.clouds.azure_kill import stamp
 from mlbroker.broker.clouds.azure_names import NODES_TAG, RUN_TAG, TOKEN_TAG, machine_names
+from mlbroker.broker.clouds.rented import joint_state
 from mlbroker.broker.clouds.seam import Machine, MachineState
 
 # The activity log keeps 90 days (learn.microsoft.com/azure/azure-monitor/platform/activity-log).
@@ -99,7 +100,7 @@ def joined(group: str, machines: Sequence[Any], states: Sequence[MachineState]) 
     region = str(machines[0].location)
     return Machine(
         id=group,
-        state=_joint_state(states),
+        state=joint_state(states),
         tags=dict(machines[0].tags or {}),
         started_at=min((_moment(start) for start in starts), default=None),
         zone=f"{region}-{zones[0]}" if zones else region,
@@ -193,14 +194,6 @@ def _power(vm: Any) -> str | None:
     view = vm.properties.instance_view
     codes = [str(status.code) for status in (view.statuses or ())] if view else []
     return next((code for code in codes if code.startswith("PowerState/")), None)
-
-
-def _joint_state(states: Sequence[MachineState]) -> MachineState:
-    """Several machines run when all run, and end when one does."""
-    for state in (MachineState.TERMINATING, MachineState.PENDING):
-        if state in states:
-            return state
-    return MachineState.RUNNING
 
 
 def _moment(when: datetime | str) -> datetime:

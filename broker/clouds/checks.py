@@ -1,6 +1,13 @@
 """One thing that has to be right before a cloud can be used, and what to do when it is not."""
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple
+
+from mlbroker.broker.clouds.rented import RentedCloud
+from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.errors import MlbrokerError
 
 
 class Check(NamedTuple):
@@ -10,3 +17,30 @@ class Check(NamedTuple):
     ok: bool | None
     says: str
     hint: str | None = None
+
+
+def tried(name: str, attempt: Callable[[], str], hint: str) -> Check:
+    """What came of an attempt; `hint` is for errors that have none of their own."""
+    try:
+        return Check(name, True, attempt())
+    except MlbrokerError as error:
+        return Check(name, False, error.what, error.hint or hint)
+
+
+def probe(cloud: str, region: str, instance_type: str, now: datetime) -> Intent:
+    """An attempt that is never made."""
+    # Some things bear their attempt's name in all regions alike.
+    token = f"mlb-doctor-{region}-{now:%Y%m%d%H%M%S%f}"
+    return Intent(
+        token=token, run_id=token, attempt=1, job="doctor", cloud=cloud, region=region, zone=None,
+        instance_type=instance_type, market="on_demand", nodes=1, price_per_hour_usd=Decimal(0),
+        intended_at=now, kill_at=now + timedelta(days=1), disk_gb=100,
+    )  # fmt: skip
+
+
+def bucket_works(cloud: RentedCloud, intent: Intent) -> str:
+    """It is tried, not read from policies."""
+    cloud.stop_job(intent, "doctor")
+    cloud.report(intent)
+    cloud.box(intent).discard()
+    return "can be written, read and emptied"

@@ -30,6 +30,7 @@ from mlbroker.broker.clouds.gcp_script import startup_script
 from mlbroker.broker.clouds.gcp_shape import shape_of
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    lost,
     refuse_fast_clock,
     rented_traits,
     start_script,
@@ -259,12 +260,7 @@ class GcpCloud(RentedCloud):
                 continue
             member = look(self._calls, intent.zone, name)
             if member and member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
-                return {
-                    "why": "preempted" if member.preempted else "machine_failed",
-                    "exit_code": None,
-                    "detail": f"machine {name} ended",
-                    "rank": rank,
-                }
+                return lost(name, rank, "preempted" if member.preempted else "machine_failed")
         return None
 
 

@@ -2,13 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 
 from mlbroker.broker.clouds import gcp_secrets
-from mlbroker.broker.clouds.checks import Check
+from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
 from mlbroker.broker.clouds.gcp import GcpCloud
 from mlbroker.broker.clouds.gcp_calls import Calls, translated
 from mlbroker.broker.clouds.gcp_machines import unending
@@ -40,16 +39,17 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
     if not regions and not known:
         yield Check("set-up", False, "no region is set up", how_to_set_up("us-central1"))
         return
-    yield _tried("rights", partial(_rights, calls), None)
+    yield tried("rights", partial(_rights, calls), how_to_set_up("REGION"))
     cloud = GcpCloud(calls)
     for region in regions or known:
-        intent = _probe(region, now)
-        yield _tried(f"{region}: bucket", partial(_bucket, cloud, intent), region)
-        yield _tried(f"{region}: secrets", partial(_secrets, calls, intent), region)
-        yield _tried(f"{region}: network", partial(_network, calls, region), region)
-        yield _tried(f"{region}: machines' account", partial(_account, calls, region), region)
-        yield _tried(f"{region}: image", partial(_image, calls, cloud, intent), region)
-        yield _tried(f"{region}: machines", partial(_audit, calls, region, now), region)
+        intent = probe("gcp", region, PROBE_TYPE, now)
+        hint = how_to_set_up(region)
+        yield tried(f"{region}: bucket", partial(bucket_works, cloud, intent), hint)
+        yield tried(f"{region}: secrets", partial(_secrets, calls, intent), hint)
+        yield tried(f"{region}: network", partial(_network, calls, region), hint)
+        yield tried(f"{region}: machines' account", partial(_account, calls, region), hint)
+        yield tried(f"{region}: image", partial(_image, calls, cloud, intent), hint)
+        yield tried(f"{region}: machines", partial(_audit, calls, region, now), hint)
         yield from _quotas(calls, region)
     yield from _global_quota(calls)
 
@@ -64,22 +64,6 @@ def policies(project: str | None, region: str) -> str:
         f"machines (role {names.guest_role}, in the project, on condition)": own_things(),
     }
     return json.dumps(documents, indent=2)
-
-
-def _tried(name: str, attempt: Callable[[], str], region: str | None) -> Check:
-    try:
-        return Check(name, True, attempt())
-    except MlbrokerError as error:
-        return Check(name, False, error.what, error.hint or how_to_set_up(region or "REGION"))
-
-
-def _probe(region: str, now: datetime) -> Intent:
-    token = f"mlb-doctor-{now:%Y%m%d%H%M%S%f}"
-    return Intent(
-        token=token, run_id=token, attempt=1, job="doctor", cloud="gcp", region=region, zone=None,
-        instance_type=PROBE_TYPE, market="on_demand", nodes=1, price_per_hour_usd=Decimal(0),
-        intended_at=now, kill_at=now + timedelta(days=1), disk_gb=100,
-    )  # fmt: skip
 
 
 def _rights(calls: Calls) -> str:
@@ -98,13 +82,6 @@ def _rights(calls: Calls) -> str:
             hint="`mlbroker doctor --cloud gcp --policies` prints the role that is needed.",
         )
     return f"all {len(LAUNCHER)} permissions of a launcher"
-
-
-def _bucket(cloud: GcpCloud, intent: Intent) -> str:
-    cloud.stop_job(intent, "doctor")
-    cloud.report(intent)
-    cloud.box(intent).discard()
-    return "can be written, read and emptied"
 
 
 def _secrets(calls: Calls, intent: Intent) -> str:

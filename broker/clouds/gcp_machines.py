@@ -8,6 +8,7 @@ from typing import Any
 
 from mlbroker.broker.clouds.gcp_calls import Calls, failed, translated
 from mlbroker.broker.clouds.gcp_names import RUN_LABEL, TOKEN_LABEL
+from mlbroker.broker.clouds.rented import joint_state
 from mlbroker.broker.clouds.seam import Machine, MachineState, Unclear, refusals_make_nothing
 
 # Google answers each wait after two minutes at most; machines take half a minute to come.
@@ -143,7 +144,7 @@ def joined(zone: str, members: Sequence[Seen]) -> Machine:
     ends = [member.ended_at for member in ordered if member.ended_at]
     return Machine(
         id=f"{zone}/{'+'.join(member.name for member in ordered)}",
-        state=_joint_state(states),
+        state=joint_state(states),
         tags=dict(ordered[0].labels),
         started_at=min(starts, default=None),
         ended_at=max(ends, default=None) if over else None,
@@ -205,17 +206,6 @@ def _told(name: str, operations: Iterable[Any]) -> Seen | None:
         RUN_LABEL: token.removeprefix("mlb-").rpartition("-")[0],
     }
     return Seen(name, MachineState.TERMINATED, labels, began, ended, preempted)
-
-
-def _joint_state(states: Sequence[MachineState]) -> MachineState:
-    """Several machines have ended when all have, and run when all run."""
-    if all(state is MachineState.TERMINATED for state in states):
-        return MachineState.TERMINATED
-    if any(state in (MachineState.TERMINATING, MachineState.TERMINATED) for state in states):
-        return MachineState.TERMINATING
-    if MachineState.PENDING in states:
-        return MachineState.PENDING
-    return MachineState.RUNNING
 
 
 def _rank(name: str) -> int:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
-from mlbroker.broker.clouds.seam import Denied, Intent, NoCapacity, Payload, Report, Traits
+from mlbroker.broker.clouds.seam import (
+    Denied,
+    Intent,
+    MachineState,
+    NoCapacity,
+    Payload,
+    Report,
+    Traits,
+)
 from mlbroker.broker.guest import box as files
 
 # So far a wrong clock is covered by the kill slack.
@@ -109,6 +117,22 @@ class RentedCloud(ABC):
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
         self.box(intent).send(spec, program, given)
+
+
+def joint_state(states: Sequence[MachineState]) -> MachineState:
+    """Several machines have ended when all have, and run when all run."""
+    if all(state is MachineState.TERMINATED for state in states):
+        return MachineState.TERMINATED
+    if any(state in (MachineState.TERMINATING, MachineState.TERMINATED) for state in states):
+        return MachineState.TERMINATING
+    if MachineState.PENDING in states:
+        return MachineState.PENDING
+    return MachineState.RUNNING
+
+
+def lost(name: str, rank: int, why: str) -> Mapping[str, Any]:
+    """The end of a run of several machines, of which the vendor ended this one."""
+    return {"why": why, "exit_code": None, "detail": f"machine {name} ended", "rank": rank}
 
 
 def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:
