@@ -40,16 +40,16 @@ check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated d
 	$(BIN)/python scripts/readme.py --check
 
 gcp-loopback: $(VENV)/.dev ## Serve a strict Google Cloud on loopback, to launch on; OPTIONS=--help
-	$(BIN)/python -m tests.support.gcp.serve $(OPTIONS)
+	$(BIN)/python -m tests.support.serve gcp $(OPTIONS)
 
 price-servers: $(VENV)/.dev ## Serve the vendors' price services on loopback, to try prices refresh
 	$(BIN)/python -m tests.support.price_servers
 
 aws-loopback: $(VENV)/.dev ## Serve a strict AWS on loopback, whose machines really run, to try runs on
-	@$(BIN)/python -m tests.support.aws.serve $(OPTIONS)
+	@$(BIN)/python -m tests.support.serve aws $(OPTIONS)
 
 azure-loopback: $(VENV)/.dev ## Serve a strict Azure on loopback, whose machines really run, to try runs on
-	@$(BIN)/python -m tests.support.azure.serve $(OPTIONS)
+	@$(BIN)/python -m tests.support.serve azure $(OPTIONS)
 
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }

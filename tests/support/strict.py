@@ -51,6 +51,14 @@ class StrictCloud(ABC):
             log.clear()
 
     @abstractmethod
+    def sell_all(self) -> None:
+        """Offer every type that mlbroker knows prices of, not only those of the tests."""
+
+    @abstractmethod
+    def sell_out(self, what: str) -> None:
+        """Of this zone, or this type: there are no machines any more."""
+
+    @abstractmethod
     def machines(self) -> Iterable[Any]:
         """All machines there ever were."""
 

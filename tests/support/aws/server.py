@@ -58,6 +58,12 @@ class StrictAws(StrictCloud):
         self.calls.clear()
         self.requests.clear()
 
+    def sell_all(self) -> None:
+        """All types that moto knows are there from the beginning."""
+
+    def sell_out(self, what: str) -> None:
+        self.ec2.capacity["*", what, "*"] = 0
+
     def machines(self) -> Iterable[Vm]:
         return list(self.ec2.machines.all.values())
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.aws.request import Answer, Environ
+from tests.support.azure import catalog
 from tests.support.azure.arm import Arm
 from tests.support.azure.blobs import PREFIX as STORAGE
 from tests.support.azure.blobs import Blobs, refuse_xml
@@ -43,6 +44,12 @@ class StrictAzure(StrictCloud):
     def calm(self) -> None:
         super().calm()
         self.arm.calm()
+
+    def sell_all(self) -> None:
+        catalog.sell_all()
+
+    def sell_out(self, what: str) -> None:
+        self.arm.limits.capacity[what, "*", "*"] = 0
 
     def machines(self) -> Iterable[Vm]:
         return list(self.arm.machines.all)

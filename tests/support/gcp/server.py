@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.aws.request import Answer, Environ
+from tests.support.gcp import catalog
 from tests.support.gcp.bucket import Storage, refuse_xml
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import JSON, api, found, refuse
@@ -46,6 +47,12 @@ class StrictGcp(StrictCloud):
         super().calm()
         self.gce.calm()
         self.missing.clear()
+
+    def sell_all(self) -> None:
+        catalog.sell_all()
+
+    def sell_out(self, what: str) -> None:
+        self.gce.limits.capacity["*", what, "*"] = 0
 
     def machines(self) -> Iterable[Vm]:
         return list(self.gce.machines.all)
