@@ -55,7 +55,7 @@ price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOUR
 	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }
 	$(BIN)/python -m mlbroker.broker.prices.build_embedded $(SOURCE) --into pricing/data
 
-bench: $(VENV)/.product ## Measure start-up against targets, into docs/benchmarks.md
+bench: $(VENV)/.dev ## Measure start-up against targets, into docs/benchmarks.md
 	$(BIN)/python scripts/bench.py
 	@$(BIN)/python scripts/readme.py
 

@@ -1,4 +1,4 @@
-"""Measure how fast mlbroker starts, as ratios to what it is built on, in one run.
+"""Measure how fast mlbroker starts, as ratios to the imports of its kind, in one run.
 
 Every command is run in turn, round after round, and its fastest time counts: what else the machine
 does in the meantime slows all of them, and rarely all rounds of one. Prints a table, writes it into
