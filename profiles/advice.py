@@ -68,7 +68,8 @@ def advise(
         setup_s = np.zeros(size)
         price[: len(chosen)] = [offers[place].price_per_hour_usd for place in chosen]
         setup_s[: len(chosen)] = [offers[place].setup_s for place in chosen]
-        return next_probe.Terms(np.maximum(price, 1e-9), setup_s, deadline_s)
+        longest_s = evidence.job.profile.max_time_s
+        return next_probe.Terms(np.maximum(price, 1e-9), setup_s, deadline_s, longest_s)
 
     model = build(
         evidence,

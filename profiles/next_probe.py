@@ -49,11 +49,13 @@ class Terms:
     """What candidates cost and what the job must meet. One price for each candidate.
 
     `setup_s`, for all or for each, is paid before every probe and run; the deadline includes it.
+    A probe is ended after `longest_probe_s`, whatever it has seen by then.
     """
 
     price_per_hour_usd: Array
     setup_s: float | Array
     deadline_s: float | None = None
+    longest_probe_s: float = math.inf
 
     @property
     def setup(self) -> Array:
@@ -104,7 +106,7 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
         bright = losses(belief, terms, failure, optimism=1.0)[open_]
         open_ = np.sort(open_[np.argsort(bright, kind="stable")[:MAX_CONSIDERED]])
     work_s = expected_s(belief)[open_]
-    probe_usd = price[open_] * probe_s(work_s, terms.setup[open_])
+    probe_usd = price[open_] * probe_s(work_s, terms.setup[open_], terms.longest_probe_s)
     outcome = _Outcomes(belief, terms, open_, failure)
     saves = outcome.saving(np.full(len(open_), loss[best]))
     if not probed[best] and best in open_:
@@ -120,9 +122,11 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     return Step(int(open_[chosen]), True, float(probe_usd[chosen]), float(saves[chosen]))
 
 
-def probe_s(work_s: Array, setup_s: Array) -> Array:
+def probe_s(work_s: Array, setup_s: Array, longest_s: float = math.inf) -> Array:
     """Length of a probe of so much work, set-up included."""
-    return np.asarray(setup_s + np.maximum(PROBE_MIN_S, PROBE_SHARE * work_s))
+    return np.asarray(
+        setup_s + np.minimum(np.maximum(PROBE_MIN_S, PROBE_SHARE * work_s), longest_s)
+    )
 
 
 def losses(belief: Belief, terms: Terms, failure: Array, optimism: float = 0.0) -> Array:

@@ -80,7 +80,9 @@ def watch(
                 seen.samples.append((message["time_s"], message["sample"]))
         elif "end" in message:
             seen.end = message
-        if seen.stopped or (tracks.events < considered * GROWTH and not seen.end):
+        if seen.stopped and not seen.completed:
+            continue
+        if tracks.events < considered * GROWTH and not seen.end:
             continue
         track = tracks.best(job.work.steps if job.work else None, bool(seen.end))
         if track is None:
@@ -93,6 +95,8 @@ def watch(
         seen.track, seen.estimate = track, estimate(track)
         due = time.monotonic() + RESTS * (time.monotonic() - began)
         show(seen)
+        if seen.stopped:
+            continue  # it ran to its end before the wish to stop reached it: all of it counts
         seen.stopped = rule.reached(track, seen.estimate)
         if seen.stopped:
             link.stop()

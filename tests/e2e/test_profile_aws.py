@@ -1,7 +1,9 @@
 """`mlbroker profile` on a cloud: where it is set up, zone by zone, as a run is launched."""
 
 import json
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -27,15 +29,16 @@ def live() -> Iterator[StrictAws]:
         yield world
 
 
-def job_of(cli: Cli, run: str) -> Path:
+def job_of(cli: Cli, run: str, steps: int = 400, **broker: object) -> Path:
     work = cli.folder / "work"
     work.mkdir()
+    limits = {"max_cost": "1 USD", "max_time": "2m"}
     return cli.job(
         run,
         "counts",
         workdir=str(work),
         resources={"cpus": "2+", "disk_size": 20},
-        broker={"work": {"steps": 400}, "profile": {"max_cost": "1 USD", "max_time": "2m"}},
+        broker={"work": {"steps": steps}, "profile": limits, **broker},
     )
 
 
@@ -73,3 +76,58 @@ def test_a_region_that_is_not_set_up_is_refused_before_anything_starts(
     assert answer.returncode == 2
     assert "mlbroker is set up in eu-west-1, not there" in answer.stderr
     assert cli.ledger() == []
+
+
+def types(*names: str) -> list[str]:
+    return [word for name in names for word in ("--instance-type", name)]
+
+
+def test_types_are_measured_one_after_the_other_while_that_is_worth_it(
+    live: StrictAws, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    # Of so long a job both machines are worth knowing, whatever the first turns out to be.
+    job = job_of(cli, STEPS, steps=4_000_000)
+    answer = cli(
+        "profile", job, "--auto", "--cloud", "aws", *types("m5.large", "c5.large"),
+        "--market", "on_demand", "--max-steps", "30", "--yes", "--json", **environment(live.url),
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    rows = json.loads(answer.stdout)["measurements"]
+    assert {row["instance_type"] for row in rows} == {"m5.large", "c5.large"}
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert [vm.instance_type for vm in live.vms()] == [row["instance_type"] for row in rows]
+    check(cli, live)
+    # What was said beforehand and afterwards fits what was paid.
+    said = [float(usd) for usd in re.findall(r"measuring costs about (\S+) USD", answer.stderr)]
+    paid = [Decimal(run["spent_usd"]) for run in cli.ledger()]
+    assert len(said) == len(paid) == 2
+    assert 0 < sum(paid) <= sum(said)
+    assert f"2 measured for {sum(paid):.4f} USD." in answer.stderr
+    taken = re.findall(r"Take (\S+) on aws, eu-west-1", answer.stderr)
+    plan = cli("plan", job, "--cloud", "aws", "--region", "eu-west-1", "--market", "on_demand",
+               "--json")  # fmt: skip
+    choice = json.loads(plan.stdout)["choice"]
+    assert [choice["instance_type"]] == taken
+    assert choice["basis"] == "measured"
+
+
+def test_a_run_with_little_time_first_measures_several_types_at_once(
+    live: StrictAws, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    short = 'for i in $(seq 60); do echo "::mlbroker step=$i/60"; sleep 0.05; done'
+    job = job_of(cli, short, steps=60, deadline="30m")
+    names = ("m5.large", "c5.large", "m6i.large")
+    answer = cli(
+        "run", job, "--auto-profile", "--cloud", "aws", *types(*names), "--market", "on_demand",
+        "--budget", "5", "--yes", "--json", **environment(live.url),
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    *measured, last = cli.ledger()
+    assert len(measured) >= 2
+    assert {run["job"] for run in measured} == {"counts-profile"}
+    assert (last["job"], last["outcome"]) == ("counts", "succeeded")
+    assert last["instance_type"] in {run["instance_type"] for run in measured}
+    assert len(live.vms()) == len(measured) + 1
+    check(cli, live)

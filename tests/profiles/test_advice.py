@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.advice import Offered, advise
-from mlbroker.profiles.job import Job, Work
+from mlbroker.profiles.job import Job, ProfileLimits, Work
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
 
@@ -34,6 +36,18 @@ def test_the_first_advice_is_a_probe_with_a_price() -> None:
     assert advice.place is not None
     assert advice.saves_usd > advice.costs_usd > 0
     assert advice.hopeless_step_s is None
+
+
+def test_a_probe_costs_no_more_than_its_longest_time() -> None:
+    """However long the job may be, of which nothing is known yet."""
+    longest_s = 120.0
+    job = replace(JOB, work=Work(10_000_000), profile=ProfileLimits(max_time_s=longest_s))
+    for own in ([], [seen(2, 4.0)]):
+        advice = advise(Evidence(job, own), OFFERS, 10_000_000)
+        assert advice.probe
+        assert advice.place is not None
+        price_per_s = OFFERS[advice.place].price_per_hour_usd / 3600
+        assert advice.costs_usd == pytest.approx(price_per_s * (60.0 + longest_s))
 
 
 def test_once_all_are_known_the_cheapest_is_taken() -> None:

@@ -1,0 +1,68 @@
+"""Following a measurement over a link that tells late, as a machine far away does."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.measure.result import Place, to_measurement
+from mlbroker.broker.measure.watch import Observation, watch
+from mlbroker.profiles.job import Job, Work
+from mlbroker.profiles.stopping import StopRule
+
+STEPS, STEP_S = 400, 0.02
+JOB = Job("far", "train", work=Work(STEPS))
+
+
+class Told:
+    """These messages, whatever is wished meanwhile."""
+
+    def __init__(self, *messages: Mapping[str, Any]) -> None:
+        self._messages = messages
+        self.stops = 0
+
+    def messages(self) -> Iterator[Mapping[str, Any]]:
+        yield from self._messages
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def close(self) -> None:
+        pass
+
+    def failure(self) -> CloudError:
+        return CloudError("nothing was told")
+
+
+def steps(first: int, last: int) -> dict[str, Any]:
+    return {"steps": [("marker", 1, STEP_S * n, n, STEPS, 0.0) for n in range(first, last + 1)]}
+
+
+def end(how: str, time_s: float, code: int | None) -> dict[str, Any]:
+    return {"end": how, "phase": "command", "exit": code, "time_s": time_s}
+
+
+def seen(*after: Mapping[str, Any]) -> Observation:
+    """A job that is stopped after 40 steps, and what is told of it then."""
+    machine = {"vcpus": 2, "memory_gib": 4, "arch": "x86_64"}
+    link = Told({"machine": machine}, {"start": "command"}, steps(0, 40), *after)
+    found = watch(JOB, link, StopRule(max_steps=40))
+    assert link.stops == 1
+    return found
+
+
+def test_a_job_that_ended_before_it_could_be_stopped_is_known_whole() -> None:
+    found = seen(steps(41, STEPS), end("ended", STEPS * STEP_S, 0))
+    row = to_measurement(JOB, found, Place("far", "aws"), datetime.now(UTC), {})
+    assert row.steps == STEPS
+    assert row.overhead_s == pytest.approx(0, abs=STEP_S)
+    assert float(row.extra["tear_down_s"]) == pytest.approx(0, abs=STEP_S)
+
+
+def test_a_job_that_was_stopped_is_known_as_far_as_was_asked() -> None:
+    found = seen(steps(41, 60), end("asked", 60 * STEP_S, None))
+    assert found.track is not None
+    assert found.track.steps == 40
+    assert to_measurement(JOB, found, Place("far", "aws"), datetime.now(UTC), {}).steps == STEPS
