@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlbroker.broker.cli.no_effect import no_effect
 from mlbroker.broker.cli.output import print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.files.job_file import load_job
@@ -41,8 +42,8 @@ app = typer.Typer(cls=_MeasureByDefault, no_args_is_help=True)
 def measure(
     job: Annotated[Path, typer.Argument(help="Job file.")],
     on: Annotated[
-        str, typer.Option(help="Where: local, or a node of yours by its name.")
-    ] = "local",
+        str | None, typer.Option(help="Where: local (the default), or a node of yours by its name.")
+    ] = None,
     nodes: Annotated[Path | None, typer.Option(help="The file that names your machines.")] = None,
     instance_type: Annotated[
         list[str] | None,
@@ -73,6 +74,15 @@ def measure(
 
     Exit codes: 0 measured, 2 nothing could be counted, 3 refused by a cap, 100 the job failed.
     """
+    launch = {"cloud": cloud, "region": region, "market": market}
+    if auto:
+        no_effect("with --auto", on=on, html=html)
+    elif instance_type:
+        no_effect("with --instance-type", on=on, nodes=nodes)
+    else:
+        no_effect("without --auto or --instance-type", **launch)
+    if on in (None, "local") and not auto:
+        no_effect("without --auto, or --on and a node's name", nodes=nodes)
     wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
     from mlbroker.broker.cli import profile_run
     from mlbroker.policies.fit import Filters
@@ -86,7 +96,7 @@ def measure(
         rows = profile_auto.auto(wanted, job, rule, where, nodes, yes)
     elif instance_type:
         rows = profile_run.on_types(wanted, job, rule, where, html, yes)
-    elif on == "local":
+    elif on is None or on == "local":
         rows = profile_run.here(wanted, rule, scaling, html, yes)
     else:
         rows = profile_run.on_node(wanted, job, rule, on, nodes, html, yes)

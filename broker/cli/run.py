@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli.no_effect import no_effect
 from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.cli.run_choice import Sources, chosen, placed
 from mlbroker.broker.cli.run_offer import Offer
@@ -33,6 +34,9 @@ from mlbroker.policies.fit import Filters
 from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
+
+# A job that does nothing for so long is idle.
+IDLE_AFTER = "15m"
 
 
 class OnOverrun(StrEnum):
@@ -89,7 +93,9 @@ def command(
     on_idle: Annotated[OnIdle, typer.Option(help="When the job does nothing any more.")] = (
         OnIdle.SHOW
     ),
-    idle_after: Annotated[str, typer.Option(help="How long nothing is idle.")] = "15m",
+    idle_after: Annotated[
+        str | None, typer.Option(help="How long nothing is idle, for --on-idle stop (15m).")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
     resume: Annotated[
         str | None,
@@ -117,6 +123,11 @@ def command(
     """
     from mlbroker.broker.cli.run_carry import carry, detached
 
+    if on is not None:
+        places = {"cloud": cloud, "region": region, "market": market}
+        no_effect("with --on", **places, instance_type=instance_type)
+        no_effect("with --on", measure=measure, prices=prices, auto_profile=auto_profile)
+    stop_when_idle_s = _idle_limit(on_idle, idle_after)
     state, now = home(), WallClock().now()
     opened = opener(state)
     if nodes is not None:
@@ -159,7 +170,7 @@ def command(
         run_id=launch.new_run_id(now),
         job=loaded.name,
         candidates=candidates,
-        spec=_spec(loaded, job, on_idle, idle_after),
+        spec=_spec(loaded, job, stop_when_idle_s),
         secrets=loaded.secrets,
         disk_gb=max(option.disk_gb for option in loaded.resources),
         image_id=loaded.resources[0].image_id,
@@ -236,7 +247,17 @@ def _confirm() -> None:
         raise RefusedError("not confirmed: nothing was reserved, nothing was launched")
 
 
-def _spec(job: Job, job_path: Path, on_idle: OnIdle, idle_after: str) -> dict[str, object]:
+def _idle_limit(on_idle: OnIdle, idle_after: str | None) -> float | None:
+    if on_idle is not OnIdle.STOP:
+        no_effect("without --on-idle stop", idle_after=idle_after)
+        return None
+    try:
+        return parse_duration_s(idle_after or IDLE_AFTER)
+    except InputError as error:
+        raise InputError(error.what, where="--idle-after", hint=error.hint) from None
+
+
+def _spec(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[str, object]:
     # Here the job runs in its own folder, as it does without mlbroker: data and virtual
     # environments that no bundle would carry are at their places.
     here = str(Path(job.workdir) if job.workdir else job_path.absolute().parent)
@@ -250,7 +271,7 @@ def _spec(job: Job, job_path: Path, on_idle: OnIdle, idle_after: str) -> dict[st
         "checkpoint": (
             {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
         ),
-        "stop_when_idle_s": parse_duration_s(idle_after) if on_idle is OnIdle.STOP else None,
+        "stop_when_idle_s": stop_when_idle_s,
     }
 
 
