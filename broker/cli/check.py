@@ -11,6 +11,7 @@ from mlbroker.broker.ci.formats import FORMATS, renderer, table
 from mlbroker.broker.ci.formats.words import counted
 from mlbroker.broker.ci.limits import Limits, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
+from mlbroker.broker.cli.no_effect import no_effect
 from mlbroker.broker.cli.output import clean, say, warn
 from mlbroker.broker.cli.plan import with_nodes
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
@@ -66,11 +67,11 @@ def command(
         str | None, typer.Option(metavar="FORGE", help="Comment on a github or gitlab request.")
     ] = None,
     behavior: Annotated[
-        str, typer.Option(help="update, new, hide-and-new or delete-and-new.")
-    ] = "update",
+        str | None, typer.Option(help="update (the default), new, hide-and-new or delete-and-new.")
+    ] = None,
     tag: Annotated[
-        str, typer.Option(help="Tells this check's comments from those of other checks.")
-    ] = "default",
+        str | None, typer.Option(help="Tells this check's comments from those of other checks.")
+    ] = None,
     repository: Annotated[
         str | None, typer.Option(help="Where to comment; default: what the CI system says.")
     ] = None,
@@ -93,10 +94,18 @@ def command(
         parse_option("--max-carbon", max_carbon, parse_carbon_kg),
     )
     comment_on = None
-    if comment is not None:
+    if json and format_ != _TABLE:
+        no_effect("with --json", format=format_)
+    if comment is None:
+        no_effect("without --comment", behavior=behavior, tag=tag, dry_run=dry_run)
+        no_effect("without --comment", repository=repository, request=request)
+    else:
         from mlbroker.broker.ci.comment import Target, prepare
 
-        comment_on = prepare(comment, Target(repository, request), behavior, tag, dry_run=dry_run)
+        target = Target(repository, request)
+        comment_on = prepare(
+            comment, target, behavior or "update", tag or "default", dry_run=dry_run
+        )
     now = now_or_pinned()
     book = open_book(home(), prices, today=now.date())
     for notice in book.notices:

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from mlbroker.broker.cli.ledger_bill import reconcile_bill
+from mlbroker.broker.cli.no_effect import no_effect
 from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
+from mlbroker.broker.measure.words import count
 from mlbroker.broker.runs.rows import money, run_row
 
 app = typer.Typer(invoke_without_command=True)
@@ -49,6 +51,9 @@ def show(
 ) -> None:
     """Show what was reserved and spent, by whom, on what."""
     if context.invoked_subcommand is not None:
+        filters = {"run": run, "user": user, "project": project, "job": job, "month": month}
+        name = context.invoked_subcommand
+        no_effect(f"before `{name}`: it goes after it", **filters, json=json)
         return
     rows = _rows(run, user, project, job, month)
     if json:
@@ -60,7 +65,10 @@ def show(
         right=("reserved_usd", "spent_usd"),
     )
     total = _total(rows)
-    say(f"{len(rows)} runs: {total['spent_usd']} USD spent, {total['reserved_usd']} USD reserved")
+    say(
+        f"{count(len(rows), 'run')}: {total['spent_usd']} USD spent, "
+        f"{total['reserved_usd']} USD reserved"
+    )
 
 
 @app.command()
@@ -73,7 +81,7 @@ def verify(
     """Check the chain of hashes, runs' order, and balances."""
     ledger = open_ledger(home())
     found = ledger.verify()
-    count, hash_ = ledger.head() if found is None else (0, "")
+    facts, hash_ = ledger.head() if found is None else (0, "")
     if found is None and head is not None:
         found_head = any(f"{fact.seq}:{fact.hash}" == head for fact in ledger.facts())
         if not found_head:
@@ -83,8 +91,8 @@ def verify(
             {
                 "schema": "mlbroker.ledger-verify/1",
                 "ok": found is None,
-                "facts": count,
-                "head": f"{count}:{hash_}" if found is None else None,
+                "facts": facts,
+                "head": f"{facts}:{hash_}" if found is None else None,
                 "damage": found.what if found else None,
             }
         )
@@ -92,7 +100,7 @@ def verify(
         raise LedgerError(
             found.what, hint="Restore a backup; nothing is launched on a damaged ledger's word."
         )
-    say(f"{count} facts, all in order. Head, to note down: {count}:{hash_}")
+    say(f"{count(facts, 'fact')}, all in order. Head, to note down: {facts}:{hash_}")
 
 
 @app.command()

@@ -214,6 +214,15 @@ def check_filters(filters: Filters, book: Book, types_from: str = "--instance-ty
                 raise InputError(
                     f"{name!r} is not in the price book", where=flag, hint=near(name, known)
                 )
+    if filters.clouds:
+        here = {place.name for place in places if place.cloud in filters.clouds}
+        for name in filters.regions:
+            if name not in here:
+                raise InputError(
+                    f"{name!r} is no region of {' or '.join(filters.clouds)}",
+                    where="--region",
+                    hint=near(name, here),
+                )
 
 
 def warn_of_unknown(job: Job, book: Book) -> None:

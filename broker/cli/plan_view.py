@@ -135,7 +135,8 @@ def way_out(plan: Plan) -> str | None:
         most = max(plan.rejections, key=lambda reason: plan.rejections[reason])
         example = next((item.detail for item in plan.rejected if item.reason is most), "")
         ways.append(
-            f"{plan.rejections[most]:,} offers {WORDS[most]}" + (f" ({example})" if example else "")
+            f"{plan.rejections[most]:,} offers {WORDS[most]}"
+            + (f" ({example})" if example else ": --explain says why")
         )
     return "; or ".join(ways) or None
 

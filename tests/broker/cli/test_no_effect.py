@@ -18,6 +18,9 @@ IGNORED = [
     ([*HERE, "--auto-profile"], "--auto-profile"),
     ([*HERE, "--measure", "table.csv"], "--measure"),
     ([*HERE, "--idle-after", "5m"], "--idle-after"),
+    (["check", "--behavior", "new"], "--behavior"),
+    (["check", "--dry-run"], "--dry-run"),
+    (["check", "--json", "--format", "junit"], "--format"),
 ]
 
 
@@ -38,3 +41,10 @@ def test_a_span_of_idleness_that_is_none_is_refused_before_the_question(tmp_path
     answer = cli(*HERE, "--on-idle", "stop", "--idle-after", "soon", "--dry-run", cli.job("true"))
     assert answer.returncode == 2
     assert "--idle-after: 'soon' is not a duration" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["export", "verify"])
+def test_a_filter_of_the_ledger_goes_after_the_command(tmp_path: Path, name: str) -> None:
+    answer = Cli(tmp_path)("ledger", "--month", "2026-10", name)
+    assert answer.returncode == 2
+    assert f"--month: has no effect before `{name}`: it goes after it" in answer.stderr

@@ -137,6 +137,7 @@ def test_how_sure_a_prediction_is_is_said_once(job: Path, tmp_path: Path, home: 
     [
         (["--cloud", "awz"], ["--cloud", "did you mean aws"]),
         (["--region", "us-east-11"], ["--region", "did you mean us-east-1"]),
+        (["--cloud", "aws", "--region", "us-west4"], ["--region", "is no region of aws"]),
         (["--instance-type", "m5.lrge"], ["--instance-type", "did you mean m5.large"]),
         (["--explain", "m5.lrge"], ["did you mean m5.large"]),
         (["--deadline", "soon"], ["--deadline"]),
