@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, say
+from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.reconcile import Did, Reconciler
+from mlbroker.broker.runs.view import NoView
 
 _WORDS = {
     Did.SETTLED: "settled run {what}: {detail}",
@@ -22,6 +23,20 @@ _WORDS = {
 }
 
 
+class _Aloud(NoView):
+    """Says what takes its time, and what needs attention."""
+
+    def moved(self, run: Run) -> None:
+        """A step was taken."""
+        if run.state is State.ENDED:
+            where = f"{run.attempt.instance_type} on {run.attempt.cloud}"
+            say(f"run {run.run_id} is over ({run.attempt.why}): ending {where} …")
+
+    def warn(self, text: str) -> None:
+        """Something needs attention."""
+        warn(text)
+
+
 def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -31,7 +46,8 @@ def command(
     running under their cap. Machines of others are left alone.
     """
     findings = []
-    for finding in Reconciler(open_ledger(home()), opener(home()), WallClock(), home())():
+    state = home()
+    for finding in Reconciler(open_ledger(state), opener(state), WallClock(), state, _Aloud())():
         findings.append(finding)
         if not json:
             say(_WORDS[finding.did].format(what=finding.what, detail=finding.detail))

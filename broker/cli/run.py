@@ -21,6 +21,7 @@ from mlbroker.broker.files.policy_file import find_policy
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.measure.words import count, size
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.guards import SpendGuard, allowed
@@ -279,7 +280,7 @@ def _pack(workdir: str, folder: RunFolder, secrets: dict[str, str]) -> dict[str,
     from mlbroker.broker.runs.bundle import pack_workdir
 
     bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
-    say(f"Bundle: {bundle.files} files, {bundle.bytes / 1e6:.2f} MB, sha256 {bundle.sha256[:12]}")
+    say(f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}")
     for name in bundle.left_out:
         warn(f"{name} stays behind: it is no plain file, or leads out of the work directory")
     return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}

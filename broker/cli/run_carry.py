@@ -20,6 +20,7 @@ from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.rows import money, run_row
+from mlbroker.broker.runs.where import LOCAL
 
 CONSOLE_LINES = 15
 
@@ -97,8 +98,12 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
     say(
         f"Run {run.run_id}: {run.outcome}, {money(run.spent_usd)} of {money(run.cap_usd)} USD spent"
     )
-    if folder.outputs.is_dir():
-        say(f"Outputs: {folder.outputs}")
+    brought = [path for path in (folder.outputs, *sorted(folder.path.glob("ranks/*/outputs")))
+               if path.is_dir()]  # fmt: skip
+    if brought:
+        say(f"Outputs: {', '.join(map(str, brought))}")
+    elif run.outcome == "succeeded" and run.attempt.cloud != LOCAL:
+        say("Outputs: none, as the job left nothing in $MLBROKER_OUTPUT_DIR")
     error = _error(run, folder)
     if error is not None:
         raise error

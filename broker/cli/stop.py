@@ -1,6 +1,7 @@
 """`mlbroker stop`: end runs in order, and account for them."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,17 +40,23 @@ def command(
         if each.settled:
             say(f"Run {each.run_id} is over already: {each.outcome}")
         else:
-            ended = _stop(ledger, each)
+            _ask(ledger, each)
+            say(f"Run {each.run_id} is asked to stop …")
+    for each in runs:
+        if not each.settled:
+            ended = _see_stopped(ledger, each)
             say(f"Run {ended.run_id}: {ended.outcome}, {money(ended.spent_usd)} USD spent")
 
 
-def _stop(ledger: Ledger, run: Run) -> Run:
-    """Leave the wish in the ledger; where nobody carries the run, carry it to its end here."""
-    try:
-        wish = {"why": "stopped", "by": current_user()}
+def _ask(ledger: Ledger, run: Run) -> None:
+    """Leave the wish in the ledger, where whoever carries the run finds it."""
+    wish = {"why": "stopped", "by": current_user()}
+    with suppress(IllegalStep):  # it ended meanwhile
         ledger.append(datetime.now(UTC), run.run_id, "stop_requested", wish)
-    except IllegalStep:
-        return ledger.run(run.run_id) or run
+
+
+def _see_stopped(ledger: Ledger, run: Run) -> Run:
+    """Wait for its end; where nobody carries the run, carry it there."""
     folder = RunFolder.of(home(), run.run_id)
     while True:
         with folder.carried(wait=False) as ours:

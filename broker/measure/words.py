@@ -1,4 +1,4 @@
-"""Times and counts as people say them."""
+"""Times, counts and sizes as people say them."""
 
 
 def span(seconds: float) -> str:
@@ -18,3 +18,8 @@ def figure(number: float) -> str:
 def count(number: int, what: str) -> str:
     """1 step, 2 steps."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def size(of_bytes: int) -> str:
+    """Of a file, in the unit that suits it."""
+    return f"{of_bytes / 1e6:,.1f} MB" if of_bytes >= 1e6 else f"{of_bytes / 1e3:,.1f} kB"

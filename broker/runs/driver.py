@@ -266,7 +266,8 @@ class Driver:
         if run.state is State.CONFIRMED:
             ending = machine.state is MachineState.TERMINATING
             self._console.watch(cloud, run.attempt, ending)
-        self._clock.sleep(cloud.traits.poll_s)
+        if self._patient or run.stop_requested:
+            self._clock.sleep(cloud.traits.poll_s)
         return self._ledger.run(run.run_id) or run
 
     def _gone(self, run: Run, machine: Machine | None) -> Run:

@@ -12,7 +12,8 @@ from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.view import NoView, View
 
 ORPHAN_PATIENCE_S = 300.0
 _ON_A_MACHINE = frozenset({State.CONFIRMED, State.BOOTSTRAPPED, State.RUNNING})
@@ -42,12 +43,18 @@ class Reconciler:
     """Goes through every cloud that runs of this ledger used, and every run still open."""
 
     def __init__(
-        self, ledger: Ledger, opened: Callable[[str], Cloud], clock: Clock, state: Path
+        self,
+        ledger: Ledger,
+        opened: Callable[[str], Cloud],
+        clock: Clock,
+        state: Path,
+        view: View | None = None,
     ) -> None:
         self._ledger = ledger
         self._opened = opened
         self._clock = clock
         self._state = state
+        self._view = view or NoView()
 
     def __call__(self) -> Iterator[Finding]:
         """Do it, and tell step by step."""
@@ -108,7 +115,7 @@ class Reconciler:
             if not ours:
                 return Finding(Did.ATTENDED, run.run_id, f"{run.state}: another process carries it")
             driver = Driver(
-                self._ledger, self._opened, self._clock, folder, NoView(), patient=False
+                self._ledger, self._opened, self._clock, folder, self._view, patient=False
             )
             try:
                 while not run.settled:
@@ -124,4 +131,4 @@ class Reconciler:
                         )
             except MlbrokerError as error:
                 return Finding(Did.UNREACHABLE, run.run_id, str(error))
-        return Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {run.spent_usd} USD spent")
+        return Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {money(run.spent_usd)} USD spent")

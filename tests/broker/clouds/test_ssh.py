@@ -71,10 +71,17 @@ def test_a_bundle_goes_out_and_outputs_come_home(cli: Cli, node: Sshd) -> None:
     (row,) = cli.ledger()
     assert (row["cloud"], row["instance_type"], row["outcome"]) == ("ssh", "box", "succeeded")
     outputs = cli.home / "runs" / row["run_id"] / "outputs"
+    assert f"Outputs: {outputs}\n" in answer.stderr
     assert (outputs / "model").read_text() == "weights"
     # The node keeps the box's identity, not its bulk.
     (box,) = (node.node_home / ".mlbroker" / "machines").iterdir()
     assert sorted(p.name for p in box.iterdir()) == ["alive", "end.json", "spec.json"]
+
+
+def test_a_job_that_leaves_nothing_to_bring_home_is_told(cli: Cli, node: Sshd) -> None:
+    answer = run(cli, cli.job("echo weights > model"))
+    assert answer.returncode == 0, answer.stderr
+    assert "Outputs: none, as the job left nothing in $MLBROKER_OUTPUT_DIR" in answer.stderr
 
 
 def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(

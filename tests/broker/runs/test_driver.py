@@ -330,6 +330,18 @@ def test_reconcile_ends_orphans_and_leaves_strangers_alone(sim: SimRuns) -> None
     assert sim.ledger.verify() is None
 
 
+def test_reconcile_waits_for_no_healthy_run(sim: SimRuns) -> None:
+    """However many run unattended, looking after them takes no time but the calls'."""
+    set_world(sim, job_s=1e9)
+    for run_id in ("r1", "r2", "r3"):
+        sim.reserve(run_id)
+        while sim.driver(run_id, {}).advance(run_id).state is not State.RUNNING:
+            pass
+    before = sim.service.now()
+    assert [finding.did for finding in sim.reconcile()] == 3 * [Did.STILL_RUNNING]
+    assert sim.service.now() == before
+
+
 def test_an_order_changed_under_a_run_is_refused(sim: SimRuns) -> None:
     sim.reserve()
     path = sim.home / "runs" / "r1" / "order.json"

@@ -61,6 +61,16 @@ def test_stop_ends_a_run_carried_by_another_process(cli: Cli) -> None:
     assert "over already" in cli("stop", run_id).stderr
 
 
+def test_all_runs_are_asked_to_stop_before_the_first_is_waited_for(cli: Cli) -> None:
+    for _ in range(2):
+        detached(cli, "echo up; sleep 300")
+    answer = cli("stop", "--all")
+    assert answer.returncode == 0, answer.stderr
+    told = [line.rstrip("… ").split(" ", 2)[2].split(",")[0] for line in answer.stderr.splitlines()]
+    assert told == ["is asked to stop", "is asked to stop", "stopped", "stopped"]
+    assert [run["outcome"] for run in cli.ledger()] == ["stopped", "stopped"]
+
+
 def test_stop_works_when_the_client_is_dead(cli: Cli) -> None:
     client = cli.start(
         "run", cli.job("echo up; sleep 300"), "--on", "local", "--local-price", "1",
@@ -117,6 +127,7 @@ def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     assert processes_with(mark)
     answer = cli("reconcile")
     assert answer.returncode == 0, answer.stderr
+    assert "is over (machine_failed): ending local on local …\nsettled run" in answer.stderr
     assert processes_with(mark) == []
     (row,) = cli.ledger()
     assert (row["state"], row["reserved_usd"]) == ("settled", "0")
