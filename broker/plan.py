@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # Four parts of a quote are rounded to the micro-dollar each.
 ROUNDING_USD = 4e-6
+MICRO_USD = Decimal("0.000001")
 
 
 class NearMiss(NamedTuple):
@@ -286,6 +287,6 @@ def _near_miss(chooser: Chooser, selection: Selection) -> NearMiss:
     return NearMiss(
         deadline_s=fastest[0] if fastest else None,
         deadline_with=fastest[1].candidate.machine.type.name if fastest else None,
-        budget_usd=Decimal(f"{cheapest[0]:.6f}") if cheapest else None,
+        budget_usd=Decimal(cheapest[0]).quantize(MICRO_USD, ROUND_CEILING) if cheapest else None,
         budget_with=cheapest[1].candidate.machine.type.name if cheapest else None,
     )

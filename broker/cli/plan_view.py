@@ -1,7 +1,8 @@
 """The plan as a person reads it: the choice, the runners-up, and why not the rest."""
 
+import math
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 from mlbroker.broker.cli.output import print_line, print_table
 from mlbroker.broker.plan import Plan
@@ -34,6 +35,7 @@ RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
 EXAMPLES = 3
+CENT = Decimal("0.01")
 
 
 def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
@@ -126,9 +128,11 @@ def way_out(plan: Plan) -> str | None:
     miss = plan.near_miss
     ways: list[str] = []
     if miss is not None and miss.deadline_s is not None:
-        ways.append(f"a deadline of {duration(miss.deadline_s)} would do ({miss.deadline_with})")
+        least = duration(miss.deadline_s, least=True)
+        ways.append(f"a deadline of {least} would do ({miss.deadline_with})")
     if miss is not None and miss.budget_usd is not None:
-        ways.append(f"a budget of {money(miss.budget_usd)} USD would do ({miss.budget_with})")
+        least = money(miss.budget_usd, least=True)
+        ways.append(f"a budget of {least} USD would do ({miss.budget_with})")
     if ways and not plan.measurements:
         ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
     if not ways and plan.rejections:
@@ -294,21 +298,25 @@ def _figures(item: Rejection) -> str:
     return f" ({duration(item.duration_h * 3600)}, {money(item.cost_usd)} USD)"
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: 42s, 12m, 3h20m, 4d6h."""
+def duration(seconds: float, least: bool = False) -> str:
+    """Seconds for people: 42s, 12m, 3h20m, 4d6h. What is needed at least is rounded up."""
+    whole = math.ceil if least else round
     if seconds < 90:
-        return f"{seconds:.0f}s"
+        return f"{whole(seconds)}s"
     if seconds < 5400:
-        return f"{seconds / 60:.0f}m"
+        return f"{whole(seconds / 60)}m"
     if seconds < 48 * 3600:
-        hours, minutes = divmod(round(seconds / 60), 60)
+        hours, minutes = divmod(whole(seconds / 60), 60)
         return f"{hours}h{minutes:02d}m"
-    days, hours = divmod(round(seconds / 3600), 24)
+    days, hours = divmod(whole(seconds / 3600), 24)
     return f"{days}d{hours}h"
 
 
-def money(amount: Decimal) -> str:
-    """US dollars with as many digits as matter: cents, or three figures below ten cents."""
-    if abs(amount) >= Decimal("0.1") or amount == 0:
-        return f"{amount:,.2f}"
-    return f"{amount:.4f}"
+def money(amount: Decimal, least: bool = False) -> str:
+    """US dollars with as many digits as matter. What is needed at least is rounded up."""
+    size = abs(amount)
+    if size >= Decimal("0.1") or amount == 0:
+        digit = CENT
+    else:
+        digit = CENT / 100 if size >= CENT / 10 else Decimal(1).scaleb(size.adjusted() - 1)
+    return f"{amount.quantize(digit, ROUND_CEILING if least else ROUND_HALF_EVEN):,f}"

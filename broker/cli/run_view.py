@@ -11,7 +11,7 @@ from mlbroker.broker.runs.rows import money
 from mlbroker.broker.runs.view import Progress
 
 _MOVES = {
-    State.INTENDED: "attempt {n}: {type}, {region}, {price} USD/h, ended by {kill} at the latest",
+    State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, ended by {kill} at the latest",
     State.REFUSED: "attempt {n}: refused ({why}) {detail}",
     State.CONFIRMED: "the machine is up",
     State.BOOTSTRAPPED: "set-up",
@@ -173,7 +173,7 @@ def _moved(run: Run) -> str | None:
     return template.format(
         n=attempt.number,
         type=attempt.instance_type,
-        region=attempt.region,
+        place=attempt.zone or attempt.region,
         price=money(attempt.price_per_hour_usd),
         kill=_local(attempt.kill_at),
         why=attempt.why,

@@ -10,6 +10,9 @@ import jsonschema
 import pytest
 from tests.support.cli import mlbroker
 
+from mlbroker.broker.cli.plan_view import duration, money
+from mlbroker.broker.files.values import parse_duration_s
+
 JOB = """\
 name: bert-ft
 resources: {cpus: 2+, memory: 8+}
@@ -212,3 +215,26 @@ def test_own_nodes_are_in_the_plan(job: Path, tmp_path: Path, home: Path) -> Non
     assert plan["choice"]["region"] == "on-prem"
     assert plan["choice"]["carbon_kgco2e"] is None  # nobody said where the office is
     assert "0.001 USD/h, stated in" in plan["choice"]["price_source"]
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown", "least"),
+    [
+        ("0", "0.00", "0.00"),
+        ("0.000038", "0.000038", "0.000038"),
+        ("0.00012345", "0.00012", "0.00013"),
+        ("0.01234", "0.0123", "0.0124"),
+        ("3.4501", "3.45", "3.46"),
+        ("-0.2", "-0.20", "-0.20"),
+        ("1234.5", "1,234.50", "1,234.50"),
+    ],
+)
+def test_no_cost_is_shown_as_nothing_and_no_need_as_less(usd: str, shown: str, least: str) -> None:
+    assert money(Decimal(usd)) == shown
+    assert money(Decimal(usd), least=True) == least
+
+
+@pytest.mark.parametrize("seconds", [0.2, 89.2, 89.9, 91, 3101.0, 5399, 5401, 172_799, 180_001])
+def test_a_deadline_that_is_said_to_do_is_no_shorter_than_needed(seconds: float) -> None:
+    said = parse_duration_s(duration(seconds, least=True))
+    assert seconds <= said <= max(seconds + 1, 1.6 * seconds)
