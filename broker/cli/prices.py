@@ -352,5 +352,5 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     for notice in book.notices:
         warn(notice)
     if odd or jumps:
-        raise ThresholdCrossed(f"{len(odd) + len(jumps)} prices are kept out of the book")
+        raise ThresholdCrossed(f"kept out of the book: {len(odd) + len(jumps):,} of the prices")
     say(f"{book.snapshot.offers:,} offers, none of them odd")

@@ -92,7 +92,14 @@ def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
 
 def _suggestion(book: PriceBook, name: str) -> str:
     near = nearest(name, browse.type_names(book))
-    return f"Did you mean {near}?" if near else "`mlbroker prices export` lists all types."
+    return (
+        f"Did you mean {near}?"
+        if near
+        else (
+            "`mlbroker prices export` lists all types; "
+            f"a node of your own: `mlbroker plan JOB --explain {name}`."
+        )
+    )
 
 
 def _hardware_text(entry: Any) -> str:

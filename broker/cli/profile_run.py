@@ -33,7 +33,7 @@ def here(
             warn(f"{kept} is not empty: a job that resumes from it is measured from there on")
     with Live(job) as live:
         first = profile_here(job, rule, live.show)
-        _draw(html, first)
+        _draw(html, job, first)
         rows = [first.measurement]
         if scaling:
             rows = profile_fewer_cores(job, rule, first, live.show)
@@ -123,7 +123,7 @@ def _launched(
     errors = [result for result in results if isinstance(result, MlbrokerError)]
     if not done:
         raise errors[0]
-    _draw(html, done[0])
+    _draw(html, job, done[0])
     rows = keep([result.measurement for result in done])
     for error in errors:
         warn(str(error))
@@ -150,13 +150,13 @@ def campaign(
         ).measure(places)
 
 
-def _draw(html: Path | None, done: Profiled) -> None:
+def _draw(html: Path | None, job: Job, done: Profiled) -> None:
     if html is None:
         return
     from mlbroker.broker.measure.picture import page
 
     try:
-        html.write_text(page(done.measurement, done.seen), encoding="utf-8")
+        html.write_text(page(done.measurement, done.seen, job), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(html)) from None
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from html import escape
 
+from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.broker.measure.words import count, figure, span
+from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.steady import Estimate
 from mlbroker.profiles.track import Track
@@ -32,13 +34,13 @@ td:first-child { color: var(--soft); }
 """
 
 
-def page(row: Measurement, seen: Observation) -> str:
-    """The page; without a single step it says so."""
+def page(row: Measurement, seen: Observation, job: Job | None = None) -> str:
+    """The page; without a single step it says so. `job` says how many steps the whole has."""
     title = f"{row.job} on {row.config}"
     body = "<p>No step was counted.</p>"
     if seen.track is not None and seen.estimate is not None:
         body = _chart(seen.track, seen.estimate)
-    facts = _summary(row, seen) + sorted(row.extra.items())
+    facts = _summary(row, seen, job) + sorted(row.extra.items())
     rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in facts)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -48,21 +50,17 @@ def page(row: Measurement, seen: Observation) -> str:
     )
 
 
-def _summary(row: Measurement, seen: Observation) -> list[tuple[str, str]]:
+def _summary(row: Measurement, seen: Observation, job: Job | None) -> list[tuple[str, str]]:
     facts = [("status", row.reason or str(row.status))]
     found = seen.estimate
     if found is None:
         return facts
     facts.append(("mean step", f"{figure(found.step_time_s)} s ± {found.half_width:.1%} (95 %)"))
-    if found.total_s is not None:
-        q = found.total_s
-        facts.append(
-            (
-                "whole job",
-                f"{span(q.p50)} (80 %: {span(q.p10)} to {span(q.p90)}), "
-                f"{count(row.steps or 0, 'step')}",
-            )
-        )
+    told = measurement_document(row, job)
+    if told["steps"] is not None and told["duration_s"] is not None:
+        low, middle, high = (span(told["duration_s"][q]) for q in ("p10", "p50", "p90"))
+        steps = count(told["steps"], "step")
+        facts.append(("whole job", f"{middle} (80 %: {low} to {high}), {steps}"))
     facts.append(("stopped because", seen.stopped or "the job ended, or a cap was reached"))
     facts += [
         ("periodic", f"every {p.every} steps {p.extra_s:.4g} s more (seen {count(p.seen, 'time')})")

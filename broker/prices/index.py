@@ -196,7 +196,8 @@ class IndexWriter:
         told = list(notices)
         if odd:
             told.append(
-                f"{len(odd)} prices are too odd to be offered; `mlbroker prices verify` lists them"
+                f"too odd to be offered: {len(odd):,} of the prices; "
+                "`mlbroker prices verify` lists them"
             )
         self._meta("snapshot", snapshot)
         self._meta("origin", origin)

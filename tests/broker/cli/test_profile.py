@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -62,6 +63,15 @@ def test_fewer_cores_are_tried_too_and_tell_the_parallel_fraction(cli: Cli) -> N
     assert all(0 <= m["features"]["parallel_fraction"] <= 1 for m in document["measurements"])
     assert document["config"] == document["measurements"][0]["config"]
     assert document["measurements"][-1]["extra"]["limited_to_cores"] == "1"
+
+
+def test_page_and_terminal_tell_the_same_duration(cli: Cli) -> None:
+    page = cli.folder / "page.html"
+    done = cli("profile", loop_job(cli), "--yes", "--no-scaling", "--html", page)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"The whole job: (.+)", done.stderr)
+    assert said is not None
+    assert said.group(1) in page.read_text()
 
 
 def test_a_changed_job_says_which_measurements_no_longer_apply(cli: Cli) -> None:
