@@ -86,7 +86,8 @@ def make_plan(
     veto: "Veto | None" = None,
 ) -> Plan:
     """Choose the best machine for `job`. `top` quotes are worked out (0: all feasible ones);
-    every single rejection is only with `explain`. `veto` is the user's policy file.
+    every single rejection is only with `explain`, or when nothing is feasible. `veto` is the
+    user's policy file.
     """
     regions = book.regions()
     ask, field, chooser, selection = screen(job, book, evidence, now, filters, top=top, veto=veto)
@@ -107,7 +108,7 @@ def make_plan(
         rejections=Counter(item.reason for item in out.values()),
         rejected=(
             tuple(_rejection(item, ask, job, book, regions) for item in out.values())
-            if explain
+            if explain or not quotes
             else ()
         ),
         baseline=_baseline(job, ask, book, field, filters, regions),

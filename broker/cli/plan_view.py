@@ -136,12 +136,18 @@ def way_out(plan: Plan) -> str | None:
     if ways and not plan.measurements:
         ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
     if not ways and plan.rejections:
-        most = max(plan.rejections, key=lambda reason: plan.rejections[reason])
-        example = next((item.detail for item in plan.rejected if item.reason is most), "")
-        ways.append(
-            f"{plan.rejections[most]:,} offers {WORDS[most]}"
-            + (f" ({example})" if example else ": --explain says why")
+        # What flags left out says nothing of why the rest will not do.
+        left = {r: n for r, n in plan.rejections.items() if r is not Reason.NOT_ALLOWED}
+        most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
+        example = next(
+            (
+                f" ({out.instance_type}: {out.detail})"
+                for out in plan.rejected
+                if out.reason is most
+            ),
+            "",
         )
+        ways.append(f"{plan.rejections[most]:,} offers {WORDS[most]}{example}")
     return "; or ".join(ways) or None
 
 

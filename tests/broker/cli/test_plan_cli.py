@@ -238,3 +238,9 @@ def test_no_cost_is_shown_as_nothing_and_no_need_as_less(usd: str, shown: str, l
 def test_a_deadline_that_is_said_to_do_is_no_shorter_than_needed(seconds: float) -> None:
     said = parse_duration_s(duration(seconds, least=True))
     assert seconds <= said <= max(seconds + 1, 1.6 * seconds)
+
+
+def test_a_type_that_was_named_and_will_not_do_says_why(job: Path, home: Path) -> None:
+    done = mlbroker("plan", job, "--instance-type", "t2.nano", home=home)
+    assert done.returncode == 4
+    assert "do not meet the job's needs (t2.nano: 1 vCPU, asked for 2+)" in done.stderr
