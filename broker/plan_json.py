@@ -51,6 +51,7 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
             "deadline_with": plan.near_miss.deadline_with,
             "budget_usd": money(plan.near_miss.budget_usd),
             "budget_with": plan.near_miss.budget_with,
+            "together": plan.near_miss.together,
         }
     return document
 

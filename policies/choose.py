@@ -150,14 +150,18 @@ class Chooser:
                 selection.refusals.append(Refusal(entry[2], row, Reason.NOT_ALLOWED, why))
         return plain
 
-    def needed_usd(self, refusal: Refusal) -> float:
+    def needed_usd(self, refusal: Refusal) -> float | None:
         """The budget that would have let a refused candidate in, in its cheapest region.
 
-        For a machine that stays; on spot, interruptions ask for more.
+        For a machine that stays, and given the time it needs; on spot, interruptions ask for more.
+        None where the policy forbids it all the same.
         """
-        place = _known(self.places[refusal.candidate.option][refusal.row[2]])
-        sure_s = refusal.candidate.machine.pace_in(refusal.row[2]).sure_s
-        return self._usd_per_s(refusal.row, place) * sure_s + place.once_usd(sure_s)
+        candidate, row = refusal.candidate, refusal.row
+        place = _known(self.places[candidate.option][row[2]])
+        pace = candidate.machine.pace_in(row[2])
+        if self._forbidden(candidate, row, place, pace.steady):
+            return None
+        return self._usd_per_s(row, place) * pace.sure_s + place.once_usd(pace.sure_s)
 
     def _in_order(self, heap: list[tuple[Key, int, Candidate, Pick | None]]) -> Iterator[Pick]:
         while heap:
@@ -254,15 +258,24 @@ class Chooser:
                 affordable_s = (self.budget - most_rounding) / usd_per_s
                 if not outcome.reaches(affordable_s, ask.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
+        if forbidden := self._forbidden(candidate, row, place, outcome):
+            return Refusal(candidate, row, Reason.NOT_ALLOWED, forbidden)
         cost = usd_per_s * outcome.expected_s + place.once_usd(outcome.expected_s)
         carbon = self._carbon(candidate, outcome, place) if self.carbon_matters else None
-        if self.veto is not None:
-            hourly = row[3] * NANO * ask.nodes
-            kind = candidate.machine.type
-            why = self.veto.of(kind, candidate.spot, row[2], hourly, cost, carbon)
-            if why is not None:
-                return Refusal(candidate, row, Reason.NOT_ALLOWED, why)
         return Pick(candidate, row, sort_key(ask.objective, cost, outcome.expected_s, carbon))
+
+    def _forbidden(
+        self, candidate: Candidate, row: PriceRow, place: Place, outcome: Outcome
+    ) -> str | None:
+        """Why the policy forbids this, if it does."""
+        if self.veto is None:
+            return None
+        hourly_usd = row[3] * NANO * self.ask.nodes
+        expected_s = outcome.expected_s
+        cost = self._usd_per_s(row, place) * expected_s + place.once_usd(expected_s)
+        carbon = self._carbon(candidate, outcome, place)
+        kind = candidate.machine.type
+        return self.veto.of(kind, candidate.spot, row[2], hourly_usd, cost, carbon)
 
     def _usd_per_s(self, row: PriceRow, place: Place) -> float:
         return (row[3] * NANO + place.usd_per_hour) * self.ask.nodes / 3600

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
+MICRO_USD = Decimal("0.000001")
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -128,7 +130,7 @@ def machine_hit(policy: Policy, machine: Machine, who: Who) -> Hit | None:
     if machine.cost_usd is not None and policy.max_spend_per_run is not None:
         for name, cap in _caps(policy.max_spend_per_run, who):
             if machine.cost_usd > cap:
-                why = f"{machine.cost_usd:.2f} USD is above the {cap} USD {name}"
+                why = f"{_plain(machine.cost_usd)} USD is above the {cap} USD {name}"
                 return Hit("max_spend_per_run", why)
     return None
 
@@ -141,7 +143,7 @@ def gpu_hits(policy: Policy, machines: Sequence[Machine], reason: str | None) ->
     if not plain:
         return {}
     best = min(plain, key=lambda m: m.cost_usd if m.cost_usd is not None else Decimal("Infinity"))
-    cost = "" if best.cost_usd is None else f" for {best.cost_usd:.2f} USD"
+    cost = "" if best.cost_usd is None else f" for {_plain(best.cost_usd)} USD"
     why = f"{best.instance_type} meets the deadline without a GPU{cost}; state a reason to use one"
     return {i: Hit("gpu_needs_reason", why) for i, m in enumerate(machines) if m.gpu}
 
@@ -153,7 +155,7 @@ def spend_hit(
     if policy.max_spend_per_run is not None:
         for name, cap in _caps(policy.max_spend_per_run, who):
             if usd > cap:
-                return Hit("max_spend_per_run", f"{usd} USD are above the {cap} USD {name}")
+                return Hit("max_spend_per_run", f"{_plain(usd)} USD are above the {cap} USD {name}")
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     held = list(committed)
     for rule, limit, since in (
@@ -166,8 +168,8 @@ def spend_hit(
         for name, cap in _caps(limit, who):
             spent = sum((c.usd for c in counted if _concerns(name, c.who, who)), Decimal(0))
             if spent + usd > cap:
-                why = f"{usd} USD on top of {spent} USD spent or reserved pass the {cap} USD {name}"
-                return Hit(rule, why)
+                why = f"{_plain(usd)} USD on top of {_plain(spent)} USD spent or reserved"
+                return Hit(rule, f"{why} pass the {cap} USD {name}")
     return None
 
 
@@ -189,8 +191,13 @@ def approval_for(
     by = f" by {' or '.join(policy.approvers)}" if policy.approvers else ""
     return Hit(
         "approve_above",
-        f"{usd} USD are above {policy.approve_above_usd} USD and need an approval{by}",
+        f"{_plain(usd)} USD are above {policy.approve_above_usd} USD and need an approval{by}",
     )
+
+
+def _plain(usd: Decimal) -> str:
+    """To the micro-dollar, without superfluous zeros: near a cap every digit may matter."""
+    return f"{usd.quantize(MICRO_USD).normalize():f}"
 
 
 def family(instance_type: str) -> str:

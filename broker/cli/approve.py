@@ -2,11 +2,13 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlbroker.broker.cli.output import say
+from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
@@ -15,7 +17,7 @@ from mlbroker.broker.runs.rows import money
 
 
 def command(
-    job: Annotated[str, typer.Argument(help="The job's name.")],
+    job: Annotated[str, typer.Argument(help="The job's name, or its file.")],
     up_to: Annotated[str, typer.Option(metavar="USD", help="The most the run may reserve.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the ledger.")],
     user: Annotated[str | None, typer.Option(help="Who may launch it; you, unless named.")] = None,
@@ -26,10 +28,13 @@ def command(
     seconds = parse_option("--valid", valid, parse_duration_s)
     assert amount is not None
     assert seconds is not None
+    # As `profile show` does: what looks like a file is meant as one.
+    is_file = Path(job).exists() or Path(job).suffix in {".yaml", ".yml"}
+    name = load_job(Path(job)).job.name if is_file else job
     now = datetime.now(UTC)
     body = {
         "id": secrets.token_hex(4),
-        "job": job,
+        "job": name,
         "user": user or current_user(),
         "up_to_usd": str(amount),
         "by": current_user(),
@@ -38,6 +43,6 @@ def command(
     }
     open_ledger(home()).note(now, "approved", body)
     say(
-        f"Approved: one run of {job} by {body['user']} for up to {money(amount)} USD, "
+        f"Approved: one run of {name} by {body['user']} for up to {money(amount)} USD, "
         f"until {body['expires_at'][:16]} UTC ({body['id']})"
     )

@@ -1,6 +1,7 @@
 """The plan as a person reads it: the choice, the runners-up, and why not the rest."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
@@ -126,29 +127,34 @@ def show_type(plan: Plan, name: str) -> None:
 def way_out(plan: Plan) -> str | None:
     """What would have to change for anything to be feasible."""
     miss = plan.near_miss
-    ways: list[str] = []
+    limits: list[tuple[str, str | None]] = []
     if miss is not None and miss.deadline_s is not None:
-        least = duration(miss.deadline_s, least=True)
-        ways.append(f"a deadline of {least} would do ({miss.deadline_with})")
+        limits.append(
+            (f"a deadline of {duration(miss.deadline_s, least=True)}", miss.deadline_with)
+        )
     if miss is not None and miss.budget_usd is not None:
-        least = money(miss.budget_usd, least=True)
-        ways.append(f"a budget of {least} USD would do ({miss.budget_with})")
+        limits.append((f"a budget of {money(miss.budget_usd, least=True)} USD", miss.budget_with))
+    if miss is not None and miss.together:
+        limits = [(" with ".join(limit for limit, _ in limits), miss.budget_with)]
+    ways = [f"{limit} would do ({name})" for limit, name in limits]
     if ways and not plan.measurements:
         ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
     if not ways and plan.rejections:
         # What flags left out says nothing of why the rest will not do.
         left = {r: n for r, n in plan.rejections.items() if r is not Reason.NOT_ALLOWED}
         most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
-        example = next(
-            (
-                f" ({out.instance_type}: {out.detail})"
-                for out in plan.rejected
-                if out.reason is most
-            ),
-            "",
-        )
-        ways.append(f"{plan.rejections[most]:,} offers {WORDS[most]}{example}")
+        ways.append(f"{plan.rejections[most]:,} offers {WORDS[most]}{_example(plan, most)}")
     return "; or ".join(ways) or None
+
+
+def _example(plan: Plan, reason: Reason) -> str:
+    """The rarest of its details: what thousands share says least of the one that was hoped for."""
+    found = [item for item in plan.rejected if item.reason is reason]
+    if not found:
+        return ""
+    shared = Counter(item.detail for item in found)
+    rare = min(found, key=lambda item: shared[item.detail])
+    return f" ({rare.instance_type}: {rare.detail})"
 
 
 def prices_words(plan: Plan) -> str:

@@ -1,6 +1,7 @@
 """`mlbroker plan` as a process: its document, its words, its exit codes."""
 
 import json
+import re
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -244,3 +245,30 @@ def test_a_type_that_was_named_and_will_not_do_says_why(job: Path, home: Path) -
     done = mlbroker("plan", job, "--instance-type", "t2.nano", home=home)
     assert done.returncode == 4
     assert "do not meet the job's needs (t2.nano: 1 vCPU, asked for 2+)" in done.stderr
+    policy = job.parent / "policy.yaml"
+    policy.write_text("deny: {instance_types: [m5.large]}\n")
+    named = ("--instance-type", "m5.large", "--policy", policy)
+    done = mlbroker("plan", job, *named, "--deadline", "3d", home=home)
+    assert "(m5.large: deny: instance type m5.large is denied" in done.stderr
+    late = mlbroker("plan", job, *named, "--deadline", "6h", home=home)
+    assert late.returncode == 4
+    assert "would do" not in late.stderr, "it is denied whatever the deadline"
+
+
+def test_what_is_said_to_do_keeps_the_other_limits(job: Path, home: Path) -> None:
+    """A deadline that only a machine beyond the budget could keep is none that would do."""
+    limits = {"deadline": "10m", "budget": "0.01"}
+    for _ in range(3):
+        options = [word for name, value in limits.items() for word in (f"--{name}", value)]
+        done = mlbroker("plan", job, "--cloud", "aws", *options, home=home)
+        if done.returncode == 0:
+            break
+        said = re.findall(r"a (deadline|budget) of (\S+)", done.stderr.split("; or")[0])
+        assert said, done.stderr
+        limits |= dict(said)
+    assert done.returncode == 0, (limits, done.stderr)
+    plan = json.loads(
+        mlbroker("plan", job, "--deadline", "10m", "--budget", "0.01", "--json", home=home).stdout
+    )
+    jsonschema.validate(plan, SCHEMA)
+    assert plan["near_miss"]["together"] is True

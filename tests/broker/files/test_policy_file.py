@@ -135,6 +135,18 @@ def test_an_approval_admits_one_run(cli: Cli) -> None:
     assert (approved["by"], approved["reason"]) == ("tester", "the last one")
 
 
+def test_an_approval_by_the_jobs_file_is_for_the_job_in_it(cli: Cli) -> None:
+    """The hint says `mlbroker approve NAME`, and every other command takes the file."""
+    write(cli.folder, "approve_above: 0.5 USD")
+    job = cli.job("true", "big")
+    approved = cli("approve", job, "--up-to", "2", "--reason", "yes")
+    assert "one run of big by" in approved.stderr
+    assert cli.run_local(job).returncode == 0
+    missing = cli("approve", "small.yaml", "--up-to", "2", "--reason", "yes")
+    assert missing.returncode == 2
+    assert "no such file" in missing.stderr
+
+
 def test_policy_test_names_the_rule(cli: Cli) -> None:
     write(cli.folder, "deny: {clouds: [local]}\nmax_spend_per_run: 0.5")
     answer = cli(
