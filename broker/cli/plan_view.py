@@ -327,8 +327,10 @@ def duration(seconds: float, least: bool = False) -> str:
 def money(amount: Decimal, least: bool = False) -> str:
     """US dollars with as many digits as matter. What is needed at least is rounded up."""
     size = abs(amount)
-    if size >= Decimal("0.1") or amount == 0:
+    if size >= 10 * CENT or amount == 0:
         digit = CENT
+    elif size >= CENT / 10 - CENT / 200:  # what is rounded to a tenth of a cent
+        digit = CENT / 100
     else:
-        digit = CENT / 100 if size >= CENT / 10 else Decimal(1).scaleb(size.adjusted() - 1)
+        digit = Decimal(1).scaleb(size.adjusted() - 1)
     return f"{amount.quantize(digit, ROUND_CEILING if least else ROUND_HALF_EVEN):,f}"

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.output import print_json, print_table, say, warn
+from mlbroker.broker.cli.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
@@ -132,7 +132,11 @@ def show(
         raise InputError(
             "nothing is measured for this job",
             where=job,
-            hint=f"measure it: mlbroker profile {job}",
+            hint=(
+                f"measure it: mlbroker profile {job}"
+                if Path(job).exists()
+                else "`mlbroker profile list` shows all that is"
+            ),
         )
     _print_rows(rows)
     for row in rows:
@@ -246,8 +250,10 @@ def _print_result(job: Job, row: Measurement) -> None:
     document: dict[str, Any] = measurement_document(row, job)
     step, whole = document["step_time_s"], document["duration_s"]
     if step is not None:
-        say(
+        print_line(
             f"{row.config}: {figure(step['p50'])} s per step (80 %: {figure(step['p10'])} to "
             f"{figure(step['p90'])})"
         )
-    say(f"The whole job: {span(whole['p50'])} (80 %: {span(whole['p10'])} to {span(whole['p90'])})")
+    print_line(
+        f"The whole job: {span(whole['p50'])} (80 %: {span(whole['p10'])} to {span(whole['p90'])})"
+    )

@@ -69,7 +69,7 @@ def test_page_and_terminal_tell_the_same_duration(cli: Cli) -> None:
     page = cli.folder / "page.html"
     done = cli("profile", loop_job(cli), "--yes", "--no-scaling", "--html", page)
     assert done.returncode == 0, done.stderr
-    said = re.search(r"The whole job: (.+)", done.stderr)
+    said = re.search(r"The whole job: (.+)", done.stdout)
     assert said is not None
     assert said.group(1) in page.read_text()
 
