@@ -13,7 +13,7 @@ from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
 
-GAP = 3  # columns between two cells of a drawn table
+GAP = 2  # columns between two cells of a table
 
 
 def clean(text: str) -> str:
@@ -139,7 +139,13 @@ def _rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for index, row in enumerate(rows):
