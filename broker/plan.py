@@ -25,6 +25,7 @@ from mlbroker.policies.objective import quote_key
 from mlbroker.policies.place import Place, places
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
+from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.region import Region
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 # Four parts of a quote are rounded to the micro-dollar each.
 ROUNDING_USD = 4e-6
-MICRO_USD = Decimal("0.000001")
 
 
 class NearMiss(NamedTuple):

@@ -159,7 +159,7 @@ class Chooser:
         candidate, row = refusal.candidate, refusal.row
         place = _known(self.places[candidate.option][row[2]])
         pace = candidate.machine.pace_in(row[2])
-        if self._forbidden(candidate, row, place, pace.steady):
+        if self._forbidden(candidate, row, *self._expected(candidate, row, place, pace.steady)):
             return None
         return self._usd_per_s(row, place) * pace.sure_s + place.once_usd(pace.sure_s)
 
@@ -258,22 +258,26 @@ class Chooser:
                 affordable_s = (self.budget - most_rounding) / usd_per_s
                 if not outcome.reaches(affordable_s, ask.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
-        if forbidden := self._forbidden(candidate, row, place, outcome):
+        cost, carbon = self._expected(candidate, row, place, outcome)
+        if forbidden := self._forbidden(candidate, row, cost, carbon):
             return Refusal(candidate, row, Reason.NOT_ALLOWED, forbidden)
-        cost = usd_per_s * outcome.expected_s + place.once_usd(outcome.expected_s)
-        carbon = self._carbon(candidate, outcome, place) if self.carbon_matters else None
         return Pick(candidate, row, sort_key(ask.objective, cost, outcome.expected_s, carbon))
 
-    def _forbidden(
+    def _expected(
         self, candidate: Candidate, row: PriceRow, place: Place, outcome: Outcome
+    ) -> tuple[float, float | None]:
+        """What a run costs in USD and emits in kgCO2e, on average; the latter where it matters."""
+        expected_s = outcome.expected_s
+        cost = self._usd_per_s(row, place) * expected_s + place.once_usd(expected_s)
+        return cost, self._carbon(candidate, outcome, place) if self.carbon_matters else None
+
+    def _forbidden(
+        self, candidate: Candidate, row: PriceRow, cost: float, carbon: float | None
     ) -> str | None:
         """Why the policy forbids this, if it does."""
         if self.veto is None:
             return None
         hourly_usd = row[3] * NANO * self.ask.nodes
-        expected_s = outcome.expected_s
-        cost = self._usd_per_s(row, place) * expected_s + place.once_usd(expected_s)
-        carbon = self._carbon(candidate, outcome, place)
         kind = candidate.machine.type
         return self.veto.of(kind, candidate.spot, row[2], hourly_usd, cost, carbon)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-MICRO_USD = Decimal("0.000001")
+from mlbroker.pricing.billing import MICRO_USD
 
 
 @dataclass(frozen=True, slots=True)

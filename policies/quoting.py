@@ -12,7 +12,6 @@ from mlbroker.pricing.region import Region
 from mlbroker.profiles.prediction import Quantiles
 
 # Money is quoted to the micro-dollar; what a vendor charges is rounded to the cent at most.
-MICRO = Decimal("0.000001")
 
 
 def make_quote(
@@ -67,10 +66,13 @@ def run_cost(ask: Ask, offer: Offer, region: Region, disk_gb: int, outcome: Outc
 
     compute, disks = machines(outcome.undisturbed_s), storage(outcome.undisturbed_s)
     lost = whole(outcome.expected_s) - whole(outcome.undisturbed_s)
-    parts = [part.quantize(MICRO, ROUND_HALF_EVEN) for part in (compute, disks, network, lost)]
+    parts = [
+        part.quantize(billing.MICRO_USD, ROUND_HALF_EVEN)
+        for part in (compute, disks, network, lost)
+    ]
     return Cost(
         expected=sum(parts, Decimal(0)),
-        p90=whole(outcome.quantile_s(0.9)).quantize(MICRO, ROUND_HALF_EVEN),
+        p90=whole(outcome.quantile_s(0.9)).quantize(billing.MICRO_USD, ROUND_HALF_EVEN),
         compute=parts[0],
         storage=parts[1],
         network=parts[2],

@@ -12,6 +12,8 @@ from decimal import ROUND_CEILING, Decimal
 from mlbroker.pricing.region import Region
 
 SECONDS_PER_HOUR = Decimal(3600)
+# What amounts of money are rounded to.
+MICRO_USD = Decimal("0.000001")
 # Vendors turn monthly disk prices into hours by a month of 730 hours.
 HOURS_PER_MONTH = Decimal(730)
 # First-tier list prices, for a region whose own figure is unknown: the dearest of the three

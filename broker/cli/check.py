@@ -97,8 +97,10 @@ def command(
     if json and format_ != _TABLE:
         no_effect("with --json", format=format_)
     if comment is None:
-        no_effect("without --comment", behavior=behavior, tag=tag, dry_run=dry_run)
-        no_effect("without --comment", repository=repository, request=request)
+        no_effect(
+            "without --comment", behavior=behavior, tag=tag, dry_run=dry_run,
+            repository=repository, request=request,
+        )  # fmt: skip
     else:
         from mlbroker.broker.ci.comment import Target, prepare
 

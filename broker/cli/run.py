@@ -125,9 +125,10 @@ def command(
     from mlbroker.broker.cli.run_carry import carry, detached
 
     if on is not None:
-        places = {"cloud": cloud, "region": region, "market": market}
-        no_effect("with --on", **places, instance_type=instance_type)
-        no_effect("with --on", measure=measure, prices=prices, auto_profile=auto_profile)
+        no_effect(
+            "with --on", cloud=cloud, region=region, market=market, instance_type=instance_type,
+            measure=measure, prices=prices, auto_profile=auto_profile,
+        )  # fmt: skip
     stop_when_idle_s = _idle_limit(on_idle, idle_after)
     state, now = home(), WallClock().now()
     opened = opener(state)

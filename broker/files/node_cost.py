@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_money_usd, parse_number
 from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.pricing.billing import MICRO_USD
 
 HOURS_PER_YEAR = Decimal("8766")  # leap years included
 KEYS = (
@@ -65,7 +66,7 @@ def derive_price(cost: Fields) -> DerivedPrice:
 
 
 def _round(value: Decimal) -> Decimal:
-    return value.quantize(Decimal("0.000001"), ROUND_HALF_UP)
+    return value.quantize(MICRO_USD, ROUND_HALF_UP)
 
 
 def _positive(text: str) -> Decimal:

@@ -118,17 +118,17 @@ def read_skus(skus: Iterable[Mapping[str, Any]]) -> UnitPrices:
         spot = use == "Preemptible" or "Spot Preemptible" in text
         for region in sku["serviceRegions"]:
             key = (name, (region, spot))
-            table[key] = max(
-                price / HOURS_PER_MONTH if table is prices.disk else price, table.get(key, 0)
-            )
+            table[key] = max(price, table.get(key, 0))
     return prices
 
 
-def _hourly_nano(sku: Mapping[str, Any]) -> tuple[str, int]:
+def _hourly_nano(sku: Mapping[str, Any]) -> tuple[str, float]:
     """The unit and the first tier's price; the newest price where the catalogue lists several."""
     info = max(sku["pricingInfo"], key=lambda entry: entry.get("effectiveTime", ""))
     expression = info["pricingExpression"]
     rate = expression["tieredRates"][0]["unitPrice"]
     if rate.get("currencyCode", "USD") != "USD":
         return expression["usageUnit"], 0
-    return expression["usageUnit"], int(rate.get("units", 0)) * 10**9 + int(rate.get("nanos", 0))
+    nano = int(rate.get("units", 0)) * 10**9 + int(rate.get("nanos", 0))
+    unit = expression["usageUnit"]
+    return unit, nano / HOURS_PER_MONTH if unit.endswith(".mo") else nano

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_UP, Decimal
 
+from mlbroker.pricing.billing import MICRO_USD
+
 _HOUR = Decimal(3600)
-_MICRO = Decimal("0.000001")
 _MILLI = Decimal("0.001")
 # However large the budget: no run outlives this, and no vendor's timer is set further ahead.
 LONGEST_S = Decimal(100 * 86400)
@@ -42,4 +43,4 @@ class Rate:
         """The charge for a machine that stood this long, rounded up to a millionth of a dollar."""
         billed = max(seconds, self.minimum_s)
         total = self.fixed_usd + self.per_hour_usd * billed / _HOUR
-        return total.quantize(_MICRO, ROUND_UP)
+        return total.quantize(MICRO_USD, ROUND_UP)

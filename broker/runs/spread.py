@@ -9,14 +9,12 @@ from mlbroker.broker.clouds.seam import Cloud
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.prices.capacity import Shortage
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import Candidate, place_of
 from mlbroker.policies.fit import Filters
 from mlbroker.pricing.offer import InstanceType, Market
 
 # More places than a run has attempts are of no use.
 ENOUGH = 12
-
-Place = tuple[str, str, str | None, str, str]
 
 
 @runtime_checkable
@@ -62,7 +60,7 @@ def spread(
         (s.cloud, s.region, s.zone, s.instance_type, Market.SPOT if s.spot else Market.ON_DEMAND)
         for s in shortages
     }
-    return tuple(sorted(found, key=lambda candidate: _place(candidate) in short))
+    return tuple(sorted(found, key=lambda candidate: place_of(candidate) in short))
 
 
 def why_not_in(cloud: Cloud, name: str, region: str) -> str | None:
@@ -129,7 +127,3 @@ def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:
 
 def _kind(at: Candidate) -> tuple[str, str, str, str]:
     return at.cloud, at.region, at.instance_type, at.market
-
-
-def _place(at: Candidate) -> Place:
-    return at.cloud, at.region, at.zone, at.instance_type, at.market

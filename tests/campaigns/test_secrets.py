@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.campaign import figures
-from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, command_lines, wait_for
 from tests.support.sshd import SSHD, make_sshd
 
 TRICKY = ("", "'", '"', "$HOME", "`id`", "%s", "\\", "é", "\nsecond line of it", " # x", "=")
@@ -41,16 +41,6 @@ def place(name: str, cli: Cli, folder: Path) -> Iterator[list[str]]:
         yield ["--on", "box"]
     finally:
         server.stop()
-
-
-def command_lines() -> bytes:
-    found = b""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += path.read_bytes()
-        except OSError:
-            continue
-    return found
 
 
 def held(text: bytes) -> list[str]:
@@ -100,6 +90,6 @@ def held_while_running(cli: Cli, client: "subprocess.Popen[str]", name: str) -> 
     up = any((cli.home / "runs").glob("*/log")) and any(cli.home.glob("runs/*/order.json"))
     if not up and client.poll() is None:
         return None
-    found = held(command_lines())
+    found = held(b"".join(command_lines().values()))
     assert found == [], f"{name}: on a command line"
     return "clean"

@@ -16,7 +16,6 @@ def mlbroker(
     home: Path,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = PATIENCE_S,
 ) -> subprocess.CompletedProcess[str]:
     """The finished process, its two outputs as text. The user's own settings are kept out."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MLBROKER")}
@@ -26,5 +25,5 @@ def mlbroker(
         env=clean | {"MLBROKER_HOME": str(home), "NO_COLOR": "1"} | dict(env or {}),
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=PATIENCE_S,
     )
