@@ -17,14 +17,14 @@ from mlbroker.broker.planning import (
     fill_hardware,
     gather,
 )
-from mlbroker.policies.ask import Ask
 from mlbroker.policies.baseline import USUAL_REGION, usual_type
+from mlbroker.policies.candidates import Filters, TypeRefusal
 from mlbroker.policies.choose import Chooser, Pick, Refusal, Selection
-from mlbroker.policies.fit import Filters, TypeRefusal
+from mlbroker.policies.constraints import Ask
 from mlbroker.policies.objective import quote_key
-from mlbroker.policies.place import Place, places
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
+from mlbroker.policies.region_costs import Place, places
 from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market

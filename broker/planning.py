@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from mlbroker.policies.ask import Ask
-from mlbroker.policies.choose import Candidate
-from mlbroker.policies.fit import (
+from mlbroker.policies.candidates import (
     MARKETS,
     Filters,
     Fit,
@@ -16,7 +14,9 @@ from mlbroker.policies.fit import (
     fitting,
     regions_admitted,
 )
-from mlbroker.policies.machine import Machine, Pace
+from mlbroker.policies.choose import Candidate
+from mlbroker.policies.constraints import Ask
+from mlbroker.policies.pace import Machine, Pace
 from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.book import PriceRow, Snapshot

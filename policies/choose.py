@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlbroker.policies.ask import Ask
+from mlbroker.policies.constraints import Ask
 from mlbroker.policies.interruptions import too_often
-from mlbroker.policies.machine import Machine
 from mlbroker.policies.objective import Key, sort_key
 from mlbroker.policies.outcome import Outcome
-from mlbroker.policies.place import Place, least_by_cloud
+from mlbroker.policies.pace import Machine
 from mlbroker.policies.quote import Reason
+from mlbroker.policies.region_costs import Place, least_by_cloud
 from mlbroker.pricing.book import PriceRow
 from mlbroker.profiles.job import ObjectiveKind
 

@@ -2,9 +2,9 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from mlbroker.policies.ask import Ask
-from mlbroker.policies.machine import Pace
+from mlbroker.policies.constraints import Ask
 from mlbroker.policies.outcome import Outcome
+from mlbroker.policies.pace import Pace
 from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.offer import Market, Offer

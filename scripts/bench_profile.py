@@ -23,8 +23,8 @@ from mlbroker.broker.measure.extras import usage
 from mlbroker.broker.measure.profile import agent_spec, profile_here
 from mlbroker.broker.measure.watch import watch
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.steady import MIN_STEPS, estimate
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.steady import MIN_STEPS, estimate
+from mlbroker.profiles.stepping.stopping import StopRule
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))

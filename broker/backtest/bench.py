@@ -6,7 +6,7 @@ import numpy as np
 
 from mlbroker.broker.backtest.table import TrueJob
 from mlbroker.profiles.arrays import Array
-from mlbroker.profiles.next_probe import PROBE_MIN_S, PROBE_SHARE
+from mlbroker.profiles.value_of_information import PROBE_MIN_S, PROBE_SHARE
 
 
 class Bench:

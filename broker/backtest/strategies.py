@@ -12,7 +12,7 @@ import numpy as np
 
 from mlbroker.broker.backtest.bench import Bench
 from mlbroker.broker.backtest.past import Past
-from mlbroker.profiles import next_probe
+from mlbroker.profiles import value_of_information as next_probe
 from mlbroker.profiles.arrays import Array
 
 # Variance of a job's scale before anything is known of it.

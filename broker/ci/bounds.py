@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.broker.ci.kept_book import Entry
-from mlbroker.policies.ask import Ask
+from mlbroker.policies.constraints import Ask
 from mlbroker.policies.guardrails import Machine, Policy, machine_hit
 from mlbroker.policies.outcome import normal_quantile
-from mlbroker.policies.place import Place
+from mlbroker.policies.region_costs import Place
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.offer import Market
 

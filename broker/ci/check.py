@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from mlbroker.broker.ci.changes import Line, why
+from mlbroker.broker.ci.context import Moment
 from mlbroker.broker.ci.limits import Crossing, Limits, crossings
-from mlbroker.broker.ci.lines import Line, why
-from mlbroker.broker.ci.moment import Moment
 from mlbroker.broker.ci.pairs import JobPair, Status
+from mlbroker.broker.ci.priced import Side
 from mlbroker.broker.ci.pricer import Pricer
-from mlbroker.broker.ci.side import Side
 from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.prediction import Basis
 

@@ -9,10 +9,10 @@ from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.forges import FORGES, Comment, Forge, connector
 from mlbroker.broker.ci.formats import markdown
 from mlbroker.broker.ci.http import NotThere, Unanswered
-from mlbroker.broker.cli.output import print_line, say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_fields import nearest
 from mlbroker.broker.files.yaml_strict import quoted
+from mlbroker.broker.output import print_line, say
 
 _ATTEMPTS = 3
 

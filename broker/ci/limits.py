@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from mlbroker.broker.ci.lines import Line
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.cli.plan_view import money
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_number

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
+from mlbroker.broker.ci.context import Moment
 from mlbroker.broker.ci.kept_book import KeptBook
-from mlbroker.broker.ci.moment import Moment
+from mlbroker.broker.ci.priced import Side
 from mlbroker.broker.ci.quick_plan import QuickPlanner
-from mlbroker.broker.ci.side import Side
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import JobFile
 from mlbroker.broker.plan import Plan

@@ -18,11 +18,11 @@ from mlbroker.broker.ci.bounds import Bounds, Home, Offered, Runner
 from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
 from mlbroker.broker.plan import Plan, make_ask, make_plan, screen
 from mlbroker.broker.planning import NANO_PER_USD, Book
-from mlbroker.policies.ask import Ask, setup_s
-from mlbroker.policies.fit import Filters, fitting
+from mlbroker.policies.candidates import Filters, fitting
+from mlbroker.policies.constraints import Ask, setup_s
 from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
-from mlbroker.policies.place import Place, least_by_cloud, places
 from mlbroker.policies.quote import Quote
+from mlbroker.policies.region_costs import Place, least_by_cloud, places
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.region import Region

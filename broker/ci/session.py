@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlbroker.broker.ci.check import Check, check_against, check_change
+from mlbroker.broker.ci.context import Known, Moment, Policies, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
 from mlbroker.broker.ci.kept_book import KeptBook
 from mlbroker.broker.ci.limits import Limits
-from mlbroker.broker.ci.moment import Known, Moment, Policies, table_from
 from mlbroker.broker.ci.pairs import pair_jobs
+from mlbroker.broker.ci.previous import read_saved
 from mlbroker.broker.ci.pricer import Pricer
-from mlbroker.broker.ci.saved import read_saved
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path

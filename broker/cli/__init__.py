@@ -11,8 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from mlbroker.broker.cli.commands import COMMANDS
-from mlbroker.broker.cli.output import fail
 from mlbroker.broker.errors import Interrupted, MlbrokerError
+from mlbroker.broker.output import fail
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import say
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.output import say
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.summary import money
 
 
 def command(

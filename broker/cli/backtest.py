@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.numbers import load_numpy
+from mlbroker.broker.output import print_json, print_table, say, warn
 
 if TYPE_CHECKING:
     from mlbroker.broker.backtest.table import Table

@@ -12,12 +12,12 @@ from mlbroker.broker.ci.formats.words import counted
 from mlbroker.broker.ci.limits import Limits, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
 from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.output import clean, say, warn
 from mlbroker.broker.cli.plan import with_nodes
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
 from mlbroker.broker.files.values import parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.output import clean, say, warn
 from mlbroker.broker.prices.store import open_book
 
 Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]

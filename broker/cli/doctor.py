@@ -9,17 +9,17 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_line, print_table, say
 from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.output import print_json, print_line, print_table, say
 
 # Cloud -> a module with `checks(regions, now)` and `policies(account, region)`.
 DOCTORS: dict[str, str] = {
-    "aws": "mlbroker.broker.clouds.aws_doctor",
-    "gcp": "mlbroker.broker.clouds.gcp_doctor",
-    "azure": "mlbroker.broker.clouds.azure_doctor",
+    "aws": "mlbroker.broker.clouds.aws.doctor",
+    "gcp": "mlbroker.broker.clouds.gcp.doctor",
+    "azure": "mlbroker.broker.clouds.azure.doctor",
 }
 _MARKS = {True: "ok", False: "missing", None: "unknown"}
 

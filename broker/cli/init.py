@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import clean, say
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.output import clean, say
 
 
 def command(

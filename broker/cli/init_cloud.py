@@ -18,28 +18,28 @@ class Form(NamedTuple):
 # (cloud, form) -> how; the writer is a function of the region.
 FORMS: dict[tuple[str, str], Form] = {
     ("aws", "cloudformation"): Form(
-        "mlbroker.broker.clouds.aws_setup:cloudformation",
+        "mlbroker.broker.clouds.aws.setup:cloudformation",
         "mlbroker-aws-{region}.json",
         "aws cloudformation deploy --region {region} --stack-name mlbroker "
         "--template-file {file} --capabilities CAPABILITY_NAMED_IAM",
     ),
     ("aws", "terraform"): Form(
-        "mlbroker.broker.clouds.aws_setup:terraform",
+        "mlbroker.broker.clouds.aws.setup:terraform",
         "mlbroker-aws-{region}.tf.json",
         "terraform init && terraform apply",
     ),
     ("gcp", "terraform"): Form(
-        "mlbroker.broker.clouds.gcp_setup:terraform",
+        "mlbroker.broker.clouds.gcp.setup:terraform",
         "mlbroker-gcp-{region}.tf.json",
         "terraform init && terraform apply",
     ),
     ("gcp", "gcloud"): Form(
-        "mlbroker.broker.clouds.gcp_setup:gcloud",
+        "mlbroker.broker.clouds.gcp.setup:gcloud",
         "mlbroker-gcp-{region}.sh",
         "bash {file} user:YOU@example.com",
     ),
     ("azure", "template"): Form(
-        "mlbroker.broker.clouds.azure_setup:template",
+        "mlbroker.broker.clouds.azure.setup:template",
         "mlbroker-azure-{region}.json",
         "az deployment sub create --location {region} --template-file {file} "
         "--parameters launcher=$(az ad signed-in-user show --query id --output tsv)",

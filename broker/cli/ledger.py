@@ -11,12 +11,12 @@ import typer
 
 from mlbroker.broker.cli.ledger_bill import reconcile_bill
 from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
-from mlbroker.broker.measure.words import count
-from mlbroker.broker.runs.rows import money, run_row
+from mlbroker.broker.output import print_json, print_table, say
+from mlbroker.broker.runs.summary import money, run_row
+from mlbroker.broker.words import count
 
 app = typer.Typer(invoke_without_command=True)
 app.command("reconcile-bill")(reconcile_bill)

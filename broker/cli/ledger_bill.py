@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Run, open_ledger
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.output import print_json, print_table, say
+from mlbroker.broker.runs.summary import money
 
 # Cloud -> a module with `billed(first day of the month)`: run -> USD.
-BILLS = {"aws": "mlbroker.broker.clouds.aws_bill"}
+BILLS = {"aws": "mlbroker.broker.clouds.aws.bill"}
 COLUMNS = ("run_id", "job", "ledger_usd", "billed_usd", "difference_usd", "finding")
 # Vendors round each line; beyond this share a difference is worth a look.
 TOLERANCE = Decimal("0.05")

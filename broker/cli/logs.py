@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import print_line
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.output import print_line
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.intents import intent_of
 from mlbroker.broker.runs.lookup import LAST, find_run
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.paths import RunFolder
 
 POLL_S = 0.2
 

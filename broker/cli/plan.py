@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.errors import InputError, NothingFeasible
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
@@ -15,11 +14,12 @@ from mlbroker.broker.home import home, policy_path
 from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.numbers import load_numpy
+from mlbroker.broker.output import print_json, say, warn
 from mlbroker.broker.plan import Plan, make_plan
-from mlbroker.broker.plan_json import plan_document
+from mlbroker.broker.plan_document import plan_document
 from mlbroker.broker.planning import Book
 from mlbroker.broker.prices.store import open_book
-from mlbroker.policies.fit import Filters
+from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -163,7 +163,7 @@ def with_nodes(book: Book, option: Path | None) -> Book:
     if option is None and "MLBROKER_NODES" not in os.environ and not path.exists():
         return book
     from mlbroker.broker.files.nodes import load_nodes, nodes_file
-    from mlbroker.broker.own_nodes import WithNodes
+    from mlbroker.broker.prices.own_nodes import WithNodes
 
     chosen = nodes_file(home(), option)
     if chosen is None:
@@ -181,7 +181,7 @@ def within_reach(book: Book, job: Job) -> Book:
     folder = home()
     if not (folder / "quotas.json").exists() and not (folder / "capacity.sqlite").exists():
         return book
-    from mlbroker.broker.prices.limits import within_limits
+    from mlbroker.broker.prices.availability import within_limits
 
     return within_limits(book, folder, job.num_nodes, job.resources[0].zone, datetime.now(UTC))
 

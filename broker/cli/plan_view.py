@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
-from mlbroker.broker.cli.output import print_line, print_table
+from mlbroker.broker.output import print_line, print_table
 from mlbroker.broker.plan import Plan
 from mlbroker.broker.planning import Book, fill_hardware
 from mlbroker.broker.prices.capacity import Shortage
@@ -65,7 +65,7 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     if plan.choice is None or not (evidence.measurements or evidence.history):
         return
     from mlbroker.broker.measure.offers import offers_of
-    from mlbroker.profiles.advice import advise
+    from mlbroker.profiles.probe_advice import advise
 
     known = evidence._replace(
         measurements=fill_hardware(book, evidence.measurements),

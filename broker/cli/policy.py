@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
@@ -16,10 +15,11 @@ from mlbroker.broker.files.policy_file import NAME, find_policy
 from mlbroker.broker.files.values import parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.runs.guards import committed, machine_of
+from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.runs.launch import current_project, current_user
+from mlbroker.broker.runs.launch_options import own_machine, planned
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.broker.runs.where import own_machine, planned
+from mlbroker.broker.runs.spend_guard import committed, machine_of
 from mlbroker.policies.guardrails import (
     Hit,
     Policy,
@@ -79,7 +79,7 @@ def _all_planned(job: Job) -> tuple[Candidate, ...]:
     from mlbroker.broker.cli.plan import gather_evidence, nothing_feasible
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
-    from mlbroker.policies.fit import Filters
+    from mlbroker.policies.candidates import Filters
 
     book = open_book(home(), None)
     plan = make_plan(job, book, gather_evidence(job, None), datetime.now(UTC), Filters(), top=0)

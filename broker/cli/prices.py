@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_table, say, warn
 from mlbroker.broker.errors import InputError, ThresholdCrossed
 from mlbroker.broker.home import home
+from mlbroker.broker.output import print_json, print_table, say, warn
 from mlbroker.broker.prices.store import PriceBook, open_book
 
 app = typer.Typer(no_args_is_help=True)
@@ -239,7 +239,7 @@ def refresh(
     """
     from mlbroker.broker.cli.prices_progress import Bar, report
     from mlbroker.broker.prices import FEEDS
-    from mlbroker.broker.prices.feed import Scope
+    from mlbroker.broker.prices.feeds.interface import Scope
     from mlbroker.broker.prices.refresh import refresh as run
 
     names = list(dict.fromkeys(cloud or FEEDS))

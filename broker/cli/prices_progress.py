@@ -4,9 +4,9 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.prices.feed import Plan
+from mlbroker.broker.output import print_json, say, warn
+from mlbroker.broker.prices.feeds.interface import Plan
 from mlbroker.broker.prices.refresh import Progress, Report
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
+from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.prices import capacity
 from mlbroker.broker.prices.http import FeedError, Http
 from mlbroker.broker.prices.quota_feeds import QUOTA_FEEDS

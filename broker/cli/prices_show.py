@@ -3,10 +3,10 @@
 from datetime import date
 from typing import Any
 
-from mlbroker.broker.cli.output import plain, print_json, print_table, say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_fields import nearest
 from mlbroker.broker.home import home
+from mlbroker.broker.output import plain, print_json, print_table, say
 from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.nano import from_nano
 from mlbroker.broker.prices.own_rows import OwnRows

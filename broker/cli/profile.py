@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperGroup
 
 from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
@@ -19,7 +18,8 @@ from mlbroker.broker.home import home
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.store import MeasurementStore
-from mlbroker.broker.measure.words import count, figure, span
+from mlbroker.broker.output import print_json, print_line, print_table, say, warn
+from mlbroker.broker.words import count, figure, span
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
@@ -85,8 +85,8 @@ def measure(
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
     wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
     from mlbroker.broker.cli import profile_run
-    from mlbroker.policies.fit import Filters
-    from mlbroker.profiles.stopping import StopRule
+    from mlbroker.policies.candidates import Filters
+    from mlbroker.profiles.stepping.stopping import StopRule
 
     rule = StopRule(max_steps=max_steps)
     where = Filters.of(cloud, region, market, instance_type)

@@ -6,18 +6,18 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from mlbroker.broker.cli.output import say
 from mlbroker.broker.cli.profile_run import campaign, confirm, keep
 from mlbroker.broker.errors import MlbrokerError, NothingFeasible
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
 from mlbroker.broker.measure.offers import offers_of
+from mlbroker.broker.output import say
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.policies.fit import Filters
+from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.next_probe import MAX_PROBES
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
+from mlbroker.profiles.value_of_information import MAX_PROBES
 
 # Of so many quotes the cheapest, each type once, may be measured.
 MAX_QUOTES = 400
@@ -42,9 +42,9 @@ def auto(
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.planning import fill_hardware
     from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.launch_options import planned
     from mlbroker.broker.runs.opening import opener
-    from mlbroker.broker.runs.spread import launchable_in
-    from mlbroker.broker.runs.where import planned
+    from mlbroker.broker.runs.zones import launchable_in
 
     shelf = with_nodes(open_book(home(), None), nodes)
     check_filters(wanted, shelf)

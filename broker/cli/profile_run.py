@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from mlbroker.broker.cli.output import say, warn
 from mlbroker.broker.cli.profile_view import Live
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.home import home
@@ -15,11 +14,12 @@ from mlbroker.broker.measure.extras import crowded
 from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.output import say, warn
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.policies.fit import Filters
+from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
 
 
 def here(
@@ -50,7 +50,7 @@ def on_node(
     yes: bool,
 ) -> list[Measurement]:
     """On a machine of the user's own, by its name in the nodes file."""
-    from mlbroker.broker.runs.where import own_machine
+    from mlbroker.broker.runs.launch_options import own_machine
 
     place = [own_machine(name, None, nodes, home())]
     return _launched(job, job_path, rule, [place], html, yes)
@@ -69,9 +69,9 @@ def on_types(
     from mlbroker.broker.clouds import CLOUDS
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.runs.launch_options import planned
     from mlbroker.broker.runs.opening import opener
-    from mlbroker.broker.runs.spread import launchable_in
-    from mlbroker.broker.runs.where import planned
+    from mlbroker.broker.runs.zones import launchable_in
     from mlbroker.policies.objective import quote_key
 
     book = open_book(home(), None)

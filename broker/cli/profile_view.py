@@ -5,9 +5,9 @@ import time
 from types import TracebackType
 from typing import Any
 
-from mlbroker.broker.cli.output import say
 from mlbroker.broker.measure.watch import Observation
-from mlbroker.broker.measure.words import count, figure, span
+from mlbroker.broker.output import say
+from mlbroker.broker.words import count, figure, span
 from mlbroker.profiles.job import Job
 
 PLAIN_EVERY_S = 5.0

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.cli.output import print_json, print_table, say
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.runs.glance import glance
 from mlbroker.broker.runs.opening import opener
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.output import print_json, say, warn
 from mlbroker.broker.cli.run_choice import Sources, chosen, placed
 from mlbroker.broker.cli.run_offer import Offer
 from mlbroker.broker.errors import InputError, RefusedError
@@ -21,17 +20,18 @@ from mlbroker.broker.files.policy_file import find_policy
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
-from mlbroker.broker.measure.words import count, size
+from mlbroker.broker.output import print_json, say, warn
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
-from mlbroker.broker.runs.guards import SpendGuard, allowed
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch_options import LOCAL, deadline_at, own_machine
 from mlbroker.broker.runs.lookup import find_run
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
-from mlbroker.broker.runs.where import LOCAL, deadline_at, own_machine
-from mlbroker.policies.fit import Filters
+from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
+from mlbroker.broker.words import count, size
+from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
@@ -212,7 +212,7 @@ def _measure_first(
 ) -> None:
     """Within the cap of `profile: max_cost`, which is beside the run's own."""
     from mlbroker.broker.cli.profile_auto import auto
-    from mlbroker.profiles.stopping import StopRule
+    from mlbroker.profiles.stepping.stopping import StopRule
 
     auto(job, job_path, StopRule(), wanted, nodes, yes)
 

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from mlbroker.broker.cli.output import print_json, say
 from mlbroker.broker.cli.run_view import view
 from mlbroker.broker.errors import (
     CloudError,
@@ -13,14 +12,15 @@ from mlbroker.broker.errors import (
     RefusedError,
 )
 from mlbroker.broker.ledger import Run, open_ledger
+from mlbroker.broker.output import print_json, say
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch_options import LOCAL
 from mlbroker.broker.runs.opening import opener
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.rows import money, run_row
-from mlbroker.broker.runs.where import LOCAL
+from mlbroker.broker.runs.summary import money, run_row
 
 CONSOLE_LINES = 15
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mlbroker.broker.cli.output import say, warn
 from mlbroker.broker.clouds import CLOUDS
-from mlbroker.broker.clouds.seam import Cloud, Denied
+from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
+from mlbroker.broker.output import say, warn
 from mlbroker.broker.prices.capacity import lately
+from mlbroker.broker.runs.launch_options import planned
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.broker.runs.spread import launchable_in, spread, why_not_in
-from mlbroker.broker.runs.where import planned
-from mlbroker.policies.fit import Filters
+from mlbroker.broker.runs.zones import launchable_in, spread, why_not_in
+from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 
 # For each type the plan keeps the best region: so many types are enough to fail over.

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mlbroker.broker.cli.output import say
 from mlbroker.broker.home import home
+from mlbroker.broker.output import say
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.summary import money
 from mlbroker.profiles.job import Job
 
 

@@ -5,9 +5,9 @@ import time
 from datetime import datetime
 from typing import Any
 
-from mlbroker.broker.cli.output import clean, is_terminal, say, warn
 from mlbroker.broker.ledger import Run, State
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.output import clean, is_terminal, say, warn
+from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import Progress
 
 _MOVES = {

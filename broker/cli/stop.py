@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.output import say
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
+from mlbroker.broker.output import say
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.runs.lookup import find_run
 from mlbroker.broker.runs.opening import opener
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import NoView
 
 POLL_S = 0.2

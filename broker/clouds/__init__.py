@@ -6,7 +6,7 @@ Each entry says how to open the cloud, given the state folder; its module is imp
 from collections.abc import Callable
 from pathlib import Path
 
-from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.clouds.interface import Cloud
 
 
 def _local(home: Path) -> Cloud:
@@ -22,19 +22,19 @@ def _ssh(home: Path) -> Cloud:
 
 
 def _aws(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.aws import AwsCloud
+    from mlbroker.broker.clouds.aws.cloud import AwsCloud
 
     return AwsCloud()
 
 
 def _gcp(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.gcp import GcpCloud
+    from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 
     return GcpCloud()
 
 
 def _azure(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.azure import AzureCloud
+    from mlbroker.broker.clouds.azure.cloud import AzureCloud
 
     return AzureCloud()
 

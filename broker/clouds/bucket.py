@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.clouds.seam import Denied, Report, Unclear
+from mlbroker.broker.clouds.interface import Denied, Report, Unclear
 from mlbroker.broker.guest.box import FOLLOWS
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.clouds.rented import RentedCloud
-from mlbroker.broker.clouds.seam import Intent
 from mlbroker.broker.errors import MlbrokerError
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from mlbroker.broker.clouds.boxes import BoxCloud, Host
-from mlbroker.broker.clouds.seam import Denied, Intent, Traits
+from mlbroker.broker.clouds.interface import Denied, Intent, Traits
+from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.broker.guest.main import answer, listing

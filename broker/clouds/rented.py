@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.interface import (
     Denied,
     Intent,
     MachineState,

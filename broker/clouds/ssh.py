@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from mlbroker.broker.clouds.boxes import BoxCloud, Host
-from mlbroker.broker.clouds.seam import Denied, Intent, Traits, Unclear
+from mlbroker.broker.clouds.interface import Denied, Intent, Traits, Unclear
+from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError, RefusedError
 from mlbroker.broker.runs.order import Candidate
-from mlbroker.profiles.advice import Advice, Offered, advise
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.probe_advice import Advice, Offered, advise
 
 # After so many machines in a row that could not be had, something else is wrong.
 MAX_LOST = 3

@@ -25,15 +25,15 @@ from mlbroker.broker.prices.capacity import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
-from mlbroker.broker.runs.guards import SpendGuard, allowed
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.spread import spread
+from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.zones import spread
 from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
 
 # A machine that dies is replaced once; a second death is an answer. Places without one are none.
 MAX_MACHINES = 2

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from mlbroker.policies.ask import setup_s
+from mlbroker.policies.constraints import setup_s
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.offer import Hardware, InstanceType
-from mlbroker.profiles.advice import Offered
 from mlbroker.profiles.prediction import Target
+from mlbroker.profiles.probe_advice import Offered
 
 
 def offers_of(quotes: Sequence[Quote], kinds: Iterable[InstanceType]) -> list[Offered]:

@@ -5,11 +5,11 @@ from html import escape
 
 from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.watch import Observation
-from mlbroker.broker.measure.words import count, figure, span
+from mlbroker.broker.words import count, figure, span
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.steady import Estimate
-from mlbroker.profiles.track import Track
+from mlbroker.profiles.stepping.steady import Estimate
+from mlbroker.profiles.stepping.stream import Track
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 340, 70, 40, 14
 Scale = Callable[[float], float]

@@ -17,7 +17,7 @@ from mlbroker.broker.runs.launch import secret_values
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.scaling import CorePoint, core_counts, parallel_fraction
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
 
 GRACE_S = 2.0
 BANDWIDTH_S = 1.0

@@ -13,7 +13,7 @@ from mlbroker.broker.measure.machine_facts import hardware
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.steady import Estimate
+from mlbroker.profiles.stepping.steady import Estimate
 
 WAYS = (
     "a torch, Keras, LightGBM or XGBoost training loop or a tqdm bar is seen by itself; else "

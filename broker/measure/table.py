@@ -11,9 +11,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
 
-from mlbroker.broker.cli.output import warn
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure import hardware_text
+from mlbroker.broker.output import warn
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.measurement import Measurement, Status
 

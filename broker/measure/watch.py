@@ -7,9 +7,9 @@ from typing import Any
 
 from mlbroker.broker.measure.agent_link import AgentLink
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.steady import Estimate, estimate
-from mlbroker.profiles.stopping import StopRule
-from mlbroker.profiles.track import Track, Tracks
+from mlbroker.profiles.stepping.steady import Estimate, estimate
+from mlbroker.profiles.stepping.stopping import StopRule
+from mlbroker.profiles.stepping.stream import Track, Tracks
 
 # A new estimate is made when so many more events were seen than at the last one.
 GROWTH = 1.02

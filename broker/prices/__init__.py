@@ -4,23 +4,23 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlbroker.broker.prices.feed import Feed
+    from mlbroker.broker.prices.feeds.interface import Feed
 
 
 def _aws() -> "Feed":
-    from mlbroker.broker.prices.aws import AwsFeed
+    from mlbroker.broker.prices.feeds.aws import AwsFeed
 
     return AwsFeed()
 
 
 def _azure() -> "Feed":
-    from mlbroker.broker.prices.azure import AzureFeed
+    from mlbroker.broker.prices.feeds.azure import AzureFeed
 
     return AzureFeed()
 
 
 def _gcp() -> "Feed":
-    from mlbroker.broker.prices.gcp import GcpFeed
+    from mlbroker.broker.prices.feeds.gcp import GcpFeed
 
     return GcpFeed()
 

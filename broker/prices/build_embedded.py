@@ -19,7 +19,7 @@ from mlbroker.broker.prices import embedded
 from mlbroker.broker.prices.build_hardware import Catalog, hardware_catalog
 from mlbroker.broker.prices.build_regions import cpu_power, region_rows
 from mlbroker.broker.prices.build_tables import Row, iso_day, read_table
-from mlbroker.broker.prices.gcp_attachable import compose
+from mlbroker.broker.prices.feeds.gcp_attachable import compose
 from mlbroker.broker.prices.nano import to_nano
 
 INTERRUPTION_BANDS = {0: 0.025, 5: 0.075, 10: 0.125, 15: 0.175, 20: 0.25}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from mlbroker.broker.prices import guard
-from mlbroker.broker.prices.feed import Batch
+from mlbroker.broker.prices import outliers as guard
+from mlbroker.broker.prices.feeds.interface import Batch
 from mlbroker.broker.prices.http import FeedError
 from mlbroker.broker.prices.own_rows import Jump, OwnRows, Refresh
 

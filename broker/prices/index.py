@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.prices import guard
+from mlbroker.broker.prices import outliers as guard
 from mlbroker.broker.prices.layout import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.rows import PriceRow, TypeRow
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mlbroker.broker.prices.azure import MANAGEMENT_URL, access_token
-from mlbroker.broker.prices.gcp import COMPUTE_URL, pages
-from mlbroker.broker.prices.gcp import credentials as gcp_credentials
+from mlbroker.broker.prices.feeds.azure import MANAGEMENT_URL, access_token
+from mlbroker.broker.prices.feeds.gcp import COMPUTE_URL, pages
+from mlbroker.broker.prices.feeds.gcp import credentials as gcp_credentials
+from mlbroker.broker.prices.feeds.pages import follow
 from mlbroker.broker.prices.http import FeedError, Http
-from mlbroker.broker.prices.pages import follow
 from mlbroker.broker.prices.quotas import Quota
 
 # AWS counts vCPUs by groups of families, on-demand and spot apart.
@@ -50,7 +50,7 @@ _WORKERS = 8
 
 def aws(regions: Collection[str], http: Http) -> list[Quota]:
     """EC2's vCPU quotas; what is in use AWS does not say with them."""
-    from mlbroker.broker.prices.aws import Clients
+    from mlbroker.broker.prices.feeds.aws import Clients
 
     clients = Clients.connect()
     if clients is None:

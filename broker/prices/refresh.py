@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.prices.builder import index_path, publish_generation
-from mlbroker.broker.prices.feed import Batch, Feed, Known, Plan, Scope
+from mlbroker.broker.prices.feeds.interface import Batch, Feed, Known, Plan, Scope
 from mlbroker.broker.prices.fetched import Fetched, Outcome
 from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.own_rows import OwnRows

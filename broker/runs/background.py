@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.folder import RunFolder
 
 
 def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | None) -> int:

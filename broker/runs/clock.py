@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from mlbroker.broker.clouds.seam import Unclear
+from mlbroker.broker.clouds.interface import Unclear
 
 T = TypeVar("T")
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest.output import masked
 from mlbroker.broker.ledger import Attempt
 from mlbroker.broker.runs.clock import Clock
-from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.folder import RunFolder
 
 EVERY_S = 15.0
 KEPT_BYTES = 1 << 18

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.interface import (
     Cloud,
     Intent,
     Machine,
@@ -19,13 +19,13 @@ from mlbroker.broker.clouds.seam import (
 )
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.runs.choosing import TRY_ELSEWHERE, next_candidate, outcome_of
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
+from mlbroker.broker.runs.failover import TRY_ELSEWHERE, next_candidate, outcome_of
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.intents import intent_of, token_of
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.payload import create, discard, payload_for
 from mlbroker.broker.runs.refusals import refusal_of, remember
 from mlbroker.broker.runs.view import View

@@ -6,13 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Run
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.intents import intent_of
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.rows import money, run_row
+from mlbroker.broker.runs.summary import money, run_row
 
 
 def glance(run: Run, opened: Callable[[str], Cloud], state: Path, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The intent of an attempt, rebuilt from ledger and order: the same in every process."""
 
-from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.order import Order
 

@@ -13,13 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.seam import Traits
+from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import Guard as Guard
 from mlbroker.broker.ledger import Ledger, Run
+from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder, unusable
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.summary import money
 from mlbroker.profiles.job import Job
 
 _NAME = re.compile(r"[^A-Za-z0-9._@+-]")

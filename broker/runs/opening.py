@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from mlbroker.broker.clouds import CLOUDS
-from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import InputError
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.seam import Traits
+from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Attempt
 from mlbroker.broker.runs.money import Rate

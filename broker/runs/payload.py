@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from mlbroker.broker.clouds.seam import Cloud, Intent, Machine, Payload, Unclear
+from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, Payload, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.paths import RunFolder
 
 LOCAL = "local"
 CREATE_TRIES = 6

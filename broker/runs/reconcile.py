@@ -6,13 +6,13 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from mlbroker.broker.clouds.seam import Cloud, Machine, MachineState
+from mlbroker.broker.clouds.interface import Cloud, Machine, MachineState
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import NoView, View
 
 ORPHAN_PATIENCE_S = 300.0

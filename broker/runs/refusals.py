@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from mlbroker.broker.clouds.seam import Denied, Intent, NoCapacity, NoQuota
+from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota
 from mlbroker.broker.errors import CloudError
 from mlbroker.pricing.billing import OWN_CLOUDS
 from mlbroker.pricing.offer import Market

@@ -6,8 +6,8 @@ from shutil import copyfile
 
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import Run
-from mlbroker.broker.runs.paths import RunFolder
-from mlbroker.broker.runs.rows import money
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.summary import money
 
 
 def left_of(earlier: Run) -> Decimal:

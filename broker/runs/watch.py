@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.seam import Cloud, Intent, Report, Unclear
+from mlbroker.broker.clouds.interface import Cloud, Intent, Report, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.checkpoints import extract
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster, overrun
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.view import Progress, View
 
 FETCH_EVERY_S = 30.0

@@ -17,9 +17,9 @@ from tests.support.campaign import figures, size
 from tests.support.strict import StrictCloud
 from tests.support.zygote import Zygote
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_calls import Calls
-from mlbroker.broker.clouds.seam import Payload, Unclear
+from mlbroker.broker.clouds.aws.calls import Calls
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
+from mlbroker.broker.clouds.interface import Payload, Unclear
 from mlbroker.broker.errors import MlbrokerError
 
 MONTH_S = 30 * 86400.0

@@ -12,8 +12,8 @@ from tests.support.campaign import figures, size
 from tests.support.mlbroker import Cli
 from tests.support.sshd import SSHD, make_sshd
 
-from mlbroker.broker.clouds.boxes import _checked
-from mlbroker.broker.clouds.seam import Denied
+from mlbroker.broker.clouds.interface import Denied
+from mlbroker.broker.clouds.on_prem import _checked
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.guest.checkpoints import extract

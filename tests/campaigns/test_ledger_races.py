@@ -19,7 +19,7 @@ from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.runs.guards import SpendGuard
+from mlbroker.broker.runs.spend_guard import SpendGuard
 from mlbroker.policies.guardrails import Limit, Policy, Who
 
 BODY: dict[str, Any] = {

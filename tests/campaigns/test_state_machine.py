@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.campaign import figures, size
 from tests.support.sim_runs import SimRuns
 
-from mlbroker.broker.clouds.seam import Unclear
+from mlbroker.broker.clouds.interface import Unclear
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import IllegalStep
 from mlbroker.broker.runs.driver import Driver

@@ -7,7 +7,7 @@ import pytest
 from tests.support.cloud_harness import HARNESSES, Harness, make_intent, open_harness
 
 from mlbroker.broker.clouds import CLOUDS
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.interface import (
     Machine,
     MachineState,
     NoCapacity,

@@ -12,7 +12,7 @@ from tests.support.price_servers import PLACES, PriceServers, serving
 from tests.support.small_book import small_book
 
 from mlbroker.broker.prices import FEEDS
-from mlbroker.broker.prices.feed import Batch, Known, Plan, Scope, Task
+from mlbroker.broker.prices.feeds.interface import Batch, Known, Plan, Scope, Task
 from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.refresh import Report, refresh
 from mlbroker.broker.prices.store import open_book

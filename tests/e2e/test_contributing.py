@@ -80,7 +80,7 @@ FEED = '''\
 
 import os
 
-from mlbroker.broker.prices.feed import Batch, Cover, Known, Plan, Scope, Task
+from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
 from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.nano import to_nano
 from mlbroker.broker.prices.rows import PriceRow, TypeRow

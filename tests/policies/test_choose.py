@@ -10,11 +10,11 @@ from tests.support.moments import NOW
 
 from mlbroker.broker.plan import make_ask
 from mlbroker.broker.planning import all_prices, gather
-from mlbroker.policies.ask import Ask
+from mlbroker.policies.candidates import Filters
 from mlbroker.policies.choose import Chooser, Pick
-from mlbroker.policies.fit import Filters
-from mlbroker.policies.place import places
+from mlbroker.policies.constraints import Ask
 from mlbroker.policies.quote import Reason
+from mlbroker.policies.region_costs import places
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, Objective, ObjectiveKind, Work

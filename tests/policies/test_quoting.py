@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbroker.policies.ask import Ask, setup_s
-from mlbroker.policies.machine import Pace
+from mlbroker.policies.constraints import Ask, setup_s
+from mlbroker.policies.pace import Pace
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.quoting import make_quote, traffic_usd
 from mlbroker.pricing.offer import Market, Offer

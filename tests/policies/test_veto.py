@@ -6,7 +6,7 @@ from tests.support.books import SmallBook
 from tests.support.moments import NOW
 
 from mlbroker.broker.plan import Plan, make_plan
-from mlbroker.policies.fit import Filters
+from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Limit, Match, Policy, Who
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.veto import Veto

@@ -4,7 +4,7 @@ import subprocess
 
 from tests.support.cloud_harness import RealTime
 
-from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.clouds.interface import Cloud
 
 
 class BoxHarness(RealTime):

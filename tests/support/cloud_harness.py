@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from mlbroker.broker.clouds.seam import Cloud, Intent, Payload
+from mlbroker.broker.clouds.interface import Cloud, Intent, Payload
 
 HARNESSES = {
     "simulator": "tests.support.harness_simulator",

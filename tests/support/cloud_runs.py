@@ -8,12 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from mlbroker.broker.clouds.seam import Cloud, Intent
+from mlbroker.broker.clouds.interface import Cloud, Intent
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
 from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
 from mlbroker.broker.runs.view import NoView
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.support.boxes import BoxHarness
 
+from mlbroker.broker.clouds.interface import Cloud, Payload
 from mlbroker.broker.clouds.local import LocalCloud
-from mlbroker.broker.clouds.seam import Cloud, Payload
 
 
 class LocalHarness(BoxHarness):

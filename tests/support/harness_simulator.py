@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.simulator import Service, SimCloud, SimMachine
 
-from mlbroker.broker.clouds.seam import Cloud, Payload
+from mlbroker.broker.clouds.interface import Cloud, Payload
 
 
 class SimulatorHarness:

@@ -11,7 +11,7 @@ from tests.support.boxes import BoxHarness
 from tests.support.cloud_harness import make_intent
 from tests.support.sshd import SSHD, Sshd, make_sshd
 
-from mlbroker.broker.clouds.seam import Cloud, Intent, Payload
+from mlbroker.broker.clouds.interface import Cloud, Intent, Payload
 from mlbroker.broker.clouds.ssh import SshCloud
 
 

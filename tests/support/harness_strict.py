@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from tests.support.aws.guests import Script
 from tests.support.strict import StrictCloud
 
-from mlbroker.broker.clouds.seam import Cloud, Payload
+from mlbroker.broker.clouds.interface import Cloud, Payload
 
 
 class StrictHarness(ABC):

@@ -12,9 +12,9 @@ from tests.support.mlbroker import wait_for
 
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
 from mlbroker.broker.runs.order import Candidate, Order
-from mlbroker.broker.runs.paths import RunFolder
 from mlbroker.broker.runs.view import NoView
 
 SECRET = "geheim-4711-geheim"

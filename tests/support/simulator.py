@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.interface import (
     Denied,
     Intent,
     Machine,

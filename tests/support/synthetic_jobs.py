@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbroker.profiles.track import Track
+from mlbroker.profiles.stepping.stream import Track
 
 Durations = NDArray[np.float64]
 Rng = np.random.Generator

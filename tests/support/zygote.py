@@ -18,10 +18,10 @@ from typing import Any
 
 from tests.support.mlbroker import PATIENCE_S
 
-from mlbroker.broker.clouds.seam import Cloud
+from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.driver import Driver
-from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.reconcile import Reconciler
 from mlbroker.broker.runs.view import NoView
 
@@ -93,8 +93,8 @@ class Zygote:
 def _aws(sleep: Callable[[float], None]) -> Cloud:
     import botocore.endpoint
 
-    from mlbroker.broker.clouds.aws import AwsCloud
-    from mlbroker.broker.clouds.aws_calls import Calls
+    from mlbroker.broker.clouds.aws.calls import Calls
+    from mlbroker.broker.clouds.aws.cloud import AwsCloud
 
     botocore.endpoint.time = SimpleNamespace(sleep=sleep)
     calls = Calls()
@@ -108,8 +108,8 @@ def _aws(sleep: Callable[[float], None]) -> Cloud:
 def _gcp(sleep: Callable[[float], None]) -> Cloud:
     import google.api_core.retry.retry_unary as retrying
 
-    from mlbroker.broker.clouds.gcp import GcpCloud
-    from mlbroker.broker.clouds.gcp_calls import Calls
+    from mlbroker.broker.clouds.gcp.calls import Calls
+    from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 
     retrying.time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
     calls = Calls()
@@ -121,8 +121,8 @@ def _gcp(sleep: Callable[[float], None]) -> Cloud:
 def _azure(sleep: Callable[[float], None]) -> Cloud:
     import azure.core.pipeline.transport._base as transport
 
-    from mlbroker.broker.clouds import azure_calls
-    from mlbroker.broker.clouds.azure import AzureCloud
+    from mlbroker.broker.clouds.azure import calls as azure_calls
+    from mlbroker.broker.clouds.azure.cloud import AzureCloud
 
     transport.time = SimpleNamespace(sleep=sleep)
     azure_calls.WAIT_S = 5.0

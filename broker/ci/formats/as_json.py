@@ -4,11 +4,11 @@ import json
 from datetime import UTC
 from typing import Any
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.limits import Crossing
-from mlbroker.broker.ci.lines import Line
-from mlbroker.broker.ci.side import side_document
-from mlbroker.broker.plan_json import money
+from mlbroker.broker.ci.priced import side_document
+from mlbroker.broker.plan_document import money
 
 SCHEMA = "mlbroker.check/1"
 

@@ -2,9 +2,9 @@
 
 from xml.sax.saxutils import escape, quoteattr
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.ci.lines import Line
 
 
 def render(check: Check) -> str:

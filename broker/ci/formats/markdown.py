@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.cli.plan_view import money
 
 # GitHub refuses comments of 65,536 characters; the rest is for the marker and the last lines.

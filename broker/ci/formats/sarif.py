@@ -4,9 +4,9 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.ci.pairs import Status
 
 _RULES = {

@@ -3,10 +3,10 @@
 import contextlib
 import io
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.ci.lines import Line
-from mlbroker.broker.cli.output import print_line, print_table
+from mlbroker.broker.output import print_line, print_table
 
 COLUMNS = ("job", "cost $", "change", "month $", "time", "in time", "kgCO2e", "basis", "machine")
 RIGHT = ("cost $", "change", "month $", "time", "in time", "kgCO2e")

@@ -1,9 +1,9 @@
 """The figures of a check in words, the same in every format for people."""
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
-from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.ci.pairs import Status
-from mlbroker.broker.ci.side import Side
+from mlbroker.broker.ci.priced import Side
 from mlbroker.broker.cli.plan_view import duration, money
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from tests.support.repositories import job_text
 
+from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import FORMATS, markdown, renderer
 from mlbroker.broker.ci.limits import Limits, crossings, parse_carbon_kg, parse_share
-from mlbroker.broker.ci.lines import Line
 from mlbroker.broker.ci.pairs import JobPair, Status
-from mlbroker.broker.ci.side import Inputs, Side, side_document, side_from
+from mlbroker.broker.ci.priced import Inputs, Side, side_document, side_from
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.policies.quote import Cost, Quote

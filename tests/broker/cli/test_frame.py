@@ -13,7 +13,6 @@ from tests.support.cli import SCRIPT, mlbroker
 from mlbroker.broker import cli
 from mlbroker.broker.cli import explain_all
 from mlbroker.broker.cli.commands import COMMANDS
-from mlbroker.broker.cli.output import clean, plain
 from mlbroker.broker.errors import (
     CloudError,
     InputError,
@@ -24,6 +23,7 @@ from mlbroker.broker.errors import (
     RefusedError,
     ThresholdCrossed,
 )
+from mlbroker.broker.output import clean, plain
 from mlbroker.pricing.offer import Gpu, Hardware
 
 

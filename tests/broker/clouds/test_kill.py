@@ -9,7 +9,7 @@ from tests.support.cloud_runs import CloudRuns
 from tests.support.strict import StrictCloud
 from tests.support.vendors import DELETING, Vendor
 
-from mlbroker.broker.clouds.seam import Denied, MachineState, Payload
+from mlbroker.broker.clouds.interface import Denied, MachineState, Payload
 from mlbroker.broker.ledger import State
 
 JOB = Payload({"command": "true"})

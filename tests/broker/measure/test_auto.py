@@ -10,10 +10,10 @@ from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
 from mlbroker.broker.runs.order import Candidate
 from mlbroker.pricing.offer import Hardware
-from mlbroker.profiles.advice import Offered
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
+from mlbroker.profiles.probe_advice import Offered
 
 STEPS = 100_000
 JOB = Job("job", "run", work=Work(STEPS))

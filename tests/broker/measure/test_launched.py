@@ -19,7 +19,7 @@ from mlbroker.broker.runs.order import Candidate
 from mlbroker.policies.guardrails import Who
 from mlbroker.profiles.job import Job, ProfileLimits
 from mlbroker.profiles.measurement import Status
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
 
 STEPS = (
     "import time\nfrom mlbroker_probe import steps\nfor i in steps(range(1000)): time.sleep(0.005)"

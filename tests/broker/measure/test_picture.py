@@ -8,7 +8,7 @@ from tests.support.synthetic_jobs import SyntheticJob
 from mlbroker.broker.measure.picture import page
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.steady import estimate
+from mlbroker.profiles.stepping.steady import estimate
 
 
 def observation() -> Observation:

@@ -16,7 +16,7 @@ from mlbroker.broker.measure import profile
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.job import Job, ProfileLimits, Work
 from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
 
 Measure = Callable[..., tuple[Measurement, Observation]]
 

@@ -10,7 +10,7 @@ from mlbroker.broker.errors import CloudError
 from mlbroker.broker.measure.result import Place, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.profiles.job import Job, Work
-from mlbroker.profiles.stopping import StopRule
+from mlbroker.profiles.stepping.stopping import StopRule
 
 STEPS, STEP_S = 400, 0.02
 JOB = Job("far", "train", work=Work(STEPS))

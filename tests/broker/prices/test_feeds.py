@@ -25,14 +25,14 @@ from tests.support.price_servers import (
 from tests.support.small_book import small_book
 
 from mlbroker.broker.prices import FEEDS
-from mlbroker.broker.prices.aws_products import BadProduct, read_offer_file, read_products
-from mlbroker.broker.prices.aws_types import type_row
-from mlbroker.broker.prices.azure import plain_size
-from mlbroker.broker.prices.azure_skus import type_rows
-from mlbroker.broker.prices.feed import Scope
+from mlbroker.broker.prices.feeds.aws_products import BadProduct, read_offer_file, read_products
+from mlbroker.broker.prices.feeds.aws_types import type_row
+from mlbroker.broker.prices.feeds.azure import plain_size
+from mlbroker.broker.prices.feeds.azure_skus import type_rows
+from mlbroker.broker.prices.feeds.interface import Scope
+from mlbroker.broker.prices.feeds.json_stream import BadStream, entries
+from mlbroker.broker.prices.feeds.pages import follow
 from mlbroker.broker.prices.http import FeedError
-from mlbroker.broker.prices.json_stream import BadStream, entries
-from mlbroker.broker.prices.pages import follow
 from mlbroker.broker.prices.refresh import refresh
 from mlbroker.broker.prices.store import open_book
 

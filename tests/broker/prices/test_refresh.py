@@ -16,7 +16,7 @@ from tests.support.small_book import small_book
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.prices import FEEDS, browse, builder
-from mlbroker.broker.prices.feed import Scope
+from mlbroker.broker.prices.feeds.interface import Scope
 from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.own_rows import OwnRows
 from mlbroker.broker.prices.refresh import Report, refresh

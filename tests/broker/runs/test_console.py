@@ -8,10 +8,10 @@ from tests.support.sim_runs import SimRuns
 from tests.support.simulator import SimCloud
 
 from mlbroker.broker.cli.run_carry import report
-from mlbroker.broker.clouds.seam import Unclear
+from mlbroker.broker.clouds.interface import Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Run, State
-from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.folder import RunFolder
 
 SAID = "booting\nno disk for hunter2-hunter2\n\x1b[31mgiving up\n"
 

@@ -14,9 +14,9 @@ from tests.support.simulator import SimCloud
 
 from mlbroker.broker.cli.run_carry import report
 from mlbroker.broker.clouds.bucket import joint_end
-from mlbroker.broker.clouds.seam import Intent, Report
+from mlbroker.broker.clouds.interface import Intent, Report
 from mlbroker.broker.errors import JobFailed
-from mlbroker.broker.runs.paths import RunFolder
+from mlbroker.broker.runs.folder import RunFolder
 
 LOGS = (b"zero\n", b"one\n", b"two\n")
 

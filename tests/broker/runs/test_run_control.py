@@ -139,9 +139,9 @@ def test_a_reservation_without_a_machine_is_released(cli: Cli) -> None:
     from datetime import UTC, datetime
 
     from mlbroker.broker.ledger import open_ledger
+    from mlbroker.broker.runs.folder import RunFolder
     from mlbroker.broker.runs.launch import reserve
     from mlbroker.broker.runs.order import Candidate, Order
-    from mlbroker.broker.runs.paths import RunFolder
 
     one = Decimal(1)
     order = Order("r1", "job", (Candidate("local", "on-prem", "local", "on_demand", 1, one),), {})

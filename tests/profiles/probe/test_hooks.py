@@ -16,7 +16,7 @@ from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, Note, Step
-from mlbroker.profiles.track import Track, Tracks
+from mlbroker.profiles.stepping.stream import Track, Tracks
 
 PYTHON = os.environ.get("MLBROKER_HOOKS_PYTHON", sys.executable)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.support.aws.ec2 import ENABLED
 
-from mlbroker.broker.clouds.aws_images import WITH_DRIVER
-from mlbroker.broker.clouds.aws_setup import cloudformation
+from mlbroker.broker.clouds.aws.images import WITH_DRIVER
+from mlbroker.broker.clouds.aws.setup import cloudformation
 
 ACCOUNT = "123456789012"
 

@@ -12,8 +12,8 @@ from tests.support.aws.server import StrictAws, environment, serving
 from tests.support.aws.vendor import VENDOR
 from tests.support.harness_strict import StrictHarness
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_calls import Calls
+from mlbroker.broker.clouds.aws.calls import Calls
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
 
 _TYPE = "m5.large"
 

@@ -7,8 +7,8 @@ from tests.support.aws.ec2 import billed_usd
 from tests.support.aws.server import StrictAws
 from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
+from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.runs.order import Candidate
 
 CANDIDATES = tuple(

@@ -4,8 +4,8 @@ from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import environment, serving
 from tests.support.vendors import Vendor
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_calls import Calls
+from mlbroker.broker.clouds.aws.calls import Calls
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
 
 VENDOR = Vendor(
     name="aws",

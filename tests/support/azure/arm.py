@@ -20,7 +20,7 @@ from tests.support.azure.wishes import wrong_wish
 from tests.support.azure.workflows import Rights, Workflows
 from tests.support.gcp.request import Request
 
-from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure.names import Names
 
 NOTICE_S = 30.0
 FAILS_AFTER_S = 8.0

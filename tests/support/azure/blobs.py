@@ -9,7 +9,7 @@ from tests.support.aws.request import Answer
 from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
 from tests.support.gcp.request import Request
 
-from mlbroker.broker.clouds.azure_names import NAME, Names
+from mlbroker.broker.clouds.azure.names import NAME, Names
 
 XML = [("Content-Type", "application/xml")]
 PREFIX = "/storage/"

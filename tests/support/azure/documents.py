@@ -8,7 +8,7 @@ from tests.support.azure.catalog import PRINCIPAL, SUBSCRIPTION
 from tests.support.azure.machines import Group, Operation, Vm, stamp
 from tests.support.azure.schema import found, refuse
 
-from mlbroker.broker.clouds.azure_names import GUEST, NAME, Names
+from mlbroker.broker.clouds.azure.names import GUEST, NAME, Names
 
 _ROOT = f"/subscriptions/{SUBSCRIPTION}"
 

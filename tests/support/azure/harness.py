@@ -8,7 +8,7 @@ from tests.support.azure.machines import Group, Vm
 from tests.support.azure.vendor import VENDOR
 from tests.support.harness_strict import StrictHarness
 
-from mlbroker.broker.clouds.azure import AzureCloud
+from mlbroker.broker.clouds.azure.cloud import AzureCloud
 
 _TYPE = "Standard_D2s_v5"
 

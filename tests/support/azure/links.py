@@ -8,7 +8,7 @@ from tests.support.azure.machines import Group, Machines
 from tests.support.azure.schema import found, refuse, wrong_network
 from tests.support.gcp.request import Request
 
-from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure.names import Names
 
 _KINDS = {
     "Microsoft.Network/networkInterfaces": "NetworkInterface",

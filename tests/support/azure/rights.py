@@ -8,7 +8,7 @@ from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
 from tests.support.gcp.request import GUEST, LAUNCHER, Request
 
-from mlbroker.broker.clouds import azure_roles
+from mlbroker.broker.clouds.azure import roles as azure_roles
 
 _VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "PATCH": "write"}
 _GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"

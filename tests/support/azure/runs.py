@@ -7,8 +7,8 @@ from tests.support.azure.machines import Group
 from tests.support.azure.server import StrictAzure
 from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 
-from mlbroker.broker.clouds.azure import AzureCloud
-from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.clouds.azure.cloud import AzureCloud
+from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.runs.order import Candidate
 
 TYPE = "Standard_D2s_v5"

@@ -23,7 +23,7 @@ from tests.support.gcp.request import GUEST, Request
 from tests.support.loopback import KeepAlive
 from tests.support.strict import StrictCloud, served
 
-from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure.names import Names
 
 _OPERATION = re.compile(r".*/operation(?:s|results)/([-0-9a-f]+)")
 

@@ -9,7 +9,7 @@ from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
 from tests.support.azure.schema import found, refuse
 from tests.support.gcp.request import Request
 
-from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure.names import Names
 
 PREFIX = "/vault/"
 _RIGHTS = {

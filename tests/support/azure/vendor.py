@@ -4,8 +4,8 @@ from tests.support.azure.runs import AzureRuns, intent
 from tests.support.azure.server import environment, serving
 from tests.support.vendors import Vendor
 
-from mlbroker.broker.clouds.azure import AzureCloud
-from mlbroker.broker.clouds.azure_calls import Calls
+from mlbroker.broker.clouds.azure.calls import Calls
+from mlbroker.broker.clouds.azure.cloud import AzureCloud
 
 VENDOR = Vendor(
     name="azure",
@@ -20,5 +20,5 @@ VENDOR = Vendor(
     delete="Microsoft.Resources/subscriptions/resourceGroups/delete",
     small_cap="1.2",
     sleeper="azure.core.pipeline.transport._base",
-    waits={"mlbroker.broker.clouds.azure_calls.WAIT_S": 5.0},
+    waits={"mlbroker.broker.clouds.azure.calls.WAIT_S": 5.0},
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.support.azure.catalog import IMAGES, REGIONS, SIZES, SUBSCRIPTION, ZONED
 
-from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure.names import Names
 
 Refusal = tuple[int, str, str]
 _MISSING = "Required parameter '{}' is missing (null)."

@@ -12,8 +12,8 @@ from tests.support.azure.faults import AzureFaults
 from tests.support.azure.schema import found, refuse
 from tests.support.gcp.request import Request
 
-from mlbroker.broker.clouds.azure_kill import role_id
-from mlbroker.broker.clouds.azure_names import Names
+from mlbroker.broker.clouds.azure.kill import role_id
+from mlbroker.broker.clouds.azure.names import Names
 
 # A trigger fires a little late.
 LATE_S = 10.0

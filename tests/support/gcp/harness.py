@@ -9,7 +9,7 @@ from tests.support.gcp.machines import Vm
 from tests.support.gcp.vendor import VENDOR
 from tests.support.harness_strict import StrictHarness
 
-from mlbroker.broker.clouds.gcp import GcpCloud
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 
 _TYPE = "e2-standard-2"
 

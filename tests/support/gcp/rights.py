@@ -8,7 +8,7 @@ from tests.support.gcp.discovery import Method, found, refuse
 from tests.support.gcp.request import GUEST, LAUNCHER, Request
 from tests.support.gcp.wishes import ACCOUNTS
 
-from mlbroker.broker.clouds import gcp_roles
+from mlbroker.broker.clouds.gcp import roles as gcp_roles
 
 # The permissions that each method asks for (cloud.google.com/compute/docs/reference/rest/v1).
 _INSERT = (

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 from tests.support.gcp.server import StrictGcp
 
-from mlbroker.broker.clouds.gcp import GcpCloud
-from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
+from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.runs.order import Candidate
 
 TYPE = "e2-standard-2"

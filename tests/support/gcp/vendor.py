@@ -4,9 +4,9 @@ from tests.support.gcp.runs import GcpRuns, intent
 from tests.support.gcp.server import environment, serving
 from tests.support.vendors import Vendor
 
-from mlbroker.broker.clouds.gcp import GcpCloud
-from mlbroker.broker.clouds.gcp_calls import Calls
-from mlbroker.broker.clouds.gcp_script import LATER_S
+from mlbroker.broker.clouds.gcp.calls import Calls
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
+from mlbroker.broker.clouds.gcp.script import LATER_S
 
 VENDOR = Vendor(
     name="gcp",

@@ -6,7 +6,7 @@ from decimal import Decimal
 from tests.support.aws.runs import AwsRuns
 
 from mlbroker.broker.cli.ledger_bill import compare
-from mlbroker.broker.clouds.aws_bill import billed
+from mlbroker.broker.clouds.aws.bill import billed
 
 
 def test_the_bill_is_read_page_by_page_and_told_run_by_run(runs: AwsRuns, run_id: str) -> None:

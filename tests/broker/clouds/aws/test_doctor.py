@@ -7,10 +7,10 @@ from tests.support.aws.account import ACCOUNT, client_of
 from tests.support.aws.runs import intent
 from tests.support.aws.server import StrictAws
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_doctor import checks, policies
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
+from mlbroker.broker.clouds.aws.doctor import checks, policies
 from mlbroker.broker.clouds.checks import Check
-from mlbroker.broker.clouds.seam import Payload
+from mlbroker.broker.clouds.interface import Payload
 
 EAST = ("us-east-1",)
 

@@ -17,9 +17,9 @@ from tests.support.aws.vendor import VENDOR
 from tests.support.mlbroker import wait_for
 from tests.support.strict import StrictCloud
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.aws_calls import Calls
-from mlbroker.broker.clouds.seam import Intent, MachineState, Payload, Report
+from mlbroker.broker.clouds.aws.calls import Calls
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
+from mlbroker.broker.clouds.interface import Intent, MachineState, Payload, Report
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from mlbroker.broker.clouds.aws_names import Names
-from mlbroker.broker.clouds.aws_request import kill_request, launch_request
-from mlbroker.broker.clouds.seam import Intent
+from mlbroker.broker.clouds.aws.names import Names
+from mlbroker.broker.clouds.aws.request import kill_request, launch_request
+from mlbroker.broker.clouds.interface import Intent
 
 NAMES = Names("123456789012", "eu-west-1")
 TAGS = [

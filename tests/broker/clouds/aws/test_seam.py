@@ -7,8 +7,8 @@ from tests.support.aws.account import ACCOUNT, client_of
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 
-from mlbroker.broker.clouds.aws import AwsCloud
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
+from mlbroker.broker.clouds.interface import (
     Denied,
     NoCapacity,
     NoQuota,

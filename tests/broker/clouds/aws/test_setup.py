@@ -17,12 +17,12 @@ from tests.support.aws.server import StrictAws
 from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.cli.init_cloud import setup_of
-from mlbroker.broker.clouds.aws_bill import billed
-from mlbroker.broker.clouds.aws_doctor import checks
-from mlbroker.broker.clouds.aws_names import Names
-from mlbroker.broker.clouds.aws_policies import guest_policy, kill_policy, launcher_policy
-from mlbroker.broker.clouds.aws_setup import cloudformation, terraform
-from mlbroker.broker.clouds.seam import Payload
+from mlbroker.broker.clouds.aws.bill import billed
+from mlbroker.broker.clouds.aws.doctor import checks
+from mlbroker.broker.clouds.aws.names import Names
+from mlbroker.broker.clouds.aws.roles import guest_policy, kill_policy, launcher_policy
+from mlbroker.broker.clouds.aws.setup import cloudformation, terraform
+from mlbroker.broker.clouds.interface import Payload
 from mlbroker.broker.errors import InputError
 
 NAMES = Names(ACCOUNT, "us-east-1")

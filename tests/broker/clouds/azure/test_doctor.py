@@ -7,11 +7,11 @@ from tests.support.azure.catalog import SUBSCRIPTION
 from tests.support.azure.runs import intent
 from tests.support.azure.server import StrictAzure
 
-from mlbroker.broker.clouds.azure import AzureCloud
-from mlbroker.broker.clouds.azure_doctor import checks, policies
-from mlbroker.broker.clouds.azure_roles import LAUNCHER
+from mlbroker.broker.clouds.azure.cloud import AzureCloud
+from mlbroker.broker.clouds.azure.doctor import checks, policies
+from mlbroker.broker.clouds.azure.roles import LAUNCHER
 from mlbroker.broker.clouds.checks import Check
-from mlbroker.broker.clouds.seam import Payload
+from mlbroker.broker.clouds.interface import Payload
 
 
 def found(world: StrictAzure, *regions: str) -> dict[str, Check]:

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from tests.support.azure.schema import wrong_machine, wrong_network
 
-from mlbroker.broker.clouds.azure_kill import workflow_body
-from mlbroker.broker.clouds.azure_names import Names, group_of, machine_names
-from mlbroker.broker.clouds.azure_network import Spot
-from mlbroker.broker.clouds.azure_request import (
+from mlbroker.broker.clouds.azure.kill import workflow_body
+from mlbroker.broker.clouds.azure.names import Names, group_of, machine_names
+from mlbroker.broker.clouds.azure.network import Spot
+from mlbroker.broker.clouds.azure.request import (
     address_body,
     interface_body,
     machine_body,
     max_price,
     nobodys_key,
 )
-from mlbroker.broker.clouds.azure_script import custom_data
-from mlbroker.broker.clouds.azure_shape import Shape
-from mlbroker.broker.clouds.seam import Denied, Intent
+from mlbroker.broker.clouds.azure.script import custom_data
+from mlbroker.broker.clouds.azure.shape import Shape
+from mlbroker.broker.clouds.interface import Denied, Intent
 
 SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
 NAMES = Names(SUBSCRIPTION, "westeurope")

@@ -8,9 +8,10 @@ from tests.support.azure.rights import GUEST, LAUNCHER
 from tests.support.azure.runs import AzureRuns, intent
 from tests.support.azure.server import StrictAzure
 
-from mlbroker.broker.clouds import azure_calls, azure_roles
-from mlbroker.broker.clouds.azure import AzureCloud
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.azure import calls as azure_calls
+from mlbroker.broker.clouds.azure import roles as azure_roles
+from mlbroker.broker.clouds.azure.cloud import AzureCloud
+from mlbroker.broker.clouds.interface import (
     Denied,
     NoCapacity,
     NoQuota,

@@ -7,12 +7,12 @@ import pytest
 from tests.support.azure.catalog import SUBSCRIPTION
 
 from mlbroker.broker.cli.init_cloud import setup_of
-from mlbroker.broker.clouds.azure_kill import role_id
-from mlbroker.broker.clouds.azure_names import GUEST, Names
-from mlbroker.broker.clouds.azure_roles import GUEST as GUEST_ACTIONS
-from mlbroker.broker.clouds.azure_roles import GUEST_DATA, LAUNCHER, LAUNCHER_DATA
-from mlbroker.broker.clouds.azure_setup import template
-from mlbroker.broker.clouds.seam import Denied
+from mlbroker.broker.clouds.azure.kill import role_id
+from mlbroker.broker.clouds.azure.names import GUEST, Names
+from mlbroker.broker.clouds.azure.roles import GUEST as GUEST_ACTIONS
+from mlbroker.broker.clouds.azure.roles import GUEST_DATA, LAUNCHER, LAUNCHER_DATA
+from mlbroker.broker.clouds.azure.setup import template
+from mlbroker.broker.clouds.interface import Denied
 
 NAMES = Names(SUBSCRIPTION, "eastus")
 

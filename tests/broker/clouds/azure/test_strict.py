@@ -11,10 +11,10 @@ from tests.support.azure.runs import intent
 from tests.support.azure.server import StrictAzure
 from tests.support.mlbroker import PATIENCE_S
 
-from mlbroker.broker.clouds.azure import AzureCloud
-from mlbroker.broker.clouds.azure_names import Names
-from mlbroker.broker.clouds.azure_request import machine_body
-from mlbroker.broker.clouds.azure_shape import Shape
+from mlbroker.broker.clouds.azure.cloud import AzureCloud
+from mlbroker.broker.clouds.azure.names import Names
+from mlbroker.broker.clouds.azure.request import machine_body
+from mlbroker.broker.clouds.azure.shape import Shape
 
 NAMES = Names(SUBSCRIPTION, "eastus")
 GROUPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"

@@ -6,11 +6,11 @@ import pytest
 from tests.support.gcp.runs import intent
 from tests.support.gcp.server import StrictGcp
 
-from mlbroker.broker.clouds import gcp_roles
 from mlbroker.broker.clouds.checks import Check
-from mlbroker.broker.clouds.gcp import GcpCloud
-from mlbroker.broker.clouds.gcp_doctor import checks, policies
-from mlbroker.broker.clouds.seam import Payload
+from mlbroker.broker.clouds.gcp import roles as gcp_roles
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
+from mlbroker.broker.clouds.gcp.doctor import checks, policies
+from mlbroker.broker.clouds.interface import Payload
 
 HERE = ("us-central1",)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.support.gcp.discovery import api
 
-from mlbroker.broker.clouds.gcp_names import Names, instance_names, request_id
-from mlbroker.broker.clouds.gcp_network import Spot
-from mlbroker.broker.clouds.gcp_request import bulk_body, insert_body
-from mlbroker.broker.clouds.gcp_shape import Shape, split_type
-from mlbroker.broker.clouds.seam import Denied, Intent
+from mlbroker.broker.clouds.gcp.names import Names, instance_names, request_id
+from mlbroker.broker.clouds.gcp.network import Spot
+from mlbroker.broker.clouds.gcp.request import bulk_body, insert_body
+from mlbroker.broker.clouds.gcp.shape import Shape, split_type
+from mlbroker.broker.clouds.interface import Denied, Intent
 
 NAMES = Names("acme", "europe-west4")
 LABELS = {"mlbroker-run": "r1", "mlbroker-token": "mlb-r1-1"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.mlbroker import PATIENCE_S
 
-from mlbroker.broker.clouds.gcp_script import LATER_S, startup_script
+from mlbroker.broker.clouds.gcp.script import LATER_S, startup_script
 
 ARGUMENTS = ["gcp", "us-central1", "mlbroker-acme-us-central1", "runs/mlb-r1-1", "ab" * 32]
 KILL_AT = 1_795_600_000

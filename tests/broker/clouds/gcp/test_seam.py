@@ -13,10 +13,10 @@ from tests.support.gcp.rights import LAUNCHER, needs
 from tests.support.gcp.runs import GcpRuns, intent
 from tests.support.gcp.server import StrictGcp
 
-from mlbroker.broker.clouds import gcp_roles
-from mlbroker.broker.clouds.gcp import GcpCloud
-from mlbroker.broker.clouds.gcp_doctor import checks
-from mlbroker.broker.clouds.seam import (
+from mlbroker.broker.clouds.gcp import roles as gcp_roles
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
+from mlbroker.broker.clouds.gcp.doctor import checks
+from mlbroker.broker.clouds.interface import (
     Denied,
     MachineState,
     NoCapacity,

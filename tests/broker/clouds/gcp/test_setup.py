@@ -10,9 +10,9 @@ from tests.support.gcp.documents import Networks
 from tests.support.gcp.wishes import ACCOUNTS
 
 from mlbroker.broker.cli.init_cloud import setup_of
-from mlbroker.broker.clouds.gcp_names import Names
-from mlbroker.broker.clouds.gcp_roles import GUEST, LAUNCHER
-from mlbroker.broker.clouds.gcp_setup import gcloud, terraform
+from mlbroker.broker.clouds.gcp.names import Names
+from mlbroker.broker.clouds.gcp.roles import GUEST, LAUNCHER
+from mlbroker.broker.clouds.gcp.setup import gcloud, terraform
 
 
 def resources(region: str) -> dict[str, dict[str, dict[str, object]]]:

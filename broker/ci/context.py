@@ -1,0 +1,142 @@
+"""What holds for jobs at one moment, beside the jobs themselves: measurements and the policy."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from mlbroker.broker.ci.priced import Inputs, digest_of, measurements_digest
+from mlbroker.broker.files.job_file import JobFile
+from mlbroker.broker.files.policy_file import parse_policy
+from mlbroker.broker.files.yaml_strict import decode
+from mlbroker.broker.home import POLICY_NAME
+from mlbroker.broker.measure.fitted import learnt
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.policies.guardrails import Policy, Who
+from mlbroker.policies.veto import Veto
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+
+class Known:
+    """What is known of jobs' step times: the store, and a table if one is given."""
+
+    def __init__(self, store: MeasurementStore, table: Sequence[Measurement] = ()) -> None:
+        self._store = store
+        self._stored = store.all()
+        self._table = table
+        self._fitted: Mapping[str, float] | None = None
+        # Jobs without measurements share this very list, by which planning knows them as alike.
+        self._all = [*self._stored, *table]
+        self._digest = measurements_digest(self._all)
+        self._names = {row.job for row in self._all}
+        self._fingerprints = {row.fingerprint for row in self._stored} - {None}
+
+    def of(self, job: Job) -> Evidence:
+        """The job's own measurements, and those of others."""
+        if job.name not in self._names and job.fingerprint() not in self._fingerprints:
+            return Evidence(job, (), self._all)
+        own = self._store.for_job(job) + [row for row in self._table if row.job == job.name]
+        if not own:
+            return Evidence(job, (), self._all)
+        others = self._store.history(job) + [row for row in self._table if row.job != job.name]
+        if self._fitted is None:
+            self._fitted = learnt(self._store.home)
+        return Evidence(job, own, others, self._fitted)
+
+    def digest(self, evidence: Evidence) -> str:
+        """Equal when a prediction for the job rests on equal measurements."""
+        return digest_of(measurements_digest(evidence.measurements), self._digest)
+
+    def void(self, job: Job) -> tuple[str, ...]:
+        """Why profiles of earlier states of the job do not speak for it any more."""
+        outdated = self._store.outdated(job) if job.name in self._names else []
+        return outdated[-1].reasons if outdated else ()
+
+
+class Policies:
+    """The policy file that guards each job: the nearest upward from it.
+
+    `read` gives the content of a path inside the repository, None for none. `option` is the file
+    of `--policy`, which then guards all jobs; `outside` one above the repository, which guards
+    those that nothing inside does.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], bytes | None],
+        root: Path,
+        regions: Callable[[], Mapping[int, Region]],
+        *,
+        option: str | None = None,
+        outside: str | None = None,
+    ) -> None:
+        self._read = read
+        self._root = root
+        self._regions = regions
+        self._option = option
+        self._outside = outside
+        self._paths: dict[PurePosixPath, str | None] = {}
+        self._loaded: dict[str, tuple[Policy, str]] = {}
+
+    def veto(self, job_path: str) -> Veto | None:
+        """The policy for a job, as the chooser takes it."""
+        path = self._path(PurePosixPath(job_path).parent)
+        if path is None:
+            return None
+        from mlbroker.broker.runs.launch import current_project, current_user
+
+        who = Who(current_user(), current_project(self._root / job_path, None))
+        return Veto(self._policy(path)[0], who, None, self._regions())
+
+    def digest(self, job_path: str) -> str:
+        """Equal when the same policy holds."""
+        path = self._path(PurePosixPath(job_path).parent)
+        return "none" if path is None else self._policy(path)[1]
+
+    def _path(self, folder: PurePosixPath) -> str | None:
+        if self._option is not None:
+            return self._option if self._read(self._option) is not None else None
+        if folder not in self._paths:
+            path = str(folder / POLICY_NAME)
+            if self._read(path) is not None:
+                self._paths[folder] = path
+            elif folder == folder.parent:
+                self._paths[folder] = self._outside
+            else:
+                self._paths[folder] = self._path(folder.parent)
+        return self._paths[folder]
+
+    def _policy(self, path: str) -> tuple[Policy, str]:
+        if path not in self._loaded:
+            content = self._read(path) or b""
+            policy = parse_policy(decode(content, path), path)
+            self._loaded[path] = policy, digest_of(content.hex())
+        return self._loaded[path]
+
+
+class Moment:
+    """The measurements and the policies of one moment."""
+
+    def __init__(self, known: Known, policies: Policies) -> None:
+        self.known = known
+        self.policies = policies
+
+    def inputs(self, file: JobFile, evidence: Evidence | None = None) -> Inputs:
+        """Digests of all that the price of a job rests on, but for the book."""
+        return Inputs(
+            job=digest_of(file.job.name, dict(file.values)),
+            measurements=self.known.digest(evidence or self.known.of(file.job)),
+            policy=self.policies.digest(file.source),
+        )
+
+
+def table_from(content: bytes, name: str) -> list[Measurement]:
+    """The measurements of a table that is not a file of its own here."""
+    from mlbroker.broker.measure.table import read_measurements
+
+    with tempfile.TemporaryDirectory(prefix="mlbroker-") as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        return read_measurements(path, report=lambda _: None)

@@ -1,0 +1,135 @@
+"""What one job costs at one moment, as `check` shows, saves and compares it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from mlbroker.broker.plan_document import money, quote_document
+from mlbroker.policies.quote import Cost, Quote
+from mlbroker.pricing.offer import Market
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Basis, Quantiles
+
+_COST = ("expected", "p90", "compute", "storage", "network", "interruptions")
+
+
+class Inputs(NamedTuple):
+    """Digests of what a price was worked out from: equal digests, equal inputs."""
+
+    job: str
+    measurements: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A job's choice, or why there is none (`problem`), and what it was worked out from.
+
+    `forbidden` is the rule of the policy file that even the best machine breaks; the choice is
+    then the one without the policy.
+    """
+
+    quote: Quote | None
+    problem: str | None
+    deadline_s: float | None
+    runs_per_month: int | None
+    inputs: Inputs
+    forbidden: str | None = None
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Expected cost of one run."""
+        return None if self.quote is None else self.quote.cost_usd.expected
+
+    @property
+    def monthly_usd(self) -> Decimal | None:
+        """Expected cost of a month's runs, None when their number is not stated."""
+        if self.quote is None or self.runs_per_month is None:
+            return None
+        return self.quote.cost_usd.expected * self.runs_per_month
+
+    @property
+    def carbon_kg(self) -> float | None:
+        """CO2e of one run."""
+        return None if self.quote is None else self.quote.carbon_kgco2e
+
+
+def digest_of(*facts: object) -> str:
+    """Sixteen hex digits over facts that JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def measurements_digest(rows: Sequence[Measurement]) -> str:
+    """The same for the same measurements, in whatever order they were imported."""
+    return digest_of(sorted(repr(row) for row in rows)) if rows else "none"
+
+
+def side_document(side: Side | None) -> dict[str, Any] | None:
+    """A quote with the job's deadline and month beside it; null when there is no choice."""
+    quote = quote_document(side.quote) if side else None
+    if side is None or quote is None:
+        return None
+    return {
+        **quote,
+        "deadline_s": side.deadline_s,
+        "runs_per_month": side.runs_per_month,
+        "monthly_usd": money(side.monthly_usd),
+    }
+
+
+def side_from(entry: dict[str, Any], which: str) -> Side | None:
+    """The side `which` (base or head) of a job's entry in a saved document.
+
+    Raises ValueError for what is not such an entry.
+    """
+    inputs = entry[f"{which}_inputs"]
+    if inputs is None:
+        return None
+    document = entry[which]
+    try:
+        return Side(
+            quote=None if document is None else _quote_from(document),
+            problem=entry[f"{which}_problem"],
+            deadline_s=None if document is None else _optional(document["deadline_s"]),
+            runs_per_month=None if document is None else document["runs_per_month"],
+            inputs=Inputs(*(str(inputs[name]) for name in Inputs._fields)),
+            forbidden=entry[f"{which}_forbidden"],
+        )
+    except (KeyError, TypeError, InvalidOperation) as error:
+        raise ValueError(f"{which}: {error!r}") from None
+
+
+def _quote_from(document: dict[str, Any]) -> Quote:
+    cost = {name: Decimal(document["cost_usd"][name]) for name in _COST}
+    return Quote(
+        cloud=str(document["cloud"]),
+        region=str(document["region"]),
+        instance_type=str(document["instance_type"]),
+        market=Market(document["market"]),
+        nodes=int(document["nodes"]),
+        price_per_hour_usd=Decimal(document["price_per_hour_usd"]),
+        price_as_of=date.fromisoformat(document["price_as_of"]),
+        price_source=str(document["price_source"]),
+        price_stale=bool(document["price_stale"]),
+        step_time_s=_quantiles(document["step_time_s"]),
+        basis=Basis(document["basis"]),
+        evidence=str(document["evidence"]),
+        duration_h=_quantiles(document["duration_h"]),
+        cost_usd=Cost(**cost),
+        deadline_probability=_optional(document["deadline_probability"]),
+        energy_kwh=_optional(document["energy_kwh"]),
+        carbon_kgco2e=_optional(document["carbon_kgco2e"]),
+        grid_intensity_kgco2e_per_kwh=_optional(document["grid_intensity_kgco2e_per_kwh"]),
+    )
+
+
+def _quantiles(document: dict[str, Any]) -> Quantiles:
+    return Quantiles(float(document["p10"]), float(document["p50"]), float(document["p90"]))
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)

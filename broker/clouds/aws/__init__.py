@@ -1,0 +1,1 @@
+"""AWS: EC2 machines, capped by EventBridge Scheduler and by the machine itself."""

@@ -1,0 +1,198 @@
+"""AWS's programming interface, with its many errors turned into the four a run knows."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear
+from mlbroker.broker.errors import CloudError, InputError
+
+TRIES = 4
+_NO_CAPACITY = frozenset(
+    {
+        "InsufficientInstanceCapacity",
+        "InsufficientCapacity",
+        "InsufficientHostCapacity",
+        "InsufficientReservedInstanceCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "SpotMaxPriceTooLow",
+        "Unsupported",
+    }
+)
+_NO_QUOTA = frozenset(
+    {
+        "VcpuLimitExceeded",
+        "InstanceLimitExceeded",
+        "MaxSpotInstanceCountExceeded",
+        "VolumeLimitExceeded",
+        "AddressLimitExceeded",
+        "ServiceQuotaExceededException",
+    }
+)
+_ASK_AGAIN = frozenset(
+    {
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "ServiceUnavailable",
+        "Unavailable",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "500",
+        "502",
+        "503",
+        "504",
+    }
+)
+_SIGN_IN = "Sign in to AWS again (`aws sso login`, or renew the keys), then try again."
+_DOCTOR = "`mlbroker doctor --cloud aws` tells what is missing."
+_HINTS = {
+    "InvalidParameterValue": _DOCTOR,
+    "NoSuchEntity": _DOCTOR,
+    "ValidationException": _DOCTOR,
+    "ResourceNotFoundException": _DOCTOR,
+    "ExpiredToken": _SIGN_IN,
+    "ExpiredTokenException": _SIGN_IN,
+    "RequestExpired": "The credentials expired, or this machine's clock is wrong.",
+    "InvalidClientTokenId": "These keys are not valid. " + _SIGN_IN,
+    "UnrecognizedClientException": "These keys are not valid. " + _SIGN_IN,
+    "AuthFailure": "The keys are not valid, or the region is not switched on for the account.",
+    "OptInRequired": "Switch the region on for the account, or choose another with --region.",
+    "SignatureDoesNotMatch": "The secret key is wrong, or this machine's clock is.",
+    "VcpuLimitExceeded": "Ask AWS for a larger quota (Service Quotas, Amazon EC2).",
+    "MaxSpotInstanceCountExceeded": "Ask AWS for a larger spot quota (Service Quotas, Amazon EC2).",
+    "InvalidInstanceType": "No such machine type in this region: choose another.",
+    "InvalidAMIID.NotFound": "No such image in this region: check resources.image_id.",
+    "InvalidAMIID.Malformed": "Not an image of AWS: check resources.image_id.",
+}
+_PERMISSION = frozenset(
+    {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthorizationError"}
+)
+
+
+class Calls:
+    """Clients of the user's account, one for each service and region, made when first asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[str, str, int], Any] = {}
+
+    @cached_property
+    def session(self) -> Any:
+        """The user's credentials, found as every tool of AWS finds them."""
+        try:
+            import boto3
+            from botocore.exceptions import BotoCoreError
+        except ImportError:
+            raise InputError(
+                "this needs AWS's library", hint="Install it: pip install 'mlbroker[aws]'"
+            ) from None
+        try:
+            session = boto3.Session()
+            found = session.get_credentials()
+        except BotoCoreError as error:
+            raise Denied(str(error), where="aws") from None
+        if found is None:
+            raise Denied(
+                "no credentials found",
+                where="aws",
+                hint="Sign in: `aws configure`, `aws sso login`, or set AWS_PROFILE.",
+            )
+        return session
+
+    def client(self, service: str, region: str, tries: int = TRIES) -> Any:
+        """A client that tries again by itself for a short while; all our calls may be repeated."""
+        kind = (service, region, tries)
+        with self._lock:
+            if kind not in self._clients:
+                from botocore.config import Config
+
+                config = Config(
+                    connect_timeout=5,
+                    read_timeout=30,
+                    retries={"mode": "standard", "total_max_attempts": tries},
+                    max_pool_connections=20,
+                )
+                self._clients[kind] = self.session.client(
+                    service, region_name=region, config=config
+                )
+            return self._clients[kind]
+
+    @cached_property
+    def account(self) -> str:
+        """The number of the account the credentials belong to."""
+        with translated("aws"):
+            answer = self.client("sts", self.home_region).get_caller_identity()
+        return str(answer["Account"])
+
+    @property
+    def home_region(self) -> str:
+        """Where questions go that belong to no region."""
+        return str(self.session.region_name or "us-east-1")
+
+    @cached_property
+    def regions(self) -> tuple[str, ...]:
+        """All regions that are switched on for the account."""
+        with translated("aws"):
+            answer = self.client("ec2", self.home_region).describe_regions()
+        return tuple(sorted(region["RegionName"] for region in answer["Regions"]))
+
+
+def endpoint() -> str | None:
+    """Where the bucket is asked for, when not at AWS itself (loopback tests, private endpoints)."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn what the library raises into a CloudError that says what to do."""
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProxyConnectionError,
+    )
+
+    try:
+        yield
+    except ClientError as error:
+        raise translate(error.response.get("Error", {}), where) from None
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise Denied(str(error), where=where, hint=_SIGN_IN) from None
+    except ProxyConnectionError as error:
+        raise Unclear(str(error), where=where, hint="Check the proxy settings.") from None
+    except HTTPClientError as error:
+        raise Unclear(f"no answer: {error}", where=where) from None
+    except BotoCoreError as error:
+        raise Denied(str(error), where=where) from None
+
+
+def translate(error: dict[str, Any], where: str) -> CloudError:
+    """One of AWS's error codes as one of ours."""
+    code, message = str(error.get("Code", "")), str(error.get("Message", "")).strip()
+    text = f"{code}: {message}" if message else code
+    if code in _NO_CAPACITY:
+        return NoCapacity(text, where=where)
+    if code in _NO_QUOTA:
+        return NoQuota(text, where=where, hint=_HINTS.get(code))
+    if code in _ASK_AGAIN:
+        return Unclear(text, where=where)
+    hint = _HINTS.get(code)
+    if code in _PERMISSION:
+        hint = "`mlbroker doctor --cloud aws` prints the permissions that are needed."
+    return Denied(text, where=where, hint=hint)
+
+
+def code_of(error: Exception) -> str:
+    """The vendor's own code of a ClientError."""
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))

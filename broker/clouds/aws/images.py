@@ -1,0 +1,75 @@
+"""Which image a machine starts with: told by its hardware, named by AWS's public parameters."""
+
+from typing import Any, NamedTuple
+
+from mlbroker.broker.clouds.aws.calls import Calls, translated
+from mlbroker.broker.clouds.interface import Denied
+
+PLAIN = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{arch}"
+WITH_DRIVER = (
+    "/aws/service/deeplearning/ami/{arch}/"
+    "base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
+)
+
+
+class Image(NamedTuple):
+    """An image with what a launch must know of it."""
+
+    id: str
+    root_device: str
+    least_gb: int
+
+
+def choose_image(
+    calls: Calls, region: str, instance_type: str, image_id: str | None, disk_gb: int
+) -> Image:
+    """The user's own image, else Amazon Linux, with NVIDIA's driver where there is a GPU."""
+    arch, gpu = _hardware(calls, region, instance_type)
+    if image_id is None:
+        name = (WITH_DRIVER if gpu else PLAIN).format(arch=arch)
+        with translated(f"aws {region}"):
+            parameter = calls.client("ssm", region).get_parameter(Name=name)
+        image_id = str(parameter["Parameter"]["Value"])
+    elif not image_id.startswith("ami-"):
+        raise Denied(
+            f"{image_id} is not an image of AWS",
+            where="resources.image_id",
+            hint="AWS's images are called ami-…; leave it out for Amazon Linux.",
+        )
+    with translated(f"aws {region}"):
+        found = calls.client("ec2", region).describe_images(ImageIds=[image_id])["Images"]
+    if not found:
+        raise Denied(f"there is no image {image_id} in {region}", where="resources.image_id")
+    image = _image(found[0])
+    if found[0]["Architecture"] != arch:
+        raise Denied(
+            f"image {image_id} is for {found[0]['Architecture']}, {instance_type} is {arch}",
+            where="resources.image_id",
+        )
+    if image.least_gb > disk_gb:
+        raise Denied(
+            f"the image of {instance_type} needs {image.least_gb} GB of disk, the job asks for "
+            f"{disk_gb} GB",
+            where="resources.disk_size",
+            hint=f"Write disk_size: {image.least_gb} or more: the disk is in the cap.",
+        )
+    return image
+
+
+def _hardware(calls: Calls, region: str, instance_type: str) -> tuple[str, bool]:
+    with translated(f"aws {region}"):
+        answer = calls.client("ec2", region).describe_instance_types(InstanceTypes=[instance_type])
+    facts = answer["InstanceTypes"][0]
+    supported = facts["ProcessorInfo"]["SupportedArchitectures"]
+    makers = {gpu.get("Manufacturer") for gpu in facts.get("GpuInfo", {}).get("Gpus", [])}
+    return "x86_64" if "x86_64" in supported else "arm64", "NVIDIA" in makers
+
+
+def _image(facts: dict[str, Any]) -> Image:
+    root = facts.get("RootDeviceName") or "/dev/xvda"
+    sizes = [
+        mapping["Ebs"].get("VolumeSize", 0)
+        for mapping in facts.get("BlockDeviceMappings", [])
+        if mapping.get("DeviceName") == root and "Ebs" in mapping
+    ]
+    return Image(str(facts["ImageId"]), root, int(max(sizes, default=0)))

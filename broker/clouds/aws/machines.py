@@ -1,0 +1,71 @@
+"""What EC2 says of instances, as the one machine of an attempt."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mlbroker.broker.clouds.aws.names import TOKEN_TAG
+from mlbroker.broker.clouds.interface import Machine, MachineState
+from mlbroker.broker.clouds.rented import joint_state, lost
+
+_STATES = {
+    "pending": MachineState.PENDING,
+    "running": MachineState.RUNNING,
+    "stopping": MachineState.TERMINATING,
+    "stopped": MachineState.TERMINATING,
+    "shutting-down": MachineState.TERMINATING,
+    "terminated": MachineState.TERMINATED,
+}
+_ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
+RECLAIMED = "Server.SpotInstanceTermination"
+
+
+def machine_of(region: str, instances: Sequence[Mapping[str, Any]]) -> Machine:
+    """One or several instances as the one machine of an attempt."""
+    members = sorted(instances, key=lambda i: (i.get("AmiLaunchIndex", 0), i["InstanceId"]))
+    states = [_STATES[member["State"]["Name"]] for member in members]
+    ends = [_ended_at(member) for member in members]
+    over = all(state is MachineState.TERMINATED for state in states)
+    return Machine(
+        id=f"{region}/{'+'.join(member['InstanceId'] for member in members)}",
+        state=joint_state(states),
+        tags={key: value for key, value in tags_of(members[0]).items() if key != "Name"},
+        started_at=min(member["LaunchTime"] for member in members).astimezone(UTC),
+        ended_at=max((end for end in ends if end), default=None) if over else None,
+        zone=members[0].get("Placement", {}).get("AvailabilityZone"),
+        preempted=any(m.get("StateReason", {}).get("Code") == RECLAIMED for m in members),
+    )
+
+
+def _ended_at(instance: Mapping[str, Any]) -> datetime | None:
+    found = _ENDED_AT.search(instance.get("StateTransitionReason") or "")
+    return datetime.fromisoformat(found.group(1)).replace(tzinfo=UTC) if found else None
+
+
+def tags_of(instance: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+
+
+def attempts_of(region: str, instances: Sequence[Mapping[str, Any]]) -> list[Machine]:
+    """Instances by the attempt they belong to."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for instance in instances:
+        token = tags_of(instance).get(TOKEN_TAG, str(instance["InstanceId"]))
+        groups.setdefault(token, []).append(instance)
+    return [machine_of(region, members) for members in groups.values()]
+
+
+def lost_member(
+    instances: Sequence[Mapping[str, Any]], unfinished: set[int]
+) -> Mapping[str, Any] | None:
+    """The end of a run of several machines one of which ended without a word."""
+    for instance in instances:
+        if instance["AmiLaunchIndex"] in unfinished and _STATES[instance["State"]["Name"]] in (
+            MachineState.TERMINATING,
+            MachineState.TERMINATED,
+        ):
+            reclaimed = instance.get("StateReason", {}).get("Code") == RECLAIMED
+            why = "preempted" if reclaimed else "machine_failed"
+            return lost(instance["InstanceId"], instance["AmiLaunchIndex"], why)
+    return None

@@ -1,0 +1,227 @@
+"""Azure: a resource group for each attempt, which a Logic App deletes whoever else is alive.
+
+The kill switch outside is armed before there is anything to kill. The one inside is the first
+line of the machine's script: it has the whole group deleted, with the machine's own identity.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mlbroker.broker.clouds.azure import kill as azure_kill
+from mlbroker.broker.clouds.azure import secrets as azure_secrets
+from mlbroker.broker.clouds.azure.calls import Calls, done, translated
+from mlbroker.broker.clouds.azure.machines import Seen, end_of, listed, look, names_in
+from mlbroker.broker.clouds.azure.names import NAME, Names, group_of, machine_names
+from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
+from mlbroker.broker.clouds.azure.request import machine_body
+from mlbroker.broker.clouds.azure.script import custom_data
+from mlbroker.broker.clouds.azure.shape import places_for, shape_of
+from mlbroker.broker.clouds.bucket import BucketBox, run_folder
+from mlbroker.broker.clouds.consoles import joined
+from mlbroker.broker.clouds.interface import (
+    Denied,
+    Intent,
+    Machine,
+    MachineState,
+    NoCapacity,
+    NoQuota,
+    Payload,
+    refusals_make_nothing,
+)
+from mlbroker.broker.clouds.rented import (
+    RentedCloud,
+    lost,
+    refuse_fast_clock,
+    rented_traits,
+    start_script,
+)
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.guest.bundle import guest_program
+
+# A deletion takes a few minutes, and one that failed is repeated after three.
+KILL_SLACK_S = 600.0
+
+
+class AzureCloud(RentedCloud):
+    """A machine's id is its resource group's name, which is the attempt's token."""
+
+    traits = rented_traits(
+        KILL_SLACK_S,
+        outside=(
+            "a Logic App that deletes the run's resource group, armed before the machine exists"
+        ),
+        inside="a timer on the machine, which has the group deleted",
+    )
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+
+    def arm_kill(self, intent: Intent) -> None:
+        """The Logic App first, then the group it will delete, then what lets a machine in."""
+        refuse_fast_clock(intent, self._calls.clock(), "Azure", "azure")
+        azure_kill.arm(self._calls, self._names(intent.region), intent)
+
+    def disarm_kill(self, intent: Intent) -> None:
+        """Remove the group, which holds nothing any more, and the Logic App."""
+        azure_kill.disarm(self._calls, self._names(intent.region), intent)
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        calls, names, group = self._calls, self._names(intent.region), group_of(intent)
+        with refusals_make_nothing():
+            zone = intent.zone or self.first_zone(intent)
+            shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
+            program = guest_program()
+            script = start_script(custom_data, intent, names.account, program)
+            self._send(intent, names, payload, program)
+        number = zone.removeprefix(intent.region).removeprefix("-") or None
+        for rank, name in enumerate(machine_names(group, intent.nodes)):
+            body = machine_body(intent, names, name, number, shape, script)
+            try:
+                self._put(group, name, body)
+            except CloudError as error:
+                error.made_nothing = error.made_nothing and rank == 0
+                raise
+        seen = look(calls, group)
+        if seen is not None:
+            return self._dealt_with(seen)
+        # Made, and not to be seen yet.
+        return Machine(group, MachineState.PENDING, intent.tags, zone=zone)
+
+    def cancel(self, intent: Intent) -> None:
+        """Without its group no request that is still on its way makes anything."""
+        azure_kill.delete_group(self._calls, group_of(intent))
+
+    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+        """A region without zones is one."""
+        return places_for(self._calls, region, instance_type)
+
+    def regions_found(self) -> frozenset[str]:
+        """Told by the resource groups."""
+        return regions_set_up(self._calls)
+
+    def how_to_set_up(self, region: str) -> str:
+        """In words."""
+        return how_to_set_up(region)
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """All attempts with these tags, in every region of the subscription."""
+        return listed(self._calls, tags)
+
+    def status(self, machine_id: str) -> Machine | None:
+        """What Azure says now, or what its activity log tells of the end."""
+        seen = look(self._calls, machine_id)
+        return self._dealt_with(seen) if seen else None
+
+    def terminate(self, machine_id: str) -> None:
+        """Ask for the end of the group and of all that is in it."""
+        azure_kill.delete_group(self._calls, machine_id)
+
+    def console_log(self, machine_id: str) -> str:
+        """What the machine wrote on its first serial port."""
+        with translated(f"azure {machine_id}"):
+            names = names_in(self._calls, machine_id)
+            return joined({name: self._serial_port(machine_id, name) for name in names})
+
+    def _serial_port(self, group: str, name: str) -> str:
+        from azure.core.exceptions import ResourceNotFoundError
+        from azure.core.rest import HttpRequest
+
+        compute = self._calls.compute
+        try:
+            told = compute.virtual_machines.retrieve_boot_diagnostics_data(group, name)
+        except ResourceNotFoundError:
+            return ""
+        # The address holds its own short-lived permission.
+        answer = compute.send_request(HttpRequest("GET", told.serial_console_log_blob_uri))
+        answer.raise_for_status()
+        return str(answer.text())
+
+    def discard(self, intent: Intent) -> None:
+        """Empty the attempt's folder, and take its secrets away."""
+        self.box(intent).discard()
+        azure_secrets.forget(self._calls, self._names(intent.region), intent)
+
+    def _names(self, region: str) -> Names:
+        return Names(self._calls.subscription, region)
+
+    def box(self, intent: Intent) -> BucketBox:
+        """The attempt's folder in the bucket."""
+        account = self._names(intent.region).account
+        where = f"container {NAME} of storage account {account}"
+        return BucketBox(self._calls.store(account), where, run_folder(intent.token))
+
+    def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
+        if payload.secrets:
+            azure_secrets.hand_over(self._calls, names, intent, payload.secrets)
+        self.send(intent, payload, program, f"{names.vault}/{intent.token}")
+
+    def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
+        """Ask once, and only for a machine that was never asked for."""
+        where = f"azure {group}"
+        accepted = False
+        try:
+            with translated(where):
+                from azure.core import MatchConditions
+                from azure.core.exceptions import (
+                    HttpResponseError,
+                    ResourceExistsError,
+                    ResourceModifiedError,
+                )
+
+                try:
+                    poller = self._calls.compute.virtual_machines.begin_create_or_update(
+                        group,
+                        name,
+                        body,
+                        match_condition=MatchConditions.IfMissing,
+                        retry_total=0,
+                    )
+                except (ResourceExistsError, ResourceModifiedError) as error:
+                    if error.status_code != 412:
+                        raise
+                    # This attempt's own machine, from a request whose answer was lost.
+                    return
+                accepted = True
+                try:
+                    done(poller, f"making {name}", where)
+                except HttpResponseError as error:
+                    # Made, and not to be seen yet.
+                    if error.status_code != 404:
+                        raise
+        except (NoCapacity, NoQuota, Denied) as refusal:
+            with suppress(Denied):
+                self._clear_away(group, name)
+                # Whoever may not ask how it went does not know how it went.
+                refusal.made_nothing = not (accepted and isinstance(refusal, Denied))
+            raise
+
+    def _clear_away(self, group: str, name: str) -> None:
+        """What could not be made stands in its group, failed: it is no machine, so it goes."""
+        where = f"azure {group}"
+        with translated(where):
+            from azure.core.exceptions import ResourceNotFoundError
+
+            try:
+                poller = self._calls.compute.virtual_machines.begin_delete(
+                    group, name, force_deletion=True
+                )
+            except ResourceNotFoundError:
+                return
+            done(poller, f"removing {name}", where)
+
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+        """By the states that Azure tells."""
+        group = group_of(intent)
+        for rank, name in enumerate(machine_names(group, intent.nodes)):
+            why = end_of(self._calls, group, name) if rank in unfinished else None
+            if why:
+                return lost(name, rank, why)
+        return None
+
+    def _dealt_with(self, seen: Seen) -> Machine:
+        """A machine that stands still is never started again: it goes as soon as it is seen."""
+        if seen.stands_still:
+            self.terminate(seen.machine.id)
+        return seen.machine

@@ -1,0 +1,123 @@
+"""The request that makes a machine, as a value: closed, and with nothing that outlives it."""
+
+import base64
+import hashlib
+from decimal import ROUND_UP, Decimal
+from typing import Any
+
+from mlbroker.broker.clouds.azure.names import NAME, Names, group_of
+from mlbroker.broker.clouds.azure.network import Spot
+from mlbroker.broker.clouds.azure.shape import Shape
+from mlbroker.broker.clouds.interface import Intent
+
+_PRICE_STEP_USD = Decimal("0.00001")
+
+
+def machine_body(
+    intent: Intent, names: Names, name: str, zone: str | None, shape: Shape, script: str
+) -> dict[str, Any]:
+    """`virtualMachines` for one machine; its disk, interface and address go when it goes."""
+    properties: dict[str, Any] = {
+        "hardwareProfile": {"vmSize": shape.size},
+        "storageProfile": {
+            "imageReference": dict(shape.image),
+            "osDisk": {
+                "name": name,
+                "createOption": "FromImage",
+                "deleteOption": "Delete",
+                "diskSizeGB": intent.disk_gb,
+                "managedDisk": {"storageAccountType": shape.disk_type},
+            },
+        },
+        "osProfile": {
+            "computerName": name,
+            "adminUsername": NAME,
+            "customData": base64.b64encode(script.encode()).decode(),
+            "linuxConfiguration": {
+                "disablePasswordAuthentication": True,
+                "ssh": {
+                    "publicKeys": [
+                        {
+                            "path": f"/home/{NAME}/.ssh/authorized_keys",
+                            "keyData": nobodys_key(),
+                        }
+                    ]
+                },
+                "provisionVMAgent": True,
+                "patchSettings": {"patchMode": "ImageDefault"},
+            },
+        },
+        "networkProfile": {
+            "networkInterfaces": [
+                {
+                    "id": names.interface(group_of(intent), name),
+                    "properties": {"primary": True, "deleteOption": "Delete"},
+                }
+            ]
+        },
+        "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
+        "priority": "Regular",
+    }
+    if intent.market == "spot":
+        # Azure ends the machine when its price rises above this: the cap was reckoned with it.
+        # Azure takes five decimals; rounded down, a price with six would never be granted.
+        properties |= {
+            "priority": "Spot",
+            "evictionPolicy": "Delete",
+            "billingProfile": {"maxPrice": float(max_price(intent.price_per_hour_usd))},
+        }
+    if shape.is_trusted:
+        properties["securityProfile"] = {
+            "securityType": "TrustedLaunch",
+            "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
+        }
+    body: dict[str, Any] = {
+        "location": intent.region,
+        "tags": dict(intent.tags),
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.guest: {}}},
+        "properties": properties,
+    }
+    if zone is not None:
+        body["zones"] = [zone]
+    return body
+
+
+def max_price(price_per_hour_usd: Decimal) -> Decimal:
+    """The most that an hour of the spot machine may cost."""
+    return price_per_hour_usd.quantize(_PRICE_STEP_USD, ROUND_UP)
+
+
+def nobodys_key() -> str:
+    """A public key, which Azure insists on; there is no private one to it."""
+    point = hashlib.sha256(b"mlbroker: nobody signs in").digest()
+    kind = b"ssh-ed25519"
+    blob = len(kind).to_bytes(4, "big") + kind + len(point).to_bytes(4, "big") + point
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} nobody"
+
+
+def interface_body(intent: Intent, names: Names, name: str, spot: Spot) -> dict[str, Any]:
+    """`networkInterfaces` for one machine; it goes with the machine, and lets nobody in."""
+    about: dict[str, Any] = {"primary": True, "subnet": {"id": spot.subnet}}
+    if spot.needs_address:
+        about["publicIPAddress"] = {
+            "id": names.address(group_of(intent), name),
+            "properties": {"deleteOption": "Delete"},
+        }
+    return {
+        "location": intent.region,
+        "tags": dict(intent.tags),
+        "properties": {
+            "networkSecurityGroup": {"id": spot.firewall},
+            "ipConfigurations": [{"name": "only", "properties": about}],
+        },
+    }
+
+
+def address_body(intent: Intent) -> dict[str, Any]:
+    """`publicIPAddresses` for one machine, by which it reaches the internet."""
+    return {
+        "location": intent.region,
+        "tags": dict(intent.tags),
+        "sku": {"name": "Standard"},
+        "properties": {"publicIPAllocationMethod": "Static"},
+    }

@@ -1,0 +1,126 @@
+"""What a machine size of the price book is on Azure: where it is offered, and its image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlbroker.broker.clouds.azure.calls import Calls, translated
+from mlbroker.broker.clouds.interface import Denied, NoCapacity
+
+# AlmaLinux brings pip's wheels along, so that a job can have an environment of its own.
+PLAIN = {
+    "x64": "almalinux:almalinux-x86_64:9-gen2:latest",
+    "Arm64": "almalinux:almalinux-arm:9-arm-gen2:latest",
+}
+PLAIN_GEN1 = "almalinux:almalinux-x86_64:9-gen1:latest"
+WITH_DRIVER = "microsoft-dsvm:ubuntu-hpc:2204:latest"
+_URN_PARTS = ("publisher", "offer", "sku", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One machine size in one region, as this subscription may have it."""
+
+    arch: str
+    is_gen2: bool
+    has_gpu: bool
+    takes_premium: bool
+    is_trusted: bool
+    zones: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Everything about the machine itself."""
+
+    size: str
+    image: Mapping[str, str]
+    disk_type: str
+    is_trusted: bool
+
+
+def sizes(calls: Calls, region: str) -> Mapping[str, Size]:
+    """All sizes that can be had in a region, asked for once."""
+    if region not in calls.skus:
+        with translated(f"azure {region}"):
+            listed = list(calls.compute.resource_skus.list(filter=f"location eq '{region}'"))
+        found = {
+            str(sku.name): _size(sku)
+            for sku in listed
+            if sku.resource_type == "virtualMachines" and not _is_barred(sku)
+        }
+        calls.skus[region] = found
+    return calls.skus[region]
+
+
+def places_for(calls: Calls, region: str, name: str) -> tuple[str, ...]:
+    """`eastus-1` … for a size that is offered by zone, `eastus` for one that is not."""
+    size = sizes(calls, region).get(name)
+    if size is None:
+        return ()
+    return tuple(f"{region}-{zone}" for zone in size.zones) or (region,)
+
+
+def shape_of(calls: Calls, region: str, name: str, image_id: str | None) -> Shape:
+    """Look the size up, and choose the image for it."""
+    size = sizes(calls, region).get(name)
+    if size is None:
+        raise NoCapacity(
+            f"{name} is not offered in {region} to this subscription", where=f"azure {region}"
+        )
+    return Shape(
+        name,
+        _image(image_id or _usual_image(size, name)),
+        "Premium_LRS" if size.takes_premium else "StandardSSD_LRS",
+        # What an image of the user's own can do is not known here.
+        size.is_trusted and size.is_gen2 and image_id is None and not size.has_gpu,
+    )
+
+
+def _usual_image(size: Size, name: str) -> str:
+    if not size.has_gpu:
+        return PLAIN[size.arch] if size.is_gen2 else PLAIN_GEN1
+    if size.arch != "x64":
+        raise Denied(
+            f"mlbroker knows no image with NVIDIA's driver for {name}",
+            where="resources.image_id",
+            hint="Name one: image_id: PUBLISHER:OFFER:SKU:VERSION",
+        )
+    return WITH_DRIVER
+
+
+def _image(image_id: str) -> Mapping[str, str]:
+    if image_id.lower().startswith("/subscriptions/"):
+        return {"id": image_id}
+    parts = image_id.split(":")
+    if len(parts) != len(_URN_PARTS) or not all(parts):
+        raise Denied(
+            f"{image_id} is not an image of Azure",
+            where="resources.image_id",
+            hint="They are called PUBLISHER:OFFER:SKU:VERSION, or /subscriptions/…; "
+            "leave it out for AlmaLinux.",
+        )
+    return dict(zip(_URN_PARTS, parts, strict=True))
+
+
+def _size(sku: Any) -> Size:
+    can = {str(c.name): str(c.value) for c in sku.capabilities or ()}
+    barred = {
+        zone
+        for restriction in sku.restrictions or ()
+        if restriction.type == "Zone" and restriction.restriction_info
+        for zone in restriction.restriction_info.zones or ()
+    }
+    offered = {zone for info in sku.location_info or () for zone in info.zones or ()}
+    return Size(
+        can.get("CpuArchitectureType", "x64"),
+        "V2" in can.get("HyperVGenerations", "V1"),
+        can.get("GPUs", "0") != "0",
+        can.get("PremiumIO") == "True",
+        can.get("TrustedLaunchDisabled") != "True",
+        tuple(sorted(offered - barred)),
+    )
+
+
+def _is_barred(sku: Any) -> bool:
+    return any(restriction.type == "Location" for restriction in sku.restrictions or ())

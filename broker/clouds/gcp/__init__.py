@@ -1,0 +1,1 @@
+"""Google Cloud: Compute Engine machines, capped by Google and by the machine itself."""

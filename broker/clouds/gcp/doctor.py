@@ -1,0 +1,165 @@
+"""Whether a project can be launched in: asked for real, and nothing is left behind."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+
+from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
+from mlbroker.broker.clouds.gcp import secrets as gcp_secrets
+from mlbroker.broker.clouds.gcp.calls import Calls, translated
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
+from mlbroker.broker.clouds.gcp.machines import unending
+from mlbroker.broker.clouds.gcp.names import Names
+from mlbroker.broker.clouds.gcp.network import how_to_set_up, regions_set_up, spot_in
+from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER
+from mlbroker.broker.clouds.gcp.setup import own_things
+from mlbroker.broker.clouds.gcp.shape import shape_of
+from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.errors import MlbrokerError
+
+PROBE_TYPE = "e2-standard-2"
+# The quotas that runs meet first; a GPU's own is named only where there is one.
+QUOTAS = ("CPUS", "PREEMPTIBLE_CPUS", "NVIDIA_T4_GPUS", "NVIDIA_L4_GPUS")
+_RESOURCES = "https://cloudresourcemanager.googleapis.com/"
+_IAM = "https://iam.googleapis.com/"
+
+
+def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
+    """Everything a run needs, in the order in which a run would need it."""
+    calls = Calls()
+    try:
+        project = calls.project
+        known = sorted(regions_set_up(calls))
+    except MlbrokerError as error:
+        yield Check("credentials", False, error.what, error.hint)
+        return
+    yield Check("credentials", True, f"project {project}")
+    if not regions and not known:
+        yield Check("set-up", False, "no region is set up", how_to_set_up("us-central1"))
+        return
+    yield tried("rights", partial(_rights, calls), how_to_set_up("REGION"))
+    cloud = GcpCloud(calls)
+    for region in regions or known:
+        intent = probe("gcp", region, PROBE_TYPE, now)
+        hint = how_to_set_up(region)
+        yield tried(f"{region}: bucket", partial(bucket_works, cloud, intent), hint)
+        yield tried(f"{region}: secrets", partial(_secrets, calls, intent), hint)
+        yield tried(f"{region}: network", partial(_network, calls, region), hint)
+        yield tried(f"{region}: machines' account", partial(_account, calls, region), hint)
+        yield tried(f"{region}: image", partial(_image, calls, cloud, intent), hint)
+        yield tried(f"{region}: machines", partial(_audit, calls, region, now), hint)
+        yield from _quotas(calls, region)
+    yield from _global_quota(calls)
+
+
+def policies(project: str | None, region: str) -> str:
+    """The least rights of launcher and machines."""
+    names = Names(project or "PROJECT", region)
+    documents = {
+        f"launcher (role {names.launcher_role}, in the project)": list(LAUNCHER),
+        f"launcher (on {names.guest})": [ACT_AS],
+        f"machines (role {names.guest_role}, on the bucket {names.bucket})": list(GUEST),
+        f"machines (role {names.guest_role}, in the project, on condition)": own_things(),
+    }
+    return json.dumps(documents, indent=2)
+
+
+def _rights(calls: Calls) -> str:
+    """Google says which of the launcher's permissions the caller has."""
+    base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER") or _RESOURCES
+    answer = calls.ask(
+        "POST",
+        f"{base.rstrip('/')}/v1/projects/{calls.project}:testIamPermissions",
+        "rights",
+        json={"permissions": list(LAUNCHER)},
+    )
+    missing = sorted(set(LAUNCHER) - set(answer.get("permissions", [])))
+    if missing:
+        raise MlbrokerError(
+            f"missing: {', '.join(missing)}",
+            hint="`mlbroker doctor --cloud gcp --policies` prints the role that is needed.",
+        )
+    return f"all {len(LAUNCHER)} permissions of a launcher"
+
+
+def _secrets(calls: Calls, intent: Intent) -> str:
+    names = Names(calls.project, intent.region)
+    gcp_secrets.hand_over(calls, names, intent, {"PROBE": "probe"})
+    gcp_secrets.forget(calls, names, intent)
+    return "can be handed over through Secret Manager"
+
+
+def _network(calls: Calls, region: str) -> str:
+    spot = spot_in(calls, Names(calls.project, region))
+    how = "an address of their own" if spot.needs_address else "Cloud NAT"
+    return f"lets nobody in; machines reach the internet through {how}"
+
+
+def _account(calls: Calls, region: str) -> str:
+    base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM") or _IAM
+    email = Names(calls.project, region).guest
+    answer = calls.ask(
+        "POST",
+        f"{base.rstrip('/')}/v1/projects/{calls.project}/serviceAccounts/{email}"
+        ":testIamPermissions",
+        "rights",
+        json={"permissions": [ACT_AS]},
+    )
+    if ACT_AS not in answer.get("permissions", []):
+        raise MlbrokerError(
+            f"{email} may not be handed to machines",
+            hint="Take the role roles/iam.serviceAccountUser on this service account.",
+        )
+    return f"{email} may be handed to machines"
+
+
+def _image(calls: Calls, cloud: GcpCloud, intent: Intent) -> str:
+    zone = cloud.first_zone(intent)
+    shape = shape_of(calls, zone, intent.instance_type, None, intent.disk_gb)
+    return shape.image.rpartition("/")[2]
+
+
+def _audit(calls: Calls, region: str, now: datetime) -> str:
+    """Every living machine has its end in it, and none has outlived it."""
+    slack = timedelta(seconds=GcpCloud.traits.kill_slack_s)
+    alive, bare, late = unending(calls, region, now - slack)
+    hint = "`mlbroker reconcile` ends machines that no run accounts for."
+    if bare:
+        raise MlbrokerError(f"without a kill switch outside: {', '.join(bare)}", hint=hint)
+    if late:
+        raise MlbrokerError(f"alive although their end is due: {', '.join(late)}", hint=hint)
+    return f"{alive} alive, each with its end in it"
+
+
+def _quotas(calls: Calls, region: str) -> Iterator[Check]:
+    name = f"{region}: quota"
+    try:
+        with translated(f"gcp {region}"):
+            found = calls.client("Regions").get(
+                project=calls.project, region=region, **calls.reading
+            )
+    except MlbrokerError as error:
+        yield Check(name, None, error.what, error.hint)
+        return
+    for quota in found.quotas:
+        if quota.metric in QUOTAS:
+            yield _quota(name, str(quota.metric), quota.limit, quota.usage)
+
+
+def _global_quota(calls: Calls) -> Iterator[Check]:
+    try:
+        with translated("gcp"):
+            found = calls.client("Projects").get(project=calls.project, **calls.reading)
+    except MlbrokerError as error:
+        yield Check("quota", None, error.what, error.hint)
+        return
+    for quota in found.quotas:
+        if quota.metric == "GPUS_ALL_REGIONS":
+            yield _quota("quota", "GPUS_ALL_REGIONS", quota.limit, quota.usage)
+
+
+def _quota(name: str, metric: str, limit: float, usage: float) -> Check:
+    hint = f"Ask for more: IAM & Admin, Quotas & System Limits, {metric}." if not limit else None
+    return Check(name, limit > 0 or None, f"{metric}: {limit:g}, {usage:g} in use", hint)

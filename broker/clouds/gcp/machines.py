@@ -1,0 +1,217 @@
+"""Instances and operations of Compute Engine, read as the machines of attempts."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mlbroker.broker.clouds.gcp.calls import Calls, failed, translated
+from mlbroker.broker.clouds.gcp.names import RUN_LABEL, TOKEN_LABEL
+from mlbroker.broker.clouds.interface import Machine, MachineState, Unclear, refusals_make_nothing
+from mlbroker.broker.clouds.rented import joint_state
+
+# Google answers each wait after two minutes at most; machines take half a minute to come.
+WAITS = 3
+WAIT_TIMEOUT_S = 150.0
+_PREEMPTED = "compute.instances.preempted"
+_BEGINNINGS = frozenset({"insert", "bulkInsert", "start"})
+_STATES = {
+    "PENDING": MachineState.PENDING,
+    "PROVISIONING": MachineState.PENDING,
+    "STAGING": MachineState.PENDING,
+    "RUNNING": MachineState.RUNNING,
+    "REPAIRING": MachineState.RUNNING,
+}
+# It stands still, for good: nothing of ours is ever started again. Its disk goes on billing.
+_STILL = frozenset({"TERMINATED", "STOPPED", "SUSPENDED"})
+_RANK = re.compile(r"-n(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One instance, or what is left to be known of one that is gone."""
+
+    name: str
+    state: MachineState
+    labels: Mapping[str, str]
+    started_at: datetime | None
+    ended_at: datetime | None = None
+    preempted: bool = False
+    stands_still: bool = False
+
+
+def finished(calls: Calls, zone: str, operation: Any) -> None:
+    """Wait for an operation, and raise what became of it; a failed one `made_nothing`.
+
+    With a client of our own: the library's own waiting asks Google's public address, wherever
+    the operation was begun.
+    """
+    where = f"gcp {zone}"
+    client = calls.client("ZoneOperations")
+    for _ in range(WAITS):
+        if operation.status == operation.Status.DONE:
+            break
+        with translated(where):
+            operation = client.wait(
+                project=calls.project,
+                zone=zone,
+                operation=operation.name,
+                timeout=WAIT_TIMEOUT_S,
+                retry=calls.reading["retry"],
+            )
+    else:
+        if operation.status != operation.Status.DONE:
+            raise Unclear(f"operation {operation.name} does not come to an end", where=where)
+    if operation.error.errors:
+        with refusals_make_nothing():
+            raise failed(operation.error, where)
+
+
+def look(calls: Calls, zone: str, name: str) -> Seen | None:
+    """The instance now; gone, its end as the zone's operations tell it."""
+    with translated(f"gcp {zone}"):
+        from google.api_core.exceptions import NotFound
+
+        try:
+            found = calls.client("Instances").get(
+                project=calls.project, zone=zone, instance=name, **calls.reading
+            )
+        except NotFound:
+            return _past(calls, zone, name)
+    return seen(found)
+
+
+def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Seen]]:
+    """All instances with these labels, in every zone, with their zones.
+
+    A zone that does not answer makes the whole answer unclear: in it a machine may stand.
+    """
+    terms = [f'labels.{key} = "{value}"' for key, value in tags.items()]
+    request = {
+        "project": calls.project,
+        "filter": " AND ".join(f"({term})" for term in terms or [f"labels.{RUN_LABEL}:*"]),
+    }
+    found: list[tuple[str, Seen]] = []
+    with translated("gcp"):
+        pages = calls.client("Instances").aggregated_list(request=request, **calls.reading)
+        for scope, part in pages:
+            zone = scope.rpartition("/")[2]
+            if part.warning.code == "UNREACHABLE":
+                raise Unclear(f"zone {zone} does not answer", where="gcp")
+            found += [(zone, seen(instance)) for instance in part.instances]
+    return found
+
+
+def unending(calls: Calls, region: str, long_ago: datetime) -> tuple[int, list[str], list[str]]:
+    """Machines alive in a region: how many, those without an end, those past it."""
+    bare, late, alive = [], [], 0
+    request = {"project": calls.project, "filter": f"labels.{RUN_LABEL}:*"}
+    with translated("gcp"):
+        for scope, part in calls.client("Instances").aggregated_list(
+            request=request, **calls.reading
+        ):
+            if scope.rpartition("/")[2].rpartition("-")[0] != region:
+                continue
+            for instance in part.instances:
+                alive += 1
+                end = _moment(instance.scheduling.termination_time)
+                if end is None or instance.scheduling.instance_termination_action != "DELETE":
+                    bare.append(str(instance.name))
+                elif end < long_ago:
+                    late.append(str(instance.name))
+    return alive, bare, late
+
+
+def seen(instance: Any) -> Seen:
+    """One instance as Google shows it."""
+    status = str(instance.status)
+    return Seen(
+        str(instance.name),
+        _STATES.get(status, MachineState.TERMINATING),
+        dict(instance.labels),
+        _moment(instance.creation_timestamp),
+        stands_still=status in _STILL,
+    )
+
+
+def joined(zone: str, members: Sequence[Seen]) -> Machine:
+    """One or several instances as the one machine of an attempt."""
+    ordered = sorted(members, key=lambda member: (_rank(member.name), member.name))
+    states = [member.state for member in ordered]
+    over = all(state is MachineState.TERMINATED for state in states)
+    starts = [member.started_at for member in ordered if member.started_at]
+    ends = [member.ended_at for member in ordered if member.ended_at]
+    return Machine(
+        id=f"{zone}/{'+'.join(member.name for member in ordered)}",
+        state=joint_state(states),
+        tags=dict(ordered[0].labels),
+        started_at=min(starts, default=None),
+        ended_at=max(ends, default=None) if over else None,
+        zone=zone,
+        preempted=any(member.preempted for member in ordered),
+    )
+
+
+def past(calls: Calls, token: str) -> list[tuple[str, Seen]]:
+    """Machines of this token that are gone, with their zones: Google keeps operations for weeks."""
+    request = {
+        "project": calls.project,
+        "filter": f'targetLink eq ".*/instances/{re.escape(token)}(-n[0-9]+)?"',
+    }
+    found: list[tuple[str, Seen]] = []
+    with translated("gcp"):
+        pages = calls.client("GlobalOperations").aggregated_list(request=request, **calls.reading)
+        for scope, part in pages:
+            by_name: dict[str, list[Any]] = {}
+            for operation in part.operations:
+                name = str(operation.target_link).rpartition("/")[2]
+                by_name.setdefault(name, []).append(operation)
+            for name, operations in by_name.items():
+                gone = _told(name, operations)
+                if gone is not None:
+                    found.append((scope.rpartition("/")[2], gone))
+    return found
+
+
+def _past(calls: Calls, zone: str, name: str) -> Seen | None:
+    """What the zone's operations tell of an instance that is not there (yet, or any more)."""
+    request = {
+        "project": calls.project,
+        "zone": zone,
+        "filter": f'targetLink eq ".*/instances/{re.escape(name)}"',
+    }
+    return _told(name, calls.client("ZoneOperations").list(request=request, **calls.reading))
+
+
+def _told(name: str, operations: Iterable[Any]) -> Seen | None:
+    """An instance's end, by the operations on it; None when none of them ended it."""
+    began: datetime | None = None
+    ended: datetime | None = None
+    preempted = False
+    for operation in operations:
+        kind = str(operation.operation_type)
+        if kind in _BEGINNINGS:
+            began = _moment(operation.insert_time)
+            continue
+        if operation.status == operation.Status.DONE and not operation.error.errors:
+            end = _moment(operation.end_time)
+            ended = max(ended, end) if ended and end else end
+            preempted = preempted or kind == _PREEMPTED
+    if ended is None:
+        return None
+    token = _RANK.sub("", name)
+    labels = {
+        TOKEN_LABEL: token,
+        RUN_LABEL: token.removeprefix("mlb-").rpartition("-")[0],
+    }
+    return Seen(name, MachineState.TERMINATED, labels, began, ended, preempted)
+
+
+def _rank(name: str) -> int:
+    found = _RANK.search(name)
+    return int(found.group(1)) if found else 0
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -1,0 +1,82 @@
+"""What the things are called that mlbroker uses in a project: the same in docs, set-up and runs.
+
+Everything belongs to one region, so that a region can be set up, or given up, by itself.
+"""
+
+import re
+import uuid
+from typing import NamedTuple
+
+from mlbroker.broker.clouds.interface import Denied, Intent
+
+RUN_LABEL = "mlbroker-run"
+TOKEN_LABEL = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
+NODES_TAG = "mlbroker-nodes"
+_REQUESTS = uuid.UUID("5c0d3a5e-6f8b-4a0e-9d43-7c9d1f6f2f10")
+_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,57}[a-z0-9])?")
+
+
+class Names(NamedTuple):
+    """The set-up of one project, and of one region in it."""
+
+    project: str
+    region: str
+
+    @property
+    def bucket(self) -> str:
+        """Where jobs go in, and logs, checkpoints and outputs come out."""
+        return f"mlbroker-{self.project}-{self.region}"
+
+    @property
+    def guest(self) -> str:
+        """The service account of the machines."""
+        return f"{self.guest_account}@{self.project}.iam.gserviceaccount.com"
+
+    @property
+    def guest_account(self) -> str:
+        """Its short name, of thirty characters at most."""
+        return f"mlb-{self.region}"
+
+    @property
+    def guest_role(self) -> str:
+        """The role of the machines."""
+        return f"mlbrokerGuest_{self.region.replace('-', '_')}"
+
+    @property
+    def launcher_role(self) -> str:
+        """The role of whoever calls `mlbroker run`."""
+        return f"mlbrokerLauncher_{self.region.replace('-', '_')}"
+
+    @property
+    def network(self) -> str:
+        """The network of the machines, and its one subnet: nobody comes in."""
+        return f"mlbroker-{self.region}"
+
+    @property
+    def nodes_rule(self) -> str:
+        """The firewall rule by which machines of one run reach each other."""
+        return f"mlbroker-nodes-{self.region}"
+
+    @property
+    def subnet(self) -> str:
+        """The subnet's path."""
+        return f"projects/{self.project}/regions/{self.region}/subnetworks/{self.network}"
+
+
+def instance_names(intent: Intent) -> tuple[str, ...]:
+    """One name for each machine of the attempt: the same whichever process asks."""
+    if _NAME.fullmatch(intent.token) is None:
+        raise Denied(f"not a name for a machine: {intent.token!r}", where="gcp")
+    if intent.nodes == 1:
+        return (intent.token,)
+    return tuple(f"{intent.token}-n{rank}" for rank in range(intent.nodes))
+
+
+def request_id(intent: Intent, zone: str) -> str:
+    """By this Google knows a request that was made before."""
+    return str(uuid.uuid5(_REQUESTS, f"{intent.token} {zone}"))
+
+
+def secret_path(project: str, token: str) -> str:
+    """The secret that holds an attempt's secrets."""
+    return f"projects/{project}/secrets/{token}"

@@ -1,0 +1,110 @@
+"""The request that makes a machine, as a value: closed, capped by Google itself, then gone."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from mlbroker.broker.clouds.gcp.names import NODES_TAG, Names, instance_names
+from mlbroker.broker.clouds.gcp.network import Spot
+from mlbroker.broker.clouds.gcp.shape import Shape
+from mlbroker.broker.clouds.interface import Intent
+
+# What a machine may ask for at all; what it is allowed is said by its service account's role.
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+def insert_body(
+    intent: Intent, names: Names, zone: str, shape: Shape, spot: Spot, script: str
+) -> dict[str, Any]:
+    """`instances.insert` for one machine."""
+    (name,) = instance_names(intent)
+    body = _properties(intent, names, shape, spot, script)
+    disk = body["disks"][0]["initializeParams"]
+    disk["diskType"] = f"zones/{zone}/diskTypes/{disk['diskType']}"
+    for accelerator in body.get("guestAccelerators", []):
+        kind = accelerator["acceleratorType"]
+        accelerator["acceleratorType"] = (
+            f"projects/{names.project}/zones/{zone}/acceleratorTypes/{kind}"
+        )
+    machine_type = f"zones/{zone}/machineTypes/{shape.machine_type}"
+    return {"name": name, **body, "machineType": machine_type}
+
+
+def bulk_body(
+    intent: Intent, names: Names, shape: Shape, spot: Spot, script: str
+) -> dict[str, Any]:
+    """`instances.bulkInsert` for a run of several machines: all of them, or none."""
+    machines = instance_names(intent)
+    properties = _properties(intent, names, shape, spot, script)
+    # Only each other: the network's one rule is for machines with this tag.
+    properties["tags"] = {"items": [NODES_TAG]}
+    return {
+        "count": str(len(machines)),
+        "minCount": str(len(machines)),
+        "perInstanceProperties": {name: {"name": name} for name in machines},
+        "instanceProperties": properties,
+    }
+
+
+def termination_time(kill_at: datetime) -> str:
+    """As Google writes times; whole seconds, never later than asked."""
+    return kill_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _properties(
+    intent: Intent, names: Names, shape: Shape, spot: Spot, script: str
+) -> dict[str, Any]:
+    interface: dict[str, Any] = {"subnetwork": spot.subnet}
+    if spot.needs_address:
+        interface["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
+    body: dict[str, Any] = {
+        "machineType": shape.machine_type,
+        "labels": dict(intent.tags),
+        "description": f"mlbroker {intent.job}"[:255],
+        "disks": [
+            {
+                "boot": True,
+                "autoDelete": True,
+                "initializeParams": {
+                    "sourceImage": shape.image,
+                    "diskSizeGb": str(intent.disk_gb),
+                    "diskType": shape.disk_type,
+                    "labels": dict(intent.tags),
+                },
+            }
+        ],
+        "networkInterfaces": [interface],
+        "serviceAccounts": [{"email": names.guest, "scopes": [SCOPE]}],
+        "metadata": {
+            "items": [
+                {"key": "startup-script", "value": script},
+                {"key": "block-project-ssh-keys", "value": "TRUE"},
+                {"key": "enable-oslogin", "value": "TRUE"},
+            ]
+        },
+        "scheduling": _scheduling(intent, shape),
+    }
+    if shape.attached is not None:
+        body["guestAccelerators"] = [
+            {"acceleratorType": shape.attached, "acceleratorCount": shape.attached_count}
+        ]
+    if shape.image_is_uefi:
+        body["shieldedInstanceConfig"] = {
+            # NVIDIA's driver is built on the image and not signed for Secure Boot.
+            "enableSecureBoot": not shape.has_gpu,
+            "enableVtpm": True,
+            "enableIntegrityMonitoring": True,
+        }
+    return body
+
+
+def _scheduling(intent: Intent, shape: Shape) -> Mapping[str, Any]:
+    """Google itself ends the machine: absolutely, so that no restart moves the time."""
+    is_spot = intent.market == "spot"
+    return {
+        "provisioningModel": "SPOT" if is_spot else "STANDARD",
+        "automaticRestart": False,
+        "onHostMaintenance": "TERMINATE" if is_spot or shape.has_gpu else "MIGRATE",
+        "instanceTerminationAction": "DELETE",
+        "terminationTime": termination_time(intent.kill_at),
+    }

@@ -1,0 +1,190 @@
+"""Machines that are there already: a run is a box, a folder that the guest program works in.
+
+This is what the user's own machines share, however they are reached; a `Host` reaches one.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlbroker.broker.clouds.interface import (
+    Denied,
+    Intent,
+    Machine,
+    MachineState,
+    NoCapacity,
+    Payload,
+    Report,
+    Traits,
+)
+from mlbroker.broker.guest import box as files
+
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}")
+
+
+class Host(Protocol):
+    """One machine, asked through the guest program. Boxes are named by their token."""
+
+    def ask(self, action: str, token: str, *rest: str) -> dict[str, Any]: ...
+
+    def start(
+        self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
+    ) -> dict[str, Any]: ...
+
+    def put(self, token: str, name: str, source: Path) -> None: ...
+
+    def read(self, token: str, name: str, offset: int) -> bytes: ...
+
+    def get(self, token: str, name: str, target: Path) -> None: ...
+
+    def boxes(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def room(self) -> bool: ...
+
+    def extras(self, intent: Intent) -> Mapping[str, Any]: ...
+
+
+class BoxCloud(ABC):
+    """A cloud of such machines. Machine ids say which host and which box."""
+
+    traits: Traits
+
+    @abstractmethod
+    def host(self, name: str) -> Host:
+        """The machine of this name."""
+
+    @abstractmethod
+    def hosts(self) -> Sequence[str]:
+        """All machines that may hold boxes of ours."""
+
+    def arm_kill(self, intent: Intent) -> None:
+        """Nothing to do ahead: the guard sets its timer before it starts anything."""
+        return
+
+    def disarm_kill(self, intent: Intent) -> None:
+        """Nothing outlives the guard."""
+        return
+
+    def create(self, intent: Intent, payload: Payload) -> Machine:
+        """Fill the box and start its guard; a box that was started is left as it is."""
+        host, token = self.host(intent.instance_type), _checked(intent.token)
+        for source, name in ((payload.bundle, files.BUNDLE), (payload.restore, files.RESTORE)):
+            if source is not None and source.exists():
+                host.put(token, name, source)
+        now = datetime.now(UTC)
+        spec = {
+            **payload.spec,
+            **host.extras(intent),
+            "token": token,
+            "tags": dict(intent.tags),
+            "started_at": now.isoformat(),
+            "lifetime_s": (intent.kill_at - now).total_seconds(),
+        }
+        answer = host.start(token, spec, payload.secrets)["started"]
+        if answer == "busy":
+            raise NoCapacity(f"all places on {intent.instance_type} are taken")
+        machine = self.status(_id(intent.instance_type, token))
+        if machine is None:
+            raise Denied(f"the box {token} was cancelled before it started")
+        return machine
+
+    def cancel(self, intent: Intent) -> None:
+        """Mark the box, so that a start still on its way comes to nothing."""
+        self.host(intent.instance_type).ask("prevent", _checked(intent.token))
+
+    def has_room(self, instance_type: str) -> bool:
+        """Whether a place is free now."""
+        return self.host(instance_type).room()
+
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """The boxes whose tags hold all of these."""
+        found: list[Machine] = []
+        for name in self.hosts():
+            for token, seen in self.host(name).boxes().items():
+                machine = _machine(_id(name, token), seen)
+                if machine is not None and tags.items() <= machine.tags.items():
+                    found.append(machine)
+        return found
+
+    def status(self, machine_id: str) -> Machine | None:
+        """Read off the locks and the processes, not off what anybody wrote down."""
+        name, token = _parts(machine_id)
+        return _machine(machine_id, self.host(name).ask("show", token))
+
+    def terminate(self, machine_id: str) -> None:
+        """Ask the supervisor; where none is left, end the remaining processes."""
+        name, token = _parts(machine_id)
+        self.host(name).ask("end", token)
+
+    def console_log(self, machine_id: str) -> str:
+        """What guard and supervisor had to say about themselves."""
+        name, token = _parts(machine_id)
+        return self.host(name).read(token, "guest.log", 0).decode("utf-8", "replace")
+
+    def report(self, intent: Intent) -> Report:
+        """The files the supervisor writes."""
+        seen = self.host(intent.instance_type).ask("show", _checked(intent.token))
+        return Report(
+            seen["status"],
+            seen["end"],
+            seen["log_bytes"],
+            seen["checkpoint_bytes"],
+            seen["outputs_bytes"],
+        )
+
+    def stop_job(self, intent: Intent, why: str) -> None:
+        """Leave the request where the supervisor looks for it."""
+        self.host(intent.instance_type).ask("stop", _checked(intent.token), why)
+
+    def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
+        """From the log file itself."""
+        return self.host(intent.instance_type).read(_checked(intent.token), files.LOG, offset)
+
+    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
+        """Copied whole, or not at all."""
+        host, token = self.host(intent.instance_type), _checked(intent.token)
+        seen = host.ask("show", token)
+        sizes = {
+            files.CHECKPOINT: seen["checkpoint_bytes"],
+            files.OUTPUTS + ".tar": seen["outputs_bytes"],
+        }
+        if not sizes.get(name):
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        host.get(token, name, part)
+        part.replace(target)
+        return True
+
+    def discard(self, intent: Intent) -> None:
+        """Remove the box's bulk; its identity stays, so that the token is never used again."""
+        self.host(intent.instance_type).ask("discard", _checked(intent.token))
+
+
+def _checked(token: str) -> str:
+    if _TOKEN.fullmatch(token) is None or ".." in token:
+        raise Denied(f"not a token: {token!r}")
+    return token
+
+
+def _id(host: str, token: str) -> str:
+    return f"{host}/{token}"
+
+
+def _parts(machine_id: str) -> tuple[str, str]:
+    host, _, token = machine_id.partition("/")
+    return host, _checked(token)
+
+
+def _machine(machine_id: str, seen: Mapping[str, Any]) -> Machine | None:
+    if seen["state"] == "none" or not seen["started_at"]:
+        return None
+    began = datetime.fromisoformat(seen["started_at"])
+    if seen["state"] == "alive":
+        return Machine(machine_id, MachineState.RUNNING, seen["tags"], began)
+    elapsed = (seen["end"] or {}).get("elapsed_s")
+    ended = None if elapsed is None else began + timedelta(seconds=elapsed)
+    return Machine(machine_id, MachineState.TERMINATED, seen["tags"], began, ended)

@@ -1,0 +1,1 @@
+"""Live prices from the vendors. Adding a feed: one file, one entry in FEEDS."""

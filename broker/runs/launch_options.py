@@ -1,0 +1,144 @@
+"""Which machines a run may use: this one, a node of the user's own, or the plan's quotes."""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
+from mlbroker.broker.output import say
+from mlbroker.broker.runs.order import Candidate
+from mlbroker.policies.quote import Quote
+from mlbroker.pricing import billing
+from mlbroker.pricing.offer import InstanceType, Market
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.job import Job
+
+LOCAL = "local"
+
+
+def own_machine(
+    name: str, local_price: Decimal | None, nodes: Path | None, state: Path
+) -> Candidate:
+    """`local`, or a node by its name; its price from the flag or from the nodes file.
+
+    This machine without either is reckoned at what its like costs elsewhere, and that is said.
+    """
+    if name == LOCAL and local_price is not None:
+        return _candidate(LOCAL, LOCAL, local_price)
+    if local_price is not None:
+        raise InputError(
+            "is the price of this machine", where="--local-price", hint="Use it with --on local."
+        )
+    path = nodes_file(state, nodes)
+    if name == LOCAL and not any(node.host is None for node in (load_nodes(path) if path else [])):
+        return _candidate(LOCAL, LOCAL, _reckoned(state))
+    node = _node(name, path)
+    has_gpu = node.hardware.gpu is not None
+    return _candidate(node.cloud, node.name, node.price_per_hour_usd, has_gpu)
+
+
+def _reckoned(state: Path) -> Decimal:
+    """A price for this machine that nobody named: a free one would need no cap."""
+    from mlbroker.broker.prices.reference import reference_price
+
+    like = reference_price(state)
+    hint = f"Give what an hour of it costs: --local-price 0.40, or a node in {state_hint()}."
+    if like is None:
+        raise InputError("this machine has no price, so no cap can be derived", hint=hint)
+    say(
+        f"No price is given for this machine: reckoned at {like.price_per_hour_usd.normalize():f}"
+        f" USD/h, what {like.instance_type} costs in {like.region}. {hint}"
+    )
+    return like.price_per_hour_usd
+
+
+def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -> Candidate:
+    return Candidate(cloud, ON_PREM, name, Market.ON_DEMAND.value, 1, price, gpu=gpu)
+
+
+def _node(name: str, path: Path | None) -> Node:
+    known = load_nodes(path) if path else []
+    if name == LOCAL:
+        here = [node for node in known if node.host is None]
+        if len(here) == 1:
+            return here[0]
+        names = ", ".join(node.name for node in here)
+        raise InputError(f"several nodes are this machine: {names}", hint="Use --on NAME.")
+    for node in known:
+        if node.name == name:
+            return node
+    if path is None:
+        raise InputError(
+            f"there is no node {name!r}: no nodes file was found",
+            where="--on",
+            hint=f"Name your machines in {state_hint()}, or give --nodes FILE.",
+        )
+    raise InputError(
+        f"there is no node {name!r} in {path}",
+        where="--on",
+        hint=f"Known: local, {', '.join(node.name for node in known)}.",
+    )
+
+
+def state_hint() -> str:
+    """Where a nodes file is looked for."""
+    return "nodes.yaml in the state folder (MLBROKER_HOME)"
+
+
+def planned(
+    job: Job,
+    quotes: Collection[Quote],
+    regions: Collection[Region],
+    types: Collection[InstanceType],
+    launchable: Collection[str],
+) -> tuple[Candidate, ...]:
+    """The plan's choice, and behind it those of its runners-up that can be launched."""
+    gpus = {(kind.cloud, kind.name): kind.hardware.gpu is not None for kind in types}
+    first = next(iter(quotes))
+    if first.cloud not in launchable:
+        raise InputError(
+            f"the plan's choice is {first.instance_type} on {first.cloud}, where mlbroker cannot "
+            f"launch yet",
+            hint=f"It can launch on: {', '.join(sorted(launchable))}. "
+            "Use --on local or --on NODE, or restrict the plan with --cloud.",
+        )
+    by_name = {(region.cloud, region.name): region for region in regions}
+    return tuple(
+        _of_quote(job, quote, by_name[quote.cloud, quote.region], gpus)
+        for quote in quotes
+        if quote.cloud in launchable
+    )
+
+
+def _of_quote(
+    job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
+) -> Candidate:
+    disk_gb = max(option.disk_gb for option in job.resources)
+    extra = billing.disk_usd_per_hour(region, disk_gb) + billing.public_ip_usd_per_hour(region)
+    hours = quote.duration_h.p50
+    return Candidate(
+        cloud=quote.cloud,
+        region=quote.region,
+        instance_type=quote.instance_type,
+        market=quote.market.value,
+        nodes=quote.nodes,
+        price_per_hour_usd=quote.price_per_hour_usd,
+        zone=job.resources[0].zone,
+        extra_per_hour_usd=extra * quote.nodes,
+        fixed_usd=quote.cost_usd.network,
+        watts=None if quote.energy_kwh is None or not hours else quote.energy_kwh * 1000 / hours,
+        gpu=gpus.get((quote.cloud, quote.instance_type)),
+        expected_usd=quote.cost_usd.expected,
+        carbon_kg=quote.carbon_kgco2e,
+        duration_h=hours,
+    )
+
+
+def deadline_at(job: Job, now: datetime) -> str | None:
+    """The moment the job should be done by, in UTC."""
+    if job.deadline is None:
+        return None
+    seconds = job.deadline.seconds_from(now)
+    return datetime.fromtimestamp(now.timestamp() + seconds, UTC).isoformat()

@@ -1,0 +1,129 @@
+"""From machine types in regions to the zones to try: only where it can be launched, best first."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+from mlbroker.broker.clouds import CLOUDS
+from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
+from mlbroker.broker.files.nodes import ON_PREM
+from mlbroker.broker.prices.capacity import Shortage
+from mlbroker.broker.runs.order import Candidate, place_of
+from mlbroker.policies.candidates import Filters
+from mlbroker.pricing.offer import InstanceType, Market
+
+# More places than a run has attempts are of no use.
+ENOUGH = 12
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A cloud with zones: each has its own capacity, so each is a candidate of its own."""
+
+    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+        """The zones to launch this in; empty where the region is not set up or has no such type."""
+        ...
+
+    def regions_set_up(self) -> frozenset[str]:
+        """The regions that can be launched in."""
+        ...
+
+    def how_to_set_up(self, region: str) -> str:
+        """What to do so that a region can be launched in."""
+        ...
+
+
+def spread(
+    candidates: Iterable[Candidate],
+    opened: Callable[[str], Cloud],
+    shortages: Iterable[Shortage],
+    say: Callable[[str], None],
+) -> tuple[Candidate, ...]:
+    """The candidates zone by zone; places that lately had no capacity come last.
+
+    Raises InputError when no zone has any of them.
+    """
+    found: list[Candidate] = []
+    first: Candidate | None = None
+    for candidate in candidates:
+        first = first or candidate
+        found += _zones_of(candidate, opened(candidate.cloud))
+        if len(found) >= ENOUGH:
+            break
+    if first is not None and (not found or _kind(found[0]) != _kind(first)):
+        what = f"{first.instance_type} is offered in no zone of {first.region} that is set up"
+        if not found:
+            raise InputError(f"{what}, nor are its runners-up")
+        say(f"Note: {what}: the next best is taken.")
+    short = {
+        (s.cloud, s.region, s.zone, s.instance_type, Market.SPOT if s.spot else Market.ON_DEMAND)
+        for s in shortages
+    }
+    return tuple(sorted(found, key=lambda candidate: place_of(candidate) in short))
+
+
+def why_not_in(cloud: Cloud, name: str, region: str) -> str | None:
+    """Why nothing can be launched in a region, and what to do about it; None where it can be."""
+    if not isinstance(cloud, Placed) or region in cloud.regions_set_up():
+        return None
+    return f"{name} is not set up there. {cloud.how_to_set_up(region)}"
+
+
+def open_regions(
+    clouds: Iterable[str], opened: Callable[[str], Cloud], say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """The regions of these clouds that can be launched in. Clouds without any are said."""
+    found: set[str] = set()
+    closed: dict[str, MlbrokerError] = {}
+    for name in clouds:
+        try:
+            cloud = opened(name)
+            regions = cloud.regions_set_up() if isinstance(cloud, Placed) else {ON_PREM}
+        except (CloudError, InputError) as error:
+            closed[name] = error
+            continue
+        found |= regions
+        if not regions:
+            hint = f"`mlbroker init --cloud {name}` writes what an account needs once."
+            closed[name] = InputError("it is set up in no region", where=name, hint=hint)
+    if closed and not found:
+        raise next(iter(closed.values()))
+    for name, why in closed.items():
+        say(f"Note: nothing is launched on {name}: {why}")
+    return tuple(sorted(found))
+
+
+def launchable_in(
+    wanted: Filters,
+    kinds: Iterable[InstanceType],
+    opened: Callable[[str], Cloud],
+    say: Callable[[str], None],
+) -> Filters:
+    """The same, only where mlbroker is set up: regions that are not are passed over."""
+    names = wanted.instance_types
+    clouds = {kind.cloud for kind in kinds if not names or kind.name in names} & CLOUDS.keys()
+    if wanted.clouds:
+        clouds &= set(wanted.clouds)
+    regions = open_regions(sorted(clouds), opened, say)
+    if wanted.regions:
+        both = tuple(region for region in wanted.regions if region in regions)
+        if not both:
+            raise InputError(
+                f"mlbroker is set up in {', '.join(regions)}, not there",
+                where="--region",
+                hint="`mlbroker init --cloud NAME --region NAME` writes what is missing.",
+            )
+        regions = both
+    return wanted._replace(regions=regions)
+
+
+def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:
+    if not isinstance(cloud, Placed):
+        return [candidate]
+    zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
+    return [replace(candidate, zone=zone) for zone in zones]
+
+
+def _kind(at: Candidate) -> tuple[str, str, str, str]:
+    return at.cloud, at.region, at.instance_type, at.market

@@ -1,0 +1,89 @@
+"""A machine type as the chooser sees it: what it is, how fast the job is on it, what it draws."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from mlbroker.policies import interruptions
+from mlbroker.policies.constraints import Ask, setup_s
+from mlbroker.policies.outcome import Outcome
+from mlbroker.pricing.offer import Hardware, InstanceType
+from mlbroker.profiles.prediction import Prediction
+
+
+class Pace:
+    """How a run goes on equal machines of one cloud, worked out once for each interruption rate.
+
+    `steady` is the run on machines that stay; `sure_s` is what it does not exceed with the
+    confidence asked for. One of several nodes being taken stops them all.
+    """
+
+    __slots__ = (
+        "_ask",
+        "_has_gpu",
+        "_in_time",
+        "_spot",
+        "prediction",
+        "setup_s",
+        "steady",
+        "sure_s",
+    )
+
+    def __init__(self, ask: Ask, prediction: Prediction, cloud: str, has_gpu: bool) -> None:
+        self._ask = ask
+        self._has_gpu = has_gpu
+        self._spot: dict[float | None, Outcome] = {}
+        self._in_time: dict[float | None, bool] = {}
+        self.prediction = prediction
+        self.setup_s = setup_s(cloud)
+        self.steady = Outcome(
+            prediction.median_step_time_s * ask.steps,
+            prediction.sigma_log,
+            self.setup_s + prediction.overhead_s,
+        )
+        self.sure_s = self.steady.quantile_s(ask.confidence)
+
+    def on_spot(self, rate: float | None) -> Outcome:
+        """The run on spot machines of which a share `rate` is interrupted within a month."""
+        found = self._spot.get(rate)
+        if found is None:
+            ask, steady = self._ask, self.steady
+            found = self._spot[rate] = Outcome(
+                steady.work_median_s,
+                steady.sigma_log,
+                steady.fixed_s,
+                interruptions.interruptions_per_s(rate, self._has_gpu) * ask.nodes,
+                interruptions.loss_s(ask.checkpoint, self.setup_s, steady.work_mean_s),
+            )
+        return found
+
+    def in_time_on_spot(self, rate: float | None) -> bool:
+        """Whether a run on such spot machines meets the deadline with the confidence asked for."""
+        found = self._in_time.get(rate)
+        if found is None:
+            ask = self._ask
+            found = self._in_time[rate] = ask.deadline_s is None or self.on_spot(rate).reaches(
+                ask.deadline_s, ask.confidence
+            )
+        return found
+
+
+class Machine(NamedTuple):
+    """One type with its pace, `regional` where a region was measured by itself.
+
+    `draw` gives one machine's watts without PUE, None when unknown.
+    """
+
+    type: InstanceType
+    pace: Pace
+    draw: Callable[[Hardware], float | None]
+    regional: Mapping[int, Pace] = MappingProxyType({})
+
+    def pace_in(self, region_id: int) -> Pace:
+        """The pace in one region: its own where it was measured there."""
+        return self.regional.get(region_id, self.pace) if self.regional else self.pace
+
+    @property
+    def power_w(self) -> float | None:
+        """Watts of one machine at work, worked out only where it is asked for."""
+        return self.draw(self.type.hardware)

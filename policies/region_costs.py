@@ -1,0 +1,80 @@
+"""What a region adds to a machine's price: disk, address, traffic, and carbon for each kWh."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mlbroker.policies.constraints import Ask
+from mlbroker.policies.quoting import traffic_usd
+from mlbroker.pricing import billing
+from mlbroker.pricing.region import Region
+from mlbroker.profiles.job import ResourceOption
+
+
+class Place(NamedTuple):
+    """What a region adds to a machine's price.
+
+    `usd_per_hour` for each machine and hour (disk and address), `fixed_usd` once per run
+    (traffic); where disks bill in begun steps of `disk_step_s`, a step of all machines costs
+    `disk_usd_per_step`; `kg_per_kwh` is grid intensity times PUE.
+    """
+
+    usd_per_hour: float
+    fixed_usd: float
+    kg_per_kwh: float | None
+    disk_usd_per_step: float = 0.0
+    disk_step_s: float = 1.0
+    cloud: str = ""
+
+    def once_usd(self, seconds: float) -> float:
+        """What is due beside the hours: traffic, and rounding the disk's time up."""
+        if not self.disk_usd_per_step:
+            return self.fixed_usd
+        steps = seconds / self.disk_step_s
+        return self.fixed_usd + (math.ceil(steps) - steps) * self.disk_usd_per_step
+
+
+def places(
+    ask: Ask, regions: dict[int, Region], options: Sequence[ResourceOption]
+) -> list[list[Place | None]]:
+    """For each option, what each region adds to the price of a machine."""
+    size = max(regions, default=-1) + 1
+    by_disk: dict[int, list[Place | None]] = {}
+    for disk_gb in {option.disk_gb for option in options}:
+        row = by_disk[disk_gb] = [None] * size
+        for number, region in regions.items():
+            row[number] = _place(ask, region, disk_gb)
+    return [by_disk[option.disk_gb] for option in options]
+
+
+def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
+    hourly = billing.disk_usd_per_hour(region, disk_gb)
+    step_s = billing.METERS.get(region.cloud, billing.Meter()).disk_step_s
+    grid, pue = region.grid_kgco2e_per_kwh, region.pue
+    return Place(
+        usd_per_hour=float(hourly + billing.public_ip_usd_per_hour(region)),
+        fixed_usd=float(traffic_usd(ask, region)),
+        kg_per_kwh=None if grid is None or pue is None else grid * pue,
+        disk_usd_per_step=(
+            float(hourly * step_s / billing.SECONDS_PER_HOUR * ask.nodes) if step_s > 1 else 0.0
+        ),
+        disk_step_s=float(step_s),
+        cloud=region.cloud,
+    )
+
+
+def least_by_cloud(places: Sequence[Place | None]) -> dict[str, Place]:
+    """For each cloud an imaginary region of it that is best in everything."""
+    by_cloud: dict[str, list[Place]] = {}
+    for place in places:
+        if place is not None:
+            by_cloud.setdefault(place.cloud, []).append(place)
+    return {cloud: _least(known) for cloud, known in by_cloud.items()}
+
+
+def _least(known: Sequence[Place]) -> Place:
+    return Place(
+        min((place.usd_per_hour for place in known), default=0.0),
+        min((place.fixed_usd for place in known), default=0.0),
+        min((p.kg_per_kwh for p in known if p.kg_per_kwh is not None), default=None),
+    )

@@ -1,0 +1,26 @@
+"""Times and counts are written as people say them."""
+
+import pytest
+
+from mlbroker.broker.words import count, figure, span
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0312, "0.0312 s"),
+        (99.4, "99.4 s"),
+        (256.2, "4.27 min"),
+        (16000, "4.44 h"),
+        (4e7, "11,111 h"),
+    ],
+)
+def test_a_span_has_the_unit_that_suits_it(seconds: float, said: str) -> None:
+    assert span(seconds) == said
+
+
+def test_no_figure_is_a_power_of_ten_and_one_is_not_many() -> None:
+    assert figure(4240.4) == "4,240"
+    assert figure(123456.0) == "123,456"
+    assert figure(0.0562) == "0.0562"
+    assert [count(1, "step"), count(2400, "step")] == ["1 step", "2,400 steps"]
