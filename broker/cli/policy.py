@@ -18,7 +18,7 @@ from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.runs.launch import current_project, current_user
 from mlbroker.broker.runs.launch_options import own_machine, planned
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.spend_guard import committed, machine_of
 from mlbroker.policies.guardrails import (
     Hit,
@@ -75,7 +75,7 @@ def try_out(
     say(f"Allowed: {len(left)} of {len(candidates)} machines, first {left[0].instance_type}.")
 
 
-def _all_planned(job: Job) -> tuple[Candidate, ...]:
+def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
     from mlbroker.broker.cli.plan import gather_evidence, nothing_feasible
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.store import open_book
@@ -91,7 +91,7 @@ def _all_planned(job: Job) -> tuple[Candidate, ...]:
 
 
 def _hits(
-    policy: Policy, candidates: tuple[Candidate, ...], who: Who, reason: str | None
+    policy: Policy, candidates: tuple[LaunchOption, ...], who: Who, reason: str | None
 ) -> list[Hit | None]:
     machines = [machine_of(candidate) for candidate in candidates]
     hits = [machine_hit(policy, machine, who) for machine in machines]
@@ -108,9 +108,9 @@ def _spend(policy: Policy, cap: Decimal | None, who: Who) -> Hit | None:
     return spend_hit(policy, held, datetime.now(UTC), who, cap)
 
 
-def _show(candidates: tuple[Candidate, ...], hits: list[Hit | None], spend: Hit | None) -> None:
+def _show(candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None) -> None:
     rules = Counter(hit.rule for hit in hits if hit)
-    examples: dict[str, tuple[Candidate, Hit]] = {}
+    examples: dict[str, tuple[LaunchOption, Hit]] = {}
     for candidate, hit in zip(candidates, hits, strict=True):
         if hit is not None:
             examples.setdefault(hit.rule, (candidate, hit))
@@ -127,7 +127,7 @@ def _show(candidates: tuple[Candidate, ...], hits: list[Hit | None], spend: Hit 
 
 
 def _document(
-    policy: Policy, candidates: tuple[Candidate, ...], hits: list[Hit | None], spend: Hit | None
+    policy: Policy, candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None
 ) -> dict[str, Any]:
     return {
         "schema": "mlbroker.policy-test/1",

@@ -12,7 +12,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
 from mlbroker.broker.measure.offers import offers_of
 from mlbroker.broker.output import say
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -74,7 +74,7 @@ def auto(
     )
 
     def measure(
-        places: Sequence[Candidate], left_usd: Decimal, hopeless_step_s: float | None
+        places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
     ) -> list[Measured | MlbrokerError]:
         limited = replace(job, profile=replace(job.profile, max_cost_usd=left_usd))
         quick = replace(rule, hopeless_step_s=hopeless_step_s)

@@ -15,7 +15,7 @@ from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.output import say, warn
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -78,7 +78,7 @@ def on_types(
     regions = book.regions().values()
     kinds = [kind for _, _, kind in book.types()]
     evidence = gather_evidence(job, None)
-    places: list[Sequence[Candidate]] = []
+    places: list[Sequence[LaunchOption]] = []
     for name in dict.fromkeys(where.instance_types):
         wanted = where._replace(instance_types=(name,))
         check_filters(wanted, book)
@@ -107,7 +107,7 @@ def _launched(
     job: Job,
     job_path: Path,
     rule: StopRule,
-    places: Sequence[Sequence[Candidate]],
+    places: Sequence[Sequence[LaunchOption]],
     html: Path | None,
     yes: bool,
 ) -> list[Measurement]:
@@ -131,7 +131,7 @@ def _launched(
 
 
 def campaign(
-    job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[Candidate]]
+    job: Job, job_path: Path, rule: StopRule, places: Sequence[Sequence[LaunchOption]]
 ) -> list[Profiled | MlbrokerError]:
     from mlbroker.broker.files.policy_file import find_policy
     from mlbroker.broker.measure.launched import Campaign

@@ -27,7 +27,7 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch_options import LOCAL, deadline_at, own_machine
 from mlbroker.broker.runs.lookup import find_run
 from mlbroker.broker.runs.opening import opener
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
 from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.words import count, size
@@ -144,7 +144,7 @@ def command(
                 f"the job asks for {loaded.num_nodes} nodes, and {on} is one", where="num_nodes"
             )
         price = None if local_price is None else _price(local_price)
-        candidates: tuple[Candidate, ...] = (own_machine(on, price, nodes, state),)
+        candidates: tuple[LaunchOption, ...] = (own_machine(on, price, nodes, state),)
     else:
         if local_price is not None:
             raise InputError("goes with --on local", where="--local-price")

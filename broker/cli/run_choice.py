@@ -12,7 +12,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.output import say, warn
 from mlbroker.broker.prices.capacity import lately
 from mlbroker.broker.runs.launch_options import planned
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import launchable_in, spread, why_not_in
 from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
@@ -41,7 +41,7 @@ def chosen(
     opened: Callable[[str], Cloud],
     *,
     dry_run: bool,
-) -> tuple[Candidate, ...]:
+) -> tuple[LaunchOption, ...]:
     """The plan's candidates, best first; planned anew where its choice cannot be launched."""
     from mlbroker.broker.cli.plan import (
         check_filters,
@@ -62,7 +62,7 @@ def chosen(
     evidence = gather_evidence(job, sources.measure)
     kinds = [kind for _, _, kind in shelf.types()]
 
-    def candidates(where: Filters) -> tuple[Candidate, ...]:
+    def candidates(where: Filters) -> tuple[LaunchOption, ...]:
         plan = make_plan(job, shelf, evidence, now, where, top=RUNNERS_UP, veto=veto)
         if plan.choice is None:
             raise nothing_feasible(plan)
@@ -88,12 +88,12 @@ def chosen(
 
 
 def placed(
-    candidates: tuple[Candidate, ...],
+    candidates: tuple[LaunchOption, ...],
     now: datetime,
     opened: Callable[[str], Cloud],
     *,
     dry_run: bool,
-) -> tuple[Candidate, ...]:
+) -> tuple[LaunchOption, ...]:
     """Where exactly; a dry run goes without when the cloud cannot be asked."""
     try:
         return spread(candidates, opened, lately(home(), now), say)
@@ -104,7 +104,7 @@ def placed(
         return candidates
 
 
-def _why_not(candidate: Candidate, opened: Callable[[str], Cloud]) -> str | None:
+def _why_not(candidate: LaunchOption, opened: Callable[[str], Cloud]) -> str | None:
     """Why this account cannot launch there, and what to do about it; None where it can."""
     try:
         return why_not_in(opened(candidate.cloud), candidate.cloud, candidate.region)

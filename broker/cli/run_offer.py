@@ -7,7 +7,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.output import say
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.opening import opener
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.summary import money
 from mlbroker.profiles.job import Job
 
@@ -17,7 +17,7 @@ class Offer:
     """What is about to be done, for the question and the dry run."""
 
     job: Job
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LaunchOption, ...]
     cap_usd: Decimal
 
     @property

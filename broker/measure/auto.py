@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError, RefusedError
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 from mlbroker.profiles.probe_advice import Advice, Offered, advise
@@ -20,7 +20,7 @@ AT_ONCE = 3
 class Option(NamedTuple):
     """A machine that can be launched, and what the chooser knows of it."""
 
-    candidate: Candidate
+    candidate: LaunchOption
     offer: Offered
 
 
@@ -35,12 +35,14 @@ class Outcome(NamedTuple):
     """What was measured, in this order, and the machine to commit to (None: none works)."""
 
     rows: list[Measurement]
-    best: Candidate | None
+    best: LaunchOption | None
     spent_usd: Decimal
 
 
 # Measures on all of these at once, within the cap; a step longer than the time given is hopeless.
-Measure = Callable[[Sequence[Candidate], Decimal, float | None], Sequence[Measured | MlbrokerError]]
+Measure = Callable[
+    [Sequence[LaunchOption], Decimal, float | None], Sequence[Measured | MlbrokerError]
+]
 
 
 class Search(NamedTuple):
@@ -128,7 +130,7 @@ class Search(NamedTuple):
         )
 
 
-def _why_stop(advice: Advice, best: Candidate | None) -> str:
+def _why_stop(advice: Advice, best: LaunchOption | None) -> str:
     if best is None:
         return "Nothing is left that works."
     text = f"Take {_name(best)}."
@@ -140,6 +142,6 @@ def _why_stop(advice: Advice, best: Candidate | None) -> str:
     )
 
 
-def _name(candidate: Candidate) -> str:
+def _name(candidate: LaunchOption) -> str:
     market = " (spot)" if candidate.market == "spot" else ""
     return f"{candidate.instance_type} on {candidate.cloud}, {candidate.region}{market}"

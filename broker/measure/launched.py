@@ -27,7 +27,7 @@ from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.opening import opener
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.runs.view import NoView
 from mlbroker.broker.runs.zones import spread
@@ -43,7 +43,7 @@ FAULTS = {"lost", "preempted", "machine_failed", "failed"}
 REPORT_BY = 0.8
 # What the ledger and the policy are told of why.
 REASON = "profile"
-Show = Callable[[Candidate, Observation], None]
+Show = Callable[[LaunchOption, Observation], None]
 
 
 class RunLink:
@@ -131,7 +131,7 @@ class Campaign:
     show: Show = lambda *_: None
     say: Callable[[str], None] = lambda _: None
 
-    def measure(self, places: Sequence[Sequence[Candidate]]) -> list[Profiled | MlbrokerError]:
+    def measure(self, places: Sequence[Sequence[LaunchOption]]) -> list[Profiled | MlbrokerError]:
         """One measurement for each of `places`, all at the same time, under the job's own limits.
 
         A place is a machine and those that may stand in for it, tried zone by zone where the
@@ -148,7 +148,7 @@ class Campaign:
         share = self.job.profile.max_cost_usd / len(places)
         interrupted = Event()
 
-        def one(place: Sequence[Candidate]) -> Profiled | MlbrokerError:
+        def one(place: Sequence[LaunchOption]) -> Profiled | MlbrokerError:
             try:
                 return self._one(place, share, known, interrupted)
             except MlbrokerError as error:
@@ -163,7 +163,7 @@ class Campaign:
 
     def _one(
         self,
-        place: Sequence[Candidate],
+        place: Sequence[LaunchOption],
         cap_usd: Decimal,
         known: Mapping[str, str],
         interrupted: Event,
@@ -226,7 +226,7 @@ class Campaign:
         spent_usd = run.spent_usd if run is not None else Decimal(0)
         return Profiled(row, seen, spent_usd=spent_usd)
 
-    def _watch(self, link: RunLink, at: Candidate) -> tuple[Observation, CloudError | None]:
+    def _watch(self, link: RunLink, at: LaunchOption) -> tuple[Observation, CloudError | None]:
         try:
             return watch(self.job, link, self.rule, lambda seen: self.show(at, seen)), None
         except CloudError as error:

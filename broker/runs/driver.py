@@ -21,7 +21,7 @@ from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
-from mlbroker.broker.runs.failover import TRY_ELSEWHERE, next_candidate, outcome_of
+from mlbroker.broker.runs.failover import TRY_ELSEWHERE, next_option, outcome_of
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.intents import intent_of, token_of
@@ -115,7 +115,7 @@ class Driver:
         return self._intend(run)
 
     def _intend(self, run: Run) -> Run:
-        candidate = next_candidate(run, self.order, self._queues)
+        candidate = next_option(run, self.order, self._queues)
         if candidate is None:
             return self._settle(run, outcome_of(run))
         cloud = self._opened(candidate.cloud)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mlbroker.broker.ledger import Run
-from mlbroker.broker.runs.order import Candidate, Order, place_of
+from mlbroker.broker.runs.order import LaunchOption, Order, place_of
 
 _OUTCOMES = {
     "finished": "succeeded",
@@ -21,7 +21,7 @@ _OUTCOMES = {
 TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "move"}
 
 
-def next_candidate(run: Run, order: Order, queues: Callable[[str], bool]) -> Candidate | None:
+def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> LaunchOption | None:
     """In the plan's order, those that said no in this run last or never.
 
     `queues(cloud)`: whether jobs wait there, so that a no was only for the moment.

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.money import Rate
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.view import Progress
 
 # Too little has been seen before this many steps and seconds to say anything.
@@ -19,7 +19,7 @@ IDLE_SHOWN_AFTER_S = 60.0
 class Forecaster:
     """Watches the steps of one attempt; its rate is taken between the first and the last one."""
 
-    def __init__(self, order: Order, candidate: Candidate, rate: Rate) -> None:
+    def __init__(self, order: Order, candidate: LaunchOption, rate: Rate) -> None:
         self._order = order
         self._candidate = candidate
         self._rate = rate

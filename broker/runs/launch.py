@@ -18,7 +18,7 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import Guard as Guard
 from mlbroker.broker.ledger import Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.summary import money
 from mlbroker.profiles.job import Job
 
@@ -57,7 +57,9 @@ def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str
     return {name: environ[name] for name in job.secrets}
 
 
-def worst_case(candidate: Candidate, cap_usd: Decimal, traits: Traits) -> tuple[Decimal, Decimal]:
+def worst_case(
+    candidate: LaunchOption, cap_usd: Decimal, traits: Traits
+) -> tuple[Decimal, Decimal]:
     """Lifetime in seconds and worst case in USD under a cap; refused when the cap is too small."""
     rate = candidate.rate(traits)
     lifetime = rate.lifetime_s(cap_usd)

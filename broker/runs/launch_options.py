@@ -8,7 +8,7 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.output import say
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing import billing
 from mlbroker.pricing.offer import InstanceType, Market
@@ -20,7 +20,7 @@ LOCAL = "local"
 
 def own_machine(
     name: str, local_price: Decimal | None, nodes: Path | None, state: Path
-) -> Candidate:
+) -> LaunchOption:
     """`local`, or a node by its name; its price from the flag or from the nodes file.
 
     This machine without either is reckoned at what its like costs elsewhere, and that is said.
@@ -54,8 +54,8 @@ def _reckoned(state: Path) -> Decimal:
     return like.price_per_hour_usd
 
 
-def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -> Candidate:
-    return Candidate(cloud, ON_PREM, name, Market.ON_DEMAND.value, 1, price, gpu=gpu)
+def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -> LaunchOption:
+    return LaunchOption(cloud, ON_PREM, name, Market.ON_DEMAND.value, 1, price, gpu=gpu)
 
 
 def _node(name: str, path: Path | None) -> Node:
@@ -93,7 +93,7 @@ def planned(
     regions: Collection[Region],
     types: Collection[InstanceType],
     launchable: Collection[str],
-) -> tuple[Candidate, ...]:
+) -> tuple[LaunchOption, ...]:
     """The plan's choice, and behind it those of its runners-up that can be launched."""
     gpus = {(kind.cloud, kind.name): kind.hardware.gpu is not None for kind in types}
     first = next(iter(quotes))
@@ -114,11 +114,11 @@ def planned(
 
 def _of_quote(
     job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
-) -> Candidate:
+) -> LaunchOption:
     disk_gb = max(option.disk_gb for option in job.resources)
     extra = billing.disk_usd_per_hour(region, disk_gb) + billing.public_ip_usd_per_hour(region)
     hours = quote.duration_h.p50
-    return Candidate(
+    return LaunchOption(
         cloud=quote.cloud,
         region=quote.region,
         instance_type=quote.instance_type,

@@ -16,7 +16,7 @@ from mlbroker.broker.runs.money import Rate
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LaunchOption:
     """One machine the run may use, at the price frozen when it was planned.
 
     `extra_per_hour_usd` is for disks and addresses of all nodes, `fixed_usd` for egress.
@@ -53,7 +53,7 @@ class Order:
 
     run_id: str
     job: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LaunchOption, ...]
     spec: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
     disk_gb: int = 100
@@ -62,14 +62,14 @@ class Order:
     deadline_at: str | None = None
     on_overrun: str | None = None
 
-    def candidate(self, attempt: Attempt) -> Candidate:
+    def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""
         for candidate in self.candidates:
             if place_of(candidate) == place_of(attempt):
                 return candidate
         raise MlbrokerError(f"attempt {attempt.number} is of no candidate of its order")
 
-    def faster_than(self, attempt: Attempt) -> list[Candidate]:
+    def faster_than(self, attempt: Attempt) -> list[LaunchOption]:
         """The candidates on which the job is expected to take less time than on this attempt's."""
         now = self.candidate(attempt).duration_h
         if now is None:
@@ -109,14 +109,14 @@ class Order:
         return json.dumps(asdict(self), sort_keys=True, default=str)
 
 
-def place_of(at: Candidate | Attempt) -> tuple[str, str, str | None, str, str]:
+def place_of(at: LaunchOption | Attempt) -> tuple[str, str, str | None, str, str]:
     """What tells one machine for sale from another."""
     return at.cloud, at.region, at.zone, at.instance_type, at.market
 
 
-def _candidate(raw: dict[str, Any]) -> Candidate:
+def _candidate(raw: dict[str, Any]) -> LaunchOption:
     money = ("price_per_hour_usd", "extra_per_hour_usd", "fixed_usd", "expected_usd")
     values: dict[str, Any] = {
         k: Decimal(v) if k in money and v is not None else v for k, v in raw.items()
     }
-    return Candidate(**values)
+    return LaunchOption(**values)

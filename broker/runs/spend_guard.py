@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import Account, Fact, Verdict
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.guardrails import (
     Approval,
     Committed,
@@ -64,7 +64,7 @@ def approval_of(fact: Fact) -> Approval:
     )
 
 
-def machine_of(candidate: Candidate) -> Machine:
+def machine_of(candidate: LaunchOption) -> Machine:
     """What the rules look at, of a candidate for launch."""
     return Machine(
         cloud=candidate.cloud,
@@ -79,8 +79,8 @@ def machine_of(candidate: Candidate) -> Machine:
 
 
 def allowed(
-    policy: Policy | None, candidates: Sequence[Candidate], who: Who, reason: str | None
-) -> tuple[Candidate, ...]:
+    policy: Policy | None, candidates: Sequence[LaunchOption], who: Who, reason: str | None
+) -> tuple[LaunchOption, ...]:
     """The candidates that no rule forbids; refused, with the rule, when none is left."""
     if policy is None:
         return tuple(candidates)

@@ -9,7 +9,7 @@ from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.prices.capacity import Shortage
-from mlbroker.broker.runs.order import Candidate, place_of
+from mlbroker.broker.runs.order import LaunchOption, place_of
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.offer import InstanceType, Market
 
@@ -35,17 +35,17 @@ class Placed(Protocol):
 
 
 def spread(
-    candidates: Iterable[Candidate],
+    candidates: Iterable[LaunchOption],
     opened: Callable[[str], Cloud],
     shortages: Iterable[Shortage],
     say: Callable[[str], None],
-) -> tuple[Candidate, ...]:
+) -> tuple[LaunchOption, ...]:
     """The candidates zone by zone; places that lately had no capacity come last.
 
     Raises InputError when no zone has any of them.
     """
-    found: list[Candidate] = []
-    first: Candidate | None = None
+    found: list[LaunchOption] = []
+    first: LaunchOption | None = None
     for candidate in candidates:
         first = first or candidate
         found += _zones_of(candidate, opened(candidate.cloud))
@@ -118,12 +118,12 @@ def launchable_in(
     return wanted._replace(regions=regions)
 
 
-def _zones_of(candidate: Candidate, cloud: Cloud) -> list[Candidate]:
+def _zones_of(candidate: LaunchOption, cloud: Cloud) -> list[LaunchOption]:
     if not isinstance(cloud, Placed):
         return [candidate]
     zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
     return [replace(candidate, zone=zone) for zone in zones]
 
 
-def _kind(at: Candidate) -> tuple[str, str, str, str]:
+def _kind(at: LaunchOption) -> tuple[str, str, str, str]:
     return at.cloud, at.region, at.instance_type, at.market

@@ -13,7 +13,7 @@ from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
 from mlbroker.broker.runs.view import NoView
 
@@ -68,7 +68,7 @@ class CloudRuns:
     home: Path
     world: Any
     cloud: Any
-    candidates: ClassVar[tuple[Candidate, ...]]
+    candidates: ClassVar[tuple[LaunchOption, ...]]
     cap: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -99,7 +99,10 @@ class CloudRuns:
         return cloud
 
     def reserve(
-        self, run_id: str, cap: str | None = None, candidates: tuple[Candidate, ...] | None = None
+        self,
+        run_id: str,
+        cap: str | None = None,
+        candidates: tuple[LaunchOption, ...] | None = None,
     ) -> Run:
         candidates, usd = candidates or self.candidates, Decimal(cap or self.cap)
         order = Order(run_id, "job", candidates, {"command": "true"}, disk_gb=DISK_GB)
@@ -114,7 +117,10 @@ class CloudRuns:
         return Driver(self.ledger, self.opened, self.clock, folder, NoView(), secrets)
 
     def launch(
-        self, run_id: str, cap: str | None = None, candidates: tuple[Candidate, ...] | None = None
+        self,
+        run_id: str,
+        cap: str | None = None,
+        candidates: tuple[LaunchOption, ...] | None = None,
     ) -> Run:
         self.reserve(run_id, cap, candidates)
         return self.driver(run_id, {}).drive(run_id)

@@ -14,7 +14,7 @@ from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.view import NoView
 
 SECRET = "geheim-4711-geheim"
@@ -55,7 +55,7 @@ class Live:
     world: Any
     cloud: Any
     run_id: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LaunchOption, ...]
 
     @property
     def ledger(self) -> Ledger:

@@ -12,13 +12,13 @@ from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
 from mlbroker.broker.runs.view import NoView
 
 PRICE = Decimal(36)  # a cent a second
 CANDIDATES = tuple(
-    Candidate("sim", "r", kind, "spot", 1, PRICE) for kind in ("small", "medium", "large")
+    LaunchOption("sim", "r", kind, "spot", 1, PRICE) for kind in ("small", "medium", "large")
 )
 
 

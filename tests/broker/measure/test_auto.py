@@ -8,7 +8,7 @@ import pytest
 
 from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
@@ -25,7 +25,7 @@ def box(vcpus: int) -> Hardware:
 
 def option(vcpus: int, cloud: str = "ssh") -> Option:
     price = Decimal("0.05") * vcpus
-    candidate = Candidate(cloud, "r", f"m{vcpus}", "on_demand", 1, price)
+    candidate = LaunchOption(cloud, "r", f"m{vcpus}", "on_demand", 1, price)
     return Option(candidate, Offered(Target(cloud, f"m{vcpus}", box(vcpus)), float(price), 60.0))
 
 
@@ -33,7 +33,7 @@ def option(vcpus: int, cloud: str = "ssh") -> Option:
 OPTIONS = [option(v) for v in (1, 2, 4, 8, 16, 32, 64)]
 
 
-def truth(candidate: Candidate, scale: float = 1.0) -> Measurement:
+def truth(candidate: LaunchOption, scale: float = 1.0) -> Measurement:
     vcpus = int(candidate.instance_type[1:])
     return Measurement(
         job="job",
@@ -47,7 +47,7 @@ def truth(candidate: Candidate, scale: float = 1.0) -> Measurement:
     )
 
 
-def cost(candidate: Candidate) -> float:
+def cost(candidate: LaunchOption) -> float:
     return truth(candidate).time_s * float(candidate.price_per_hour_usd)
 
 
@@ -65,14 +65,16 @@ def search(
 class Bench:
     """Measures by formula, and remembers what it was asked."""
 
-    def __init__(self, result: Callable[[Candidate], Measurement | MlbrokerError] = truth) -> None:
+    def __init__(
+        self, result: Callable[[LaunchOption], Measurement | MlbrokerError] = truth
+    ) -> None:
         self.result = result
         self.rounds: list[list[str]] = []
         self.said: list[str] = []
         self.limits: list[float | None] = []
 
     def measure(
-        self, places: Sequence[Candidate], left_usd: Decimal, hopeless_step_s: float | None
+        self, places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
     ) -> list[Measured | MlbrokerError]:
         self.rounds.append([place.instance_type for place in places])
         self.limits.append(hopeless_step_s)
@@ -136,7 +138,7 @@ def test_nothing_is_measured_that_the_cap_does_not_cover() -> None:
 
 
 def test_when_the_job_fails_everywhere_nothing_is_taken() -> None:
-    def failing(candidate: Candidate) -> Measurement:
+    def failing(candidate: LaunchOption) -> Measurement:
         return replace(truth(candidate), status=Status.FAILED, reason="out of memory")
 
     outcome = Bench(failing).run(search())
@@ -145,7 +147,7 @@ def test_when_the_job_fails_everywhere_nothing_is_taken() -> None:
 
 
 def test_a_machine_that_cannot_be_had_is_left_out() -> None:
-    def scarce(candidate: Candidate) -> Measurement | MlbrokerError:
+    def scarce(candidate: LaunchOption) -> Measurement | MlbrokerError:
         if candidate.instance_type in {"m16", "m4"}:
             return CloudError("no capacity")
         return truth(candidate)

@@ -15,7 +15,7 @@ from mlbroker.broker.measure import profile
 from mlbroker.broker.measure.bundle import FOLDER, pack
 from mlbroker.broker.measure.launched import Campaign, machines_failed
 from mlbroker.broker.measure.profile import Profiled
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.guardrails import Who
 from mlbroker.profiles.job import Job, ProfileLimits
 from mlbroker.profiles.measurement import Status
@@ -27,8 +27,8 @@ STEPS = (
 Result = list[Profiled | MlbrokerError]
 
 
-def machine(name: str, price: str = "0.10") -> Candidate:
-    return Candidate("local", "on-prem", name, "on_demand", 1, Decimal(price))
+def machine(name: str, price: str = "0.10") -> LaunchOption:
+    return LaunchOption("local", "on-prem", name, "on_demand", 1, Decimal(price))
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def without_memory_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(
-    tmp_path: Path, command: str, *machines: Candidate, usd: str = "0.01", cap_s: float = 30
+    tmp_path: Path, command: str, *machines: LaunchOption, usd: str = "0.01", cap_s: float = 30
 ) -> Result:
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)

@@ -10,10 +10,10 @@ from mlbroker.broker.cli.run_view import PlainView, progress_line
 from mlbroker.broker.ledger import Attempt, Run, State
 from mlbroker.broker.runs.forecast import Forecaster, overrun
 from mlbroker.broker.runs.money import LONGEST_S, Rate
-from mlbroker.broker.runs.order import Candidate, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 
 T0 = datetime(2026, 11, 24, 12, tzinfo=UTC)
-CANDIDATE = Candidate("sim", "r", "m", "spot", 1, Decimal(3600), watts=1000.0)
+CANDIDATE = LaunchOption("sim", "r", "m", "spot", 1, Decimal(3600), watts=1000.0)
 RATE = Rate(Decimal(3600))
 
 

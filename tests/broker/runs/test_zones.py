@@ -13,7 +13,7 @@ from tests.support.sim_runs import SimRuns
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices.capacity import Shortage, lately
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import ENOUGH, open_regions, spread, why_not_in
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -43,12 +43,12 @@ class Zoned:
         return f"set {region} up"
 
 
-def candidate(cloud: str, region: str, **more: Any) -> Candidate:
-    return Candidate(cloud, region, "large", "spot", 1, Decimal(1), **more)
+def candidate(cloud: str, region: str, **more: Any) -> LaunchOption:
+    return LaunchOption(cloud, region, "large", "spot", 1, Decimal(1), **more)
 
 
 def told(
-    candidates: list[Candidate], clouds: dict[str, Any], shortages: Sequence[Shortage] = ()
+    candidates: list[LaunchOption], clouds: dict[str, Any], shortages: Sequence[Shortage] = ()
 ) -> tuple[list[tuple[str, str | None]], list[str]]:
     said: list[str] = []
     opened = cast("dict[str, Cloud]", clouds).__getitem__
@@ -98,7 +98,7 @@ def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
         world.no_capacity = {"small"}
     sim.launch()
     small, medium = (
-        Candidate("sim", "r", name, "spot", 1, Decimal(1)) for name in ("small", "medium")
+        LaunchOption("sim", "r", name, "spot", 1, Decimal(1)) for name in ("small", "medium")
     )
     opened = cast("dict[str, Cloud]", {"sim": object()}).__getitem__
     shortages = lately(tmp_path, sim.service.now())

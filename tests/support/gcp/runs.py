@@ -8,11 +8,11 @@ from tests.support.gcp.server import StrictGcp
 
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.interface import Intent
-from mlbroker.broker.runs.order import Candidate
+from mlbroker.broker.runs.order import LaunchOption
 
 TYPE = "e2-standard-2"
 CANDIDATES = tuple(
-    Candidate("gcp", zone.rpartition("-")[0], TYPE, market, 1, PRICE, zone=zone)
+    LaunchOption("gcp", zone.rpartition("-")[0], TYPE, market, 1, PRICE, zone=zone)
     for market in ("spot", "on_demand")
     for zone in ("us-central1-a", "us-central1-b", "europe-west4-a")
 )
