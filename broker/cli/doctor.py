@@ -3,24 +3,18 @@
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_json, print_line, print_table, say
 
-# Cloud -> a module with `checks(regions, now)` and `policies(account, region)`.
-DOCTORS: dict[str, str] = {
-    "aws": "mlbroker.broker.clouds.aws.doctor",
-    "gcp": "mlbroker.broker.clouds.gcp.doctor",
-    "azure": "mlbroker.broker.clouds.azure.doctor",
-}
 _MARKS = {True: "ok", False: "missing", None: "unknown"}
 
 
@@ -38,13 +32,13 @@ def command(
 
     Exit codes: 0 all there, 1 something is missing.
     """
-    if cloud is not None and cloud not in DOCTORS:
+    if cloud is not None and cloud not in clouds_with("doctor"):
         raise InputError(
             f"there is no check-up for {cloud!r}",
             where="--cloud",
-            hint=f"There is one for: {', '.join(sorted(DOCTORS))}.",
+            hint=f"There is one for: {', '.join(clouds_with('doctor'))}.",
         )
-    doctor = import_module(DOCTORS[cloud]) if cloud else None
+    doctor = role_of(cloud, "doctor") if cloud else None
     if policies:
         if doctor is None:
             raise InputError("goes with --cloud", where="--policies")

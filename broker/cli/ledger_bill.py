@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
+from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.runs.summary import money
 
-# Cloud -> a module with `billed(first day of the month)`: run -> USD.
-BILLS = {"aws": "mlbroker.broker.clouds.aws.bill"}
 COLUMNS = ("run_id", "job", "ledger_usd", "billed_usd", "difference_usd", "finding")
 # Vendors round each line; beyond this share a difference is worth a look.
 TOLERANCE = Decimal("0.05")
@@ -33,13 +31,14 @@ def reconcile_bill(
     On AWS it asks Cost Explorer, which charges 0.01 USD a request, and needs `mlbroker-run`
     to be switched on as a cost allocation tag. Bills lag up to a day.
     """
-    if cloud not in BILLS:
+    known = clouds_with("bill")
+    if cloud not in known:
         raise InputError(
-            f"no bill of {cloud!r}", where="--cloud", hint=f"Known: {', '.join(BILLS)}."
+            f"no bill of {cloud!r}", where="--cloud", hint=f"Known: {', '.join(known)}."
         )
     first = _first_day(month)
     runs = [run for run in open_ledger(home()).runs() if _in(run, cloud, first)]
-    rows = compare(runs, import_module(BILLS[cloud]).billed(first))
+    rows = compare(runs, role_of(cloud, "bill").billed(first))
     if json:
         print_json(
             {"schema": "mlbroker.bill/1", "cloud": cloud, "month": f"{first:%Y-%m}", "runs": rows}

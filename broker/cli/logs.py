@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
@@ -15,7 +16,6 @@ from mlbroker.broker.output import print_line
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.intents import intent_of
 from mlbroker.broker.runs.lookup import LAST, find_run
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import Order
 
 POLL_S = 0.2

@@ -38,12 +38,11 @@ def auto(
         nothing_feasible,
         with_nodes,
     )
-    from mlbroker.broker.clouds import CLOUDS
+    from mlbroker.broker.clouds import CLOUDS, opener
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.planning import fill_hardware
     from mlbroker.broker.prices.store import open_book
     from mlbroker.broker.runs.launch_options import planned
-    from mlbroker.broker.runs.opening import opener
     from mlbroker.broker.runs.zones import launchable_in
 
     shelf = with_nodes(open_book(home(), None), nodes)

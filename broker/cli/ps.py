@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.runs.glance import glance
-from mlbroker.broker.runs.opening import opener
 
 COLUMNS = ("run", "job", "state", "machine", "progress", "spent USD", "cap USD", "ends by")
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.output import print_json, say, warn
 from mlbroker.broker.runs.clock import WallClock
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.reconcile import Did, Reconciler
 from mlbroker.broker.runs.view import NoView
 

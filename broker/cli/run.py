@@ -12,6 +12,7 @@ import typer
 from mlbroker.broker.cli.no_effect import no_effect
 from mlbroker.broker.cli.run_choice import Sources, chosen, placed
 from mlbroker.broker.cli.run_offer import Offer
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
@@ -26,7 +27,6 @@ from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch_options import LOCAL, deadline_at, own_machine
 from mlbroker.broker.runs.lookup import find_run
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
 from mlbroker.broker.runs.spend_guard import SpendGuard, allowed

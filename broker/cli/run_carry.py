@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from mlbroker.broker.cli.run_view import view
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import (
     CloudError,
     Interrupted,
@@ -19,7 +20,6 @@ from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch_options import LOCAL
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.summary import money, run_row
 
 CONSOLE_LINES = 15

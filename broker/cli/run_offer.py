@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.output import say
 from mlbroker.broker.runs import launch
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.summary import money
 from mlbroker.profiles.job import Job

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
@@ -16,7 +17,6 @@ from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.runs.lookup import find_run
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import NoView
 

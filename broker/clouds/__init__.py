@@ -1,48 +1,54 @@
-"""Where machines can be launched. Adding a cloud: one file, one entry here.
+"""Where machines can be launched. Adding a cloud: one folder (or file) here, and one entry.
 
-Each entry says how to open the cloud, given the state folder; its module is imported only then.
+The files of a rented cloud's folder bear the same names everywhere: `cloud` is what a run talks
+to, `calls` the vendor's interface, `request` what makes a machine, `machines` what the vendor says
+of one, `network`, `names`, `roles`; `guest` travels to the machine. Commands find `setup`
+(`init --cloud`), `doctor` and `bill` by these names; a cloud without one has no such command.
 """
 
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.errors import InputError
 
+_HERE = Path(__file__).parent
 
-def _local(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.local import LocalCloud
-
-    return LocalCloud(home)
-
-
-def _ssh(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.ssh import SshCloud
-
-    return SshCloud(home)
-
-
-def _aws(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.aws.cloud import AwsCloud
-
-    return AwsCloud()
-
-
-def _gcp(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.gcp.cloud import GcpCloud
-
-    return GcpCloud()
-
-
-def _azure(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.azure.cloud import AzureCloud
-
-    return AzureCloud()
-
-
-CLOUDS: dict[str, Callable[[Path], Cloud]] = {
-    "local": _local,
-    "ssh": _ssh,
-    "aws": _aws,
-    "gcp": _gcp,
-    "azure": _azure,
+# A cloud's name is that of its folder or file; the module has `open_cloud(state folder)`, and is
+# imported only then.
+CLOUDS: dict[str, str] = {
+    "local": "mlbroker.broker.clouds.local",
+    "ssh": "mlbroker.broker.clouds.ssh",
+    "aws": "mlbroker.broker.clouds.aws.cloud",
+    "gcp": "mlbroker.broker.clouds.gcp.cloud",
+    "azure": "mlbroker.broker.clouds.azure.cloud",
 }
+
+
+def opener(home: Path) -> Callable[[str], Cloud]:
+    """A function from a cloud's name to the cloud, which is opened once."""
+
+    @cache
+    def opened(name: str) -> Cloud:
+        if name not in CLOUDS:
+            raise InputError(
+                f"mlbroker cannot launch on {name} yet",
+                hint=f"It can launch on: {', '.join(sorted(CLOUDS))}.",
+            )
+        cloud: Cloud = import_module(CLOUDS[name]).open_cloud(home)
+        return cloud
+
+    return opened
+
+
+def clouds_with(role: str) -> tuple[str, ...]:
+    """The clouds whose folder has a file for this role."""
+    return tuple(n for n in sorted(CLOUDS) if (_HERE / n / f"{role}.py").is_file())
+
+
+def role_of(name: str, role: str) -> Any:
+    """The module of a cloud's folder for this role, for a name that `clouds_with` gives."""
+    return import_module(f"{__name__}.{name}.{role}")

@@ -151,6 +151,24 @@ class Cloud(Protocol):
 
     traits: Traits
 
+    def regions_set_up(self) -> frozenset[str]:
+        """The regions that can be launched in; own machines are all in ON_PREM."""
+        ...
+
+    def how_to_set_up(self, region: str) -> str:
+        """What to do so that a region can be launched in, in words."""
+        ...
+
+    def zones_for(
+        self, region: str, instance_type: str, zone: str | None
+    ) -> tuple[str | None, ...]:
+        """Where in a region to try this type, of all zones or of the wanted one.
+
+        Each zone has capacity of its own. Empty where the region is not set up or has no such
+        type; a place without zones is one, whose name is None.
+        """
+        ...
+
     def arm_kill(self, intent: Intent) -> None:
         """Set what ends the machine at `kill_at`, before there is a machine."""
         ...

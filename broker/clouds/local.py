@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from mlbroker.broker.clouds.interface import Denied, Intent, Traits
+from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
@@ -40,6 +40,11 @@ class LocalCloud(BoxCloud):
     def hosts(self) -> Sequence[str]:
         """Boxes of every node that is this machine lie together."""
         return ["local"]
+
+
+def open_cloud(home: Path) -> Cloud:
+    """This state folder's."""
+    return LocalCloud(home)
 
 
 class _ThisMachine:

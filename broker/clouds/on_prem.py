@@ -20,6 +20,7 @@ from mlbroker.broker.clouds.interface import (
     Report,
     Traits,
 )
+from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.guest import box as files
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}")
@@ -59,6 +60,20 @@ class BoxCloud(ABC):
     @abstractmethod
     def hosts(self) -> Sequence[str]:
         """All machines that may hold boxes of ours."""
+
+    def regions_set_up(self) -> frozenset[str]:
+        """Own machines stand in one."""
+        return frozenset({ON_PREM})
+
+    def how_to_set_up(self, region: str) -> str:
+        """In words."""
+        return "Own machines need nothing but a node in the nodes file."
+
+    def zones_for(
+        self, region: str, instance_type: str, zone: str | None
+    ) -> tuple[str | None, ...]:
+        """Own machines have none."""
+        return (zone,)
 
     def arm_kill(self, intent: Intent) -> None:
         """Nothing to do ahead: the guard sets its timer before it starts anything."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.interface import (
@@ -37,7 +37,7 @@ class RentedCloud(ABC):
         """In words."""
 
     @abstractmethod
-    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+    def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """The zones of this region that offer this type."""
 
     @abstractmethod
@@ -56,16 +56,16 @@ class RentedCloud(ABC):
         """One call for all regions."""
         return self._set_up
 
-    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+    def zones_for(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         """The zones that offer this type, where mlbroker is set up."""
         if region not in self.regions_set_up():
             return ()
-        offered = self.zones_of(region, instance_type)
-        return tuple(place for place in offered if zone in (None, place))
+        offered = self.zones_offering(region, instance_type)
+        return tuple(one for one in offered if zone in (None, one))
 
     def first_zone(self, intent: Intent) -> str:
         """Where to launch when nobody named a zone: the same each time."""
-        zones = self.places(intent.region, intent.instance_type, None)
+        zones = self.zones_for(intent.region, intent.instance_type, None)
         if not zones:
             raise NoCapacity(
                 f"{intent.instance_type} is not offered in {intent.region}, or mlbroker is not "
@@ -117,6 +117,14 @@ class RentedCloud(ABC):
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
         self.box(intent).send(spec, program, given)
+
+
+class Form(NamedTuple):
+    """One way to write down what an account needs: for a region, and how it is then applied."""
+
+    write: Callable[[str], str]
+    ending: str
+    apply: str
 
 
 def joint_state(states: Sequence[MachineState]) -> MachineState:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from mlbroker.broker.clouds.interface import Denied, Intent, Traits, Unclear
+from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits, Unclear
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
@@ -120,6 +120,11 @@ class SshCloud(BoxCloud):
         part = path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(asdict(node)), encoding="utf-8")
         part.replace(path)
+
+
+def open_cloud(home: Path) -> Cloud:
+    """This state folder's."""
+    return SshCloud(home)
 
 
 class _SshHost:

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
 from mlbroker.broker.measure import facts
@@ -26,7 +27,6 @@ from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.runs.view import NoView

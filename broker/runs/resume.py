@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.view import NoView
 
 

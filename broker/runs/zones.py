@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
-from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.broker.runs.order import LaunchOption, place_of
 from mlbroker.policies.candidates import Filters
@@ -15,23 +13,6 @@ from mlbroker.pricing.offer import InstanceType, Market
 
 # More places than a run has attempts are of no use.
 ENOUGH = 12
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """A cloud with zones: each has its own capacity, so each is a candidate of its own."""
-
-    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
-        """The zones to launch this in; empty where the region is not set up or has no such type."""
-        ...
-
-    def regions_set_up(self) -> frozenset[str]:
-        """The regions that can be launched in."""
-        ...
-
-    def how_to_set_up(self, region: str) -> str:
-        """What to do so that a region can be launched in."""
-        ...
 
 
 def spread(
@@ -65,7 +46,7 @@ def spread(
 
 def why_not_in(cloud: Cloud, name: str, region: str) -> str | None:
     """Why nothing can be launched in a region, and what to do about it; None where it can be."""
-    if not isinstance(cloud, Placed) or region in cloud.regions_set_up():
+    if region in cloud.regions_set_up():
         return None
     return f"{name} is not set up there. {cloud.how_to_set_up(region)}"
 
@@ -78,8 +59,7 @@ def open_regions(
     closed: dict[str, MlbrokerError] = {}
     for name in clouds:
         try:
-            cloud = opened(name)
-            regions = cloud.regions_set_up() if isinstance(cloud, Placed) else {ON_PREM}
+            regions = opened(name).regions_set_up()
         except (CloudError, InputError) as error:
             closed[name] = error
             continue
@@ -119,9 +99,7 @@ def launchable_in(
 
 
 def _zones_of(candidate: LaunchOption, cloud: Cloud) -> list[LaunchOption]:
-    if not isinstance(cloud, Placed):
-        return [candidate]
-    zones = cloud.places(candidate.region, candidate.instance_type, candidate.zone)
+    zones = cloud.zones_for(candidate.region, candidate.instance_type, candidate.zone)
     return [replace(candidate, zone=zone) for zone in zones]
 
 

@@ -18,9 +18,9 @@ from tests.support.mlbroker import Cli, processes_with, wait_for
 from tests.support.sim_runs import SimRuns
 from tests.support.simulator import Service, SimCloud
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.ledger import Ledger, open_ledger
 from mlbroker.broker.runs.clock import WallClock
-from mlbroker.broker.runs.opening import opener
 from mlbroker.broker.runs.reconcile import Did, Reconciler
 
 

@@ -159,6 +159,17 @@ class SimCloud:
             layers=("the service's own timer",),
         )
 
+    def regions_set_up(self) -> frozenset[str]:
+        return frozenset({"us-east-1"})
+
+    def how_to_set_up(self, region: str) -> str:
+        return "A simulation has one region."
+
+    def zones_for(
+        self, region: str, instance_type: str, zone: str | None
+    ) -> tuple[str | None, ...]:
+        return (zone,)
+
     def arm_kill(self, intent: Intent) -> None:
         with self._call("arm_kill") as world:
             world.armed[intent.token] = intent.kill_at

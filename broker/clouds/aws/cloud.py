@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mlbroker.broker.clouds.aws.calls import Calls, code_of, endpoint, translated
@@ -21,6 +22,7 @@ from mlbroker.broker.clouds.aws.request import kill_request, launch_request
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.interface import (
+    Cloud,
     Denied,
     Intent,
     Machine,
@@ -128,7 +130,7 @@ class AwsCloud(RentedCloud):
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to AWS: waiting shows."""
 
-    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+    def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """Those that EC2 names."""
         return zones_offering(self._calls, region, instance_type)
 
@@ -290,6 +292,11 @@ class AwsCloud(RentedCloud):
                 raise
 
         return self._asked(region, describe)
+
+
+def open_cloud(home: Path) -> Cloud:
+    """The account is told by the credentials, not by the state folder."""
+    return AwsCloud()
 
 
 def _by_token(token: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from mlbroker.broker.clouds.aws.roles import (
     kill_policy,
     launcher_policy,
 )
+from mlbroker.broker.clouds.rented import Form
 
 # Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
 KEEP_DAYS = 30
@@ -237,3 +238,16 @@ def _tf_rule(**given: Any) -> dict[str, Any]:
 
 def _text(policy: dict[str, Any]) -> str:
     return json.dumps(policy, sort_keys=True)
+
+
+# Where somebody begins who names no region.
+REGION = "us-east-1"
+FORMS = {
+    "cloudformation": Form(
+        cloudformation,
+        ".json",
+        "aws cloudformation deploy --region {region} --stack-name mlbroker "
+        "--template-file {file} --capabilities CAPABILITY_NAMED_IAM",
+    ),
+    "terraform": Form(terraform, ".tf.json", "terraform init && terraform apply"),
+}

@@ -6,6 +6,7 @@ line of the machine's script: it has the whole group deleted, with the machine's
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds.azure import kill as azure_kill
@@ -16,10 +17,11 @@ from mlbroker.broker.clouds.azure.names import NAME, Names, group_of, machine_na
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure.request import machine_body
 from mlbroker.broker.clouds.azure.script import custom_data
-from mlbroker.broker.clouds.azure.shape import places_for, shape_of
+from mlbroker.broker.clouds.azure.shape import shape_of, zones_offering
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.interface import (
+    Cloud,
     Denied,
     Intent,
     Machine,
@@ -93,9 +95,9 @@ class AzureCloud(RentedCloud):
         """Without its group no request that is still on its way makes anything."""
         azure_kill.delete_group(self._calls, group_of(intent))
 
-    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+    def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """A region without zones is one."""
-        return places_for(self._calls, region, instance_type)
+        return zones_offering(self._calls, region, instance_type)
 
     def regions_found(self) -> frozenset[str]:
         """Told by the resource groups."""
@@ -225,3 +227,8 @@ class AzureCloud(RentedCloud):
         if seen.stands_still:
             self.terminate(seen.machine.id)
         return seen.machine
+
+
+def open_cloud(home: Path) -> Cloud:
+    """The account is told by the credentials, not by the state folder."""
+    return AzureCloud()

@@ -12,6 +12,7 @@ from mlbroker.broker.clouds.azure.kill import role_id
 from mlbroker.broker.clouds.azure.names import GUEST as GUEST_NAME
 from mlbroker.broker.clouds.azure.names import GUEST_ROLE, NAME, Names
 from mlbroker.broker.clouds.azure.roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA
+from mlbroker.broker.clouds.rented import Form
 
 # Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
 KEEP_DAYS = 30
@@ -232,3 +233,15 @@ def _condition(role: str) -> str:
 
 def _role(names: Names, what: str) -> str:
     return str(uuid.uuid5(_ROLES, f"{names.subscription} {what}"))
+
+
+# Where somebody begins who names no region.
+REGION = "eastus"
+FORMS = {
+    "template": Form(
+        template,
+        ".json",
+        "az deployment sub create --location {region} --template-file {file} "
+        "--parameters launcher=$(az ad signed-in-user show --query id --output tsv)",
+    )
+}

@@ -53,7 +53,7 @@ def sizes(calls: Calls, region: str) -> Mapping[str, Size]:
     return calls.skus[region]
 
 
-def places_for(calls: Calls, region: str, name: str) -> tuple[str, ...]:
+def zones_offering(calls: Calls, region: str, name: str) -> tuple[str, ...]:
     """`eastus-1` … for a size that is offered by zone, `eastus` for one that is not."""
     size = sizes(calls, region).get(name)
     if size is None:

@@ -6,6 +6,7 @@ which Compute Engine deletes it with its disk. The one inside is the first line 
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds import consoles
@@ -30,6 +31,7 @@ from mlbroker.broker.clouds.gcp.request import bulk_body, insert_body
 from mlbroker.broker.clouds.gcp.script import startup_script
 from mlbroker.broker.clouds.gcp.shape import shape_of
 from mlbroker.broker.clouds.interface import (
+    Cloud,
     Intent,
     Machine,
     MachineState,
@@ -104,7 +106,7 @@ class GcpCloud(RentedCloud):
     def cancel(self, intent: Intent) -> None:
         """Nobody can take a request back that is on its way to Google: waiting shows."""
 
-    def zones_of(self, region: str, instance_type: str) -> Sequence[str]:
+    def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """Google names those of all regions at once."""
         if instance_type not in self._zones:
             self._zones[instance_type] = zones_offering(self._calls, instance_type)
@@ -263,6 +265,11 @@ class GcpCloud(RentedCloud):
             if member and member.state in (MachineState.TERMINATING, MachineState.TERMINATED):
                 return lost(name, rank, "preempted" if member.preempted else "machine_failed")
         return None
+
+
+def open_cloud(home: Path) -> Cloud:
+    """The account is told by the credentials, not by the state folder."""
+    return GcpCloud()
 
 
 def _parts(machine_id: str) -> tuple[str, list[str]]:

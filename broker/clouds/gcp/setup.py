@@ -9,6 +9,7 @@ from typing import Any
 
 from mlbroker.broker.clouds.gcp.names import NODES_TAG, Names
 from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER, OWN_PREFIX
+from mlbroker.broker.clouds.rented import Form
 
 # Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
 KEEP_DAYS = 30
@@ -185,3 +186,11 @@ if [ $# -gt 0 ]; then
     --member="$1" --role=roles/iam.serviceAccountUser
 fi
 """
+
+
+# Where somebody begins who names no region.
+REGION = "us-central1"
+FORMS = {
+    "terraform": Form(terraform, ".tf.json", "terraform init && terraform apply"),
+    "gcloud": Form(gcloud, ".sh", "bash {file} user:YOU@example.com"),
+}

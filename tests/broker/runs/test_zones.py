@@ -11,11 +11,13 @@ import pytest
 from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.clouds.interface import Cloud, Denied
+from mlbroker.broker.clouds.local import LocalCloud
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices.capacity import Shortage, lately
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import ENOUGH, open_regions, spread, why_not_in
 
+OWN: Any = LocalCloud(Path("/nowhere"))
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -27,7 +29,7 @@ class Zoned:
     error: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
-    def places(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
+    def zones_for(self, region: str, instance_type: str, zone: str | None) -> tuple[str, ...]:
         self.asked.append(region)
         if self.error:
             raise self.error
@@ -68,7 +70,7 @@ def test_each_zone_is_a_candidate_in_the_plans_order() -> None:
 
 
 def test_own_machines_have_no_zones() -> None:
-    assert told([candidate("local", "here")], {"local": object()})[0] == [("local", None)]
+    assert told([candidate("local", "here")], {"local": OWN})[0] == [("local", None)]
 
 
 def test_a_type_that_no_zone_has_is_said_and_the_next_is_taken() -> None:
@@ -83,7 +85,7 @@ def test_why_nothing_can_be_launched_in_a_region_comes_with_what_to_do() -> None
     x = cast("Cloud", Zoned())
     assert why_not_in(x, "x", "r1") is None
     assert why_not_in(x, "x", "r9") == "x is not set up there. set r9 up"
-    assert why_not_in(cast("Cloud", object()), "local", "on-prem") is None
+    assert why_not_in(OWN, "local", "on-prem") is None
 
 
 def test_enough_is_enough() -> None:
@@ -100,7 +102,7 @@ def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
     small, medium = (
         LaunchOption("sim", "r", name, "spot", 1, Decimal(1)) for name in ("small", "medium")
     )
-    opened = cast("dict[str, Cloud]", {"sim": object()}).__getitem__
+    opened = cast("dict[str, Cloud]", {"sim": OWN}).__getitem__
     shortages = lately(tmp_path, sim.service.now())
     found = spread([small, medium], opened, shortages, lambda text: None)
     assert [c.instance_type for c in found] == ["medium", "small"]
@@ -120,7 +122,7 @@ def test_regions_that_can_be_launched_in_are_those_of_clouds_that_answer() -> No
         "y": Zoned(error=Denied("no credentials found", where="y")),
         "z": Zoned(regions=()),
         "w": Zoned(error=InputError("this needs a library", hint="pip install it")),
-        "local": object(),
+        "local": OWN,
     }
     opened = cast("dict[str, Cloud]", clouds).__getitem__
     assert open_regions(clouds, opened, said.append) == ("on-prem", "r1", "r2")

@@ -271,11 +271,11 @@ def test_disarming_what_is_not_armed_is_no_error(
 
 
 def test_a_region_without_set_up_says_how_to_set_it_up(runs: AwsRuns) -> None:
-    assert runs.cloud.places("ap-south-1", "m5.large", None) == ()
+    assert runs.cloud.zones_for("ap-south-1", "m5.large", None) == ()
     assert "init --cloud aws --region ap-south-1" in runs.cloud.how_to_set_up("ap-south-1")
-    zones = runs.cloud.places("us-east-1", "m5.large", None)
+    zones = runs.cloud.zones_for("us-east-1", "m5.large", None)
     assert len(zones) > 1
-    assert runs.cloud.places("us-east-1", "m5.large", zones[1]) == (zones[1],)
+    assert runs.cloud.zones_for("us-east-1", "m5.large", zones[1]) == (zones[1],)
 
 
 def _unpacked(body: bytes) -> bytes:

@@ -42,7 +42,7 @@ def test_the_launcher_calls_what_its_policy_allows_and_nothing_else(
     runs.reconcile()
     wanted = intent(world, f"{run_id}x")
     cloud = runs.cloud
-    cloud.places("us-east-1", "m5.large", None)
+    cloud.zones_for("us-east-1", "m5.large", None)
     machine = cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "b"}))
     cloud.console_log(machine.id)
     cloud.discard(wanted)

@@ -270,11 +270,11 @@ def test_image_and_disk_are_told_by_the_size(
 
 
 def test_places_are_zones_where_there_are_some(world: StrictAzure, cloud: AzureCloud) -> None:
-    assert cloud.places("eastus", SIZE, None) == ("eastus-1", "eastus-2", "eastus-3")
-    assert cloud.places("eastus", SIZE, "eastus-2") == ("eastus-2",)
-    assert cloud.places("westeurope", SIZE, None) == ("westeurope",)
-    assert cloud.places("japaneast", SIZE, None) == ()
-    assert cloud.places("eastus", "Standard_X99", None) == ()
+    assert cloud.zones_for("eastus", SIZE, None) == ("eastus-1", "eastus-2", "eastus-3")
+    assert cloud.zones_for("eastus", SIZE, "eastus-2") == ("eastus-2",)
+    assert cloud.zones_for("westeurope", SIZE, None) == ("westeurope",)
+    assert cloud.zones_for("japaneast", SIZE, None) == ()
+    assert cloud.zones_for("eastus", "Standard_X99", None) == ()
 
 
 def test_an_address_is_asked_for_only_without_another_way_out(
@@ -334,7 +334,7 @@ def test_credentials_that_are_refused_say_to_sign_in(
 ) -> None:
     world.faults.errors["sign-in"] = (400, "invalid_request", "Identity not found")
     with pytest.raises(Denied, match="az login"):
-        AzureCloud().places("eastus", SIZE, None)
+        AzureCloud().zones_for("eastus", SIZE, None)
 
 
 @pytest.mark.parametrize("given", ["", "not-a-subscription"])

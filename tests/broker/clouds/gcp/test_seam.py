@@ -240,7 +240,7 @@ def test_refused_credentials_say_what_to_do(
 def test_credentials_that_expired_say_to_sign_in_again(world: StrictGcp, run_id: str) -> None:
     world.faults.errors["oauth2.token"] = (400, "invalid_grant", "Token has been revoked.")
     with pytest.raises(Denied, match="application-default login"):
-        GcpCloud().places("us-central1", "e2-standard-2", None)
+        GcpCloud().zones_for("us-central1", "e2-standard-2", None)
 
 
 def test_without_credentials_nothing_is_tried(
@@ -349,11 +349,11 @@ def test_a_missing_bucket_is_said(world: StrictGcp, cloud: GcpCloud, run_id: str
 
 def test_places_are_the_zones_with_both_machine_and_accelerator(runs: GcpRuns) -> None:
     cloud = runs.cloud
-    assert cloud.places("asia-east1", "e2-standard-2", None) == ()
-    assert cloud.places("us-central1", "a4x-highgpu-4g", None) == ("us-central1-c",)
-    assert len(cloud.places("us-central1", T4, None)) == 3
-    assert cloud.places("us-central1", T4, "us-central1-b") == ("us-central1-b",)
-    assert cloud.places("us-central1", "e2-standard-2+nvidia-h900:1", None) == ()
+    assert cloud.zones_for("asia-east1", "e2-standard-2", None) == ()
+    assert cloud.zones_for("us-central1", "a4x-highgpu-4g", None) == ("us-central1-c",)
+    assert len(cloud.zones_for("us-central1", T4, None)) == 3
+    assert cloud.zones_for("us-central1", T4, "us-central1-b") == ("us-central1-b",)
+    assert cloud.zones_for("us-central1", "e2-standard-2+nvidia-h900:1", None) == ()
 
 
 def test_several_machines_are_one_and_end_together(
@@ -397,7 +397,7 @@ def test_the_roles_suffice_and_hold_nothing_idle(runs: GcpRuns, run_id: str) -> 
     own = "projects/loopback-project/global/images/rocky"
     with pytest.raises(Denied):
         runs.cloud.create(intent(runs.world, run_id, image_id=own), JOB)
-    runs.cloud.places("us-central1", T4, None)
+    runs.cloud.zones_for("us-central1", T4, None)
     (machine,) = runs.cloud.find(wanted.tags)
     runs.cloud.console_log(machine.id)
     runs.cloud.terminate(machine.id)
