@@ -1,4 +1,4 @@
-"""The plan as a document: schema `mlbroker.plan/1` (see `mlbroker schema plan`)."""
+"""The plan as a document: schema `mlbroker.plan/2` (see `mlbroker schema plan`)."""
 
 from datetime import UTC
 from decimal import Decimal
@@ -9,7 +9,7 @@ from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.profiles.job import Objective, ObjectiveKind
 from mlbroker.profiles.prediction import Quantiles
 
-SCHEMA = "mlbroker.plan/1"
+SCHEMA = "mlbroker.plan/2"
 
 
 def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:

@@ -237,7 +237,8 @@ def _enter(
                 field.candidates.append(Candidate(machine, spot, index, prices, complete))
             else:
                 highest = option.max_price_per_hour_usd
-                why = (Reason.NOT_ALLOWED, f"dearer than {highest} USD an hour everywhere")
+                detail = f"dearer than {highest} USD an hour everywhere"
+                why = (Reason.ABOVE_PRICE_CEILING, detail)
                 field.refusals.append(TypeRefusal(number, machine.type, market, *why))
 
 

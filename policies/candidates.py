@@ -116,10 +116,7 @@ def fitting(
             why = (Reason.NEEDS_NOT_MET, f"{model} runs only what was built for it: ask for it")
         if why is None:
             if kind.retired and not _named(job, kind, filters):
-                why = (
-                    Reason.NOT_ALLOWED,
-                    "retired, or not listed any more; name it to use it",
-                )
+                why = (Reason.RETIRED, "retired, or not listed any more; name it to use it")
             elif need_gib > kind.hardware.memory_gib > 0:
                 why = (Reason.TOO_LITTLE_MEMORY, f"the job was seen to use {need_gib:.1f} GiB")
             elif (kind.name, job.num_nodes) in broken:
@@ -140,9 +137,9 @@ def _options(
 ) -> _Verdict:
     """Which resource options a type meets; else why it meets none."""
     if filters.clouds and kind.cloud not in filters.clouds:
-        return (), (Reason.NOT_ALLOWED, f"cloud {kind.cloud} is not allowed")
+        return (), (Reason.EXCLUDED_BY_FLAG, f"cloud {kind.cloud} is not allowed")
     if filters.instance_types and kind.name not in filters.instance_types:
-        return (), (Reason.NOT_ALLOWED, "another type was asked for")
+        return (), (Reason.EXCLUDED_BY_FLAG, "another type was asked for")
     options = tuple(
         index
         for index, option in enumerate(resources)
@@ -154,9 +151,9 @@ def _options(
         return options, None
     for index, option in enumerate(resources):
         if option.cloud not in (None, kind.cloud):
-            return (), (Reason.NOT_ALLOWED, f"cloud {option.cloud} was asked for")
+            return (), (Reason.EXCLUDED_BY_PIN, f"cloud {option.cloud} was asked for")
         if option.instance_type not in (None, kind.name):
-            return (), (Reason.NOT_ALLOWED, f"{option.instance_type} was asked for")
+            return (), (Reason.EXCLUDED_BY_PIN, f"{option.instance_type} was asked for")
         if missing[index] is not None:
             break
     return (), (Reason.NEEDS_NOT_MET, missing[index] or "")

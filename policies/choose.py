@@ -147,7 +147,7 @@ class Chooser:
         for entry in heap:
             if entry[2].machine.type.hardware.gpu is not None:
                 row = entry[2].rows[0]
-                selection.refusals.append(Refusal(entry[2], row, Reason.NOT_ALLOWED, why))
+                selection.refusals.append(Refusal(entry[2], row, Reason.FORBIDDEN_BY_POLICY, why))
         return plain
 
     def needed_usd(self, refusal: Refusal) -> float | None:
@@ -260,7 +260,7 @@ class Chooser:
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
         cost, carbon = self._expected(candidate, row, place, outcome)
         if forbidden := self._forbidden(candidate, row, cost, carbon):
-            return Refusal(candidate, row, Reason.NOT_ALLOWED, forbidden)
+            return Refusal(candidate, row, Reason.FORBIDDEN_BY_POLICY, forbidden)
         return Pick(candidate, row, sort_key(ask.objective, cost, outcome.expected_s, carbon))
 
     def _expected(

@@ -10,6 +10,7 @@ from mlbroker.broker.plan import Plan
 from mlbroker.broker.planning import Book, fill_hardware
 from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.broker.prices.terms import Currency
+from mlbroker.broker.words import count
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.billing import OWN_CLOUDS
 from mlbroker.pricing.offer import Market
@@ -23,12 +24,17 @@ WORDS = {
     Reason.OVER_BUDGET: "would break the budget",
     Reason.PRICE_MISSING: "have no price in this market",
     Reason.PRICE_STALE: "have only an outdated price",
-    Reason.NOT_ALLOWED: "are not allowed",
+    Reason.EXCLUDED_BY_FLAG: "are excluded by the command's flags",
+    Reason.EXCLUDED_BY_PIN: "are not what the job file names",
+    Reason.RETIRED: "are not sold any more",
+    Reason.ABOVE_PRICE_CEILING: "are dearer an hour than the job's ceiling",
+    Reason.FORBIDDEN_BY_POLICY: "are forbidden by the policy",
     Reason.NO_QUOTA: "are beyond the account's quota",
     Reason.NO_CAPACITY: "had no capacity lately",
     Reason.PROBE_FAILED: "failed when the job was tried on them",
     Reason.INTERRUPTED_TOO_OFTEN: "would be interrupted too often",
 }
+NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
 COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
            "in time", "kgCO2e", "basis")  # fmt: skip
 RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
@@ -139,9 +145,13 @@ def way_out(plan: Plan) -> str | None:
     ways = [f"{limit} would do ({name})" for limit, name in limits]
     if ways and not plan.measurements:
         ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
+    # Asked last, of what meets needs, deadline and budget: these would do if they were allowed.
+    if forbidden := plan.rejections.get(Reason.FORBIDDEN_BY_POLICY):
+        example = _example(plan, Reason.FORBIDDEN_BY_POLICY)
+        ways.append(f"the policy forbids {count(forbidden, 'offer')} that would do{example}")
     if not ways and plan.rejections:
-        # What flags left out says nothing of why the rest will not do.
-        left = {r: n for r, n in plan.rejections.items() if r is not Reason.NOT_ALLOWED}
+        # What flags and the job file left out says nothing of why the rest will not do.
+        left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}
         most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
         ways.append(f"{plan.rejections[most]:,} offers {WORDS[most]}{_example(plan, most)}")
     return "; or ".join(ways) or None
@@ -290,8 +300,8 @@ def _show_rejections(plan: Plan, *, explain: bool) -> None:
     if not total:
         return
     print_line(f"Not picked: {total:,} offers (machine type and market)")
-    for reason, count in sorted(plan.rejections.items(), key=lambda item: -item[1]):
-        print_line(f"  {count:>6,} {WORDS[reason]} ({reason})")
+    for reason, number in sorted(plan.rejections.items(), key=lambda item: -item[1]):
+        print_line(f"  {number:>6,} {WORDS[reason]} ({reason})")
         if explain:
             group = [item for item in plan.rejected if item.reason is reason]
             # The nearest misses say most: cheapest first, those without a price by name.

@@ -112,7 +112,7 @@ def test_of_measured_machines_the_cheapest_in_time_wins(book: PriceBook) -> None
     assert in_time.choice.instance_type == "c5.2xlarge"  # m5.large needs 8.4 h
     assert in_time.rejections == {
         Reason.TOO_SLOW: 1,
-        Reason.NOT_ALLOWED: in_time.rejections[Reason.NOT_ALLOWED],
+        Reason.EXCLUDED_BY_FLAG: in_time.rejections[Reason.EXCLUDED_BY_FLAG],
     }
     hurried = plan_of(
         book, replace(JOB, objective=Objective(ObjectiveKind.TIME)), rows, filters=filters
@@ -153,7 +153,7 @@ def test_highest_hourly_price_of_an_option(book: PriceBook) -> None:
     plan = plan_of(book, replace(JOB, deadline=None, resources=(option,)), top=0)
     assert plan.quotes
     assert all(quote.price_per_hour_usd <= 1 for quote in plan.quotes)
-    assert plan.rejections[Reason.NOT_ALLOWED] > 0
+    assert plan.rejections[Reason.ABOVE_PRICE_CEILING] > 0
 
 
 def test_what_a_job_was_seen_to_need_rules_machines_out(book: PriceBook) -> None:

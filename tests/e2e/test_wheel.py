@@ -110,6 +110,6 @@ def test_the_installed_wheel_plans(installed: Path, tmp_path: Path) -> None:
         cwd=tmp_path, MLBROKER_HOME=str(tmp_path / "home"),
     )  # fmt: skip
     plan = json.loads(done.stdout)
-    assert plan["schema"] == "mlbroker.plan/1"
+    assert plan["schema"] == "mlbroker.plan/2"
     assert plan["choice"]["basis"] in {"measured", "predicted", "datasheet"}
     assert {quote["cloud"] for quote in plan["quotes"]} <= {"aws", "gcp", "azure"}

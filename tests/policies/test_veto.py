@@ -55,7 +55,7 @@ def test_a_rejection_names_the_rule() -> None:
     (out,) = [
         r for r in plan.rejected if r.instance_type == "cpu.large" and r.market == "on_demand"
     ]
-    assert out.reason is Reason.NOT_ALLOWED
+    assert out.reason is Reason.FORBIDDEN_BY_POLICY
     assert out.detail.startswith("allow: ")
 
 
@@ -66,7 +66,7 @@ def test_caps_on_price_money_and_carbon() -> None:
     assert [(q.region) for q in by_carbon.quotes] == ["eu-1"]  # unknown carbon is not low carbon
     none = planned(Policy("p", max_spend_per_run=Limit(users={"ada": Decimal("0.000001")})))
     assert none.choice is None
-    assert none.rejections[Reason.NOT_ALLOWED] == 2
+    assert none.rejections[Reason.FORBIDDEN_BY_POLICY] == 2
 
 
 def test_a_gpu_needs_a_reason_when_a_cpu_would_do() -> None:

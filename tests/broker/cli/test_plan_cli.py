@@ -59,7 +59,7 @@ def document(*args: str | Path, home: Path, code: int = 0) -> dict[str, Any]:
 
 def test_the_document_follows_its_schema(job: Path, home: Path) -> None:
     plan = document(job, home=home)
-    assert plan["schema"] == "mlbroker.plan/1"
+    assert plan["schema"] == "mlbroker.plan/2"
     assert plan["deadline_s"] == 21_600
     assert plan["budget_usd"] == "25"
     assert plan["choice"] == plan["quotes"][0]
