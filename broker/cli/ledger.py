@@ -15,7 +15,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
 from mlbroker.broker.output import print_json, print_table, say
-from mlbroker.broker.runs.summary import money, run_row
+from mlbroker.broker.runs.summary import money, run_summary
 from mlbroker.broker.words import count
 
 app = typer.Typer(invoke_without_command=True)
@@ -167,7 +167,7 @@ def _rows(
             and month in (None, f"{each.reserved_at:%Y-%m}")
         )
 
-    return [run_row(each) for each in open_ledger(home()).runs() if wanted(each)]
+    return [run_summary(each) for each in open_ledger(home()).runs() if wanted(each)]
 
 
 def _total(rows: list[dict[str, Any]]) -> dict[str, str]:

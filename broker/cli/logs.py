@@ -11,11 +11,10 @@ import typer
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.ledger import LAST, Ledger, Run, open_ledger
 from mlbroker.broker.output import print_line
+from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.intents import intent_of
-from mlbroker.broker.runs.lookup import LAST, find_run
 from mlbroker.broker.runs.order import Order
 
 POLL_S = 0.2
@@ -33,7 +32,7 @@ def command(
 ) -> None:
     """Show a run's output; the last run's when none is named."""
     ledger = open_ledger(home())
-    found = find_run(ledger, run)
+    found = ledger.find(run)
     if console:
         _show_consoles(found, home())
         return

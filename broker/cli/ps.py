@@ -9,7 +9,7 @@ from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_json, print_table, say
-from mlbroker.broker.runs.glance import glance
+from mlbroker.broker.runs.summary import live_summary
 
 COLUMNS = ("run", "job", "state", "machine", "progress", "spent USD", "cap USD", "ends by")
 
@@ -22,7 +22,7 @@ def command(
     opened = opener(home())
     now = datetime.now(UTC)
     runs = [run for run in open_ledger(home()).runs() if all_ or not run.settled]
-    rows = [glance(run, opened, home(), now) for run in runs]
+    rows = [live_summary(run, opened, home(), now) for run in runs]
     if json:
         print_json({"schema": "mlbroker.ps/1", "runs": rows})
         return

@@ -25,10 +25,9 @@ from mlbroker.broker.output import print_json, say, warn
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.launch_options import LOCAL, deadline_at, own_machine
-from mlbroker.broker.runs.lookup import find_run
-from mlbroker.broker.runs.order import LaunchOption, Order
-from mlbroker.broker.runs.resuming import bring_checkpoint, left_of
+from mlbroker.broker.runs.launch import bring_checkpoint, left_of
+from mlbroker.broker.runs.launch_options import deadline_at, own_machine
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
 from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.words import count, size
 from mlbroker.policies.candidates import Filters
@@ -199,7 +198,7 @@ def command(
             user=who.user,
             project=who.project,
             facts=facts,
-            guard=(SpendGuard(rules, loaded.name, who, at, offer.worst_usd) if rules else None),
+            admission=(SpendGuard(rules, loaded.name, who, at, offer.worst_usd) if rules else None),
         )
         if detach:
             detached(state, run, secrets, json=json)
@@ -234,7 +233,7 @@ def _cap(job: Job) -> Decimal:
 
 
 def _earlier(ledger: Ledger, wanted: str, job: Job) -> Run:
-    earlier = find_run(ledger, wanted)
+    earlier = ledger.find(wanted)
     if earlier.job != job.name:
         raise InputError(f"run {earlier.run_id} was of job {earlier.job}, not {job.name}")
     return earlier

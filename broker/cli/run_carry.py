@@ -19,8 +19,8 @@ from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.launch_options import LOCAL
-from mlbroker.broker.runs.summary import money, run_row
+from mlbroker.broker.runs.order import LOCAL
+from mlbroker.broker.runs.summary import money, run_summary
 
 CONSOLE_LINES = 15
 
@@ -83,7 +83,7 @@ def detached(state: Path, run: Run, secrets: dict[str, str], *, json: bool) -> N
     """The whole of `run --detach` after the reservation."""
     detach(state, run.run_id, secrets)
     if json:
-        print_json({"schema": "mlbroker.run/1", **run_row(run)})
+        print_json({"schema": "mlbroker.run/1", **run_summary(run)})
     say(f"Run {run.run_id} goes on in the background, capped. {_later(run.run_id)}")
 
 
@@ -94,7 +94,7 @@ def _later(run_id: str) -> str:
 def report(run: Run, folder: RunFolder, json: bool) -> None:
     """What it came to, and the exit code that goes with it."""
     if json:
-        print_json({"schema": "mlbroker.run/1", **run_row(run), "log": str(folder.log)})
+        print_json({"schema": "mlbroker.run/1", **run_summary(run), "log": str(folder.log)})
     say(
         f"Run {run.run_id}: {run.outcome}, {money(run.spent_usd)} of {money(run.cap_usd)} USD spent"
     )

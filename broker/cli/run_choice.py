@@ -13,7 +13,7 @@ from mlbroker.broker.output import say, warn
 from mlbroker.broker.prices.capacity import lately
 from mlbroker.broker.runs.launch_options import planned
 from mlbroker.broker.runs.order import LaunchOption
-from mlbroker.broker.runs.zones import launchable_in, spread, why_not_in
+from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 
@@ -96,7 +96,7 @@ def placed(
 ) -> tuple[LaunchOption, ...]:
     """Where exactly; a dry run goes without when the cloud cannot be asked."""
     try:
-        return spread(candidates, opened, lately(home(), now), say)
+        return by_zone(candidates, opened, lately(home(), now), say)
     except CloudError as error:
         if not dry_run:
             raise

@@ -16,7 +16,6 @@ from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.runs.lookup import find_run
 from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import NoView
 
@@ -34,7 +33,7 @@ def command(
     runs = (
         [r for r in ledger.runs() if not r.settled]
         if all_
-        else [find_run(ledger, wanted) for wanted in run or ()]
+        else [ledger.find(wanted) for wanted in run or ()]
     )
     for each in runs:
         if each.settled:

@@ -1,4 +1,4 @@
-"""This machine: a run is a detached guard and supervisor, in sessions of their own."""
+"""This machine: a run is a detached watchdog and supervisor, in sessions of their own."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class LocalCloud(BoxCloud):
         kill_slack_s=2.0,
         visible_after_s=0.0,
         poll_s=0.1,
-        layers=("the supervisor of the job", "a guard process that watches the supervisor"),
+        layers=("the supervisor of the job", "a watchdog process that watches the supervisor"),
         queues=True,
     )
 
@@ -129,6 +129,6 @@ class _ThisMachine:
         environment = {name: os.environ[name] for name in keep if name in os.environ}
         return {
             "lock": str(self._home / "runs" / run_id / "lock"),
-            "argv": [sys.executable, "-m", "mlbroker.broker.runs.resume", run_id],
+            "argv": [sys.executable, "-m", "mlbroker.broker.runs.background", run_id],
             "env": {**environment, "MLBROKER_HOME": str(self._home)},
         }

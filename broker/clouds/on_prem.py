@@ -76,15 +76,15 @@ class BoxCloud(ABC):
         return (zone,)
 
     def arm_kill(self, intent: Intent) -> None:
-        """Nothing to do ahead: the guard sets its timer before it starts anything."""
+        """Nothing to do ahead: the watchdog sets its timer before it starts anything."""
         return
 
     def disarm_kill(self, intent: Intent) -> None:
-        """Nothing outlives the guard."""
+        """Nothing outlives the watchdog."""
         return
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
-        """Fill the box and start its guard; a box that was started is left as it is."""
+        """Fill the box and start its watchdog; a box that was started is left as it is."""
         host, token = self.host(intent.instance_type), _checked(intent.token)
         for source, name in ((payload.bundle, files.BUNDLE), (payload.restore, files.RESTORE)):
             if source is not None and source.exists():
@@ -135,7 +135,7 @@ class BoxCloud(ABC):
         self.host(name).ask("end", token)
 
     def console_log(self, machine_id: str) -> str:
-        """What guard and supervisor had to say about themselves."""
+        """What watchdog and supervisor had to say about themselves."""
         name, token = _parts(machine_id)
         return self.host(name).read(token, "guest.log", 0).decode("utf-8", "replace")
 

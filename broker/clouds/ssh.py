@@ -72,7 +72,7 @@ class SshCloud(BoxCloud):
         poll_s=0.5,
         layers=(
             "the supervisor of the job on the node",
-            "a guard process on the node that watches the supervisor",
+            "a watchdog process on the node that watches the supervisor",
         ),
         queues=True,
     )

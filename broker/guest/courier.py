@@ -11,9 +11,9 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
-from .guard import is_alive
 from .places import Place, opened
 from .supervisor import HEARTBEAT_S
+from .watchdog import is_alive
 
 OUTPUTS_TAR = files.OUTPUTS + ".tar"
 LOG_PART_BYTES = 4 << 20

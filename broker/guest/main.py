@@ -7,8 +7,8 @@ import sys
 from typing import Any, Dict, List
 
 from . import box as files
-from .guard import free_slot, is_alive, prevent, start
 from .processes import end_all, members
+from .watchdog import free_slot, is_alive, prevent, start
 
 # What a client may write, and what stays of a box when it is discarded.
 _WRITABLE = (files.BUNDLE, files.RESTORE)
@@ -64,13 +64,13 @@ def show(box: str) -> Dict[str, Any]:
     """What is known of the run in this box: `state` is none, alive or over."""
     spec = files.read_json(box, files.SPEC)
     ended = files.read_json(box, files.END)
-    guarded = is_alive(box)
-    started = guarded or files.read(box, files.ALIVE) == files.STARTED
-    if started and not guarded and ended is None:
+    enforced = is_alive(box)
+    started = enforced or files.read(box, files.ALIVE) == files.STARTED
+    if started and not enforced and ended is None:
         # Nobody enforces the kill time any more: whatever of the job is left has to go.
-        lost = "guard and supervisor were killed, or the machine restarted"
+        lost = "watchdog and supervisor were killed, or the machine restarted"
         ended = {"why": "machine_failed", "exit_code": None, "detail": lost}
-    alive = guarded or (started and bool(spec) and bool(members(_marker(spec), mine=False)))
+    alive = enforced or (started and bool(spec) and bool(members(_marker(spec), mine=False)))
     return {
         "state": "alive" if alive else "over" if started else "none",
         "tags": (spec or {}).get("tags", {}),

@@ -7,14 +7,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.errors import RefusedError
+from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger.facts import Break, Fact
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import STANDALONE, Attempt, IllegalStep, Run, State, fold, step
 from mlbroker.broker.ledger.storage import Account, LedgerError, Storage
 
 __all__ = [
+    "LAST",
     "Account",
+    "Admission",
     "Attempt",
     "Break",
     "Fact",
@@ -30,11 +32,13 @@ __all__ = [
 
 # A clock may be corrected by a little; further back than this, day and month caps mean nothing.
 CLOCK_TOLERANCE = timedelta(seconds=60)
+# What a person calls the run that was reserved last.
+LAST = "last"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A guard's answer: why not, and what to do; or yes, and the approval that this uses up."""
+    """An admission's answer: why not, and what to do; or yes, and the approval it uses up."""
 
     refusal: str | None = None
     hint: str | None = None
@@ -42,7 +46,7 @@ class Verdict:
 
 
 # Judges a reservation, given the accounts so far and the approvals nobody has used.
-Guard = Callable[[Sequence[Account], Sequence[Fact]], Verdict]
+Admission = Callable[[Sequence[Account], Sequence[Fact]], Verdict]
 
 
 def open_ledger(home: Path) -> "Ledger":
@@ -57,9 +61,9 @@ class Ledger:
         self._storage = storage
 
     def reserve(
-        self, at: datetime, run_id: str, body: Mapping[str, Any], guard: Guard | None = None
+        self, at: datetime, run_id: str, body: Mapping[str, Any], admission: Admission | None = None
     ) -> Run:
-        """Open a run with its worst case, if `guard` agrees; the two are one transaction."""
+        """Open a run with its worst case, if `admission` agrees; the two are one transaction."""
         with self._storage.write() as transaction:
             last = transaction.last_at()
             if last is not None and at < last - CLOCK_TOLERANCE:
@@ -68,12 +72,12 @@ class Ledger:
                     f"{last:%Y-%m-%d %H:%M} UTC",
                     hint="Set the clock right; daily and monthly caps cannot be kept without it.",
                 )
-            if guard is not None:
+            if admission is not None:
                 month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
                 used = {f.body["id"] for f in transaction.standalone_facts("approval_used")}
                 approvals = transaction.standalone_facts("approved")
                 unused = [fact for fact in approvals if fact.body["id"] not in used]
-                verdict = guard(transaction.accounts(month), unused)
+                verdict = admission(transaction.accounts(month), unused)
                 if verdict.refusal is not None:
                     raise RefusedError(verdict.refusal, hint=verdict.hint)
                 if verdict.approval is not None:
@@ -117,6 +121,24 @@ class Ledger:
         )
         runs = (fold(group) for _, group in groupby(by_run, key=lambda f: f.run_id))
         return sorted((r for r in runs if r), key=lambda r: (r.reserved_at, r.run_id))
+
+    def find(self, wanted: str) -> Run:
+        """The run a person means: by its id, by the beginning of one, or the `last` one."""
+        runs = self.runs()
+        if not runs:
+            raise InputError("there are no runs yet")
+        if wanted == LAST:
+            return runs[-1]
+        found = [run for run in runs if run.run_id.startswith(wanted)]
+        exact = [run for run in found if run.run_id == wanted]
+        if exact or len(found) == 1:
+            return (exact or found)[0]
+        if not found:
+            raise InputError(f"there is no run {wanted!r}", hint="See them all: mlbroker ps --all")
+        names = ", ".join(run.run_id for run in found[:5])
+        raise InputError(
+            f"{wanted!r} is the beginning of {len(found)} runs", hint=f"They are {names}"
+        )
 
     def facts(self, run_id: str | None = None) -> Iterator[Fact]:
         """The facts themselves, in order."""

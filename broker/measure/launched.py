@@ -30,7 +30,7 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.runs.view import NoView
-from mlbroker.broker.runs.zones import spread
+from mlbroker.broker.runs.zones import by_zone
 from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.stepping.stopping import StopRule
@@ -171,7 +171,7 @@ class Campaign:
         job, opened = self.job, opener(self.state)
         now, ledger = WallClock().now(), open_ledger(self.state)
         permitted = allowed(self.policy, place, self.who, REASON)
-        candidates = spread(permitted, opened, lately(self.state, now), self.say)
+        candidates = by_zone(permitted, opened, lately(self.state, now), self.say)
         first = candidates[0]
         lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
         folder = RunFolder.of(self.state, launch.new_run_id(now))
@@ -200,7 +200,7 @@ class Campaign:
                 user=self.who.user,
                 project=self.who.project,
                 facts={"fingerprint": job.fingerprint(), "reason": REASON},
-                guard=guard,
+                admission=guard,
             )
             lines = _Lines()
             driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)

@@ -1,4 +1,8 @@
-"""Hands a run to a process of its own, which outlives the terminal."""
+"""Carries a run in a process of its own, which outlives the terminal: `python -m … RUN_ID`.
+
+Started by a machine's watchdog, by `run --detach` and by Ctrl-C. Secrets come as JSON on stdin
+when the run may still launch machines.
+"""
 
 import json
 import os
@@ -7,7 +11,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlbroker.broker.clouds import opener
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.view import NoView
 
 
 def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | None) -> int:
@@ -15,7 +25,7 @@ def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | N
     # What it may have to complain about is kept with the run.
     with open(RunFolder.of(state, run_id).path / "carrier.log", "ab") as complaints:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlbroker.broker.runs.resume", run_id],
+            [sys.executable, "-m", "mlbroker.broker.runs.background", run_id],
             env={**os.environ, "MLBROKER_HOME": str(state)},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -28,3 +38,20 @@ def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | N
         if secrets is not None:
             pipe.write(json.dumps({"secrets": dict(secrets)}).encode())
     return process.pid
+
+
+def carry(run_id: str, secrets: dict[str, str] | None, state: Path) -> None:
+    """Wait for whoever carries the run, then carry it to its settlement."""
+    folder = RunFolder.of(state, run_id)
+    with folder.carried():
+        run = open_ledger(state).run(run_id)
+        if run is not None and not run.settled:
+            driver = Driver(
+                open_ledger(state), opener(state), WallClock(), folder, NoView(), secrets
+            )
+            driver.drive(run_id)
+
+
+if __name__ == "__main__":
+    given = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    carry(sys.argv[1], json.loads(given)["secrets"] if given else None, home())

@@ -19,15 +19,19 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
+from mlbroker.broker.runs.attempt import create, discard, intent_of, payload_for, token_of
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
-from mlbroker.broker.runs.failover import TRY_ELSEWHERE, next_option, outcome_of
+from mlbroker.broker.runs.failover import (
+    TRY_ELSEWHERE,
+    next_option,
+    outcome_of,
+    refusal_of,
+    remember_shortage,
+)
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
-from mlbroker.broker.runs.intents import intent_of, token_of
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.payload import create, discard, payload_for
-from mlbroker.broker.runs.refusals import refusal_of, remember
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
 
@@ -181,7 +185,7 @@ class Driver:
             payload = payload_for(self.order, intent, self._folder, self._secrets)
             machine = create(cloud, intent, payload, self._clock)
         except CloudError as error:
-            remember(self._folder.home, intent, error, self._clock.now())
+            remember_shortage(self._folder.home, intent, error, self._clock.now())
             return self._refuse(run, refusal_of(error), error, is_first and error.made_nothing)
         return self._adopt(run, machine)
 

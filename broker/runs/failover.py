@@ -1,10 +1,21 @@
-"""What becomes of a run when an attempt is over: where it goes next, or what its end is called."""
+"""What becomes of a run when an attempt is refused or over: its name, the next place, the end."""
 
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
+from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota
+from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.order import LaunchOption, Order, place_of
+from mlbroker.pricing.billing import OWN_CLOUDS
+from mlbroker.pricing.offer import Market
 
+_REFUSALS: dict[type[CloudError], str] = {
+    NoCapacity: "no_capacity",
+    NoQuota: "no_quota",
+    Denied: "denied",
+}
 _OUTCOMES = {
     "finished": "succeeded",
     "failed": "failed",
@@ -45,3 +56,19 @@ def outcome_of(run: Run) -> str:
         return why
     launched = any(attempt.machine_id for attempt in run.attempts)
     return _OUTCOMES.get(why or "", "not_finished" if launched else "not_launched")
+
+
+def refusal_of(error: CloudError) -> str:
+    """What the ledger calls a create that gave no machine."""
+    return _REFUSALS.get(type(error), "unclear")
+
+
+def remember_shortage(home: Path, intent: Intent, error: CloudError, now: datetime) -> None:
+    """Plans look elsewhere for a while. The user's own machines are waited for instead."""
+    if not isinstance(error, NoCapacity) or intent.cloud in OWN_CLOUDS:
+        return
+    from mlbroker.broker.prices import capacity
+
+    spot = intent.market == Market.SPOT
+    place = (intent.cloud, intent.region, intent.zone, intent.instance_type, spot)
+    capacity.remember(home, capacity.Shortage(*place, at=now, detail=str(error)))

@@ -1,4 +1,7 @@
-"""Opens a run: the order on disk, then one reservation that the caps agree to."""
+"""Opens a run: the order on disk, then one reservation that the caps agree to.
+
+A run may go on where an earlier one was ended: from its checkpoint, with what it did not spend.
+"""
 
 import getpass
 import os
@@ -11,12 +14,12 @@ from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.ledger import Guard as Guard
-from mlbroker.broker.ledger import Ledger, Run
+from mlbroker.broker.ledger import Admission, Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.summary import money
@@ -85,14 +88,16 @@ def reserve(
     user: str,
     project: str | None,
     facts: Mapping[str, Any],
-    guard: Guard | None = None,
+    admission: Admission | None = None,
 ) -> Run:
     """Write the order down, then reserve its worst case; the ledger refuses beyond the caps."""
     try:
         order.save(folder.path)
     except OSError as error:
         raise unusable(folder.path, error) from error
-    candidate = {k: str(v) if isinstance(v, Decimal) else v for k, v in _asdict(order).items()}
+    candidate = {
+        k: str(v) if isinstance(v, Decimal) else v for k, v in asdict(order.candidates[0]).items()
+    }
     body = {
         "job": order.job,
         "user": user,
@@ -104,11 +109,36 @@ def reserve(
         "host": socket.gethostname(),
         **facts,
     }
-    return ledger.reserve(now, order.run_id, body, guard)
+    return ledger.reserve(now, order.run_id, body, admission)
 
 
-def _asdict(order: Order) -> dict[str, Any]:
-    return asdict(order.candidates[0])
+def left_of(earlier: Run) -> Decimal:
+    """What the earlier run did not spend of its cap."""
+    if not earlier.settled:
+        raise InputError(
+            f"run {earlier.run_id} is not settled yet", hint="mlbroker stop, or mlbroker reconcile"
+        )
+    left = earlier.cap_usd - earlier.spent_usd
+    if left <= 0:
+        raise RefusedError(
+            f"run {earlier.run_id} spent all of its {money(earlier.cap_usd)} USD",
+            hint="Give --budget for the rest of the work.",
+        )
+    return left
+
+
+def bring_checkpoint(earlier: RunFolder, later: RunFolder) -> None:
+    """Lay the earlier run's checkpoint where the later one restores from."""
+    if not earlier.checkpoint.exists():
+        raise InputError(
+            "the earlier run left no checkpoint",
+            where=str(earlier.path),
+            hint="The job has to write one, to the folder that checkpoint: path: names.",
+        )
+    later.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = later.checkpoint.with_suffix(".part")
+    copyfile(earlier.checkpoint, part)
+    os.replace(part, later.checkpoint)
 
 
 def _login() -> str:

@@ -8,14 +8,12 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.output import say
-from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.broker.runs.order import LOCAL, LaunchOption
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing import billing
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
-
-LOCAL = "local"
 
 
 def own_machine(

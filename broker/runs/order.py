@@ -14,6 +14,9 @@ from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Attempt
 from mlbroker.broker.runs.money import Rate
 
+# The cloud that is this machine.
+LOCAL = "local"
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchOption:

@@ -15,7 +15,7 @@ from mlbroker.pricing.offer import InstanceType, Market
 ENOUGH = 12
 
 
-def spread(
+def by_zone(
     candidates: Iterable[LaunchOption],
     opened: Callable[[str], Cloud],
     shortages: Iterable[Shortage],

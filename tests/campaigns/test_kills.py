@@ -135,7 +135,7 @@ def _kill_at_a_moment(folder: Path, seed: int) -> bool:
     ledger = open_ledger(cli.home)
     reconcile = Reconciler(ledger, opener(cli.home), WallClock(), cli.home)
     assert all(finding.did is not Did.UNREACHABLE for finding in reconcile())
-    # The guard may be settling it at this very moment.
+    # The watchdog may be settling it at this very moment.
     wait_for(lambda: all(run.settled for run in ledger.runs()))
     runs = ledger.runs()
     assert len(runs) <= 1

@@ -219,16 +219,16 @@ def test_a_refused_reservation_leaves_no_trace(tmp_path: Path) -> None:
     assert ledger.head()[0] == 0
 
 
-def test_the_guard_sees_open_reservations_of_any_month(tmp_path: Path) -> None:
+def test_an_admission_sees_open_reservations_of_any_month(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     ledger.reserve(NOW - timedelta(days=90), "old-open", RESERVED)
     to_terminated(ledger, "settled")
     ledger.append(NOW, "settled", "settled", BODIES["settled"])
     seen: dict[str, Decimal] = {}
 
-    def guard(accounts: Any, approvals: Any) -> Verdict:
+    def admission(accounts: Any, approvals: Any) -> Verdict:
         seen.update({account.run_id: account.usd for account in accounts})
         return Verdict()
 
-    ledger.reserve(NOW, "new", RESERVED, guard)
+    ledger.reserve(NOW, "new", RESERVED, admission)
     assert seen == {"old-open": Decimal(5), "settled": Decimal("1.5")}

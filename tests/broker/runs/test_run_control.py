@@ -106,7 +106,7 @@ def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
 
 
 def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
-    """Client, guard and supervisor are all killed: the job's processes are found and ended."""
+    """Client, watchdog and supervisor are all killed: the job's processes are found and ended."""
     mark = f"MARK={uuid.uuid4()}"
     client = cli.start(
         "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
@@ -117,13 +117,13 @@ def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     lines = command_lines()
-    guards = [p for p in processes_with(str(cli.home)) if b"guest.pyz" in lines.get(p, b"")]
-    assert len(guards) == 2
-    for pid in guards:
+    watchers = [p for p in processes_with(str(cli.home)) if b"guest.pyz" in lines.get(p, b"")]
+    assert len(watchers) == 2
+    for pid in watchers:
         os.kill(pid, signal.SIGSTOP)
-    for pid in guards:
+    for pid in watchers:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not set(guards) & set(processes_with(str(cli.home))))
+    wait_for(lambda: not set(watchers) & set(processes_with(str(cli.home))))
     assert processes_with(mark)
     answer = cli("reconcile")
     assert answer.returncode == 0, answer.stderr

@@ -115,7 +115,7 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     client.communicate()
     assert processes_with(mark), "the job goes on without its client"
     wait_for(lambda: not processes_with(mark))
-    # Nobody called `reconcile`: the guard had the books settled.
+    # Nobody called `reconcile`: the watchdog had the books settled.
     row = wait_for(lambda: [r for r in cli.ledger() if r["state"] == "settled"])[0]
     assert row["outcome"] == "capped"
     assert Decimal(row["spent_usd"]) <= Decimal(15)

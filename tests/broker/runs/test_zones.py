@@ -15,7 +15,7 @@ from mlbroker.broker.clouds.local import LocalCloud
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices.capacity import Shortage, lately
 from mlbroker.broker.runs.order import LaunchOption
-from mlbroker.broker.runs.zones import ENOUGH, open_regions, spread, why_not_in
+from mlbroker.broker.runs.zones import ENOUGH, by_zone, open_regions, why_not_in
 
 OWN: Any = LocalCloud(Path("/nowhere"))
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -54,7 +54,7 @@ def told(
 ) -> tuple[list[tuple[str, str | None]], list[str]]:
     said: list[str] = []
     opened = cast("dict[str, Cloud]", clouds).__getitem__
-    found = spread(candidates, opened, shortages, said.append)
+    found = by_zone(candidates, opened, shortages, said.append)
     return [(c.cloud, c.zone) for c in found], said
 
 
@@ -104,7 +104,7 @@ def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
     )
     opened = cast("dict[str, Cloud]", {"sim": OWN}).__getitem__
     shortages = lately(tmp_path, sim.service.now())
-    found = spread([small, medium], opened, shortages, lambda text: None)
+    found = by_zone([small, medium], opened, shortages, lambda text: None)
     assert [c.instance_type for c in found] == ["medium", "small"]
 
 

@@ -1,15 +1,44 @@
-"""What goes along with a create, the create itself, and clearing up after it."""
+"""One attempt: its token and intent, what goes along with its create, and clearing up after it.
+
+Intent and token are rebuilt from ledger and order: they are the same in every process.
+"""
 
 from collections.abc import Callable, Mapping
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, Payload, Unclear
 from mlbroker.broker.errors import CloudError
+from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.order import Order
+from mlbroker.broker.runs.order import LOCAL, Order
 
-LOCAL = "local"
 CREATE_TRIES = 6
+
+
+def token_of(run_id: str, attempt: int) -> str:
+    """The same for the same attempt, whichever process asks."""
+    return f"mlb-{run_id}-{attempt}"
+
+
+def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
+    """What the cloud is asked with."""
+    return Intent(
+        token=attempt.token,
+        run_id=run.run_id,
+        attempt=attempt.number,
+        job=run.job,
+        cloud=attempt.cloud,
+        region=attempt.region,
+        zone=attempt.zone,
+        instance_type=attempt.instance_type,
+        market=attempt.market,
+        nodes=attempt.nodes,
+        price_per_hour_usd=attempt.price_per_hour_usd,
+        intended_at=attempt.intended_at,
+        kill_at=attempt.kill_at,
+        disk_gb=order.disk_gb,
+        image_id=order.image_id,
+    )
 
 
 def payload_for(

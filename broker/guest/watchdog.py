@@ -1,6 +1,6 @@
 """Watches the supervisor: ends the run when the supervisor cannot, and calls for the books.
 
-Guard and supervisor each enforce the kill time alone. Killing either one leaves the other.
+Watchdog and supervisor each enforce the kill time alone. Killing either one leaves the other.
 """
 
 import fcntl
@@ -16,14 +16,14 @@ from .processes import adopt_orphans, boot_clock, end_all
 from .supervisor import Supervisor
 
 POLL_S = 0.1
-# How much later than the supervisor the guard strikes.
+# How much later than the supervisor the watchdog strikes.
 LATE_S = 0.7
 
 
 def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     """Start the run in this box: `yes`, `before` (it was), `never` (it is not to be), `busy`.
 
-    The file `alive` is locked by guard and supervisor as long as either lives, and the kernel
+    The file `alive` is locked by watchdog and supervisor as long as either lives, and the kernel
     lets go of the lock whatever kills them: nobody has to trust a process id.
     """
     os.makedirs(box, mode=0o700, exist_ok=True)
@@ -52,7 +52,7 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     try:
         held = [alive] if slot is None else [alive, slot[1]]
         _detach(box, held)
-        _guard(box, spec, secrets, began, None if slot is None else slot[0])
+        _watch_over(box, spec, secrets, began, None if slot is None else slot[0])
         # Nothing of the run is left: what follows is bookkeeping, and nobody is to wait for it.
         for lock in held:
             os.close(lock)
@@ -97,7 +97,7 @@ def _lock(file: int) -> bool:
 
 
 def is_alive(box: str) -> bool:
-    """Whether guard or supervisor of this box lives."""
+    """Whether watchdog or supervisor of this box lives."""
     try:
         alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR)
     except OSError:
@@ -122,7 +122,7 @@ def _detach(box: str, held: List[int]) -> None:
     os.chdir("/")
 
 
-def _guard(
+def _watch_over(
     box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float, slot: Optional[int]
 ) -> None:
     adopt_orphans()
