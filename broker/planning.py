@@ -18,10 +18,11 @@ from mlbroker.policies.choose import Candidate
 from mlbroker.policies.constraints import Ask
 from mlbroker.policies.pace import Machine, Pace
 from mlbroker.policies.quote import OutOfReach, Reason
-from mlbroker.pricing import billing, power
+from mlbroker.pricing import power
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.job import Job, ResourceOption
 from mlbroker.profiles.measurement import Measurement, Status
@@ -225,7 +226,7 @@ def _enter(
             spot = market is Market.SPOT
             prices = shelf.get((number, int(spot)))
             if not prices:
-                if spot and machine.type.cloud in billing.OWN_CLOUDS:
+                if spot and vendor(machine.type.cloud).own:
                     continue  # nobody sells one's own machine as spot
                 where = " in the regions allowed" if complete else ""
                 why = (Reason.PRICE_MISSING, f"no {market.replace('_', '-')} price{where}")

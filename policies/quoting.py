@@ -49,26 +49,19 @@ def make_quote(
 
 def run_cost(ask: Ask, offer: Offer, region: Region, disk_gb: int, outcome: Outcome) -> Cost:
     """What the run costs, part by part, and what it does not exceed in nine cases of ten."""
-    network = traffic_usd(ask, region)
-
-    def machines(seconds: float) -> Decimal:
-        return (
-            offer.price_per_hour_usd * billing.billed_hours(offer.cloud, Decimal(seconds))
-        ) * ask.nodes
-
-    def storage(seconds: float) -> Decimal:
-        up = Decimal(seconds)
-        address = billing.public_ip_usd_per_hour(region) * up / billing.SECONDS_PER_HOUR
-        return (billing.disk_usd(region, disk_gb, up) + address) * ask.nodes
+    bill = billing.Bill.of(
+        region, offer.price_per_hour_usd, ask.nodes, disk_gb, traffic_usd(ask, region)
+    )
 
     def whole(seconds: float) -> Decimal:
-        return machines(seconds) + storage(seconds) + network
+        return bill.usd(Decimal(seconds))
 
-    compute, disks = machines(outcome.undisturbed_s), storage(outcome.undisturbed_s)
+    undisturbed_s = Decimal(outcome.undisturbed_s)
+    compute, storage = bill.machines_usd(undisturbed_s), bill.storage_usd(undisturbed_s)
     lost = whole(outcome.expected_s) - whole(outcome.undisturbed_s)
     parts = [
         part.quantize(billing.MICRO_USD, ROUND_HALF_EVEN)
-        for part in (compute, disks, network, lost)
+        for part in (compute, storage, bill.once_usd, lost)
     ]
     return Cost(
         expected=sum(parts, Decimal(0)),

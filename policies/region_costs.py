@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.policies.constraints import Ask
@@ -48,15 +49,17 @@ def places(
 
 
 def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
-    hourly = billing.disk_usd_per_hour(region, disk_gb)
-    step_s = billing.METERS.get(region.cloud, billing.Meter()).disk_step_s
+    bill = billing.Bill.of(region, Decimal(0), ask.nodes, disk_gb, traffic_usd(ask, region))
+    step_s = bill.meter.disk_step_s
     grid, pue = region.grid_kgco2e_per_kwh, region.pue
     return Place(
-        usd_per_hour=float(hourly + billing.public_ip_usd_per_hour(region)),
-        fixed_usd=float(traffic_usd(ask, region)),
+        usd_per_hour=float(bill.disk_usd_per_hour + bill.address_usd_per_hour),
+        fixed_usd=float(bill.once_usd),
         kg_per_kwh=None if grid is None or pue is None else grid * pue,
         disk_usd_per_step=(
-            float(hourly * step_s / billing.SECONDS_PER_HOUR * ask.nodes) if step_s > 1 else 0.0
+            float(bill.disk_usd_per_hour * step_s / billing.SECONDS_PER_HOUR * ask.nodes)
+            if step_s > 1
+            else 0.0
         ),
         disk_step_s=float(step_s),
         cloud=region.cloud,

@@ -1,19 +1,22 @@
-"""Hours to money, as the vendors bill: minimums, rounding, disk, public address and traffic.
+"""The bill: what machines cost that were up for so long, in a quote, a reservation and a charge.
 
-Rules (Linux machines): AWS EC2 bills per second with a minimum of 60 s, as do EBS volumes and
-public IPv4 addresses. Google Compute Engine bills machines per second with a minimum of one
-minute. Azure bills machines per second and managed SSD disks per full hour. Machines of one's own
-bill per second without a minimum. Sources: the three vendors' pricing pages, read 2026-11.
+The three must agree to the micro-dollar, or a cap is a wish: so they are one `Bill`, made from the
+price of a machine, the region's side prices and the vendor's meter.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_UP, Decimal
+from typing import NamedTuple
 
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import Meter, vendor
 
 SECONDS_PER_HOUR = Decimal(3600)
 # What amounts of money are rounded to.
 MICRO_USD = Decimal("0.000001")
+# However large the budget: no run outlives this, and no vendor's timer is set further ahead.
+LONGEST_S = Decimal(100 * 86400)
 # Vendors turn monthly disk prices into hours by a month of 730 hours.
 HOURS_PER_MONTH = Decimal(730)
 # First-tier list prices, for a region whose own figure is unknown: the dearest of the three
@@ -22,57 +25,105 @@ USUAL_DISK_USD_PER_GB_MONTH = Decimal("0.12")
 USUAL_PUBLIC_IP_USD_PER_HOUR = Decimal("0.005")
 USUAL_EGRESS_USD_PER_GB = Decimal("0.12")
 USUAL_INTER_REGION_USD_PER_GB = Decimal("0.05")
-# Machines of the user's own have no meter for disk, address and traffic.
-OWN_CLOUDS = frozenset({"local", "ssh"})
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
-    """How a vendor counts time, in seconds: at least `minimum_s`, disks in full `disk_step_s`."""
+class Bill:
+    """What `nodes` equal machines cost: each by the hour, and all of them once.
 
-    minimum_s: Decimal = Decimal(0)
-    disk_step_s: Decimal = Decimal(1)
+    Machines and addresses are counted in begun seconds, disks in begun steps of the meter.
+    `once_usd` is the traffic, or the allowance for it.
+    """
+
+    price_per_hour_usd: Decimal
+    nodes: int
+    meter: Meter
+    disk_usd_per_hour: Decimal = Decimal(0)
+    address_usd_per_hour: Decimal = Decimal(0)
+    once_usd: Decimal = Decimal(0)
+
+    @classmethod
+    def of(
+        cls,
+        region: Region,
+        price_per_hour_usd: Decimal,
+        nodes: int,
+        disk_gb: int,
+        once_usd: Decimal = Decimal(0),
+    ) -> "Bill":
+        """The bill of machines in `region`; the usual side prices where its own are unknown."""
+        sold_by = vendor(region.cloud)
+        if sold_by.own:
+            return cls(price_per_hour_usd, nodes, sold_by.meter, once_usd=once_usd)
+        disk, address = region.disk_usd_per_gb_month, region.public_ip_usd_per_hour
+        per_month = USUAL_DISK_USD_PER_GB_MONTH if disk is None else disk
+        return cls(
+            price_per_hour_usd,
+            nodes,
+            sold_by.meter,
+            disk_usd_per_hour=per_month * disk_gb / HOURS_PER_MONTH,
+            address_usd_per_hour=USUAL_PUBLIC_IP_USD_PER_HOUR if address is None else address,
+            once_usd=once_usd,
+        )
+
+    @property
+    def usd_per_hour(self) -> Decimal:
+        """All that an hour of all machines costs."""
+        each = self.price_per_hour_usd + self.disk_usd_per_hour + self.address_usd_per_hour
+        return each * self.nodes
+
+    def machines_usd(self, seconds: Decimal) -> Decimal:
+        """The machines alone, up for `seconds`."""
+        return self.price_per_hour_usd * self.nodes * self._billed_s(seconds) / SECONDS_PER_HOUR
+
+    def storage_usd(self, seconds: Decimal) -> Decimal:
+        """Their disks and addresses."""
+        billed_s, step_s = self._billed_s(seconds), self.meter.disk_step_s
+        disk_s = (billed_s / step_s).to_integral_value(ROUND_CEILING) * step_s
+        both = self.disk_usd_per_hour * disk_s + self.address_usd_per_hour * billed_s
+        return both * self.nodes / SECONDS_PER_HOUR
+
+    def usd(self, seconds: Decimal) -> Decimal:
+        """Everything, unrounded."""
+        return self.machines_usd(seconds) + self.storage_usd(seconds) + self.once_usd
+
+    def charge_usd(self, seconds: Decimal) -> Decimal:
+        """Everything, rounded up to a millionth of a dollar. A longer life never costs less."""
+        return self.usd(seconds).quantize(MICRO_USD, ROUND_UP)
+
+    def worst_case(self, cap_usd: Decimal, slack_s: float) -> "WorstCase | None":
+        """The longest life that fits under the cap at its worst; None when none does.
+
+        At the worst, machines bill for `slack_s` after the kill time.
+        """
+        if self.usd_per_hour <= 0:
+            return None  # what costs nothing has no bound, and without one nothing is launched
+        slack = Decimal(str(slack_s))
+        most_s = int((LONGEST_S + slack).to_integral_value(ROUND_CEILING))
+        up_s = _last(most_s, lambda seconds: self.charge_usd(Decimal(seconds)) <= cap_usd)
+        lifetime_s = min(up_s - slack, LONGEST_S)
+        if lifetime_s <= 0:
+            return None
+        return WorstCase(lifetime_s, self.charge_usd(lifetime_s + slack))
+
+    def _billed_s(self, seconds: Decimal) -> Decimal:
+        return max(seconds.to_integral_value(ROUND_CEILING), self.meter.minimum_s)
 
 
-METERS = {
-    "aws": Meter(minimum_s=Decimal(60)),
-    "gcp": Meter(minimum_s=Decimal(60)),
-    "azure": Meter(minimum_s=Decimal(60), disk_step_s=SECONDS_PER_HOUR),
-}
+class WorstCase(NamedTuple):
+    """When machines have to be ended so that their cap holds, and what they can come to cost."""
+
+    lifetime_s: Decimal
+    usd: Decimal
 
 
-def billed_hours(cloud: str, seconds: Decimal) -> Decimal:
-    """Hours on the bill for a machine that was up for `seconds`, in full seconds."""
-    meter = METERS.get(cloud, Meter())
-    whole = seconds.to_integral_value(rounding=ROUND_CEILING)
-    return max(whole, meter.minimum_s) / SECONDS_PER_HOUR
-
-
-def disk_usd_per_hour(region: Region, disk_gb: int) -> Decimal:
-    """Rate of one machine's disk of `disk_gb`; the usual list price where none is known."""
-    if region.cloud in OWN_CLOUDS:
-        return Decimal(0)
-    per_month = region.disk_usd_per_gb_month
-    return (
-        (USUAL_DISK_USD_PER_GB_MONTH if per_month is None else per_month)
-        * disk_gb
-        / (HOURS_PER_MONTH)
-    )
-
-
-def disk_usd(region: Region, disk_gb: int, seconds: Decimal) -> Decimal:
-    """Cost of one machine's disk that lives for `seconds`."""
-    step = METERS.get(region.cloud, Meter()).disk_step_s
-    steps = (seconds / step).to_integral_value(rounding=ROUND_CEILING)
-    return disk_usd_per_hour(region, disk_gb) * steps * step / SECONDS_PER_HOUR
-
-
-def public_ip_usd_per_hour(region: Region) -> Decimal:
-    """Rate of one public address, which a machine needs to reach its bucket and packages."""
-    if region.cloud in OWN_CLOUDS:
-        return Decimal(0)
-    rate = region.public_ip_usd_per_hour
-    return USUAL_PUBLIC_IP_USD_PER_HOUR if rate is None else rate
+def _last(most: int, holds: Callable[[int], bool]) -> int:
+    """The last number up to `most` for which it holds, given that it holds up to some number."""
+    low, high = 0, most + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def transfer_usd_per_gb(source: Region | None, target: Region) -> Decimal:
@@ -80,7 +131,7 @@ def transfer_usd_per_gb(source: Region | None, target: Region) -> Decimal:
 
     The sender pays. Traffic into a cloud from outside, and within a region, is free.
     """
-    if source is None or source.cloud in OWN_CLOUDS or source == target:
+    if source is None or vendor(source.cloud).own or source == target:
         return Decimal(0)
     if source.cloud == target.cloud:
         if source.name == target.name:
@@ -94,7 +145,7 @@ def transfer_usd_per_gb(source: Region | None, target: Region) -> Decimal:
 
 def egress_usd_per_gb(source: Region) -> Decimal:
     """Price of one GB from a machine in `source` to the internet."""
-    if source.cloud in OWN_CLOUDS:
+    if vendor(source.cloud).own:
         return Decimal(0)
     rate = source.egress_internet_usd_per_gb
     return USUAL_EGRESS_USD_PER_GB if rate is None else rate

@@ -12,8 +12,8 @@ from mlbroker.broker.prices.capacity import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import count
 from mlbroker.policies.quote import Quote, Reason, Rejection
-from mlbroker.pricing.billing import OWN_CLOUDS
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Basis, Evidence
 
@@ -87,7 +87,7 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
         return
     quote = plan.quotes[advice.place]
     name = quote.instance_type
-    where = f"--on {name}" if quote.cloud in OWN_CLOUDS else f"--instance-type {name}"
+    where = f"--on {name}" if vendor(quote.cloud).own else f"--instance-type {name}"
     # Before the first measurement nobody knows how long the job is, nor what there is to save.
     brings = f", which saves {saves}" if plan.measurements else ""
     print_line(

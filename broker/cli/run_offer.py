@@ -9,6 +9,7 @@ from mlbroker.broker.output import say
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.summary import money
+from mlbroker.pricing.billing import WorstCase
 from mlbroker.profiles.job import Job
 
 
@@ -23,14 +24,14 @@ class Offer:
     @property
     def lifetime_s(self) -> Decimal:
         """How long the cap lets the first machine live."""
-        return self._bound()[0]
+        return self._worst().lifetime_s
 
     @property
     def worst_usd(self) -> Decimal:
         """What is reserved."""
-        return self._bound()[1]
+        return self._worst().usd
 
-    def _bound(self) -> tuple[Decimal, Decimal]:
+    def _worst(self) -> WorstCase:
         first = self.candidates[0]
         traits = opener(home())(first.cloud).traits
         return launch.worst_case(first, self.cap_usd, traits)

@@ -129,17 +129,15 @@ class Report:
 class Traits:
     """What the driver must know of a cloud to wait and to reckon.
 
-    `kill_slack_s`: how long after `kill_at` a machine may still bill. `minimum_s`: the least that
-    is billed. `visible_after_s`: how long a created machine may stay out of listings. `layers`:
-    the kill switches, in words. `queues`: jobs wait for a
-    place instead of going elsewhere.
+    `kill_slack_s`: how long after `kill_at` a machine may still bill. `visible_after_s`: how
+    long a created machine may stay out of listings. `layers`: the kill switches, in words.
+    `queues`: jobs wait for a place instead of going elsewhere.
     """
 
     kill_slack_s: float
     visible_after_s: float
     poll_s: float
     layers: tuple[str, ...]
-    minimum_s: float = 0.0
     queues: bool = False
 
 

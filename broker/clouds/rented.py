@@ -150,7 +150,6 @@ def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:
         visible_after_s=30.0,
         poll_s=5.0,
         layers=(outside, inside, "the supervisor of the job"),
-        minimum_s=60.0,
     )
 
 

@@ -173,9 +173,9 @@ class Campaign:
         permitted = allowed(self.policy, place, self.who, REASON)
         candidates = by_zone(permitted, opened, lately(self.state, now), self.say)
         first = candidates[0]
-        lifetime_s, worst_usd = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
+        worst = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
         folder = RunFolder.of(self.state, launch.new_run_id(now))
-        limit_s = min(job.profile.max_time_s, REPORT_BY * float(lifetime_s))
+        limit_s = min(job.profile.max_time_s, REPORT_BY * float(worst.lifetime_s))
         secrets = launch.secret_values(job)
         order = Order(
             run_id=folder.path.name,
@@ -187,7 +187,7 @@ class Campaign:
             image_id=job.resources[0].image_id,
         )
         guard = (
-            SpendGuard(self.policy, order.job, self.who, now, worst_usd) if self.policy else None
+            SpendGuard(self.policy, order.job, self.who, now, worst.usd) if self.policy else None
         )
         with folder.carried():
             launch.reserve(
@@ -196,7 +196,7 @@ class Campaign:
                 order,
                 now,
                 cap_usd=cap_usd,
-                worst_usd=worst_usd,
+                worst_usd=worst.usd,
                 user=self.who.user,
                 project=self.who.project,
                 facts={"fingerprint": job.fingerprint(), "reason": REASON},

@@ -131,9 +131,9 @@ class Driver:
             if not room:
                 return self._queue(run, cloud)
             self._waiting = False
-        rate = candidate.rate(cloud.traits)
-        lifetime = rate.lifetime_s(run.reserved_usd - run.spent_usd)
-        if lifetime is None:
+        left_usd = run.reserved_usd - run.spent_usd
+        worst = candidate.bill.worst_case(left_usd, cloud.traits.kill_slack_s)
+        if worst is None:
             return self._settle(run, "capped")
         now = self._clock.now()
         number = len(run.attempts) + 1
@@ -149,8 +149,8 @@ class Driver:
             market=candidate.market,
             nodes=candidate.nodes,
             price_per_hour_usd=str(candidate.price_per_hour_usd),
-            kill_at=(now + timedelta(seconds=float(lifetime))).isoformat(),
-            worst_usd=str(rate.worst_usd(lifetime)),
+            kill_at=(now + timedelta(seconds=float(worst.lifetime_s))).isoformat(),
+            worst_usd=str(worst.usd),
             order_sha256=self.order.digest(),
         )
 
@@ -318,10 +318,9 @@ class Driver:
             self._clock.sleep(cloud.traits.poll_s)
 
     def _terminated(self, run: Run, ended_at: datetime) -> Run:
-        cloud, _ = self._at(run)
         started = run.attempt.started_at or run.attempt.intended_at
         seconds = max(Decimal(0), Decimal(str((ended_at - started).total_seconds())))
-        charge = self.order.candidate(run.attempt).rate(cloud.traits).charge_usd(seconds)
+        charge = self.order.candidate(run.attempt).bill.charge_usd(seconds)
         return self._append(
             run,
             State.TERMINATED,
@@ -368,8 +367,7 @@ class Driver:
     def _watch(self, run: Run) -> Watcher:
         if self._watcher is None:
             candidate = self.order.candidate(run.attempt)
-            rate = candidate.rate(self._opened(candidate.cloud).traits)
-            forecaster = Forecaster(self.order, candidate, rate)
+            forecaster = Forecaster(self.order, candidate)
             self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
         return self._watcher
 

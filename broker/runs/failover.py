@@ -8,8 +8,8 @@ from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.order import LaunchOption, Order, place_of
-from mlbroker.pricing.billing import OWN_CLOUDS
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.vendors import vendor
 
 _REFUSALS: dict[type[CloudError], str] = {
     NoCapacity: "no_capacity",
@@ -65,7 +65,7 @@ def refusal_of(error: CloudError) -> str:
 
 def remember_shortage(home: Path, intent: Intent, error: CloudError, now: datetime) -> None:
     """Plans look elsewhere for a while. The user's own machines are waited for instead."""
-    if not isinstance(error, NoCapacity) or intent.cloud in OWN_CLOUDS:
+    if not isinstance(error, NoCapacity) or vendor(intent.cloud).own:
         return
     from mlbroker.broker.prices import capacity
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from mlbroker.broker.ledger import Run
-from mlbroker.broker.runs.money import Rate
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.view import Progress
 
@@ -17,12 +16,11 @@ IDLE_SHOWN_AFTER_S = 60.0
 
 
 class Forecaster:
-    """Watches the steps of one attempt; its rate is taken between the first and the last one."""
+    """Watches the steps of one attempt; its pace is taken between the first and the last one."""
 
-    def __init__(self, order: Order, candidate: LaunchOption, rate: Rate) -> None:
+    def __init__(self, order: Order, candidate: LaunchOption) -> None:
         self._order = order
         self._candidate = candidate
-        self._rate = rate
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
 
@@ -32,7 +30,7 @@ class Forecaster:
         elapsed = max(0.0, (now - began).total_seconds())
         step, steps = status.get("step"), status.get("steps") or self._order.steps
         left_s = self._left_s(step, steps, float(status.get("elapsed_s") or elapsed))
-        spent = self._rate.charge_usd(Decimal(str(elapsed)))
+        spent = self._candidate.bill.charge_usd(Decimal(str(elapsed)))
         idle_s = status.get("idle_s")
         idle = idle_s if idle_s and idle_s >= IDLE_SHOWN_AFTER_S else None
         deadline = self._order.deadline_at
@@ -48,12 +46,12 @@ class Forecaster:
             finish_at=None if left_s is None else now + timedelta(seconds=left_s),
             total_usd=None
             if left_s is None
-            else run.spent_usd + self._rate.charge_usd(Decimal(str(elapsed + left_s))),
+            else run.spent_usd + self._candidate.bill.charge_usd(Decimal(str(elapsed + left_s))),
             deadline_at=datetime.fromisoformat(deadline) if deadline else None,
             cpu=status.get("cpu"),
             gpu=status.get("gpu"),
             idle_s=idle,
-            idle_usd=None if idle is None else self._rate.charge_usd(Decimal(str(idle))),
+            idle_usd=None if idle is None else self._candidate.bill.charge_usd(Decimal(str(idle))),
             energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
         )
 

@@ -4,6 +4,7 @@ A run may go on where an earlier one was ended: from its checkpoint, with what i
 """
 
 import getpass
+import json
 import os
 import re
 import secrets as randomness
@@ -23,6 +24,7 @@ from mlbroker.broker.ledger import Admission, Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.summary import money
+from mlbroker.pricing.billing import WorstCase
 from mlbroker.profiles.job import Job
 
 _NAME = re.compile(r"[^A-Za-z0-9._@+-]")
@@ -60,21 +62,19 @@ def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str
     return {name: environ[name] for name in job.secrets}
 
 
-def worst_case(
-    candidate: LaunchOption, cap_usd: Decimal, traits: Traits
-) -> tuple[Decimal, Decimal]:
-    """Lifetime in seconds and worst case in USD under a cap; refused when the cap is too small."""
-    rate = candidate.rate(traits)
-    lifetime = rate.lifetime_s(cap_usd)
-    if lifetime is None:
-        least = rate.charge_usd(max(rate.slack_s + Decimal(1), rate.minimum_s))
+def worst_case(candidate: LaunchOption, cap_usd: Decimal, traits: Traits) -> WorstCase:
+    """The lifetime that a cap pays for, and its worst case; refused when the cap is too small."""
+    bill = candidate.bill
+    worst = bill.worst_case(cap_usd, traits.kill_slack_s)
+    if worst is None:
+        least = bill.charge_usd(Decimal(traits.kill_slack_s) + 1)
         raise RefusedError(
             f"{money(cap_usd)} USD does not pay for {candidate.instance_type} at "
-            f"{money(rate.per_hour_usd)} USD/h: one second with its kill slack costs "
+            f"{money(bill.usd_per_hour)} USD/h: one second with its kill slack costs "
             f"{money(least)} USD",
             hint="Raise --budget, or take a cheaper machine.",
         )
-    return lifetime, rate.worst_usd(lifetime)
+    return worst
 
 
 def reserve(
@@ -95,16 +95,13 @@ def reserve(
         order.save(folder.path)
     except OSError as error:
         raise unusable(folder.path, error) from error
-    candidate = {
-        k: str(v) if isinstance(v, Decimal) else v for k, v in asdict(order.candidates[0]).items()
-    }
     body = {
         "job": order.job,
         "user": user,
         "project": project,
         "cap_usd": str(cap_usd),
         "reserved_usd": str(worst_usd),
-        "candidate": candidate,
+        "candidate": json.loads(json.dumps(asdict(order.candidates[0]), default=str)),
         "order_sha256": order.digest(),
         "host": socket.gethostname(),
         **facts,

@@ -10,7 +10,7 @@ from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.output import say
 from mlbroker.broker.runs.order import LOCAL, LaunchOption
 from mlbroker.policies.quote import Quote
-from mlbroker.pricing import billing
+from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
@@ -53,7 +53,8 @@ def _reckoned(state: Path) -> Decimal:
 
 
 def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -> LaunchOption:
-    return LaunchOption(cloud, ON_PREM, name, Market.ON_DEMAND.value, 1, price, gpu=gpu)
+    bill = Bill.of(Region(cloud, ON_PREM), price, 1, 0)
+    return LaunchOption(cloud, ON_PREM, name, Market.ON_DEMAND.value, bill, gpu=gpu)
 
 
 def _node(name: str, path: Path | None) -> Node:
@@ -114,18 +115,16 @@ def _of_quote(
     job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
 ) -> LaunchOption:
     disk_gb = max(option.disk_gb for option in job.resources)
-    extra = billing.disk_usd_per_hour(region, disk_gb) + billing.public_ip_usd_per_hour(region)
     hours = quote.duration_h.p50
     return LaunchOption(
         cloud=quote.cloud,
         region=quote.region,
         instance_type=quote.instance_type,
         market=quote.market.value,
-        nodes=quote.nodes,
-        price_per_hour_usd=quote.price_per_hour_usd,
+        bill=Bill.of(
+            region, quote.price_per_hour_usd, quote.nodes, disk_gb, quote.cost_usd.network
+        ),
         zone=job.resources[0].zone,
-        extra_per_hour_usd=extra * quote.nodes,
-        fixed_usd=quote.cost_usd.network,
         watts=None if quote.energy_kwh is None or not hours else quote.energy_kwh * 1000 / hours,
         gpu=gpus.get((quote.cloud, quote.instance_type)),
         expected_usd=quote.cost_usd.expected,

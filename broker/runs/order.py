@@ -9,10 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Attempt
-from mlbroker.broker.runs.money import Rate
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import Meter, vendor
 
 # The cloud that is this machine.
 LOCAL = "local"
@@ -20,34 +20,29 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class LaunchOption:
-    """One machine the run may use, at the price frozen when it was planned.
-
-    `extra_per_hour_usd` is for disks and addresses of all nodes, `fixed_usd` for egress.
-    """
+    """One machine the run may use, billed at the price frozen when it was planned."""
 
     cloud: str
     region: str
     instance_type: str
     market: str
-    nodes: int
-    price_per_hour_usd: Decimal
+    bill: Bill
     zone: str | None = None
-    extra_per_hour_usd: Decimal = Decimal(0)
-    fixed_usd: Decimal = Decimal(0)
     watts: float | None = None
     gpu: bool | None = None
     expected_usd: Decimal | None = None
     carbon_kg: float | None = None
     duration_h: float | None = None
 
-    def rate(self, traits: Traits) -> Rate:
-        """What it costs by the hour and once, everything included."""
-        return Rate(
-            self.price_per_hour_usd * self.nodes + self.extra_per_hour_usd,
-            self.fixed_usd,
-            Decimal(str(traits.minimum_s)),
-            Decimal(str(traits.kill_slack_s)),
-        )
+    @property
+    def nodes(self) -> int:
+        """How many equal machines the run has."""
+        return self.bill.nodes
+
+    @property
+    def price_per_hour_usd(self) -> Decimal:
+        """Of one machine."""
+        return self.bill.price_per_hour_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +113,26 @@ def place_of(at: LaunchOption | Attempt) -> tuple[str, str, str | None, str, str
 
 
 def _candidate(raw: dict[str, Any]) -> LaunchOption:
-    money = ("price_per_hour_usd", "extra_per_hour_usd", "fixed_usd", "expected_usd")
-    values: dict[str, Any] = {
-        k: Decimal(v) if k in money and v is not None else v for k, v in raw.items()
-    }
-    return LaunchOption(**values)
+    bill = raw.get("bill")
+    raw["bill"] = _bill_before_meters(raw) if bill is None else _bill(bill)
+    expected = raw["expected_usd"]
+    return LaunchOption(**raw | {"expected_usd": None if expected is None else Decimal(expected)})
+
+
+def _bill(raw: dict[str, Any]) -> Bill:
+    meter = Meter(**{name: Decimal(seconds) for name, seconds in raw.pop("meter").items()})
+    nodes = raw.pop("nodes")
+    return Bill(nodes=nodes, meter=meter, **{name: Decimal(usd) for name, usd in raw.items()})
+
+
+def _bill_before_meters(raw: dict[str, Any]) -> Bill:
+    """Of an order written before orders carried their meter: its run may still be open."""
+    nodes = raw.pop("nodes")
+    return Bill(
+        Decimal(raw.pop("price_per_hour_usd")),
+        nodes,
+        # Disks were then reckoned by the second everywhere.
+        Meter(vendor(raw["cloud"]).meter.minimum_s),
+        disk_usd_per_hour=Decimal(raw.pop("extra_per_hour_usd")) / nodes,
+        once_usd=Decimal(raw.pop("fixed_usd")),
+    )

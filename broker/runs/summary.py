@@ -67,7 +67,7 @@ def live_summary(
     status = report.status or {}
     began = attempt.started_at or attempt.intended_at
     seconds = Decimal(str(max(0.0, (min(now, attempt.kill_at) - began).total_seconds())))
-    spent = run.spent_usd + order.candidate(attempt).rate(cloud.traits).charge_usd(seconds)
+    spent = run.spent_usd + order.candidate(attempt).bill.charge_usd(seconds)
     return row | {
         "phase": "ended" if report.end else status.get("phase"),
         "step": status.get("step"),

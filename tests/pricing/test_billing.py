@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.pricing import billing
+from mlbroker.pricing.billing import LONGEST_S, Bill
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import VENDORS, Meter
 
 VIRGINIA = Region(
     "aws",
@@ -26,40 +28,115 @@ UNKNOWN = Region("aws", "xx-new-1")
 
 
 @pytest.mark.parametrize(
-    ("cloud", "seconds", "hours"),
+    ("cloud", "seconds", "billed_s"),
     [
-        ("aws", "1", Decimal(60) / 3600),  # one minute at least
-        ("gcp", "59.9", Decimal(60) / 3600),
-        ("aws", "60.1", Decimal(61) / 3600),  # begun seconds count
-        ("azure", "3600", Decimal(1)),
-        ("local", "0.2", Decimal(1) / 3600),  # no minimum on one's own machine
+        ("aws", "1", 60),  # one minute at least
+        ("gcp", "59.9", 60),
+        ("aws", "60.1", 61),  # begun seconds count
+        ("azure", "3600", 3600),
+        ("local", "0.2", 1),  # no minimum on one's own machine
+        ("a new one", "1", 60),  # counts as the strictest of those known
     ],
 )
-def test_billed_hours(cloud: str, seconds: str, hours: Decimal) -> None:
-    assert billing.billed_hours(cloud, Decimal(seconds)) == hours
+def test_machines_bill_in_begun_seconds_with_a_minimum(
+    cloud: str, seconds: str, billed_s: int
+) -> None:
+    bill = Bill.of(Region(cloud, "r"), Decimal(3600), 2, 0)
+    assert bill.machines_usd(Decimal(seconds)) == 2 * billed_s
 
 
 def test_disk_by_the_second_and_by_the_hour() -> None:
-    # 100 GB x 0.08 USD / 730 h, half an hour.
-    half_hour = Decimal(100) * Decimal("0.08") / 730 / 2
-    assert billing.disk_usd(VIRGINIA, 100, Decimal(1800)) == pytest.approx(half_hour)
-    azure = Region("azure", "eastus", disk_usd_per_gb_month=Decimal("0.08"))
-    assert billing.disk_usd(azure, 100, Decimal(1800)) == pytest.approx(half_hour * 2)
+    # 100 GB x 0.08 USD / 730 h, and the address.
+    disk, address = Decimal(100) * Decimal("0.08") / 730, Decimal("0.005")
+    bill = Bill.of(VIRGINIA, Decimal(1), 3, 100)
+    assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (disk + address) / 2)
+    azure = Region("azure", "eastus", None, None, Decimal("0.08"), address)
+    bill = Bill.of(azure, Decimal(1), 3, 100)
+    assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (disk + address / 2))
 
 
 def test_unknown_side_prices_are_the_usual_ones_not_nothing() -> None:
-    assert billing.disk_usd_per_hour(UNKNOWN, 100) > 0
-    assert billing.public_ip_usd_per_hour(UNKNOWN) > 0
+    bill = Bill.of(UNKNOWN, Decimal(1), 1, 100)
+    assert bill.disk_usd_per_hour > 0
+    assert bill.address_usd_per_hour > 0
     assert billing.egress_usd_per_gb(UNKNOWN) > 0
     assert billing.transfer_usd_per_gb(UNKNOWN, IOWA) > 0
 
 
 def test_ones_own_machines_meter_nothing_beside_the_hours() -> None:
     own = Region("ssh", "on-prem")
-    assert billing.disk_usd_per_hour(own, 500) == 0
-    assert billing.public_ip_usd_per_hour(own) == 0
+    assert Bill.of(own, Decimal(1), 2, 500).usd_per_hour == 2
     assert billing.egress_usd_per_gb(own) == 0
     assert billing.transfer_usd_per_gb(own, VIRGINIA) == 0
+
+
+def test_a_disk_billed_in_begun_hours_does_not_break_the_cap() -> None:
+    """1,000 GB on Azure under 0.45 USD: by the second they would last 74 minutes, and bill 0.57."""
+    bill = Bill.of(Region("azure", "eastus"), Decimal("0.192"), 1, 1000)
+    by_the_second_s = Decimal("0.45") / bill.usd_per_hour * 3600
+    assert bill.charge_usd(by_the_second_s) == pytest.approx(Decimal("0.57"), abs=Decimal("0.005"))
+    worst = bill.worst_case(Decimal("0.45"), 60)
+    assert worst is not None
+    assert worst.lifetime_s == 3600 - 60  # the second begun hour of disk is not to be had
+    assert worst.usd == Decimal("0.361384")
+
+
+@pytest.mark.parametrize(
+    ("bill", "slack_s", "cap", "lifetime_s"),
+    [
+        (Bill(Decimal(3600), 1, Meter()), 2, "5", "3"),
+        (Bill(Decimal(3600), 1, Meter()), 2, "2", None),
+        (Bill(Decimal(3600), 1, Meter()), 0.5, "5", "4.5"),
+        (Bill(Decimal(3600), 1, Meter(), once_usd=Decimal(1)), 2, "5", "2"),
+        (Bill(Decimal(60), 1, Meter(Decimal(60))), 0, "0.5", None),
+        (Bill(Decimal(60), 1, Meter(Decimal(60))), 0, "1", "60"),
+        (Bill(Decimal(0), 1, Meter()), 0, "1", None),
+        (Bill(Decimal("0.0001"), 1, Meter()), 0, "1000", str(LONGEST_S)),
+    ],
+)
+def test_the_kill_time_is_derived_from_the_cap(
+    bill: Bill, slack_s: float, cap: str, lifetime_s: str | None
+) -> None:
+    worst = bill.worst_case(Decimal(cap), slack_s)
+    assert (worst and worst.lifetime_s) == (None if lifetime_s is None else Decimal(lifetime_s))
+
+
+MONEY = st.none() | st.decimals("0", "2", places=3)
+
+
+@st.composite
+def bills(draw: st.DrawFn) -> Bill:
+    """Of any cloud, price, disk and number of machines."""
+    region = Region(
+        draw(st.sampled_from([*VENDORS, "a new one"])), "r",
+        disk_usd_per_gb_month=draw(MONEY), public_ip_usd_per_hour=draw(MONEY),
+    )  # fmt: skip
+    price = draw(st.decimals("0.000001", "500", places=6))
+    once = draw(st.just(Decimal(0)) | st.decimals("0", "10", places=6))
+    nodes, disk_gb = draw(st.integers(1, 64)), draw(st.integers(0, 64_000))
+    return Bill.of(region, price, nodes, disk_gb, once)
+
+
+@given(
+    bill=bills(),
+    cap=st.decimals("0.000001", "1000", places=6),
+    slack_s=st.floats(0, 600).map(lambda s: round(s, 3)),
+    share=st.decimals("0", "1", places=4),
+)
+def test_what_is_reserved_is_never_less_than_what_is_billed(
+    bill: Bill, cap: Decimal, slack_s: float, share: Decimal
+) -> None:
+    slack = Decimal(str(slack_s))
+    worst = bill.worst_case(cap, slack_s)
+    if worst is None:
+        assert bill.charge_usd(slack + Decimal("0.001")) > cap  # not even for an instant
+        return
+    assert worst.usd <= cap
+    most_s = worst.lifetime_s + slack
+    for up_s in (share * most_s, worst.lifetime_s, most_s):
+        assert bill.usd(up_s) <= bill.charge_usd(up_s) <= worst.usd
+    # Not an instant longer would do.
+    assert worst.lifetime_s == LONGEST_S or bill.charge_usd(most_s + Decimal("0.001")) > cap
 
 
 @pytest.mark.parametrize(
@@ -79,12 +156,10 @@ def test_the_sender_pays_for_traffic(
 
 
 @given(
-    cloud=st.sampled_from(["aws", "gcp", "azure", "ssh"]),
+    bill=bills(),
     shorter=st.decimals("0", "1e6", places=3),
     longer=st.decimals("0", "1e6", places=3),
 )
-def test_longer_never_costs_less(cloud: str, shorter: Decimal, longer: Decimal) -> None:
+def test_longer_never_costs_less(bill: Bill, shorter: Decimal, longer: Decimal) -> None:
     shorter, longer = sorted((shorter, longer))
-    assert billing.billed_hours(cloud, shorter) <= billing.billed_hours(cloud, longer)
-    region = Region(cloud, "r")
-    assert billing.disk_usd(region, 10, shorter) <= billing.disk_usd(region, 10, longer)
+    assert bill.charge_usd(shorter) <= bill.charge_usd(longer)

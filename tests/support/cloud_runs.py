@@ -106,10 +106,10 @@ class CloudRuns:
     ) -> Run:
         candidates, usd = candidates or self.candidates, Decimal(cap or self.cap)
         order = Order(run_id, "job", candidates, {"command": "true"}, disk_gb=DISK_GB)
-        _, worst = worst_case(candidates[0], usd, self.cloud.traits)
+        worst = worst_case(candidates[0], usd, self.cloud.traits)
         return reserve(
             self.ledger, RunFolder.of(self.home, run_id), order, self.clock.now(),
-            cap_usd=usd, worst_usd=worst, user="u", project=None, facts={},
+            cap_usd=usd, worst_usd=worst.usd, user="u", project=None, facts={},
         )  # fmt: skip
 
     def driver(self, run_id: str, secrets: Mapping[str, str] | None = None) -> Driver:

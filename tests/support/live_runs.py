@@ -68,13 +68,16 @@ class Live:
     def reserve(self, command: str, places: int = 1, nodes: int = 1, **more: object) -> None:
         """A run of this command in so many places, one after the other."""
         spec = {"command": command, "secret_names": [], **more}
-        candidates = tuple(replace(place, nodes=nodes) for place in self.candidates[:places])
+        candidates = tuple(
+            replace(place, bill=replace(place.bill, nodes=nodes))
+            for place in self.candidates[:places]
+        )
         order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",), disk_gb=50)
         cap = Decimal(5)
-        _, worst = worst_case(candidates[0], cap, self.cloud.traits)
+        worst = worst_case(candidates[0], cap, self.cloud.traits)
         reserve(
-            self.ledger, self.folder, order, self.world.clock.now(), cap_usd=cap, worst_usd=worst,
-            user="u", project=None, facts={},
+            self.ledger, self.folder, order, self.world.clock.now(), cap_usd=cap,
+            worst_usd=worst.usd, user="u", project=None, facts={},
         )  # fmt: skip
 
     def driver(self, *, later: bool = False) -> Driver:

@@ -15,10 +15,13 @@ from mlbroker.broker.runs.launch import reserve, worst_case
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
 from mlbroker.broker.runs.view import NoView
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import vendor
 
 PRICE = Decimal(36)  # a cent a second
+BILL = Bill(PRICE, 1, vendor("sim").meter)
 CANDIDATES = tuple(
-    LaunchOption("sim", "r", kind, "spot", 1, PRICE) for kind in ("small", "medium", "large")
+    LaunchOption("sim", "r", kind, "spot", BILL) for kind in ("small", "medium", "large")
 )
 
 
@@ -41,10 +44,10 @@ class SimRuns:
 
     def reserve(self, run_id: str = "r1", cap: str = "10") -> Run:
         order = Order(run_id, "job", CANDIDATES, {"command": "true"})
-        _, worst = worst_case(CANDIDATES[0], Decimal(cap), self.cloud.traits)
+        worst = worst_case(CANDIDATES[0], Decimal(cap), self.cloud.traits)
         return reserve(
             self.ledger, RunFolder.of(self.home, run_id), order, self.service.now(),
-            cap_usd=Decimal(cap), worst_usd=worst, user="u", project=None, facts={},
+            cap_usd=Decimal(cap), worst_usd=worst.usd, user="u", project=None, facts={},
         )  # fmt: skip
 
     def driver(

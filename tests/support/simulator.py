@@ -155,7 +155,6 @@ class SimCloud:
             kill_slack_s=5.0,
             visible_after_s=20.0,
             poll_s=2.0,
-            minimum_s=60.0,
             layers=("the service's own timer",),
         )
 

@@ -9,7 +9,9 @@ import pytest
 from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
 from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
 from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware
+from mlbroker.pricing.vendors import Meter
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
@@ -25,7 +27,7 @@ def box(vcpus: int) -> Hardware:
 
 def option(vcpus: int, cloud: str = "ssh") -> Option:
     price = Decimal("0.05") * vcpus
-    candidate = LaunchOption(cloud, "r", f"m{vcpus}", "on_demand", 1, price)
+    candidate = LaunchOption(cloud, "r", f"m{vcpus}", "on_demand", Bill(price, 1, Meter()))
     return Option(candidate, Offered(Target(cloud, f"m{vcpus}", box(vcpus)), float(price), 60.0))
 
 

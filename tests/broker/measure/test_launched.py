@@ -17,6 +17,8 @@ from mlbroker.broker.measure.launched import Campaign, machines_failed
 from mlbroker.broker.measure.profile import Profiled
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.guardrails import Who
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import Meter
 from mlbroker.profiles.job import Job, ProfileLimits
 from mlbroker.profiles.measurement import Status
 from mlbroker.profiles.stepping.stopping import StopRule
@@ -28,7 +30,7 @@ Result = list[Profiled | MlbrokerError]
 
 
 def machine(name: str, price: str = "0.10") -> LaunchOption:
-    return LaunchOption("local", "on-prem", name, "on_demand", 1, Decimal(price))
+    return LaunchOption("local", "on-prem", name, "on_demand", Bill(Decimal(price), 1, Meter()))
 
 
 @pytest.fixture(autouse=True)

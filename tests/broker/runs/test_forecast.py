@@ -9,12 +9,12 @@ import pytest
 from mlbroker.broker.cli.run_view import PlainView, progress_line
 from mlbroker.broker.ledger import Attempt, Run, State
 from mlbroker.broker.runs.forecast import Forecaster, overrun
-from mlbroker.broker.runs.money import LONGEST_S, Rate
 from mlbroker.broker.runs.order import LaunchOption, Order
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import Meter
 
 T0 = datetime(2026, 11, 24, 12, tzinfo=UTC)
-CANDIDATE = LaunchOption("sim", "r", "m", "spot", 1, Decimal(3600), watts=1000.0)
-RATE = Rate(Decimal(3600))
+CANDIDATE = LaunchOption("sim", "r", "m", "spot", Bill(Decimal(3600), 1, Meter()), watts=1000.0)
 
 
 def run(kill_s: float = 1000) -> Run:
@@ -41,7 +41,7 @@ def watch(forecaster: Forecaster, *seen: tuple[float, int], kill_s: float = 1000
 
 
 def test_the_end_is_forecast_from_the_pace() -> None:
-    progress = watch(Forecaster(order(steps=100), CANDIDATE, RATE), (10, 1), (50, 21))
+    progress = watch(Forecaster(order(steps=100), CANDIDATE), (10, 1), (50, 21))
     # Two seconds a step, 79 left.
     assert progress.finish_at == T0 + timedelta(seconds=50 + 158)
     assert progress.total_usd == Decimal(208)
@@ -51,33 +51,31 @@ def test_the_end_is_forecast_from_the_pace() -> None:
 
 
 def test_nothing_is_forecast_from_too_little() -> None:
-    forecaster = Forecaster(order(steps=100), CANDIDATE, RATE)
+    forecaster = Forecaster(order(steps=100), CANDIDATE)
     assert watch(forecaster, (10, 1), (11, 2)).finish_at is None
-    assert watch(Forecaster(order(), CANDIDATE, RATE), (10, 1), (50, 21)).finish_at is None
+    assert watch(Forecaster(order(), CANDIDATE), (10, 1), (50, 21)).finish_at is None
 
 
 def test_a_hanging_job_gets_no_rosier() -> None:
-    forecaster = Forecaster(order(steps=100), CANDIDATE, RATE)
+    forecaster = Forecaster(order(steps=100), CANDIDATE)
     before = watch(forecaster, (10, 1), (50, 21)).finish_at
     assert watch(forecaster, (100, 21)).finish_at >= before
 
 
 def test_cap_and_deadline_are_told_apart() -> None:
-    late = watch(Forecaster(order(steps=100), CANDIDATE, RATE), (10, 1), (50, 21), kill_s=100)
+    late = watch(Forecaster(order(steps=100), CANDIDATE), (10, 1), (50, 21), kill_s=100)
     text = overrun(late)
     assert text is not None
     assert "the cap ends it" in text
     deadline = (T0 + timedelta(seconds=150)).isoformat()
-    missed = watch(
-        Forecaster(order(steps=100, deadline_at=deadline), CANDIDATE, RATE), (10, 1), (50, 21)
-    )
+    missed = watch(Forecaster(order(steps=100, deadline_at=deadline), CANDIDATE), (10, 1), (50, 21))
     text = overrun(missed)
     assert text is not None
     assert "after the deadline" in text
 
 
 def test_idle_time_is_shown_as_money() -> None:
-    forecaster = Forecaster(order(), CANDIDATE, RATE)
+    forecaster = Forecaster(order(), CANDIDATE)
     status = {"phase": "running", "step": None, "elapsed_s": 300.0, "idle_s": 200.0, "cpu": 0.0}
     progress = forecaster.progress(run(), status, T0 + timedelta(seconds=300))
     assert progress.idle_usd == Decimal(200)
@@ -85,7 +83,7 @@ def test_idle_time_is_shown_as_money() -> None:
 
 
 def test_the_line_tells_phase_steps_money_and_forecast() -> None:
-    progress = watch(Forecaster(order(steps=100), CANDIDATE, RATE), (10, 1), (50, 21))
+    progress = watch(Forecaster(order(steps=100), CANDIDATE), (10, 1), (50, 21))
     line = progress_line(progress)
     for part in ("running", "0:00:50", "21/100", "50.0000 of 1000 USD", "for 208.0000 USD", "kWh"):
         assert part in line
@@ -100,22 +98,3 @@ def test_what_is_done_about_an_overrun(
     assert PlainView().overrun(run(), wish) == answer
     if answer is None:
         assert "mlbroker stop r1" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("rate", "cap", "lifetime"),
-    [
-        (Rate(Decimal(3600), slack_s=Decimal(2)), "5", "3"),
-        (Rate(Decimal(3600), slack_s=Decimal(2)), "2", None),
-        (Rate(Decimal(3600), fixed_usd=Decimal(1), slack_s=Decimal(2)), "5", "2"),
-        (Rate(Decimal(60), minimum_s=Decimal(60)), "0.5", None),
-        (Rate(Decimal(60), minimum_s=Decimal(60)), "1", "60"),
-        (Rate(Decimal(0)), "1", None),
-        (Rate(Decimal("0.0001")), "1000", str(LONGEST_S)),
-    ],
-)
-def test_the_kill_time_is_derived_from_the_cap(rate: Rate, cap: str, lifetime: str | None) -> None:
-    found = rate.lifetime_s(Decimal(cap))
-    assert found == (None if lifetime is None else Decimal(lifetime))
-    if found is not None:
-        assert rate.worst_usd(found) <= Decimal(cap)

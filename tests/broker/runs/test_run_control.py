@@ -142,11 +142,12 @@ def test_a_reservation_without_a_machine_is_released(cli: Cli) -> None:
     from mlbroker.broker.runs.folder import RunFolder
     from mlbroker.broker.runs.launch import reserve
     from mlbroker.broker.runs.order import LaunchOption, Order
+    from mlbroker.pricing.billing import Bill
+    from mlbroker.pricing.vendors import Meter
 
     one = Decimal(1)
-    order = Order(
-        "r1", "job", (LaunchOption("local", "on-prem", "local", "on_demand", 1, one),), {}
-    )
+    machine = LaunchOption("local", "on-prem", "local", "on_demand", Bill(one, 1, Meter()))
+    order = Order("r1", "job", (machine,), {})
     reserve(
         open_ledger(cli.home), RunFolder.of(cli.home, "r1"), order, datetime.now(UTC),
         cap_usd=one, worst_usd=one, user="u", project=None, facts={},

@@ -16,8 +16,11 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices.capacity import Shortage, lately
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import ENOUGH, by_zone, open_regions, why_not_in
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import Meter
 
 OWN: Any = LocalCloud(Path("/nowhere"))
+BILL = Bill(Decimal(1), 1, Meter())
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -46,7 +49,7 @@ class Zoned:
 
 
 def candidate(cloud: str, region: str, **more: Any) -> LaunchOption:
-    return LaunchOption(cloud, region, "large", "spot", 1, Decimal(1), **more)
+    return LaunchOption(cloud, region, "large", "spot", BILL, **more)
 
 
 def told(
@@ -99,9 +102,7 @@ def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
     with sim.service.world() as world:
         world.no_capacity = {"small"}
     sim.launch()
-    small, medium = (
-        LaunchOption("sim", "r", name, "spot", 1, Decimal(1)) for name in ("small", "medium")
-    )
+    small, medium = (LaunchOption("sim", "r", name, "spot", BILL) for name in ("small", "medium"))
     opened = cast("dict[str, Cloud]", {"sim": OWN}).__getitem__
     shortages = lately(tmp_path, sim.service.now())
     found = by_zone([small, medium], opened, shortages, lambda text: None)

@@ -10,9 +10,12 @@ from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import vendor
 
+BILL = Bill(PRICE, 1, vendor("aws").meter)
 CANDIDATES = tuple(
-    LaunchOption("aws", region, "m5.large", market, 1, PRICE, zone=zone)
+    LaunchOption("aws", region, "m5.large", market, BILL, zone=zone)
     for market in ("spot", "on_demand")
     for region, zone in (
         ("us-east-1", "us-east-1a"),

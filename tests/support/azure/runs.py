@@ -10,10 +10,13 @@ from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import vendor
 
 TYPE = "Standard_D2s_v5"
+BILL = Bill(PRICE, 1, vendor("azure").meter)
 CANDIDATES = tuple(
-    LaunchOption("azure", zone.partition("-")[0], TYPE, market, 1, PRICE, zone=zone)
+    LaunchOption("azure", zone.partition("-")[0], TYPE, market, BILL, zone=zone)
     for market in ("spot", "on_demand")
     for zone in ("eastus-1", "eastus-2", "westeurope")
 )

@@ -9,10 +9,13 @@ from tests.support.gcp.server import StrictGcp
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import vendor
 
 TYPE = "e2-standard-2"
+BILL = Bill(PRICE, 1, vendor("gcp").meter)
 CANDIDATES = tuple(
-    LaunchOption("gcp", zone.rpartition("-")[0], TYPE, market, 1, PRICE, zone=zone)
+    LaunchOption("gcp", zone.rpartition("-")[0], TYPE, market, BILL, zone=zone)
     for market in ("spot", "on_demand")
     for zone in ("us-central1-a", "us-central1-b", "europe-west4-a")
 )

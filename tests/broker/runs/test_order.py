@@ -1,0 +1,56 @@
+"""What is written down of a run before anything is reserved."""
+
+import hashlib
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.runs.order import LaunchOption, Order
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.region import Region
+
+REGION = Region("azure", "eastus", disk_usd_per_gb_month=Decimal("0.08"))
+BILL = Bill.of(REGION, Decimal("0.192"), 2, 1000, once_usd=Decimal("0.45"))
+MACHINE = LaunchOption(
+    "azure", "eastus", "Standard_D4s_v5", "spot", BILL, gpu=False, expected_usd=Decimal("0.3")
+)
+
+
+def test_an_order_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    order = Order("r1", "job", (MACHINE,), {"command": "true"}, secrets=("TOKEN",))
+    order.save(tmp_path)
+    assert Order.load(tmp_path, order.digest()) == order
+
+
+def test_a_changed_order_is_refused(tmp_path: Path) -> None:
+    order = Order("r1", "job", (MACHINE,), {})
+    order.save(tmp_path)
+    path = tmp_path / "order.json"
+    path.write_text(path.read_text().replace('"3600"', '"1"'))
+    with pytest.raises(MlbrokerError, match="changed after it was reserved"):
+        Order.load(tmp_path, order.digest())
+
+
+def test_the_order_of_a_run_opened_by_an_earlier_release_is_billed_as_it_was_then(
+    tmp_path: Path,
+) -> None:
+    order = Order("r1", "job", (MACHINE,), {})
+    order.save(tmp_path)
+    raw = json.loads((tmp_path / "order.json").read_text())
+    (machine,) = raw["candidates"]
+    del machine["bill"]
+    machine |= {"nodes": 2, "price_per_hour_usd": "0.192"}
+    machine |= {"extra_per_hour_usd": "0.228", "fixed_usd": "0.45"}
+    text = json.dumps(raw)
+    (tmp_path / "order.json").write_text(text)
+    loaded = Order.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
+    bill = loaded.candidates[0].bill
+    assert bill.nodes == 2
+    assert (
+        bill.charge_usd(Decimal(1800))
+        == Decimal("0.45") + (2 * Decimal("0.192") + Decimal("0.228")) / 2
+    )
+    assert bill.charge_usd(Decimal(1)) == bill.charge_usd(Decimal(60))
