@@ -21,14 +21,13 @@ from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import power
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer
+from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.job import Job, ResourceOption
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
-
-NANO_PER_USD = 10**9
 
 
 class Book(Protocol):

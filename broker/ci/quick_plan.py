@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from mlbroker.broker.ci.bounds import Bounds, Home, Offered, Runner
 from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
 from mlbroker.broker.plan import Plan, make_ask, make_plan, screen
-from mlbroker.broker.planning import NANO_PER_USD, Book
+from mlbroker.broker.planning import Book
 from mlbroker.policies.candidates import Filters, fitting
 from mlbroker.policies.constraints import Ask, setup_s
 from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
@@ -25,6 +25,7 @@ from mlbroker.policies.quote import Quote
 from mlbroker.policies.region_costs import Place, least_by_cloud, places
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
+from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.job import Job, ObjectiveKind, ResourceOption, Work

@@ -18,7 +18,7 @@ from mlbroker.broker.files.values import parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.output import clean, say, warn
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
 _TABLE = Format("table")

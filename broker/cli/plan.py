@@ -18,7 +18,7 @@ from mlbroker.broker.output import print_json, say, warn
 from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.plan_document import plan_document
 from mlbroker.broker.planning import Book
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
@@ -119,7 +119,7 @@ def command(
         print_json(plan_document(plan, explain=explain is not None))
     else:
         from mlbroker.broker.cli import plan_view
-        from mlbroker.broker.prices.capacity import lately
+        from mlbroker.broker.prices.shortages import lately
         from mlbroker.broker.prices.terms import own_currency
 
         if one is not None:
@@ -181,9 +181,9 @@ def within_reach(book: Book, job: Job) -> Book:
     folder = home()
     if not (folder / "quotas.json").exists() and not (folder / "capacity.sqlite").exists():
         return book
-    from mlbroker.broker.prices.availability import within_limits
+    from mlbroker.broker.prices.availability import available_book
 
-    return within_limits(book, folder, job.num_nodes, job.resources[0].zone, datetime.now(UTC))
+    return available_book(book, folder, job.num_nodes, job.resources[0].zone, datetime.now(UTC))
 
 
 def veto_of(job: Path, option: Path | None, reason: str | None, book: Book) -> "Veto | None":

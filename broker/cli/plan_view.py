@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from mlbroker.broker.output import print_line, print_table
 from mlbroker.broker.plan import Plan
 from mlbroker.broker.planning import Book, fill_hardware
-from mlbroker.broker.prices.capacity import Shortage
+from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import count
 from mlbroker.policies.quote import Quote, Reason, Rejection

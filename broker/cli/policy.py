@@ -78,7 +78,7 @@ def try_out(
 def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
     from mlbroker.broker.cli.plan import gather_evidence, nothing_feasible
     from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.prices.price_book import open_book
     from mlbroker.policies.candidates import Filters
 
     book = open_book(home(), None)

@@ -9,7 +9,7 @@ import typer
 from mlbroker.broker.errors import InputError, ThresholdCrossed
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_table, say, warn
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.prices.price_book import PriceBook, open_book
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -30,12 +30,12 @@ def _open(prices: Path | None = None) -> PriceBook:
 def status(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Dates, counts and age of the prices, by cloud and source."""
     from mlbroker.broker.prices import browse, embedded
-    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.own_prices import OwnPrices
 
     book = _open(prices)
     snapshot = book.snapshot
     parts = browse.parts(book)
-    with OwnRows(home() / "prices") as own:
+    with OwnPrices(home() / "prices") as own:
         refreshes = own.refreshes() if prices is None else []
     if as_json:
         print_json(
@@ -134,7 +134,7 @@ def import_(
 
     Rows without an honest price are left out and counted.
     """
-    from mlbroker.broker.prices.builder import import_file
+    from mlbroker.broker.prices.index_cache import import_file
 
     accepted, notices = import_file(home(), file, datetime.now(UTC))
     for notice in notices:
@@ -161,11 +161,11 @@ def forget(
     fetched: Annotated[bool, typer.Option("--fetched", help="What `refresh` fetched.")] = False,
 ) -> None:
     """Drop what was imported, or fetched, or both."""
-    from mlbroker.broker.prices import builder
+    from mlbroker.broker.prices import index_cache
 
     if not imported and not fetched:
         raise InputError("nothing to forget", hint="Give --imported, --fetched, or both.")
-    builder.forget(home(), imported, fetched, datetime.now(UTC))
+    index_cache.forget(home(), imported, fetched, datetime.now(UTC))
     book = open_book(home())
     say(f"The book is now {book.snapshot.id}: {book.origin}; {book.snapshot.offers:,} offers")
 
@@ -238,7 +238,7 @@ def refresh(
     prices and GCP need credentials.
     """
     from mlbroker.broker.cli.prices_progress import Bar, report
-    from mlbroker.broker.prices import FEEDS
+    from mlbroker.broker.prices.feeds import FEEDS
     from mlbroker.broker.prices.feeds.interface import Scope
     from mlbroker.broker.prices.refresh import refresh as run
 
@@ -281,12 +281,12 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     Exit codes: 0 none, 5 there are some.
     """
     from mlbroker.broker.prices import browse
-    from mlbroker.broker.prices.nano import from_nano
-    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.own_prices import OwnPrices
+    from mlbroker.pricing.price_units import usd_from_nano
 
     book = open_book(home(), prices)
     odd = browse.odd_prices(book)
-    with OwnRows(home() / "prices") as own:
+    with OwnPrices(home() / "prices") as own:
         jumps = own.jumps() if prices is None else []
     if as_json:
         print_json(
@@ -309,8 +309,8 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
                         "region": jump.region,
                         "instance_type": jump.instance_type,
                         "market": "spot" if jump.spot else "on_demand",
-                        "price_per_hour_usd": str(from_nano(jump.price_nano_usd)),
-                        "last_price_per_hour_usd": str(from_nano(jump.before_nano_usd)),
+                        "price_per_hour_usd": str(usd_from_nano(jump.price_nano_usd)),
+                        "last_price_per_hour_usd": str(usd_from_nano(jump.before_nano_usd)),
                         "as_of": date.fromordinal(jump.day).isoformat(),
                         "source": jump.source,
                     }
@@ -340,8 +340,8 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
                     jump.region,
                     jump.instance_type,
                     "spot" if jump.spot else "on_demand",
-                    f"{from_nano(jump.price_nano_usd):f}",
-                    f"was {from_nano(jump.before_nano_usd):f}",
+                    f"{usd_from_nano(jump.price_nano_usd):f}",
+                    f"was {usd_from_nano(jump.before_nano_usd):f}",
                     date.fromordinal(jump.day).isoformat(),
                     jump.source,
                 )

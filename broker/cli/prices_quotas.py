@@ -6,25 +6,25 @@ from datetime import UTC, datetime
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_table, say
-from mlbroker.broker.prices import capacity
+from mlbroker.broker.prices.feeds import quota_feeds
 from mlbroker.broker.prices.http import FeedError, Http
-from mlbroker.broker.prices.quota_feeds import QUOTA_FEEDS
+from mlbroker.broker.prices.price_book import PriceBook
 from mlbroker.broker.prices.quotas import load, save
-from mlbroker.broker.prices.store import PriceBook
+from mlbroker.broker.prices.shortages import lately
 
 
 def refresh_quotas(
     book: PriceBook, clouds: Collection[str] | None, regions: Collection[str] | None
 ) -> None:
     """Fetch the quotas of some clouds and regions; a cloud that fails keeps its old ones."""
-    failures = []
-    for name in dict.fromkeys(clouds or QUOTA_FEEDS):
-        if name not in QUOTA_FEEDS:
-            raise InputError(f"--cloud {name!r} has no quotas", hint=", ".join(QUOTA_FEEDS))
+    failures, feeds = [], quota_feeds()
+    for name in dict.fromkeys(clouds or feeds):
+        if name not in feeds:
+            raise InputError(f"--cloud {name!r} has no quotas", hint=", ".join(feeds))
         known = {region.name for region in book.regions().values() if region.cloud == name}
         wanted = known & set(regions) if regions else known
         try:
-            found = QUOTA_FEEDS[name](wanted, Http())
+            found = feeds[name].quotas(wanted, Http())
         except FeedError as error:
             failures.append(str(error))
             continue
@@ -46,7 +46,7 @@ def show_quotas(
     ]
     shortages = [
         shortage
-        for shortage in capacity.lately(home(), datetime.now(UTC))
+        for shortage in lately(home(), datetime.now(UTC))
         if (not clouds or shortage.cloud in clouds) and (not regions or shortage.region in regions)
     ]
     if as_json:

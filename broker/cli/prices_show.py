@@ -8,10 +8,10 @@ from mlbroker.broker.files.yaml_fields import nearest
 from mlbroker.broker.home import home
 from mlbroker.broker.output import plain, print_json, print_table, say
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.nano import from_nano
-from mlbroker.broker.prices.own_rows import OwnRows
-from mlbroker.broker.prices.store import PriceBook
+from mlbroker.broker.prices.own_prices import OwnPrices
+from mlbroker.broker.prices.price_book import PriceBook
 from mlbroker.broker.prices.terms import own_currency
+from mlbroker.pricing.price_units import usd_from_nano
 
 
 def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
@@ -23,7 +23,7 @@ def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
     facts = browse.lifecycles(book, type_name)
     listed = browse.list_prices(book, type_name)
     currency = own_currency(home())
-    with OwnRows(home() / "prices") as own:
+    with OwnPrices(home() / "prices") as own:
         past = own.past(type_name)
     if as_json:
         described = [_type_document(entry, *facts[entry.cloud]) for entry in types]
@@ -43,7 +43,7 @@ def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
                         "region": entry.region,
                         "market": "spot" if entry.spot else "on_demand",
                         "as_of": date.fromordinal(entry.day).isoformat(),
-                        "price_per_hour_usd": str(from_nano(entry.price_nano_usd)),
+                        "price_per_hour_usd": str(usd_from_nano(entry.price_nano_usd)),
                         "source": entry.source,
                     }
                     for entry in past
@@ -59,7 +59,7 @@ def show_type(book: PriceBook, type_name: str, as_json: bool) -> None:
     for old in past:
         market = "spot" if old.spot else "on_demand"
         before.setdefault((old.cloud, old.region, market), []).append(
-            f"{from_nano(old.price_nano_usd):f} from {date.fromordinal(old.day)}"
+            f"{usd_from_nano(old.price_nano_usd):f} from {date.fromordinal(old.day)}"
         )
     columns = ["cloud", "region", "market", "USD/h", "list", "as of", "age", "source", "history"]
     cells = [

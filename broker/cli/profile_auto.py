@@ -41,7 +41,7 @@ def auto(
     from mlbroker.broker.clouds import CLOUDS, opener
     from mlbroker.broker.plan import make_plan
     from mlbroker.broker.planning import fill_hardware
-    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.prices.price_book import open_book
     from mlbroker.broker.runs.launch_options import planned
     from mlbroker.broker.runs.zones import launchable_in
 

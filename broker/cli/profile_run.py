@@ -68,7 +68,7 @@ def on_types(
     from mlbroker.broker.cli.plan import check_filters, gather_evidence
     from mlbroker.broker.clouds import CLOUDS, opener
     from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.prices.price_book import open_book
     from mlbroker.broker.runs.launch_options import planned
     from mlbroker.broker.runs.zones import launchable_in
     from mlbroker.policies.objective import quote_key

@@ -10,7 +10,7 @@ from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.output import say, warn
-from mlbroker.broker.prices.capacity import lately
+from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs.launch_options import planned
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
@@ -53,7 +53,7 @@ def chosen(
         within_reach,
     )
     from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.prices.store import open_book
+    from mlbroker.broker.prices.price_book import open_book
 
     shelf = within_reach(with_nodes(open_book(home(), sources.prices), sources.nodes), job)
     check_filters(wanted, shelf)

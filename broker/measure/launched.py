@@ -22,7 +22,7 @@ from mlbroker.broker.measure.bundle import FOLDER, SPEC, pack
 from mlbroker.broker.measure.profile import Profiled, agent_spec
 from mlbroker.broker.measure.result import Place, died, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
-from mlbroker.broker.prices.capacity import lately
+from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.prices import capacity, quotas
+from mlbroker.broker.prices import quotas, shortages
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import PriceRow
 from mlbroker.pricing.offer import Hardware, InstanceType
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 ZONES_OF_A_REGION = 3
 
 
-class Limits:
+class Availability:
     """Quotas and shortages, read once."""
 
-    def __init__(self, known: quotas.Quotas, shortages: Iterable[capacity.Shortage]) -> None:
+    def __init__(self, known: quotas.Quotas, shortages: Iterable[shortages.Shortage]) -> None:
         self._quotas = known
-        self._short: dict[tuple[str, str, str, bool], list[capacity.Shortage]] = {}
+        self._short: dict[tuple[str, str, str, bool], list[shortages.Shortage]] = {}
         for shortage in shortages:
             key = (shortage.cloud, shortage.region, shortage.instance_type, shortage.spot)
             self._short.setdefault(key, []).append(shortage)
@@ -58,22 +58,22 @@ class Limits:
         return (Reason.NO_QUOTA, why) if why else None
 
 
-def load_limits(home: Path, now: datetime) -> Limits:
+def load_availability(home: Path, now: datetime) -> Availability:
     """What is known on this machine; cheap when nothing is."""
-    return Limits(quotas.load(home), capacity.lately(home, now))
+    return Availability(quotas.load(home), shortages.lately(home, now))
 
 
-class WithinLimits:
+class AvailableBook:
     """A price book without the offers that are out of reach; it reads like the book itself.
 
     `out_of_reach` tells for each type and market why its last offer was left out.
     """
 
     def __init__(
-        self, book: "Book", limits: Limits, nodes: int = 1, zone: str | None = None
+        self, book: "Book", known: Availability, nodes: int = 1, zone: str | None = None
     ) -> None:
         self._book = book
-        self._limits = limits
+        self._availability = known
         self._nodes = nodes
         self._zone = zone
         self._types: dict[int, InstanceType] = {i: entry for i, _, entry in book.types()}
@@ -111,7 +111,7 @@ class WithinLimits:
         known = self._known.get(key)
         if known is None:
             entry, region = self._types[type_id], self._regions[region_id]
-            why = self._limits.refusal(
+            why = self._availability.refusal(
                 entry.cloud,
                 region.name,
                 entry.name,
@@ -126,9 +126,9 @@ class WithinLimits:
         return known
 
 
-def within_limits(book: "Book", home: Path, nodes: int, zone: str | None, now: datetime) -> "Book":
+def available_book(book: "Book", home: Path, nodes: int, zone: str | None, now: datetime) -> "Book":
     """The book without what the account cannot have now; itself when nothing is known."""
-    if not (home / quotas.FILE).exists() and not (home / capacity.FILE).exists():
+    if not (home / quotas.FILE).exists() and not (home / shortages.FILE).exists():
         return book
-    limits = load_limits(home, now)
-    return book if limits.empty else WithinLimits(book, limits, nodes, zone)
+    known = load_availability(home, now)
+    return book if known.empty else AvailableBook(book, known, nodes, zone)

@@ -5,8 +5,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from mlbroker.broker.prices.nano import from_nano
-from mlbroker.broker.prices.store import PriceBook
+from mlbroker.broker.prices.price_book import PriceBook
+from mlbroker.pricing.price_units import usd_from_nano
 
 
 class Price(NamedTuple):
@@ -82,7 +82,7 @@ def prices(book: PriceBook, name: str | None = None) -> Iterator[Price]:
 def list_prices(book: PriceBook, name: str) -> dict[tuple[str, str, str], Decimal]:
     """(cloud, region, market) -> the list price, where the user's own terms make another."""
     return {
-        (cloud, region, "spot" if spot else "on_demand"): from_nano(listed)
+        (cloud, region, "spot" if spot else "on_demand"): usd_from_nano(listed)
         for cloud, region, spot, listed in book.connection.execute(
             "SELECT type.cloud, region.name, spot, list_nano_usd FROM offer"
             " JOIN type ON type.id = type_id JOIN region ON region.id = region_id"
@@ -120,7 +120,7 @@ def odd_prices(book: PriceBook) -> list[Odd]:
         stale="lowest_nano_usd, highest_nano_usd",
     )
     return [
-        Odd(_price(facts, False), from_nano(low), from_nano(high))
+        Odd(_price(facts, False), usd_from_nano(low), usd_from_nano(high))
         for *facts, low, high in book.connection.execute(query)
     ]
 
@@ -129,7 +129,7 @@ def _price(facts: list[Any], stale: bool) -> Price:
     cloud, region, name, spot, price, day, source = facts
     market = "spot" if spot else "on_demand"
     return Price(
-        cloud, region, name, market, from_nano(price), date.fromordinal(day), source, stale
+        cloud, region, name, market, usd_from_nano(price), date.fromordinal(day), source, stale
     )
 
 

@@ -37,7 +37,7 @@ def description() -> Description:
 
 
 def load() -> dict[str, Any]:
-    """The whole document; its keys are listed in `build_embedded`."""
+    """The whole document; its keys are listed in `scripts/price_book/make.py`."""
     import lzma  # only the first call after an install comes here
 
     document: dict[str, Any] = json.loads(lzma.decompress((FOLDER / DATA).read_bytes()))

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
-from mlbroker.broker.planning import NANO_PER_USD, Book
+from mlbroker.broker.planning import Book
 from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer
 from mlbroker.pricing.power import CpuPower
+from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 
 # Offices and machine rooms without a figure of their own (Uptime Institute's 2023 survey: 1.58).

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.prices.nano import to_nano
-from mlbroker.broker.prices.rows import PriceRow
+from mlbroker.broker.prices.records import PriceRecord
+from mlbroker.pricing.price_units import nano_from_usd
 
 COLUMNS = (
     "cloud",
@@ -44,7 +44,7 @@ class PriceFile:
         self._prices: dict[str, int | None] = {}
         self._days: dict[str, int | None] = {"": self._file_day}
 
-    def rows(self) -> Iterator[PriceRow]:
+    def rows(self) -> Iterator[PriceRecord]:
         """Every usable row in file order."""
         try:
             with self._records() as (names, records):
@@ -86,7 +86,7 @@ class PriceFile:
             self._examples
         )
 
-    def _usable(self, names: list[str], records: Iterator[list[str]]) -> Iterator[PriceRow]:
+    def _usable(self, names: list[str], records: Iterator[list[str]]) -> Iterator[PriceRecord]:
         at = {name: names.index(name) for name in COLUMNS if name in names}
         cloud_at, region_at, type_at, market_at, price_at = (at[name] for name in REQUIRED)
         source_at, stale_at, day_at = at.get("source"), at.get("stale"), at.get("as_of")
@@ -119,7 +119,7 @@ class PriceFile:
             else:
                 self.accepted += 1
                 source = record[source_at].strip()[:LONGEST_NAME] if source_at is not None else ""
-                yield PriceRow(
+                yield PriceRecord(
                     cloud, region, name, spot, price, day, source or self._path.name, stale
                 )
 
@@ -127,7 +127,7 @@ class PriceFile:
         # Prices repeat across regions and zones; a bounded memory of them halves the work.
         if text in self._prices:
             return self._prices[text]
-        price = to_nano(text)
+        price = nano_from_usd(text)
         if len(self._prices) < 100_000:
             self._prices[text] = price
         return price

@@ -6,8 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from mlbroker.broker.prices.nano import from_nano
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
+from mlbroker.pricing.price_units import usd_from_nano
 
 # Firmware and kernel keep some memory to themselves: a 16 GiB machine shows less.
 MEMORY_SHOWN = 0.9
@@ -44,4 +44,4 @@ def reference_price(home: Path) -> Reference | None:
         return None
     number, _, region_id, nano, *_ = min(rows, key=lambda row: row[3])
     kind = fitting[number]
-    return Reference(from_nano(nano), kind.name, kind.cloud, book.regions()[region_id].name)
+    return Reference(usd_from_nano(nano), kind.name, kind.cloud, book.regions()[region_id].name)

@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.prices.builder import index_path, publish_generation
 from mlbroker.broker.prices.feeds.interface import Batch, Feed, Known, Plan, Scope
-from mlbroker.broker.prices.fetched import Fetched, Outcome
 from mlbroker.broker.prices.http import Http
-from mlbroker.broker.prices.own_rows import OwnRows
-from mlbroker.broker.prices.store import PriceBook
+from mlbroker.broker.prices.index_cache import index_path, publish_generation
+from mlbroker.broker.prices.own_prices import OwnPrices
+from mlbroker.broker.prices.price_book import PriceBook
+from mlbroker.broker.prices.staged_refresh import Outcome, StagedRefresh
 
 WORKERS = 16
 
@@ -57,16 +57,16 @@ def refresh(
     outcomes: list[Outcome] = []
     failures: dict[str, MlbrokerError] = {}
     index = index_path(home)
-    with _alone(folder), OwnRows(folder) as own:
+    with _alone(folder), OwnPrices(folder) as own:
         for feed in feeds:
             try:
-                fetched = Fetched(own, feed.cloud)
+                staged = StagedRefresh(own, feed.cloud)
                 plan = feed.plan(scope, _known(index, feed.cloud, own, now), http)
                 progress.start(feed.cloud, plan)
-                _run(feed.cloud, plan, fetched.add, progress)
+                _run(feed.cloud, plan, staged.add, progress)
                 progress.building(feed.cloud)
                 with own.change() as generation:
-                    outcome = fetched.keep(index, now, _words(scope), accept)
+                    outcome = staged.keep(index, now, _words(scope), accept)
                     index = publish_generation(home, own, generation, now.date())
                 outcomes.append(outcome)
             except MlbrokerError as error:
@@ -106,7 +106,7 @@ def _run(cloud: str, plan: Plan, keep: Callable[[Batch], None], progress: Progre
             raise
 
 
-def _known(index: Path, cloud: str, own: OwnRows, now: datetime) -> Known:
+def _known(index: Path, cloud: str, own: OwnPrices, now: datetime) -> Known:
     book = PriceBook(index, now.date())
     try:
         types = {i: entry for i, _, entry in book.types() if entry.cloud == cloud}

@@ -26,7 +26,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_flag, parse_money_usd, parse_number
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
-from mlbroker.broker.prices.nano import to_nano
+from mlbroker.pricing.price_units import nano_from_usd
 
 ENVIRONMENT = "MLBROKER_TERMS"
 # What already is paid for costs nothing more; a price of zero would mean a missing price.
@@ -147,7 +147,7 @@ def _term(fields: Fields) -> Term:
     price = fields.value("price_per_hour_usd", parse_money_usd)
     if fields.value("already_paid", parse_flag) is False:
         fields.fail("already_paid", "can only be true")
-    nano = to_nano(price) if price is not None else None
+    nano = nano_from_usd(price) if price is not None else None
     if price is not None and nano is None:
         fields.fail("price_per_hour_usd", "is not a price per hour")
     return Term(

@@ -67,8 +67,8 @@ def remember_shortage(home: Path, intent: Intent, error: CloudError, now: dateti
     """Plans look elsewhere for a while. The user's own machines are waited for instead."""
     if not isinstance(error, NoCapacity) or vendor(intent.cloud).own:
         return
-    from mlbroker.broker.prices import capacity
+    from mlbroker.broker.prices import shortages
 
     spot = intent.market == Market.SPOT
     place = (intent.cloud, intent.region, intent.zone, intent.instance_type, spot)
-    capacity.remember(home, capacity.Shortage(*place, at=now, detail=str(error)))
+    shortages.remember(home, shortages.Shortage(*place, at=now, detail=str(error)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
-from mlbroker.broker.prices.capacity import Shortage
+from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.runs.order import LaunchOption, place_of
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.offer import InstanceType, Market

@@ -8,7 +8,7 @@ from tests.support.moments import NOW
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.plan import Plan, make_plan
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import Amount, Requirements

@@ -17,7 +17,7 @@ from tests.support.mlbroker import PATIENCE_S
 from tests.support.repositories import ENVIRONMENT, Repository, job_text
 from tests.support.runner import Runner
 
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("broker", "policies", "profiles", "pricing", "tests", ".dev", "pyproject.toml")
+PARTS = ("broker", "policies", "profiles", "pricing", "scripts", "tests", ".dev", "pyproject.toml")
 
 ESTIMATOR = '''\
 """Every machine is as fast as the last one measured."""
@@ -82,8 +82,8 @@ import os
 
 from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
 from mlbroker.broker.prices.http import Http
-from mlbroker.broker.prices.nano import to_nano
-from mlbroker.broker.prices.rows import PriceRow, TypeRow
+from mlbroker.pricing.price_units import nano_from_usd
+from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
 HARDWARE = (4, 16.0, "x86_64", None, None, 0, False, False, None, None)
 
@@ -94,14 +94,14 @@ class OrchardFeed:
     def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
         def fetch() -> Batch:
             found = http.json(os.environ["MLBROKER_ORCHARD_URL"])
-            prices = {name: to_nano(usd) for name, usd in found.items() if scope.admits(name)}
+            prices = {name: nano_from_usd(usd) for name, usd in found.items() if scope.admits(name)}
             return Batch(
                 [
-                    PriceRow("orchard", "hill", name, False, price, known.day, "orchard-list")
+                    PriceRecord("orchard", "hill", name, False, price, known.day, "orchard-list")
                     for name, price in prices.items()
                     if price is not None
                 ],
-                [TypeRow("orchard", name, HARDWARE, known.day, "orchard-list") for name in prices],
+                [TypeRecord("orchard", n, HARDWARE, known.day, "orchard-list") for n in prices],
                 [Cover("hill", False, scope.instance_types or None)],
             )
 
@@ -109,7 +109,7 @@ class OrchardFeed:
 '''
 OPENED_FEED = """\
 def _orchard() -> "Feed":
-    from mlbroker.broker.prices.orchard import OrchardFeed
+    from mlbroker.broker.prices.feeds.orchard import OrchardFeed
 
     return OrchardFeed()
 
@@ -175,10 +175,13 @@ def test_an_estimator_is_one_file_and_one_entry(copy: Path) -> None:
 
 
 def test_a_price_feed_is_one_file_one_entry_and_one_answer(copy: Path) -> None:
-    package, servers = copy / "broker" / "prices", copy / "tests" / "support" / "price_servers.py"
+    package, servers = (
+        copy / "broker" / "prices" / "feeds",
+        copy / "tests" / "support" / "price_servers.py",
+    )
     (package / "orchard.py").write_text(FEED)
-    _insert(package / "__init__.py", "# Cloud -> its feed", OPENED_FEED)
-    _insert(package / "__init__.py", '"gcp": _gcp}', '"orchard": _orchard, ')
+    _insert(package / "__init__.py", "FEEDS: dict", OPENED_FEED)
+    _insert(package / "__init__.py", '    "aws": _aws', '    "orchard": _orchard,\n')
     _insert(servers, '    "gcp": Place(', '    "orchard": Place("hill", "pear"),\n')
     address = '            "MLBROKER_ORCHARD_URL": f"{public}/orchard",\n'
     _insert(servers, '            "MLBROKER_AZURE_PRICES_URL": public,', address)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlbroker.broker.prices import browse, embedded
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.pricing.offer import InstanceType
 
 TODAY = date(2026, 11, 24)

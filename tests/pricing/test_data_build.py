@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
-from mlbroker.broker.prices.build_embedded import build, write
-from mlbroker.broker.prices.build_hardware import retired_from
-from mlbroker.broker.prices.build_tables import iso_day
+from scripts.price_book.hardware import retired_from
+from scripts.price_book.make import build, write
+from scripts.price_book.tables import iso_day
 
 
 def _type(name: str, **changes: Any) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def test_the_same_tables_give_the_same_bytes(tables: Path, tmp_path: Path) -> No
     for name in ("one", "two"):
         done = subprocess.run(
             [
-                sys.executable, "-m", "mlbroker.broker.prices.build_embedded", tables,
+                sys.executable, "-m", "scripts.price_book.make", tables,
                 "--into", tmp_path / name,
             ],
             capture_output=True, text=True, check=True,

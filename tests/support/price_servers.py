@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 GET_PRODUCTS = "AWSPriceListService.GetProducts"
 LIST_QUOTAS = "ServiceQuotasV20190624.ListServiceQuotas"

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from scripts.price_book.make import write
+
 from mlbroker.broker.prices import embedded
-from mlbroker.broker.prices.build_embedded import write
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 A feed never touches the book. It returns batches; `refresh` keeps them all or none.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from mlbroker.broker.prices.http import Http
-from mlbroker.broker.prices.rows import PriceRow, TypeRow
+from mlbroker.broker.prices.quotas import Quota
+from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 from mlbroker.pricing.offer import InstanceType
 
 
@@ -53,8 +54,8 @@ class Batch:
     is `unchanged` says that the rows of its covers still hold today.
     """
 
-    prices: Sequence[PriceRow] = ()
-    types: Sequence[TypeRow] = ()
+    prices: Sequence[PriceRecord] = ()
+    types: Sequence[TypeRecord] = ()
     covers: Sequence[Cover] = ()
     rates: Sequence[Rate] = ()
     dishonest: int = 0
@@ -101,4 +102,15 @@ class Feed(Protocol):
 
     def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
         """The tasks that fetch what `scope` asks for; they run in parallel."""
+        ...
+
+
+@runtime_checkable
+class QuotaFeed(Protocol):
+    """A feed that also tells what the account may have, to the user's own credentials."""
+
+    cloud: str
+
+    def quotas(self, regions: Collection[str], http: Http) -> Sequence[Quota]:
+        """The quotas of these regions; FeedError says what is missing to ask for them."""
         ...

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.repositories import Repository
 
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from mlbroker.broker.ci.quick_plan import QuickPlanner
 from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.plan import make_plan
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Who
 from mlbroker.policies.veto import Veto

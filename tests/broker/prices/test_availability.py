@@ -10,13 +10,13 @@ import pytest
 from tests.support.price_servers import PriceServers, serving
 from tests.support.small_book import small_book
 
-from mlbroker.broker.prices import capacity, quotas
-from mlbroker.broker.prices.availability import Limits, WithinLimits, load_limits
-from mlbroker.broker.prices.capacity import Shortage
+from mlbroker.broker.prices import quotas, shortages
+from mlbroker.broker.prices.availability import Availability, AvailableBook, load_availability
+from mlbroker.broker.prices.feeds import quota_feeds
 from mlbroker.broker.prices.http import FeedError, Http
-from mlbroker.broker.prices.quota_feeds import QUOTA_FEEDS
+from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.broker.prices.quotas import Quota, Quotas, quota_family
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.offer import InstanceType
 
@@ -53,16 +53,16 @@ def servers(all_servers: PriceServers, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def why(
-    limits: Limits, types: dict[str, InstanceType], region: str, name: str, *, spot: bool = False,
-    nodes: int = 1,
+    limits: Availability, types: dict[str, InstanceType], region: str, name: str, *,
+    spot: bool = False, nodes: int = 1,
 ) -> tuple[Reason, str] | None:  # fmt: skip
     entry = types[name]
     return limits.refusal(entry.cloud, region, name, entry.hardware, spot, nodes)
 
 
-def fetched(home: Path, cloud: str, region: str) -> Limits:
-    quotas.save(home, cloud, QUOTA_FEEDS[cloud]({region}, Http()), NOW)
-    return load_limits(home, NOW)
+def fetched(home: Path, cloud: str, region: str) -> Availability:
+    quotas.save(home, cloud, quota_feeds()[cloud].quotas({region}, Http()), NOW)
+    return load_availability(home, NOW)
 
 
 def test_aws_counts_cpus_by_groups_of_families(
@@ -112,7 +112,7 @@ def test_azure_counts_cores_of_a_family_of_the_region_and_of_spot(
     assert "Total Regional" in regional[1]
 
 
-@pytest.mark.parametrize("cloud", sorted(QUOTA_FEEDS))
+@pytest.mark.parametrize("cloud", sorted(quota_feeds()))
 def test_without_credentials_it_says_what_is_missing(
     cloud: str, servers: PriceServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +120,7 @@ def test_without_credentials_it_says_what_is_missing(
                  "AZURE_SUBSCRIPTION_ID"):  # fmt: skip
         monkeypatch.delenv(name)
     with pytest.raises(FeedError, match=r"credentials|login"):
-        QUOTA_FEEDS[cloud](REGIONS, Http())
+        quota_feeds()[cloud].quotas(REGIONS, Http())
 
 
 def test_a_cloud_that_is_refreshed_leaves_the_others_quotas(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_cloud_that_is_refreshed_leaves_the_others_quotas(tmp_path: Path) -> N
 )
 def test_a_damaged_cache_of_quotas_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / quotas.FILE).write_text(text)
-    assert load_limits(tmp_path, NOW).empty
+    assert load_availability(tmp_path, NOW).empty
 
 
 def test_families_as_the_clouds_count_them() -> None:
@@ -154,24 +154,24 @@ def shortage(zone: str | None = None, at: datetime = NOW, spot: bool = True) -> 
 def test_a_shortage_is_remembered_for_its_market_and_forgotten(
     tmp_path: Path, types: dict[str, InstanceType]
 ) -> None:
-    assert load_limits(tmp_path, NOW).empty
-    capacity.remember(tmp_path, shortage())
-    limits = load_limits(tmp_path, NOW + timedelta(minutes=5))
+    assert load_availability(tmp_path, NOW).empty
+    shortages.remember(tmp_path, shortage())
+    limits = load_availability(tmp_path, NOW + timedelta(minutes=5))
     refused = why(limits, types, "us-east-1", "g5.xlarge", spot=True)
     assert refused is not None
     assert refused[0] is Reason.NO_CAPACITY
     assert "12:00" in refused[1]
     assert why(limits, types, "us-east-1", "g5.xlarge") is None
     assert why(limits, types, "eu-west-1", "g5.xlarge", spot=True) is None
-    assert load_limits(tmp_path, NOW + capacity.REMEMBERED + timedelta(seconds=1)).empty
+    assert load_availability(tmp_path, NOW + shortages.REMEMBERED + timedelta(seconds=1)).empty
 
 
 def test_a_short_zone_is_avoided_and_the_region_only_when_several_are(
     tmp_path: Path, types: dict[str, InstanceType]
 ) -> None:
     for count, zone in enumerate(("a", "b", "c"), start=1):
-        capacity.remember(tmp_path, shortage(f"us-east-1{zone}"))
-        limits = load_limits(tmp_path, NOW)
+        shortages.remember(tmp_path, shortage(f"us-east-1{zone}"))
+        limits = load_availability(tmp_path, NOW)
         refused = why(limits, types, "us-east-1", "g5.xlarge", spot=True)
         assert (refused is not None) == (count == 3)
         hardware = types["g5.xlarge"].hardware
@@ -184,7 +184,7 @@ def test_a_short_zone_is_avoided_and_the_region_only_when_several_are(
 def test_many_launches_may_remember_at_once(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     writers = [
-        fork.Process(target=capacity.remember, args=(tmp_path, shortage(f"zone-{n}")))
+        fork.Process(target=shortages.remember, args=(tmp_path, shortage(f"zone-{n}")))
         for n in range(8)
     ]
     for writer in writers:
@@ -192,7 +192,7 @@ def test_many_launches_may_remember_at_once(tmp_path: Path) -> None:
     for writer in writers:
         writer.join(30)
         assert writer.exitcode == 0
-    assert len(capacity.lately(tmp_path, NOW)) == 8
+    assert len(shortages.lately(tmp_path, NOW)) == 8
 
 
 def test_the_book_within_limits_offers_the_next_region(
@@ -202,7 +202,7 @@ def test_the_book_within_limits_offers_the_next_region(
     cheapest = book.price_rows(depth=1, type_ids=[type_id])
     region = book.regions()[cheapest[0][2]].name
     none = Quota("aws", region, False, "Standard", "vcpu", 0, 0.0, ("m",))
-    within = WithinLimits(book, Limits(Quotas([none], {}), ()))
+    within = AvailableBook(book, Availability(Quotas([none], {}), ()))
     rows = within.price_rows(depth=1, type_ids=[type_id])
     assert [row[:2] for row in rows] == [row[:2] for row in cheapest]
     on_demand = next(row for row in rows if not row[1])

@@ -11,7 +11,7 @@ import pytest
 from tests.support.mlbroker import PATIENCE_S
 from tests.support.price_servers import PriceServers, serving
 
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 Done = subprocess.CompletedProcess[str]
 COLUMNS = "cloud,region,instance_type,market,price_per_hour_usd,as_of,source,stale"

@@ -24,17 +24,17 @@ from tests.support.price_servers import (
 )
 from tests.support.small_book import small_book
 
-from mlbroker.broker.prices import FEEDS
-from mlbroker.broker.prices.feeds.aws_products import BadProduct, read_offer_file, read_products
-from mlbroker.broker.prices.feeds.aws_types import type_row
-from mlbroker.broker.prices.feeds.azure import plain_size
-from mlbroker.broker.prices.feeds.azure_skus import type_rows
+from mlbroker.broker.prices.feeds import FEEDS
+from mlbroker.broker.prices.feeds.answers import expecting, follow
+from mlbroker.broker.prices.feeds.aws.json_stream import BadStream, entries
+from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products
+from mlbroker.broker.prices.feeds.aws.types import type_record
+from mlbroker.broker.prices.feeds.azure.feed import plain_size
+from mlbroker.broker.prices.feeds.azure.skus import type_records
 from mlbroker.broker.prices.feeds.interface import Scope
-from mlbroker.broker.prices.feeds.json_stream import BadStream, entries
-from mlbroker.broker.prices.feeds.pages import follow
 from mlbroker.broker.prices.http import FeedError
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import refresh
-from mlbroker.broker.prices.store import open_book
 
 REGION = "eu-west-1"
 JSON = st.recursive(
@@ -91,7 +91,7 @@ def test_only_plain_linux_machines_are_taken() -> None:
     "document", [3, {}, {"product": 1, "terms": {}}, {"product": {}, "terms": 1}]
 )
 def test_a_product_of_another_shape_is_an_error(document: Any) -> None:
-    with pytest.raises(BadProduct):
+    with pytest.raises(FeedError, match="not a product"), expecting("not a product", "aws"):
         read_products([document])
 
 
@@ -142,7 +142,7 @@ def test_aws_describes_hardware() -> None:
         "NetworkInfo": {"NetworkPerformance": "4x 100 Gigabit",
                         "NetworkCards": [{"PeakBandwidthInGbps": 100.0}] * 4},
     }  # fmt: skip
-    row = type_row(described, 1)
+    row = type_record(described, 1)
     assert row.hardware == (
         96.0, 1152.0, "x86_64", None, ("A100-80GB", 80.0), 8.0, False, False, 7450.6, 400.0,
     )  # fmt: skip
@@ -228,7 +228,7 @@ def test_azure_rows(changes: dict[str, Any], sold: tuple[str, bool] | None) -> N
 
 
 def test_azure_sizes_have_the_cpus_they_really_get() -> None:
-    rows = {row.name: row for row in type_rows(AZURE_SKUS, 1)}
+    rows = {row.name: row for row in type_records(AZURE_SKUS, 1)}
     assert rows.keys() == {"Standard_D4s_v5", "Standard_Z64_v9"}
     assert rows["Standard_Z64_v9"].hardware[:3] == (16.0, 256.0, "arm64")
     assert rows["Standard_Z64_v9"].hardware[8] == 100.0

@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.support.price_servers import gcp_sku, gcp_skus
 
-from mlbroker.broker.prices.feeds.gcp_machines import Machine
-from mlbroker.broker.prices.feeds.gcp_skus import read_skus
+from mlbroker.broker.prices.feeds.gcp.machines import Machine
+from mlbroker.broker.prices.feeds.gcp.skus import read_skus
 
 
 def test_gcp_parts_are_told_from_commitments_and_sole_tenancy() -> None:

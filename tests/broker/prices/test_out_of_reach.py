@@ -12,9 +12,9 @@ import pytest
 from tests.support.mlbroker import PATIENCE_S, Cli
 from tests.support.sim_runs import SimRuns
 
-from mlbroker.broker.prices import capacity, quotas
-from mlbroker.broker.prices.capacity import Shortage
+from mlbroker.broker.prices import quotas, shortages
 from mlbroker.broker.prices.quotas import Quota
+from mlbroker.broker.prices.shortages import Shortage
 
 PRICES = """cloud,region,instance_type,market,price_per_hour_usd,as_of,source
 aws,us-east-1,g5.xlarge,on_demand,1.0,2026-11-01,test
@@ -57,7 +57,9 @@ def test_a_shortage_and_a_quota_turn_the_plan_elsewhere(job: Path) -> None:
     home = job.parent / "home"
     now = datetime.now(UTC)
     assert plan(job)["choice"]["market"] == "spot"
-    capacity.remember(home, Shortage("aws", "us-east-1", None, "g5.xlarge", True, now, "none left"))
+    shortages.remember(
+        home, Shortage("aws", "us-east-1", None, "g5.xlarge", True, now, "none left")
+    )
     document = plan(job)
     choice = document["choice"]
     assert (choice["market"], choice["region"]) == ("on_demand", "us-east-1")
@@ -78,7 +80,7 @@ def test_a_short_zone_is_named_and_a_job_that_wants_it_goes_elsewhere(job: Path)
     home, here = job.parent / "home", job.parent
     now = datetime.now(UTC)
     short = Shortage("aws", "us-east-1", "us-east-1b", "g5.xlarge", True, now, "none left")
-    capacity.remember(home, short)
+    shortages.remember(home, short)
     assert plan(job)["choice"]["market"] == "spot"
     tables = ("--prices", here / "prices.csv", "--measure", here / "measured.csv")
     done = Cli(here)("plan", job, *tables)
@@ -96,6 +98,6 @@ def test_a_launch_in_vain_is_remembered(tmp_path: Path) -> None:
         world.no_capacity = {"small"}
     run = sim.launch()
     assert run.outcome == "succeeded"
-    (shortage,) = capacity.lately(tmp_path, sim.service.now())
+    (shortage,) = shortages.lately(tmp_path, sim.service.now())
     assert shortage.instance_type == "small"
     assert "small" in shortage.detail

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.nano import from_nano, to_nano
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.price_file import COLUMNS, PriceFile
-from mlbroker.broker.prices.store import open_book
+from mlbroker.pricing.price_units import nano_from_usd, usd_from_nano
 
 HEADER = ",".join(COLUMNS)
 GOOD = "aws,us-east-1,g5.xlarge,on_demand,1.01,2026-11-01,mine,false"
@@ -179,14 +179,14 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused_at_once(tmp_path: Path) 
 
 @given(st.integers(min_value=1, max_value=10**14))
 def test_nano_dollars_survive_the_way_through_text(nano: int) -> None:
-    assert to_nano(from_nano(nano)) == nano
-    assert to_nano(f"{from_nano(nano):f}") == nano
+    assert nano_from_usd(usd_from_nano(nano)) == nano
+    assert nano_from_usd(f"{usd_from_nano(nano):f}") == nano
 
 
 @settings(max_examples=300)
 @given(st.text(max_size=20))
 def test_any_text_is_a_positive_price_or_none(text: str) -> None:
-    price = to_nano(text)
+    price = nano_from_usd(text)
     assert price is None or price > 0
 
 

@@ -15,12 +15,13 @@ from tests.support.price_servers import PriceServers, serving
 from tests.support.small_book import small_book
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.prices import FEEDS, browse, builder
+from mlbroker.broker.prices import browse, index_cache
+from mlbroker.broker.prices.feeds import FEEDS
 from mlbroker.broker.prices.feeds.interface import Scope
 from mlbroker.broker.prices.http import Http
-from mlbroker.broker.prices.own_rows import OwnRows
+from mlbroker.broker.prices.own_prices import OwnPrices
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import Report, refresh
-from mlbroker.broker.prices.store import open_book
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 REGIONS = {"us-east-1", "eu-west-1", "eastus", "us-central1", "europe-west1"}
@@ -101,7 +102,7 @@ def test_new_machine_types_come_with_their_hardware(home: Path, servers: PriceSe
     book = open_book(home)
     known = {entry.name for _, _, entry in book.types() if entry.cloud == "aws"}
     assert not run(home, "aws", "us-east-1").failures
-    with OwnRows(home / "prices") as own:
+    with OwnPrices(home / "prices") as own:
         new = {row.name: row for row in own._types()}
     assert not known & new.keys()
     after = {entry.name: entry for _, _, entry in open_book(home).types() if entry.cloud == "aws"}
@@ -194,7 +195,7 @@ def test_history_keeps_what_a_type_cost_before(home: Path, servers: PriceServers
         servers.set_price(*key, price)
         moment = NOW + timedelta(days=days)
         assert not run(home, "aws", "us-east-1", types=["m5.large"], now=moment).failures
-    with OwnRows(home / "prices") as own:
+    with OwnPrices(home / "prices") as own:
         past = [p.price_nano_usd for p in own.past("m5.large") if not p.spot]
     assert past == [100_000_000, 96_000_000]
 
@@ -207,14 +208,14 @@ def test_a_price_that_jumps_is_kept_out_until_it_is_accepted(
     report = run(home, "aws", "us-east-1", types=["m5.large"])
     assert report.outcomes[0].jumped == 1
     assert place(home, "us-east-1", "on_demand")["m5.large"] == before
-    with OwnRows(home / "prices") as own:
+    with OwnPrices(home / "prices") as own:
         (jump,) = own.jumps()
     assert (jump.instance_type, jump.price_nano_usd) == ("m5.large", 100_000)
     servers.set_price("aws", "us-east-1", "m5.large", False, "0.8")
     assert not run(home, "aws", "us-east-1", types=["m5.large"], accept=True).failures
     taken = place(home, "us-east-1", "on_demand")["m5.large"]
     assert taken.price_per_hour_usd == Decimal("0.8")
-    with OwnRows(home / "prices") as own:
+    with OwnPrices(home / "prices") as own:
         assert own.jumps() == []
 
 
@@ -305,7 +306,7 @@ def test_what_was_fetched_can_be_forgotten(home: Path, servers: PriceServers) ->
     servers.set_price("azure", "eastus", "Standard_D4s_v5", False, None)
     assert not run(home, "azure", "eastus").failures
     assert open_book(home, today=NOW.date()).snapshot != before
-    builder.forget(home, imported=False, fetched=True, now=NOW)
+    index_cache.forget(home, imported=False, fetched=True, now=NOW)
     assert open_book(home, today=NOW.date()).snapshot == before
 
 
@@ -387,7 +388,7 @@ def test_books_opened_during_refreshes_are_always_whole(
 def test_imports_stay_over_what_is_fetched(
     home: Path, servers: PriceServers, tmp_path: Path
 ) -> None:
-    from mlbroker.broker.prices.builder import import_file
+    from mlbroker.broker.prices.index_cache import import_file
 
     file = tmp_path / "mine.csv"
     file.write_text(

@@ -11,7 +11,7 @@ import pytest
 from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.prices.price_book import PriceBook, open_book
 
 TODAY = date(2026, 11, 24)
 
@@ -45,7 +45,7 @@ def test_equal_content_has_an_equal_snapshot_id(tmp_path: Path, book: PriceBook)
 def test_four_processes_at_first_use_see_one_whole_book(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "from mlbroker.broker.prices.store import open_book;"
+        "from mlbroker.broker.prices.price_book import open_book;"
         "s = open_book(Path(sys.argv[1])).snapshot; print(s.id, s.offers)"
     )
     running = [
@@ -155,7 +155,7 @@ def test_an_offer_has_its_facts(book: PriceBook) -> None:
 def test_reading_loads_no_heavy_library(home: Path) -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "from mlbroker.broker.prices.store import open_book;"
+        "from mlbroker.broker.prices.price_book import open_book;"
         "b = open_book(Path(sys.argv[1])); b.types(); b.regions(); b.price_rows(1);"
         "print(sorted({'pandas','numpy','pydantic','rich','lzma','csv'} & set(sys.modules)))"
     )

@@ -12,7 +12,7 @@ from tests.support.small_book import small_book
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.store import PriceBook, open_book
+from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.broker.prices.terms import Term, family_of, load_terms
 
 TODAY = date(2026, 11, 24)

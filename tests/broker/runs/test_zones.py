@@ -13,7 +13,7 @@ from tests.support.sim_runs import SimRuns
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.clouds.local import LocalCloud
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.prices.capacity import Shortage, lately
+from mlbroker.broker.prices.shortages import Shortage, lately
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import ENOUGH, by_zone, open_regions, why_not_in
 from mlbroker.pricing.billing import Bill

@@ -11,7 +11,7 @@ from tests.support.aws.request import Answer, Request, refuse_json
 from tests.support.price_servers import AWS_QUOTAS, Prices, _get_products, _spot_history
 
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 _JSON = [("Content-Type", "application/x-amz-json-1.1")]
 

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbroker.broker.prices.store import open_book
+from mlbroker.broker.prices.price_book import open_book
 
 PROJECT = "loopback-project"
 NUMBER = "123456789012"

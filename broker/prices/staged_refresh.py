@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from mlbroker.broker.prices import outliers as guard
+from mlbroker.broker.prices import outliers
 from mlbroker.broker.prices.feeds.interface import Batch
 from mlbroker.broker.prices.http import FeedError
-from mlbroker.broker.prices.own_rows import Jump, OwnRows, Refresh
+from mlbroker.broker.prices.own_prices import Jump, OwnPrices, Refresh
 
 # No vendor drops more than half of its machines in a region: such an answer was cut short.
 MOST_GONE = 0.5
@@ -44,10 +44,10 @@ class Outcome:
     jumped: int
 
 
-class Fetched:
+class StagedRefresh:
     """The batches of one cloud, gathered in temporary tables that lock nothing."""
 
-    def __init__(self, own: OwnRows, cloud: str) -> None:
+    def __init__(self, own: OwnPrices, cloud: str) -> None:
         self._own = own
         self._cloud = cloud
         self._db = own.open()
@@ -141,7 +141,7 @@ class Fetched:
             " WHERE p.own = 0"
         )
         found = [Jump(*row) for row in rows]
-        return [j for j in found if guard.jumped(j.price_nano_usd, j.before_nano_usd, j.spot)]
+        return [j for j in found if outliers.jumped(j.price_nano_usd, j.before_nano_usd, j.spot)]
 
     def _gone(self) -> list[Key]:
         """What a cover should have and the batch has not: no longer sold."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
-from mlbroker.broker.prices.feeds.json_stream import entries
-from mlbroker.broker.prices.nano import to_nano
+from mlbroker.broker.prices.feeds.aws.json_stream import entries
+from mlbroker.pricing.price_units import nano_from_usd
 
 # Linux without a licence, on shared hardware, running and not merely reserved. The list also has
 # dedicated tenancy (6 to 10 % dearer), capacity reservations and machines with SQL Server.
@@ -17,37 +17,27 @@ PLAIN = {
 FAMILIES = ("Compute Instance", "Compute Instance (bare metal)")
 
 
-class BadProduct(ValueError):
-    """A product that is not shaped as the price list's products are."""
-
-
 def plain_type(product: Any) -> str | None:
     """The machine type of a plain Linux product, None for every other product."""
-    try:
-        if product.get("productFamily") not in FAMILIES:
-            return None
-        attributes: Mapping[str, str] = product["attributes"]
-        if any(attributes.get(name) != value for name, value in PLAIN.items()):
-            return None
-        if attributes.get("marketoption", "OnDemand") != "OnDemand":
-            return None
-        # Other operations are the same machine with a licence in it.
-        if attributes.get("operation", "RunInstances") != "RunInstances":
-            return None
-        return attributes["instanceType"]
-    except (KeyError, AttributeError, TypeError):
-        raise BadProduct("a product without type or attributes") from None
+    if product.get("productFamily") not in FAMILIES:
+        return None
+    attributes: Mapping[str, str] = product["attributes"]
+    if any(attributes.get(name) != value for name, value in PLAIN.items()):
+        return None
+    if attributes.get("marketoption", "OnDemand") != "OnDemand":
+        return None
+    # Other operations are the same machine with a licence in it.
+    if attributes.get("operation", "RunInstances") != "RunInstances":
+        return None
+    return attributes["instanceType"]
 
 
 def hourly_nano(terms: Any) -> int | None:
     """The on-demand price of an hour in billionths, None when it is no honest price."""
-    try:
-        for term in terms.values():
-            for dimension in term["priceDimensions"].values():
-                if dimension.get("unit") == "Hrs" and dimension.get("beginRange", "0") == "0":
-                    return to_nano(dimension["pricePerUnit"].get("USD", ""))
-    except (KeyError, AttributeError, TypeError):
-        raise BadProduct("a product's terms are not shaped as terms are") from None
+    for term in terms.values():
+        for dimension in term["priceDimensions"].values():
+            if dimension.get("unit") == "Hrs" and dimension.get("beginRange", "0") == "0":
+                return nano_from_usd(dimension["pricePerUnit"].get("USD", ""))
     return None
 
 
@@ -56,10 +46,7 @@ def read_products(documents: Iterable[Any]) -> tuple[dict[str, int], int]:
     prices: dict[str, int] = {}
     dishonest = 0
     for document in documents:
-        try:
-            product, terms = document["product"], document["terms"].get("OnDemand", {})
-        except (KeyError, AttributeError, TypeError):
-            raise BadProduct("a document without product or terms") from None
+        product, terms = document["product"], document["terms"].get("OnDemand", {})
         name = plain_type(product)
         if name is None or not terms:
             continue

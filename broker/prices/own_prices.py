@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.prices.rows import PriceRow, TypeRow
+from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
 if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
-    from mlbroker.broker.prices.index import IndexWriter
+    from mlbroker.broker.prices.index_writer import IndexWriter
     from mlbroker.broker.prices.terms import Term
 
 FILE = "own.sqlite"
@@ -105,7 +105,7 @@ def generation(folder: Path) -> int:
     return int(row[0]) if row else 0
 
 
-class OwnRows:
+class OwnPrices:
     """The user's rows, opened for reading and changing."""
 
     def __init__(self, folder: Path) -> None:
@@ -114,7 +114,7 @@ class OwnRows:
         if self._path.exists():
             self._db = self._connect()
 
-    def __enter__(self) -> "OwnRows":
+    def __enter__(self) -> "OwnPrices":
         return self
 
     def __exit__(
@@ -167,25 +167,25 @@ class OwnRows:
     def _query(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
         return iter(()) if self._db is None else iter(self._db.execute(sql, values))
 
-    def _imported(self) -> Iterator[PriceRow]:
+    def _imported(self) -> Iterator[PriceRecord]:
         query = (
             "SELECT cloud, region, instance_type, spot, price_nano_usd, day, source, stale"
             " FROM imported"
         )
-        return (PriceRow(*row) for row in self._query(query))  # type: ignore[arg-type]
+        return (PriceRecord(*row) for row in self._query(query))  # type: ignore[arg-type]
 
-    def _fetched(self) -> Iterator[PriceRow]:
+    def _fetched(self) -> Iterator[PriceRecord]:
         query = (
             "SELECT cloud, region, instance_type, spot, price_nano_usd, day, source FROM fetched"
         )
-        return (PriceRow(*row) for row in self._query(query))  # type: ignore[arg-type]
+        return (PriceRecord(*row) for row in self._query(query))  # type: ignore[arg-type]
 
-    def _types(self) -> Iterator[TypeRow]:
+    def _types(self) -> Iterator[TypeRecord]:
         for cloud, name, hardware, day, source in self._query(
             "SELECT cloud, name, hardware, day, source FROM type"
         ):
             facts = tuple(json.loads(str(hardware)))
-            yield TypeRow(str(cloud), str(name), facts, int(str(day)), str(source))
+            yield TypeRecord(str(cloud), str(name), facts, int(str(day)), str(source))
 
     def validators(self) -> dict[str, str]:
         """Address -> what to send along to hear only of changes."""
@@ -208,7 +208,7 @@ class OwnRows:
         return [Past(*row) for row in self._query(query, (instance_type,))]  # type: ignore[arg-type]
 
     def add_imported(
-        self, rows: Iterable[PriceRow], check: Callable[[], None], now: datetime, file: str
+        self, rows: Iterable[PriceRecord], check: Callable[[], None], now: datetime, file: str
     ) -> None:
         """Keep the rows of a file, inside a `change`; they win over every other price.
 
@@ -221,7 +221,7 @@ class OwnRows:
         )
         check()
 
-    def add_types(self, rows: Iterable[TypeRow]) -> None:
+    def add_types(self, rows: Iterable[TypeRecord]) -> None:
         """Keep types the book lacks, inside a `change`."""
         self.open().executemany(
             "INSERT OR REPLACE INTO type VALUES (?, ?, ?, ?, ?)",

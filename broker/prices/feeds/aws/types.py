@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from mlbroker.broker.prices.rows import TypeRow
+from mlbroker.broker.prices.records import TypeRecord
 
 # What DescribeInstanceTypes calls a GPU, where the book's name tells models apart by memory.
 _BY_MEMORY = {
@@ -13,7 +13,7 @@ _BY_MEMORY = {
 _GIB_PER_GB = 1e9 / 2**30
 
 
-def type_row(described: dict[str, Any], day: int) -> TypeRow:
+def type_record(described: dict[str, Any], day: int) -> TypeRecord:
     """One entry of DescribeInstanceTypes."""
     processor = described["ProcessorInfo"]["SupportedArchitectures"]
     gpu, gpu_count = _gpu(described)
@@ -30,7 +30,7 @@ def type_row(described: dict[str, Any], day: int) -> TypeRow:
         round(storage.get("TotalSizeInGB", 0) * _GIB_PER_GB, 1),
         _gbps(described.get("NetworkInfo") or {}),
     )
-    return TypeRow("aws", described["InstanceType"], hardware, day, "aws-DescribeInstanceTypes")
+    return TypeRecord("aws", described["InstanceType"], hardware, day, "aws-DescribeInstanceTypes")
 
 
 def _gpu(described: dict[str, Any]) -> tuple[tuple[str, float] | None, int]:

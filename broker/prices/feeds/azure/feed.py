@@ -2,50 +2,47 @@
 
 import os
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from mlbroker.broker.prices.feeds.azure_skus import type_rows
+from mlbroker.broker.prices.feeds.answers import expecting, follow
+from mlbroker.broker.prices.feeds.azure import quotas
+from mlbroker.broker.prices.feeds.azure.management import Management
+from mlbroker.broker.prices.feeds.azure.skus import type_records
 from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
-from mlbroker.broker.prices.feeds.pages import follow
 from mlbroker.broker.prices.http import FeedError, Http
-from mlbroker.broker.prices.nano import to_nano
-from mlbroker.broker.prices.rows import PriceRow
+from mlbroker.broker.prices.quotas import Quota
+from mlbroker.broker.prices.records import PriceRecord
+from mlbroker.pricing.price_units import nano_from_usd
 
 RETAIL_URL = "https://prices.azure.com"
-MANAGEMENT_URL = "https://management.azure.com"
 
 
 class AzureFeed:
-    """Prices and machine sizes of Azure."""
+    """Prices, machine sizes and quotas of Azure."""
 
     cloud = "azure"
 
     def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
         """One task a region; hardware of sizes the book does not know needs a login."""
-        regions = sorted(scope.regions or known.offered)
-        tasks = [Task(region, _task(region, scope, known, http)) for region in regions]
-        subscription = os.environ.get("AZURE_SUBSCRIPTION_ID")
-        if not subscription:
+
+        def prices(region: str) -> Task:
+            wanted = expecting(f"{region}: not shaped as retail prices are", "azure")
+            return Task(region, lambda: wanted(_region)(region, scope, known, http))
+
+        tasks = [prices(region) for region in sorted(scope.regions or known.offered)]
+        management = Management.connect(http)
+        if management is None:
             return Plan(
                 tasks,
                 ["no AZURE_SUBSCRIPTION_ID: the hardware of new sizes stays unknown"],
             )
-        headers = {"Authorization": f"Bearer {access_token()}"}
-        tasks.append(Task("sizes", lambda: _sizes(subscription, scope, known, http, headers)))
+        tasks.append(Task("sizes", lambda: _sizes(management, scope, known)))
         return Plan(tasks)
 
-
-def _task(region: str, scope: Scope, known: Known, http: Http) -> Any:
-    def fetch() -> Batch:
-        try:
-            return _region(region, scope, known, http)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FeedError(
-                f"{region}: not shaped as retail prices are: {error!r}", where="azure"
-            ) from None
-
-    return fetch
+    def quotas(self, regions: Collection[str], http: Http) -> list[Quota]:
+        """Compute's usages: cores of each family, of the region, and of spot."""
+        return quotas.fetch(regions, http)
 
 
 def _region(region: str, scope: Scope, known: Known, http: Http) -> Batch:
@@ -65,14 +62,14 @@ def _region(region: str, scope: Scope, known: Known, http: Http) -> Batch:
             sold = plain_size(item)
             if sold is None or item["armRegionName"] != region or not scope.admits(sold[0]):
                 continue
-            price = to_nano(item["retailPrice"])
+            price = nano_from_usd(item["retailPrice"])
             if price is None:
                 dishonest += 1
             else:
                 # One size can have several meters (old and new, or one with a promotion).
                 cheapest[sold] = min(price, cheapest.get(sold, price))
     rows = [
-        PriceRow("azure", region, name, spot, price, known.day, "azure-retail-prices")
+        PriceRecord("azure", region, name, spot, price, known.day, "azure-retail-prices")
         for (name, spot), price in cheapest.items()
     ]
     types = scope.instance_types or None
@@ -124,46 +121,8 @@ def _quoted(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _sizes(
-    subscription: str, scope: Scope, known: Known, http: Http, headers: Mapping[str, str]
-) -> Batch:
-    base = os.environ.get("MLBROKER_AZURE_MANAGEMENT_URL", MANAGEMENT_URL).rstrip("/")
-    path = f"/subscriptions/{urllib.parse.quote(subscription, safe='')}/providers"
-    first = f"{base}{path}/Microsoft.Compute/skus?api-version=2021-07-01"
-    try:
-        skus: list[Mapping[str, Any]] = []
-        for page in follow(
-            first, lambda url: http.json(url, headers), lambda p: p.get("nextLink"), "azure"
-        ):
-            skus += page["value"]
-        rows = type_rows(skus, known.day)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FeedError(f"not shaped as Resource SKUs are: {error!r}", where="azure") from None
-    return Batch(types=_new(rows, scope, known))
-
-
-def _new(rows: Iterable[Any], scope: Scope, known: Known) -> list[Any]:
-    return [row for row in rows if row.name not in known.types and scope.admits(row.name)]
-
-
-def access_token() -> str:
-    """A token for Azure's management API: `AZURE_ACCESS_TOKEN`, else the user's own login."""
-    given = os.environ.get("AZURE_ACCESS_TOKEN")
-    if given:
-        return given
-    try:
-        from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        raise FeedError(
-            "Azure's library is not installed", where="azure", hint="pip install mlbroker[azure]"
-        ) from None
-    try:
-        token = DefaultAzureCredential().get_token("https://management.azure.com/.default")
-    except AzureError as error:
-        raise FeedError(
-            f"the credentials are refused or expired: {str(error).splitlines()[0]}",
-            where="azure",
-            hint="Sign in again: az login.",
-        ) from None
-    return str(token.token)
+@expecting("not shaped as Resource SKUs are", "azure")
+def _sizes(management: Management, scope: Scope, known: Known) -> Batch:
+    rows = type_records(management.skus(), known.day)
+    new = [row for row in rows if row.name not in known.types and scope.admits(row.name)]
+    return Batch(types=new)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.prices import embedded
-from mlbroker.broker.prices.layout import LAYOUT, SCHEMA
+from mlbroker.broker.prices.index_schema import LAYOUT, SCHEMA
 
 if TYPE_CHECKING:  # opening a book that is already indexed should load neither
-    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.own_prices import OwnPrices
     from mlbroker.broker.prices.terms import Term
 
 # Indexes of price files that are kept; the least recently built goes first.
@@ -32,7 +32,7 @@ def index_path(home: Path, prices_file: Path | None = None, today: date | None =
     folder = home / "prices"
     terms = _terms(home, today or date.today())
     if prices_file is None:
-        from mlbroker.broker.prices.own_rows import generation
+        from mlbroker.broker.prices.own_prices import generation
 
         path = _book(folder, generation(folder), terms)
         if not path.exists():
@@ -123,20 +123,20 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _fill_book(aside: Path, folder: Path, terms: Sequence["Term"]) -> None:
-    from mlbroker.broker.prices.index import IndexWriter
-    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.index_writer import IndexWriter
+    from mlbroker.broker.prices.own_prices import OwnPrices
 
-    with OwnRows(folder) as own:
+    with OwnPrices(folder) as own:
         own.fill(IndexWriter(aside, embedded.load()), terms)
 
 
-def publish_generation(home: Path, own: "OwnRows", number: int, today: date) -> Path:
+def publish_generation(home: Path, own: "OwnPrices", number: int, today: date) -> Path:
     """Build the index of a change that is about to be committed, and put it in its place.
 
     Whoever opens the book before the commit still finds the old index, and right after it this
     one: nobody waits and nobody sees half a book.
     """
-    from mlbroker.broker.prices.index import IndexWriter
+    from mlbroker.broker.prices.index_writer import IndexWriter
 
     folder, terms = home / "prices", _terms(home, today)
     path = _book(folder, number, terms)
@@ -153,7 +153,7 @@ def publish_generation(home: Path, own: "OwnRows", number: int, today: date) -> 
 
 
 def _fill_from_file(aside: Path, prices_file: Path, terms: Sequence["Term"]) -> None:
-    from mlbroker.broker.prices.index import IndexWriter
+    from mlbroker.broker.prices.index_writer import IndexWriter
     from mlbroker.broker.prices.price_file import PriceFile
 
     source = PriceFile(prices_file)
@@ -182,13 +182,13 @@ def _prune(folder: Path, pattern: str, keep: int) -> None:
 
 def import_file(home: Path, prices_file: Path, now: datetime) -> tuple[int, list[str]]:
     """Keep a file's prices as the user's own; returns how many, and what to know about them."""
-    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.own_prices import OwnPrices
     from mlbroker.broker.prices.price_file import PriceFile
 
     _regular(prices_file)
     source = PriceFile(prices_file)
     folder = home / "prices"
-    with OwnRows(folder) as own, own.change() as number:
+    with OwnPrices(folder) as own, own.change() as number:
         own.add_imported(source.rows(), source.check, now, str(prices_file.absolute()))
         publish_generation(home, own, number, now.date())
     return source.accepted, source.notices()
@@ -196,8 +196,8 @@ def import_file(home: Path, prices_file: Path, now: datetime) -> tuple[int, list
 
 def forget(home: Path, imported: bool, fetched: bool, now: datetime) -> None:
     """Go back to the embedded prices, as far as asked."""
-    from mlbroker.broker.prices.own_rows import OwnRows
+    from mlbroker.broker.prices.own_prices import OwnPrices
 
-    with OwnRows(home / "prices") as own, own.change() as number:
+    with OwnPrices(home / "prices") as own, own.change() as number:
         own.forget(imported, fetched)
         publish_generation(home, own, number, now.date())

@@ -1,6 +1,6 @@
 """Make the embedded price book from a folder of normalised price tables.
 
-    python -m mlbroker.broker.prices.build_embedded FOLDER [--into pricing/data]
+    python -m scripts.price_book.make FOLDER [--into pricing/data]
 
 The same tables give the same bytes. The document's keys:
 `format, built, sources[], gpus[], hardware[], types[], regions[], cpu_power{}, interruption{}`
@@ -15,12 +15,13 @@ import lzma
 from pathlib import Path
 from typing import Any
 
+from scripts.price_book.attachable_gpus import compose
+from scripts.price_book.hardware import Catalog, hardware_catalog
+from scripts.price_book.regions import cpu_power, region_rows
+from scripts.price_book.tables import Row, iso_day, read_table
+
 from mlbroker.broker.prices import embedded
-from mlbroker.broker.prices.build_hardware import Catalog, hardware_catalog
-from mlbroker.broker.prices.build_regions import cpu_power, region_rows
-from mlbroker.broker.prices.build_tables import Row, iso_day, read_table
-from mlbroker.broker.prices.feeds.gcp_attachable import compose
-from mlbroker.broker.prices.nano import to_nano
+from mlbroker.pricing.price_units import nano_from_usd
 
 INTERRUPTION_BANDS = {0: 0.025, 5: 0.075, 10: 0.125, 15: 0.175, 20: 0.25}
 
@@ -66,7 +67,7 @@ def _offer_columns(
     source_index = {source: index for index, source in enumerate(sources)}
     rows = []
     for row in offers:
-        price = to_nano(row["price_per_hour_usd"])
+        price = nano_from_usd(row["price_per_hour_usd"])
         if price is None:
             raise ValueError(f"not a price: {row}")
         rows.append(
@@ -135,7 +136,7 @@ def main() -> None:
     document = build(arguments.folder)
     size = write(document, arguments.into)
     offers = len(document["offers"]["spot"])
-    print(  # noqa: T201  # a developer's command: its one line of result
+    print(  # a developer's command: its one line of result
         f"{offers:,} offers of {len(document['types']):,} types in "
         f"{len(document['regions'])} regions, {size / 1e6:.2f} MB in {arguments.into}"
     )

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.prices.build_tables import Row, read_table
+from scripts.price_book.tables import Row, read_table
 
 # The disk one gets without thinking: the vendor's default general-purpose SSD.
 DISK_KIND = {"aws": "gp3", "gcp": "pd-balanced", "azure": "premium-ssd"}

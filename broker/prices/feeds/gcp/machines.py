@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlbroker.broker.prices.feeds.gcp_skus import Place, UnitPrices
-from mlbroker.broker.prices.rows import TypeRow
+from mlbroker.broker.prices.feeds.gcp.skus import Place, UnitPrices
+from mlbroker.broker.prices.records import TypeRecord
 from mlbroker.pricing.offer import InstanceType
 
 LOCAL_SSD_GIB = 375
@@ -87,7 +87,7 @@ class Machine:
             total += self.local_ssds * LOCAL_SSD_GIB * disk
         return round(total)
 
-    def row(self, day: int) -> TypeRow:
+    def record(self, day: int) -> TypeRecord:
         """The machine as a type that the book can take in."""
         gpu = GPU_MODELS.get(self.accelerator) if self.accelerator else None
         hardware = (
@@ -102,26 +102,11 @@ class Machine:
             float(self.local_ssds * LOCAL_SSD_GIB),
             None,
         )
-        return TypeRow("gcp", self.name, hardware, day, "gcp-machine-types")
+        return TypeRecord("gcp", self.name, hardware, day, "gcp-machine-types")
 
 
-def listed(items: Mapping[str, Any]) -> tuple[dict[str, Machine], dict[str, set[str]]]:
-    """Machines by name, and the names offered in each region, of an aggregated list's zones."""
-    machines: dict[str, Machine] = {}
-    offered: dict[str, set[str]] = {}
-    for zone, scoped in items.items():
-        region = zone.removeprefix("zones/").rsplit("-", 1)[0]
-        for entry in scoped.get("machineTypes", ()):
-            if (entry.get("deprecated") or {}).get("state") in ("OBSOLETE", "DELETED"):
-                continue
-            name = entry["name"]
-            offered.setdefault(region, set()).add(name)
-            if name not in machines:
-                machines[name] = _machine(entry)
-    return machines, offered
-
-
-def _machine(entry: Mapping[str, Any]) -> Machine:
+def machine_of(entry: Mapping[str, Any]) -> Machine:
+    """A machine type as Compute Engine describes it."""
     accelerators = entry.get("accelerators") or [{}]
     return Machine(
         entry["name"],
@@ -133,16 +118,6 @@ def _machine(entry: Mapping[str, Any]) -> Machine:
         bool(entry.get("isSharedCpu")),
         entry.get("architecture") == "ARM64",
     )
-
-
-def accelerator_regions(items: Mapping[str, Any]) -> dict[str, set[str]]:
-    """The accelerators that each region has, of an aggregated list's zones."""
-    found: dict[str, set[str]] = {}
-    for zone, scoped in items.items():
-        region = zone.removeprefix("zones/").rsplit("-", 1)[0]
-        for entry in scoped.get("acceleratorTypes", ()):
-            found.setdefault(region, set()).add(entry["name"])
-    return found
 
 
 def known_machines(types: Iterable[InstanceType]) -> dict[str, Machine]:

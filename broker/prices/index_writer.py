@@ -14,9 +14,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.prices import outliers as guard
-from mlbroker.broker.prices.layout import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
-from mlbroker.broker.prices.rows import PriceRow, TypeRow
+from mlbroker.broker.prices import outliers
+from mlbroker.broker.prices.index_schema import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
+from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
 if TYPE_CHECKING:  # most books are built without terms, and those need the YAML library
     from mlbroker.broker.prices.terms import Term
@@ -115,7 +115,7 @@ class IndexWriter:
                     region_id = self._new_region(cloud, region)
                 self._rates[self._types[cloud, name], region_id] = rate
 
-    def add_types(self, types: Iterable[TypeRow]) -> None:
+    def add_types(self, types: Iterable[TypeRecord]) -> None:
         """Types beyond the embedded ones; those already known keep their facts."""
         for row in types:
             if (row.cloud, row.name) not in self._types:
@@ -131,7 +131,7 @@ class IndexWriter:
             self._gpu_ids[model] = gpu_id
         return self._gpu_ids[model]
 
-    def add_offers(self, offers: Iterable[PriceRow], first: bool = False) -> int:
+    def add_offers(self, offers: Iterable[PriceRecord], first: bool = False) -> int:
         """Further prices; returns how many.
 
         For the same type, region and market the newest wins, of one day the last;
@@ -250,7 +250,7 @@ class IndexWriter:
         for (type_id, spot), group in groupby(cursor, key=itemgetter(0, 1)):
             rows = list(group)
             digest.update(repr(rows).encode())
-            believable = guard.band([row[3] for row in rows], spot) if judging else None
+            believable = outliers.band([row[3] for row in rows], spot) if judging else None
             if believable and not believable[0] <= rows[0][3] <= rows[-1][3] <= believable[1]:
                 low, high = believable
                 odd += [

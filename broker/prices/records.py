@@ -4,7 +4,7 @@ from datetime import date
 from typing import NamedTuple
 
 
-class PriceRow(NamedTuple):
+class PriceRecord(NamedTuple):
     """A price for one machine of a type in a region; `day` is the ordinal of its date.
 
     A named tuple and not a dataclass, because a book has more than a million of them.
@@ -21,7 +21,7 @@ class PriceRow(NamedTuple):
     interruption_rate: float | None = None
 
 
-class TypeRow(NamedTuple):
+class TypeRecord(NamedTuple):
     """A machine type that the embedded book does not know, as a feed described it.
 
     `hardware` is in the order of the fields of `Hardware`, with the GPU as (model, memory in GiB).

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mlbroker.broker.prices.layout import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
-from mlbroker.broker.prices.nano import from_nano
-from mlbroker.broker.prices.rows import stale_before
+from mlbroker.broker.prices.index_schema import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
+from mlbroker.broker.prices.records import stale_before
 from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market, Offer
+from mlbroker.pricing.price_units import usd_from_nano
 from mlbroker.pricing.region import Region
 
 
@@ -31,7 +31,7 @@ def open_book(
     With `prices_file`, the prices of that file instead; hardware is still the book's own.
     What is stale is judged on `today`.
     """
-    from mlbroker.broker.prices.builder import index_path
+    from mlbroker.broker.prices.index_cache import index_path
 
     today = today or date.today()
     path = index_path(home, prices_file, today)
@@ -236,7 +236,7 @@ class PriceBook:
         market = Market.SPOT if spot else Market.ON_DEMAND
         as_of = date.fromordinal(day)
         return Offer(
-            cloud, region, name, market, from_nano(price), as_of, source, bool(stale), rate
+            cloud, region, name, market, usd_from_nano(price), as_of, source, bool(stale), rate
         )
 
 

@@ -3,7 +3,7 @@
 Such a machine is named "n1-standard-4+nvidia-tesla-t4:1" and costs the N1 machine plus the GPUs.
 """
 
-from mlbroker.broker.prices.build_tables import Row, iso_day
+from scripts.price_book.tables import Row, iso_day
 
 
 def compose(

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mlbroker.broker.prices.build_tables import Row, iso_day
+from scripts.price_book.tables import Row, iso_day
 
 # A vendor that no longer describes a type will not start it, and a price list's name that the
 # vendor's own list of sizes does not know cannot be asked for: neither is recommended.

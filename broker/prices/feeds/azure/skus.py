@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlbroker.broker.prices.rows import TypeRow
+from mlbroker.broker.prices.records import TypeRecord
 
 
-def type_rows(skus: Iterable[Mapping[str, Any]], day: int) -> list[TypeRow]:
+def type_records(skus: Iterable[Mapping[str, Any]], day: int) -> list[TypeRecord]:
     """Every machine size once; the list has it for each region.
 
     A size that the subscription may not use in any region is left out.
     """
-    rows: dict[str, TypeRow] = {}
+    rows: dict[str, TypeRecord] = {}
     for sku in skus:
         if sku.get("resourceType") != "virtualMachines" or sku["name"] in rows:
             continue
@@ -21,7 +21,7 @@ def type_rows(skus: Iterable[Mapping[str, Any]], day: int) -> list[TypeRow]:
     return list(rows.values())
 
 
-def _row(sku: Mapping[str, Any], day: int) -> TypeRow:
+def _row(sku: Mapping[str, Any], day: int) -> TypeRecord:
     facts = {entry["name"]: entry["value"] for entry in sku.get("capabilities") or ()}
     # Constrained sizes state their parent's vCPUs and, beside it, those they really have.
     vcpus = float(facts.get("vCPUsAvailable") or facts["vCPUs"])
@@ -40,4 +40,4 @@ def _row(sku: Mapping[str, Any], day: int) -> TypeRow:
         round(float(disk) / 1024, 1),
         None,
     )
-    return TypeRow("azure", sku["name"], hardware, day, "azure-resource-skus")
+    return TypeRecord("azure", sku["name"], hardware, day, "azure-resource-skus")

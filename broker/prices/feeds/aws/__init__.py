@@ -1,0 +1,1 @@
+"""AWS: the price list, spot prices, machine types and quotas."""

@@ -1,0 +1,1 @@
+"""Azure: retail prices, machine sizes and quotas."""

@@ -1,0 +1,1 @@
+"""GCP: the billing catalogue's parts added up to machines, machine types and quotas."""

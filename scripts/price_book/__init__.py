@@ -1,0 +1,1 @@
+"""Makes the price book that ships inside the package, from tables of prices and hardware."""
