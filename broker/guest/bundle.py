@@ -14,7 +14,6 @@ def guest_program() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         _add(archive, "__main__.py", ENTRY)
-        _add(archive, "guest/__init__.py", "")
         for module in sorted(files("mlbroker.broker.guest").iterdir(), key=lambda m: m.name):
             if module.name.endswith(".py") and module.name != "bundle.py":
                 _add(archive, f"guest/{module.name}", module.read_text(encoding="utf-8"))

@@ -1,0 +1,7 @@
+"""The program on the machine of a run: standard library only, Python 3.8, sent as one archive.
+
+main, boot, box         what it is asked, how it starts, the folder that a run lives in
+watchdog, supervisor    who ends the job at its kill time, and who runs it
+output, checkpoints     its log, steps and files
+courier, on_*, vendor   the way to and from the bucket, with the machine's own identity
+"""
