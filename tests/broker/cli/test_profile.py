@@ -42,7 +42,11 @@ def test_a_profile_is_shown_listed_and_used_by_the_plan(cli: Cli) -> None:
     assert document["schema"] == "mlbroker.profile/1"
     assert document["steps"] == 300
     step, whole = document["step_time_s"], document["duration_s"]
-    assert 0.01 <= step["p10"] <= step["p50"] <= step["p90"]
+    # The lower edge speaks of other moments of the machine, and of readings that came late: it may
+    # lie below the sleep that every step holds (a step of 0.0115 s, known to 10 %, has a p10 of
+    # 0.00997 s). That the interval is not beneath it altogether is what can be held against it.
+    assert step["p10"] <= step["p50"] <= step["p90"]
+    assert step["p90"] >= 0.01
     assert whole["p10"] <= whole["p50"] <= whole["p90"]
     assert whole["p50"] == pytest.approx(
         300 * step["p50"] + document["measurements"][0]["overhead_s"]

@@ -13,6 +13,7 @@ import pytest
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure import profile
+from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.job import Job, ProfileLimits, Work
 from mlbroker.profiles.measurement import Measurement, Status
@@ -60,6 +61,11 @@ def python(code: str) -> str:
     return f"\"$PYTHON\" - <<'END'\n{code}\nEND"
 
 
+def highest(found: Measurement) -> float:
+    """The upper edge of what a step is said to take."""
+    return float(measurement_document(found)["step_time_s"]["p90"])
+
+
 STEPS = "import time\nfor i in range(1, {n} + 1):\n    time.sleep({s})\n    print({text}, {end})"
 
 
@@ -95,7 +101,10 @@ def test_each_way_to_count_leads_to_the_same(
     assert seen.track is not None
     assert (found.status, found.steps, seen.track.source) == (Status.OK, 400, source)
     least = 0.02 if source == "file" else 0.005
-    assert least <= found.time_s < 20 * least
+    # A line has the time at which it was read: one that is late at the start of the window makes
+    # the mean a little short, which the interval allows for.
+    assert least <= highest(found)
+    assert found.time_s < 20 * least
     assert found.extra["source"] == source
     assert int(found.extra["steps_seen"]) < 400
     assert found.hardware is not None

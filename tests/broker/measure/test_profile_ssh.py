@@ -43,7 +43,8 @@ def test_the_job_travels_is_measured_there_and_paid_for(tmp_path: Path, node: Ss
     [row] = json.loads(done.stdout)["measurements"]
     assert (row["cloud"], row["instance_type"], row["steps"]) == ("ssh", "box", 2000)
     assert row["extra"]["source"] == "steps"
-    assert 0.004 <= row["step_time_s"]["p50"] < 0.2
+    assert row["step_time_s"]["p90"] >= 0.004
+    assert row["step_time_s"]["p50"] < 0.2
     assert row["price_per_hour_usd"] == "1"
     [run] = json.loads(cli("ledger", "--json").stdout)["runs"]
     assert (run["state"], run["cloud"]) == ("settled", "ssh")
