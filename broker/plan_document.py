@@ -4,7 +4,7 @@ from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from mlbroker.broker.plan import Plan
+from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.profiles.job import Objective, ObjectiveKind
 from mlbroker.profiles.prediction import Quantiles
@@ -21,8 +21,8 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
         "job": {
             "name": plan.job.name,
             "fingerprint": plan.job.fingerprint(),
-            "steps": plan.ask.steps,
-            "num_nodes": plan.ask.nodes,
+            "steps": plan.constraints.steps,
+            "num_nodes": plan.constraints.nodes,
             "measurements": plan.measurements,
         },
         "prices": {
@@ -32,10 +32,10 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
             "offers": snapshot.offers,
             "stale": snapshot.stale_offers,
         },
-        "objective": objective_document(plan.ask.objective),
-        "deadline_s": plan.ask.deadline_s,
-        "confidence": plan.ask.confidence,
-        "budget_usd": money(plan.ask.budget_usd),
+        "objective": objective_document(plan.constraints.objective),
+        "deadline_s": plan.constraints.deadline_s,
+        "confidence": plan.constraints.confidence,
+        "budget_usd": money(plan.constraints.budget_usd),
         "choice": quote_document(plan.choice),
         "feasible": plan.feasible,
         "quotes": [quote_document(quote) for quote in plan.quotes],

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlbroker.policies.constraints import Ask
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.interruptions import too_often
 from mlbroker.policies.objective import Key, sort_key
 from mlbroker.policies.outcome import Outcome
-from mlbroker.policies.pace import Machine
+from mlbroker.policies.pace import PacedType
 from mlbroker.policies.quote import Reason
-from mlbroker.policies.region_costs import Place, least_by_cloud
+from mlbroker.policies.region_costs import RegionCosts, least_by_cloud
 from mlbroker.pricing.book import PriceRow
 from mlbroker.profiles.job import ObjectiveKind
 
@@ -35,7 +35,7 @@ class Candidate:
     `rows` are its prices known so far, cheapest first; `complete` when there are no others.
     """
 
-    machine: Machine
+    machine: PacedType
     spot: bool
     option: int
     rows: Sequence[PriceRow]
@@ -78,24 +78,24 @@ class Selection:
 
 
 class Chooser:
-    """Screens candidates against one ask. `places[option][region id]` are the regions' add-ons;
-    `more(candidate)` returns all prices of a candidate (the one thing asked of the outside);
-    `veto` is the user's policy file.
+    """Screens candidates against the constraints of one plan. `places[option][region id]` are the
+    regions' add-ons; `more(candidate)` returns all prices of a candidate (the one thing asked of
+    the outside); `veto` is the user's policy file.
     """
 
     def __init__(
         self,
-        ask: Ask,
-        places: Sequence[Sequence[Place | None]],
+        constraints: Constraints,
+        places: Sequence[Sequence[RegionCosts | None]],
         more: Callable[[Candidate], Iterable[PriceRow]],
         veto: "Veto | None" = None,
     ) -> None:
-        self.ask = ask
+        self.constraints = constraints
         self.places = places
         self.more = more
         self.veto = veto
-        self.budget = None if ask.budget_usd is None else float(ask.budget_usd)
-        self.carbon_matters = veto is not None or ask.objective.kind in (
+        self.budget = None if constraints.budget_usd is None else float(constraints.budget_usd)
+        self.carbon_matters = veto is not None or constraints.objective.kind in (
             ObjectiveKind.CARBON,
             ObjectiveKind.WEIGHTED,
         )
@@ -212,21 +212,23 @@ class Chooser:
         assert refusal is not None, "a candidate has at least one price"
         return refusal
 
-    def _bound(self, candidate: Candidate, row: PriceRow, place: Place) -> Key:
+    def _bound(self, candidate: Candidate, row: PriceRow, place: RegionCosts) -> Key:
         """At the price of `row` or above, no machine in `place` has a smaller key than this."""
         steady = candidate.machine.pace_in(row[2]).steady
         cost = self._usd_per_s(row, place) * steady.undisturbed_s + place.fixed_usd
         carbon = self._carbon(candidate, steady, place) if self.carbon_matters else None
-        return sort_key(self.ask.objective, cost, steady.undisturbed_s, carbon)
+        return sort_key(self.constraints.objective, cost, steady.undisturbed_s, carbon)
 
-    def _best_place(self, candidate: Candidate) -> Place:
+    def _best_place(self, candidate: Candidate) -> RegionCosts:
         """No region of the candidate's cloud adds less than this."""
         return self._least[candidate.option][candidate.machine.type.cloud]
 
-    def _steady_refusal(self, candidate: Candidate, row: PriceRow, place: Place) -> Refusal | None:
+    def _steady_refusal(
+        self, candidate: Candidate, row: PriceRow, place: RegionCosts
+    ) -> Refusal | None:
         """The first limit that even an uninterrupted run in `place` breaks."""
         pace = candidate.machine.pace_in(row[2])
-        deadline_s = self.ask.deadline_s
+        deadline_s = self.constraints.deadline_s
         if deadline_s is not None and deadline_s < pace.sure_s:
             return Refusal(candidate, row, Reason.TOO_SLOW, needs_s=pace.sure_s)
         if self.budget is None:
@@ -239,7 +241,7 @@ class Chooser:
 
     def _look(self, candidate: Candidate, row: PriceRow) -> Pick | Refusal:
         """One machine in one region: its key, or the first limit that it breaks."""
-        ask = self.ask
+        constraints = self.constraints
         pace = candidate.machine.pace_in(row[2])
         place = _known(self.places[candidate.option][row[2]])
         refusal = self._steady_refusal(candidate, row, place)
@@ -249,22 +251,24 @@ class Chooser:
         outcome = pace.steady
         if candidate.spot:
             outcome = pace.on_spot(row[4])
-            if gamble := too_often(ask.checkpoint, outcome):
+            if gamble := too_often(constraints.checkpoint, outcome):
                 return Refusal(candidate, row, Reason.INTERRUPTED_TOO_OFTEN, gamble)
             if not pace.in_time_on_spot(row[4]):
                 return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
             if self.budget is not None:
                 most_rounding = place.fixed_usd + place.disk_usd_per_step
                 affordable_s = (self.budget - most_rounding) / usd_per_s
-                if not outcome.reaches(affordable_s, ask.confidence):
+                if not outcome.reaches(affordable_s, constraints.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
         cost, carbon = self._expected(candidate, row, place, outcome)
         if forbidden := self._forbidden(candidate, row, cost, carbon):
             return Refusal(candidate, row, Reason.FORBIDDEN_BY_POLICY, forbidden)
-        return Pick(candidate, row, sort_key(ask.objective, cost, outcome.expected_s, carbon))
+        return Pick(
+            candidate, row, sort_key(constraints.objective, cost, outcome.expected_s, carbon)
+        )
 
     def _expected(
-        self, candidate: Candidate, row: PriceRow, place: Place, outcome: Outcome
+        self, candidate: Candidate, row: PriceRow, place: RegionCosts, outcome: Outcome
     ) -> tuple[float, float | None]:
         """What a run costs in USD and emits in kgCO2e, on average; the latter where it matters."""
         expected_s = outcome.expected_s
@@ -277,20 +281,20 @@ class Chooser:
         """Why the policy forbids this, if it does."""
         if self.veto is None:
             return None
-        hourly_usd = row[3] * NANO * self.ask.nodes
+        hourly_usd = row[3] * NANO * self.constraints.nodes
         kind = candidate.machine.type
         return self.veto.of(kind, candidate.spot, row[2], hourly_usd, cost, carbon)
 
-    def _usd_per_s(self, row: PriceRow, place: Place) -> float:
-        return (row[3] * NANO + place.usd_per_hour) * self.ask.nodes / 3600
+    def _usd_per_s(self, row: PriceRow, place: RegionCosts) -> float:
+        return (row[3] * NANO + place.usd_per_hour) * self.constraints.nodes / 3600
 
-    def _carbon(self, candidate: Candidate, outcome: Outcome, place: Place) -> float | None:
+    def _carbon(self, candidate: Candidate, outcome: Outcome, place: RegionCosts) -> float | None:
         watts = candidate.machine.power_w
         if place.kg_per_kwh is None or watts is None:
             return None
-        return watts / 1000 * outcome.expected_s / 3600 * self.ask.nodes * place.kg_per_kwh
+        return watts / 1000 * outcome.expected_s / 3600 * self.constraints.nodes * place.kg_per_kwh
 
 
-def _known(place: Place | None) -> Place:
+def _known(place: RegionCosts | None) -> RegionCosts:
     assert place is not None, "prices are read for allowed regions only"
     return place

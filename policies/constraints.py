@@ -1,10 +1,14 @@
 """What a plan has to satisfy, resolved from job file and flags."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Checkpoint, Data, Job, Objective
+from mlbroker.profiles.estimators.datasheet import job_uses_gpu
+from mlbroker.profiles.job import Checkpoint, Data, Job, Objective, Place
+from mlbroker.profiles.prediction import Evidence
 
 # From the create call to the first step of a container job: medians over machines of each cloud,
 # rounded (Spare Cores inspector, 2026-08; AWS 159 s, GCP 193 s, Azure 274 s, all others 183 s).
@@ -18,7 +22,7 @@ def setup_s(cloud: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Constraints:
     """The limits and circumstances of one plan.
 
     `deadline_s` counts from now. `steps` is the whole work in the unit of the predictions.
@@ -37,14 +41,37 @@ class Ask:
     uses_gpu: bool = False
 
     @classmethod
-    def of(cls, job: Job, **facts: object) -> "Ask":
-        """The ask of a job file, with what the file does not hold given as `facts`."""
+    def of(
+        cls, job: Job, evidence: Evidence, regions: Mapping[int, Region], now: datetime
+    ) -> "Constraints":
+        """The job's limits, resolved at `now`. Work nobody stated is taken from measurements."""
+        measured_steps = [row.steps for row in evidence.measurements if row.steps]
         return cls(
+            steps=job.work.steps if job.work else max(measured_steps, default=1),
             nodes=job.num_nodes,
+            deadline_s=None if job.deadline is None else job.deadline.seconds_from(now),
             confidence=job.confidence,
             budget_usd=job.budget_usd,
             objective=job.objective,
             data=job.data,
+            data_region=_region_of(job.data.at, regions),
             checkpoint=job.checkpoint,
-            **facts,  # type: ignore[arg-type]
+            uses_gpu=job_uses_gpu(job, evidence.measurements),
         )
+
+    @property
+    def deadline_has_passed(self) -> bool:
+        """Whether nothing can be in time, whatever it is."""
+        return self.deadline_s is not None and self.deadline_s <= 0
+
+
+def _region_of(at: Place | None, regions: Mapping[int, Region]) -> Region | None:
+    """Where the data lies; a region that is not in the book has no known prices."""
+    if at is None:
+        return None
+    known = (
+        region
+        for region in regions.values()
+        if region.cloud == at.cloud and at.region in (None, region.name)
+    )
+    return next(known, Region(at.cloud, at.region or ""))

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from mlbroker.policies import interruptions
-from mlbroker.policies.constraints import Ask, setup_s
+from mlbroker.policies.constraints import Constraints, setup_s
 from mlbroker.policies.outcome import Outcome
 from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.profiles.prediction import Prediction
@@ -19,7 +19,7 @@ class Pace:
     """
 
     __slots__ = (
-        "_ask",
+        "_constraints",
         "_has_gpu",
         "_in_time",
         "_spot",
@@ -29,31 +29,33 @@ class Pace:
         "sure_s",
     )
 
-    def __init__(self, ask: Ask, prediction: Prediction, cloud: str, has_gpu: bool) -> None:
-        self._ask = ask
+    def __init__(
+        self, constraints: Constraints, prediction: Prediction, cloud: str, has_gpu: bool
+    ) -> None:
+        self._constraints = constraints
         self._has_gpu = has_gpu
         self._spot: dict[float | None, Outcome] = {}
         self._in_time: dict[float | None, bool] = {}
         self.prediction = prediction
         self.setup_s = setup_s(cloud)
         self.steady = Outcome(
-            prediction.median_step_time_s * ask.steps,
+            prediction.median_step_time_s * constraints.steps,
             prediction.sigma_log,
             self.setup_s + prediction.overhead_s,
         )
-        self.sure_s = self.steady.quantile_s(ask.confidence)
+        self.sure_s = self.steady.quantile_s(constraints.confidence)
 
     def on_spot(self, rate: float | None) -> Outcome:
         """The run on spot machines of which a share `rate` is interrupted within a month."""
         found = self._spot.get(rate)
         if found is None:
-            ask, steady = self._ask, self.steady
+            constraints, steady = self._constraints, self.steady
             found = self._spot[rate] = Outcome(
                 steady.work_median_s,
                 steady.sigma_log,
                 steady.fixed_s,
-                interruptions.interruptions_per_s(rate, self._has_gpu) * ask.nodes,
-                interruptions.loss_s(ask.checkpoint, self.setup_s, steady.work_mean_s),
+                interruptions.interruptions_per_s(rate, self._has_gpu) * constraints.nodes,
+                interruptions.loss_s(constraints.checkpoint, self.setup_s, steady.work_mean_s),
             )
         return found
 
@@ -61,14 +63,14 @@ class Pace:
         """Whether a run on such spot machines meets the deadline with the confidence asked for."""
         found = self._in_time.get(rate)
         if found is None:
-            ask = self._ask
-            found = self._in_time[rate] = ask.deadline_s is None or self.on_spot(rate).reaches(
-                ask.deadline_s, ask.confidence
-            )
+            constraints = self._constraints
+            found = self._in_time[rate] = constraints.deadline_s is None or self.on_spot(
+                rate
+            ).reaches(constraints.deadline_s, constraints.confidence)
         return found
 
 
-class Machine(NamedTuple):
+class PacedType(NamedTuple):
     """One type with its pace, `regional` where a region was measured by itself.
 
     `draw` gives one machine's watts without PUE, None when unknown.

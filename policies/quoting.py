@@ -2,7 +2,7 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from mlbroker.policies.constraints import Ask
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.policies.pace import Pace
 from mlbroker.policies.quote import Cost, Quote
@@ -15,20 +15,25 @@ from mlbroker.profiles.prediction import Quantiles
 
 
 def make_quote(
-    ask: Ask, power_w: float | None, pace: Pace, offer: Offer, region: Region, disk_gb: int
+    constraints: Constraints,
+    power_w: float | None,
+    pace: Pace,
+    offer: Offer,
+    region: Region,
+    disk_gb: int,
 ) -> Quote:
-    """The quote for `ask.nodes` machines of this offer, feasible or not."""
+    """The quote for `constraints.nodes` machines of this offer, feasible or not."""
     spot = offer.market is Market.SPOT
     outcome = pace.on_spot(offer.interruption_rate) if spot else pace.steady
     prediction = pace.prediction
     hours = Quantiles(*(outcome.quantile_s(p) / 3600 for p in (0.1, 0.5, 0.9)))
-    kwh = power.energy_kwh(power_w, outcome.expected_s / 3600 * ask.nodes, region)
+    kwh = power.energy_kwh(power_w, outcome.expected_s / 3600 * constraints.nodes, region)
     return Quote(
         cloud=offer.cloud,
         region=offer.region,
         instance_type=offer.instance_type,
         market=offer.market,
-        nodes=ask.nodes,
+        nodes=constraints.nodes,
         price_per_hour_usd=offer.price_per_hour_usd,
         price_as_of=offer.as_of,
         price_source=offer.source,
@@ -37,9 +42,11 @@ def make_quote(
         basis=prediction.basis,
         evidence=prediction.evidence,
         duration_h=hours,
-        cost_usd=run_cost(ask, offer, region, disk_gb, outcome),
+        cost_usd=run_cost(constraints, offer, region, disk_gb, outcome),
         deadline_probability=(
-            None if ask.deadline_s is None else outcome.probability_within(ask.deadline_s)
+            None
+            if constraints.deadline_s is None
+            else outcome.probability_within(constraints.deadline_s)
         ),
         energy_kwh=kwh,
         carbon_kgco2e=power.carbon_kgco2e(kwh, region),
@@ -47,11 +54,12 @@ def make_quote(
     )
 
 
-def run_cost(ask: Ask, offer: Offer, region: Region, disk_gb: int, outcome: Outcome) -> Cost:
+def run_cost(
+    constraints: Constraints, offer: Offer, region: Region, disk_gb: int, outcome: Outcome
+) -> Cost:
     """What the run costs, part by part, and what it does not exceed in nine cases of ten."""
-    bill = billing.Bill.of(
-        region, offer.price_per_hour_usd, ask.nodes, disk_gb, traffic_usd(ask, region)
-    )
+    network = traffic_usd(constraints, region)
+    bill = billing.Bill.of(region, offer.price_per_hour_usd, constraints.nodes, disk_gb, network)
 
     def whole(seconds: float) -> Decimal:
         return bill.usd(Decimal(seconds))
@@ -73,11 +81,13 @@ def run_cost(ask: Ask, offer: Offer, region: Region, disk_gb: int, outcome: Outc
     )
 
 
-def traffic_usd(ask: Ask, region: Region) -> Decimal:
+def traffic_usd(constraints: Constraints, region: Region) -> Decimal:
     """Moving the input to the machines and the output back to where the user is."""
-    incoming = billing.transfer_usd_per_gb(ask.data_region, region) * ask.data.input_gb
-    if ask.data_region is None:
+    incoming = (
+        billing.transfer_usd_per_gb(constraints.data_region, region) * constraints.data.input_gb
+    )
+    if constraints.data_region is None:
         outgoing = billing.egress_usd_per_gb(region)
     else:
-        outgoing = billing.transfer_usd_per_gb(region, ask.data_region)
-    return incoming + outgoing * ask.data.output_gb
+        outgoing = billing.transfer_usd_per_gb(region, constraints.data_region)
+    return incoming + outgoing * constraints.data.output_gb

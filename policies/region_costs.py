@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from mlbroker.policies.constraints import Ask
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.quoting import traffic_usd
 from mlbroker.pricing import billing
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import ResourceOption
 
 
-class Place(NamedTuple):
+class RegionCosts(NamedTuple):
     """What a region adds to a machine's price.
 
     `usd_per_hour` for each machine and hour (disk and address), `fixed_usd` once per run
@@ -35,29 +35,30 @@ class Place(NamedTuple):
         return self.fixed_usd + (math.ceil(steps) - steps) * self.disk_usd_per_step
 
 
-def places(
-    ask: Ask, regions: dict[int, Region], options: Sequence[ResourceOption]
-) -> list[list[Place | None]]:
+def region_costs(
+    constraints: Constraints, regions: dict[int, Region], options: Sequence[ResourceOption]
+) -> list[list[RegionCosts | None]]:
     """For each option, what each region adds to the price of a machine."""
     size = max(regions, default=-1) + 1
-    by_disk: dict[int, list[Place | None]] = {}
+    by_disk: dict[int, list[RegionCosts | None]] = {}
     for disk_gb in {option.disk_gb for option in options}:
         row = by_disk[disk_gb] = [None] * size
         for number, region in regions.items():
-            row[number] = _place(ask, region, disk_gb)
+            row[number] = _costs_in(constraints, region, disk_gb)
     return [by_disk[option.disk_gb] for option in options]
 
 
-def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
-    bill = billing.Bill.of(region, Decimal(0), ask.nodes, disk_gb, traffic_usd(ask, region))
+def _costs_in(constraints: Constraints, region: Region, disk_gb: int) -> RegionCosts:
+    traffic = traffic_usd(constraints, region)
+    bill = billing.Bill.of(region, Decimal(0), constraints.nodes, disk_gb, traffic)
     step_s = bill.meter.disk_step_s
     grid, pue = region.grid_kgco2e_per_kwh, region.pue
-    return Place(
+    return RegionCosts(
         usd_per_hour=float(bill.disk_usd_per_hour + bill.address_usd_per_hour),
         fixed_usd=float(bill.once_usd),
         kg_per_kwh=None if grid is None or pue is None else grid * pue,
         disk_usd_per_step=(
-            float(bill.disk_usd_per_hour * step_s / billing.SECONDS_PER_HOUR * ask.nodes)
+            float(bill.disk_usd_per_hour * step_s / billing.SECONDS_PER_HOUR * constraints.nodes)
             if step_s > 1
             else 0.0
         ),
@@ -66,17 +67,17 @@ def _place(ask: Ask, region: Region, disk_gb: int) -> Place:
     )
 
 
-def least_by_cloud(places: Sequence[Place | None]) -> dict[str, Place]:
+def least_by_cloud(places: Sequence[RegionCosts | None]) -> dict[str, RegionCosts]:
     """For each cloud an imaginary region of it that is best in everything."""
-    by_cloud: dict[str, list[Place]] = {}
+    by_cloud: dict[str, list[RegionCosts]] = {}
     for place in places:
         if place is not None:
             by_cloud.setdefault(place.cloud, []).append(place)
     return {cloud: _least(known) for cloud, known in by_cloud.items()}
 
 
-def _least(known: Sequence[Place]) -> Place:
-    return Place(
+def _least(known: Sequence[RegionCosts]) -> RegionCosts:
+    return RegionCosts(
         min((place.usd_per_hour for place in known), default=0.0),
         min((place.fixed_usd for place in known), default=0.0),
         min((p.kg_per_kwh for p in known if p.kg_per_kwh is not None), default=None),

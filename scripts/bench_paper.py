@@ -19,8 +19,8 @@ from bench_choosing import PAGE, table_files
 from markers import replace_block
 
 from mlbroker.broker.measure.table import read_measurements
-from mlbroker.broker.planning import fill_hardware
 from mlbroker.broker.prices.price_book import open_book
+from mlbroker.policies.planner.hardware import fill_hardware
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators import datasheet, transfer
 from mlbroker.profiles.job import Job

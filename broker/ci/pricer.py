@@ -1,15 +1,11 @@
 """Prices a job at one moment: its choice, and what stands in the way of one."""
 
-from datetime import datetime
-
 from mlbroker.broker.ci.context import Moment
-from mlbroker.broker.ci.kept_book import KeptBook
 from mlbroker.broker.ci.priced import Side
-from mlbroker.broker.ci.quick_plan import QuickPlanner
-from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import JobFile
-from mlbroker.broker.plan import Plan
 from mlbroker.policies.guardrails import Machine, machine_hit
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.veto import Veto
 
@@ -17,9 +13,9 @@ from mlbroker.policies.veto import Veto
 class Pricer:
     """Prices jobs with one book, as if they were all planned at the same time."""
 
-    def __init__(self, book: KeptBook, now: datetime) -> None:
-        self.book = book
-        self._planner = QuickPlanner(book, now)
+    def __init__(self, planner: Planner) -> None:
+        self.book = planner.book
+        self._planner = planner
 
     def price(self, file: JobFile, moment: Moment) -> Side:
         """What the job costs where it is cheapest in time, or what would have to change."""
@@ -27,15 +23,13 @@ class Pricer:
         evidence = moment.known.of(job)
         inputs = moment.inputs(file, evidence)
         veto = moment.policies.veto(file.source)
+        request = PlanRequest(job, evidence, judge=veto)
         forbidden = None
-        try:
-            choice = self._planner.choose(job, evidence, veto)
-            if choice.quote is None and veto is not None:
-                choice = self._planner.choose(job, evidence)
-                if choice.quote is not None:
-                    forbidden = _rule_broken(veto, choice.quote)
-        except InputError as error:  # a deadline that has passed
-            return Side(None, str(error), None, job.runs_per_month, inputs)
+        (choice,) = self._planner.many([request])
+        if choice.quote is None and veto is not None:
+            (choice,) = self._planner.many([request._replace(judge=None)])
+            if choice.quote is not None:
+                forbidden = _rule_broken(veto, choice.quote)
         return Side(
             quote=choice.quote,
             problem=None if choice.plan is None or choice.quote else _problem(choice.plan),
@@ -62,7 +56,9 @@ def _rule_broken(veto: Veto, quote: Quote) -> str:
 
 
 def _problem(plan: Plan) -> str:
-    from mlbroker.broker.cli.plan_view import way_out
+    from mlbroker.broker.cli.plan_view import past_deadline, way_out
 
+    if plan.constraints.deadline_has_passed:
+        return str(past_deadline())
     ways = way_out(plan)
     return "no machine meets its needs, deadline and budget" + (f": {ways}" if ways else "")

@@ -10,7 +10,6 @@ from mlbroker.broker.ci.check import Check, check_against, check_change
 from mlbroker.broker.ci.context import Known, Moment, Policies, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
-from mlbroker.broker.ci.kept_book import KeptBook
 from mlbroker.broker.ci.limits import Limits
 from mlbroker.broker.ci.pairs import pair_jobs
 from mlbroker.broker.ci.previous import read_saved
@@ -19,7 +18,8 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path
 from mlbroker.broker.measure.store import MeasurementStore
-from mlbroker.broker.planning import Book
+from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.profiles.measurement import Measurement
 
 # So many unchanged jobs are read and priced for the record; more would only cost time.
@@ -40,7 +40,7 @@ class Request:
 
 def run_check(request: Request, book: Book, store: MeasurementStore, now: datetime) -> Check:
     """Find the jobs, pair them with the base's, price what changed."""
-    return _Session(request, KeptBook(book), store, now).run()
+    return _Session(request, book, store, now).run()
 
 
 def now_or_pinned() -> datetime:
@@ -62,7 +62,7 @@ def _folder_of(paths: Sequence[Path]) -> Path:
 
 class _Session:
     def __init__(
-        self, request: Request, book: KeptBook, store: MeasurementStore, now: datetime
+        self, request: Request, book: Book, store: MeasurementStore, now: datetime
     ) -> None:
         if request.base is not None and request.compare_to is not None:
             raise InputError("--base and --compare-to exclude each other", hint="keep one of them")
@@ -76,7 +76,7 @@ class _Session:
         self._root = around.root if around else Path.cwd()
 
     def run(self) -> Check:
-        request, pricer = self._request, Pricer(self._book, self._now)
+        request, pricer = self._request, Pricer(Planner(self._book, self._now))
         texts = JobTexts(request.paths, self._repository)
         current = self._current()
         if request.base is not None:

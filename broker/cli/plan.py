@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlbroker.broker.errors import InputError, NothingFeasible
+from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.home import home, policy_path
@@ -15,11 +15,12 @@ from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, say, warn
-from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.plan_document import plan_document
-from mlbroker.broker.planning import Book
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.policies.candidates import Filters
+from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -105,16 +106,17 @@ def command(
     if one is not None:
         check_filters(Filters(instance_types=(one,)), shelf, types_from="--explain")
     evidence = gather_evidence(wanted, measure)
-    plan = make_plan(
+    request = PlanRequest(
         wanted,
-        shelf,
         evidence,
-        datetime.now(UTC),
         filters,
+        judge=veto_of(job, policy, reason, shelf),
         top=0 if one else top,
         explain=explain is not None,
-        veto=veto_of(job, policy, reason, shelf),
     )
+    plan = Planner(shelf, datetime.now(UTC)).plan(request)
+    if plan.constraints.deadline_has_passed:
+        raise nothing_chosen(plan)
     if json:
         print_json(plan_document(plan, explain=explain is not None))
     else:
@@ -129,7 +131,7 @@ def command(
             plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
             plan_view.show_next_probe(plan, shelf, evidence)
     if plan.choice is None:
-        raise nothing_feasible(plan)
+        raise nothing_chosen(plan)
 
 
 def gather_evidence(job: Job, table: Path | None) -> Evidence:
@@ -252,10 +254,12 @@ def near(name: str, known: set[str]) -> str:
     return f"known are {', '.join(sorted(known)[:8])}{' …' if len(known) > 8 else ''}"
 
 
-def nothing_feasible(plan: Plan) -> NothingFeasible:
-    """Exit 4, with what would have to change."""
+def nothing_chosen(plan: Plan) -> MlbrokerError:
+    """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed."""
     from mlbroker.broker.cli import plan_view
 
+    if plan.constraints.deadline_has_passed:
+        return plan_view.past_deadline()
     return NothingFeasible(
         "no machine meets the job's needs, deadline and budget", hint=plan_view.way_out(plan)
     )

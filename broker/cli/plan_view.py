@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.output import print_line, print_table
-from mlbroker.broker.plan import Plan
-from mlbroker.broker.planning import Book, fill_hardware
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import count
+from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.hardware import with_hardware
+from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
@@ -73,12 +75,11 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     from mlbroker.broker.measure.offers import offers_of
     from mlbroker.profiles.probe_advice import advise
 
-    known = evidence._replace(
-        measurements=fill_hardware(book, evidence.measurements),
-        history=fill_hardware(book, evidence.history),
-    )
+    known = with_hardware(book, evidence)
     kinds = [kind for _, _, kind in book.types()]
-    advice = advise(known, offers_of(plan.quotes, kinds), plan.ask.steps, plan.ask.deadline_s)
+    advice = advise(
+        known, offers_of(plan.quotes, kinds), plan.constraints.steps, plan.constraints.deadline_s
+    )
     if advice.place is None or advice.costs_usd <= 0:
         return
     costs, saves = f"{advice.costs_usd:.2g} USD", f"{advice.saves_usd:.2g} USD on average"
@@ -120,14 +121,19 @@ def show_type(plan: Plan, name: str) -> None:
         rows = [_row(quote, ranks[id(quote)]) for quote in mine]
         print_table(COLUMNS, rows, title=f"{name} for {plan.job.name}", right=RIGHT, spare=SPARE)
         for quote in mine:
-            print_line(_quote_words(quote, plan.ask.steps))
+            print_line(_quote_words(quote, plan.constraints.steps))
             if plan.choice is not None and quote is not plan.choice:
-                print_line(_compare_words(quote, plan.choice, plan.ask.objective.kind))
+                print_line(_compare_words(quote, plan.choice, plan.constraints.objective.kind))
     for item in out:
         print_line(
             f"{_market(item)} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
         )
     print_line(prices_words(plan))
+
+
+def past_deadline() -> InputError:
+    """No machine can be in time."""
+    return InputError("the deadline has passed", where="deadline", hint="set a later one")
 
 
 def way_out(plan: Plan) -> str | None:
@@ -197,14 +203,14 @@ def measure_words(plan: Plan) -> str | None:
 
 
 def _title(plan: Plan) -> str:
-    ask = plan.ask
-    parts = [f"{ask.steps:,} steps"] if ask.steps > 1 else []
-    if ask.nodes > 1:
-        parts.append(f"{ask.nodes} nodes")
-    if ask.deadline_s is not None:
-        parts.append(f"deadline {duration(ask.deadline_s)} at {ask.confidence * 100:.4g}%")
-    if ask.budget_usd is not None:
-        parts.append(f"budget {ask.budget_usd:,} USD")
+    limits = plan.constraints
+    parts = [f"{limits.steps:,} steps"] if limits.steps > 1 else []
+    if limits.nodes > 1:
+        parts.append(f"{limits.nodes} nodes")
+    if limits.deadline_s is not None:
+        parts.append(f"deadline {duration(limits.deadline_s)} at {limits.confidence * 100:.4g}%")
+    if limits.budget_usd is not None:
+        parts.append(f"budget {limits.budget_usd:,} USD")
     return f"{plan.job.name}: {', '.join(parts)}" if parts else plan.job.name
 
 

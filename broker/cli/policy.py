@@ -76,15 +76,16 @@ def try_out(
 
 
 def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
-    from mlbroker.broker.cli.plan import gather_evidence, nothing_feasible
-    from mlbroker.broker.plan import make_plan
+    from mlbroker.broker.cli.plan import gather_evidence, nothing_chosen
     from mlbroker.broker.prices.price_book import open_book
-    from mlbroker.policies.candidates import Filters
+    from mlbroker.policies.planner.plan import PlanRequest
+    from mlbroker.policies.planner.planner import Planner
 
     book = open_book(home(), None)
-    plan = make_plan(job, book, gather_evidence(job, None), datetime.now(UTC), Filters(), top=0)
+    request = PlanRequest(job, gather_evidence(job, None), top=0)
+    plan = Planner(book, datetime.now(UTC)).plan(request)
     if plan.choice is None:
-        raise nothing_feasible(plan)
+        raise nothing_chosen(plan)
     types = [kind for _, _, kind in book.types()]
     clouds = {quote.cloud for quote in plan.quotes}
     return planned(job, plan.quotes, book.regions().values(), types, clouds)

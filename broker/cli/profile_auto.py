@@ -35,30 +35,28 @@ def auto(
     from mlbroker.broker.cli.plan import (
         check_filters,
         gather_evidence,
-        nothing_feasible,
+        nothing_chosen,
         with_nodes,
     )
     from mlbroker.broker.clouds import CLOUDS, opener
-    from mlbroker.broker.plan import make_plan
-    from mlbroker.broker.planning import fill_hardware
     from mlbroker.broker.prices.price_book import open_book
     from mlbroker.broker.runs.launch_options import planned
     from mlbroker.broker.runs.zones import launchable_in
+    from mlbroker.policies.planner.hardware import with_hardware
+    from mlbroker.policies.planner.plan import PlanRequest
+    from mlbroker.policies.planner.planner import Planner
 
     shelf = with_nodes(open_book(home(), None), nodes)
     check_filters(wanted, shelf)
     kinds = [kind for _, _, kind in shelf.types()]
     wanted = launchable_in(wanted, kinds, opener(home()), say)
-    evidence = gather_evidence(job, None)
-    evidence = evidence._replace(
-        measurements=fill_hardware(shelf, evidence.measurements),
-        history=fill_hardware(shelf, evidence.history),
-    )
+    evidence = with_hardware(shelf, gather_evidence(job, None))
     # Deadline and budget are for the chooser: a guess that breaks them is no reason not to measure.
     free = replace(job, deadline=None, budget_usd=None)
-    plan = make_plan(free, shelf, evidence, datetime.now(UTC), wanted, top=MAX_QUOTES)
+    request = PlanRequest(free, evidence, wanted, top=MAX_QUOTES)
+    plan = Planner(shelf, datetime.now(UTC)).plan(request)
     if plan.choice is None:
-        raise nothing_feasible(plan)
+        raise nothing_chosen(plan)
     launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
     if not launchable:
         raise NothingFeasible("no machine that mlbroker can launch meets the job's needs")
@@ -94,7 +92,7 @@ def auto(
     search = Search(
         evidence,
         options,
-        plan.ask.steps,
+        plan.constraints.steps,
         job.profile.max_cost_usd,
         deadline_s,
         job.profile.max_time_s,

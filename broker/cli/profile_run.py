@@ -67,23 +67,25 @@ def on_types(
     """On machines launched for it, one of each type, all at the same time."""
     from mlbroker.broker.cli.plan import check_filters, gather_evidence
     from mlbroker.broker.clouds import CLOUDS, opener
-    from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.price_book import open_book
     from mlbroker.broker.runs.launch_options import planned
     from mlbroker.broker.runs.zones import launchable_in
     from mlbroker.policies.objective import quote_key
+    from mlbroker.policies.planner.plan import PlanRequest
+    from mlbroker.policies.planner.planner import Planner
 
     book = open_book(home(), None)
     regions = book.regions().values()
     kinds = [kind for _, _, kind in book.types()]
     evidence = gather_evidence(job, None)
+    planner = Planner(book, datetime.now(UTC))
     places: list[Sequence[LaunchOption]] = []
     for name in dict.fromkeys(where.instance_types):
         wanted = where._replace(instance_types=(name,))
         check_filters(wanted, book)
         # A plan names the best region only: elsewhere it may be had when it is not there.
         plans = [
-            make_plan(job, book, evidence, datetime.now(UTC), one, top=0)
+            planner.plan(PlanRequest(job, evidence, one, top=0))
             for one in _each_region(launchable_in(wanted, kinds, opener(home()), say))
         ]
         quotes = [quote for plan in plans for quote in plan.quotes]

@@ -46,14 +46,15 @@ def chosen(
     from mlbroker.broker.cli.plan import (
         check_filters,
         gather_evidence,
-        nothing_feasible,
+        nothing_chosen,
         veto_of,
         warn_of_unknown,
         with_nodes,
         within_reach,
     )
-    from mlbroker.broker.plan import make_plan
     from mlbroker.broker.prices.price_book import open_book
+    from mlbroker.policies.planner.plan import PlanRequest
+    from mlbroker.policies.planner.planner import Planner
 
     shelf = within_reach(with_nodes(open_book(home(), sources.prices), sources.nodes), job)
     check_filters(wanted, shelf)
@@ -61,11 +62,12 @@ def chosen(
     veto = veto_of(job_path, sources.policy, sources.reason, shelf)
     evidence = gather_evidence(job, sources.measure)
     kinds = [kind for _, _, kind in shelf.types()]
+    planner = Planner(shelf, now)
 
     def candidates(where: Filters) -> tuple[LaunchOption, ...]:
-        plan = make_plan(job, shelf, evidence, now, where, top=RUNNERS_UP, veto=veto)
+        plan = planner.plan(PlanRequest(job, evidence, where, veto, top=RUNNERS_UP))
         if plan.choice is None:
-            raise nothing_feasible(plan)
+            raise nothing_chosen(plan)
         return planned(job, plan.quotes, shelf.regions().values(), kinds, CLOUDS)
 
     found = candidates(wanted)

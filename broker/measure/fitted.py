@@ -14,8 +14,8 @@ SCHEMA = "mlbroker.fitted/1"
 
 def relearn(home: Path) -> None:
     """Fit anew to all measurements; called whenever they change."""
-    from mlbroker.broker.planning import fill_hardware
     from mlbroker.broker.prices.price_book import open_book
+    from mlbroker.policies.planner.hardware import fill_hardware
     from mlbroker.profiles.estimators.transfer import learn
 
     rows = MeasurementStore(home).all()

@@ -13,7 +13,7 @@ from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.pricing.region import Region
 
 if TYPE_CHECKING:
-    from mlbroker.broker.planning import Book
+    from mlbroker.policies.planner.book import Book
 
 # A type that is short in so many zones of a region is taken to be short in all of it.
 ZONES_OF_A_REGION = 3

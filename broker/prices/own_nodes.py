@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
-from mlbroker.broker.planning import Book
+from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
 from mlbroker.pricing.offer import InstanceType, Market, Offer

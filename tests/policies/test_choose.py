@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
 
-from mlbroker.broker.plan import make_ask
-from mlbroker.broker.planning import all_prices, gather
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.choose import Chooser, Pick
-from mlbroker.policies.constraints import Ask
+from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.quote import Reason
-from mlbroker.policies.region_costs import places
+from mlbroker.policies.region_costs import region_costs
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, Objective, ObjectiveKind, Work
@@ -77,11 +76,13 @@ measured = [
 ]
 
 
-def field_of(job: Job, book: SmallBook, evidence: Evidence) -> tuple[Chooser, list, Ask]:  # type: ignore[type-arg]
-    ask = make_ask(job, evidence, book.regions(), NOW)
-    field = gather(job, ask, book, evidence, Filters())
-    chooser = Chooser(ask, places(ask, book.regions(), job.resources), all_prices(book, job))
-    return chooser, field.candidates, ask
+def field_of(job: Job, book: SmallBook, evidence: Evidence) -> tuple[Chooser, list, Constraints]:  # type: ignore[type-arg]
+    limits = Constraints.of(job, evidence, book.regions(), NOW)
+    field = gather(job, limits, book, evidence, Filters())
+    chooser = Chooser(
+        limits, region_costs(limits, book.regions(), job.resources), all_prices(book, job)
+    )
+    return chooser, field.candidates, limits
 
 
 @settings(deadline=None)

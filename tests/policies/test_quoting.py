@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbroker.policies.constraints import Ask, setup_s
+from mlbroker.policies.constraints import Constraints, setup_s
 from mlbroker.policies.pace import Pace
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.quoting import make_quote, traffic_usd
@@ -23,7 +23,7 @@ CERTAIN = Prediction(2.0, 0.0, Basis.MEASURED, "measured once on x")
 
 
 def quote_of(
-    ask: Ask,
+    constraints: Constraints,
     market: Market = Market.ON_DEMAND,
     rate: float | None = None,
     prediction: Prediction = CERTAIN,
@@ -33,13 +33,13 @@ def quote_of(
         "aws", "us-east-1", "x", market, Decimal(price), date(2026, 7, 20), "list",
         interruption_rate=rate,
     )  # fmt: skip
-    pace = Pace(ask, prediction, "aws", False)
-    return make_quote(ask, 200.0, pace, offer, HERE, 100)
+    pace = Pace(constraints, prediction, "aws", False)
+    return make_quote(constraints, 200.0, pace, offer, HERE, 100)
 
 
 def test_an_hour_and_its_side_costs() -> None:
     steps = int((3600 - setup_s("aws")) / 2)  # set-up and work make one hour
-    quote = quote_of(Ask(steps=steps, nodes=2, deadline_s=7200))
+    quote = quote_of(Constraints(steps=steps, nodes=2, deadline_s=7200))
     assert quote.duration_h.p50 == pytest.approx(1.0)
     assert quote.cost_usd.compute == Decimal("2.000000")
     # 100 GB x .073 / 730 h = .01, and .005 for the address, on each of two machines.
@@ -56,22 +56,22 @@ def test_an_hour_and_its_side_costs() -> None:
 
 def test_traffic_in_and_out() -> None:
     data = Data(Decimal(40), Decimal(10))
-    at_home = Ask(steps=1, data=data)
+    at_home = Constraints(steps=1, data=data)
     assert traffic_usd(at_home, HERE) == Decimal("0.90")  # in from outside is free, out is not
-    elsewhere = Ask(steps=1, data=data, data_region=THERE)
+    elsewhere = Constraints(steps=1, data=data, data_region=THERE)
     assert traffic_usd(elsewhere, HERE) == 40 * Decimal("0.12") + 10 * Decimal("0.09")
-    assert traffic_usd(Ask(steps=1, data=data, data_region=HERE), HERE) == 0
+    assert traffic_usd(Constraints(steps=1, data=data, data_region=HERE), HERE) == 0
     assert quote_of(elsewhere).cost_usd.network == Decimal("5.700000")
 
 
 def test_interruptions_cost_money_and_time() -> None:
-    ask = Ask(steps=5000, checkpoint=Checkpoint("c/", 600), deadline_s=20_000)
-    calm, spot = quote_of(ask), quote_of(ask, Market.SPOT, 0.25)
+    constraints = Constraints(steps=5000, checkpoint=Checkpoint("c/", 600), deadline_s=20_000)
+    calm, spot = quote_of(constraints), quote_of(constraints, Market.SPOT, 0.25)
     assert spot.cost_usd.interruptions > 0
     assert spot.cost_usd.compute == calm.cost_usd.compute
     assert spot.cost_usd.expected > calm.cost_usd.expected
     assert spot.duration_h.p90 >= calm.duration_h.p90
-    unknown = quote_of(ask, Market.SPOT, None)
+    unknown = quote_of(constraints, Market.SPOT, None)
     assert unknown.cost_usd.interruptions > spot.cost_usd.interruptions
 
 
@@ -93,9 +93,9 @@ def test_parts_make_the_sum(
     sigma: float,
     step_s: float,
 ) -> None:
-    ask = Ask(steps=steps, nodes=nodes, checkpoint=Checkpoint("c/", 600))
+    constraints = Constraints(steps=steps, nodes=nodes, checkpoint=Checkpoint("c/", 600))
     prediction = Prediction(step_s, sigma, Basis.PREDICTED, "e")
-    cost = quote_of(ask, market, rate, prediction, price).cost_usd
+    cost = quote_of(constraints, market, rate, prediction, price).cost_usd
     assert cost.expected == cost.compute + cost.storage + cost.network + cost.interruptions
     assert min(cost.compute, cost.storage, cost.network, cost.interruptions) >= 0
     assert cost.p90 > 0

@@ -13,9 +13,10 @@ from tests.support.books import SmallBook
 from tests.support.moments import NOW
 
 from mlbroker.broker.cli.plan_view import WORDS, way_out
-from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Match, Policy, Who
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
@@ -65,15 +66,15 @@ class Circumstances(NamedTuple):
 
     def plan(self) -> Plan:
         policy = Policy("p", deny=Match(instance_types=self.denied) if self.denied else None)
-        return make_plan(
-            self.job,
-            BOOK,
-            Evidence(self.job),
-            NOW,
-            Filters(self.flag_clouds, (), (Market.ON_DEMAND,), self.flag_types),
-            top=0,
-            explain=True,
-            veto=Veto(policy, Who("ada"), None, BOOK.regions()),
+        return Planner(BOOK, NOW).plan(
+            PlanRequest(
+                self.job,
+                Evidence(self.job),
+                Filters(self.flag_clouds, (), (Market.ON_DEMAND,), self.flag_types),
+                judge=Veto(policy, Who("ada"), None, BOOK.regions()),
+                top=0,
+                explain=True,
+            )
         )
 
 
@@ -148,7 +149,7 @@ def test_a_policy_that_forbids_everything_is_told_as_that() -> None:
     """Not as the spot prices that the book lacks: what it forbids would do."""
     job = Job("j", "true", work=Work(20_000))
     veto = Veto(Policy("p", deny=Match(clouds=("*",))), Who("ada"), None, BOOK.regions())
-    plan = make_plan(job, BOOK, Evidence(job), NOW, Filters(), veto=veto)
+    plan = Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job), judge=veto))
     assert plan.choice is None
     assert plan.rejections[Reason.PRICE_MISSING] == plan.rejections[Reason.FORBIDDEN_BY_POLICY] == 3
     told = way_out(plan)

@@ -5,9 +5,9 @@ from decimal import Decimal
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
 
-from mlbroker.broker.plan import Plan, make_plan
-from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Limit, Match, Policy, Who
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
@@ -41,7 +41,7 @@ WHO = Who("ada", "search")
 
 def planned(policy: Policy, job: Job = JOB, reason: str | None = None) -> Plan:
     veto = Veto(policy, WHO, reason, BOOK.regions())
-    return make_plan(job, BOOK, Evidence(job), NOW, Filters(), explain=True, veto=veto)
+    return Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job), judge=veto, explain=True))
 
 
 def test_another_region_is_taken_where_the_cheapest_is_denied() -> None:

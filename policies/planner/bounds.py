@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from mlbroker.broker.ci.kept_book import Entry
-from mlbroker.policies.constraints import Ask
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.guardrails import Machine, Policy, machine_hit
 from mlbroker.policies.outcome import normal_quantile
-from mlbroker.policies.region_costs import Place
+from mlbroker.policies.planner.book import TypeEntry
+from mlbroker.policies.region_costs import RegionCosts
 from mlbroker.policies.veto import Veto
 from mlbroker.pricing.offer import Market
 
@@ -33,7 +33,7 @@ class Runner(NamedTuple):
     median_step_s: float
     sigma_log: float
     offer: Offered
-    entry: Entry
+    entry: TypeEntry
 
     @property
     def cloud(self) -> str:
@@ -54,21 +54,25 @@ class Home(NamedTuple):
     """
 
     cloud: str
-    place: Place
+    place: RegionCosts
     usd_per_hour: Mapping[Offered, float]
-    elsewhere: Place
+    elsewhere: RegionCosts
 
 
 class Bounds:
     """The bounds of one job. `add_ons` is what each cloud's regions add to a price at least."""
 
     def __init__(
-        self, ask: Ask, veto: Veto | None, add_ons: Mapping[str, Place], home: Home | None
+        self,
+        constraints: Constraints,
+        veto: Veto | None,
+        add_ons: Mapping[str, RegionCosts],
+        home: Home | None,
     ) -> None:
-        self._ask = ask
+        self._constraints = constraints
         self._add_ons = add_ons
         self._home = home
-        self._quantile = normal_quantile(ask.confidence)
+        self._quantile = normal_quantile(constraints.confidence)
         # Of a policy only the cap on a run's cost is about this job; the rest is about machines.
         self._veto = veto
         self._cap = (
@@ -79,7 +83,7 @@ class Bounds:
 
     def costs_usd(self, cloud: str, runners: Sequence[Runner]) -> list[float]:
         """What a run costs at least on each of a cloud's machines."""
-        steps, scale, home = self._ask.steps, self._ask.nodes / 3600, self._home
+        steps, scale, home = self._constraints.steps, self._constraints.nodes / 3600, self._home
         at_home = home is not None and home.cloud == cloud
         add_on = home.elsewhere if home and at_home else self._add_ons[cloud]
         hourly, once = add_on.usd_per_hour, add_on.fixed_usd
@@ -108,7 +112,7 @@ class Bounds:
 
     def too_slow_s(self, runner: Runner) -> float | None:
         """The time a run is sure to take, when that is beyond the deadline."""
-        deadline_s = self._ask.deadline_s
+        deadline_s = self._constraints.deadline_s
         if deadline_s is None:
             return None
         sure_s = self._sure_s(runner)
@@ -116,14 +120,14 @@ class Bounds:
 
     def too_dear_usd(self, runner: Runner) -> float | None:
         """What a run surely costs at least, when that is beyond the budget."""
-        budget_usd = self._ask.budget_usd
+        budget_usd = self._constraints.budget_usd
         if budget_usd is None:
             return None
         add_on = self._add_ons[runner.cloud]
-        hourly = (runner.usd_per_hour + add_on.usd_per_hour) * self._ask.nodes
+        hourly = (runner.usd_per_hour + add_on.usd_per_hour) * self._constraints.nodes
         usd = hourly * self._sure_s(runner) / 3600 + add_on.fixed_usd
         return usd if usd > budget_usd else None
 
     def _sure_s(self, runner: Runner) -> float:
         sure_step_s = runner.median_step_s * math.exp(self._quantile * runner.sigma_log)
-        return runner.fixed_s + sure_step_s * self._ask.steps
+        return runner.fixed_s + sure_step_s * self._constraints.steps

@@ -3,18 +3,16 @@
 import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from mlbroker.broker.ci.kept_book import KeptBook, SomeTypes
-from mlbroker.broker.ci.quick_plan import QuickPlanner
 from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.broker.files.policy_file import parse_policy
-from mlbroker.broker.plan import make_plan
 from mlbroker.broker.prices.price_book import open_book
-from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Who
+from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
+from mlbroker.policies.planner.plan import PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.veto import Veto
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -51,13 +49,13 @@ POLICIES = [
 
 
 @pytest.fixture(scope="module")
-def book(home: Path) -> KeptBook:
-    return KeptBook(open_book(home, today=NOW.date()))
+def book(tmp_path_factory: pytest.TempPathFactory) -> CachedBook:
+    return CachedBook(open_book(tmp_path_factory.mktemp("home"), today=NOW.date()))
 
 
 @pytest.fixture(scope="module")
-def planner(book: KeptBook) -> QuickPlanner:
-    return QuickPlanner(book, NOW)
+def planner(book: CachedBook) -> Planner:
+    return Planner(book, NOW)
 
 
 def job_of(resources: str, broker: str) -> Job:
@@ -65,11 +63,12 @@ def job_of(resources: str, broker: str) -> Job:
     return file.job
 
 
-def same(planner: QuickPlanner, book: KeptBook, evidence: Evidence, veto: Veto | None) -> None:
-    quick = planner.choose(evidence.job, evidence, veto)
-    whole = make_plan(evidence.job, book, evidence, NOW, Filters(), top=10, veto=veto)
+def same(planner: Planner, evidence: Evidence, veto: Veto | None) -> None:
+    request = PlanRequest(evidence.job, evidence, judge=veto)
+    (quick,) = planner.many([request])
+    whole = planner.plan(request)
     assert quick.quote == whole.choice
-    assert quick.deadline_s == whole.ask.deadline_s
+    assert quick.deadline_s == whole.constraints.deadline_s
     if whole.choice is None and veto is None:
         assert quick.plan is not None
         assert whole.near_miss is not None
@@ -78,30 +77,30 @@ def same(planner: QuickPlanner, book: KeptBook, evidence: Evidence, veto: Veto |
 
 
 @pytest.mark.parametrize(("resources", "broker"), [*itertools.product(RESOURCES, BROKER)])
-def test_any_job(planner: QuickPlanner, book: KeptBook, resources: str, broker: str) -> None:
-    same(planner, book, Evidence(job_of(resources, broker)), None)
+def test_any_job(planner: Planner, resources: str, broker: str) -> None:
+    same(planner, Evidence(job_of(resources, broker)), None)
 
 
 @pytest.mark.parametrize("text", POLICIES)
-def test_under_a_policy(planner: QuickPlanner, book: KeptBook, text: str) -> None:
+def test_under_a_policy(planner: Planner, book: CachedBook, text: str) -> None:
     veto = Veto(parse_policy(text, "policy"), Who("a"), None, book.regions())
     job = job_of("{any_of: [{accelerators: T4:1}, {cpus: 4+}]}", BROKER[0])
-    same(planner, book, Evidence(job), veto)
+    same(planner, Evidence(job), veto)
 
 
-def test_with_measurements_and_with_those_of_others(planner: QuickPlanner, book: KeptBook) -> None:
+def test_with_measurements_and_with_those_of_others(planner: Planner) -> None:
     job = job_of("{cpus: 4+}", BROKER[0])
     others = [Measurement("other", "m5.large", 0.2, Decimal("0.096"), instance_type="m5.large")]
     own = [
         Measurement(job.name, "m5.xlarge", 0.3, Decimal("0.192"), cloud="aws",
                     instance_type="m5.xlarge", steps=100)
     ]  # fmt: skip
-    same(planner, book, Evidence(job, (), others), None)
-    same(planner, book, Evidence(job, own, others), None)
+    same(planner, Evidence(job, (), others), None)
+    same(planner, Evidence(job, own, others), None)
 
 
 def test_only_a_few_types_are_planned_on(
-    planner: QuickPlanner, book: KeptBook, monkeypatch: pytest.MonkeyPatch
+    planner: Planner, book: CachedBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     original = SomeTypes.types
@@ -109,12 +108,12 @@ def test_only_a_few_types_are_planned_on(
         SomeTypes, "types", lambda some: sizes.append(len(original(some))) or original(some)
     )
     job = job_of("{cpus: 4+}", BROKER[0])
-    planner.choose(job, Evidence(job))
+    list(planner.many([PlanRequest(job, Evidence(job))]))
     assert sizes
     assert max(sizes) * 10 < len(book.types())
 
 
-def test_a_part_of_the_book_is_the_book_for_its_types(book: KeptBook) -> None:
+def test_a_part_of_the_book_is_the_book_for_its_types(book: CachedBook) -> None:
     entries = book.types()[100:103]
     some = SomeTypes(book, entries)
     ids = [entry[0] for entry in entries]

@@ -1,29 +1,28 @@
-"""A price book whose answers are kept, and a view of a few of its types."""
+"""A price book whose answers are remembered, and a view of a few of its types."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from mlbroker.broker.planning import Book
+from mlbroker.policies.planner.book import Book, TypeEntry
 from mlbroker.policies.quote import OutOfReach
 from mlbroker.pricing.book import PriceRow, Snapshot
-from mlbroker.pricing.offer import InstanceType, Offer
+from mlbroker.pricing.offer import Offer
 from mlbroker.pricing.power import CpuPower
 from mlbroker.pricing.region import Region
 
 T = TypeVar("T")
-Entry = tuple[int, int, InstanceType]
 
 
-class KeptBook:
+class CachedBook:
     """The book, asked once for each thing: many plans ask the same."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._kept: dict[tuple[Any, ...], Any] = {}
+        self._answers: dict[tuple[Any, ...], Any] = {}
         self.snapshot: Snapshot = book.snapshot
         self.out_of_reach: OutOfReach = book.out_of_reach
 
-    def types(self) -> Sequence[Entry]:
+    def types(self) -> Sequence[TypeEntry]:
         """As the book's."""
         return self._once(("types",), self._book.types)
 
@@ -72,16 +71,16 @@ class KeptBook:
         return self._once(("rows_by_type", depth, regions), sort)
 
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = read()
-        kept: T = self._kept[key]
-        return kept
+        if key not in self._answers:
+            self._answers[key] = read()
+        answer: T = self._answers[key]
+        return answer
 
 
 class SomeTypes:
-    """The kept book as if it held only some types."""
+    """The book as if it held only some types."""
 
-    def __init__(self, book: KeptBook, entries: Sequence[Entry]) -> None:
+    def __init__(self, book: CachedBook, entries: Sequence[TypeEntry]) -> None:
         self._book = book
         self._entries = entries
         self.snapshot = book.snapshot
@@ -91,7 +90,7 @@ class SomeTypes:
         self.offer = book.offer
         self.prices_of = book.prices_of
 
-    def types(self) -> Sequence[Entry]:
+    def types(self) -> Sequence[TypeEntry]:
         """The chosen ones."""
         return self._entries
 

@@ -14,16 +14,16 @@ from decimal import Decimal
 from itertools import chain, count
 from typing import NamedTuple, TypeVar
 
-from mlbroker.broker.ci.bounds import Bounds, Home, Offered, Runner
-from mlbroker.broker.ci.kept_book import Entry, KeptBook, SomeTypes
-from mlbroker.broker.plan import Plan, make_ask, make_plan, screen
-from mlbroker.broker.planning import Book
 from mlbroker.policies.candidates import Filters, fitting
-from mlbroker.policies.constraints import Ask, setup_s
+from mlbroker.policies.constraints import Constraints, setup_s
 from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
+from mlbroker.policies.planner.book import Book, TypeEntry
+from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner
+from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
+from mlbroker.policies.planner.decision import Decision, decide
+from mlbroker.policies.planner.plan import TOP, Choice, PlanRequest
 from mlbroker.policies.quote import Quote
-from mlbroker.policies.region_costs import Place, least_by_cloud, places
-from mlbroker.policies.veto import Veto
+from mlbroker.policies.region_costs import RegionCosts, least_by_cloud, region_costs
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
@@ -32,7 +32,6 @@ from mlbroker.profiles.job import Job, ObjectiveKind, ResourceOption, Work
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence, Target
 
-TOP = 10
 # The best is nearly always the first or second by its bound: so few are looked for at first.
 _FEW = 2
 _FIRST = 10
@@ -52,24 +51,16 @@ _ByCloud = dict[str, list[Runner]]
 class _AddOns(NamedTuple):
     """What regions add to a machine's price: each, by resource option, and a cloud's at least."""
 
-    places: Sequence[Sequence[Place | None]]
-    least: dict[str, Place]
+    places: Sequence[Sequence[RegionCosts | None]]
+    least: dict[str, RegionCosts]
     home: Home | None
 
 
-class Choice(NamedTuple):
-    """The quote of the best machine; where there is none, the plan that tells why."""
+class ManyPlanner:
+    """Chooses for one job after the other; what they have in common is worked out once."""
 
-    quote: Quote | None
-    deadline_s: float | None
-    plan: Plan | None = None
-
-
-class QuickPlanner:
-    """Plans jobs against one book at one moment."""
-
-    def __init__(self, book: KeptBook, now: datetime) -> None:
-        self._book = book
+    def __init__(self, book: Book, now: datetime) -> None:
+        self._book = CachedBook(book)
         self._now = now
         self._fields: dict[_Kind, _ByType] = {}
         self._admitted: dict[tuple[object, ...], _ByCloud] = {}
@@ -77,19 +68,22 @@ class QuickPlanner:
         self._prices_at: dict[int, dict[Offered, float]] = {}
         self._held: dict[int, object] = {}
 
-    def choose(self, job: Job, evidence: Evidence, veto: Veto | None = None) -> Choice:
-        """What `make_plan` chooses; where that is nothing, a plan that tells why."""
-        if not _can_bound(job, evidence, veto):
-            return self._whole(job, self._book, evidence, veto)
-        ask = make_ask(job, evidence, self._book.regions(), self._now)
-        add_ons = self._what_regions_add(job, ask)
-        by_cloud = self._runners(job, ask, evidence, None if veto is None else veto.policy)
-        bounds = Bounds(ask, veto, add_ons.least, add_ons.home)
+    def choose(self, request: PlanRequest) -> Choice:
+        """What a plan of its own chooses; where that is nothing, a plan that tells why."""
+        job, evidence, judge = request.job, request.evidence, request.judge
+        constraints = Constraints.of(job, evidence, self._book.regions(), self._now)
+        if constraints.deadline_has_passed or not _can_bound(request):
+            return self._whole(request, self._book)
+        add_ons = self._what_regions_add(job, constraints)
+        by_cloud = self._runners(
+            job, constraints, evidence, None if judge is None else judge.policy
+        )
+        bounds = Bounds(constraints, judge, add_ons.least, add_ons.home)
         costs = chain.from_iterable(bounds.costs_usd(*group) for group in by_cloud.items())
         runners = list(chain.from_iterable(by_cloud.values()))
         heap = list(zip(costs, count()))
         heapq.heapify(heap)
-        taken: dict[int, Entry] = {}
+        taken: dict[int, TypeEntry] = {}
         batch = _FIRST
         while heap:
             while heap and len(taken) < batch:
@@ -98,53 +92,47 @@ class QuickPlanner:
                 if bounds.may_do(runner, usd):
                     taken[runner.entry[0]] = runner.entry
             some = SomeTypes(self._book, list(taken.values()))
-            quote, reach = self._best(job, some, evidence, veto, add_ons)
+            quote, reach = self._best(request, constraints, some, add_ons)
             # Complete when nothing left out can be better than what was found.
             if quote is not None and (not heap or heap[0][0] > reach):
-                return Choice(quote, ask.deadline_s)
+                return Choice(quote, constraints.deadline_s)
             batch *= _GROWTH
         nearest = _nearest(runners, bounds)
-        if not nearest and veto is None:
-            return self._whole(job, self._book, evidence, veto)
-        return self._whole(job, SomeTypes(self._book, nearest), evidence, veto)
+        if not nearest and judge is None:
+            return self._whole(request, self._book)
+        return self._whole(request, SomeTypes(self._book, nearest))
 
     def _best(
-        self, job: Job, some: SomeTypes, evidence: Evidence, veto: Veto | None, add_ons: _AddOns
+        self, request: PlanRequest, constraints: Constraints, some: SomeTypes, add_ons: _AddOns
     ) -> tuple[Quote | None, float]:
         """The best machine of some, and the cost up to which others might be better."""
         for top in (_FEW, TOP):
-            screened = screen(
-                job,
-                some,
-                evidence,
-                self._now,
-                Filters(),
-                top=top,
-                veto=veto,
-                add_ons=add_ons.places,
-            )
-            quote, reach = screened.best_quote(job, some)
-            picks = screened.selection.picks
+            decision = Decision(some, request._replace(top=top), constraints, add_ons.places)
+            quote, reach = decision.best_quote()
+            picks = decision.selection.picks
             if len(picks) < top or picks[-1].key[0] > reach:
                 break
         return quote, reach
 
-    def _whole(self, job: Job, book: Book, evidence: Evidence, veto: Veto | None) -> Choice:
-        plan = make_plan(job, book, evidence, self._now, Filters(), top=TOP, veto=veto)
-        return Choice(plan.choice, plan.ask.deadline_s, plan)
+    def _whole(self, request: PlanRequest, book: Book) -> Choice:
+        plan = decide(book, self._now, request._replace(top=TOP))
+        left_s = None if plan.constraints.deadline_has_passed else plan.constraints.deadline_s
+        return Choice(plan.choice, left_s, plan)
 
-    def _what_regions_add(self, job: Job, ask: Ask) -> _AddOns:
+    def _what_regions_add(self, job: Job, constraints: Constraints) -> _AddOns:
         disks = tuple(option.disk_gb for option in job.resources)
-        key = (disks, job.data, ask.nodes)
+        key = (disks, job.data, constraints.nodes)
         found = self._add_ons.get(key)
         if found is None:
-            table = places(ask, self._book.regions(), job.resources)
+            table = region_costs(constraints, self._book.regions(), job.resources)
             least = least_by_cloud([place for row in table for place in row])
-            found = _AddOns(table, least, self._home(ask.data_region, table))
+            found = _AddOns(table, least, self._home(constraints.data_region, table))
             _keep(self._add_ons, key, found)
         return found
 
-    def _home(self, home: Region | None, table: Sequence[Sequence[Place | None]]) -> Home | None:
+    def _home(
+        self, home: Region | None, table: Sequence[Sequence[RegionCosts | None]]
+    ) -> Home | None:
         number = next((n for n, region in self._book.regions().items() if region == home), None)
         if number is None:
             return None
@@ -159,12 +147,14 @@ class QuickPlanner:
             }
         return Home(cloud, here[cloud], self._prices_at[number], there[cloud])
 
-    def _runners(self, job: Job, ask: Ask, evidence: Evidence, policy: Policy | None) -> _ByCloud:
+    def _runners(
+        self, job: Job, constraints: Constraints, evidence: Evidence, policy: Policy | None
+    ) -> _ByCloud:
         """Runners that meet the plain needs of the job; planning may still refuse some."""
         # Compared by identity, and held so that no other object can take over an identity.
         self._held[id(evidence.history)] = evidence.history
         self._held[id(policy)] = policy
-        kind = (job.num_nodes, ask.uses_gpu, job.work is not None, id(evidence.history))
+        kind = (job.num_nodes, constraints.uses_gpu, job.work is not None, id(evidence.history))
         wishes = tuple((o.requirements, o.cloud, o.instance_type, o.market) for o in job.resources)
         key = (kind, wishes, id(policy))
         found = self._admitted.get(key)
@@ -187,7 +177,7 @@ class QuickPlanner:
             resources=(ResourceOption(asked),),
             work=Work(1) if has_work else None,
         )
-        groups: dict[tuple[int, str], list[Entry]] = {}
+        groups: dict[tuple[int, str], list[TypeEntry]] = {}
         for entry in self._book.types():
             groups.setdefault((entry[1], entry[2].cloud), []).append(entry)
         targets = [
@@ -212,17 +202,20 @@ class QuickPlanner:
         return field
 
 
-def _can_bound(job: Job, evidence: Evidence, veto: Veto | None) -> bool:
-    """Measurements make each job's field its own; whether a GPU is needed is a question about all
-    machines; and what is best by another objective, cost does not tell."""
+def _can_bound(request: PlanRequest) -> bool:
+    """Measurements make each job's field its own; flags are of one job; whether a GPU is needed is
+    a question about all machines; and what is best by another objective, cost does not tell."""
     return (
-        not evidence.measurements
-        and not (veto is not None and veto.policy.gpu_needs_reason)
-        and job.objective.kind is ObjectiveKind.COST
+        not request.evidence.measurements
+        and request.filters == Filters()
+        and not (request.judge is not None and request.judge.policy.gpu_needs_reason)
+        and request.job.objective.kind is ObjectiveKind.COST
     )
 
 
-def _admitted(field: _ByType, job: Job, types: Sequence[Entry], policy: Policy | None) -> _ByCloud:
+def _admitted(
+    field: _ByType, job: Job, types: Sequence[TypeEntry], policy: Policy | None
+) -> _ByCloud:
     """The runners that meet what the job asks of a type and its market, and what a policy does."""
     fits, _ = fitting(job, types, (), Filters())
     plain = None if policy is None else _without_places(policy)
@@ -244,7 +237,7 @@ def _keep(kept: dict[K, V], key: K, value: V) -> None:
     kept[key] = value
 
 
-def _nearest(runners: Sequence[Runner], bounds: Bounds) -> list[Entry]:
+def _nearest(runners: Sequence[Runner], bounds: Bounds) -> list[TypeEntry]:
     """The types that tell what would have to change where nothing is feasible."""
     slow: list[tuple[float, int]] = []
     dear: list[tuple[float, int]] = []

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from tests.support.moments import NOW
 
-from mlbroker.broker.errors import InputError
-from mlbroker.broker.plan import Plan, make_plan
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.offer import Market
@@ -55,7 +55,8 @@ def plan_of(
     filters: Filters = EVERYTHING,
     top: int = 10,
 ) -> Plan:
-    return make_plan(job, book, Evidence(job, rows), NOW, filters, top=top, explain=True)
+    request = PlanRequest(job, Evidence(job, rows), filters, top=top, explain=True)
+    return Planner(book, NOW).plan(request)
 
 
 def test_every_type_and_market_is_quoted_or_rejected_once(book: PriceBook) -> None:
@@ -232,7 +233,9 @@ def test_carbon_is_a_choice_of_place(book: PriceBook) -> None:
     assert green.choice.cost_usd.expected >= cheap.choice.cost_usd.expected
 
 
-def test_a_deadline_in_the_past_is_an_input_error(book: PriceBook) -> None:
-    past = replace(JOB, deadline=Deadline(at=NOW.replace(year=2020)))
-    with pytest.raises(InputError, match="has passed"):
-        plan_of(book, past)
+def test_a_deadline_in_the_past_is_a_plan_without_a_choice(book: PriceBook) -> None:
+    past = plan_of(book, replace(JOB, deadline=Deadline(at=NOW.replace(year=2020))))
+    assert past.constraints.deadline_has_passed
+    assert past.choice is None
+    assert not past.quotes
+    assert past.near_miss is None

@@ -1,9 +1,8 @@
 """Job + book + evidence -> machines, candidates, and what is out before any price is read."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from mlbroker.policies.candidates import (
     MARKETS,
@@ -15,12 +14,13 @@ from mlbroker.policies.candidates import (
     regions_admitted,
 )
 from mlbroker.policies.choose import Candidate
-from mlbroker.policies.constraints import Ask
-from mlbroker.policies.pace import Machine, Pace
+from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.pace import Pace, PacedType
+from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import power
-from mlbroker.pricing.book import PriceRow, Snapshot
-from mlbroker.pricing.offer import InstanceType, Market, Offer
+from mlbroker.pricing.book import PriceRow
+from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
@@ -30,70 +30,32 @@ from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
 
 
-class Book(Protocol):
-    """What planning reads of the price book (see `broker.prices.store.PriceBook`)."""
-
-    @property
-    def snapshot(self) -> Snapshot: ...
-    def types(self) -> Sequence[tuple[int, int, InstanceType]]: ...
-    def regions(self) -> dict[int, Region]: ...
-    def price_rows(
-        self,
-        depth: int | None,
-        region_ids: Collection[int] | None = None,
-        type_ids: Collection[int] | None = None,
-    ) -> Sequence[PriceRow]: ...
-    def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]: ...
-    def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
-    def cpu_power(self) -> power.CpuPower: ...
-    @property
-    def out_of_reach(self) -> OutOfReach:
-        """Why the account cannot have what is sold; complete once the prices were read."""
-        ...
-
-
 @dataclass(slots=True)
 class Field:
     """All that is in the running, and all that is not."""
 
-    machines: dict[int, Machine]
+    machines: dict[int, PacedType]
     candidates: list[Candidate]
     refusals: list[TypeRefusal]
 
 
-def fill_hardware(book: Book, rows: Sequence[Measurement]) -> list[Measurement]:
-    """Measurements on known types get the type's hardware, so that others can be scaled from it."""
-    if all(row.hardware is not None for row in rows):
-        return list(rows)
-    by_name = {(kind.cloud, kind.name): kind.hardware for _, _, kind in book.types()}
-    any_cloud = {name: hardware for (_, name), hardware in by_name.items()}
-    return [
-        row
-        if row.hardware is not None
-        else replace(
-            row,
-            hardware=by_name.get((row.cloud or "", row.instance_type or row.config))
-            or (any_cloud.get(row.instance_type or row.config) if row.cloud is None else None),
-        )
-        for row in rows
-    ]
-
-
-def gather(job: Job, ask: Ask, book: Book, evidence: Evidence, filters: Filters) -> Field:
+def gather(
+    job: Job, constraints: Constraints, book: Book, evidence: Evidence, filters: Filters
+) -> Field:
     """Machines that meet the job's needs, with predictions, and their prices."""
     fits, refusals = fitting(job, book.types(), evidence.measurements, filters)
-    draw = partial(power.power_w, cpu_power=book.cpu_power(), gpu_works=ask.uses_gpu)
+    draw = partial(power.power_w, cpu_power=book.cpu_power(), gpu_works=constraints.uses_gpu)
     regions = book.regions()
     measured_in = _measured_regions(evidence.measurements)
-    machines: dict[int, Machine] = {}
-    for group, pace in _paced(fits, ask, evidence):
+    machines: dict[int, PacedType] = {}
+    for group, pace in _paced(fits, constraints, evidence):
         if pace is None:
             why = (Reason.NEEDS_NOT_MET, "its speed is unknown")
             refusals += [TypeRefusal(fit.id, fit.type, m, *why) for fit in group for m in MARKETS]
         else:
             names = measured_in.get(group[0].type.name, frozenset())
-            regional = _regional(group[0].type, names, regions, ask, evidence)
-            machines.update((fit.id, Machine(fit.type, pace, draw, regional)) for fit in group)
+            regional = _regional(group[0].type, names, regions, constraints, evidence)
+            machines.update((fit.id, PacedType(fit.type, pace, draw, regional)) for fit in group)
     field = Field(machines, [], refusals)
     shelves = _Shelves(book)
     for index, option in enumerate(job.resources):
@@ -133,7 +95,7 @@ def _regional(
     kind: InstanceType,
     names: frozenset[str],
     regions: dict[int, Region],
-    ask: Ask,
+    constraints: Constraints,
     evidence: Evidence,
 ) -> dict[int, Pace]:
     """Paces of a type in the regions where it was measured by itself (by region id)."""
@@ -145,17 +107,18 @@ def _regional(
         if region.name in names and region.cloud == kind.cloud
     ]
     targets = [
-        Target(kind.cloud, kind.name, kind.hardware, ask.nodes, region.name) for _, region in places
+        Target(kind.cloud, kind.name, kind.hardware, constraints.nodes, region.name)
+        for _, region in places
     ]
     return {
-        number: Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
+        number: Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
         for (number, _), prediction in zip(places, predict(evidence, targets), strict=True)
         if prediction is not None
     }
 
 
 def _paced(
-    fitting: Sequence[Fit], ask: Ask, evidence: Evidence
+    fitting: Sequence[Fit], constraints: Constraints, evidence: Evidence
 ) -> Iterator[tuple[list[Fit], Pace | None]]:
     """Groups of equal machines with their pace; None where nothing is known of their speed.
 
@@ -168,14 +131,14 @@ def _paced(
         key = (fit.hardware_id, fit.type.cloud, name if name in measured else "")
         groups.setdefault(key, []).append(fit)
     kinds = [group[0].type for group in groups.values()]
-    targets = [Target(kind.cloud, kind.name, kind.hardware, ask.nodes) for kind in kinds]
+    targets = [Target(kind.cloud, kind.name, kind.hardware, constraints.nodes) for kind in kinds]
     for kind, group, prediction in zip(
         kinds, groups.values(), predict(evidence, targets), strict=True
     ):
         if prediction is None:
             yield group, None
         else:
-            yield group, Pace(ask, prediction, kind.cloud, kind.hardware.gpu is not None)
+            yield group, Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
 
 
 Shelf = dict[tuple[int, int], list[PriceRow]]

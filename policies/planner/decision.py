@@ -1,0 +1,183 @@
+"""One job on one book: what is in the running, the best of it, and how that came about."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from mlbroker.policies.baseline import USUAL_REGION, usual_type
+from mlbroker.policies.candidates import TypeRefusal
+from mlbroker.policies.choose import Chooser, Pick, Refusal
+from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.objective import quote_key
+from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.field import all_prices, gather
+from mlbroker.policies.planner.hardware import with_hardware
+from mlbroker.policies.planner.near_misses import near_miss
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.quote import Quote, Rejection
+from mlbroker.policies.quoting import make_quote
+from mlbroker.policies.region_costs import RegionCosts, region_costs
+from mlbroker.pricing.offer import Market
+
+# Four parts of a quote are rounded to the micro-dollar each.
+ROUNDING_USD = 4e-6
+
+
+def decide(book: Book, now: datetime, request: PlanRequest) -> Plan:
+    """The plan of one job. With a deadline that has passed there is nothing to choose."""
+    job, evidence = request.job, request.evidence
+    constraints = Constraints.of(job, evidence, book.regions(), now)
+    if constraints.deadline_has_passed:
+        return Plan(job, now, book.snapshot, constraints, len(evidence.measurements))
+    return Decision(book, request, constraints).plan(now)
+
+
+class Decision:
+    """The `request.top` best machines, region and market included.
+
+    `add_ons` is what regions add to the price of a machine, where it is known already.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        request: PlanRequest,
+        constraints: Constraints,
+        add_ons: Sequence[Sequence[RegionCosts | None]] | None = None,
+    ) -> None:
+        job, evidence = request.job, request.evidence
+        # Other jobs say something of this one only once it was measured itself.
+        if evidence.measurements:
+            evidence = with_hardware(book, evidence)
+        self._request = request
+        self._book = book
+        self._regions = book.regions()
+        self._constraints = constraints
+        self._field = gather(job, constraints, book, evidence, request.filters)
+        table = add_ons or region_costs(constraints, self._regions, job.resources)
+        self._chooser = Chooser(constraints, table, all_prices(book, job), request.judge)
+        self.selection = self._chooser.choose(self._field.candidates, request.top)
+
+    def plan(self, now: datetime) -> Plan:
+        """The decision with all that explains it."""
+        request, constraints, selection = self._request, self._constraints, self.selection
+        quotes = sorted(
+            (self._quote(pick) for pick in selection.picks),
+            key=lambda quote: quote_key(constraints.objective, quote),
+        )
+        out = self._out()
+        return Plan(
+            job=request.job,
+            generated_at=now,
+            snapshot=self._book.snapshot,
+            constraints=constraints,
+            measurements=len(request.evidence.measurements),
+            choice=quotes[0] if quotes else None,
+            quotes=tuple(quotes),
+            feasible=selection.feasible,
+            rejections=Counter(item.reason for item in out),
+            rejected=tuple(map(self._rejection, out)) if request.explain or not quotes else (),
+            baseline=self._baseline(),
+            near_miss=None if quotes else near_miss(self._chooser, selection),
+        )
+
+    def best_quote(self) -> tuple[Quote | None, float]:
+        """The choice of the plan by cost, with no more quotes worked out than may be it, and the
+        cost up to which a pick that is not among these would have to be looked at too.
+
+        What vendors charge is rounded up from a pick's cost, but for millionths of a dollar.
+        """
+        best: Quote | None = None
+        reach = math.inf
+        objective = self._constraints.objective
+        for pick in self.selection.picks:
+            if pick.key[0] > reach:
+                break
+            quote = self._quote(pick)
+            if best is None or quote_key(objective, quote) < quote_key(objective, best):
+                best = quote
+                reach = float(best.cost_usd.expected) + ROUNDING_USD
+        return best, reach
+
+    def _quote(self, pick: Pick | Refusal) -> Quote:
+        """The exact figures, feasible or not."""
+        type_id, spot, region_id = pick.row[:3]
+        machine = pick.candidate.machine
+        return make_quote(
+            self._constraints,
+            machine.power_w,
+            machine.pace_in(region_id),
+            self._book.offer(type_id, spot, region_id),
+            self._regions[region_id],
+            self._request.job.resources[pick.candidate.option].disk_gb,
+        )
+
+    def _out(self) -> list[TypeRefusal | Refusal]:
+        """Everything that is out, one entry for each type and market.
+
+        A type that is out under one resource option may be in under another.
+        """
+        field, refusals = self._field, self.selection.refusals
+        alive = {id(candidate) for candidate in field.candidates}
+        alive -= {id(item.candidate) for item in refusals}
+        in_running = {
+            (candidate.rows[0][0], candidate.spot)
+            for candidate in field.candidates
+            if id(candidate) in alive
+        }
+        entries: dict[tuple[int, bool], TypeRefusal | Refusal] = {
+            (item.type_id, item.market is Market.SPOT): item for item in field.refusals
+        }
+        entries.update({(item.row[0], item.candidate.spot): item for item in refusals})
+        return [item for key, item in entries.items() if key not in in_running]
+
+    def _rejection(self, item: TypeRefusal | Refusal) -> Rejection:
+        """One rejection in full: what it would have cost, and which limit would have let it in."""
+        if isinstance(item, TypeRefusal):
+            kind = item.type
+            return Rejection(kind.cloud, None, kind.name, item.market, item.reason, item.detail)
+        quote = self._quote(item)
+        detail, sure = item.detail, f"{self._constraints.confidence * 100:.4g}%"
+        if item.needs_s is not None:
+            detail = f"{sure} sure only after {item.needs_s / 3600:.2f} h"
+        elif item.needs_usd is not None:
+            detail = f"{sure} sure only within {item.needs_usd:.4f} USD"
+        return Rejection(
+            quote.cloud,
+            quote.region,
+            quote.instance_type,
+            quote.market,
+            item.reason,
+            detail,
+            quote.cost_usd.expected,
+            quote.duration_h.p50,
+        )
+
+    def _baseline(self) -> Quote | None:
+        """The quote of the user's own pin, else of the usual type in its home region."""
+        option = self._request.job.resources[0]
+        wanted_clouds = (option.cloud,) if option.cloud else tuple(USUAL_REGION)
+        clouds = self._request.filters.clouds or wanted_clouds
+        machines = self._field.machines
+        running = [(number, machine.type) for number, machine in machines.items()]
+        if option.instance_type is not None:
+            found = [number for number, kind in running if kind.name == option.instance_type]
+            number, region_name = (found[0], option.region) if found else (None, None)
+        else:
+            number, region_name = usual_type(option.requirements, running, clouds)
+        if number is None:
+            return None
+        machine = machines[number]
+        wanted = region_name or USUAL_REGION.get(machine.type.cloud)
+        for row in self._book.price_rows(depth=None, type_ids=[number]):
+            if not row[1] and self._regions[row[2]].name == wanted:
+                return make_quote(
+                    self._constraints,
+                    machine.power_w,
+                    machine.pace_in(row[2]),
+                    self._book.offer(number, 0, row[2]),
+                    self._regions[row[2]],
+                    option.disk_gb,
+                )
+        return None
