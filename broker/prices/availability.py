@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.prices import quotas, shortages
+from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import PriceRow
 from mlbroker.pricing.offer import Hardware, InstanceType
@@ -22,9 +23,9 @@ ZONES_OF_A_REGION = 3
 class Availability:
     """Quotas and shortages, read once."""
 
-    def __init__(self, known: quotas.Quotas, shortages: Iterable[shortages.Shortage]) -> None:
+    def __init__(self, known: quotas.Quotas, shortages: Iterable[Shortage]) -> None:
         self._quotas = known
-        self._short: dict[tuple[str, str, str, bool], list[shortages.Shortage]] = {}
+        self._short: dict[tuple[str, str, str, bool], list[Shortage]] = {}
         for shortage in shortages:
             key = (shortage.cloud, shortage.region, shortage.instance_type, shortage.spot)
             self._short.setdefault(key, []).append(shortage)

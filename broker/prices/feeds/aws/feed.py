@@ -35,21 +35,18 @@ class AwsFeed:
         clients = Clients.connect()
         regions = sorted(scope.regions or known.offered)
 
-        def task(region: str, what: str, fetch: Callable[[str], Batch]) -> Task:
+        def task(region: str, what: str, fetch: Callable[..., Batch], *more: Any) -> Task:
             wanted = expecting(f"{region}: not shaped as AWS's answers are", "aws")
-            return Task(f"{region} {what}", lambda: wanted(fetch)(region))
+            return Task(f"{region} {what}", lambda: wanted(fetch)(region, scope, known, *more))
 
-        tasks = [
-            task(region, "on-demand", lambda r: _on_demand(r, scope, known, http, clients))
-            for region in regions
-        ]
+        tasks = [task(region, "on-demand", _on_demand, http, clients) for region in regions]
         notes = []
         if clients:
             # Spot prices are only told to accounts that have the region switched on.
             live = clients.regions()
             kinds = (("spot", _spot), ("machine types", _types))
             tasks += [
-                task(region, what, lambda r, fetch=fetch: fetch(r, scope, known, clients))
+                task(region, what, fetch, clients)
                 for what, fetch in kinds
                 for region in regions
                 if region in live
