@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.app.sources import with_nodes
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import FORMATS, renderer, table
 from mlbroker.broker.ci.formats.words import counted
 from mlbroker.broker.ci.limits import Limits, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
-from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.plan import with_nodes
+from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
 from mlbroker.broker.files.values import parse_money_usd, parse_option
 from mlbroker.broker.home import home
@@ -114,7 +114,7 @@ def command(
         warn(notice)
     check = run_check(
         Request(tuple(paths or [Path()]), base, compare_to, measure, policy, limits),
-        with_nodes(book, nodes),
+        with_nodes(book, home(), nodes),
         MeasurementStore(home()),
         now,
     )

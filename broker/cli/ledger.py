@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mlbroker.broker.cli.ledger_bill import reconcile_bill
-from mlbroker.broker.cli.no_effect import no_effect
+from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger

@@ -76,13 +76,15 @@ def try_out(
 
 
 def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
-    from mlbroker.broker.cli.plan import gather_evidence, nothing_chosen
+    from mlbroker.broker.app.plan import nothing_chosen
+    from mlbroker.broker.app.sources import evidence_of
+    from mlbroker.broker.cli.terminal import Terminal
     from mlbroker.broker.prices.price_book import open_book
     from mlbroker.policies.planner.plan import PlanRequest
     from mlbroker.policies.planner.planner import Planner
 
     book = open_book(home(), None)
-    request = PlanRequest(job, gather_evidence(job, None), top=0)
+    request = PlanRequest(job, evidence_of(job, home(), None, Terminal()), top=0)
     plan = Planner(book, datetime.now(UTC)).plan(request)
     if plan.choice is None:
         raise nothing_chosen(plan)

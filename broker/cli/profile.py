@@ -4,16 +4,17 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from mlbroker.broker.cli.no_effect import no_effect
+from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, no_effect
+from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
-from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
+from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.fitted import relearn
@@ -23,6 +24,9 @@ from mlbroker.broker.words import count, figure, span
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
+
+if TYPE_CHECKING:
+    from mlbroker.broker.app.profile import ProfileRequest
 
 
 class _MeasureByDefault(TyperGroup):
@@ -40,11 +44,11 @@ app = typer.Typer(cls=_MeasureByDefault, no_args_is_help=True)
 
 @app.command("measure")
 def measure(
-    job: Annotated[Path, typer.Argument(help="Job file.")],
+    job: JobFile,
     on: Annotated[
         str | None, typer.Option(help="Where: local (the default), or a node of yours by its name.")
     ] = None,
-    nodes: Annotated[Path | None, typer.Option(help="The file that names your machines.")] = None,
+    nodes: Nodes = None,
     instance_type: Annotated[
         list[str] | None,
         typer.Option(help="Launch this type and measure there (repeatable: all at once)."),
@@ -55,7 +59,7 @@ def measure(
     cloud: Annotated[list[str] | None, typer.Option(help="Only launch on this cloud.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only launch in this region.")] = None,
     market: Annotated[list[Market] | None, typer.Option(help="Only launch this kind.")] = None,
-    steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
+    steps: Steps = None,
     max_time: Annotated[str | None, typer.Option(help="Longest measurement (10m).")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most it may cost (1 USD).")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Most steps to run.")] = None,
@@ -64,7 +68,7 @@ def measure(
     ] = True,
     html: Annotated[Path | None, typer.Option(help="Draw the measurement into this file.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Measure a job's step time; `profile JOB` is short for it.
 
@@ -84,22 +88,13 @@ def measure(
     if on in (None, "local") and not auto:
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
     wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
-    from mlbroker.broker.cli import profile_run
+    from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters
     from mlbroker.profiles.stepping.stopping import StopRule
 
-    rule = StopRule(max_steps=max_steps)
     where = Filters.of(cloud, region, market, instance_type)
-    if auto:
-        from mlbroker.broker.cli import profile_auto
-
-        rows = profile_auto.auto(wanted, job, rule, where, nodes, yes)
-    elif instance_type:
-        rows = profile_run.on_types(wanted, job, rule, where, html, yes)
-    elif on is None or on == "local":
-        rows = profile_run.here(wanted, rule, scaling, html, yes)
-    else:
-        rows = profile_run.on_node(wanted, job, rule, on, nodes, html, yes)
+    rule = StopRule(max_steps=max_steps)
+    rows = measured(ProfileRequest(wanted, job, rule, on, nodes, where, auto, scaling, html), yes)
     if json:
         print_json(job_document(wanted, rows))
     else:
@@ -110,10 +105,21 @@ def measure(
         raise JobFailed(failed[0].reason or "the job failed", where=failed[0].config)
 
 
+def measured(request: "ProfileRequest", yes: bool) -> list[Measurement]:
+    """Ask, then measure while a person watches."""
+    from mlbroker.broker.app.profile import prepare
+
+    prepared = prepare(request, home(), Terminal())
+    if not yes:
+        confirm(prepared.question, "nothing was started", money=prepared.costs_money)
+    with Live() as live:
+        return prepared.measure(live)
+
+
 @app.command("show")
 def show(
     job: Annotated[str, typer.Argument(help="Job file, or the name of a measured job.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Show what was measured for a job, and the duration it predicts."""
     wanted = _job_or_name(job)
@@ -145,7 +151,7 @@ def show(
 
 @app.command("list")
 def list_all(
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """List all measurements."""
     rows = MeasurementStore(home()).all()
@@ -202,15 +208,13 @@ def forget(
 
 
 def _limited(job: Job, max_time: str | None, max_cost: str | None) -> Job:
-    limits = job.profile
-    try:
-        if max_time is not None:
-            limits = replace(limits, max_time_s=parse_duration_s(max_time))
-        if max_cost is not None:
-            limits = replace(limits, max_cost_usd=parse_money_usd(max_cost))
-    except InputError as error:
-        flag = "--max-time" if limits is job.profile and max_time is not None else "--max-cost"
-        raise InputError(error.what, where=flag, hint=error.hint) from None
+    time_s = parse_option("--max-time", max_time, parse_duration_s)
+    cost_usd = parse_option("--max-cost", max_cost, parse_money_usd)
+    limits = replace(
+        job.profile,
+        max_time_s=time_s or job.profile.max_time_s,
+        max_cost_usd=cost_usd or job.profile.max_cost_usd,
+    )
     return replace(job, profile=limits)
 
 

@@ -1,39 +1,22 @@
 """`mlbroker run`: find the machine, confirm, reserve, launch, watch, settle."""
 
-import os
-import sys
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.no_effect import no_effect
-from mlbroker.broker.cli.run_choice import Sources, chosen, placed
-from mlbroker.broker.cli.run_offer import Offer
-from mlbroker.broker.clouds import opener
-from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.files.job_file import load_job
-from mlbroker.broker.files.job_flags import override
-from mlbroker.broker.files.nodes import ENVIRONMENT
-from mlbroker.broker.files.policy_file import find_policy
-from mlbroker.broker.files.values import parse_duration_s, parse_money_usd
+from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare, reserve
+from mlbroker.broker.app.sources import Sources, job_of
+from mlbroker.broker.cli import options
+from mlbroker.broker.cli.options import no_effect
+from mlbroker.broker.cli.terminal import Terminal, confirm
+from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import Ledger, Run, open_ledger
-from mlbroker.broker.output import print_json, say, warn
-from mlbroker.broker.runs import launch
-from mlbroker.broker.runs.clock import WallClock
-from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.launch import bring_checkpoint, left_of
-from mlbroker.broker.runs.launch_options import deadline_at, own_machine
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
-from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
-from mlbroker.broker.words import count, size
+from mlbroker.broker.output import print_json, say
+from mlbroker.broker.runs.launch import secret_values
+from mlbroker.broker.runs.summary import money
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.guardrails import Who
-from mlbroker.pricing.offer import Market
-from mlbroker.profiles.job import Job
 
 # A job that does nothing for so long is idle.
 IDLE_AFTER = "15m"
@@ -55,31 +38,23 @@ class OnIdle(StrEnum):
 
 
 def command(
-    job: Annotated[Path, typer.Argument(help="Job file.")],
+    job: options.JobFile,
     on: Annotated[
         str | None, typer.Option(help="Run here (local) or on a node of yours, without a plan.")
     ] = None,
     local_price: Annotated[
         str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
     ] = None,
-    nodes: Annotated[Path | None, typer.Option(help="The file that names your machines.")] = None,
+    nodes: options.Nodes = None,
     budget: Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")] = None,
-    deadline: Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")] = None,
-    steps: Annotated[int | None, typer.Option(help="The whole work, in steps.")] = None,
-    cloud: Annotated[list[str] | None, typer.Option(help="Only this cloud (repeatable).")] = None,
-    region: Annotated[list[str] | None, typer.Option(help="Only this region (repeatable).")] = None,
-    market: Annotated[
-        list[Market] | None, typer.Option(help="Only on_demand, or only spot.")
-    ] = None,
-    instance_type: Annotated[
-        list[str] | None, typer.Option(help="Only this machine type (repeatable).")
-    ] = None,
-    measure: Annotated[
-        Path | None, typer.Option(help="A measurements table to use for this call.")
-    ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
-    ] = None,
+    deadline: options.Deadline = None,
+    steps: options.Steps = None,
+    cloud: options.Cloud = None,
+    region: options.Region = None,
+    market: options.MarketOption = None,
+    instance_type: options.InstanceType = None,
+    measure: options.Measure = None,
+    prices: options.Prices = None,
     project: Annotated[str | None, typer.Option(help="What it is spent on, in the ledger.")] = None,
     policy: Annotated[
         Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml found upward.")
@@ -111,7 +86,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen; reserve nothing.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Run the job on the chosen machine under a hard budget cap.
 
@@ -121,166 +96,84 @@ def command(
     Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 4 nothing feasible,
     100 the job failed (its own code is in the JSON), 130 interrupted.
     """
-    from mlbroker.broker.cli.run_carry import carry, detached
-
     if on is not None:
         no_effect(
             "with --on", cloud=cloud, region=region, market=market, instance_type=instance_type,
             measure=measure, prices=prices, auto_profile=auto_profile,
         )  # fmt: skip
-    stop_when_idle_s = _idle_limit(on_idle, idle_after)
-    state, now = home(), WallClock().now()
-    opened = opener(state)
-    if nodes is not None:
-        # Processes that carry the run on later read the same file.
-        os.environ[ENVIRONMENT] = str(nodes.absolute())
-    loaded = override(load_job(job).job, budget=budget, deadline=deadline, steps=steps)
-    if loaded.ignored:
-        say(f"Ignored, as mlbroker has no use for it: {', '.join(loaded.ignored)}")
-    if on is not None:
-        if loaded.num_nodes > 1:
-            raise InputError(
-                f"the job asks for {loaded.num_nodes} nodes, and {on} is one", where="num_nodes"
-            )
-        price = None if local_price is None else _price(local_price)
-        candidates: tuple[LaunchOption, ...] = (own_machine(on, price, nodes, state),)
-    else:
-        if local_price is not None:
-            raise InputError("goes with --on local", where="--local-price")
-        wanted = Filters.of(cloud, region, market, instance_type)
-        if auto_profile and not dry_run:
-            _measure_first(loaded, job, wanted, nodes, yes)
-        sources = Sources(measure, prices, nodes, policy, reason)
-        candidates = chosen(loaded, job, now, wanted, sources, opened, dry_run=dry_run)
-    earlier = None if resume is None else _earlier(open_ledger(state), resume, loaded)
-    cap = _cap(loaded) if earlier is None or budget is not None else left_of(earlier)
-    rules = find_policy(job, policy)
-    who = Who(launch.current_user(), launch.current_project(job, project))
-    candidates = placed(allowed(rules, candidates, who, reason), now, opened, dry_run=dry_run)
-    offer = Offer(loaded, candidates, cap)
-    offer.show()
+    terminal = Terminal()
+    request = RunRequest(
+        stop_when_idle_s=_idle_limit(on_idle, idle_after),
+        job=job_of(job, terminal, budget=budget, deadline=deadline, steps=steps),
+        job_path=job,
+        on=on,
+        local_price_usd=parse_option("--local-price", local_price, parse_money_usd),
+        filters=Filters.of(cloud, region, market, instance_type),
+        sources=Sources(measure, prices, nodes, policy, reason),
+        project=project,
+        resumes=resume,
+        new_cap=budget is not None,
+        on_overrun=on_overrun,
+        dry_run=dry_run,
+    )
+    if auto_profile and not dry_run:
+        _measure_first(request, yes)
+    prepared = prepare(request, home(), terminal)
+    _show(prepared)
     if dry_run:
         say("Dry run: nothing was reserved, nothing was launched.")
         if json:
-            print_json(offer.document())
+            print_json(prepared.document())
         return
-    secrets = launch.secret_values(loaded)
+    secrets = secret_values(request.job)
     if not yes:
-        _confirm()
-    order = Order(
-        run_id=launch.new_run_id(now),
-        job=loaded.name,
-        candidates=candidates,
-        spec=_spec(loaded, job, stop_when_idle_s),
-        secrets=loaded.secrets,
-        disk_gb=max(option.disk_gb for option in loaded.resources),
-        image_id=loaded.resources[0].image_id,
-        steps=loaded.work.steps if loaded.work else None,
-        deadline_at=deadline_at(loaded, now),
-        on_overrun=on_overrun,
-    )
-    folder = RunFolder.of(state, order.run_id)
-    facts = {"fingerprint": loaded.fingerprint(), "reason": reason}
-    with folder.carried():
-        if loaded.workdir and any(candidate.cloud != LOCAL for candidate in candidates):
-            facts |= _pack(loaded.workdir, folder, secrets)
-        if earlier is not None:
-            facts |= {"resumes": earlier.run_id}
-            bring_checkpoint(RunFolder.of(state, earlier.run_id), folder)
-        at = WallClock().now()
-        run = launch.reserve(
-            open_ledger(state),
-            folder,
-            order,
-            at,
-            cap_usd=cap,
-            worst_usd=offer.worst_usd,
-            user=who.user,
-            project=who.project,
-            facts=facts,
-            admission=(SpendGuard(rules, loaded.name, who, at, offer.worst_usd) if rules else None),
-        )
+        confirm("Go ahead?", "nothing was reserved, nothing was launched")
+    from mlbroker.broker.cli.run_carry import carry, detached
+
+    with reserve(prepared, secrets, home(), terminal) as run:
         if detach:
-            detached(state, run, secrets, json=json)
+            detached(home(), run, secrets, json=json)
         else:
-            carry(state, order.run_id, secrets, json=json)
+            carry(home(), run.run_id, secrets, json=json)
 
 
-def _measure_first(
-    job: Job, job_path: Path, wanted: Filters, nodes: Path | None, yes: bool
-) -> None:
+def _measure_first(request: RunRequest, yes: bool) -> None:
     """Within the cap of `profile: max_cost`, which is beside the run's own."""
-    from mlbroker.broker.cli.profile_auto import auto
+    from mlbroker.broker.app.profile import ProfileRequest
+    from mlbroker.broker.cli.profile import measured
     from mlbroker.profiles.stepping.stopping import StopRule
 
-    auto(job, job_path, StopRule(), wanted, nodes, yes)
+    where, nodes = request.filters, request.sources.nodes
+    rule = StopRule()
+    measured(
+        ProfileRequest(request.job, request.job_path, rule, None, nodes, where, auto=True), yes
+    )
 
 
-def _price(text: str) -> Decimal:
-    try:
-        return parse_money_usd(text)
-    except InputError as error:
-        raise InputError(error.what, where="--local-price", hint=error.hint) from None
+def _show(prepared: PreparedRun) -> None:
+    """What is about to be done, for the question and the dry run."""
+    first = prepared.options[0]
+    say(
+        f"{prepared.request.job.name}: {first.nodes} x {first.instance_type} ({first.cloud}, "
+        f"{first.region}, {first.market}) at {money(first.price_per_hour_usd)} USD/h each"
+    )
+    say(
+        f"Cap {money(prepared.cap_usd)} USD: the machine is ended "
+        f"{_span(float(prepared.worst.lifetime_s))} after its start at the latest; "
+        f"{money(prepared.worst.usd)} USD are reserved."
+    )
 
 
-def _cap(job: Job) -> Decimal:
-    if job.budget_usd is None:
-        raise RefusedError(
-            "the run has no budget, and without a cap nothing is launched",
-            hint="Give --budget USD, or write `budget: 25 USD` in the broker block.",
-        )
-    return job.budget_usd
-
-
-def _earlier(ledger: Ledger, wanted: str, job: Job) -> Run:
-    earlier = ledger.find(wanted)
-    if earlier.job != job.name:
-        raise InputError(f"run {earlier.run_id} was of job {earlier.job}, not {job.name}")
-    return earlier
-
-
-def _confirm() -> None:
-    if not sys.stdin.isatty():
-        raise InputError(
-            "spending needs a yes, and there is nobody to ask", hint="Add --yes to go ahead."
-        )
-    if not typer.confirm("Go ahead?", err=True):
-        raise RefusedError("not confirmed: nothing was reserved, nothing was launched")
+def _span(seconds: float) -> str:
+    """A span of time, as coarse as it is long."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min"
 
 
 def _idle_limit(on_idle: OnIdle, idle_after: str | None) -> float | None:
     if on_idle is not OnIdle.STOP:
         no_effect("without --on-idle stop", idle_after=idle_after)
         return None
-    try:
-        return parse_duration_s(idle_after or IDLE_AFTER)
-    except InputError as error:
-        raise InputError(error.what, where="--idle-after", hint=error.hint) from None
-
-
-def _spec(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[str, object]:
-    # Here the job runs in its own folder, as it does without mlbroker: data and virtual
-    # environments that no bundle would carry are at their places.
-    here = str(Path(job.workdir) if job.workdir else job_path.absolute().parent)
-    checkpoint = job.checkpoint
-    return {
-        "setup": job.setup,
-        "command": job.command,
-        "envs": dict(job.envs),
-        "workdir": here,
-        "progress": job.progress,
-        "checkpoint": (
-            {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
-        ),
-        "stop_when_idle_s": stop_when_idle_s,
-    }
-
-
-def _pack(workdir: str, folder: RunFolder, secrets: dict[str, str]) -> dict[str, str | None]:
-    from mlbroker.broker.runs.bundle import pack_workdir
-
-    bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
-    say(f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}")
-    for name in bundle.left_out:
-        warn(f"{name} stays behind: it is no plain file, or leads out of the work directory")
-    return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}
+    return parse_option("--idle-after", idle_after or IDLE_AFTER, parse_duration_s)

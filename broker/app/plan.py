@@ -1,0 +1,83 @@
+"""A plan for a job: what is read for it, the decision, and what a person wants to see beside it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.names import check_filters, warn_of_unknown
+from mlbroker.broker.app.sources import (
+    Sources,
+    book_of,
+    evidence_of,
+    veto_of,
+    with_nodes,
+    within_reach,
+)
+from mlbroker.broker.errors import MlbrokerError, NothingFeasible
+from mlbroker.policies.candidates import Filters
+from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.prediction import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuery:
+    """For which job, and among what. `top` quotes are worked out (0: all).
+
+    With `explain`, every rejection; with a `type_name`, what concerns it.
+    """
+
+    job: Job
+    job_path: Path
+    filters: Filters = Filters()
+    sources: Sources = Sources()
+    top: int = 10
+    explain: bool = False
+    type_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan, and what it was made from."""
+
+    plan: Plan
+    book: Book
+    evidence: Evidence
+
+
+def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
+    """Make the plan. One without a choice is a value too: see `nothing_chosen`."""
+    job, sources = query.job, query.sources
+    book = with_nodes(book_of(state, sources.prices, listener), state, sources.nodes)
+    book = within_reach(book, state, job)
+    check_filters(query.filters, book)
+    warn_of_unknown(job, book, listener)
+    if query.type_name is not None:
+        check_filters(Filters(instance_types=(query.type_name,)), book, types_from="--explain")
+    evidence = evidence_of(job, state, sources.measure, listener)
+    request = PlanRequest(
+        job,
+        evidence,
+        query.filters,
+        judge=veto_of(query.job_path, sources, book),
+        top=0 if query.type_name else query.top,
+        explain=query.explain,
+    )
+    made = Planner(book, datetime.now(UTC)).plan(request)
+    if made.constraints.deadline_has_passed:
+        raise nothing_chosen(made)
+    return Planned(made, book, evidence)
+
+
+def nothing_chosen(made: Plan) -> MlbrokerError:
+    """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed."""
+    from mlbroker.broker.cli.plan_view import past_deadline, way_out
+
+    if made.constraints.deadline_has_passed:
+        return past_deadline()
+    return NothingFeasible(
+        "no machine meets the job's needs, deadline and budget", hint=way_out(made)
+    )

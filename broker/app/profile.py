@@ -1,0 +1,270 @@
+"""Measure a job: here, on a node, on types launched for it, or on what is worth it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlbroker.broker.app.listener import Listener, Watcher
+from mlbroker.broker.app.names import check_filters
+from mlbroker.broker.app.plan import nothing_chosen
+from mlbroker.broker.app.sources import evidence_of, with_nodes
+from mlbroker.broker.clouds import CLOUDS, opener
+from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
+from mlbroker.broker.files.policy_file import find_policy
+from mlbroker.broker.measure.extras import crowded
+from mlbroker.broker.measure.fitted import relearn
+from mlbroker.broker.measure.launched import Campaign
+from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.prices.price_book import open_book
+from mlbroker.broker.runs.launch import current_project, current_user
+from mlbroker.broker.runs.launch_options import own_machine, planned
+from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.broker.runs.zones import launchable_in
+from mlbroker.policies.candidates import Filters
+from mlbroker.policies.guardrails import Who
+from mlbroker.policies.objective import quote_key
+from mlbroker.policies.planner.hardware import with_hardware
+from mlbroker.policies.planner.plan import PlanRequest
+from mlbroker.policies.planner.planner import Planner
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.stepping.stopping import StopRule
+from mlbroker.profiles.value_of_information import MAX_PROBES
+
+if TYPE_CHECKING:
+    from mlbroker.broker.measure.auto import Search
+
+# Of so many quotes the cheapest, each type once, may be measured.
+MAX_QUOTES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRequest:
+    """What to measure and where: `auto`, else the types of `filters`, else `on`, else here."""
+
+    job: Job
+    job_path: Path
+    rule: StopRule
+    on: str | None = None
+    nodes: Path | None = None
+    filters: Filters = Filters()
+    auto: bool = False
+    scaling: bool = True
+    html: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProfile:
+    """What is about to be measured, as a question; `measure` does it, and keeps what it found."""
+
+    question: str
+    costs_money: bool
+    measure: Callable[[Watcher], list[Measurement]]
+
+
+def prepare(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
+    """Find the machines to measure on. Nothing is started yet."""
+    if request.auto:
+        return _auto(request, state, listener)
+    if request.filters.instance_types:
+        return _launched(request, state, _places(request, state, listener))
+    if request.on is None or request.on == "local":
+        return _here(request, state)
+    return _launched(request, state, [[own_machine(request.on, None, request.nodes, state)]])
+
+
+def _here(request: ProfileRequest, state: Path) -> PreparedProfile:
+    """On this machine: all cores first, then fewer."""
+    job, rule = request.job, request.rule
+
+    def measure(watcher: Watcher) -> list[Measurement]:
+        if job.checkpoint and job.workdir:
+            kept = Path(job.workdir, job.checkpoint.path)
+            if kept.is_dir() and any(kept.iterdir()):
+                watcher.warn(
+                    f"{kept} is not empty: a job that resumes from it is measured from there on"
+                )
+        first = profile_here(job, rule, watcher.seen)
+        _draw(request, first)
+        rows = [first.measurement]
+        if request.scaling:
+            rows = profile_fewer_cores(job, rule, first, watcher.seen)
+        return _keep(rows, state, watcher)
+
+    question = f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?"
+    return PreparedProfile(question, False, measure)
+
+
+def _launched(
+    request: ProfileRequest, state: Path, places: Sequence[Sequence[LaunchOption]]
+) -> PreparedProfile:
+    """On machines launched for it, one of each place, all at the same time."""
+    job = request.job
+
+    def measure(watcher: Watcher) -> list[Measurement]:
+        results = _campaign(request, job, request.rule, places, state, watcher)
+        done = [result for result in results if not isinstance(result, MlbrokerError)]
+        errors = [result for result in results if isinstance(result, MlbrokerError)]
+        if not done:
+            raise errors[0]
+        _draw(request, done[0])
+        rows = _keep([result.measurement for result in done], state, watcher)
+        for error in errors:
+            watcher.warn(str(error))
+        return rows
+
+    names = ", ".join(place[0].instance_type for place in places)
+    question = (
+        f"Measure {job.name} on {names} for at most {job.profile.max_cost_usd} USD and "
+        f"{job.profile.max_time_s:g} s each?"
+    )
+    return PreparedProfile(question, True, measure)
+
+
+def _places(
+    request: ProfileRequest, state: Path, listener: Listener
+) -> list[Sequence[LaunchOption]]:
+    """For each type the machines to measure on, best first."""
+    job, book = request.job, open_book(state, None)
+    kinds = [kind for _, _, kind in book.types()]
+    evidence = evidence_of(job, state, None, listener)
+    planner = Planner(book, datetime.now(UTC))
+    places: list[Sequence[LaunchOption]] = []
+    for name in dict.fromkeys(request.filters.instance_types):
+        wanted = request.filters._replace(instance_types=(name,))
+        check_filters(wanted, book)
+        # A plan names the best region only: elsewhere it may be had when it is not there.
+        open_to_us = launchable_in(wanted, kinds, opener(state), listener.note)
+        plans = [
+            planner.plan(PlanRequest(job, evidence, one, top=0))
+            for one in (open_to_us._replace(regions=(region,)) for region in open_to_us.regions)
+        ]
+        quotes = [quote for plan in plans for quote in plan.quotes]
+        if not quotes:
+            raise InputError(
+                f"{name} does not meet the job's needs, or is not offered where you can launch",
+                where="--instance-type",
+                hint=f"`mlbroker plan {request.job_path} --explain {name}` says why.",
+            )
+        quotes.sort(key=lambda quote: quote_key(job.objective, quote))
+        places.append(planned(job, quotes, book.regions().values(), kinds, CLOUDS))
+    return places
+
+
+def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
+    """On the machines that are worth it, one after the other; why no more, is said."""
+    from mlbroker.broker.measure.auto import Measured
+
+    job = request.job
+    search = _search(request, state, listener)
+
+    def measure(watcher: Watcher) -> list[Measurement]:
+        def on_these(
+            places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
+        ) -> list[Measured | MlbrokerError]:
+            limited = replace(job, profile=replace(job.profile, max_cost_usd=left_usd))
+            quick = replace(request.rule, hopeless_step_s=hopeless_step_s)
+            each = [[place] for place in places]
+            results = _campaign(request, limited, quick, each, state, watcher)
+            done = [result for result in results if not isinstance(result, MlbrokerError)]
+            if done:
+                _keep([result.measurement for result in done], state, watcher)
+            return [
+                result
+                if isinstance(result, MlbrokerError)
+                else Measured(result.measurement, result.spent_usd)
+                for result in results
+            ]
+
+        outcome = search.run(on_these, watcher.note)
+        watcher.note(f"{len(outcome.rows)} measured for {outcome.spent_usd:.4f} USD.")
+        if outcome.best is None:
+            raise NothingFeasible("the job failed wherever it was measured")
+        return outcome.rows
+
+    question = (
+        f"Measure {job.name} on the machines that are worth it, for at most "
+        f"{job.profile.max_cost_usd} USD in all?"
+    )
+    return PreparedProfile(question, True, measure)
+
+
+def _search(request: ProfileRequest, state: Path, listener: Listener) -> "Search":
+    """Everything that may be measured, and what is known of it."""
+    from mlbroker.broker.measure.auto import Option, Search
+    from mlbroker.broker.measure.offers import offers_of
+
+    job = request.job
+    book = with_nodes(open_book(state, None), state, request.nodes)
+    check_filters(request.filters, book)
+    kinds = [kind for _, _, kind in book.types()]
+    wanted = launchable_in(request.filters, kinds, opener(state), listener.note)
+    evidence = with_hardware(book, evidence_of(job, state, None, listener))
+    # Deadline and budget are for the chooser: a guess that breaks them is no reason not to measure.
+    free = replace(job, deadline=None, budget_usd=None)
+    asked = PlanRequest(free, evidence, wanted, top=MAX_QUOTES)
+    plan = Planner(book, datetime.now(UTC)).plan(asked)
+    if plan.choice is None:
+        raise nothing_chosen(plan)
+    launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
+    if not launchable:
+        raise NothingFeasible("no machine that mlbroker can launch meets the job's needs")
+    options = planned(job, launchable, book.regions().values(), kinds, CLOUDS)
+    offers = offers_of(launchable, kinds)
+
+    def deadline_s() -> float | None:
+        return None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
+
+    return Search(
+        evidence,
+        [Option(*pair) for pair in zip(options, offers, strict=True)],
+        plan.constraints.steps,
+        job.profile.max_cost_usd,
+        deadline_s,
+        job.profile.max_time_s,
+        MAX_PROBES,
+    )
+
+
+def _campaign(
+    request: ProfileRequest,
+    job: Job,
+    rule: StopRule,
+    places: Sequence[Sequence[LaunchOption]],
+    state: Path,
+    watcher: Watcher,
+) -> list[Profiled | MlbrokerError]:
+    return Campaign(
+        job,
+        rule,
+        state,
+        Who(current_user(), current_project(request.job_path, None)),
+        find_policy(request.job_path),
+        lambda option, seen: watcher.seen(seen, option.instance_type),
+        watcher.note,
+    ).measure(places)
+
+
+def _draw(request: ProfileRequest, done: Profiled) -> None:
+    if request.html is None:
+        return
+    from mlbroker.broker.measure.picture import page
+
+    try:
+        text = page(done.measurement, done.seen, request.job)
+        request.html.write_text(text, encoding="utf-8")
+    except OSError as error:
+        where = str(request.html)
+        raise InputError(f"cannot be written: {error.strerror}", where=where) from None
+
+
+def _keep(rows: list[Measurement], state: Path, watcher: Watcher) -> list[Measurement]:
+    MeasurementStore(state).add(rows)
+    relearn(state)
+    if warning := crowded(rows[0].extra):
+        watcher.warn(warning)
+    return rows

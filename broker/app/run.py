@@ -1,0 +1,274 @@
+"""A run under a cap: find its machines and what they may cost at most, then reserve that."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.names import check_filters, warn_of_unknown
+from mlbroker.broker.app.plan import nothing_chosen
+from mlbroker.broker.app.sources import Sources, evidence_of, veto_of, with_nodes, within_reach
+from mlbroker.broker.clouds import CLOUDS, opener
+from mlbroker.broker.clouds.interface import Cloud, Denied
+from mlbroker.broker.errors import CloudError, InputError, RefusedError
+from mlbroker.broker.files.nodes import ENVIRONMENT
+from mlbroker.broker.files.policy_file import find_policy
+from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.prices.price_book import open_book
+from mlbroker.broker.prices.shortages import lately
+from mlbroker.broker.runs import launch
+from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch import bring_checkpoint, left_of
+from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
+from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
+from mlbroker.broker.runs.summary import money
+from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
+from mlbroker.broker.words import count, size
+from mlbroker.policies.candidates import Filters
+from mlbroker.policies.guardrails import Policy, Who
+from mlbroker.policies.planner.plan import PlanRequest
+from mlbroker.policies.planner.planner import Planner
+from mlbroker.pricing.billing import WorstCase
+from mlbroker.profiles.job import Job
+
+# For each type the plan keeps the best region: so many types are enough to fail over.
+RUNNERS_UP = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run, where it may, and what to do when it goes wrong.
+
+    `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
+    this run, and not for all that it `resumes`.
+    """
+
+    job: Job
+    job_path: Path
+    on: str | None = None
+    local_price_usd: Decimal | None = None
+    filters: Filters = Filters()
+    sources: Sources = Sources()
+    project: str | None = None
+    resumes: str | None = None
+    new_cap: bool = False
+    on_overrun: str | None = None
+    stop_when_idle_s: float | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """What is about to be done. Nothing is reserved yet."""
+
+    request: RunRequest
+    options: tuple[LaunchOption, ...]
+    cap_usd: Decimal
+    worst: WorstCase
+    who: Who
+    policy: Policy | None
+    earlier: Run | None
+    now: datetime
+
+    def document(self) -> dict[str, object]:
+        """As JSON."""
+        first = self.options[0]
+        return {
+            "schema": "mlbroker.run/1",
+            "dry_run": True,
+            "job": self.request.job.name,
+            "cloud": first.cloud,
+            "region": first.region,
+            "instance_type": first.instance_type,
+            "market": first.market,
+            "nodes": first.nodes,
+            "price_per_hour_usd": money(first.price_per_hour_usd),
+            "budget_usd": money(self.cap_usd),
+            "reserved_usd": money(self.worst.usd),
+            "lifetime_s": float(self.worst.lifetime_s),
+        }
+
+
+def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun:
+    """Find the machines, and what the first of them may cost at most."""
+    job, sources, now = request.job, request.sources, WallClock().now()
+    if sources.nodes is not None:
+        # Processes that carry the run on later read the same file.
+        os.environ[ENVIRONMENT] = str(sources.nodes.absolute())
+    opened = opener(state)
+    if request.on is not None:
+        options: tuple[LaunchOption, ...] = (_on_one(request, request.on, state),)
+    elif request.local_price_usd is not None:
+        raise InputError("goes with --on local", where="--local-price")
+    else:
+        options = _planned(request, state, now, opened, listener)
+    earlier = _earlier(open_ledger(state), request.resumes, job)
+    cap_usd = _cap(job) if earlier is None or request.new_cap else left_of(earlier)
+    policy = find_policy(request.job_path, sources.policy)
+    who = Who(launch.current_user(), launch.current_project(request.job_path, request.project))
+    options = allowed(policy, options, who, sources.reason)
+    try:
+        options = by_zone(options, opened, lately(state, now), listener.note)
+    except CloudError as error:
+        if not request.dry_run:
+            raise
+        listener.warn(str(error))
+    worst = launch.worst_case(options[0], cap_usd, opened(options[0].cloud).traits)
+    return PreparedRun(request, options, cap_usd, worst, who, policy, earlier, now)
+
+
+@contextmanager
+def reserve(
+    prepared: PreparedRun, secrets: Mapping[str, str], state: Path, listener: Listener
+) -> Iterator[Run]:
+    """The run, its worst case reserved; inside the block nobody but the caller carries it."""
+    request, job = prepared.request, prepared.request.job
+    order = Order(
+        run_id=launch.new_run_id(prepared.now),
+        job=job.name,
+        candidates=prepared.options,
+        spec=_spec(request),
+        secrets=job.secrets,
+        disk_gb=max(option.disk_gb for option in job.resources),
+        image_id=job.resources[0].image_id,
+        steps=job.work.steps if job.work else None,
+        deadline_at=deadline_at(job, prepared.now),
+        on_overrun=request.on_overrun,
+    )
+    folder = RunFolder.of(state, order.run_id)
+    facts = {"fingerprint": job.fingerprint(), "reason": request.sources.reason}
+    who, policy = prepared.who, prepared.policy
+    with folder.carried():
+        if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
+            facts |= _pack(job.workdir, folder, secrets, listener)
+        if prepared.earlier is not None:
+            facts |= {"resumes": prepared.earlier.run_id}
+            bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)
+        at = WallClock().now()
+        yield launch.reserve(
+            open_ledger(state),
+            folder,
+            order,
+            at,
+            cap_usd=prepared.cap_usd,
+            worst_usd=prepared.worst.usd,
+            user=who.user,
+            project=who.project,
+            facts=facts,
+            admission=SpendGuard(policy, job.name, who, at, prepared.worst.usd) if policy else None,
+        )
+
+
+def _on_one(request: RunRequest, name: str, state: Path) -> LaunchOption:
+    nodes = request.job.num_nodes
+    if nodes > 1:
+        raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
+    return own_machine(name, request.local_price_usd, request.sources.nodes, state)
+
+
+def _planned(
+    request: RunRequest,
+    state: Path,
+    now: datetime,
+    opened: Callable[[str], Cloud],
+    listener: Listener,
+) -> tuple[LaunchOption, ...]:
+    """The plan's machines, best first; planned anew where its choice cannot be launched."""
+    job, wanted, sources = request.job, request.filters, request.sources
+    book = with_nodes(open_book(state, sources.prices), state, sources.nodes)
+    book = within_reach(book, state, job)
+    check_filters(wanted, book)
+    warn_of_unknown(job, book, listener)
+    veto = veto_of(request.job_path, sources, book)
+    evidence = evidence_of(job, state, sources.measure, listener)
+    kinds = [kind for _, _, kind in book.types()]
+    planner = Planner(book, now)
+
+    def options(where: Filters) -> tuple[LaunchOption, ...]:
+        plan = planner.plan(PlanRequest(job, evidence, where, veto, top=RUNNERS_UP))
+        if plan.choice is None:
+            raise nothing_chosen(plan)
+        return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS)
+
+    found = options(wanted)
+    best = found[0]
+    try:
+        why = _why_not(best, opened)
+        if why is None:
+            return found
+        where = launchable_in(wanted, kinds, opened, listener.note)
+    except CloudError as error:
+        if not request.dry_run:
+            raise
+        listener.warn(str(error))
+        return found
+    listener.note(
+        f"Note: the plan's choice, {best.instance_type} in {best.region}, cannot be launched: {why}"
+    )
+    listener.note(f"Planned again for where it can be: {', '.join(where.regions)}.")
+    return options(where)
+
+
+def _why_not(option: LaunchOption, opened: Callable[[str], Cloud]) -> str | None:
+    """Why this account cannot launch there, and what to do about it; None where it can."""
+    try:
+        return why_not_in(opened(option.cloud), option.cloud, option.region)
+    except (Denied, InputError) as error:
+        return str(error)
+
+
+def _cap(job: Job) -> Decimal:
+    if job.budget_usd is None:
+        raise RefusedError(
+            "the run has no budget, and without a cap nothing is launched",
+            hint="Give --budget USD, or write `budget: 25 USD` in the broker block.",
+        )
+    return job.budget_usd
+
+
+def _earlier(ledger: Ledger, wanted: str | None, job: Job) -> Run | None:
+    if wanted is None:
+        return None
+    earlier = ledger.find(wanted)
+    if earlier.job != job.name:
+        raise InputError(f"run {earlier.run_id} was of job {earlier.job}, not {job.name}")
+    return earlier
+
+
+def _spec(request: RunRequest) -> dict[str, object]:
+    # Here the job runs in its own folder, as it does without mlbroker: data and virtual
+    # environments that no bundle would carry are at their places.
+    job, checkpoint = request.job, request.job.checkpoint
+    return {
+        "setup": job.setup,
+        "command": job.command,
+        "envs": dict(job.envs),
+        "workdir": str(Path(job.workdir) if job.workdir else request.job_path.absolute().parent),
+        "progress": job.progress,
+        "checkpoint": (
+            {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
+        ),
+        "stop_when_idle_s": request.stop_when_idle_s,
+    }
+
+
+def _pack(
+    workdir: str, folder: RunFolder, secrets: Mapping[str, str], listener: Listener
+) -> dict[str, str | None]:
+    from mlbroker.broker.runs.bundle import pack_workdir
+
+    bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
+    listener.note(
+        f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}"
+    )
+    for name in bundle.left_out:
+        listener.warn(
+            f"{name} stays behind: it is no plain file, or leads out of the work directory"
+        )
+    return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}

@@ -1,0 +1,119 @@
+"""What a decision is made from besides the job: the price book, measurements, the policy file."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.job_flags import override
+from mlbroker.broker.home import policy_path
+from mlbroker.broker.measure.fitted import learnt
+from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.numbers import load_numpy
+from mlbroker.broker.prices.price_book import PriceBook, open_book
+from mlbroker.policies.planner.book import Book
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Evidence
+
+if TYPE_CHECKING:
+    from mlbroker.policies.veto import Veto
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of one call that a plan is made from, in place of the usual ones or beside them."""
+
+    measure: Path | None = None
+    prices: Path | None = None
+    nodes: Path | None = None
+    policy: Path | None = None
+    reason: str | None = None
+
+
+def job_of(path: Path, listener: Listener, **flags: Any) -> Job:
+    """The job of a file with the flags of this call in place of its own values."""
+    job = override(load_job(path).job, **flags)
+    if job.ignored:
+        listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
+    return job
+
+
+def book_of(
+    state: Path, prices: Path | None, listener: Listener, now: datetime | None = None
+) -> PriceBook:
+    """The price book, or a file in its place; what is odd about it is said."""
+    book = open_book(state, prices, today=None if now is None else now.date())
+    for notice in book.notices:
+        listener.warn(notice)
+    return book
+
+
+def with_nodes(book: Book, state: Path, option: Path | None) -> Book:
+    """The book with the user's own machines in it, where there is a file of them."""
+    path = state / "nodes.yaml"
+    if option is None and "MLBROKER_NODES" not in os.environ and not path.exists():
+        return book
+    from mlbroker.broker.files.nodes import load_nodes, nodes_file
+    from mlbroker.broker.prices.own_nodes import WithNodes
+
+    chosen = nodes_file(state, option)
+    if chosen is None:
+        return book
+    gpus = {
+        kind.hardware.gpu.model: kind.hardware.gpu
+        for _, _, kind in book.types()
+        if kind.hardware.gpu is not None
+    }
+    return WithNodes(book, load_nodes(chosen, gpus), datetime.now(UTC).date())
+
+
+def within_reach(book: Book, state: Path, job: Job) -> Book:
+    """The book without what the account cannot have now: beyond its quota, or short lately."""
+    if not (state / "quotas.json").exists() and not (state / "capacity.sqlite").exists():
+        return book
+    from mlbroker.broker.prices.availability import available_book
+
+    return available_book(book, state, job.num_nodes, job.resources[0].zone, datetime.now(UTC))
+
+
+def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -> Evidence:
+    """Measurements of this job, and of others, from the store and from a table of this call."""
+    store = MeasurementStore(state)
+    own = store.for_job(job)
+    history: list[Measurement] = []
+    if table is not None:
+        from mlbroker.broker.measure.table import read_measurements
+
+        rows = read_measurements(table)
+        own += [row for row in rows if row.job == job.name]
+        history = [row for row in rows if row.job != job.name]
+        if not any(row.job == job.name for row in rows):
+            listener.warn(f"{table} has no row with job {job.name!r}")
+    if not own:
+        outdated = store.outdated(job)
+        if outdated:
+            reasons = ", ".join(outdated[-1].reasons)
+            listener.note(f"Measured before, but not as it is now ({reasons}): measure it again.")
+        return Evidence(job)  # others' times say nothing of a job that was never measured
+    history = [*store.history(job), *history]
+    if history or len(own) > 1:
+        load_numpy()  # there is something to predict from
+    return Evidence(job, own, history, learnt(state))
+
+
+def veto_of(job_path: Path, sources: Sources, book: Book) -> "Veto | None":
+    """The policy that guards this job's money, None where there is none."""
+    path = policy_path(job_path, sources.policy)
+    if path is None:
+        return None
+    from mlbroker.broker.files.policy_file import load_policy
+    from mlbroker.broker.runs.launch import current_project, current_user
+    from mlbroker.policies.guardrails import Who
+    from mlbroker.policies.veto import Veto
+
+    who = Who(current_user(), current_project(job_path, None))
+    return Veto(load_policy(path), who, sources.reason, book.regions())

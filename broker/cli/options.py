@@ -1,0 +1,39 @@
+"""Options that several commands share: each stands once, with its help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.errors import InputError
+from mlbroker.pricing.offer import Market
+
+JobFile = Annotated[Path, typer.Argument(help="Job file.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+Deadline = Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")]
+Steps = Annotated[int | None, typer.Option(help="The whole work, in steps.")]
+
+Cloud = Annotated[list[str] | None, typer.Option(help="Only this cloud (repeatable).")]
+Region = Annotated[list[str] | None, typer.Option(help="Only this region (repeatable).")]
+MarketOption = Annotated[list[Market] | None, typer.Option(help="Only on_demand, or only spot.")]
+InstanceType = Annotated[
+    list[str] | None, typer.Option(help="Only this machine type (repeatable).")
+]
+
+Measure = Annotated[Path | None, typer.Option(help="A measurements table to use for this call.")]
+Prices = Annotated[
+    Path | None, typer.Option(help="A price file to use in place of the book, for this call.")
+]
+Policy = Annotated[Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml upward.")]
+Nodes = Annotated[Path | None, typer.Option(help="The file that names your machines.")]
+
+
+def no_effect(why: str, **given: object) -> None:
+    """Refuse the first option that was given: who gives one expects something of it.
+
+    `why` ends the sentence "has no effect …".
+    """
+    for name, value in given.items():
+        if value:
+            raise InputError(f"has no effect {why}", where=f"--{name.replace('_', '-')}")
