@@ -1,4 +1,9 @@
-"""Times, counts and sizes as people say them."""
+"""Times, money, counts and sizes as people say them."""
+
+import math
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+
+CENT = Decimal("0.01")
 
 
 def span(seconds: float) -> str:
@@ -23,3 +28,29 @@ def count(number: int, what: str) -> str:
 def size(of_bytes: int) -> str:
     """Of a file, in the unit that suits it."""
     return f"{of_bytes / 1e6:,.1f} MB" if of_bytes >= 1e6 else f"{of_bytes / 1e3:,.1f} kB"
+
+
+def duration(seconds: float, least: bool = False) -> str:
+    """Seconds for people: 42s, 12m, 3h20m, 4d6h. What is needed at least is rounded up."""
+    whole = math.ceil if least else round
+    if seconds < 90:
+        return f"{whole(seconds)}s"
+    if seconds < 5400:
+        return f"{whole(seconds / 60)}m"
+    if seconds < 48 * 3600:
+        hours, minutes = divmod(whole(seconds / 60), 60)
+        return f"{hours}h{minutes:02d}m"
+    days, hours = divmod(whole(seconds / 3600), 24)
+    return f"{days}d{hours}h"
+
+
+def money(amount: Decimal, least: bool = False) -> str:
+    """US dollars with as many digits as matter. What is needed at least is rounded up."""
+    size = abs(amount)
+    if size >= 10 * CENT or amount == 0:
+        digit = CENT
+    elif size >= CENT / 10 - CENT / 200:  # what is rounded to a tenth of a cent
+        digit = CENT / 100
+    else:
+        digit = Decimal(1).scaleb(size.adjusted() - 1)
+    return f"{amount.quantize(digit, ROUND_CEILING if least else ROUND_HALF_EVEN):,f}"

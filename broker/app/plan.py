@@ -14,7 +14,7 @@ from mlbroker.broker.app.sources import (
     with_nodes,
     within_reach,
 )
-from mlbroker.broker.errors import MlbrokerError, NothingFeasible
+from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.plan import Plan, PlanRequest
@@ -49,7 +49,7 @@ class Planned:
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
-    """Make the plan. One without a choice is a value too: see `nothing_chosen`."""
+    """Make the plan. One without a choice is a value too: see `plan_words.nothing_chosen`."""
     job, sources = query.job, query.sources
     book = with_nodes(book_of(state, sources.prices, listener), state, sources.nodes)
     book = within_reach(book, state, job)
@@ -70,14 +70,3 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     if made.constraints.deadline_has_passed:
         raise nothing_chosen(made)
     return Planned(made, book, evidence)
-
-
-def nothing_chosen(made: Plan) -> MlbrokerError:
-    """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed."""
-    from mlbroker.broker.cli.plan_view import past_deadline, way_out
-
-    if made.constraints.deadline_has_passed:
-        return past_deadline()
-    return NothingFeasible(
-        "no machine meets the job's needs, deadline and budget", hint=way_out(made)
-    )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener, Watcher
 from mlbroker.broker.app.names import check_filters
-from mlbroker.broker.app.plan import nothing_chosen
 from mlbroker.broker.app.sources import evidence_of, with_nodes
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
@@ -19,6 +18,7 @@ from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.launched import Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch import current_project, current_user
 from mlbroker.broker.runs.launch_options import own_machine, planned

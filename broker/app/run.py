@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.names import check_filters, warn_of_unknown
-from mlbroker.broker.app.plan import nothing_chosen
 from mlbroker.broker.app.sources import Sources, evidence_of, veto_of, with_nodes, within_reach
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
@@ -18,6 +17,7 @@ from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.files.policy_file import find_policy
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch

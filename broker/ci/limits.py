@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.cli.plan_view import money
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_strict import quoted
+from mlbroker.broker.words import money
 
 
 @dataclass(frozen=True, slots=True)

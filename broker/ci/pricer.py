@@ -56,9 +56,9 @@ def _rule_broken(veto: Veto, quote: Quote) -> str:
 
 
 def _problem(plan: Plan) -> str:
-    from mlbroker.broker.cli.plan_view import past_deadline, way_out
+    from mlbroker.broker.plan_words import deadline_has_passed, way_out
 
     if plan.constraints.deadline_has_passed:
-        return str(past_deadline())
+        return str(deadline_has_passed())
     ways = way_out(plan)
     return "no machine meets its needs, deadline and budget" + (f": {ways}" if ways else "")

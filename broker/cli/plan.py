@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlbroker.broker.app.plan import Planned, PlanQuery, nothing_chosen
+from mlbroker.broker.app.plan import Planned, PlanQuery
 from mlbroker.broker.app.plan import plan as make
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.cli import options
@@ -13,6 +13,7 @@ from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json
 from mlbroker.broker.plan_document import plan_document
+from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.policies.candidates import Filters
 
 EVERYTHING = "*"

@@ -1,42 +1,21 @@
 """The plan as a person reads it: the choice, the runners-up, and why not the rest."""
 
-import math
-from collections import Counter
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
-from mlbroker.broker.errors import InputError
 from mlbroker.broker.output import print_line, print_table
+from mlbroker.broker.plan_words import REASON_WORDS
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
-from mlbroker.broker.words import count
+from mlbroker.broker.words import duration, money
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.hardware import with_hardware
 from mlbroker.policies.planner.plan import Plan
-from mlbroker.policies.quote import Quote, Reason, Rejection
+from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Basis, Evidence
 
-WORDS = {
-    Reason.NEEDS_NOT_MET: "do not meet the job's needs",
-    Reason.TOO_LITTLE_MEMORY: "have too little memory",
-    Reason.TOO_SLOW: "are too slow for the deadline",
-    Reason.OVER_BUDGET: "would break the budget",
-    Reason.PRICE_MISSING: "have no price in this market",
-    Reason.PRICE_STALE: "have only an outdated price",
-    Reason.EXCLUDED_BY_FLAG: "are excluded by the command's flags",
-    Reason.EXCLUDED_BY_PIN: "are not what the job file names",
-    Reason.RETIRED: "are not sold any more",
-    Reason.ABOVE_PRICE_CEILING: "are dearer an hour than the job's ceiling",
-    Reason.FORBIDDEN_BY_POLICY: "are forbidden by the policy",
-    Reason.NO_QUOTA: "are beyond the account's quota",
-    Reason.NO_CAPACITY: "had no capacity lately",
-    Reason.PROBE_FAILED: "failed when the job was tried on them",
-    Reason.INTERRUPTED_TOO_OFTEN: "would be interrupted too often",
-}
-NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
 COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
            "in time", "kgCO2e", "basis")  # fmt: skip
 RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
@@ -44,7 +23,6 @@ RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
 EXAMPLES = 3
-CENT = Decimal("0.01")
 
 
 def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
@@ -129,48 +107,6 @@ def show_type(plan: Plan, name: str) -> None:
             f"{_market(item)} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
         )
     print_line(prices_words(plan))
-
-
-def past_deadline() -> InputError:
-    """No machine can be in time."""
-    return InputError("the deadline has passed", where="deadline", hint="set a later one")
-
-
-def way_out(plan: Plan) -> str | None:
-    """What would have to change for anything to be feasible."""
-    miss = plan.near_miss
-    limits: list[tuple[str, str | None]] = []
-    if miss is not None and miss.deadline_s is not None:
-        limits.append(
-            (f"a deadline of {duration(miss.deadline_s, least=True)}", miss.deadline_with)
-        )
-    if miss is not None and miss.budget_usd is not None:
-        limits.append((f"a budget of {money(miss.budget_usd, least=True)} USD", miss.budget_with))
-    if miss is not None and miss.together:
-        limits = [(" with ".join(limit for limit, _ in limits), miss.budget_with)]
-    ways = [f"{limit} would do ({name})" for limit, name in limits]
-    if ways and not plan.measurements:
-        ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
-    # Asked last, of what meets needs, deadline and budget: these would do if they were allowed.
-    if forbidden := plan.rejections.get(Reason.FORBIDDEN_BY_POLICY):
-        example = _example(plan, Reason.FORBIDDEN_BY_POLICY)
-        ways.append(f"the policy forbids {count(forbidden, 'offer')} that would do{example}")
-    if not ways and plan.rejections:
-        # What flags and the job file left out says nothing of why the rest will not do.
-        left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}
-        most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
-        ways.append(f"{plan.rejections[most]:,} offers {WORDS[most]}{_example(plan, most)}")
-    return "; or ".join(ways) or None
-
-
-def _example(plan: Plan, reason: Reason) -> str:
-    """The rarest of its details: what thousands share says least of the one that was hoped for."""
-    found = [item for item in plan.rejected if item.reason is reason]
-    if not found:
-        return ""
-    shared = Counter(item.detail for item in found)
-    rare = min(found, key=lambda item: shared[item.detail])
-    return f" ({rare.instance_type}: {rare.detail})"
 
 
 def prices_words(plan: Plan) -> str:
@@ -307,7 +243,7 @@ def _show_rejections(plan: Plan, *, explain: bool) -> None:
         return
     print_line(f"Not picked: {total:,} offers (machine type and market)")
     for reason, number in sorted(plan.rejections.items(), key=lambda item: -item[1]):
-        print_line(f"  {number:>6,} {WORDS[reason]} ({reason})")
+        print_line(f"  {number:>6,} {REASON_WORDS[reason]} ({reason})")
         if explain:
             group = [item for item in plan.rejected if item.reason is reason]
             # The nearest misses say most: cheapest first, those without a price by name.
@@ -324,29 +260,3 @@ def _figures(item: Rejection) -> str:
     if item.cost_usd is None or item.duration_h is None:
         return ""
     return f" ({duration(item.duration_h * 3600)}, {money(item.cost_usd)} USD)"
-
-
-def duration(seconds: float, least: bool = False) -> str:
-    """Seconds for people: 42s, 12m, 3h20m, 4d6h. What is needed at least is rounded up."""
-    whole = math.ceil if least else round
-    if seconds < 90:
-        return f"{whole(seconds)}s"
-    if seconds < 5400:
-        return f"{whole(seconds / 60)}m"
-    if seconds < 48 * 3600:
-        hours, minutes = divmod(whole(seconds / 60), 60)
-        return f"{hours}h{minutes:02d}m"
-    days, hours = divmod(whole(seconds / 3600), 24)
-    return f"{days}d{hours}h"
-
-
-def money(amount: Decimal, least: bool = False) -> str:
-    """US dollars with as many digits as matter. What is needed at least is rounded up."""
-    size = abs(amount)
-    if size >= 10 * CENT or amount == 0:
-        digit = CENT
-    elif size >= CENT / 10 - CENT / 200:  # what is rounded to a tenth of a cent
-        digit = CENT / 100
-    else:
-        digit = Decimal(1).scaleb(size.adjusted() - 1)
-    return f"{amount.quantize(digit, ROUND_CEILING if least else ROUND_HALF_EVEN):,f}"

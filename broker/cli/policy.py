@@ -76,9 +76,9 @@ def try_out(
 
 
 def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
-    from mlbroker.broker.app.plan import nothing_chosen
     from mlbroker.broker.app.sources import evidence_of
     from mlbroker.broker.cli.terminal import Terminal
+    from mlbroker.broker.plan_words import nothing_chosen
     from mlbroker.broker.prices.price_book import open_book
     from mlbroker.policies.planner.plan import PlanRequest
     from mlbroker.policies.planner.planner import Planner

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
 
-from mlbroker.broker.cli.plan_view import WORDS, way_out
+from mlbroker.broker.plan_words import REASON_WORDS, way_out
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.guardrails import Match, Policy, Who
 from mlbroker.policies.planner.plan import Plan, PlanRequest
@@ -141,7 +141,7 @@ def test_every_code_is_that_of_its_cause(what: Circumstances) -> None:
 
 def test_every_code_has_its_words_and_stands_in_the_schema() -> None:
     schema = json.loads(files("mlbroker.broker.schemas").joinpath("plan.json").read_text("utf-8"))
-    assert set(WORDS) == set(Reason)
+    assert set(REASON_WORDS) == set(Reason)
     assert set(schema["$defs"]["reason"]["enum"]) == {str(reason) for reason in Reason}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.cli.plan_view import money
+from mlbroker.broker.words import money
 
 # GitHub refuses comments of 65,536 characters; the rest is for the marker and the last lines.
 LIMIT = 64_000

@@ -4,7 +4,7 @@ from mlbroker.broker.ci.changes import Line
 from mlbroker.broker.ci.check import Check
 from mlbroker.broker.ci.pairs import Status
 from mlbroker.broker.ci.priced import Side
-from mlbroker.broker.cli.plan_view import duration, money
+from mlbroker.broker.words import duration, money
 
 
 def arrow(before: str, after: str) -> str:

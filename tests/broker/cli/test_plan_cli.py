@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 from tests.support.cli import mlbroker
 
-from mlbroker.broker.cli.plan_view import duration, money
 from mlbroker.broker.files.values import parse_duration_s
+from mlbroker.broker.words import duration, money
 
 JOB = """\
 name: bert-ft

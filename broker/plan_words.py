@@ -1,0 +1,78 @@
+"""Why a plan chose nothing, and what would have to change: for errors, comments and JSON alike."""
+
+from collections import Counter
+
+from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
+from mlbroker.broker.words import count, duration, money
+from mlbroker.policies.planner.plan import Plan
+from mlbroker.policies.quote import Reason
+
+REASON_WORDS = {
+    Reason.NEEDS_NOT_MET: "do not meet the job's needs",
+    Reason.TOO_LITTLE_MEMORY: "have too little memory",
+    Reason.TOO_SLOW: "are too slow for the deadline",
+    Reason.OVER_BUDGET: "would break the budget",
+    Reason.PRICE_MISSING: "have no price in this market",
+    Reason.PRICE_STALE: "have only an outdated price",
+    Reason.EXCLUDED_BY_FLAG: "are excluded by the command's flags",
+    Reason.EXCLUDED_BY_PIN: "are not what the job file names",
+    Reason.RETIRED: "are not sold any more",
+    Reason.ABOVE_PRICE_CEILING: "are dearer an hour than the job's ceiling",
+    Reason.FORBIDDEN_BY_POLICY: "are forbidden by the policy",
+    Reason.NO_QUOTA: "are beyond the account's quota",
+    Reason.NO_CAPACITY: "had no capacity lately",
+    Reason.PROBE_FAILED: "failed when the job was tried on them",
+    Reason.INTERRUPTED_TOO_OFTEN: "would be interrupted too often",
+}
+NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
+
+
+def nothing_chosen(plan: Plan) -> MlbrokerError:
+    """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed."""
+    if plan.constraints.deadline_has_passed:
+        return deadline_has_passed()
+    return NothingFeasible(
+        "no machine meets the job's needs, deadline and budget", hint=way_out(plan)
+    )
+
+
+def deadline_has_passed() -> InputError:
+    """No machine can be in time."""
+    return InputError("the deadline has passed", where="deadline", hint="set a later one")
+
+
+def way_out(plan: Plan) -> str | None:
+    """What would have to change for anything to be feasible."""
+    miss = plan.near_miss
+    limits: list[tuple[str, str | None]] = []
+    if miss is not None and miss.deadline_s is not None:
+        limits.append(
+            (f"a deadline of {duration(miss.deadline_s, least=True)}", miss.deadline_with)
+        )
+    if miss is not None and miss.budget_usd is not None:
+        limits.append((f"a budget of {money(miss.budget_usd, least=True)} USD", miss.budget_with))
+    if miss is not None and miss.together:
+        limits = [(" with ".join(limit for limit, _ in limits), miss.budget_with)]
+    ways = [f"{limit} would do ({name})" for limit, name in limits]
+    if ways and not plan.measurements:
+        ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
+    # Asked last, of what meets needs, deadline and budget: these would do if they were allowed.
+    if forbidden := plan.rejections.get(Reason.FORBIDDEN_BY_POLICY):
+        example = _example(plan, Reason.FORBIDDEN_BY_POLICY)
+        ways.append(f"the policy forbids {count(forbidden, 'offer')} that would do{example}")
+    if not ways and plan.rejections:
+        # What flags and the job file left out says nothing of why the rest will not do.
+        left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}
+        most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
+        ways.append(f"{plan.rejections[most]:,} offers {REASON_WORDS[most]}{_example(plan, most)}")
+    return "; or ".join(ways) or None
+
+
+def _example(plan: Plan, reason: Reason) -> str:
+    """The rarest of its details: what thousands share says least of the one that was hoped for."""
+    found = [item for item in plan.rejected if item.reason is reason]
+    if not found:
+        return ""
+    shared = Counter(item.detail for item in found)
+    rare = min(found, key=lambda item: shared[item.detail])
+    return f" ({rare.instance_type}: {rare.detail})"
