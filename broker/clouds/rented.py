@@ -21,6 +21,8 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.guest import box as files
 
+# Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
+KEEP_DAYS = 30
 # So far a wrong clock is covered by the kill slack.
 CLOCK_TOLERANCE_S = 30.0
 
@@ -136,6 +138,13 @@ def joint_state(states: Sequence[MachineState]) -> MachineState:
     if MachineState.PENDING in states:
         return MachineState.PENDING
     return MachineState.RUNNING
+
+
+def joined_consoles(texts: Mapping[str, str]) -> str:
+    """One machine's console as it is; those of several as one text, each under its name."""
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "\n".join(f"{name}:\n{text}" for name, text in texts.items() if text)
 
 
 def lost(name: str, rank: int, why: str) -> Mapping[str, Any]:

@@ -4,14 +4,11 @@ There are two: one for machines that end when they shut down, one for those that
 """
 
 import base64
-import io
-import zipfile
-from importlib.resources import files
+
+from mlbroker.broker.guest.bundle import boot_program
 
 # What AWS takes.
 LIMIT_BYTES = 16384
-_MODULES = {"aws": ("sigv4", "on_aws"), "gcp": ("on_gcp",), "azure": ("on_azure",)}
-_MAIN = "import sys\nfrom guest.boot import main\nmain(sys.argv[1:])\n"
 
 # The timer counts in the machine's own time, and never longer than the whole life it was given:
 # a machine with a wrong date must not outlive its cap.
@@ -37,7 +34,7 @@ _DELETING = """\
 #!/bin/bash
 left=$(({kill_at} - $(date +%s))); ((left < {lifetime})) || left={lifetime}; ((left > 0)) || left=1
 export HOME="${{MLBROKER_GUEST_HOME:-/var/lib/mlbroker}}"
-end="runuser -u mlbroker -- env PYTHONPATH=$HOME/boot.pyz python3 -m guest.on_{place}"
+end="runuser -u mlbroker -- env PYTHONPATH=$HOME/boot.pyz python3 -m broker.clouds.{place}.guest"
 systemd-run --quiet --unit=mlbroker-kill --on-active="${{left}}s" --timer-property=AccuracySec=1s \
 bash -c "timeout 30 $end; poweroff -f" || \
 {{ (sleep "$left"; timeout 30 $end; poweroff -f) </dev/null >/dev/null 2>&1 & }}
@@ -80,25 +77,8 @@ def _filled(template: str, limit_bytes: int, arguments: list[str], **values: obj
     # Only words get in that mean nothing to a shell.
     if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
         raise ValueError(f"not fit for a script: {arguments}")
-    script = template.format(
-        program=boot_program(arguments[0]), arguments=" ".join(arguments), **values
-    )
+    program = base64.encodebytes(boot_program(arguments[0])).decode().strip()
+    script = template.format(program=program, arguments=" ".join(arguments), **values)
     if len(script.encode()) > limit_bytes:
         raise ValueError("the start-up script is larger than its cloud takes")
     return script
-
-
-def boot_program(place: str) -> str:
-    """The first program on a machine of this place, as text that a script can carry."""
-    source = files("mlbroker.broker.guest")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        entries = {"__main__.py": _MAIN, "guest/__init__.py": ""}
-        for name in (*_MODULES[place], "vendor", "places", "boot"):
-            entries[f"guest/{name}.py"] = (source / f"{name}.py").read_text(encoding="utf-8")
-        for name, text in entries.items():
-            # A fixed date: equal programs are equal files, and equal launch requests.
-            member = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-            member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, text)
-    return base64.encodebytes(buffer.getvalue()).decode().strip()

@@ -5,19 +5,19 @@ import os
 import sys
 from typing import List
 
-from .places import opened
+from .vendor import opened
 
 _BECOME = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from guest.courier import main; sys.exit(main(sys.argv[1:]))"
+    "from broker.guest.courier import main; sys.exit(main(sys.argv[1:]))"
 )
 
 
 def main(arguments: List[str]) -> None:
-    """`PLACE REGION BUCKET FOLDER SHA256`, in the folder to work in."""
-    place, region, bucket, folder, expected = arguments
+    """`CLOUD REGION BUCKET FOLDER SHA256`, in the folder to work in."""
+    cloud, region, bucket, folder, expected = arguments
     program = os.path.abspath("guest.pyz")
-    if not opened(place, region, bucket).get_file(folder + "/guest.pyz", program):
+    if not opened(cloud, region, bucket).get_file(folder + "/guest.pyz", program):
         raise SystemExit("the bucket has no guest program")
     with open(program, "rb") as file:
         found = hashlib.sha256(file.read()).hexdigest()
@@ -26,5 +26,5 @@ def main(arguments: List[str]) -> None:
     box = os.path.abspath("box")
     os.execv(  # noqa: S606  # an argv list, no shell
         sys.executable,
-        [sys.executable, "-c", _BECOME, program, place, region, bucket, folder, box],
+        [sys.executable, "-c", _BECOME, program, cloud, region, bucket, folder, box],
     )

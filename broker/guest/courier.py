@@ -11,8 +11,8 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
-from .places import Place, opened
 from .supervisor import HEARTBEAT_S
+from .vendor import Vendor, opened
 from .watchdog import is_alive
 
 OUTPUTS_TAR = files.OUTPUTS + ".tar"
@@ -29,10 +29,10 @@ _ENDS_ALL = ("failed", "setup_failed", "machine_failed", "preempted")
 class Courier:
     """One machine of a run. `shared` is the run's folder in the bucket, `own` this machine's."""
 
-    def __init__(self, program: str, box: str, place: Place, shared: str, rank: int) -> None:
+    def __init__(self, program: str, box: str, vendor: Vendor, shared: str, rank: int) -> None:
         self._program = program
         self._box = box
-        self._place = place
+        self._vendor = vendor
         self._shared = shared
         self._rank = rank
         self._own = "{}/{}".format(shared, rank)
@@ -69,12 +69,12 @@ class Courier:
         self._report(end)
         if self._nodes > 1 and end["why"] in _ENDS_ALL:
             # Only after its own report: who follows must not seem to be the first.
-            self._place.put(self._shared + "/stop", files.FOLLOWS.encode())
+            self._vendor.put(self._shared + "/stop", files.FOLLOWS.encode())
 
     def _start(self) -> None:
         spec = json.loads(self._needed("spec.json"))
         for name in (files.BUNDLE, files.RESTORE):
-            self._place.get_file(self._shared + "/" + name, os.path.join(self._box, name))
+            self._vendor.get_file(self._shared + "/" + name, os.path.join(self._box, name))
         left = spec["kill_at"] - time.time()
         spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.25))
         self._nodes = spec["nodes"]
@@ -94,7 +94,7 @@ class Courier:
             raise SystemExit("the supervisor did not start")
 
     def _needed(self, name: str) -> bytes:
-        found = self._place.get(self._shared + "/" + name)
+        found = self._vendor.get(self._shared + "/" + name)
         if found is None:
             raise SystemExit("the bucket has no " + name)
         return found
@@ -104,22 +104,22 @@ class Courier:
         if not names:
             return {}
         path = spec["secrets_at"]
-        found = self._place.secrets(path)
+        found = self._vendor.secrets(path)
         if set(names) - set(found):
             raise SystemExit("secrets are missing: " + ", ".join(sorted(set(names) - set(found))))
         if spec["nodes"] == 1:
-            self._place.forget_secrets(path, names)
+            self._vendor.forget_secrets(path, names)
         return found
 
     def _meet(self, nodes: int) -> Dict[str, str]:
         """Tell the others this machine's address, and learn theirs."""
-        address = self._place.address()
-        self._place.put("{}/address".format(self._own), address.encode())
+        address = self._vendor.address()
+        self._vendor.put("{}/address".format(self._own), address.encode())
         addresses: List[str] = []
         until = time.monotonic() + PEERS_WITHIN_S
         while len(addresses) < nodes:
             key = "{}/{}/address".format(self._shared, len(addresses))
-            found = self._place.get(key)
+            found = self._vendor.get(key)
             if found is not None:
                 addresses.append(found.decode())
             elif time.monotonic() > until:
@@ -159,10 +159,10 @@ class Courier:
         """Pass on what the launching side, or the vendor, wants."""
         if files.read(self._box, files.STOP) is not None:
             return
-        if self._place.interruption() is not None:
+        if self._vendor.interruption() is not None:
             files.write(self._box, files.STOP, "preempted")
             return
-        asked = self._place.get(self._shared + "/stop")
+        asked = self._vendor.get(self._shared + "/stop")
         if asked is not None:
             files.write(self._box, files.STOP, asked.decode("utf-8", "replace"))
 
@@ -174,7 +174,7 @@ class Courier:
             return
         signature = (found.st_size, found.st_mtime_ns)
         if self._pushed.get(name) != signature:
-            self._place.put_file(self._own + "/" + name, path)
+            self._vendor.put_file(self._own + "/" + name, path)
             self._pushed[name] = signature
             self._bytes[name] = found.st_size
 
@@ -189,7 +189,7 @@ class Courier:
             return False
         if data:
             # Named by where it begins: a part that is sent again lies where it lay.
-            self._place.put("{}/log/{:015d}".format(self._own, offset), data)
+            self._vendor.put("{}/log/{:015d}".format(self._own, offset), data)
             self._bytes[files.LOG] = offset + len(data)
         return bool(data)
 
@@ -201,7 +201,7 @@ class Courier:
             "checkpoint_bytes": self._bytes[files.CHECKPOINT],
             "outputs_bytes": self._bytes[OUTPUTS_TAR],
         }
-        self._place.put(self._own + "/report.json", json.dumps(report, sort_keys=True).encode())
+        self._vendor.put(self._own + "/report.json", json.dumps(report, sort_keys=True).encode())
 
 
 def node_facts(rank: int, addresses: List[str]) -> Dict[str, str]:
@@ -223,9 +223,9 @@ def _on_path(program: str) -> bool:
 
 
 def main(arguments: List[str]) -> int:
-    """`PROGRAM PLACE REGION BUCKET FOLDER BOX`, on a rented machine."""
+    """`PROGRAM CLOUD REGION BUCKET FOLDER BOX`, on a rented machine."""
     program, name, region, bucket, folder, box = arguments
     os.makedirs(box, mode=0o700, exist_ok=True)
-    place = opened(name, region, bucket)
-    Courier(program, box, place, folder, place.rank()).run()
+    vendor = opened(name, region, bucket)
+    Courier(program, box, vendor, folder, vendor.rank()).run()
     return 0

@@ -5,7 +5,9 @@ import os
 import re
 import sys
 import time
-from typing import BinaryIO, Callable, Dict, NamedTuple, Optional, Union
+from abc import ABC, abstractmethod
+from importlib import import_module
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
 TRIES = 5
@@ -31,12 +33,48 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Vendor:
-    """A machine's view of its cloud, as far as all vendors are alike."""
+class Vendor(ABC):
+    """A machine's view of its cloud, with its own identity; keys are those of the run's bucket."""
 
     name = ""
 
+    def __init__(self) -> None:
+        self._tokens: Dict[str, Tuple[str, float]] = {}
+
+    @abstractmethod
+    def address(self) -> str:
+        """Where the other machines of the run reach this one."""
+
+    @abstractmethod
+    def rank(self) -> int:
+        """Which machine of the run this is."""
+
+    @abstractmethod
+    def interruption(self) -> Optional[str]:
+        """What the vendor announced to do with this spot machine, when it did."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object."""
+
+    @abstractmethod
+    def put_file(self, key: str, path: str) -> None:
+        """Write a file as an object."""
+
+    @abstractmethod
+    def secrets(self, path: str) -> Dict[str, str]:
+        """The values of the run's secrets, by name."""
+
+    @abstractmethod
+    def forget_secrets(self, path: str, names: List[str]) -> None:
+        """Remove them: they were read, nobody needs them any more."""
+
+    @abstractmethod
     def _read(self, key: str, into: Optional[BinaryIO] = None) -> Answer:
+        """An object, as the vendor answers; `into` a file, where one is given."""
+
+    def _new_token(self, scope: str) -> Dict[str, Any]:
+        """An access token of the machine's identity, as the vendor gives it."""
         raise NotImplementedError
 
     def get(self, key: str) -> Optional[bytes]:
@@ -56,6 +94,32 @@ class Vendor:
         self._right(answer)
         os.replace(path + ".part", path)
         return True
+
+    def _token(self, scope: str) -> str:
+        """An access token, renewed before it expires."""
+        token, until = self._tokens.get(scope, ("", 0.0))
+        if time.monotonic() >= until:
+            found = self._new_token(scope)
+            token = str(found["access_token"])
+            until = time.monotonic() + max(5.0, float(found["expires_in"]) - 300)
+            self._tokens[scope] = token, until
+        return token
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        body: Body = b"",
+        given: Optional[Dict[str, str]] = None,
+        into: Optional[BinaryIO] = None,
+        scope: str = "",
+    ) -> Answer:
+        """One request with the machine's token for this scope."""
+
+        def headers() -> Dict[str, str]:
+            return dict(given or {}, Authorization="Bearer " + self._token(scope))
+
+        return self._tried(method, url, headers, body, into)
 
     def _tried(
         self,
@@ -87,6 +151,21 @@ class Vendor:
             text = answer.body.decode("utf-8", "replace")[:300]
             raise Refused("{} answered {}: {}".format(self.name, answer.status, text))
         return answer.body
+
+    def _gone(self, answer: Answer) -> None:
+        """The answer to a deletion; what was not there is gone too."""
+        if answer.status != 404:
+            self._right(answer)
+
+
+def opened(cloud: str, region: str, bucket: str) -> Vendor:
+    """This machine's cloud, by the module that its folder has for the machine."""
+    try:
+        module = import_module("..clouds.{}.guest".format(cloud), __package__)
+    except ModuleNotFoundError:
+        raise SystemExit("mlbroker knows no cloud called " + cloud) from None
+    vendor: Vendor = module.opened(region, bucket)
+    return vendor
 
 
 def once(

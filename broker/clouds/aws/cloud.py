@@ -20,7 +20,6 @@ from mlbroker.broker.clouds.aws.names import RUN_TAG, TOKEN_TAG, Names, secrets_
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
-from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Denied,
@@ -34,6 +33,7 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    joined_consoles,
     refuse_fast_clock,
     rented_traits,
     start_script,
@@ -193,7 +193,7 @@ class AwsCloud(RentedCloud):
                 told = client.get_console_output(InstanceId=id_)
             return str(told.get("Output") or "")
 
-        return joined({id_: self._asked(region, partial(look, id_)) for id_ in ids})
+        return joined_consoles({id_: self._asked(region, partial(look, id_)) for id_ in ids})
 
     def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
         """By the states that EC2 tells."""

@@ -19,7 +19,6 @@ from mlbroker.broker.clouds.azure.request import machine_body
 from mlbroker.broker.clouds.azure.script import custom_data
 from mlbroker.broker.clouds.azure.shape import shape_of, zones_offering
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
-from mlbroker.broker.clouds.consoles import joined
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Denied,
@@ -33,6 +32,7 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    joined_consoles,
     lost,
     refuse_fast_clock,
     rented_traits,
@@ -124,7 +124,7 @@ class AzureCloud(RentedCloud):
         """What the machine wrote on its first serial port."""
         with translated(f"azure {machine_id}"):
             names = names_in(self._calls, machine_id)
-            return joined({name: self._serial_port(machine_id, name) for name in names})
+            return joined_consoles({name: self._serial_port(machine_id, name) for name in names})
 
     def _serial_port(self, group: str, name: str) -> str:
         from azure.core.exceptions import ResourceNotFoundError

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds import consoles
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.gcp import secrets as gcp_secrets
 from mlbroker.broker.clouds.gcp.calls import TIMEOUT_S, Calls, translated
@@ -41,6 +40,7 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    joined_consoles,
     lost,
     refuse_fast_clock,
     rented_traits,
@@ -151,7 +151,7 @@ class GcpCloud(RentedCloud):
     def console_log(self, machine_id: str) -> str:
         """What the machine wrote on its first serial port."""
         zone, names = _parts(machine_id)
-        return consoles.joined({name: self._serial_port(zone, name) for name in names})
+        return joined_consoles({name: self._serial_port(zone, name) for name in names})
 
     def _serial_port(self, zone: str, name: str) -> str:
         with translated(f"gcp {zone}"):

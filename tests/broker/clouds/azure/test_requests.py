@@ -214,7 +214,7 @@ def test_the_script_arms_its_timer_first_and_asks_for_its_groups_end_last() -> N
     lines = script.splitlines()
     assert lines[0] == "#!/bin/bash"
     assert lines[1].startswith("left=$((1800000000 - ")
-    assert "guest.on_azure" in lines[3]
+    assert "broker.clouds.azure.guest" in lines[3]
     assert lines[-1] == "exec $end"
     assert len(script.encode()) < 65535
 

@@ -39,11 +39,12 @@ def test_the_timer_is_armed_first_and_later_than_googles(tmp_path: Path) -> None
     date, timer, *rest = run(tmp_path, startup_script(ARGUMENTS, KILL_AT, 7200))
     assert date.startswith("date")
     assert f"--on-active={1000 + LATER_S}s" in timer
-    assert "guest.on_gcp; poweroff -f" in timer
+    assert "broker.clouds.gcp.guest; poweroff -f" in timer
     job, end = [note for note in rest if note.startswith("runuser")]
     assert job == f"runuser -u mlbroker -- python3 boot.pyz {' '.join(ARGUMENTS)}"
     assert end == (
-        f"runuser -u mlbroker -- env PYTHONPATH={tmp_path}/home/boot.pyz python3 -m guest.on_gcp"
+        f"runuser -u mlbroker -- env PYTHONPATH={tmp_path}/home/boot.pyz "
+        "python3 -m broker.clouds.gcp.guest"
     )
     # At the end of a job the machine is deleted, never merely shut down.
     assert not any(note.startswith("poweroff") for note in rest)
@@ -60,7 +61,7 @@ def test_a_second_boot_is_the_end(tmp_path: Path) -> None:
     (home / "boot.pyz").write_text("")
     notes = run(tmp_path, startup_script(ARGUMENTS, KILL_AT, 7200))
     assert [note.partition(" ")[0] for note in notes] == ["date", "systemd-run", "runuser"]
-    assert notes[-1].endswith("python3 -m guest.on_gcp")
+    assert notes[-1].endswith("python3 -m broker.clouds.gcp.guest")
 
 
 def test_without_systemd_the_timer_is_a_process(tmp_path: Path) -> None:

@@ -3,41 +3,15 @@
 import base64
 import json
 import os
-import time
-from typing import BinaryIO, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, List, Optional
 from urllib.parse import quote
 
-from .vendor import Answer, Body, Refused, Vendor, insist, metadata, rank_in
+from ...guest.vendor import Answer, Refused, Vendor, insist, metadata, rank_in
 
 METADATA = "metadata.google.internal"
 STORAGE = "https://storage.googleapis.com"
 SECRETS = "https://secretmanager.googleapis.com/"
 COMPUTE = "https://compute.googleapis.com/compute/v1/"
-
-
-class Metadata:
-    """The metadata server: what the machine is, and tokens of its service account."""
-
-    def __init__(self) -> None:
-        host = os.environ.get("GCE_METADATA_HOST") or METADATA
-        self._base = "http://" + host + "/computeMetadata/v1/"
-        self._token = ""
-        self._token_until = 0.0
-
-    def get(self, path: str) -> Optional[str]:
-        """A value of the metadata; None where there is none."""
-        return metadata(self._base + path, {"Metadata-Flavor": "Google"})
-
-    def token(self) -> str:
-        """An access token of the machine's service account, renewed before it expires."""
-        if time.monotonic() >= self._token_until:
-            text = self.get("instance/service-accounts/default/token")
-            if text is None:
-                raise Refused("the machine has no service account")
-            found = json.loads(text)
-            self._token = found["access_token"]
-            self._token_until = time.monotonic() + max(5.0, float(found["expires_in"]) - 300)
-        return self._token
 
 
 class Gcp(Vendor):
@@ -46,7 +20,9 @@ class Gcp(Vendor):
     name = "Google Cloud"
 
     def __init__(self, bucket: str = "") -> None:
-        self.metadata = Metadata()
+        super().__init__()
+        host = os.environ.get("GCE_METADATA_HOST") or METADATA
+        self._metadata = "http://" + host + "/computeMetadata/v1/"
         self._bucket = bucket
         self._storage = os.environ.get("STORAGE_EMULATOR_HOST") or STORAGE
         self._secrets = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or SECRETS
@@ -54,15 +30,15 @@ class Gcp(Vendor):
 
     def address(self) -> str:
         """Where the other machines of the run reach this one."""
-        return self.metadata.get("instance/network-interfaces/0/ip") or ""
+        return self._told("instance/network-interfaces/0/ip") or ""
 
     def rank(self) -> int:
         """Which machine of the run this is."""
-        return rank_in(self.metadata.get("instance/name") or "") or 0
+        return rank_in(self._told("instance/name") or "") or 0
 
     def interruption(self) -> Optional[str]:
         """Said when this spot machine is being taken away, half a minute ahead."""
-        return "preempted" if self.metadata.get("instance/preempted") == "TRUE" else None
+        return "preempted" if self._told("instance/preempted") == "TRUE" else None
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""
@@ -82,15 +58,13 @@ class Gcp(Vendor):
 
     def forget_secrets(self, path: str, names: List[str]) -> None:
         """Remove them: they were read, nobody needs them any more."""
-        answer = self._send("DELETE", self._secrets + "v1/" + path)
-        if answer.status != 404:
-            self._right(answer)
+        self._gone(self._send("DELETE", self._secrets + "v1/" + path))
 
     def end_machine(self) -> None:
         """Delete this machine and its disk: a machine that merely shut down keeps its disk."""
-        project = self.metadata.get("project/project-id") or ""
-        zone = (self.metadata.get("instance/zone") or "").rpartition("/")[2]
-        name = self.metadata.get("instance/name") or ""
+        project = self._told("project/project-id") or ""
+        zone = (self._told("instance/zone") or "").rpartition("/")[2]
+        name = self._told("instance/name") or ""
         where = "projects/{}/zones/{}/instances/{}".format(project, zone, name)
         self._right(self._send("DELETE", self._compute + where))
 
@@ -100,13 +74,22 @@ class Gcp(Vendor):
     def _read(self, key: str, into: Optional[BinaryIO] = None) -> Answer:
         return self._send("GET", self._object(key), into=into)
 
-    def _send(
-        self, method: str, url: str, body: Body = b"", into: Optional[BinaryIO] = None
-    ) -> Answer:
-        def headers() -> Dict[str, str]:
-            return {"Authorization": "Bearer " + self.metadata.token()}
+    def _told(self, path: str) -> Optional[str]:
+        """A value of the metadata server; None where there is none."""
+        return metadata(self._metadata + path, {"Metadata-Flavor": "Google"})
 
-        return self._tried(method, url, headers, body, into)
+    def _new_token(self, scope: str) -> Dict[str, Any]:
+        """Of the machine's service account; the account's role is its scope."""
+        text = self._told("instance/service-accounts/default/token")
+        if text is None:
+            raise Refused("the machine has no service account")
+        found: Dict[str, Any] = json.loads(text)
+        return found
+
+
+def opened(region: str, bucket: str) -> Vendor:
+    """The cloud of a machine; it knows its region by itself."""
+    return Gcp(bucket)
 
 
 if __name__ == "__main__":

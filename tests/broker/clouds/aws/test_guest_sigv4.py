@@ -11,7 +11,7 @@ from botocore.credentials import Credentials as TheirCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbroker.broker.guest.sigv4 import Credentials, encoded_path, encoded_query, sign
+from mlbroker.broker.clouds.aws.guest_sigv4 import Credentials, encoded_path, encoded_query, sign
 
 NOW = datetime(2026, 11, 24, 12, 34, 56, tzinfo=UTC)
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from .sigv4 import UNSIGNED, Credentials, encoded_path, encoded_query, sign
-from .vendor import Answer, Body, Refused, Vendor, metadata
+from ...guest.vendor import Answer, Body, Refused, Vendor, metadata
+from .guest_sigv4 import UNSIGNED, Credentials, encoded_path, encoded_query, sign
 
 METADATA = "http://169.254.169.254"
 # S3 takes at most 5 GB in one request.
@@ -53,10 +53,6 @@ class Metadata:
             self._credentials_until = time.monotonic() + 600
         return self._credentials
 
-    def interruption(self) -> Optional[str]:
-        """What the vendor announced to do with this spot machine, when it did."""
-        return self.get("meta-data/spot/instance-action")
-
 
 class Aws(Vendor):
     """The bucket and the parameters of one region."""
@@ -64,6 +60,7 @@ class Aws(Vendor):
     name = "AWS"
 
     def __init__(self, region: str, bucket: str) -> None:
+        super().__init__()
         self.metadata = Metadata()
         self._region = region
         self._bucket = bucket
@@ -79,7 +76,7 @@ class Aws(Vendor):
 
     def interruption(self) -> Optional[str]:
         """What the vendor announced to do with this spot machine, when it did."""
-        return self.metadata.interruption()
+        return self.metadata.get("meta-data/spot/instance-action")
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""
@@ -138,7 +135,7 @@ class Aws(Vendor):
         }
         url = self._endpoint or "https://ssm.{}.amazonaws.com".format(self._region)
         data = json.dumps(wanted).encode()
-        sent = self._send("POST", url, "/", [], headers, data, "ssm")
+        sent = self._signed("POST", url, "/", [], headers, data, "ssm")
         answer: Dict[str, Any] = json.loads(self._right(sent))
         return answer
 
@@ -158,9 +155,9 @@ class Aws(Vendor):
             url, path = self._endpoint, "/" + self._bucket + path
         else:
             url = "https://{}.s3.{}.amazonaws.com".format(self._bucket, self._region)
-        return self._send(method, url, path, query or [], {}, body, "s3", into)
+        return self._signed(method, url, path, query or [], {}, body, "s3", into)
 
-    def _send(
+    def _signed(
         self,
         method: str,
         url: str,
@@ -191,6 +188,11 @@ class Aws(Vendor):
         target = encoded_path(path) + ("?" + encoded_query(query) if query else "")
         address = "{}://{}{}".format(where.scheme, where.netloc, target)
         return self._tried(method, address, headers, body, into)
+
+
+def opened(region: str, bucket: str) -> Vendor:
+    """The cloud of a machine in this region."""
+    return Aws(region, bucket)
 
 
 def _between(body: bytes, name: str) -> str:

@@ -3,11 +3,10 @@
 import base64
 import json
 import os
-import time
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO, Dict, List, Optional
 from urllib.parse import quote, urlencode
 
-from .vendor import Answer, Refused, Vendor, insist, metadata, rank_in
+from ...guest.vendor import Answer, Refused, Vendor, insist, metadata, rank_in
 
 METADATA = "http://169.254.169.254"
 MANAGEMENT = "https://management.azure.com"
@@ -21,47 +20,16 @@ BLOCK_BYTES = 64 << 20
 _STORAGE_VERSION = {"x-ms-version": "2021-12-02"}
 
 
-class Metadata:
-    """The metadata service: what the machine is, and tokens of its identity."""
-
-    def __init__(self) -> None:
-        host = os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or METADATA
-        self._base = host + "/metadata/"
-        self._tokens: Dict[str, Tuple[str, float]] = {}
-        self._compute: Dict[str, Any] = {}
-
-    def get(self, path: str, version: str, **query: str) -> Any:
-        """A document of the metadata service."""
-        wanted = urlencode(dict({"api-version": version}, **query))
-        text = metadata(self._base + path + "?" + wanted, {"Metadata": "true"})
-        if text is None:
-            raise Refused("the metadata service has no " + path)
-        return json.loads(text)
-
-    def compute(self, name: str) -> str:
-        """A fact about the machine."""
-        if not self._compute:
-            self._compute = self.get("instance/compute", "2021-02-01")
-        return str(self._compute[name])
-
-    def token(self, resource: str) -> str:
-        """An access token of the machine's identity, renewed before it expires."""
-        token, until = self._tokens.get(resource, ("", 0.0))
-        if time.monotonic() >= until:
-            found = self.get("identity/oauth2/token", "2018-02-01", resource=resource)
-            token = str(found["access_token"])
-            until = time.monotonic() + max(5.0, float(found["expires_in"]) - 300)
-            self._tokens[resource] = token, until
-        return token
-
-
 class Azure(Vendor):
     """The container of the run's region, and its key vault."""
 
     name = "Azure"
 
     def __init__(self, account: str = "") -> None:
-        self.metadata = Metadata()
+        super().__init__()
+        host = os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or METADATA
+        self._metadata = host + "/metadata/"
+        self._compute: Dict[str, Any] = {}
         storage = os.environ.get("MLBROKER_AZURE_STORAGE_URL")
         base = storage.rstrip("/") + "/" + account if storage else STORAGE.format(account)
         self._container = base + "/" + CONTAINER
@@ -69,16 +37,16 @@ class Azure(Vendor):
 
     def address(self) -> str:
         """Where the other machines of the run reach this one."""
-        interfaces = self.metadata.get("instance/network/interface", "2021-02-01")
+        interfaces = self._told("instance/network/interface", "2021-02-01")
         return str(interfaces[0]["ipv4"]["ipAddress"][0]["privateIpAddress"])
 
     def rank(self) -> int:
         """Which machine of the run this is."""
-        return rank_in(self.metadata.compute("name")) or 0
+        return rank_in(self._fact("name")) or 0
 
     def interruption(self) -> Optional[str]:
         """Said when this spot machine is being taken away, half a minute ahead."""
-        events = self.metadata.get("scheduledevents", "2020-07-01").get("Events", [])
+        events = self._told("scheduledevents", "2020-07-01").get("Events", [])
         return "preempted" if any(e.get("EventType") == "Preempt" for e in events) else None
 
     def put(self, key: str, data: bytes) -> None:
@@ -100,24 +68,22 @@ class Azure(Vendor):
 
     def secrets(self, path: str) -> Dict[str, str]:
         """The values of a run's secrets: one secret of the vault holds them all."""
-        answer = self._send("GET", self._secret(path), VAULT_SCOPE)
+        answer = self._send("GET", self._secret(path), scope=VAULT_SCOPE)
         found: Dict[str, str] = json.loads(json.loads(self._right(answer))["value"])
         return found
 
     def forget_secrets(self, path: str, names: List[str]) -> None:
         """Remove them: they were read, nobody needs them any more."""
-        answer = self._send("DELETE", self._secret(path), VAULT_SCOPE)
-        if answer.status != 404:
-            self._right(answer)
+        self._gone(self._send("DELETE", self._secret(path), scope=VAULT_SCOPE))
 
     def end_machine(self) -> None:
         """Delete this machine's whole group: a machine that merely shut down bills on.
 
         One of several goes alone, with its disk and address: the others may still work.
         """
-        name = self.metadata.compute("name")
+        name = self._fact("name")
         group = "/subscriptions/{}/resourceGroups/{}".format(
-            self.metadata.compute("subscriptionId"), self.metadata.compute("resourceGroupName")
+            self._fact("subscriptionId"), self._fact("resourceGroupName")
         )
         path = (
             group + "?api-version=2024-07-01&forceDeletionTypes=Microsoft.Compute/virtualMachines"
@@ -126,9 +92,7 @@ class Azure(Vendor):
             machine = "/providers/Microsoft.Compute/virtualMachines/" + name
             path = group + machine + "?api-version=2024-07-01&forceDeletion=true"
         url = self._management.rstrip("/") + path
-        answer = self._send("DELETE", url, MANAGEMENT + "/")
-        if answer.status != 404:
-            self._right(answer)
+        self._gone(self._send("DELETE", url, scope=MANAGEMENT + "/"))
 
     def _secret(self, path: str) -> str:
         vault, _, name = path.partition("/")
@@ -150,21 +114,30 @@ class Azure(Vendor):
     ) -> Answer:
         url = "{}/{}{}".format(self._container, quote(key), query)
         given = dict(_STORAGE_VERSION, **(headers or {}))
-        return self._send(method, url, STORAGE_SCOPE, body, given, into)
+        return self._send(method, url, body, given, into, STORAGE_SCOPE)
 
-    def _send(
-        self,
-        method: str,
-        url: str,
-        resource: str,
-        body: bytes = b"",
-        given: Optional[Dict[str, str]] = None,
-        into: Optional[BinaryIO] = None,
-    ) -> Answer:
-        def headers() -> Dict[str, str]:
-            return dict(given or {}, Authorization="Bearer " + self.metadata.token(resource))
+    def _told(self, path: str, version: str, **query: str) -> Any:
+        """A document of the metadata service."""
+        wanted = urlencode(dict({"api-version": version}, **query))
+        text = metadata(self._metadata + path + "?" + wanted, {"Metadata": "true"})
+        if text is None:
+            raise Refused("the metadata service has no " + path)
+        return json.loads(text)
 
-        return self._tried(method, url, headers, body, into)
+    def _fact(self, name: str) -> str:
+        """A fact about the machine."""
+        if not self._compute:
+            self._compute = self._told("instance/compute", "2021-02-01")
+        return str(self._compute[name])
+
+    def _new_token(self, scope: str) -> Dict[str, Any]:
+        found: Dict[str, Any] = self._told("identity/oauth2/token", "2018-02-01", resource=scope)
+        return found
+
+
+def opened(region: str, bucket: str) -> Vendor:
+    """The cloud of a machine; on Azure a bucket is a storage account."""
+    return Azure(bucket)
 
 
 if __name__ == "__main__":
