@@ -65,7 +65,7 @@ jobs = st.builds(
 
 
 @pytest.mark.parametrize("estimate", ESTIMATORS.values(), ids=ESTIMATORS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(jobs, measurements, targets)
 def test_one_sound_answer_for_each_target(
     estimate: Estimator, job: Job, rows: list[Measurement], wanted: list[Target]

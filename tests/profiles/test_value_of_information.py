@@ -96,7 +96,7 @@ def test_a_known_machine_in_time_beats_a_cheaper_gamble() -> None:
     assert next_step(belief, terms) == Step(0, False, 0.0, 0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 12),
     st.lists(st.tuples(st.integers(0, 11), st.none() | st.floats(-10, 25)), max_size=12),

@@ -95,7 +95,7 @@ def test_all_attempts_together_stay_under_the_reservation(tmp_path: Path) -> Non
 
 
 @given(st.lists(st.sampled_from([*State, *sorted(NOTES), "approved", "nonsense"]), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_only_steps_that_may_follow_are_kept(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str]
 ) -> None:

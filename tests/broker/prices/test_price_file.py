@@ -190,7 +190,7 @@ def test_any_text_is_a_positive_price_or_none(text: str) -> None:
     assert price is None or price > 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.text(max_size=8), max_size=10), max_size=8))
 def test_any_table_is_read_or_counted(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]

@@ -158,7 +158,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows, st.sampled_from([[], PAST]), st.floats(1.5, 100))
 def test_contradictions_are_never_a_confident_number(
     own: list[Measurement], past: list[Measurement], apart: float

@@ -109,7 +109,7 @@ def test_too_little_is_no_estimate() -> None:
     assert estimate(Track("steps", [1, 2, 3], [0, 1, 2], 10)) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.floats(1e-6, 1e4), min_size=4, max_size=150)
     | st.lists(st.floats(0.001, 1), min_size=4, max_size=40).map(lambda d: sorted(d, reverse=True)),

@@ -52,7 +52,7 @@ def test_a_hint_is_no_measurement() -> None:
     assert math.isclose(belief.mean[0], math.log(50), abs_tol=0.2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(st.integers(0, 7), st.floats(-20, 20)), max_size=10),
     st.sets(st.integers(0, 7), max_size=8),
