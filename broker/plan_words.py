@@ -23,6 +23,7 @@ REASON_WORDS = {
     Reason.NO_CAPACITY: "had no capacity lately",
     Reason.PROBE_FAILED: "failed when the job was tried on them",
     Reason.INTERRUPTED_TOO_OFTEN: "would be interrupted too often",
+    Reason.CREDITS_RUN_OUT: "are burstable, and would run out of credits",
 }
 NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlbroker.policies.burst import credits_run_out
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.interruptions import too_often
 from mlbroker.policies.objective import Key, sort_key
@@ -228,6 +229,9 @@ class Chooser:
     ) -> Refusal | None:
         """The first limit that even an uninterrupted run in `place` breaks."""
         pace = candidate.machine.pace_in(row[2])
+        # Before the limits: a higher one would not make its credits last.
+        if throttled := credits_run_out(candidate.machine.type, pace.sure_s):
+            return Refusal(candidate, row, Reason.CREDITS_RUN_OUT, throttled)
         deadline_s = self.constraints.deadline_s
         if deadline_s is not None and deadline_s < pace.sure_s:
             return Refusal(candidate, row, Reason.TOO_SLOW, needs_s=pace.sure_s)

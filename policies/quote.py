@@ -28,6 +28,7 @@ class Reason(StrEnum):
     NO_CAPACITY = "no_capacity"
     PROBE_FAILED = "probe_failed"
     INTERRUPTED_TOO_OFTEN = "interrupted_too_often"
+    CREDITS_RUN_OUT = "credits_run_out"
 
 
 # Why the account cannot have a type, by type id and market (1 is spot).

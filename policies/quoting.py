@@ -2,6 +2,7 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from mlbroker.policies.burst import on_credits
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.policies.pace import Pace
@@ -40,7 +41,7 @@ def make_quote(
         price_stale=offer.stale,
         step_time_s=prediction.step_time_s,
         basis=prediction.basis,
-        evidence=prediction.evidence,
+        evidence=prediction.evidence + on_credits(offer.cloud, offer.instance_type),
         duration_h=hours,
         cost_usd=run_cost(constraints, offer, region, disk_gb, outcome),
         deadline_probability=(

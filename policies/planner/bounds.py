@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from mlbroker.policies.burst import credits_run_out
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.guardrails import Machine, Policy, machine_hit
 from mlbroker.policies.outcome import normal_quantile
@@ -105,10 +106,16 @@ class Bounds:
         """Whether a run may be in time, within budget, and within what the policy lets it cost."""
         if self.too_slow_s(runner) is not None or self.too_dear_usd(runner) is not None:
             return False
+        if self.credits_run_out(runner):
+            return False
         if self._veto is None or self._cap is None:
             return True
         machine = Machine("", "", "", "", Decimal(0), cost_usd=Decimal(f"{usd:.6f}"))
         return machine_hit(self._cap, machine, self._veto.who) is None
+
+    def credits_run_out(self, runner: Runner) -> bool:
+        """Whether it is a burstable machine that would not stay at full speed."""
+        return credits_run_out(runner.entry[2], self._sure_s(runner)) is not None
 
     def too_slow_s(self, runner: Runner) -> float | None:
         """The time a run is sure to take, when that is beyond the deadline."""

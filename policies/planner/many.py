@@ -242,6 +242,8 @@ def _nearest(runners: Sequence[Runner], bounds: Bounds) -> list[TypeEntry]:
     slow: list[tuple[float, int]] = []
     dear: list[tuple[float, int]] = []
     for number, runner in enumerate(runners):
+        if bounds.credits_run_out(runner):
+            continue  # no limit stands in its way
         if (seconds := bounds.too_slow_s(runner)) is not None:
             slow.append((seconds, number))
         elif (usd := bounds.too_dear_usd(runner)) is not None:

@@ -46,8 +46,6 @@ VCPU_SPEED = {
     "Axion": 1.35,
     "Grace": 1.3,
 }
-# A burstable machine's baseline is a fraction of its vCPUs; half is generous for long jobs.
-BURSTABLE_SHARE = 0.5
 # The guess for a job never measured: a step of this length on the reference machine (4 Ice Lake
 # vCPUs, or a T4 for a job that asks for GPUs), or a whole run when the work has no steps.
 GUESSED_STEP_S = 0.25
@@ -93,10 +91,10 @@ def cpu_speed(hardware: Hardware, parallel: float) -> float:
     """Speed of the job's CPU work relative to one Ice Lake vCPU; 0 when unknown."""
     if hardware.vcpus <= 0:
         return 0.0
-    speed = VCPU_SPEED.get(hardware.cpu or "", 1.0) / (
+    # A burstable machine is planned with, and measured, while its credits last: at full speed.
+    return VCPU_SPEED.get(hardware.cpu or "", 1.0) / (
         (1 - parallel) + parallel / max(hardware.vcpus, 1.0)
     )
-    return speed * (BURSTABLE_SHARE if hardware.burstable else 1.0)
 
 
 def gpu_speed(hardware: Hardware) -> float:

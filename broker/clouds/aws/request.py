@@ -8,6 +8,7 @@ from typing import Any
 
 from mlbroker.broker.clouds.aws.names import TERMINATE, TOKEN_TAG, Names
 from mlbroker.broker.clouds.interface import Intent
+from mlbroker.pricing.burst import sells_surplus
 
 SCHEDULER_TARGET = "scheduler:::aws-sdk:ssm:startAutomationExecution"
 # Gp3 volumes up to this size cost the same by the GB everywhere in the book.
@@ -68,6 +69,9 @@ def launch_request(
         ],
         "UserData": user_data,
     }
+    if sells_surplus(intent.instance_type):
+        # Its default, `unlimited`, bills surplus credits: outside the quote, and outside the cap.
+        request["CreditSpecification"] = {"CpuCredits": "standard"}
     if intent.market == "spot":
         request["InstanceMarketOptions"] = {
             "MarketType": "spot",

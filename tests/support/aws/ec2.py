@@ -14,8 +14,11 @@ from tests.support.aws.faults import AwsFaults, Bucket
 from tests.support.aws.machines import OWN, RECLAIMED, USER, Machines, Vm
 from tests.support.aws.request import Answer, Request, refuse
 
+from mlbroker.pricing.burst import credits_of
+
 Forward = Callable[[Request], Answer]
 NOTICE_S = 120.0
+_BURSTABLE = re.compile(r"(t2|t3|t3a|t4g)\.")
 ENABLED = ("eu-west-1", "us-east-1", "us-west-2")
 
 
@@ -97,6 +100,12 @@ class Ec2:
             return refuse("RequestLimitExceeded", "Request limit exceeded.", "503 Unavailable")
         zone = self._zone(request.region, params)
         market = params.get("InstanceMarketOptions.MarketType", "on_demand")
+        asked_for = params.get("CreditSpecification.CpuCredits")
+        if asked_for and not _BURSTABLE.match(params["InstanceType"]):
+            return refuse(
+                "InstanceCreditSpecification.NotSupported",
+                f"The {params['InstanceType']} instance type does not support T2 Unlimited.",
+            )
         token = (request.region, zone, params.get("ClientToken", ""))
         digest = hashlib.sha256(repr(sorted(params.items())).encode()).hexdigest()
         if token[2] and token in self._tokens:
@@ -199,6 +208,7 @@ class Ec2:
                 index=index,
                 launched_at=now,
                 behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
+                surplus_usd_per_hour=_surplus_usd_per_hour(params),
             )
             self.machines.add(vm)
             self._clock.after(self.machines.boot_s, partial(self._boot, vm))
@@ -272,8 +282,27 @@ def vcpus_of(instance_type: str) -> int:
 
 
 def billed_usd(vms: list[Vm], price_per_hour_usd: float, now: datetime) -> float:
-    """What these machines have come to: by the second, a minute at least."""
-    return sum(max(60.0, vm.billed_s(now)) for vm in vms) * price_per_hour_usd / 3600
+    """What these machines have come to: by the second, a minute at least, and surplus credits."""
+    return sum(
+        max(60.0, vm.billed_s(now)) * (price_per_hour_usd + vm.surplus_usd_per_hour) / 3600
+        for vm in vms
+    )
+
+
+def _surplus_usd_per_hour(params: dict[str, str]) -> float:
+    """What a machine at full use is billed for credits, which `unlimited` ones owe at their end."""
+    kind = params["InstanceType"]
+    burstable = _BURSTABLE.match(kind)
+    if burstable is None:
+        return 0.0
+    default = "standard" if burstable[1] == "t2" else "unlimited"
+    if params.get("CreditSpecification.CpuCredits", default) == "standard":
+        return 0.0
+    credits = credits_of("aws", kind)
+    assert credits is not None, kind
+    # On Linux, as the page of EC2's on-demand prices says.
+    rate = 0.04 if burstable[1] == "t4g" else 0.05
+    return (1 - credits.baseline) * vcpus_of(kind) * rate
 
 
 def _instance_tags(params: dict[str, str]) -> dict[str, str]:

@@ -33,6 +33,8 @@ class Vm:
     why: tuple[str, str] = USER
     notice_at: datetime | None = None
     behavior: str = "stop"
+    # Surplus credits bought for each vCPU-hour at full use: what `unlimited` machines do.
+    surplus_usd_per_hour: float = 0.0
 
     @property
     def gone_at(self) -> datetime | None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from mlbroker.broker.clouds.aws.names import Names
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
 from mlbroker.broker.clouds.interface import Intent
@@ -102,6 +104,24 @@ def test_spot_is_asked_for_once_at_the_price_that_was_reserved() -> None:
             "MaxPrice": "0.8048",
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "credits"),
+    [
+        ("t4g.medium", {"CpuCredits": "standard"}),
+        ("t3a.nano", {"CpuCredits": "standard"}),
+        ("t2.micro", {"CpuCredits": "standard"}),
+        ("t5g.large", {"CpuCredits": "standard"}),  # to come
+        ("trn1.2xlarge", None),  # EC2 refuses it for all others
+        ("m5.large", None),
+    ],
+)
+def test_burstable_machines_buy_no_surplus_credits(
+    kind: str, credits: dict[str, str] | None
+) -> None:
+    request = launch(replace(intent(), instance_type=kind))
+    assert request.get("CreditSpecification") == credits
 
 
 def test_several_machines_come_together_or_not_at_all() -> None:

@@ -1,9 +1,16 @@
 """What the launcher does with each answer of EC2, on the strict server."""
 
 import base64
+import itertools
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.aws.account import ACCOUNT, client_of
+from tests.support.aws.ec2 import billed_usd
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 
@@ -19,6 +26,7 @@ from mlbroker.broker.errors import CloudError
 
 JOB = Payload({"command": "true"})
 CAP = "0.8"
+COUNT = itertools.count()
 
 
 def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
@@ -218,6 +226,37 @@ def test_the_image_is_told_by_the_hardware(world: StrictAws, cloud: AwsCloud, ru
         image = ec2.describe_images(ImageIds=[image_id])["Images"][0]
         assert image["Architecture"] == arch
         assert image["Name"].startswith(name)
+
+
+BURSTABLE = [f"{family}.{size}" for family in ("t2", "t3", "t3a", "t4g") for size in (
+    "nano", "micro", "small", "medium", "large", "xlarge", "2xlarge")]  # fmt: skip
+
+
+@settings(max_examples=12, deadline=None)
+@given(kind=st.sampled_from(BURSTABLE), market=st.sampled_from(["spot", "on_demand"]),
+       hours=st.floats(0.02, 48))  # fmt: skip
+def test_a_burstable_machine_bills_its_price_and_no_credits(
+    server: StrictAws, calls: Any, kind: str, market: str, hours: float
+) -> None:
+    """EC2 launches T3, T3a and T4g as `unlimited`: full use is then billed beside the price."""
+    server.calm()
+    wanted = intent(server, f"burst{next(COUNT)}", instance_type=kind, market=market)
+    AwsCloud(calls).create(wanted, JOB)
+    (vm,) = server.vms(wanted.token)
+    until = vm.launched_at + timedelta(hours=hours)
+    assert billed_usd([vm], 1.0, until) == pytest.approx(max(hours, 1 / 60))
+    server.ec2.end(vm)
+
+
+def test_a_credit_specification_is_for_burstable_machines_alone(
+    world: StrictAws, run_id: str
+) -> None:
+    ec2 = client_of("ec2", "us-east-1", world.url)
+    with pytest.raises(ClientError, match="does not support"):
+        ec2.run_instances(
+            InstanceType="m5.large", ImageId="ami-1", MinCount=1, MaxCount=1,
+            CreditSpecification={"CpuCredits": "standard"},
+        )  # fmt: skip
 
 
 def test_an_open_security_group_is_refused(world: StrictAws, cloud: AwsCloud, run_id: str) -> None:
