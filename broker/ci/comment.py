@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.forge_api import NotThere
 from mlbroker.broker.ci.forges import FORGES, Comment, Forge, connector
 from mlbroker.broker.ci.formats import markdown
-from mlbroker.broker.ci.http import NotThere, Unanswered
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_fields import nearest
 from mlbroker.broker.files.yaml_strict import quoted
+from mlbroker.broker.http import Unanswered
 from mlbroker.broker.output import print_line, say
 
 _ATTEMPTS = 3

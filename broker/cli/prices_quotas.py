@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
+from mlbroker.broker.http import Http
 from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.prices.feeds import quota_feeds
-from mlbroker.broker.prices.http import FeedError, Http
 from mlbroker.broker.prices.price_book import PriceBook
 from mlbroker.broker.prices.quotas import load, save
 from mlbroker.broker.prices.shortages import lately
@@ -25,7 +25,7 @@ def refresh_quotas(
         wanted = known & set(regions) if regions else known
         try:
             found = feeds[name].quotas(wanted, Http())
-        except FeedError as error:
+        except CloudError as error:
             failures.append(str(error))
             continue
         save(home(), name, found, datetime.now(UTC))

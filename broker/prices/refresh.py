@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.interface import Batch, Feed, Known, Plan, Scope
-from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.index_cache import index_path, publish_generation
 from mlbroker.broker.prices.own_prices import OwnPrices
 from mlbroker.broker.prices.price_book import PriceBook

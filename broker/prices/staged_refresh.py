@@ -8,8 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mlbroker.broker.prices import outliers
-from mlbroker.broker.prices.feeds.interface import Batch
-from mlbroker.broker.prices.http import FeedError
+from mlbroker.broker.prices.feeds.interface import Batch, FeedError
 from mlbroker.broker.prices.own_prices import Jump, OwnPrices, Refresh
 
 # No vendor drops more than half of its machines in a region: such an answer was cut short.

@@ -11,9 +11,9 @@ import pytest
 from tests.support.price_servers import PLACES, PriceServers, serving
 from tests.support.small_book import small_book
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds import FEEDS
 from mlbroker.broker.prices.feeds.interface import Batch, Known, Plan, Scope, Task
-from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import Report, refresh
 

@@ -81,7 +81,7 @@ FEED = '''\
 import os
 
 from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
-from mlbroker.broker.prices.http import Http
+from mlbroker.broker.http import Http
 from mlbroker.pricing.price_units import nano_from_usd
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 

@@ -5,8 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from mlbroker.broker.ci.forge_api import Api, NotThere
 from mlbroker.broker.ci.forges import Comment
-from mlbroker.broker.ci.http import Api, NotThere
 from mlbroker.broker.errors import CloudError, InputError
 
 _HIDE = (

@@ -3,8 +3,8 @@
 import os
 from urllib.parse import quote
 
+from mlbroker.broker.ci.forge_api import Api, NotThere
 from mlbroker.broker.ci.forges import Comment
-from mlbroker.broker.ci.http import Api, NotThere
 from mlbroker.broker.errors import InputError
 
 

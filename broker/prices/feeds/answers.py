@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from mlbroker.broker.prices.http import FeedError
+from mlbroker.broker.prices.feeds.interface import FeedError
 
 T = TypeVar("T")
 MOST_PAGES = 2_000

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from mlbroker.broker.prices.http import Http
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 from mlbroker.pricing.offer import InstanceType
+
+
+class FeedError(CloudError):
+    """A price service cannot be asked, or answered what cannot be prices."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from tests.support.forges import TOKEN, FakeForge, Fault, running
 from tests.support.repositories import Checked, Repository, check, job_text
 
 from mlbroker.broker.ci import comment as comment_module
+from mlbroker.broker.ci.forge_api import Api
 from mlbroker.broker.ci.forges import FORGES
-from mlbroker.broker.ci.http import Api
 from mlbroker.broker.errors import CloudError, InputError
+from mlbroker.broker.http import Http
 
 Call = Callable[..., Checked]
 MARKER = "<!-- mlbroker check: default -->"
@@ -245,13 +246,12 @@ def test_pages_of_another_server_are_not_asked_for() -> None:
             api.call("GET", "http://127.0.0.2:1/x")
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Api, "_backoff_s", lambda self, attempt: 0.0)
+def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(CloudError, match="refused"):
-        Api(url, {}).call("POST", "x", {})
+        Api(url, {}, Http(sleep=lambda _: None)).call("POST", "x", {})
 
 
 def test_addresses_must_be_encrypted() -> None:

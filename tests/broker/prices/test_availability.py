@@ -10,10 +10,11 @@ import pytest
 from tests.support.price_servers import PriceServers, serving
 from tests.support.small_book import small_book
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices import quotas, shortages
 from mlbroker.broker.prices.availability import Availability, AvailableBook, load_availability
 from mlbroker.broker.prices.feeds import quota_feeds
-from mlbroker.broker.prices.http import FeedError, Http
+from mlbroker.broker.prices.feeds.interface import FeedError
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.broker.prices.quotas import Quota, Quotas, quota_family
 from mlbroker.broker.prices.shortages import Shortage

@@ -15,10 +15,10 @@ from tests.support.price_servers import PriceServers, serving
 from tests.support.small_book import small_book
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices import browse, index_cache
 from mlbroker.broker.prices.feeds import FEEDS
 from mlbroker.broker.prices.feeds.interface import Scope
-from mlbroker.broker.prices.http import Http
 from mlbroker.broker.prices.own_prices import OwnPrices
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import Report, refresh

@@ -8,8 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from mlbroker.broker.prices.feeds.aws.products import PLAIN
-from mlbroker.broker.prices.feeds.interface import Known, Scope
-from mlbroker.broker.prices.http import FeedError
+from mlbroker.broker.prices.feeds.interface import FeedError, Known, Scope
 
 # The price list answers from a few regions only; all its prices are there.
 PRICE_LIST_REGION = "us-east-1"

@@ -8,13 +8,13 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any
 
+from mlbroker.broker.http import Http, NotModified
 from mlbroker.broker.prices.feeds.answers import expecting
 from mlbroker.broker.prices.feeds.aws import quotas
 from mlbroker.broker.prices.feeds.aws.clients import Clients
 from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products
 from mlbroker.broker.prices.feeds.aws.types import type_record
 from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Rate, Scope, Task
-from mlbroker.broker.prices.http import Http, NotModified
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import IO, Any
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 # No entry of a price file is near this size: a larger one is an attack or not a price file.
 LARGEST_ENTRY = 16 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -20,46 +20,34 @@ class BadStream(ValueError):
     """The text is not the JSON it should be."""
 
 
-def entries(
-    stream: IO[bytes], containers: Collection[tuple[str, ...]]
-) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+Path = tuple[str, ...]
+
+
+def entries(stream: IO[bytes], containers: Collection[Path]) -> Iterator[tuple[Path, str, Any]]:
     """(path, key, value) of each entry of the objects at `containers`, in document order.
 
-    Values elsewhere are passed over, a whole value at a time.
+    Values elsewhere are passed over, an entry at a time.
     """
     reader = _Reader(stream)
-    reader.expect("{")
-    yield from _object(reader, (), frozenset(containers))
-    reader.end()
+    yield from _object(reader, (), containers)
+    if reader.mark():
+        raise BadStream(f"{reader.mark()!r} after the end of the document")
 
 
 def _object(
-    reader: "_Reader", path: tuple[str, ...], containers: frozenset[tuple[str, ...]]
-) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    wanted = path in containers
-    first = True
-    while True:
-        mark = reader.next_mark()
-        if mark == "}":
-            return
-        if not first:
-            if mark != ",":
-                raise BadStream("an entry is not followed by a comma")
-            mark = reader.next_mark()
-        first = False
-        if mark != '"':
-            raise BadStream("an entry has no name")
-        reader.back()
-        key = reader.value()
-        reader.expect(":")
+    reader: "_Reader", path: Path, containers: Collection[Path]
+) -> Iterator[tuple[Path, str, Any]]:
+    for key in reader.members():
         inner = (*path, key)
         if any(container[: len(inner)] == inner for container in containers):
-            reader.expect("{")
             yield from _object(reader, inner, containers)
-        elif wanted:
+        elif path in containers:
             yield path, key, reader.value()
+        elif reader.mark() == "{":
+            for _ in reader.members():
+                reader.value()
         else:
-            reader.skip()
+            reader.value()
 
 
 class _Reader:
@@ -74,32 +62,43 @@ class _Reader:
         self._characters = codecs.getincrementaldecoder("utf-8")()
         self._ended = False
 
-    def next_mark(self) -> str:
-        """The next character that is no space; the cursor is behind it."""
+    def mark(self) -> str:
+        """The next character that is no space, under the cursor; "" at the end of the document."""
         while True:
             found = _SPACE.match(self._text, self._at)
             assert found
             self._at = found.end()
             if self._at < len(self._text):
-                self._at += 1
-                return self._text[self._at - 1]
+                return self._text[self._at]
             if not self._more():
-                raise BadStream("the document ends too early")
+                return ""
 
-    def back(self) -> None:
-        """One character back."""
-        self._at -= 1
+    def take(self, *expected: str) -> str:
+        """The next mark, which must be one of those `expected`; the cursor is behind it then."""
+        found = self.mark()
+        if found not in expected:
+            raise BadStream(f"{found!r} where {expected[0]!r} should be")
+        self._at += 1
+        return found
 
-    def expect(self, mark: str) -> None:
-        """The next character must be `mark`."""
-        found = self.next_mark()
-        if found != mark:
-            raise BadStream(f"{found!r} where {mark!r} should be")
+    def members(self) -> Iterator[str]:
+        """The keys of the object under the cursor; the caller takes each one's value."""
+        self.take("{")
+        if self.mark() == "}":
+            self.take("}")
+            return
+        while True:
+            if self.mark() != '"':
+                raise BadStream("an entry has no name")
+            key: str = self.value()
+            self.take(":")
+            yield key
+            if self.take(",", "}") == "}":
+                return
 
     def value(self) -> Any:
         """The value under the cursor, whole."""
-        self.next_mark()
-        self.back()
+        self.mark()
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
@@ -116,36 +115,10 @@ class _Reader:
             if not self._more():
                 raise BadStream("the document ends too early")
 
-    def skip(self) -> None:
-        """Pass over the value under the cursor; of an object, entry by entry."""
-        if self.next_mark() != "{":
-            self.back()
-            self.value()
-            return
-        mark = self.next_mark()
-        while mark != "}":
-            if mark == ",":
-                mark = self.next_mark()
-            if mark != '"':
-                raise BadStream("an entry has no name")
-            self.back()
-            self.value()
-            self.expect(":")
-            self.value()
-            mark = self.next_mark()
-
-    def end(self) -> None:
-        """Nothing but space may follow."""
-        try:
-            mark = self.next_mark()
-        except BadStream:
-            return
-        raise BadStream(f"{mark!r} after the end of the document")
-
     def _more(self) -> bool:
         if self._ended:
             return False
-        chunk = self._stream.read(CHUNK)
+        chunk = self._stream.read(CHUNK_BYTES)
         self._ended = not chunk
         try:
             text = self._characters.decode(chunk, final=self._ended)

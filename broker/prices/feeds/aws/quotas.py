@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from mlbroker.broker.prices.feeds.answers import by_region
 from mlbroker.broker.prices.feeds.aws.clients import Clients
-from mlbroker.broker.prices.http import FeedError
+from mlbroker.broker.prices.feeds.interface import FeedError
 from mlbroker.broker.prices.quotas import Quota
 
 # AWS counts vCPUs by groups of families, on-demand and spot apart.

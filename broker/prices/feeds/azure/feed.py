@@ -5,12 +5,12 @@ import urllib.parse
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import expecting, follow
 from mlbroker.broker.prices.feeds.azure import quotas
 from mlbroker.broker.prices.feeds.azure.management import Management
 from mlbroker.broker.prices.feeds.azure.skus import type_records
-from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
-from mlbroker.broker.prices.http import FeedError, Http
+from mlbroker.broker.prices.feeds.interface import Batch, Cover, FeedError, Known, Plan, Scope, Task
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import by_region, expecting
 from mlbroker.broker.prices.feeds.azure.management import Management
-from mlbroker.broker.prices.http import FeedError, Http
+from mlbroker.broker.prices.feeds.interface import FeedError
 from mlbroker.broker.prices.quotas import Quota
 
 

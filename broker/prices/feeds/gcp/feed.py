@@ -8,13 +8,13 @@ the book's own list stands.
 
 from collections.abc import Collection, Mapping
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import expecting
 from mlbroker.broker.prices.feeds.gcp import quotas
 from mlbroker.broker.prices.feeds.gcp.machines import Machine, known_machines, machine_of
 from mlbroker.broker.prices.feeds.gcp.rest import Google
 from mlbroker.broker.prices.feeds.gcp.skus import read_skus
-from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
-from mlbroker.broker.prices.http import FeedError, Http
+from mlbroker.broker.prices.feeds.interface import Batch, Cover, FeedError, Known, Plan, Scope, Task
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord
 

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import expecting
 from mlbroker.broker.prices.feeds.gcp.rest import Google
-from mlbroker.broker.prices.http import FeedError, Http
+from mlbroker.broker.prices.feeds.interface import FeedError
 from mlbroker.broker.prices.quotas import Quota
 
 _GPU_METRICS = {

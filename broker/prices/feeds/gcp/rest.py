@@ -5,8 +5,9 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import follow
-from mlbroker.broker.prices.http import FeedError, Http
+from mlbroker.broker.prices.feeds.interface import FeedError
 
 BILLING_URL = "https://cloudbilling.googleapis.com"
 COMPUTE_URL = "https://compute.googleapis.com"
