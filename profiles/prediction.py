@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job
@@ -74,14 +74,3 @@ class Evidence(NamedTuple):
     measurements: Sequence[Measurement] = ()
     history: Sequence[Measurement] = ()
     fitted: Mapping[str, float] = MappingProxyType({})
-
-
-class Estimator(Protocol):
-    """Predicts step times; None for a target it knows nothing about.
-
-    Returns one entry per target, in their order.
-    """
-
-    def __call__(
-        self, evidence: Evidence, targets: Sequence[Target]
-    ) -> Sequence[Prediction | None]: ...

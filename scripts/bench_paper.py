@@ -23,9 +23,10 @@ from mlbroker.broker.prices.price_book import open_book
 from mlbroker.policies.planner.hardware import fill_hardware
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators import datasheet, transfer
+from mlbroker.profiles.estimators.interface import Estimator
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.prediction import Z90, Estimator, Evidence, Target
+from mlbroker.profiles.prediction import Z90, Evidence, Target
 
 TABLE = "sparecores_aws"
 DRAWS = 5
@@ -35,7 +36,7 @@ GPUS = ("A10G", "A100", "L4", "M60", "RTXPRO", "T4", "V100")
 
 
 def errors(
-    estimate: Estimator, seen: list[Measurement], rows: list[Measurement]
+    estimator: Estimator, seen: list[Measurement], rows: list[Measurement]
 ) -> list[tuple[float, float]]:
     """(|log error|, predicted spread) of every other machine's time, told from those seen."""
     others = [row for row in rows if row not in seen]
@@ -44,7 +45,7 @@ def errors(
         for row in others
         if row.hardware is not None
     ]
-    told = estimate(Evidence(Job(seen[0].job, ""), seen), targets)
+    told = estimator.estimate(Evidence(Job(seen[0].job, ""), seen), targets)
     return [
         (abs(math.log(row.time_s / found.median_step_time_s)), found.sigma_log)
         for row, found in zip(others, told, strict=True)
@@ -90,17 +91,15 @@ def main() -> int:
             pair
             for mine in by_job.values()
             for _ in range(DRAWS)
-            for pair in errors(estimate, rng.sample(mine, count), mine)
+            for pair in errors(estimator, rng.sample(mine, count), mine)
         ]
-        for estimate, count in ((datasheet.estimate, 1), (transfer.estimate, 2))
+        for estimator, count in ((datasheet, 1), (transfer, 2))
     )
     crossing = [
         pair
         for job, rows in on_gpu.items()
         for _ in range(DRAWS)
-        for pair in errors(
-            datasheet.estimate, [replace(rng.choice(by_job[job]), gpu_used=True)], rows
-        )
+        for pair in errors(datasheet, [replace(rng.choice(by_job[job]), gpu_used=True)], rows)
     ]
     text = (
         f"Scaled by data sheets alone from one measured machine to another ({TABLE}, "

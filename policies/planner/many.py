@@ -24,26 +24,21 @@ from mlbroker.policies.planner.decision import Decision, decide
 from mlbroker.policies.planner.plan import TOP, Choice, PlanRequest
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud, region_costs
-from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.estimators import predict
-from mlbroker.profiles.job import Job, ObjectiveKind, ResourceOption, Work
-from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.estimators import guess_key, predict
+from mlbroker.profiles.job import Job, ObjectiveKind
 from mlbroker.profiles.prediction import Evidence, Target
 
 # The best is nearly always the first or second by its bound: so few are looked for at first.
 _FEW = 2
-_FIRST = 10
+FIRST = 10
 _GROWTH = 4
-_NEAREST = 24
 # The jobs of a repository share a few kinds of wishes; so many are remembered.
 _KEPT = 100
 
 K = TypeVar("K")
 V = TypeVar("V")
-# Nodes, whether a GPU is used, whether the work is stated, which history.
-_Kind = tuple[int, bool, bool, int]
 _ByType = dict[int, list[Runner]]
 _ByCloud = dict[str, list[Runner]]
 
@@ -57,12 +52,16 @@ class _AddOns(NamedTuple):
 
 
 class ManyPlanner:
-    """Chooses for one job after the other; what they have in common is worked out once."""
+    """Chooses for one job after the other; what they have in common is worked out once.
 
-    def __init__(self, book: Book, now: datetime) -> None:
+    `first` is how many types are planned on at first.
+    """
+
+    def __init__(self, book: Book, now: datetime, first: int = FIRST) -> None:
         self._book = CachedBook(book)
+        self._first = first
         self._now = now
-        self._fields: dict[_Kind, _ByType] = {}
+        self._fields: dict[tuple[object, ...], _ByType] = {}
         self._admitted: dict[tuple[object, ...], _ByCloud] = {}
         self._add_ons: dict[tuple[object, ...], _AddOns] = {}
         self._prices_at: dict[int, dict[Offered, float]] = {}
@@ -70,21 +69,19 @@ class ManyPlanner:
 
     def choose(self, request: PlanRequest) -> Choice:
         """What a plan of its own chooses; where that is nothing, a plan that tells why."""
-        job, evidence, judge = request.job, request.evidence, request.judge
-        constraints = Constraints.of(job, evidence, self._book.regions(), self._now)
+        job, judge = request.job, request.judge
+        constraints = Constraints.of(job, request.evidence, self._book.regions(), self._now)
         if constraints.deadline_has_passed or not _can_bound(request):
-            return self._whole(request, self._book)
+            return self._whole(request)
         add_ons = self._what_regions_add(job, constraints)
-        by_cloud = self._runners(
-            job, constraints, evidence, None if judge is None else judge.policy
-        )
+        by_cloud = self._runners(request, constraints)
         bounds = Bounds(constraints, judge, add_ons.least, add_ons.home)
         costs = chain.from_iterable(bounds.costs_usd(*group) for group in by_cloud.items())
         runners = list(chain.from_iterable(by_cloud.values()))
         heap = list(zip(costs, count()))
         heapq.heapify(heap)
         taken: dict[int, TypeEntry] = {}
-        batch = _FIRST
+        batch = self._first
         while heap:
             while heap and len(taken) < batch:
                 usd, number = heapq.heappop(heap)
@@ -97,10 +94,7 @@ class ManyPlanner:
             if quote is not None and (not heap or heap[0][0] > reach):
                 return Choice(quote, constraints.deadline_s)
             batch *= _GROWTH
-        nearest = _nearest(runners, bounds)
-        if not nearest and judge is None:
-            return self._whole(request, self._book)
-        return self._whole(request, SomeTypes(self._book, nearest))
+        return self._whole(request)
 
     def _best(
         self, request: PlanRequest, constraints: Constraints, some: SomeTypes, add_ons: _AddOns
@@ -114,8 +108,8 @@ class ManyPlanner:
                 break
         return quote, reach
 
-    def _whole(self, request: PlanRequest, book: Book) -> Choice:
-        plan = decide(book, self._now, request._replace(top=TOP))
+    def _whole(self, request: PlanRequest) -> Choice:
+        plan = decide(self._book, self._now, request._replace(top=TOP))
         left_s = None if plan.constraints.deadline_has_passed else plan.constraints.deadline_s
         return Choice(plan.choice, left_s, plan)
 
@@ -147,36 +141,28 @@ class ManyPlanner:
             }
         return Home(cloud, here[cloud], self._prices_at[number], there[cloud])
 
-    def _runners(
-        self, job: Job, constraints: Constraints, evidence: Evidence, policy: Policy | None
-    ) -> _ByCloud:
+    def _runners(self, request: PlanRequest, constraints: Constraints) -> _ByCloud:
         """Runners that meet the plain needs of the job; planning may still refuse some."""
+        job, evidence = request.job, request.evidence
+        policy = None if request.judge is None else request.judge.policy
         # Compared by identity, and held so that no other object can take over an identity.
-        self._held[id(evidence.history)] = evidence.history
-        self._held[id(policy)] = policy
-        kind = (job.num_nodes, constraints.uses_gpu, job.work is not None, id(evidence.history))
+        for shared in (evidence.history, evidence.fitted, policy):
+            self._held[id(shared)] = shared
+        guesses = (guess_key(job), constraints.nodes, id(evidence.history), id(evidence.fitted))
         wishes = tuple((o.requirements, o.cloud, o.instance_type, o.market) for o in job.resources)
-        key = (kind, wishes, id(policy))
+        key = (guesses, wishes, id(policy))
         found = self._admitted.get(key)
         if found is None:
-            if kind not in self._fields:
-                self._fields[kind] = self._field(kind, evidence.history)
-            found = _admitted(self._fields[kind], job, self._book.types(), policy)
+            field = self._fields.get(guesses)
+            if field is None:
+                field = self._field(evidence, constraints.nodes)
+                _keep(self._fields, guesses, field)
+            found = _admitted(field, job, self._book.types(), policy)
             _keep(self._admitted, key, found)
         return found
 
-    def _field(self, kind: _Kind, history: Sequence[Measurement]) -> _ByType:
-        """Every type in every market, as it is for any job of this kind that was not measured."""
-        nodes, uses_gpu, has_work, _ = kind
-        # Whatever GPU a job asks for, it is then a job that uses one.
-        asked = Requirements(gpu_model="T4") if uses_gpu else Requirements()
-        job = Job(
-            name="any",
-            command="any",
-            num_nodes=nodes,
-            resources=(ResourceOption(asked),),
-            work=Work(1) if has_work else None,
-        )
+    def _field(self, evidence: Evidence, nodes: int) -> _ByType:
+        """Every type in every market, as it is for any job with these guesses."""
         groups: dict[tuple[int, str], list[TypeEntry]] = {}
         for entry in self._book.types():
             groups.setdefault((entry[1], entry[2].cloud), []).append(entry)
@@ -184,7 +170,7 @@ class ManyPlanner:
             Target(cloud, group[0][2].name, group[0][2].hardware, nodes)
             for (_, cloud), group in groups.items()
         ]
-        predictions = predict(Evidence(job, (), history), targets)
+        predictions = predict(evidence, targets)
         cheapest = {row[:2]: row[3] / NANO_PER_USD for row in self._book.price_rows(depth=1)}
         field: _ByType = {}
         for (_, cloud), group, prediction in zip(groups, groups.values(), predictions, strict=True):
@@ -235,22 +221,6 @@ def _keep(kept: dict[K, V], key: K, value: V) -> None:
     if len(kept) >= _KEPT:
         kept.clear()
     kept[key] = value
-
-
-def _nearest(runners: Sequence[Runner], bounds: Bounds) -> list[TypeEntry]:
-    """The types that tell what would have to change where nothing is feasible."""
-    slow: list[tuple[float, int]] = []
-    dear: list[tuple[float, int]] = []
-    for number, runner in enumerate(runners):
-        if bounds.credits_run_out(runner):
-            continue  # no limit stands in its way
-        if (seconds := bounds.too_slow_s(runner)) is not None:
-            slow.append((seconds, number))
-        elif (usd := bounds.too_dear_usd(runner)) is not None:
-            dear.append((usd, number))
-    closest = heapq.nsmallest(_NEAREST, slow) + heapq.nsmallest(_NEAREST, dear)
-    entries = {runners[number].entry[0]: runners[number].entry for _, number in closest}
-    return list(entries.values())
 
 
 def _without_places(policy: Policy) -> Policy:

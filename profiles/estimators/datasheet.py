@@ -7,7 +7,7 @@ interval spans a factor of four each way.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators.measured import step_time_s
@@ -79,6 +79,11 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     else:
         start = _Start.guessed(job, uses_gpu)
     return [start.towards(target, uses_gpu, parallel) for target in targets]
+
+
+def guess_key(job: Job) -> Hashable:
+    """Whether a step or the whole work is guessed, and on which reference machine."""
+    return job.work is None, job_uses_gpu(job, ())
 
 
 def job_uses_gpu(job: Job, rows: Sequence[Measurement]) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
@@ -46,6 +46,11 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         else None
         for target in targets
     ]
+
+
+def guess_key(job: Job) -> Hashable:
+    """Without a measurement it knows nothing of any job."""
+    return None
 
 
 def pool(job: Job, rows: Sequence[Measurement]) -> Prediction:

@@ -20,6 +20,7 @@ from mlbroker.profiles.estimators.datasheet import (
     parallel_fraction,
 )
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN, step_time_s
+from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
 
@@ -78,6 +79,11 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     return found
 
 
+def guess_key(job: Job) -> Hashable:
+    """Without a measurement it knows nothing of any job."""
+    return None
+
+
 def build(
     evidence: Evidence,
     wanted: Sequence[Place],
@@ -124,7 +130,6 @@ def build(
 
 def learn(history: Sequence[Measurement]) -> dict[str, float]:
     """What `Evidence.fitted` takes: hyperparameters fitted to all past jobs."""
-    from mlbroker.profiles.job import Job
     from mlbroker.profiles.transfer.fit import fit
     from mlbroker.profiles.transfer.history import complete
     from mlbroker.profiles.transfer.kernel import Hyper
