@@ -20,10 +20,13 @@ from mlbroker.policies.pace import PacedType
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud
 from mlbroker.pricing.book import PriceRow
+from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import ObjectiveKind
 
 if TYPE_CHECKING:
-    from mlbroker.policies.veto import Veto  # few users have a policy file: not imported for all
+    # Few users have a policy file: not imported for all.
+    from mlbroker.policies.guardrails.interface import Subject
+    from mlbroker.policies.guardrails.judge import Judge
 
 NANO = 1e-9
 INTERRUPTED = "interruptions included"
@@ -81,7 +84,7 @@ class Selection:
 class Chooser:
     """Screens candidates against the constraints of one plan. `places[option][region id]` are the
     regions' add-ons; `more(candidate)` returns all prices of a candidate (the one thing asked of
-    the outside); `veto` is the user's policy file.
+    the outside); `judge` knows the user's policy.
     """
 
     def __init__(
@@ -89,14 +92,14 @@ class Chooser:
         constraints: Constraints,
         places: Sequence[Sequence[RegionCosts | None]],
         more: Callable[[Candidate], Iterable[PriceRow]],
-        veto: "Veto | None" = None,
+        judge: "Judge | None" = None,
     ) -> None:
         self.constraints = constraints
         self.places = places
         self.more = more
-        self.veto = veto
+        self.judge = judge
         self.budget = None if constraints.budget_usd is None else float(constraints.budget_usd)
-        self.carbon_matters = veto is not None or constraints.objective.kind in (
+        self.carbon_matters = judge is not None or constraints.objective.kind in (
             ObjectiveKind.CARBON,
             ObjectiveKind.WEIGHTED,
         )
@@ -131,25 +134,27 @@ class Chooser:
         self, heap: list[tuple[Key, int, Candidate, Pick | None]], selection: Selection
     ) -> list[tuple[Key, int, Candidate, Pick | None]]:
         """Where the policy asks for it: GPU machines are out if a machine without one would do."""
-        if self.veto is None:
+        if self.judge is None or not self.judge.compares:
             return heap
         plain = [entry for entry in heap if entry[2].machine.type.hardware.gpu is None]
         if not plain or len(plain) == len(heap):
             return heap
         found = self._full_look(min(plain)[2])
         assert isinstance(found, Pick)
-        outcome = found.candidate.machine.pace_in(found.row[2]).steady
-        place = self.places[found.candidate.option][found.row[2]]
-        assert place is not None, "prices are read for allowed regions only"
-        cost = self._usd_per_s(found.row, place) * outcome.expected_s + place.fixed_usd
-        why = self.veto.of_gpu(found.candidate.machine.type, cost)
-        if why is None:
-            return heap
+        best, row = found.candidate, found.row
+        place = _known(self.places[best.option][row[2]])
+        figures = self._expected(best, row, place, best.machine.pace_in(row[2]).steady)
+        cheapest = self._subject(best, row, place, *figures)
+        left = []
         for entry in heap:
-            if entry[2].machine.type.hardware.gpu is not None:
-                row = entry[2].rows[0]
-                selection.refusals.append(Refusal(entry[2], row, Reason.FORBIDDEN_BY_POLICY, why))
-        return plain
+            candidate = entry[2]
+            hit = self.judge.beside(self._anywhere(candidate), cheapest)
+            if hit is None:
+                left.append(entry)
+            else:
+                reason = Reason.FORBIDDEN_BY_POLICY
+                selection.refusals.append(Refusal(candidate, candidate.rows[0], reason, str(hit)))
+        return left
 
     def needed_usd(self, refusal: Refusal) -> float | None:
         """The budget that would have let a refused candidate in, in its cheapest region.
@@ -160,7 +165,8 @@ class Chooser:
         candidate, row = refusal.candidate, refusal.row
         place = _known(self.places[candidate.option][row[2]])
         pace = candidate.machine.pace_in(row[2])
-        if self._forbidden(candidate, row, *self._expected(candidate, row, place, pace.steady)):
+        figures = self._expected(candidate, row, place, pace.steady)
+        if self._forbidden(candidate, row, place, *figures):
             return None
         return self._usd_per_s(row, place) * pace.sure_s + place.once_usd(pace.sure_s)
 
@@ -265,7 +271,7 @@ class Chooser:
                 if not outcome.reaches(affordable_s, constraints.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
         cost, carbon = self._expected(candidate, row, place, outcome)
-        if forbidden := self._forbidden(candidate, row, cost, carbon):
+        if forbidden := self._forbidden(candidate, row, place, cost, carbon):
             return Refusal(candidate, row, Reason.FORBIDDEN_BY_POLICY, forbidden)
         return Pick(
             candidate, row, sort_key(constraints.objective, cost, outcome.expected_s, carbon)
@@ -280,14 +286,43 @@ class Chooser:
         return cost, self._carbon(candidate, outcome, place) if self.carbon_matters else None
 
     def _forbidden(
-        self, candidate: Candidate, row: PriceRow, cost: float, carbon: float | None
+        self,
+        candidate: Candidate,
+        row: PriceRow,
+        place: RegionCosts,
+        cost: float,
+        carbon: float | None,
     ) -> str | None:
         """Why the policy forbids this, if it does."""
-        if self.veto is None:
+        if self.judge is None:
             return None
-        hourly_usd = row[3] * NANO * self.constraints.nodes
-        kind = candidate.machine.type
-        return self.veto.of(kind, candidate.spot, row[2], hourly_usd, cost, carbon)
+        hit = self.judge.machine(self._subject(candidate, row, place, cost, carbon))
+        return None if hit is None else str(hit)
+
+    def _subject(
+        self,
+        candidate: Candidate,
+        row: PriceRow,
+        place: RegionCosts,
+        cost: float,
+        carbon: float | None,
+    ) -> "Subject":
+        """A machine in one region, as the policy looks at it."""
+        from mlbroker.policies.guardrails.subjects import screened
+
+        nodes = self.constraints.nodes
+        return screened(
+            candidate.machine.type, _market(candidate), nodes, row[3] * NANO,
+            region=place.region, cost_usd=cost, carbon_kg=carbon,
+        )  # fmt: skip
+
+    def _anywhere(self, candidate: Candidate) -> "Subject":
+        """A machine wherever it stands, as the policy looks at it."""
+        from mlbroker.policies.guardrails.subjects import anywhere
+
+        market, usd_per_hour = _market(candidate), candidate.rows[0][3] * NANO
+        nodes = self.constraints.nodes
+        return anywhere(candidate.machine.type, market, nodes, usd_per_hour, None)
 
     def _usd_per_s(self, row: PriceRow, place: RegionCosts) -> float:
         return (row[3] * NANO + place.usd_per_hour) * self.constraints.nodes / 3600
@@ -297,6 +332,10 @@ class Chooser:
         if place.kg_per_kwh is None or watts is None:
             return None
         return watts / 1000 * outcome.expected_s / 3600 * self.constraints.nodes * place.kg_per_kwh
+
+
+def _market(candidate: Candidate) -> Market:
+    return Market.SPOT if candidate.spot else Market.ON_DEMAND
 
 
 def _known(place: RegionCosts | None) -> RegionCosts:

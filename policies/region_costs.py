@@ -26,6 +26,7 @@ class RegionCosts(NamedTuple):
     disk_usd_per_step: float = 0.0
     disk_step_s: float = 1.0
     cloud: str = ""
+    region: str = ""
 
     def once_usd(self, seconds: float) -> float:
         """What is due beside the hours: traffic, and rounding the disk's time up."""
@@ -64,6 +65,7 @@ def _costs_in(constraints: Constraints, region: Region, disk_gb: int) -> RegionC
         ),
         disk_step_s=float(step_s),
         cloud=region.cloud,
+        region=region.name,
     )
 
 

@@ -10,10 +10,10 @@ from mlbroker.broker.app.sources import (
     Sources,
     book_of,
     evidence_of,
-    veto_of,
     with_nodes,
     within_reach,
 )
+from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
@@ -62,7 +62,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         job,
         evidence,
         query.filters,
-        judge=veto_of(query.job_path, sources, book),
+        judge=judge_of(query.job_path, sources.policy, reason=sources.reason),
         top=0 if query.type_name else query.top,
         explain=query.explain,
     )

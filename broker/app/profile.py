@@ -12,10 +12,10 @@ from mlbroker.broker.app.names import check_filters
 from mlbroker.broker.app.sources import evidence_of, with_nodes
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
-from mlbroker.broker.files.policy_file import find_policy
+from mlbroker.broker.judge import judge_of
 from mlbroker.broker.measure.extras import crowded
 from mlbroker.broker.measure.fitted import relearn
-from mlbroker.broker.measure.launched import Campaign
+from mlbroker.broker.measure.launched import REASON, Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.plan_words import nothing_chosen
@@ -25,7 +25,6 @@ from mlbroker.broker.runs.launch_options import own_machine, planned
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import launchable_in
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.guardrails import Who
 from mlbroker.policies.objective import quote_key
 from mlbroker.policies.planner.hardware import with_hardware
 from mlbroker.policies.planner.plan import PlanRequest
@@ -242,8 +241,9 @@ def _campaign(
         job,
         rule,
         state,
-        Who(current_user(), current_project(request.job_path, None)),
-        find_policy(request.job_path),
+        current_user(),
+        current_project(request.job_path, None),
+        judge_of(request.job_path, None, reason=REASON),
         lambda option, seen: watcher.seen(seen, option.instance_type),
         watcher.note,
     ).measure(places)

@@ -7,35 +7,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.names import check_filters, warn_of_unknown
-from mlbroker.broker.app.sources import Sources, evidence_of, veto_of, with_nodes, within_reach
+from mlbroker.broker.app.sources import Sources, evidence_of, with_nodes, within_reach
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.files.nodes import ENVIRONMENT
-from mlbroker.broker.files.policy_file import find_policy
+from mlbroker.broker.judge import judge_of
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch
+from mlbroker.broker.runs.admission import PolicyAdmission, admitted
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint, left_of
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
-from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.words import count, size
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.profiles.job import Job
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge
 
 # For each type the plan keeps the best region: so many types are enough to fail over.
 RUNNERS_UP = 300
@@ -71,8 +74,7 @@ class PreparedRun:
     options: tuple[LaunchOption, ...]
     cap_usd: Decimal
     worst: WorstCase
-    who: Who
-    policy: Policy | None
+    judge: "Judge | None"
     earlier: Run | None
     now: datetime
 
@@ -102,17 +104,18 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         # Processes that carry the run on later read the same file.
         os.environ[ENVIRONMENT] = str(sources.nodes.absolute())
     opened = opener(state)
+    judge = judge_of(
+        request.job_path, sources.policy, project=request.project, reason=sources.reason
+    )
     if request.on is not None:
         options: tuple[LaunchOption, ...] = (_on_one(request, request.on, state),)
     elif request.local_price_usd is not None:
         raise InputError("goes with --on local", where="--local-price")
     else:
-        options = _planned(request, state, now, opened, listener)
+        options = _planned(request, judge, state, now, opened, listener)
     earlier = _earlier(open_ledger(state), request.resumes, job)
     cap_usd = _cap(job) if earlier is None or request.new_cap else left_of(earlier)
-    policy = find_policy(request.job_path, sources.policy)
-    who = Who(launch.current_user(), launch.current_project(request.job_path, request.project))
-    options = allowed(policy, options, who, sources.reason)
+    options = admitted(judge, options)
     try:
         options = by_zone(options, opened, lately(state, now), listener.note)
     except CloudError as error:
@@ -120,7 +123,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
             raise
         listener.warn(str(error))
     worst = launch.worst_case(options[0], cap_usd, opened(options[0].cloud).traits)
-    return PreparedRun(request, options, cap_usd, worst, who, policy, earlier, now)
+    return PreparedRun(request, options, cap_usd, worst, judge, earlier, now)
 
 
 @contextmanager
@@ -143,7 +146,6 @@ def reserve(
     )
     folder = RunFolder.of(state, order.run_id)
     facts = {"fingerprint": job.fingerprint(), "reason": request.sources.reason}
-    who, policy = prepared.who, prepared.policy
     with folder.carried():
         if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
             facts |= _pack(job.workdir, folder, secrets, listener)
@@ -158,10 +160,12 @@ def reserve(
             at,
             cap_usd=prepared.cap_usd,
             worst_usd=prepared.worst.usd,
-            user=who.user,
-            project=who.project,
+            user=launch.current_user(),
+            project=launch.current_project(request.job_path, request.project),
             facts=facts,
-            admission=SpendGuard(policy, job.name, who, at, prepared.worst.usd) if policy else None,
+            admission=PolicyAdmission(
+                prepared.judge, prepared.options, job.name, at, prepared.worst.usd
+            ),
         )
 
 
@@ -174,6 +178,7 @@ def _on_one(request: RunRequest, name: str, state: Path) -> LaunchOption:
 
 def _planned(
     request: RunRequest,
+    judge: "Judge | None",
     state: Path,
     now: datetime,
     opened: Callable[[str], Cloud],
@@ -185,13 +190,12 @@ def _planned(
     book = within_reach(book, state, job)
     check_filters(wanted, book)
     warn_of_unknown(job, book, listener)
-    veto = veto_of(request.job_path, sources, book)
     evidence = evidence_of(job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]
     planner = Planner(book, now)
 
     def options(where: Filters) -> tuple[LaunchOption, ...]:
-        plan = planner.plan(PlanRequest(job, evidence, where, veto, top=RUNNERS_UP))
+        plan = planner.plan(PlanRequest(job, evidence, where, judge, top=RUNNERS_UP))
         if plan.choice is None:
             raise nothing_chosen(plan)
         return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS)

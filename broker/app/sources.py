@@ -4,12 +4,11 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
-from mlbroker.broker.home import policy_path
 from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.numbers import load_numpy
@@ -18,9 +17,6 @@ from mlbroker.policies.planner.book import Book
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
-
-if TYPE_CHECKING:
-    from mlbroker.policies.veto import Veto
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +99,3 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
     if history or len(own) > 1:
         load_numpy()  # there is something to predict from
     return Evidence(job, own, history, learnt(state))
-
-
-def veto_of(job_path: Path, sources: Sources, book: Book) -> "Veto | None":
-    """The policy that guards this job's money, None where there is none."""
-    path = policy_path(job_path, sources.policy)
-    if path is None:
-        return None
-    from mlbroker.broker.files.policy_file import load_policy
-    from mlbroker.broker.runs.launch import current_project, current_user
-    from mlbroker.policies.guardrails import Who
-    from mlbroker.policies.veto import Veto
-
-    who = Who(current_user(), current_project(job_path, None))
-    return Veto(load_policy(path), who, sources.reason, book.regions())

@@ -3,20 +3,20 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from mlbroker.broker.ci.priced import Inputs, digest_of, measurements_digest
 from mlbroker.broker.files.job_file import JobFile
-from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.files.yaml_strict import decode
 from mlbroker.broker.home import POLICY_NAME
 from mlbroker.broker.measure.fitted import learnt
 from mlbroker.broker.measure.store import MeasurementStore
-from mlbroker.policies.guardrails import Policy, Who
-from mlbroker.policies.veto import Veto
-from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge, Policy
 
 
 class Known:
@@ -67,28 +67,28 @@ class Policies:
         self,
         read: Callable[[str], bytes | None],
         root: Path,
-        regions: Callable[[], Mapping[int, Region]],
         *,
         option: str | None = None,
         outside: str | None = None,
     ) -> None:
         self._read = read
         self._root = root
-        self._regions = regions
         self._option = option
         self._outside = outside
         self._paths: dict[PurePosixPath, str | None] = {}
         self._loaded: dict[str, tuple[Policy, str]] = {}
 
-    def veto(self, job_path: str) -> Veto | None:
-        """The policy for a job, as the chooser takes it."""
+    def judge(self, job_path: str) -> "Judge | None":
+        """Who judges a job, None where no policy file guards it."""
         path = self._path(PurePosixPath(job_path).parent)
         if path is None:
             return None
         from mlbroker.broker.runs.launch import current_project, current_user
+        from mlbroker.policies.guardrails.interface import Who
+        from mlbroker.policies.guardrails.judge import Judge
 
         who = Who(current_user(), current_project(self._root / job_path, None))
-        return Veto(self._policy(path)[0], who, None, self._regions())
+        return Judge(self._policy(path)[0], who, None)
 
     def digest(self, job_path: str) -> str:
         """Equal when the same policy holds."""
@@ -108,8 +108,10 @@ class Policies:
                 self._paths[folder] = self._path(folder.parent)
         return self._paths[folder]
 
-    def _policy(self, path: str) -> tuple[Policy, str]:
+    def _policy(self, path: str) -> tuple["Policy", str]:
         if path not in self._loaded:
+            from mlbroker.broker.files.policy_file import parse_policy
+
             content = self._read(path) or b""
             policy = parse_policy(decode(content, path), path)
             self._loaded[path] = policy, digest_of(content.hex())

@@ -1,13 +1,16 @@
 """Prices a job at one moment: its choice, and what stands in the way of one."""
 
+from typing import TYPE_CHECKING
+
 from mlbroker.broker.ci.context import Moment
 from mlbroker.broker.ci.priced import Side
 from mlbroker.broker.files.job_file import JobFile
-from mlbroker.policies.guardrails import Machine, machine_hit
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
-from mlbroker.policies.veto import Veto
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge
 
 
 class Pricer:
@@ -22,14 +25,14 @@ class Pricer:
         job = file.job
         evidence = moment.known.of(job)
         inputs = moment.inputs(file, evidence)
-        veto = moment.policies.veto(file.source)
-        request = PlanRequest(job, evidence, judge=veto)
+        judge = moment.policies.judge(file.source)
+        request = PlanRequest(job, evidence, judge=judge)
         forbidden = None
         (choice,) = self._planner.many([request])
-        if choice.quote is None and veto is not None:
+        if choice.quote is None and judge is not None:
             (choice,) = self._planner.many([request._replace(judge=None)])
             if choice.quote is not None:
-                forbidden = _rule_broken(veto, choice.quote)
+                forbidden = self._rule_broken(judge, choice.quote)
         return Side(
             quote=choice.quote,
             problem=None if choice.plan is None or choice.quote else _problem(choice.plan),
@@ -39,20 +42,13 @@ class Pricer:
             forbidden=forbidden,
         )
 
+    def _rule_broken(self, judge: "Judge", quote: Quote) -> str:
+        """Which rule forbids even the choice that would be made without the policy."""
+        from mlbroker.policies.guardrails.subjects import of_quote
 
-def _rule_broken(veto: Veto, quote: Quote) -> str:
-    """Which rule forbids even the choice that would be made without the policy."""
-    machine = Machine(
-        cloud=quote.cloud,
-        region=quote.region,
-        instance_type=quote.instance_type,
-        market=str(quote.market),
-        price_per_hour_usd=quote.price_per_hour_usd * quote.nodes,
-        cost_usd=quote.cost_usd.expected,
-        carbon_kg=quote.carbon_kgco2e,
-    )
-    hit = machine_hit(veto.policy, machine, veto.who)
-    return "no allowed machine does" if hit is None else f"{hit.rule}: {hit.why}"
+        kinds = {(kind.cloud, kind.name): kind for _, _, kind in self.book.types()}
+        hit = judge.machine(of_quote(quote, kinds[quote.cloud, quote.instance_type]))
+        return "no allowed machine does" if hit is None else str(hit)
 
 
 def _problem(plan: Plan) -> str:

@@ -111,7 +111,6 @@ class _Session:
         policies = Policies(
             self._file,
             self._root,
-            self._book.regions,
             option=None if option is None else str(option.absolute()),
             outside=None if outside is None else str(outside),
         )
@@ -168,7 +167,6 @@ class _Session:
                 self._file(path) if Path(path).is_absolute() else repository.content(commit, path)
             ),
             self._root,
-            self._book.regions,
             option=inside,
             outside=None if outside is None else str(outside),
         )

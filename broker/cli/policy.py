@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,23 +10,15 @@ import typer
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
-from mlbroker.broker.files.policy_file import NAME, find_policy
 from mlbroker.broker.files.values import parse_money_usd, parse_option
-from mlbroker.broker.home import home
+from mlbroker.broker.home import POLICY_NAME, home
+from mlbroker.broker.judge import judge_of
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_json, print_table, say
-from mlbroker.broker.runs.launch import current_project, current_user
+from mlbroker.broker.runs.admission import reservation_of, subject_of
 from mlbroker.broker.runs.launch_options import own_machine, planned
 from mlbroker.broker.runs.order import LaunchOption
-from mlbroker.broker.runs.spend_guard import committed, machine_of
-from mlbroker.policies.guardrails import (
-    Hit,
-    Policy,
-    Who,
-    gpu_hits,
-    machine_hit,
-    spend_hit,
-)
+from mlbroker.policies.guardrails.judge import Hit, Judge
 from mlbroker.profiles.job import Job
 
 app = typer.Typer(no_args_is_help=True)
@@ -41,7 +32,9 @@ def group() -> None:
 @app.command("test")
 def try_out(
     job: Annotated[Path, typer.Argument(help="Job file.")],
-    policy: Annotated[Path | None, typer.Option(help=f"Policy file; else {NAME} upward.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help=f"Policy file; else {POLICY_NAME} upward.")
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Cap of the run, in USD.")] = None,
     on: Annotated[str | None, typer.Option(help="This machine, or a node of yours.")] = None,
     local_price: Annotated[str | None, typer.Option(help="USD per hour of this machine.")] = None,
@@ -56,23 +49,24 @@ def try_out(
 
     Exit codes: 0 some machine is allowed and the caps have room, 3 the policy forbids the run.
     """
-    rules = find_policy(job, policy)
-    if rules is None:
-        raise InputError(f"there is no {NAME} upward from {job}", hint="Or give --policy FILE.")
+    judge = judge_of(job, policy, project=project, user=user, reason=reason)
+    if judge is None:
+        raise InputError(
+            f"there is no {POLICY_NAME} upward from {job}", hint="Or give --policy FILE."
+        )
     loaded = override(load_job(job).job, budget=budget)
     price = parse_option("--local-price", local_price, parse_money_usd)
-    candidates = (own_machine(on, price, None, home()),) if on is not None else _all_planned(loaded)
-    who = Who(user or current_user(), current_project(job, project))
-    hits = _hits(rules, candidates, who, reason)
-    spend = _spend(rules, loaded.budget_usd, who)
-    left = [c for c, hit in zip(candidates, hits, strict=True) if hit is None]
+    options = (own_machine(on, price, None, home()),) if on is not None else _all_planned(loaded)
+    hits = judge.machines([subject_of(option) for option in options])
+    left = [option for option, hit in zip(options, hits, strict=True) if hit is None]
+    spend = _spend(judge, (left or options)[0], loaded)
     if json:
-        print_json(_document(rules, candidates, hits, spend))
+        print_json(_document(judge.policy.source, options, hits, spend))
     else:
-        _show(candidates, hits, spend)
+        _show(options, hits, spend)
     if not left or spend is not None:
-        raise RefusedError("the policy forbids this run", where=rules.source)
-    say(f"Allowed: {len(left)} of {len(candidates)} machines, first {left[0].instance_type}.")
+        raise RefusedError("the policy forbids this run", where=judge.policy.source)
+    say(f"Allowed: {len(left)} of {len(options)} machines, first {left[0].instance_type}.")
 
 
 def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
@@ -93,22 +87,14 @@ def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
     return planned(job, plan.quotes, book.regions().values(), types, clouds)
 
 
-def _hits(
-    policy: Policy, candidates: tuple[LaunchOption, ...], who: Who, reason: str | None
-) -> list[Hit | None]:
-    machines = [machine_of(candidate) for candidate in candidates]
-    hits = [machine_hit(policy, machine, who) for machine in machines]
-    open_ = [i for i, hit in enumerate(hits) if hit is None]
-    for index, hit in gpu_hits(policy, [machines[i] for i in open_], reason).items():
-        hits[open_[index]] = hit
-    return hits
-
-
-def _spend(policy: Policy, cap: Decimal | None, who: Who) -> Hit | None:
-    if cap is None:
+def _spend(judge: Judge, option: LaunchOption, job: Job) -> Hit | None:
+    """The rule that forbids to reserve the job's whole budget now."""
+    if job.budget_usd is None:
         return None
-    held = committed(open_ledger(home()).accounts())
-    return spend_hit(policy, held, datetime.now(UTC), who, cap)
+    ledger, now = open_ledger(home()), datetime.now(UTC)
+    held, approvals = ledger.accounts(), ledger.unused_approvals()
+    reservation = reservation_of(job.name, now, job.budget_usd, held, approvals)
+    return judge.spending(subject_of(option), reservation)
 
 
 def _show(candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None) -> None:
@@ -130,11 +116,11 @@ def _show(candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: H
 
 
 def _document(
-    policy: Policy, candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None
+    source: str, candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None
 ) -> dict[str, Any]:
     return {
         "schema": "mlbroker.policy-test/1",
-        "policy": policy.source,
+        "policy": source,
         "allowed": [
             c.instance_type for c, hit in zip(candidates, hits, strict=True) if hit is None
         ],

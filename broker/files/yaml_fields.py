@@ -1,7 +1,7 @@
 """Reads the fields of one mapping of a file: each error with file, line, key and a way out."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import Node, quoted
@@ -68,10 +68,10 @@ class Fields:
         except InputError as error:
             self.fail(key, error.what, error.hint)
 
-    def section(self, key: str) -> "Fields | None":
+    def section(self, key: str) -> Self | None:
         """The mapping under `key`."""
         node = self.node(key)
-        return None if node is None else Fields(node, self.name_of(key), self.source)
+        return None if node is None else type(self)(node, self.name_of(key), self.source)
 
     def refuse_unknown(self, known: Iterable[str]) -> None:
         """Every key must be one of `known`: a misspelt cap would be no cap."""

@@ -74,9 +74,7 @@ class Ledger:
                 )
             if admission is not None:
                 month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-                used = {f.body["id"] for f in transaction.standalone_facts("approval_used")}
-                approvals = transaction.standalone_facts("approved")
-                unused = [fact for fact in approvals if fact.body["id"] not in used]
+                unused = _unused_approvals(transaction.standalone_facts)
                 verdict = admission(transaction.accounts(month), unused)
                 if verdict.refusal is not None:
                     raise RefusedError(verdict.refusal, hint=verdict.hint)
@@ -148,6 +146,11 @@ class Ledger:
         """What every run holds of the caps."""
         return self._storage.accounts()
 
+    def unused_approvals(self) -> list[Fact]:
+        """The approvals that no run has used up."""
+        facts = list(self._storage.facts(""))
+        return _unused_approvals(lambda kind: [fact for fact in facts if fact.kind == kind])
+
     def head(self) -> tuple[int, str]:
         """Number and hash of the last fact."""
         return self._storage.head()
@@ -178,3 +181,8 @@ def _account(run: Run) -> Account:
     # Until it is settled, a run holds all it may still come to cost.
     usd = run.spent_usd if run.settled else max(run.reserved_usd, run.spent_usd)
     return Account(run.run_id, run.user, run.project, run.reserved_at, not run.settled, usd)
+
+
+def _unused_approvals(of_kind: Callable[[str], list[Fact]]) -> list[Fact]:
+    used = {fact.body["id"] for fact in of_kind("approval_used")}
+    return [fact for fact in of_kind("approved") if fact.body["id"] not in used]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
@@ -24,16 +24,18 @@ from mlbroker.broker.measure.result import Place, died, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch
+from mlbroker.broker.runs.admission import PolicyAdmission, admitted
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LaunchOption, Order
-from mlbroker.broker.runs.spend_guard import SpendGuard, allowed
 from mlbroker.broker.runs.view import NoView
 from mlbroker.broker.runs.zones import by_zone
-from mlbroker.policies.guardrails import Policy, Who
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.stepping.stopping import StopRule
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge
 
 # A machine that dies is replaced once; a second death is an answer. Places without one are none.
 MAX_MACHINES = 2
@@ -126,8 +128,9 @@ class Campaign:
     job: Job
     rule: StopRule
     state: Path
-    who: Who
-    policy: Policy | None = None
+    user: str
+    project: str | None
+    judge: "Judge | None" = None
     show: Show = lambda *_: None
     say: Callable[[str], None] = lambda _: None
 
@@ -170,7 +173,7 @@ class Campaign:
     ) -> Profiled:
         job, opened = self.job, opener(self.state)
         now, ledger = WallClock().now(), open_ledger(self.state)
-        permitted = allowed(self.policy, place, self.who, REASON)
+        permitted = admitted(self.judge, place)
         candidates = by_zone(permitted, opened, lately(self.state, now), self.say)
         first = candidates[0]
         worst = launch.worst_case(first, cap_usd, opened(first.cloud).traits)
@@ -186,9 +189,6 @@ class Campaign:
             disk_gb=max(option.disk_gb for option in job.resources),
             image_id=job.resources[0].image_id,
         )
-        guard = (
-            SpendGuard(self.policy, order.job, self.who, now, worst.usd) if self.policy else None
-        )
         with folder.carried():
             launch.reserve(
                 ledger,
@@ -197,10 +197,10 @@ class Campaign:
                 now,
                 cap_usd=cap_usd,
                 worst_usd=worst.usd,
-                user=self.who.user,
-                project=self.who.project,
+                user=self.user,
+                project=self.project,
                 facts={"fingerprint": job.fingerprint(), "reason": REASON},
-                admission=guard,
+                admission=PolicyAdmission(self.judge, candidates, order.job, now, worst.usd),
             )
             lines = _Lines()
             driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)

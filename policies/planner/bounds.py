@@ -5,17 +5,17 @@ The chooser has the same bound, of one machine with all that planning knows of i
 
 import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.policies.burst import credits_run_out
 from mlbroker.policies.constraints import Constraints
-from mlbroker.policies.guardrails import Machine, Policy, machine_hit
 from mlbroker.policies.outcome import normal_quantile
 from mlbroker.policies.planner.book import TypeEntry
 from mlbroker.policies.region_costs import RegionCosts
-from mlbroker.policies.veto import Veto
 from mlbroker.pricing.offer import Market
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge
 
 # Type id, and 1 for spot.
 Offered = tuple[int, int]
@@ -66,7 +66,7 @@ class Bounds:
     def __init__(
         self,
         constraints: Constraints,
-        veto: Veto | None,
+        judge: "Judge | None",
         add_ons: Mapping[str, RegionCosts],
         home: Home | None,
     ) -> None:
@@ -74,13 +74,7 @@ class Bounds:
         self._add_ons = add_ons
         self._home = home
         self._quantile = normal_quantile(constraints.confidence)
-        # Of a policy only the cap on a run's cost is about this job; the rest is about machines.
-        self._veto = veto
-        self._cap = (
-            Policy(veto.policy.source, max_spend_per_run=veto.policy.max_spend_per_run)
-            if veto is not None and veto.policy.max_spend_per_run is not None
-            else None
-        )
+        self._judge = judge
 
     def costs_usd(self, cloud: str, runners: Sequence[Runner]) -> list[float]:
         """What a run costs at least on each of a cloud's machines."""
@@ -108,10 +102,7 @@ class Bounds:
             return False
         if self.credits_run_out(runner):
             return False
-        if self._veto is None or self._cap is None:
-            return True
-        machine = Machine("", "", "", "", Decimal(0), cost_usd=Decimal(f"{usd:.6f}"))
-        return machine_hit(self._cap, machine, self._veto.who) is None
+        return may_be_allowed(self._judge, runner, self._constraints.nodes, usd)
 
     def credits_run_out(self, runner: Runner) -> bool:
         """Whether it is a burstable machine that would not stay at full speed."""
@@ -138,3 +129,13 @@ class Bounds:
     def _sure_s(self, runner: Runner) -> float:
         sure_step_s = runner.median_step_s * math.exp(self._quantile * runner.sigma_log)
         return runner.fixed_s + sure_step_s * self._constraints.steps
+
+
+def may_be_allowed(judge: "Judge | None", runner: Runner, nodes: int, usd: float | None) -> bool:
+    """Whether the policy may let a run of this least cost be on such machines somewhere."""
+    if judge is None:
+        return True
+    from mlbroker.policies.guardrails.subjects import anywhere
+
+    subject = anywhere(runner.entry[2], runner.market, nodes, runner.usd_per_hour, usd)
+    return judge.machine(subject) is None

@@ -8,17 +8,14 @@ until those left out cannot be the best.
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from itertools import chain, count
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbroker.policies.candidates import Filters, fitting
 from mlbroker.policies.constraints import Constraints, setup_s
-from mlbroker.policies.guardrails import Machine, Policy, Who, machine_hit
 from mlbroker.policies.planner.book import Book, TypeEntry
-from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner
+from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner, may_be_allowed
 from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
 from mlbroker.policies.planner.decision import Decision, decide
 from mlbroker.policies.planner.plan import TOP, Choice, PlanRequest
@@ -29,6 +26,9 @@ from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import guess_key, predict
 from mlbroker.profiles.job import Job, ObjectiveKind
 from mlbroker.profiles.prediction import Evidence, Target
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge
 
 # The best is nearly always the first or second by its bound: so few are looked for at first.
 _FEW = 2
@@ -143,21 +143,21 @@ class ManyPlanner:
 
     def _runners(self, request: PlanRequest, constraints: Constraints) -> _ByCloud:
         """Runners that meet the plain needs of the job; planning may still refuse some."""
-        job, evidence = request.job, request.evidence
-        policy = None if request.judge is None else request.judge.policy
+        job, evidence, judge = request.job, request.evidence, request.judge
         # Compared by identity, and held so that no other object can take over an identity.
-        for shared in (evidence.history, evidence.fitted, policy):
+        for shared in (evidence.history, evidence.fitted, judge and judge.policy):
             self._held[id(shared)] = shared
         guesses = (guess_key(job), constraints.nodes, id(evidence.history), id(evidence.fitted))
         wishes = tuple((o.requirements, o.cloud, o.instance_type, o.market) for o in job.resources)
-        key = (guesses, wishes, id(policy))
+        rules = None if judge is None else (id(judge.policy), judge.who, judge.reason)
+        key = (guesses, wishes, rules)
         found = self._admitted.get(key)
         if found is None:
             field = self._fields.get(guesses)
             if field is None:
                 field = self._field(evidence, constraints.nodes)
                 _keep(self._fields, guesses, field)
-            found = _admitted(field, job, self._book.types(), policy)
+            found = _admitted(field, job, self._book.types(), judge)
             _keep(self._admitted, key, found)
         return found
 
@@ -189,29 +189,29 @@ class ManyPlanner:
 
 
 def _can_bound(request: PlanRequest) -> bool:
-    """Measurements make each job's field its own; flags are of one job; whether a GPU is needed is
-    a question about all machines; and what is best by another objective, cost does not tell."""
+    """Measurements make each job's field its own; flags are of one job; a rule
+    that compares is a question about all machines; and what is best by another objective, cost
+    does not tell."""
     return (
         not request.evidence.measurements
         and request.filters == Filters()
-        and not (request.judge is not None and request.judge.policy.gpu_needs_reason)
+        and not (request.judge is not None and request.judge.compares)
         and request.job.objective.kind is ObjectiveKind.COST
     )
 
 
 def _admitted(
-    field: _ByType, job: Job, types: Sequence[TypeEntry], policy: Policy | None
+    field: _ByType, job: Job, types: Sequence[TypeEntry], judge: "Judge | None"
 ) -> _ByCloud:
     """The runners that meet what the job asks of a type and its market, and what a policy does."""
     fits, _ = fitting(job, types, (), Filters())
-    plain = None if policy is None else _without_places(policy)
     admitted: _ByCloud = {}
     for fit in fits:
         markets = {job.resources[index].market for index in fit.options}
         for runner in field.get(fit.id, ()):
             if None not in markets and runner.market not in markets:
                 continue
-            if plain is None or _allows(plain, runner, job.num_nodes):
+            if may_be_allowed(judge, runner, job.num_nodes, None):
                 admitted.setdefault(fit.type.cloud, []).append(runner)
     return admitted
 
@@ -221,20 +221,3 @@ def _keep(kept: dict[K, V], key: K, value: V) -> None:
     if len(kept) >= _KEPT:
         kept.clear()
     kept[key] = value
-
-
-def _without_places(policy: Policy) -> Policy:
-    """What a policy says of machines wherever they stand."""
-    allow, deny = policy.allow, policy.deny
-    return Policy(
-        policy.source,
-        max_price_per_hour_usd=policy.max_price_per_hour_usd,
-        allow=None if allow is None else replace(allow, regions=()),
-        deny=None if deny is None else replace(deny, regions=()),
-    )
-
-
-def _allows(policy: Policy, runner: Runner, nodes: int) -> bool:
-    price = Decimal(f"{runner.usd_per_hour * nodes:.6f}")
-    machine = Machine(runner.cloud, "", runner.entry[2].name, str(runner.market), price)
-    return machine_hit(policy, machine, Who("")) is None

@@ -14,7 +14,7 @@ from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
-    from mlbroker.policies.veto import Veto
+    from mlbroker.policies.guardrails.judge import Judge
 
 TOP = 10
 
@@ -22,14 +22,14 @@ TOP = 10
 class PlanRequest(NamedTuple):
     """A job and all that its decision depends on, but for the prices and the time.
 
-    `judge` is the user's policy. `top` quotes are worked out (0: all feasible ones); every single
-    rejection is told only with `explain`, or when nothing is feasible.
+    `judge` knows the user's policy. `top` quotes are worked out (0: all feasible ones); every
+    single rejection is told only with `explain`, or when nothing is feasible.
     """
 
     job: Job
     evidence: Evidence
     filters: Filters = Filters()
-    judge: "Veto | None" = None
+    judge: "Judge | None" = None
     top: int = TOP
     explain: bool = False
 

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from tests.support.campaign import figures, size
 from tests.support.forks import count_calls, doom, in_fork, kill_after, wait
+from tests.support.policies import judge_by
 from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.runs.spend_guard import SpendGuard
-from mlbroker.policies.guardrails import Limit, Policy, Who
+from mlbroker.broker.runs.admission import PolicyAdmission
+from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.policies.guardrails.interface import Who
 
 BODY: dict[str, Any] = {
     "job": "j", "user": "u", "project": None, "cap_usd": "1", "reserved_usd": "1",
@@ -36,7 +38,8 @@ def now() -> datetime:
 
 def test_a_race_for_a_shared_cap(tmp_path: Path) -> None:
     racers, rounds, admits = size(40, 200), size(2, 50), 10
-    policy = Policy("p", max_spend_per_day=Limit(total=Decimal(admits)))
+    judge = judge_by(f"max_spend_per_day: {admits}", Who("u"))
+    here = LaunchOption("local", "on-prem", "local", "on_demand", 1, Decimal(1))
     with figures("cap-race") as kept:
         for number in range(rounds):
             home = tmp_path / str(number)
@@ -45,9 +48,9 @@ def test_a_race_for_a_shared_cap(tmp_path: Path) -> None:
 
             def race(racer: int, home: Path = home, gate: int = gate_read) -> None:
                 os.read(gate, 1)
-                guard = SpendGuard(policy, "j", Who("u"), now(), Decimal(1))
+                admission = PolicyAdmission(judge, [here], "j", now(), Decimal(1))
                 try:
-                    open_ledger(home).reserve(now(), f"r{racer}", BODY, guard)
+                    open_ledger(home).reserve(now(), f"r{racer}", BODY, admission)
                 except RefusedError:
                     os._exit(3)
 

@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
+from tests.support.policies import judge_by
 
 from mlbroker.broker.plan_words import REASON_WORDS, way_out
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.guardrails import Match, Policy, Who
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
-from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
@@ -65,13 +64,13 @@ class Circumstances(NamedTuple):
         return Job("j", "true", work=Work(20_000), resources=(option,))
 
     def plan(self) -> Plan:
-        policy = Policy("p", deny=Match(instance_types=self.denied) if self.denied else None)
+        policy = f"deny: {{instance_types: [{', '.join(self.denied)}]}}" if self.denied else "{}"
         return Planner(BOOK, NOW).plan(
             PlanRequest(
                 self.job,
                 Evidence(self.job),
                 Filters(self.flag_clouds, (), (Market.ON_DEMAND,), self.flag_types),
-                judge=Veto(policy, Who("ada"), None, BOOK.regions()),
+                judge=judge_by(policy),
                 top=0,
                 explain=True,
             )
@@ -148,8 +147,8 @@ def test_every_code_has_its_words_and_stands_in_the_schema() -> None:
 def test_a_policy_that_forbids_everything_is_told_as_that() -> None:
     """Not as the spot prices that the book lacks: what it forbids would do."""
     job = Job("j", "true", work=Work(20_000))
-    veto = Veto(Policy("p", deny=Match(clouds=("*",))), Who("ada"), None, BOOK.regions())
-    plan = Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job), judge=veto))
+    judge = judge_by("deny: {clouds: '*'}")
+    plan = Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job), judge=judge))
     assert plan.choice is None
     assert plan.rejections[Reason.PRICE_MISSING] == plan.rejections[Reason.FORBIDDEN_BY_POLICY] == 3
     told = way_out(plan)

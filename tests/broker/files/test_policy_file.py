@@ -8,7 +8,19 @@ import pytest
 from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.policy_file import KEYS, find_policy, load_policy
+from mlbroker.broker.files.policy_file import KEYS, load_policy
+from mlbroker.broker.judge import judge_of
+from mlbroker.policies.guardrails.allow import Allow
+from mlbroker.policies.guardrails.approve_above import ApproveAbove
+from mlbroker.policies.guardrails.caps import Caps
+from mlbroker.policies.guardrails.deny import Deny
+from mlbroker.policies.guardrails.gpu_needs_reason import GpuNeedsReason
+from mlbroker.policies.guardrails.machines import Machines
+from mlbroker.policies.guardrails.max_carbon_per_run import MaxCarbonPerRun
+from mlbroker.policies.guardrails.max_nodes import MaxNodes
+from mlbroker.policies.guardrails.max_price_per_hour import MaxPricePerHour
+from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerDay, MaxSpendPerMonth
+from mlbroker.policies.guardrails.max_spend_per_run import MaxSpendPerRun
 
 EVERYTHING = """
 max_spend_per_run: 25 USD
@@ -18,6 +30,7 @@ max_price_per_hour: 12 USD/h
 max_carbon_per_run: 500 g
 allow: {clouds: [aws, local], regions: ["eu-*"], families: [m7g], markets: [spot]}
 deny: {instance_types: "*.metal"}
+max_nodes: 4
 gpu_needs_reason: true
 approve_above: 50 USD
 approvers: [grace]
@@ -37,21 +50,22 @@ def write(folder: Path, text: str) -> Path:
 
 def test_every_key_is_read(tmp_path: Path) -> None:
     policy = load_policy(write(tmp_path, EVERYTHING))
-    assert policy.max_spend_per_run is not None
-    assert policy.max_spend_per_run.total == Decimal(25)
-    assert policy.max_spend_per_day is not None
-    assert policy.max_spend_per_day.users == {"ada": Decimal(80)}
-    assert policy.max_spend_per_month is not None
-    assert policy.max_spend_per_month.projects == {"search": Decimal(2000)}
-    assert policy.max_price_per_hour_usd == Decimal(12)
-    assert policy.max_carbon_per_run_kg == 0.5
-    assert policy.allow is not None
-    assert policy.allow.families == ("m7g",)
-    assert policy.deny is not None
-    assert policy.deny.instance_types == ("*.metal",)
-    assert policy.gpu_needs_reason is True
-    assert policy.approve_above_usd == Decimal(50)
-    assert policy.approvers == ("grace",)
+    assert policy.rules == {
+        "deny": Deny(Machines(instance_types=("*.metal",))),
+        "allow": Allow(Machines(("aws", "local"), ("eu-*",), ("m7g",), (), ("spot",))),
+        "max_nodes": MaxNodes(4),
+        "max_price_per_hour": MaxPricePerHour(Decimal(12)),
+        "max_carbon_per_run": MaxCarbonPerRun(0.5),
+        "max_spend_per_run": MaxSpendPerRun(Caps(Decimal(25))),
+        "gpu_needs_reason": GpuNeedsReason(),
+        "max_spend_per_day": MaxSpendPerDay(
+            Caps(Decimal(100), Decimal(40), users={"ada": Decimal(80)})
+        ),
+        "max_spend_per_month": MaxSpendPerMonth(
+            Caps(per_project=Decimal(500), projects={"search": Decimal(2000)})
+        ),
+        "approve_above": ApproveAbove(Decimal(50), ("grace",)),
+    }
     assert all(f"{key}:" in EVERYTHING for key in KEYS)
 
 
@@ -66,6 +80,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("allow: {}", "lists nothing"),
         ("deny: {clouds: {a: b}}", "must be a list"),
         ("gpu_needs_reason: yes", "true or false"),
+        ("max_nodes: 1.5", "whole number"),
         ("max_spend_per_run: 5\nmax_spend_per_run: 500", "max_spend_per_run"),
     ],
 )
@@ -78,15 +93,15 @@ def test_a_misspelt_cap_is_refused(tmp_path: Path, text: str, says: str) -> None
 def test_the_nearest_file_upward_counts(tmp_path: Path) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    assert find_policy(below / "job.yaml") is None
+    assert judge_of(below / "job.yaml", None) is None
     outer = write(tmp_path, "max_spend_per_run: 1")
     inner = write(tmp_path / "a", "max_spend_per_run: 2")
-    found = find_policy(below / "job.yaml")
+    found = judge_of(below / "job.yaml", None)
     assert found is not None
-    assert found.source == str(inner)
-    named = find_policy(below / "job.yaml", outer)
+    assert found.policy.source == str(inner)
+    named = judge_of(below / "job.yaml", outer)
     assert named is not None
-    assert named.source == str(outer)
+    assert named.policy.source == str(outer)
 
 
 @pytest.mark.parametrize(

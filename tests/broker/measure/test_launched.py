@@ -17,7 +17,6 @@ from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.launched import Campaign, machines_failed
 from mlbroker.broker.measure.profile import Profiled
 from mlbroker.broker.runs.order import LaunchOption
-from mlbroker.policies.guardrails import Who
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.vendors import Meter
 from mlbroker.profiles.job import Job, ProfileLimits
@@ -47,7 +46,7 @@ def measure(
     limits = ProfileLimits(Decimal(usd), cap_s)
     job = Job("test", command, workdir=str(work), profile=limits)
     places = [[m] for m in machines]
-    return Campaign(job, StopRule(), tmp_path / "home", Who("u", None)).measure(places)
+    return Campaign(job, StopRule(), tmp_path / "home", "u", None).measure(places)
 
 
 def python(code: str) -> str:

@@ -5,15 +5,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from tests.support.policies import judge_by
 
 from mlbroker.broker.files.job_file import parse_jobs
-from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.prices.price_book import open_book
-from mlbroker.policies.guardrails import Who
+from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
-from mlbroker.policies.veto import Veto
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
@@ -45,6 +44,8 @@ POLICIES = [
     "max_spend_per_run: 0.25 USD",
     "max_price_per_hour: 0.10 USD",
     "gpu_needs_reason: true",
+    "max_nodes: 1",
+    "max_carbon_per_run: 2 kg",
 ]
 
 
@@ -63,13 +64,13 @@ def job_of(resources: str, broker: str) -> Job:
     return file.job
 
 
-def same(planner: Planner, evidence: Evidence, veto: Veto | None) -> None:
-    request = PlanRequest(evidence.job, evidence, judge=veto)
+def same(planner: Planner, evidence: Evidence, judge: Judge | None) -> None:
+    request = PlanRequest(evidence.job, evidence, judge=judge)
     (quick,) = planner.many([request])
     whole = planner.plan(request)
     assert quick.quote == whole.choice
     assert quick.deadline_s == whole.constraints.deadline_s
-    if whole.choice is None and veto is None:
+    if whole.choice is None and judge is None:
         assert quick.plan is not None
         assert whole.near_miss is not None
         assert quick.plan.near_miss is not None
@@ -83,9 +84,9 @@ def test_any_job(planner: Planner, resources: str, broker: str) -> None:
 
 @pytest.mark.parametrize("text", POLICIES)
 def test_under_a_policy(planner: Planner, book: CachedBook, text: str) -> None:
-    veto = Veto(parse_policy(text, "policy"), Who("a"), None, book.regions())
+    judge = judge_by(text)
     job = job_of("{any_of: [{accelerators: T4:1}, {cpus: 4+}]}", BROKER[0])
-    same(planner, Evidence(job), veto)
+    same(planner, Evidence(job), judge)
 
 
 def test_with_measurements_and_with_those_of_others(planner: Planner) -> None:

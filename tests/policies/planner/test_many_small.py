@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
+from tests.support.policies import judge_by
 
-from mlbroker.policies.guardrails import Limit, Match, Policy, Who
+from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.planner.many import ManyPlanner
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
-from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
@@ -100,32 +100,26 @@ jobs = st.builds(
     ),
     objective=st.sampled_from(ObjectiveKind).map(lambda kind: Objective(kind, Decimal("0.5"))),
 )
-policies = st.sampled_from(
+judges = st.sampled_from(
     [
         None,
-        Policy("p", deny=Match(markets=("spot",))),
-        Policy("p", allow=Match(clouds=("aws", "gcp"), regions=("a", "d"))),
-        Policy("p", max_price_per_hour_usd=Decimal("0.5")),
-        Policy("p", max_spend_per_run=Limit(Decimal("0.05"))),
-        Policy("p", max_carbon_per_run_kg=0.05),
-        Policy("p", gpu_needs_reason=True),
+        judge_by("deny: {markets: [spot]}"),
+        judge_by("allow: {clouds: [aws, gcp], regions: [a, d]}"),
+        judge_by("max_price_per_hour: 0.5"),
+        judge_by("max_spend_per_run: 0.05"),
+        judge_by("max_carbon_per_run: 50 g"),
+        judge_by("gpu_needs_reason: true"),
+        judge_by("max_nodes: 1"),
     ]
 )
 
 
 @settings(max_examples=60)
-@given(books, st.lists(st.tuples(jobs, policies), min_size=1, max_size=4), st.sampled_from([1, 10]))
+@given(books, st.lists(st.tuples(jobs, judges), min_size=1, max_size=4), st.sampled_from([1, 10]))
 def test_each_of_many_gets_the_choice_of_its_own_plan(
-    book: SmallBook, asked: list[tuple[Job, Policy | None]], first: int
+    book: SmallBook, asked: list[tuple[Job, Judge | None]], first: int
 ) -> None:
-    requests = [
-        PlanRequest(
-            job,
-            Evidence(job),
-            judge=None if policy is None else Veto(policy, Who("ada"), None, book.regions()),
-        )
-        for job, policy in asked
-    ]
+    requests = [PlanRequest(job, Evidence(job), judge=judge) for job, judge in asked]
     many = ManyPlanner(book, NOW, first)
     for request in requests:
         quick, plan = many.choose(request), Planner(book, NOW).plan(request)

@@ -1,15 +1,12 @@
 """The policy file at plan time: which machines it takes out, and with what words."""
 
-from decimal import Decimal
-
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
+from tests.support.policies import judge_by
 
-from mlbroker.policies.guardrails import Limit, Match, Policy, Who
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
-from mlbroker.policies.veto import Veto
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
@@ -36,22 +33,21 @@ BOOK = SmallBook(
     {},
 )
 JOB = Job("j", "true", work=Work(20_000))
-WHO = Who("ada", "search")
 
 
-def planned(policy: Policy, job: Job = JOB, reason: str | None = None) -> Plan:
-    veto = Veto(policy, WHO, reason, BOOK.regions())
-    return Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job), judge=veto, explain=True))
+def planned(text: str, job: Job = JOB, reason: str | None = None) -> Plan:
+    judge = judge_by(text, reason=reason)
+    return Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job), judge=judge, explain=True))
 
 
 def test_another_region_is_taken_where_the_cheapest_is_denied() -> None:
-    plan = planned(Policy("p", deny=Match(regions=("xx-*", "us-*"))))
+    plan = planned("deny: {regions: [xx-*, us-*]}")
     assert plan.choice is not None
     assert (plan.choice.instance_type, plan.choice.region) == ("cpu.large", "eu-1")
 
 
 def test_a_rejection_names_the_rule() -> None:
-    plan = planned(Policy("p", allow=Match(instance_types=("gpu.*",))))
+    plan = planned("allow: {instance_types: [gpu.*]}")
     (out,) = [
         r for r in plan.rejected if r.instance_type == "cpu.large" and r.market == "on_demand"
     ]
@@ -60,11 +56,11 @@ def test_a_rejection_names_the_rule() -> None:
 
 
 def test_caps_on_price_money_and_carbon() -> None:
-    by_price = planned(Policy("p", max_price_per_hour_usd=Decimal("0.35")))
+    by_price = planned("max_price_per_hour: 0.35")
     assert [(q.region) for q in by_price.quotes] == ["xx-1"]
-    by_carbon = planned(Policy("p", max_carbon_per_run_kg=0.01))
+    by_carbon = planned("max_carbon_per_run: 10 g")
     assert [(q.region) for q in by_carbon.quotes] == ["eu-1"]  # unknown carbon is not low carbon
-    none = planned(Policy("p", max_spend_per_run=Limit(users={"ada": Decimal("0.000001")})))
+    none = planned("max_spend_per_run: {users: {ada: 0.000001}}")
     assert none.choice is None
     assert none.rejections[Reason.FORBIDDEN_BY_POLICY] == 2
 
@@ -72,7 +68,7 @@ def test_caps_on_price_money_and_carbon() -> None:
 def test_a_gpu_needs_a_reason_when_a_cpu_would_do() -> None:
     wants = JOB.__class__("j", "true", work=Work(20_000), resources=(
         ResourceOption(Requirements(gpu_model="T4")), ResourceOption()))  # fmt: skip
-    rule = Policy("p", gpu_needs_reason=True)
+    rule = "gpu_needs_reason: true"
     refused = planned(rule, wants)
     assert refused.choice is not None
     assert refused.choice.instance_type == "cpu.large"
@@ -85,6 +81,6 @@ def test_a_gpu_needs_a_reason_when_a_cpu_would_do() -> None:
 def test_a_gpu_needs_no_reason_when_no_cpu_would_do() -> None:
     only = Job("j", "true", work=Work(20_000), resources=(
         ResourceOption(Requirements(gpu_model="T4")),))  # fmt: skip
-    plan = planned(Policy("p", gpu_needs_reason=True), only)
+    plan = planned("gpu_needs_reason: true", only)
     assert plan.choice is not None
     assert plan.choice.instance_type == "gpu.large"

@@ -1,0 +1,34 @@
+"""Who judges a job: by which policy file, and whose money it is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlbroker.broker.home import policy_path
+
+if TYPE_CHECKING:
+    from mlbroker.policies.guardrails.judge import Judge
+
+
+def judge_of(
+    job: Path,
+    option: Path | None,
+    *,
+    project: str | None = None,
+    user: str | None = None,
+    reason: str | None = None,
+) -> "Judge | None":
+    """The judge by the policy file of `option`, else the nearest upward from the job, if any.
+
+    `project`, `user` and `reason` are what the caller was told of them.
+    """
+    path = policy_path(job, option)
+    if path is None:
+        return None
+    # Few users have a policy file: nothing of the rules is imported for the others.
+    from mlbroker.broker.files.policy_file import load_policy
+    from mlbroker.broker.runs.launch import current_project, current_user
+    from mlbroker.policies.guardrails.interface import Who
+    from mlbroker.policies.guardrails.judge import Judge
+
+    who = Who(user or current_user(), current_project(job, project))
+    return Judge(load_policy(path), who, reason)

@@ -1,0 +1,57 @@
+"""`approve_above`: reservations that need somebody's recorded yes."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Self
+
+from mlbroker.policies.guardrails.interface import (
+    UNDECIDED,
+    Approval,
+    Rule,
+    Run,
+    Section,
+    Subject,
+    plain_usd,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveAbove(Rule):
+    """Reservations of more without an approval of the run, by one of `approvers` if there are."""
+
+    usd: Decimal
+    approvers: tuple[str, ...]
+    example: ClassVar[str] = "50 USD"
+    companions: ClassVar[tuple[str, ...]] = ("approvers",)
+    remedy: ClassVar[str] = "Ask for it: mlbroker approve {job} --up-to USD --reason TEXT"
+
+    @classmethod
+    def read(cls, file: Section, key: str) -> Self | None:
+        """An amount, and who may approve."""
+        approvers = file.names("approvers")
+        usd = file.value(key, file.money_usd)
+        return None if usd is None else cls(usd, approvers)
+
+    def why_not(self, subject: Subject, run: Run) -> str | None:
+        """By what is reserved."""
+        reservation = run.reservation
+        if reservation is UNDECIDED or reservation.usd <= self.usd or self.admitting(run):
+            return None
+        by = f" by {' or '.join(self.approvers)}" if self.approvers else ""
+        return f"{plain_usd(reservation.usd)} USD are above {self.usd} USD and need an approval{by}"
+
+    def admitting(self, run: Run) -> Approval | None:
+        """The approval that the reservation needs and has; a run uses it up."""
+        reservation = run.reservation
+        if reservation is UNDECIDED or reservation.usd <= self.usd:
+            return None
+        for approval in reservation.approvals:
+            if (
+                approval.job == reservation.job
+                and approval.user == run.who.user
+                and approval.up_to_usd >= reservation.usd
+                and approval.expires_at > reservation.at
+                and (not self.approvers or approval.by in self.approvers)
+            ):
+                return approval
+        return None

@@ -1,0 +1,39 @@
+"""`gpu_needs_reason`: no GPU without a word where a machine without one would do."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from mlbroker.policies.guardrails.interface import (
+    UNDECIDED,
+    Missing,
+    Rule,
+    Run,
+    Section,
+    Subject,
+    plain_usd,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNeedsReason(Rule):
+    """GPU machines without `--reason TEXT`, where one without a GPU meets the deadline."""
+
+    example: ClassVar[str] = "true"
+    compares: ClassVar[bool] = True
+
+    @classmethod
+    def read(cls, file: Section, key: str) -> Self | None:
+        """True or false."""
+        return cls() if file.value(key, file.flag) else None
+
+    def why_not(self, subject: Subject, run: Run) -> str | None:
+        """What may have a GPU counts as having one."""
+        plain = run.plain
+        if plain is UNDECIDED or plain is None or run.reason or subject.gpu is False:
+            return None
+        usd = plain.cost_usd
+        cost = "" if isinstance(usd, Missing) else f" for {plain_usd(usd)} USD"
+        return (
+            f"{plain.instance_type} meets the deadline without a GPU{cost};"
+            " state a reason to use one"
+        )

@@ -1,0 +1,155 @@
+"""What every guardrail is: one key of the policy file, and why it forbids a run, if it does.
+
+A rule decides on values alone, so that plan, check and launch give the same answer. It is asked at
+each of them, with what is known there. Two things can be missing, and they are not the same:
+UNKNOWN is what nobody knows, and a rule that needs it refuses, for unknown is not zero; UNDECIDED
+is what a later question will hold, and a rule that needs it has nothing to say yet.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import ClassVar, Final, Literal, NoReturn, Protocol, Self, TypeVar
+
+from mlbroker.pricing.billing import MICRO_USD
+
+T = TypeVar("T")
+
+
+class Missing(Enum):
+    """Why a value is not there."""
+
+    UNKNOWN = "nobody knows it"
+    UNDECIDED = "not decided yet"
+
+
+UNKNOWN: Final = Missing.UNKNOWN
+UNDECIDED: Final = Missing.UNDECIDED
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A machine for a run, as the rules look at it. No field has a default: none is left out.
+
+    `price_per_hour_usd` is of all nodes; `cost_usd` and `carbon_kg` are what the run is expected
+    to come to. Of a machine wherever it stands, price and cost are the least there are.
+    """
+
+    cloud: str
+    region: str | Literal[Missing.UNDECIDED]
+    instance_type: str
+    market: str
+    nodes: int
+    price_per_hour_usd: Decimal
+    gpu: bool | Literal[Missing.UNKNOWN]
+    cost_usd: Decimal | Missing
+    carbon_kg: float | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose money it is."""
+
+    user: str
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Money spent by a run, or held by one that is open."""
+
+    who: Who
+    at: datetime
+    open: bool
+    usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's recorded yes to one run of a job above the amount that needs one."""
+
+    id: str
+    job: str
+    user: str
+    up_to_usd: Decimal
+    by: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a run is about to hold, beside what others spent and hold, and the unused approvals."""
+
+    job: str
+    at: datetime
+    usd: Decimal
+    committed: tuple[Committed, ...]
+    approvals: tuple[Approval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run a machine is for.
+
+    `reason` is the one given for a GPU; `plain` the cheapest machine without one that would do,
+    None when there is none.
+    """
+
+    who: Who
+    reason: str | None
+    plain: Subject | Literal[Missing.UNDECIDED] | None
+    reservation: Reservation | Literal[Missing.UNDECIDED]
+
+
+class Section(Protocol):
+    """A mapping in the policy file. What a key's value cannot be is refused, with its place."""
+
+    def __iter__(self) -> Iterator[str]: ...
+    def is_mapping(self, key: str) -> bool: ...
+    def section(self, key: str) -> Self | None: ...
+    def names(self, key: str) -> tuple[str, ...]: ...
+    def value(self, key: str, parse: Callable[[str], T]) -> T | None: ...
+    def refuse_unknown(self, known: Iterable[str]) -> None: ...
+    def fail(self, key: str, what: str, hint: str | None = None) -> NoReturn: ...
+
+    # What a single value may be, for `value`.
+    @property
+    def money_usd(self) -> Callable[[str], Decimal]: ...
+    @property
+    def count(self) -> Callable[[str], int]: ...
+    @property
+    def flag(self) -> Callable[[str], bool]: ...
+    @property
+    def carbon_kg(self) -> Callable[[str], Decimal]: ...
+
+
+class Rule(ABC):
+    """One guardrail with its value. The first line of its docstring says what it forbids.
+
+    `example` is a value as users write it; `companions` are further keys that it reads; `compares`
+    holds for a rule that looks at other machines than the one in question; `remedy` is what a
+    user can do about it, with the names `job` and `source` filled in.
+    """
+
+    __slots__ = ()
+    example: ClassVar[str]
+    companions: ClassVar[tuple[str, ...]] = ()
+    compares: ClassVar[bool] = False
+    remedy: ClassVar[str] = "`mlbroker policy test` shows every rule that this job meets."
+
+    @classmethod
+    @abstractmethod
+    def read(cls, file: Section, key: str) -> Self | None:
+        """The rule of `key` in the policy file; None where it asks for nothing."""
+
+    @abstractmethod
+    def why_not(self, subject: Subject, run: Run) -> str | None:
+        """Why this run must not be on this machine; None when it may, or cannot be told yet."""
+
+
+def plain_usd(usd: Decimal) -> str:
+    """To the micro-dollar, without superfluous zeros: near a cap every digit may matter."""
+    return f"{usd.quantize(MICRO_USD).normalize():f}"

@@ -1,0 +1,75 @@
+"""The figures of the planner and of a quote, as a rule looks at them: one constructor for each.
+
+What is to be launched becomes a subject in `broker.runs.admission`.
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+from mlbroker.policies.guardrails.interface import UNDECIDED, UNKNOWN, Missing, Subject
+from mlbroker.policies.quote import Quote
+from mlbroker.pricing.offer import InstanceType, Market
+
+
+def of_quote(quote: Quote, kind: InstanceType) -> Subject:
+    """A quoted machine, which is of this type."""
+    return Subject(
+        cloud=quote.cloud,
+        region=quote.region,
+        instance_type=quote.instance_type,
+        market=str(quote.market),
+        nodes=quote.nodes,
+        price_per_hour_usd=quote.price_per_hour_usd * quote.nodes,
+        gpu=kind.hardware.gpu is not None,
+        cost_usd=quote.cost_usd.expected,
+        carbon_kg=UNKNOWN if quote.carbon_kgco2e is None else quote.carbon_kgco2e,
+    )
+
+
+def screened(
+    kind: InstanceType,
+    market: Market,
+    nodes: int,
+    usd_per_hour: float,
+    *,
+    region: str | Literal[Missing.UNDECIDED],
+    cost_usd: float | Literal[Missing.UNDECIDED],
+    carbon_kg: float | Literal[Missing.UNDECIDED] | None,
+) -> Subject:
+    """A machine as it is compared, in floating point, before any is quoted.
+
+    `usd_per_hour` is of one machine, everything else of all `nodes`; unknown carbon is None.
+    """
+    return Subject(
+        cloud=kind.cloud,
+        region=region,
+        instance_type=kind.name,
+        market=str(market),
+        nodes=nodes,
+        price_per_hour_usd=_money(usd_per_hour * nodes),
+        gpu=kind.hardware.gpu is not None,
+        cost_usd=cost_usd if isinstance(cost_usd, Missing) else _money(cost_usd),
+        carbon_kg=UNKNOWN if carbon_kg is None else carbon_kg,
+    )
+
+
+def anywhere(
+    kind: InstanceType,
+    market: Market,
+    nodes: int,
+    usd_per_hour: float,
+    cost_usd: float | None,
+) -> Subject:
+    """A machine wherever it stands, at the least price and, once known, cost there are: what is
+    forbidden here is forbidden in every region.
+    """
+    return screened(
+        kind, market, nodes, usd_per_hour,
+        region=UNDECIDED,
+        cost_usd=UNDECIDED if cost_usd is None else cost_usd,
+        carbon_kg=UNDECIDED,
+    )  # fmt: skip
+
+
+def _money(amount: float) -> Decimal:
+    return Decimal(f"{amount:.6f}")
