@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -28,7 +29,12 @@ def main() -> None:
     # ones takes a tenth of a plan's time. A run that watches for days still gets its collections.
     gc.set_threshold(100_000, 50, 50)
     argv = explain_all(sys.argv[1:])
-    code = _run(argv)
+    try:
+        code = _run(argv)
+    except KeyboardInterrupt:
+        code = fail(Interrupted("interrupted"))
+    # What it came to stands.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if argv[:1] == ["plan"]:
         # It only read. The system takes its memory back at once; freeing value by value would
         # take a tenth of its time.
@@ -123,7 +129,7 @@ def _guarded(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             raise Interrupted("interrupted") from None
         except BrokenPipeError:
             _reader_left()

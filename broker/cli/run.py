@@ -128,13 +128,14 @@ def command(
     secrets = secret_values(request.job)
     if not yes:
         confirm("Go ahead?", "nothing was reserved, nothing was launched")
+    from mlbroker.broker.cli.ctrl_c import CtrlC
     from mlbroker.broker.cli.run_carry import carry, detached
 
-    with reserve(prepared, secrets, home(), terminal) as run:
+    with CtrlC() as ctrl_c, reserve(prepared, secrets, home(), terminal) as run:
         if detach:
             detached(home(), run, secrets, json=json)
         else:
-            carry(home(), run.run_id, secrets, json=json)
+            carry(home(), run.run_id, secrets, ctrl_c, json=json)
 
 
 def _measure_first(request: RunRequest, yes: bool) -> None:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from mlbroker.broker.cli.ctrl_c import CtrlC, Pressed
 from mlbroker.broker.cli.run_view import view
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import (
@@ -15,7 +16,6 @@ from mlbroker.broker.errors import (
 from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.runs.background import carry_in_background
-from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
@@ -25,32 +25,39 @@ from mlbroker.broker.runs.summary import money, run_summary
 CONSOLE_LINES = 15
 
 
-def carry(state: Path, run_id: str, secrets: dict[str, str], *, json: bool) -> None:
-    """Drive the run and report; raises the error of its outcome when it did not succeed."""
+def carry(state: Path, run_id: str, secrets: dict[str, str], ctrl_c: CtrlC, *, json: bool) -> None:
+    """Drive the run and report; raises the error of its outcome when it did not succeed.
+
+    Ctrl-C shows between two of the driver's steps and where it waits, nowhere else.
+    """
     ledger = open_ledger(state)
     folder = RunFolder.of(state, run_id)
-    watching = view(quiet=json)
-    driver = Driver(ledger, opener(state), WallClock(), folder, watching, secrets)
+    watching = view(ctrl_c.ask, quiet=json)
+    driver = Driver(ledger, opener(state), ctrl_c, folder, watching, secrets)
+    run: Run | None = None
     stopping = False
     try:
-        while True:
+        while run is None or not run.settled:
             try:
-                run = driver.drive(run_id)
-                break
-            except KeyboardInterrupt:
+                ctrl_c.look()
+                run = driver.advance(run_id)
+            except Pressed:
                 watching.close()
-                choice = "detach" if stopping else _ask_what_now()
+                ctrl_c.answered()
+                choice = "detach" if stopping else _ask_what_now(ctrl_c)
+                ctrl_c.answered()
                 if choice == "detach":
-                    detach(state, run_id, secrets)
-                    raise Interrupted(
-                        "left to itself under its cap", where=f"run {run_id}", hint=_later(run_id)
-                    ) from None
+                    raise _left(state, run_id, secrets) from None
                 if choice == "stop":
                     stopping = True
                     say("Stopping the job; Ctrl-C again leaves the stopping to the background.")
                     wish = {"why": "stopped", "by": "Ctrl-C"}
-                    ledger.append(WallClock().now(), run_id, "stop_requested", wish)
+                    ledger.append(ctrl_c.now(), run_id, "stop_requested", wish)
                 watching.open()
+            except KeyboardInterrupt:
+                # A second one, as the first was not heard. What it tore apart, if anything, is of
+                # this process alone, which does nothing more.
+                raise _left(state, run_id, secrets) from None
             except MlbrokerError as error:
                 raise CloudError(
                     error.what,
@@ -63,25 +70,23 @@ def carry(state: Path, run_id: str, secrets: dict[str, str], *, json: bool) -> N
     report(run, folder, json)
 
 
-def _ask_what_now() -> str:
+def _ask_what_now(ctrl_c: CtrlC) -> str:
     """Asked once, of a person; where nobody can answer, a Ctrl-C means stop."""
     if not sys.stdin.isatty():
         return "stop"
-    try:
-        answer = input("\n[s]top the job, [d]etach from it, or [c]ontinue watching? ")
-    except (KeyboardInterrupt, EOFError):
-        return "stop"
-    return {"d": "detach", "c": "continue"}.get(answer.strip().lower()[:1], "stop")
+    answer = ctrl_c.ask("\n[s]top the job, [d]etach from it, or [c]ontinue watching? ")
+    return {"d": "detach", "c": "continue"}.get((answer or "")[:1], "stop")
 
 
-def detach(state: Path, run_id: str, secrets: dict[str, str]) -> None:
-    """Hand the run to a process that outlives this terminal."""
+def _left(state: Path, run_id: str, secrets: dict[str, str]) -> Interrupted:
+    """Hand the run to a process that outlives this terminal, and say so."""
     carry_in_background(state, run_id, secrets)
+    return Interrupted("left to itself under its cap", where=f"run {run_id}", hint=_later(run_id))
 
 
 def detached(state: Path, run: Run, secrets: dict[str, str], *, json: bool) -> None:
     """The whole of `run --detach` after the reservation."""
-    detach(state, run.run_id, secrets)
+    carry_in_background(state, run.run_id, secrets)
     if json:
         print_json({"schema": "mlbroker.run/1", **run_summary(run)})
     say(f"Run {run.run_id} goes on in the background, capped. {_later(run.run_id)}")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -23,10 +24,10 @@ _PLAIN_EVERY_S = 30.0
 _BAR = 24
 
 
-def view(quiet: bool) -> "PlainView":
+def view(ask: Callable[[str], str | None], quiet: bool) -> "PlainView":
     """The view for this terminal; `quiet` keeps the job's output off stdout."""
     if is_terminal() and not quiet:
-        return LiveView()
+        return LiveView(ask)
     return PlainView(quiet)
 
 
@@ -77,8 +78,9 @@ class PlainView:
 class LiveView(PlainView):
     """A line at the bottom that tells phase, steps, money and forecast; output scrolls above."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[[str], str | None]) -> None:
         super().__init__()
+        self._ask = ask
         from rich.console import Console
         from rich.live import Live
 
@@ -127,10 +129,10 @@ class LiveView(PlainView):
             return super().overrun(run, wish)
         self._live.stop()
         try:
-            answer = self._console.input("[c]ontinue, [m]ove to another machine, [s]top? ")
+            answer = self._ask("[c]ontinue, [m]ove to another machine, [s]top? ")
         finally:
             self._live.start()
-        return {"m": "move", "s": "overrun"}.get(answer.strip().lower()[:1])
+        return {"m": "move", "s": "overrun"}.get((answer or "")[:1])
 
 
 _CHOICES = (

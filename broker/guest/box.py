@@ -40,6 +40,17 @@ def read(box: str, name: str) -> Optional[str]:
         return None
 
 
+def vanished(box: str) -> bool:
+    """Whether somebody removed the box under its run; a disk that fails does not count as that."""
+    try:
+        os.stat(os.path.join(box, ALIVE))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def read_json(box: str, name: str) -> Optional[Dict[str, Any]]:
     """A JSON file's content; None when it is not there or not whole."""
     text = read(box, name)

@@ -21,11 +21,14 @@ HEARTBEAT_S = 1.0
 GRACE_S = 10.0
 DRAIN_S = 1.0
 
+# Nobody can ask it to stop any more, nor hear how it ended.
+_VANISHED = "vanished"
 _FAREWELL = {
     files.FOLLOWS: "another machine of the run failed: ending the job",
     "capped": "the budget is used up: ending the job",
     "stopped": "asked to stop: ending the job",
     "idle": "the job does nothing any more: ending it",
+    _VANISHED: "the run's folder is gone: ending the job",
 }
 
 
@@ -82,6 +85,8 @@ class Supervisor:
         end_all(self._marker, mine=True)
         elapsed = boot_clock() - self._began
         self._output.tick(final=True)
+        if files.vanished(self._box):
+            return
         if self._saver:
             self._saver.finish(within_s=max(0.5, min(60.0, self._kill_at - boot_clock())))
         pack_outputs(self._box)
@@ -196,6 +201,8 @@ class Supervisor:
     def _must_stop(self, now: float) -> Optional[str]:
         if now >= self._kill_at - self._grace_s:
             return "capped"
+        if files.vanished(self._box):
+            return _VANISHED
         if self._asked:
             return self._asked
         stop = files.read(self._box, files.STOP)

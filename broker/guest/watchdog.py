@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
 from .processes import adopt_orphans, boot_clock, end_all
-from .supervisor import Supervisor
+from .supervisor import GRACE_S, Supervisor
 
 POLL_S = 0.1
 # How much later than the supervisor the watchdog strikes.
@@ -137,6 +137,9 @@ def _watch_over(
     strike_at = began + spec["lifetime_s"] + LATE_S
     overdue = False
     while os.waitpid(supervisor, os.WNOHANG)[0] == 0:
+        if files.vanished(box):
+            # The supervisor sees it too, and gives the job its time to save itself.
+            strike_at = min(strike_at, boot_clock() + GRACE_S + LATE_S)
         if boot_clock() >= strike_at and files.read(box, files.END) is None:
             overdue = True
             os.kill(supervisor, signal.SIGKILL)
@@ -144,7 +147,7 @@ def _watch_over(
             break
         time.sleep(POLL_S)
     end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), mine=True)
-    if files.read(box, files.END) is None:
+    if files.read(box, files.END) is None and not files.vanished(box):
         why = "capped" if overdue else "machine_failed"
         detail = None if overdue else "the supervisor was killed"
         elapsed = boot_clock() - began
@@ -160,8 +163,12 @@ def _call_for_the_books(afterwards: Any) -> None:
     if not afterwards:
         return
     # The client holds this lock as long as it lives; it settles the run itself before it lets go.
-    with open(afterwards["lock"], "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        with open(afterwards["lock"], "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    except FileNotFoundError:
+        # The state folder is gone, and the books with it.
+        return
     subprocess.Popen(
         afterwards["argv"],
         env=afterwards["env"],

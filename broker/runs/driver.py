@@ -165,7 +165,7 @@ class Driver:
     def _intended(self, run: Run) -> Run:
         if self._secrets is None or run.stop_requested:
             # Machines are only asked for in the state after this one.
-            return self._append(run, State.ABSENT, why="abandoned")
+            return self._append(run, State.ABSENT, why=run.stop_requested or "abandoned")
         cloud, intent = self._at(run)
         try:
             cloud.arm_kill(intent)
@@ -179,7 +179,7 @@ class Driver:
         cloud, intent = self._at(run)
         if self._secrets is None or run.stop_requested:
             # The one who armed it may have asked for the machine before it died.
-            return self._prove_absent(run, "abandoned")
+            return self._prove_absent(run, run.stop_requested or "abandoned")
         is_first, self._fresh = self._fresh == intent.token, None
         try:
             payload = payload_for(self.order, intent, self._folder, self._secrets)

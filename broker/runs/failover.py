@@ -55,6 +55,8 @@ def outcome_of(run: Run) -> str:
     if why == "abandoned":
         return why
     launched = any(attempt.machine_id for attempt in run.attempts)
+    if run.stop_requested == "stopped" and not launched:
+        return "stopped"
     return _OUTCOMES.get(why or "", "not_finished" if launched else "not_launched")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -119,6 +120,21 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     row = wait_for(lambda: [r for r in cli.ledger() if r["state"] == "settled"])[0]
     assert row["outcome"] == "capped"
     assert Decimal(row["spent_usd"]) <= Decimal(15)
+
+
+def test_a_job_whose_state_folder_is_removed_ends_with_its_supervisor(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    client = cli.start(
+        "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
+        "--local-price", "1", "--budget", "1", "--yes",
+    )  # fmt: skip
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    assert processes_with(mark)
+    shutil.rmtree(cli.home)
+    wait_for(lambda: not processes_with(mark) and not processes_with(str(cli.home)))
 
 
 @pytest.mark.parametrize(
