@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators.datasheet import job_uses_gpu
-from mlbroker.profiles.job import Checkpoint, Data, Job, Objective, Place
+from mlbroker.profiles.job import Checkpoint, Data, DataLocation, Job, Objective
 from mlbroker.profiles.prediction import Evidence
 
 # From the create call to the first step of a container job: medians over machines of each cloud,
@@ -65,7 +65,7 @@ class Constraints:
         return self.deadline_s is not None and self.deadline_s <= 0
 
 
-def _region_of(at: Place | None, regions: Mapping[int, Region]) -> Region | None:
+def _region_of(at: DataLocation | None, regions: Mapping[int, Region]) -> Region | None:
     """Where the data lies; a region that is not in the book has no known prices."""
     if at is None:
         return None

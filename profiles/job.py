@@ -66,7 +66,7 @@ class ProfileLimits:
     max_time_s: float = 600.0
 
 
-class Place(NamedTuple):
+class DataLocation(NamedTuple):
     """A cloud's region, or a whole cloud when `region` is None."""
 
     cloud: str
@@ -78,7 +78,7 @@ class Data(NamedTuple):
 
     input_gb: Decimal = Decimal(0)
     output_gb: Decimal = Decimal(0)
-    at: Place | None = None
+    at: DataLocation | None = None
 
 
 class ResourceOption(NamedTuple):

@@ -35,7 +35,7 @@ from mlbroker.profiles.stepping.stopping import StopRule
 from mlbroker.profiles.value_of_information import MAX_PROBES
 
 if TYPE_CHECKING:
-    from mlbroker.broker.measure.auto import Search
+    from mlbroker.broker.measure.auto import ProbeSearch
 
 # Of so many quotes the cheapest, each type once, may be measured.
 MAX_QUOTES = 400
@@ -156,7 +156,7 @@ def _places(
 
 def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
     """On the machines that are worth it, one after the other; why no more, is said."""
-    from mlbroker.broker.measure.auto import Measured
+    from mlbroker.broker.measure.auto import ProbeResult
 
     job = request.job
     search = _search(request, state, listener)
@@ -164,7 +164,7 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
     def measure(watcher: Watcher) -> list[Measurement]:
         def on_these(
             places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
-        ) -> list[Measured | MlbrokerError]:
+        ) -> list[ProbeResult | MlbrokerError]:
             limited = replace(job, profile=replace(job.profile, max_cost_usd=left_usd))
             quick = replace(request.rule, hopeless_step_s=hopeless_step_s)
             each = [[place] for place in places]
@@ -175,7 +175,7 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
             return [
                 result
                 if isinstance(result, MlbrokerError)
-                else Measured(result.measurement, result.spent_usd)
+                else ProbeResult(result.measurement, result.spent_usd)
                 for result in results
             ]
 
@@ -192,9 +192,9 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
     return PreparedProfile(question, True, measure)
 
 
-def _search(request: ProfileRequest, state: Path, listener: Listener) -> "Search":
+def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeSearch":
     """Everything that may be measured, and what is known of it."""
-    from mlbroker.broker.measure.auto import Option, Search
+    from mlbroker.broker.measure.auto import ProbeOption, ProbeSearch
     from mlbroker.broker.measure.offers import offers_of
 
     job = request.job
@@ -218,9 +218,9 @@ def _search(request: ProfileRequest, state: Path, listener: Listener) -> "Search
     def deadline_s() -> float | None:
         return None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
 
-    return Search(
+    return ProbeSearch(
         evidence,
-        [Option(*pair) for pair in zip(options, offers, strict=True)],
+        [ProbeOption(*pair) for pair in zip(options, offers, strict=True)],
         plan.constraints.steps,
         job.profile.max_cost_usd,
         deadline_s,

@@ -4,24 +4,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mlbroker.broker.ci.pairs import JobPair, Status, changed_values, describe_change
-from mlbroker.broker.ci.priced import Side
+from mlbroker.broker.ci.pairs import ChangeStatus, JobPair, changed_values, describe_change
+from mlbroker.broker.ci.priced import PricedJob
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JobChange:
     """A job's pair with both its prices. `reasons` are in words, the kind of each first."""
 
     pair: JobPair
-    status: Status
-    base: Side | None
-    head: Side | None
+    status: ChangeStatus
+    base: PricedJob | None
+    head: PricedJob | None
     reasons: tuple[str, ...] = ()
 
     @property
     def touched(self) -> bool:
         """Whether the change has to do with this job."""
-        return self.status is not Status.UNCHANGED
+        return self.status is not ChangeStatus.UNCHANGED
 
     @property
     def increase(self) -> Decimal | None:
@@ -44,14 +44,14 @@ class Line:
         head = self.pair.head
         return None if head is None else next((key for key in keys if key in head.lines), "run")
 
-    def line_of(self, key: str | None) -> int:
+    def file_line(self, key: str | None) -> int:
         """The line of a key in the file as it is now."""
         head = self.pair.head
         return 1 if head is None or key is None else head.lines.get(key, 1)
 
 
 def why(
-    pair: JobPair, base: Side | None, head: Side | None, context: Iterable[str]
+    pair: JobPair, base: PricedJob | None, head: PricedJob | None, context: Iterable[str]
 ) -> tuple[str, ...]:
     """What differs between the sides: the job, its measurements, the policy; and `context`."""
     reasons = [f"job: {note}" for note in pair.notes]

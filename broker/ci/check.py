@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from mlbroker.broker.ci.changes import Line, why
-from mlbroker.broker.ci.context import Moment
-from mlbroker.broker.ci.limits import Crossing, Limits, crossings
-from mlbroker.broker.ci.pairs import JobPair, Status
-from mlbroker.broker.ci.priced import Side
+from mlbroker.broker.ci.changes import JobChange, why
+from mlbroker.broker.ci.context import PricingContext
+from mlbroker.broker.ci.pairs import ChangeStatus, JobPair
+from mlbroker.broker.ci.priced import PricedJob
 from mlbroker.broker.ci.pricer import Pricer
+from mlbroker.broker.ci.thresholds import Crossing, Thresholds, crossings
 from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.prediction import Basis
 
@@ -28,10 +28,10 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CostCheck:
     """Everything a format needs. `compared_to` says in words with what, None for nothing."""
 
-    lines: Sequence[Line]
+    jobs: Sequence[JobChange]
     crossed: Sequence[Crossing]
     snapshot: Snapshot
     generated_at: datetime
@@ -39,36 +39,36 @@ class Check:
     base_commit: str | None
 
     @property
-    def touched(self) -> list[Line]:
+    def touched(self) -> list[JobChange]:
         """Added, removed, changed and broken jobs."""
-        return [line for line in self.lines if line.touched]
+        return [job for job in self.jobs if job.touched]
 
     @property
-    def broken(self) -> list[Line]:
+    def broken(self) -> list[JobChange]:
         """Jobs whose files cannot be read."""
-        return [line for line in self.lines if line.status is Status.BROKEN]
+        return [job for job in self.jobs if job.status is ChangeStatus.BROKEN]
 
     @property
-    def infeasible(self) -> list[Line]:
+    def infeasible(self) -> list[JobChange]:
         """Jobs that no machine can do as they are now."""
-        return [line for line in self.touched if line.head is not None and line.head.problem]
+        return [job for job in self.touched if job.head is not None and job.head.problem]
 
     @property
-    def guessed(self) -> list[Line]:
+    def guessed(self) -> list[JobChange]:
         """Jobs whose time is a guess from data sheets."""
         return [
-            line
-            for line in self.touched
-            if line.head is not None
-            and line.head.quote is not None
-            and line.head.quote.basis is Basis.DATASHEET
+            job
+            for job in self.touched
+            if job.head is not None
+            and job.head.quote is not None
+            and job.head.quote.basis is Basis.DATASHEET
         ]
 
     @property
     def total(self) -> Total:
         """What the change costs."""
-        before = [line.base for line in self.touched if line.base is not None]
-        after = [line.head for line in self.touched if line.head is not None]
+        before = [job.base for job in self.touched if job.base is not None]
+        after = [job.head for job in self.touched if job.head is not None]
         return Total(
             _money(side.cost_usd for side in before),
             _money(side.cost_usd for side in after),
@@ -78,52 +78,54 @@ class Check:
             sum(side.carbon_kg or 0.0 for side in after),
         )
 
-    def count(self, status: Status) -> int:
+    def count(self, status: ChangeStatus) -> int:
         """How many jobs have this status."""
-        return sum(line.status is status for line in self.lines)
+        return sum(job.status is status for job in self.jobs)
 
 
 def check_change(
     pairs: Iterable[JobPair],
     pricer: Pricer,
-    moments: tuple[Moment, Moment],
-    limits: Limits,
+    contexts: tuple[PricingContext, PricingContext],
+    limits: Thresholds,
     now: datetime,
     compared_to: str | None,
     base_commit: str | None,
-) -> Check:
-    """Price both sides of what changed; `moments` are the base's and now."""
-    then, current = moments
-    lines = []
+) -> CostCheck:
+    """Price both sides of what changed; `contexts` are the base's and now."""
+    then, current = contexts
+    jobs = []
     for pair in pairs:
         status = pair.status
-        if status is Status.UNCHANGED and then is not current and pair.head is not None:
+        if status is ChangeStatus.UNCHANGED and then is not current and pair.head is not None:
             # The same job with other measurements, or under another policy, costs something else.
             same = then.inputs(pair.head) == current.inputs(pair.head)
-            status = status if same else Status.CHANGED
-        if status in (Status.UNCHANGED, Status.BROKEN):
+            status = status if same else ChangeStatus.CHANGED
+        if status in (ChangeStatus.UNCHANGED, ChangeStatus.BROKEN):
             # Both sides of an unchanged job are one; where there are many, none is read.
             side = pricer.price(pair.head, current) if pair.head else None
-            lines.append(Line(pair, status, side, side))
+            jobs.append(JobChange(pair, status, side, side))
             continue
         base = None if pair.base is None else pricer.price(pair.base, then)
         head = None if pair.head is None else pricer.price(pair.head, current)
-        void = current.known.void(pair.head.job) if pair.head and status is Status.CHANGED else ()
-        context = [f"measurements: an earlier profile no longer holds, {reason}" for reason in void]
-        lines.append(Line(pair, status, base, head, why(pair, base, head, context)))
-    return _finish(lines, pricer, limits, now, compared_to, base_commit)
+        void: Sequence[str] = ()
+        if pair.head is not None and status is ChangeStatus.CHANGED:
+            void = current.known.void(pair.head.job)
+        notes = [f"measurements: an earlier profile no longer holds, {reason}" for reason in void]
+        jobs.append(JobChange(pair, status, base, head, why(pair, base, head, notes)))
+    return _finish(jobs, pricer, limits, now, compared_to, base_commit)
 
 
 def check_against(
     pairs: Iterable[JobPair],
-    saved: Mapping[tuple[str, str], Side],
+    saved: Mapping[tuple[str, str], PricedJob],
     saved_snapshot: str,
     pricer: Pricer,
-    moment: Moment,
-    limits: Limits,
+    context: PricingContext,
+    limits: Thresholds,
     now: datetime,
     compared_to: str,
-) -> Check:
+) -> CostCheck:
     """Price the jobs as they are now, beside the figures of an earlier check."""
     repriced = saved_snapshot != pricer.book.snapshot.id
     prices = (
@@ -132,41 +134,42 @@ def check_against(
         else []
     )
     open_sides = dict(saved)
-    lines = []
+    jobs = []
     for pair in pairs:
         if pair.head is None:
-            lines.append(
-                Line(pair, pair.status, open_sides.pop((pair.path, pair.name), None), None)
+            jobs.append(
+                JobChange(pair, pair.status, open_sides.pop((pair.path, pair.name), None), None)
             )
             continue
         base = open_sides.pop((pair.path, pair.name), None)
         head = base if base and not repriced else None
-        if head is None or head.inputs != moment.inputs(pair.head):
-            head = pricer.price(pair.head, moment)
+        if head is None or head.inputs != context.inputs(pair.head):
+            head = pricer.price(pair.head, context)
         if base is None:
-            lines.append(Line(pair, Status.ADDED, None, head))
+            jobs.append(JobChange(pair, ChangeStatus.ADDED, None, head))
         elif base.inputs == head.inputs and base.cost_usd == head.cost_usd:
-            lines.append(Line(pair, Status.UNCHANGED, base, head))
+            jobs.append(JobChange(pair, ChangeStatus.UNCHANGED, base, head))
         else:
-            lines.append(Line(pair, Status.CHANGED, base, head, why(pair, base, head, prices)))
-    lines += [
-        Line(JobPair(path, name, Status.REMOVED), Status.REMOVED, side, None)
+            reasons = why(pair, base, head, prices)
+            jobs.append(JobChange(pair, ChangeStatus.CHANGED, base, head, reasons))
+    jobs += [
+        JobChange(JobPair(path, name, ChangeStatus.REMOVED), ChangeStatus.REMOVED, side, None)
         for (path, name), side in open_sides.items()
     ]
-    return _finish(lines, pricer, limits, now, compared_to, None)
+    return _finish(jobs, pricer, limits, now, compared_to, None)
 
 
 def _finish(
-    lines: list[Line],
+    jobs: list[JobChange],
     pricer: Pricer,
-    limits: Limits,
+    limits: Thresholds,
     now: datetime,
     compared_to: str | None,
     base_commit: str | None,
-) -> Check:
-    lines.sort(key=lambda line: (line.pair.path, line.pair.name))
+) -> CostCheck:
+    jobs.sort(key=lambda job: (job.pair.path, job.pair.name))
     snapshot = pricer.book.snapshot
-    return Check(lines, crossings(lines, limits), snapshot, now, compared_to, base_commit)
+    return CostCheck(jobs, crossings(jobs, limits), snapshot, now, compared_to, base_commit)
 
 
 def _money(amounts: Iterable[Decimal | None]) -> Decimal:

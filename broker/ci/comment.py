@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.forge_api import NotThere
 from mlbroker.broker.ci.forges import FORGES, Comment, Forge, connector
 from mlbroker.broker.ci.formats import markdown
@@ -18,7 +18,7 @@ from mlbroker.broker.output import print_line, say
 _ATTEMPTS = 3
 
 
-class Target(NamedTuple):
+class ReviewRequest(NamedTuple):
     """Which request to comment on; None for what the CI system's environment says."""
 
     repository: str | None
@@ -26,8 +26,8 @@ class Target(NamedTuple):
 
 
 def prepare(
-    forge_name: str, target: Target, behavior: str, tag: str, *, dry_run: bool
-) -> Callable[[Check], None]:
+    forge_name: str, target: ReviewRequest, behavior: str, tag: str, *, dry_run: bool
+) -> Callable[[CostCheck], None]:
     """What will comment with the `behavior` on a request; refuses at once what cannot work.
 
     Only comments with the same `tag` are touched.
@@ -41,7 +41,7 @@ def prepare(
     marker = f"<!-- mlbroker check: {tag} -->"
     forge = None if dry_run else connect(target.repository, target.number)
 
-    def comment(check: Check) -> None:
+    def comment(check: CostCheck) -> None:
         body = f"{marker}\n{markdown.render(check)}"
         if forge is None:
             say(f"Would comment on {forge_name} ({behavior}); nothing is sent:")

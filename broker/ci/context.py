@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge, Policy
 
 
-class Known:
+class KnownTimes:
     """What is known of jobs' step times: the store, and a table if one is given."""
 
     def __init__(self, store: MeasurementStore, table: Sequence[Measurement] = ()) -> None:
@@ -55,7 +55,7 @@ class Known:
         return outdated[-1].reasons if outdated else ()
 
 
-class Policies:
+class PolicyFiles:
     """The policy file that guards each job: the nearest upward from it.
 
     `read` gives the content of a path inside the repository, None for none. `option` is the file
@@ -118,10 +118,10 @@ class Policies:
         return self._loaded[path]
 
 
-class Moment:
+class PricingContext:
     """The measurements and the policies of one moment."""
 
-    def __init__(self, known: Known, policies: Policies) -> None:
+    def __init__(self, known: KnownTimes, policies: PolicyFiles) -> None:
         self.known = known
         self.policies = policies
 

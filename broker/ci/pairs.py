@@ -19,7 +19,7 @@ _PLAIN_NAME = re.compile(rb"^name[ \t]*:[ \t]+([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*
 _ANY_NAME = re.compile(rb"^name[ \t]*:", re.M)
 
 
-class Status(StrEnum):
+class ChangeStatus(StrEnum):
     """What a change does to a job. BROKEN: its file cannot be read now."""
 
     ADDED = "added"
@@ -39,7 +39,7 @@ class JobPair:
 
     path: str
     name: str
-    status: Status
+    status: ChangeStatus
     base: JobFile | None = None
     head: JobFile | None = None
     previous_path: str | None = None
@@ -54,7 +54,7 @@ def pair_jobs(texts: Iterable[TextPair], root: Path, *, read_all: bool = False) 
         if text.base is not None and text.base == text.head and not read_all:
             name = _name_at_a_glance(text)
             if name is not None:
-                pairs.append(JobPair(text.path, name, Status.UNCHANGED))
+                pairs.append(JobPair(text.path, name, ChangeStatus.UNCHANGED))
                 continue
         pairs += _pairs_of_file(text, root)
     return sorted(_follow_moves(pairs), key=lambda pair: (pair.path, pair.name))
@@ -104,11 +104,11 @@ def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
     except InputError as error:
         if same:
             # Broken before and untouched: not this change's doing.
-            return [JobPair(text.path, Path(text.path).stem, Status.UNCHANGED)]
+            return [JobPair(text.path, Path(text.path).stem, ChangeStatus.UNCHANGED)]
         name = base[0].job.name if base else Path(text.path).stem
-        return [JobPair(text.path, name, Status.BROKEN, problem=error)]
+        return [JobPair(text.path, name, ChangeStatus.BROKEN, problem=error)]
     if same:
-        return [JobPair(text.path, f.job.name, Status.UNCHANGED, f, f) for f in head]
+        return [JobPair(text.path, f.job.name, ChangeStatus.UNCHANGED, f, f) for f in head]
     return [
         JobPair(text.path, _name(then, now), _status(then, now), then, now, notes=notes)
         for then, now in _match(base, head)
@@ -134,12 +134,12 @@ def _match(
     return matched + [(file, None) for file in then.values()]
 
 
-def _status(base: JobFile | None, head: JobFile | None) -> Status:
+def _status(base: JobFile | None, head: JobFile | None) -> ChangeStatus:
     if base is None:
-        return Status.ADDED
+        return ChangeStatus.ADDED
     if head is None:
-        return Status.REMOVED
-    return Status.UNCHANGED if base.values == head.values else Status.CHANGED
+        return ChangeStatus.REMOVED
+    return ChangeStatus.UNCHANGED if base.values == head.values else ChangeStatus.CHANGED
 
 
 def _name(base: JobFile | None, head: JobFile | None) -> str:
@@ -150,8 +150,8 @@ def _name(base: JobFile | None, head: JobFile | None) -> str:
 
 def _follow_moves(pairs: list[JobPair]) -> list[JobPair]:
     """Removed and added jobs that are the same job in a moved file become one pair."""
-    removed = [pair for pair in pairs if pair.status is Status.REMOVED]
-    added = [pair for pair in pairs if pair.status is Status.ADDED]
+    removed = [pair for pair in pairs if pair.status is ChangeStatus.REMOVED]
+    added = [pair for pair in pairs if pair.status is ChangeStatus.ADDED]
     if not removed or not added:
         return pairs
     moves = _same_name(removed, added)

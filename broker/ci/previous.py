@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from mlbroker.broker.ci.priced import Side, side_from
+from mlbroker.broker.ci.priced import PricedJob, priced_from
 from mlbroker.broker.errors import InputError
 
 _HINT = "write one with `mlbroker check --format json --output FILE`"
 
 
-def read_saved(path: Path) -> tuple[dict[tuple[str, str], Side], str]:
+def read_previous(path: Path) -> tuple[dict[tuple[str, str], PricedJob], str]:
     """(path, name) -> the job's side then, and the snapshot of the prices it was made with."""
     where = str(path)
     try:
@@ -24,7 +24,7 @@ def read_saved(path: Path) -> tuple[dict[tuple[str, str], Side], str]:
         sides = {
             (str(entry["path"]), str(entry["name"])): side
             for entry in document["jobs"]
-            if (side := side_from(entry, "head")) is not None
+            if (side := priced_from(entry, "head")) is not None
         }
         return sides, str(document["prices"]["snapshot"])
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

@@ -1,4 +1,4 @@
-"""What one job costs at one moment, as `check` shows, saves and compares it."""
+"""What one job costs at one context, as `check` shows, saves and compares it."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class PricedJob:
     """A job's choice, or why there is none (`problem`), and what it was worked out from.
 
     `forbidden` is the rule of the policy file that even the best machine breaks; the choice is
@@ -68,7 +68,7 @@ def measurements_digest(rows: Sequence[Measurement]) -> str:
     return digest_of(sorted(repr(row) for row in rows)) if rows else "none"
 
 
-def side_document(side: Side | None) -> dict[str, Any] | None:
+def priced_document(side: PricedJob | None) -> dict[str, Any] | None:
     """A quote with the job's deadline and month beside it; null when there is no choice."""
     quote = quote_document(side.quote) if side else None
     if side is None or quote is None:
@@ -81,7 +81,7 @@ def side_document(side: Side | None) -> dict[str, Any] | None:
     }
 
 
-def side_from(entry: dict[str, Any], which: str) -> Side | None:
+def priced_from(entry: dict[str, Any], which: str) -> PricedJob | None:
     """The side `which` (base or head) of a job's entry in a saved document.
 
     Raises ValueError for what is not such an entry.
@@ -91,7 +91,7 @@ def side_from(entry: dict[str, Any], which: str) -> Side | None:
         return None
     document = entry[which]
     try:
-        return Side(
+        return PricedJob(
             quote=None if document is None else _quote_from(document),
             problem=entry[f"{which}_problem"],
             deadline_s=None if document is None else _optional(document["deadline_s"]),

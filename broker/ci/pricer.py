@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from mlbroker.broker.ci.context import Moment
-from mlbroker.broker.ci.priced import Side
+from mlbroker.broker.ci.context import PricingContext
+from mlbroker.broker.ci.priced import PricedJob
 from mlbroker.broker.files.job_file import JobFile
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
@@ -20,12 +20,12 @@ class Pricer:
         self.book = planner.book
         self._planner = planner
 
-    def price(self, file: JobFile, moment: Moment) -> Side:
+    def price(self, file: JobFile, context: PricingContext) -> PricedJob:
         """What the job costs where it is cheapest in time, or what would have to change."""
         job = file.job
-        evidence = moment.known.of(job)
-        inputs = moment.inputs(file, evidence)
-        judge = moment.policies.judge(file.source)
+        evidence = context.known.of(job)
+        inputs = context.inputs(file, evidence)
+        judge = context.policies.judge(file.source)
         request = PlanRequest(job, evidence, judge=judge)
         forbidden = None
         (choice,) = self._planner.many([request])
@@ -33,7 +33,7 @@ class Pricer:
             (choice,) = self._planner.many([request._replace(judge=None)])
             if choice.quote is not None:
                 forbidden = self._rule_broken(judge, choice.quote)
-        return Side(
+        return PricedJob(
             quote=choice.quote,
             problem=None if choice.plan is None or choice.quote else _problem(choice.plan),
             deadline_s=choice.deadline_s,

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlbroker.broker.ci.check import Check, check_against, check_change
-from mlbroker.broker.ci.context import Known, Moment, Policies, table_from
+from mlbroker.broker.ci.check import CostCheck, check_against, check_change
+from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
-from mlbroker.broker.ci.limits import Limits
 from mlbroker.broker.ci.pairs import pair_jobs
-from mlbroker.broker.ci.previous import read_saved
+from mlbroker.broker.ci.previous import read_previous
 from mlbroker.broker.ci.pricer import Pricer
+from mlbroker.broker.ci.thresholds import Thresholds
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path
@@ -35,10 +35,10 @@ class Request:
     compare_to: Path | None = None
     measure: Path | None = None
     policy: Path | None = None
-    limits: Limits = Limits()
+    limits: Thresholds = Thresholds()
 
 
-def run_check(request: Request, book: Book, store: MeasurementStore, now: datetime) -> Check:
+def run_check(request: Request, book: Book, store: MeasurementStore, now: datetime) -> CostCheck:
     """Find the jobs, pair them with the base's, price what changed."""
     return _Session(request, book, store, now).run()
 
@@ -75,7 +75,7 @@ class _Session:
         self._repository = around
         self._root = around.root if around else Path.cwd()
 
-    def run(self) -> Check:
+    def run(self) -> CostCheck:
         request, pricer = self._request, Pricer(Planner(self._book, self._now))
         texts = JobTexts(request.paths, self._repository)
         current = self._current()
@@ -87,34 +87,34 @@ class _Session:
             same = sum(text.base == text.head for text in found)
             read_all = then is not current or same <= FEW_UNCHANGED
             pairs = pair_jobs(found, self._root, read_all=read_all)
-            moments = (then, current)
+            contexts = (then, current)
             return check_change(
-                pairs, pricer, moments, request.limits, self._now, request.base, commit
+                pairs, pricer, contexts, request.limits, self._now, request.base, commit
             )
         pairs = pair_jobs(texts.current(), self._root)
         if request.compare_to is None:
-            moments = (current, current)
-            return check_change(pairs, pricer, moments, request.limits, self._now, None, None)
-        saved, snapshot = read_saved(request.compare_to)
+            contexts = (current, current)
+            return check_change(pairs, pricer, contexts, request.limits, self._now, None, None)
+        saved, snapshot = read_previous(request.compare_to)
         name = str(request.compare_to)
         return check_against(
             pairs, saved, snapshot, pricer, current, request.limits, self._now, name
         )
 
-    def _current(self) -> Moment:
+    def _current(self) -> PricingContext:
         """What holds in the work tree."""
-        known = Known(self._store, self._table())
+        known = KnownTimes(self._store, self._table())
         option = self._request.policy
         if option is not None:
             read_bytes(option)  # one that is not there guards nothing, which must not go unnoticed
         outside = policy_path(self._root)
-        policies = Policies(
+        policies = PolicyFiles(
             self._file,
             self._root,
             option=None if option is None else str(option.absolute()),
             outside=None if outside is None else str(outside),
         )
-        return Moment(known, policies)
+        return PricingContext(known, policies)
 
     def _table(self) -> Sequence[Measurement]:
         if self._request.measure is None:
@@ -128,15 +128,15 @@ class _Session:
         found = self._root / path
         return read_bytes(found) if found.exists() else None
 
-    def _at(self, commit: str, current: Moment) -> Moment:
+    def _at(self, commit: str, current: PricingContext) -> PricingContext:
         """What held at a commit; `current` itself where that is the same."""
         known = self._known_at(commit) or current.known
         policies = self._policies_at(commit) or current.policies
         if known is current.known and policies is current.policies:
             return current
-        return Moment(known, policies)
+        return PricingContext(known, policies)
 
-    def _known_at(self, commit: str) -> Known | None:
+    def _known_at(self, commit: str) -> KnownTimes | None:
         """The measurements of a commit, where their table is part of the change."""
         table = self._request.measure
         path = None if table is None else self._inside(table)
@@ -145,12 +145,12 @@ class _Session:
         assert self._repository is not None
         content = self._repository.content(commit, path)
         if content is None:
-            return Known(self._store)
+            return KnownTimes(self._store)
         if content == table.read_bytes():
             return None
-        return Known(self._store, table_from(content, table.name))
+        return KnownTimes(self._store, table_from(content, table.name))
 
-    def _policies_at(self, commit: str) -> Policies | None:
+    def _policies_at(self, commit: str) -> PolicyFiles | None:
         """The policy files of a commit, where one of them is part of the change."""
         repository = self._repository
         assert repository is not None
@@ -162,7 +162,7 @@ class _Session:
         if all(repository.content(commit, name) == self._file(name) for name in names):
             return None
         outside = policy_path(self._root)
-        return Policies(
+        return PolicyFiles(
             lambda path: (
                 self._file(path) if Path(path).is_absolute() else repository.content(commit, path)
             ),

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.app.sources import with_nodes
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import FORMATS, renderer, table
 from mlbroker.broker.ci.formats.words import counted
-from mlbroker.broker.ci.limits import Limits, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
+from mlbroker.broker.ci.thresholds import Thresholds, parse_carbon_kg, parse_share
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
 from mlbroker.broker.files.values import parse_money_usd, parse_option
@@ -87,7 +87,7 @@ def command(
     Exit codes: 0 fine (also when there is no job file), 2 a job file or an option is wrong (the
     other jobs are priced all the same), 4 a touched job fits no machine, 5 a limit is crossed.
     """
-    limits = Limits(
+    limits = Thresholds(
         parse_option("--max-increase", max_increase, parse_share),
         parse_option("--max-cost", max_cost, parse_money_usd),
         parse_option("--max-monthly", max_monthly, parse_money_usd),
@@ -102,9 +102,9 @@ def command(
             repository=repository, request=request,
         )  # fmt: skip
     else:
-        from mlbroker.broker.ci.comment import Target, prepare
+        from mlbroker.broker.ci.comment import ReviewRequest, prepare
 
-        target = Target(repository, request)
+        target = ReviewRequest(repository, request)
         comment_on = prepare(
             comment, target, behavior or "update", tag or "default", dry_run=dry_run
         )
@@ -131,7 +131,7 @@ def command(
         raise verdict
 
 
-def _show(check: Check, name: str, output: Path | None) -> None:
+def _show(check: CostCheck, name: str, output: Path | None) -> None:
     if output is None and name == "table":
         table.show(check)
         return
@@ -146,10 +146,10 @@ def _show(check: Check, name: str, output: Path | None) -> None:
     say(f"Wrote {clean(str(output))}.")
 
 
-def _verdict(check: Check) -> MlbrokerError | None:
+def _verdict(check: CostCheck) -> MlbrokerError | None:
     """What the check ends with: what could not be read weighs most, then limits."""
     if check.broken:
-        told = [str(line.pair.problem).replace("\n  ", ": ") for line in check.broken[:5]]
+        told = [str(job.pair.problem).replace("\n  ", ": ") for job in check.broken[:5]]
         more = [f"and {len(check.broken) - 5} more"] if len(check.broken) > 5 else []
         return InputError(
             f"{counted(len(check.broken), 'job file')} cannot be read",
@@ -157,13 +157,13 @@ def _verdict(check: Check) -> MlbrokerError | None:
         )
     if check.crossed:
         told = [
-            f"--{crossing.limit}: {crossing.line.pair.path} ({crossing.line.pair.name})"
+            f"--{crossing.limit}: {crossing.job.pair.path} ({crossing.job.pair.name})"
             f" {crossing.message}"
             for crossing in check.crossed
         ]
         return ThresholdCrossed(f"{counted(len(told), 'limit')} crossed", hint="\n  ".join(told))
     if check.infeasible:
-        told = [f"{line.pair.path} ({line.pair.name})" for line in check.infeasible[:5]]
+        told = [f"{job.pair.path} ({job.pair.name})" for job in check.infeasible[:5]]
         return NothingFeasible(
             f"no machine for {counted(len(check.infeasible), 'job')}", hint=", ".join(told)
         )

@@ -89,9 +89,9 @@ class Live(Terminal):
         """The state of knowledge now, of one of several places by its name."""
         state = "setting up" if now.started == "setup" else "waiting for the first step"
         done, total = 0, None
-        if now.track is not None and now.track.steps > 0:
-            state = count(now.track.steps, "step")
-            done, total = now.track.counts[-1], now.track.total
+        if now.series is not None and now.series.steps > 0:
+            state = count(now.series.steps, "step")
+            done, total = now.series.counts[-1], now.series.total
         if now.estimate is not None:
             half = now.estimate.half_width
             state += f", {figure(now.estimate.step_time_s)} s each"

@@ -10,7 +10,7 @@ from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model
 from mlbroker.pricing.offer import Market
-from mlbroker.profiles.job import Place, ResourceOption
+from mlbroker.profiles.job import DataLocation, ResourceOption
 
 KNOWN = (
     "accelerators",
@@ -109,12 +109,12 @@ def _options(fields: Fields) -> tuple[ResourceOption, ...]:
     )
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str) -> DataLocation:
     """`aws` or `aws/us-east-1`."""
     cloud, region, zone = _split_infra(text)
     if cloud is None or zone is not None:
         raise InputError(f"{quoted(text)} is not a place", hint="write aws or aws/us-east-1")
-    return Place(cloud, region)
+    return DataLocation(cloud, region)
 
 
 def _place(fields: Fields) -> tuple[str | None, str | None, str | None]:

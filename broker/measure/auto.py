@@ -17,21 +17,21 @@ HURRY = 20
 AT_ONCE = 3
 
 
-class Option(NamedTuple):
+class ProbeOption(NamedTuple):
     """A machine that can be launched, and what the chooser knows of it."""
 
     candidate: LaunchOption
     offer: Offered
 
 
-class Measured(NamedTuple):
+class ProbeResult(NamedTuple):
     """A measurement and what it cost."""
 
     row: Measurement
     spent_usd: Decimal
 
 
-class Outcome(NamedTuple):
+class SearchOutcome(NamedTuple):
     """What was measured, in this order, and the machine to commit to (None: none works)."""
 
     rows: list[Measurement]
@@ -41,22 +41,22 @@ class Outcome(NamedTuple):
 
 # Measures on all of these at once, within the cap; a step longer than the time given is hopeless.
 Measure = Callable[
-    [Sequence[LaunchOption], Decimal, float | None], Sequence[Measured | MlbrokerError]
+    [Sequence[LaunchOption], Decimal, float | None], Sequence[ProbeResult | MlbrokerError]
 ]
 
 
-class Search(NamedTuple):
+class ProbeSearch(NamedTuple):
     """What is looked for, and how much it may cost. `deadline_s` counts from each call."""
 
     evidence: Evidence
-    options: Sequence[Option]
+    options: Sequence[ProbeOption]
     steps: int
     cap_usd: Decimal
     deadline_s: Callable[[], float | None]
     longest_s: float
     most: int
 
-    def run(self, measure: Measure, say: Callable[[str], None]) -> Outcome:
+    def run(self, measure: Measure, say: Callable[[str], None]) -> SearchOutcome:
         """Measure while it is worth it, saying why, and why no more."""
         rows: list[Measurement] = []
         lost: set[int] = set()
@@ -65,7 +65,7 @@ class Search(NamedTuple):
             advices = self._advices(rows, lost)
             advice = advices[0]
             best = None if advice.place is None else self.options[advice.place].candidate
-            done = Outcome(rows, best, self.cap_usd - left)
+            done = SearchOutcome(rows, best, self.cap_usd - left)
             if best is None or not advice.probe:
                 say(_why_stop(advice, best))
                 return done

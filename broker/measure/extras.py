@@ -25,14 +25,14 @@ def extras(seen: Observation, cores: int | None) -> dict[str, str]:
 def phases(seen: Observation) -> dict[str, Any]:
     """Set-up, start-up, warm-up, periods, tear-down: each apart, in seconds."""
     facts: dict[str, Any] = {"setup_s": _rounded(seen.setup_s or None)}
-    track, found = seen.track, seen.estimate
-    if track is not None:
-        facts |= {"source": track.source, "steps_seen": track.steps}
-        if track.waited_s:
-            stepping_s = max(track.times_s[-1] - track.times_s[0], 1e-9)
-            facts["data_wait_share"] = _rounded(min(1.0, track.waited_s / stepping_s))
+    series, found = seen.series, seen.estimate
+    if series is not None:
+        facts |= {"source": series.source, "steps_seen": series.steps}
+        if series.waited_s:
+            stepping_s = max(series.times_s[-1] - series.times_s[0], 1e-9)
+            facts["data_wait_share"] = _rounded(min(1.0, series.waited_s / stepping_s))
         if seen.completed:
-            facts["tear_down_s"] = _rounded(float(seen.end["time_s"]) - track.times_s[-1])
+            facts["tear_down_s"] = _rounded(float(seen.end["time_s"]) - series.times_s[-1])
     if found is not None:
         facts |= {
             "start_up_s": _rounded(found.start_up_s),
@@ -54,7 +54,7 @@ def phases(seen: Observation) -> dict[str, Any]:
 
 def usage(seen: Observation, cores: int) -> dict[str, Any]:
     """Shares and means over the time in which steps were made."""
-    began = seen.track.times_s[0] if seen.track else 0.0
+    began = seen.series.times_s[0] if seen.series else 0.0
     window = [item for item in seen.samples if item[0] >= began] or seen.samples
     if len(window) < 2:
         return {}

@@ -20,7 +20,7 @@ from mlbroker.broker.measure import facts
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.broker.measure.bundle import FOLDER, SPEC, pack
 from mlbroker.broker.measure.profile import Profiled, agent_spec
-from mlbroker.broker.measure.result import Place, died, to_measurement
+from mlbroker.broker.measure.result import MeasuredOn, died, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch
@@ -210,7 +210,7 @@ class Campaign:
         if lost is not None and not machines_failed(run):
             raise lost  # not launched, or out of money or time: that says nothing of the machine
         used = order.candidate(run.attempt) if run is not None and run.attempts else first
-        where = Place(
+        where = MeasuredOn(
             config=used.instance_type,
             cloud=used.cloud,
             region=used.region,

@@ -9,7 +9,7 @@ from mlbroker.broker.words import count, figure, span
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stepping.steady import Estimate
-from mlbroker.profiles.stepping.stream import Track
+from mlbroker.profiles.stepping.stream import StepSeries
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 340, 70, 40, 14
 Scale = Callable[[float], float]
@@ -38,8 +38,8 @@ def page(row: Measurement, seen: Observation, job: Job | None = None) -> str:
     """The page; without a single step it says so. `job` says how many steps the whole has."""
     title = f"{row.job} on {row.config}"
     body = "<p>No step was counted.</p>"
-    if seen.track is not None and seen.estimate is not None:
-        body = _chart(seen.track, seen.estimate)
+    if seen.series is not None and seen.estimate is not None:
+        body = _chart(seen.series, seen.estimate)
     facts = _summary(row, seen, job) + sorted(row.extra.items())
     rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in facts)
     return (
@@ -69,11 +69,11 @@ def _summary(row: Measurement, seen: Observation, job: Job | None) -> list[tuple
     return facts
 
 
-def _chart(track: Track, found: Estimate) -> str:
-    durations, places = _per_step(track)
+def _chart(series: StepSeries, found: Estimate) -> str:
+    durations, places = _per_step(series)
     usual = sorted(durations)[len(durations) // 2]
     top = min(max(durations), EDGE_MEDIANS * usual) * 1.05
-    first, last = track.counts[0], track.counts[-1]
+    first, last = series.counts[0], series.counts[-1]
 
     def x(step: float) -> float:
         return LEFT + (WIDTH - LEFT - 10) * (step - first) / max(last - first, 1)
@@ -114,9 +114,9 @@ def _legend(found: Estimate) -> str:
     return f"<p>{'; '.join(kinds)}.</p>"
 
 
-def _per_step(track: Track) -> tuple[list[float], list[int]]:
-    stride = -(-len(track.counts) // MAX_POINTS)
-    times, counts = track.times_s[::stride], track.counts[::stride]
+def _per_step(series: StepSeries) -> tuple[list[float], list[int]]:
+    stride = -(-len(series.counts) // MAX_POINTS)
+    times, counts = series.times_s[::stride], series.counts[::stride]
     durations = [
         (t2 - t1) / (c2 - c1)
         for t1, t2, c1, c2 in zip(times, times[1:], counts, counts[1:], strict=False)

@@ -11,7 +11,7 @@ from typing import Any
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure import facts
 from mlbroker.broker.measure.agent_link import start_here
-from mlbroker.broker.measure.result import Place, to_measurement
+from mlbroker.broker.measure.result import MeasuredOn, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.profiles.job import Job
@@ -117,6 +117,6 @@ def _profile(
     finally:
         link.close()
     used = cores or seen.machine["vcpus"]
-    place = Place(config=f"local-{used}cpu", cloud="local", cores=cores)
+    place = MeasuredOn(config=f"local-{used}cpu", cloud="local", cores=cores)
     row = to_measurement(job, seen, place, datetime.now(UTC), known)
     return Profiled(row, seen, time.monotonic() - started)

@@ -35,7 +35,7 @@ _SIGKILL = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MeasuredOn:
     """Where it was measured, and what an hour of that costs (None: the price is elsewhere)."""
 
     config: str
@@ -47,7 +47,7 @@ class Place:
 
 
 def to_measurement(
-    job: Job, seen: Observation, place: Place, now: datetime, facts: Mapping[str, str]
+    job: Job, seen: Observation, place: MeasuredOn, now: datetime, facts: Mapping[str, str]
 ) -> Measurement:
     """The measurement; InputError when nothing could be counted."""
     failure = failure_reason(seen)
@@ -71,7 +71,9 @@ def to_measurement(
     return _measurement(job, seen, place, now, facts, _counted(seen, seen.estimate))
 
 
-def died(job: Job, place: Place, now: datetime, facts: Mapping[str, str], why: str) -> Measurement:
+def died(
+    job: Job, place: MeasuredOn, now: datetime, facts: Mapping[str, str], why: str
+) -> Measurement:
     """The machine was lost before it could answer, twice: that is what is known of it."""
     return Measurement(
         job=job.name,
@@ -114,8 +116,8 @@ def failure_reason(seen: Observation) -> str | None:
 
 def _counted(seen: Observation, found: Estimate) -> dict[str, Any]:
     steps, overhead_s = found.total_steps, found.overhead_s
-    if seen.completed and seen.track is not None and steps is not None:
-        done = seen.track.counts[-1]
+    if seen.completed and seen.series is not None and steps is not None:
+        done = seen.series.counts[-1]
         # The last steps may be unspoken when only every tenth is told.
         steps = steps if done >= COMPLETE * steps else done
         overhead_s = max(0.0, float(seen.end["time_s"]) - steps * found.step_time_s)
@@ -163,7 +165,7 @@ def _last_words(seen: Observation) -> str:
 def _measurement(
     job: Job,
     seen: Observation,
-    place: Place,
+    place: MeasuredOn,
     now: datetime,
     facts: Mapping[str, str],
     result: Mapping[str, Any],

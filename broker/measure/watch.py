@@ -9,7 +9,7 @@ from mlbroker.broker.measure.agent_link import AgentLink
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.stepping.steady import Estimate, estimate
 from mlbroker.profiles.stepping.stopping import StopRule
-from mlbroker.profiles.stepping.stream import Track, Tracks
+from mlbroker.profiles.stepping.stream import StepSeries, StepStreams
 
 # A new estimate is made when so many more events were seen than at the last one.
 GROWTH = 1.02
@@ -25,7 +25,7 @@ class Observation:
     """
 
     machine: Mapping[str, Any] = field(default_factory=dict)
-    track: Track | None = None
+    series: StepSeries | None = None
     estimate: Estimate | None = None
     stopped: str | None = None
     started: str | None = None
@@ -56,22 +56,22 @@ def watch(
     if job.work is not None:
         rule = replace(rule, epoch_steps=job.work.steps_per_epoch)
     seen = Observation()
-    tracks = Tracks()
+    streams = StepStreams()
     considered, due = 0, 0.0
     phase = ""
     for message in link.messages():
         if "restart" in message:
-            seen, tracks, considered = Observation(), Tracks(), 0
+            seen, streams, considered = Observation(), StepStreams(), 0
         elif "machine" in message:
             seen.machine = message["machine"]
         elif "start" in message:
             phase = seen.started = message["start"]
             show(seen)
         elif "steps" in message:
-            tracks.add([tuple(event) for event in message["steps"]])
+            streams.add([tuple(event) for event in message["steps"]])
         elif "note" in message:
             source, pid, key, value = message["note"]
-            tracks.note(source, pid, key, value)
+            streams.note(source, pid, key, value)
             seen.notes[key] = value
         elif "sample" in message:
             if phase == "setup":
@@ -82,28 +82,28 @@ def watch(
             seen.end = message
         if seen.stopped and not seen.completed:
             continue
-        if tracks.events < considered * GROWTH and not seen.end:
+        if streams.events < considered * GROWTH and not seen.end:
             continue
-        track = tracks.best(job.work.steps if job.work else None, bool(seen.end))
-        if track is None:
-            considered = tracks.events
+        series = streams.best(job.work.steps if job.work else None, bool(seen.end))
+        if series is None:
+            considered = streams.events
             continue
-        if time.monotonic() < due and not seen.end and not rule.used_up(track):
+        if time.monotonic() < due and not seen.end and not rule.used_up(series):
             continue
-        considered = tracks.events
+        considered = streams.events
         began = time.monotonic()
-        seen.track, seen.estimate = track, estimate(track)
+        seen.series, seen.estimate = series, estimate(series)
         due = time.monotonic() + RESTS * (time.monotonic() - began)
         show(seen)
         if seen.stopped:
             continue  # it ran to its end before the wish to stop reached it: all of it counts
-        seen.stopped = rule.reached(track, seen.estimate)
+        seen.stopped = rule.reached(series, seen.estimate)
         if seen.stopped:
             link.stop()
-    seen.sources = tracks.sources
+    seen.sources = streams.sources
     if not seen.end:
-        if seen.track is None or seen.estimate is None:
+        if seen.series is None or seen.estimate is None:
             raise link.failure()
         # The agent went without a farewell. What it told until then is true all the same.
-        seen.end = {"end": "lost", "phase": "command", "time_s": seen.track.times_s[-1]}
+        seen.end = {"end": "lost", "phase": "command", "time_s": seen.series.times_s[-1]}
     return seen

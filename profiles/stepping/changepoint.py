@@ -9,8 +9,8 @@ from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.stepping.pace_models import (
     FADES,
     MIN_CORRELATED,
-    Belief,
-    Seen,
+    PaceBelief,
+    PaceWindow,
     drift,
     fade,
     inflation,
@@ -57,7 +57,9 @@ def blocks(plain_s: Array, counts: Array, most: int = MAX_BLOCKS) -> Blocks:
     )
 
 
-def settle(plain_s: Array, counts: Array, total: int | None) -> tuple[Blocks, list[Belief]]:
+def weigh_pace_models(
+    plain_s: Array, counts: Array, total: int | None
+) -> tuple[Blocks, list[PaceBelief]]:
     """Beliefs about the pace of the steps that are still to come, weights adding up to 1."""
     chosen = blocks(plain_s, counts)
     while True:
@@ -75,11 +77,11 @@ def settle(plain_s: Array, counts: Array, total: int | None) -> tuple[Blocks, li
     return chosen, beliefs
 
 
-def _weigh(b: Blocks, done: float, total: int | None, noise: float) -> list[Belief]:
+def _weigh(b: Blocks, done: float, total: int | None, noise: float) -> list[PaceBelief]:
     values = b.step_s
     n = len(values)
     price = math.log(max(n, 2))
-    scores: list[tuple[float, Belief]] = []
+    scores: list[tuple[float, PaceBelief]] = []
     for start in range(max(1, n - MIN_SETTLED + 1)):
         rest = values[start:]
         misfit = float(np.sum((rest - rest.mean()) ** 2)) / noise**2
@@ -90,7 +92,7 @@ def _weigh(b: Blocks, done: float, total: int | None, noise: float) -> list[Beli
         scores.append((score, level(rest, start)))
         if total is None or total <= done or len(rest) < max(TREND_SEEN * n, MIN_SETTLED):
             continue
-        seen = Seen(start, rest, b.centre[start:], noise, done, total)
+        seen = PaceWindow(start, rest, b.centre[start:], noise, done, total)
         if len(rest) >= DRIFT_BLOCKS:
             scores.append(drift(seen, score))
         scores += [s for shape in FADES if (s := fade(seen, shape, -prefix / 2)) is not None]

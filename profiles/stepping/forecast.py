@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlbroker.profiles.prediction import Z90, Quantiles
-from mlbroker.profiles.stepping.pace_models import Belief
+from mlbroker.profiles.stepping.pace_models import PaceBelief
 
 # No clock is better than this share of what it measures.
 LEAST_SD = 1e-6
@@ -19,7 +19,7 @@ LEAST_TREND = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class RemainingSteps:
     """So many steps, and beside their pace: mean, variance and third moment of all the rest."""
 
     steps: int
@@ -27,7 +27,7 @@ class Ahead:
     variance: float
     third: float
 
-    def takes_s(self, beliefs: Sequence[Belief]) -> Quantiles:
+    def takes_s(self, beliefs: Sequence[PaceBelief]) -> Quantiles:
         """With the 80 % interval that the test for a trend leaves.
 
         How often jobs drift decides the median, but must not decide the interval: a job that
@@ -47,12 +47,12 @@ class Ahead:
         reach = max(middle - part.p10, part.p90 - middle)
         return Quantiles(min(whole.p10, middle - reach), middle, max(whole.p90, middle + reach))
 
-    def _quantiles(self, beliefs: Sequence[Belief]) -> Quantiles:
+    def _quantiles(self, beliefs: Sequence[PaceBelief]) -> Quantiles:
         share = sum(belief.weight for belief in beliefs)
         alone = [replace(belief, weight=belief.weight / share) for belief in beliefs]
         return Quantiles(*(self._quantile(q, alone) for q in (0.1, 0.5, 0.9)))
 
-    def _quantile(self, q: float, beliefs: Sequence[Belief]) -> float:
+    def _quantile(self, q: float, beliefs: Sequence[PaceBelief]) -> float:
         """Skewed as the extras are (Cornish and Fisher)."""
         from scipy import special
 
@@ -76,7 +76,7 @@ class Ahead:
         return x + sd * skewness * (2 * z * z + 1) / 6
 
 
-def _heavy(belief: Belief) -> float:
+def _heavy(belief: PaceBelief) -> float:
     """How much wider than normal the tails are when the spread itself is known from few blocks."""
     from scipy import special
 

@@ -24,7 +24,7 @@ MOST_CORRELATION = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class PaceBelief:
     """A possible answer: settled from block `start` on, with this pace over the steps to come.
 
     `sd_s` is the uncertainty of that, `level_sd_s` the one of the pace as it is now. `trend` is
@@ -47,7 +47,7 @@ class Belief:
         return self.trend is not None
 
 
-class Seen(NamedTuple):
+class PaceWindow(NamedTuple):
     """Blocks from `start` on, around which steps, how noisy, and what lies ahead of them."""
 
     start: int
@@ -85,7 +85,7 @@ FADES = (
 )
 
 
-def level(step_s: Array, start: int) -> Belief:
+def level(step_s: Array, start: int) -> PaceBelief:
     """It goes on as it was on average."""
     n = len(step_s)
     mean = float(step_s.mean())
@@ -93,10 +93,10 @@ def level(step_s: Array, start: int) -> Belief:
     correlation = lag_one(step_s)
     each = inflation(correlation)
     sd = math.sqrt(variance / n * each)
-    return Belief(start, mean, sd, sd, max(1, int(n / each) - 1), correlation)
+    return PaceBelief(start, mean, sd, sd, max(1, int(n / each) - 1), correlation)
 
 
-def drift(seen: Seen, level_score: float) -> tuple[float, Belief]:
+def drift(seen: PaceWindow, level_score: float) -> tuple[float, PaceBelief]:
     """It changes by as much every step, which what drifts usually are shrinks towards none."""
     y, n = seen.step_s, len(seen.step_s)
     mean, middle = float(y.mean()), float(seen.centre.mean())
@@ -116,7 +116,7 @@ def drift(seen: Seen, level_score: float) -> tuple[float, Belief]:
     ahead = (seen.done + seen.total) / 2 - middle
     change = slope * prior / (prior + variance) * ahead
     of_slope = prior * variance / (prior + variance) * ahead**2
-    return score, Belief(
+    return score, PaceBelief(
         seen.start,
         max(mean + change, LEAST_PACE * mean),
         math.sqrt(sd**2 / n + of_slope + (GOES_ON * change) ** 2),
@@ -127,7 +127,7 @@ def drift(seen: Seen, level_score: float) -> tuple[float, Belief]:
     )
 
 
-def fade(seen: Seen, shape: Fade, score_before: float) -> tuple[float, Belief] | None:
+def fade(seen: PaceWindow, shape: Fade, score_before: float) -> tuple[float, PaceBelief] | None:
     """A level and what is still above it; None if it does not fall."""
     y, n = seen.step_s, len(seen.step_s)
     began = seen.centre[0]
@@ -149,7 +149,7 @@ def fade(seen: Seen, shape: Fade, score_before: float) -> tuple[float, Belief] |
     worse = max(1.0, misfit / max(1, n - 2) / seen.noise**2)
     sd = math.sqrt(float(of_each @ covariance @ of_each) * worse)
     pace = max(float(of_each @ fit), LEAST_PACE * mean)
-    return score, Belief(seen.start, pace, sd, sd, max(1, n - 2), lag_one(left))
+    return score, PaceBelief(seen.start, pace, sd, sd, max(1, n - 2), lag_one(left))
 
 
 def lag_one(values: Array) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.prediction import Z90, Quantiles
-from mlbroker.profiles.stepping.changepoint import settle
-from mlbroker.profiles.stepping.forecast import Ahead
+from mlbroker.profiles.stepping.changepoint import weigh_pace_models
+from mlbroker.profiles.stepping.forecast import RemainingSteps
 from mlbroker.profiles.stepping.periods import Extras, Period, split
-from mlbroker.profiles.stepping.stream import Track
+from mlbroker.profiles.stepping.stream import StepSeries
 
 MIN_STEPS = 30
 MIN_EVENTS = 4
@@ -62,17 +62,17 @@ class _Part:
     third: float = 0.0
 
 
-def estimate(track: Track) -> Estimate | None:
+def estimate(series: StepSeries) -> Estimate | None:
     """The estimate from what has been seen so far; None when that is less than a few steps."""
-    if len(track.counts) < MIN_EVENTS:
+    if len(series.counts) < MIN_EVENTS:
         return None
-    times, counts = _thinned(track)
+    times, counts = _thinned(series)
     extras = split(times, counts)
-    left = None if track.total is None else max(0, track.total - int(counts[-1]))
+    left = None if series.total is None else max(0, series.total - int(counts[-1]))
     # Without a known total, or at the end of it, the question is the pace over as much again.
     ahead = left or int(counts[-1] - counts[0])
     horizon = int(counts[-1]) + ahead
-    block, beliefs = settle(extras.plain_s, counts, horizon if left else None)
+    block, beliefs = weigh_pace_models(extras.plain_s, counts, horizon if left else None)
     likeliest = max(beliefs, key=lambda belief: belief.weight)
     settled = int(block.first_step[likeliest.start])
 
@@ -81,7 +81,7 @@ def estimate(track: Track) -> Estimate | None:
     periodic = [_periodic(period, int(counts[-1]), horizon, ahead) for period in extras.periods]
     others = [odd, *periodic]
     spread = sum(part.variance for part in others)
-    takes = Ahead(
+    takes = RemainingSteps(
         ahead,
         sum(part.mean_s for part in others),
         spread + noise * ahead,
@@ -106,8 +106,8 @@ def estimate(track: Track) -> Estimate | None:
     sigma = math.log(slow / max(fast, 0.1 * work)) / (2 * Z90)
     mean_sd = math.sqrt(sum(b.weight * b.level_sd_s**2 for b in beliefs) + spread / ahead**2)
     return Estimate(
-        steps_seen=track.steps,
-        total_steps=track.total,
+        steps_seen=series.steps,
+        total_steps=series.total,
         start_up_s=float(times[0]),
         warmup_steps=settled - int(counts[0]),
         warmup_extra_s=max(0.0, settled_at - float(times[0]) - (settled - int(counts[0])) * pace),
@@ -122,8 +122,8 @@ def estimate(track: Track) -> Estimate | None:
     )
 
 
-def _thinned(track: Track) -> tuple[Array, Array]:
-    times, counts = np.asarray(track.times_s, dtype=float), np.asarray(track.counts)
+def _thinned(series: StepSeries) -> tuple[Array, Array]:
+    times, counts = np.asarray(series.times_s, dtype=float), np.asarray(series.counts)
     stride = -(-len(times) // MAX_EVENTS)
     if stride > 1:
         # From the end, so that the last event stays.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mlbroker.profiles.stepping.steady import MIN_STEPS, Estimate
-from mlbroker.profiles.stepping.stream import Track
+from mlbroker.profiles.stepping.stream import StepSeries
 
 # A job that tells only every tenth step needs so many tellings to be understood.
 MIN_TELLINGS = 6
@@ -27,26 +27,26 @@ class StopRule:
     hopeless_step_s: float | None = None
     epoch_steps: int | None = None
 
-    def reached(self, track: Track, estimate: Estimate | None) -> str | None:
+    def reached(self, series: StepSeries, estimate: Estimate | None) -> str | None:
         """Why to stop now, in words; None to go on."""
-        if self.used_up(track):
-            return f"{track.steps} steps were seen"
+        if self.used_up(series):
+            return f"{series.steps} steps were seen"
         if estimate is None or estimate.steps_seen - estimate.warmup_steps < MIN_STEPS:
             return None
         least = estimate.step_time_s * (1 - estimate.half_width)
         if self.hopeless_step_s is not None and least > self.hopeless_step_s:
             return f"a step takes more than {least:,.3f} s: too slow to be worth more"
-        stepping_s = track.times_s[-1] - track.times_s[0]
+        stepping_s = series.times_s[-1] - series.times_s[0]
         if estimate.half_width <= self.half_width and stepping_s >= self.patience_s:
             return f"the mean is known to ±{estimate.half_width:.1%}"
         return None
 
-    def used_up(self, track: Track) -> bool:
+    def used_up(self, series: StepSeries) -> bool:
         """Whether all steps were made that a measurement may take."""
         limit = self.max_steps
-        if limit is None and track.total is not None:
-            limit = max(MIN_STEPS, round(self.share * track.total))
+        if limit is None and series.total is not None:
+            limit = max(MIN_STEPS, round(self.share * series.total))
             if self.epoch_steps and limit <= self.epoch_steps <= WITHIN_REACH * limit:
                 limit = self.epoch_steps + 1
-        told = self.max_steps is not None or len(track.counts) >= MIN_TELLINGS
-        return limit is not None and track.steps >= limit and told
+        told = self.max_steps is not None or len(series.counts) >= MIN_TELLINGS
+        return limit is not None and series.steps >= limit and told

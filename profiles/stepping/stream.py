@@ -17,7 +17,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class StepSeries:
     """By `times_s[i]` after the start of the job, `counts[i]` steps were done.
 
     Both grow. `total` is the number of steps of the whole job, None when nobody knows it.
@@ -58,7 +58,7 @@ class _Stream:
         return bool(self.counts) and self.counts[-1] > 0
 
 
-class Tracks:
+class StepStreams:
     """Collects the events of all sources and processes while they come in."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Tracks:
         """Who has counted a step so far."""
         return sorted({key[0] for key, stream in self._streams.items() if stream.spoke})
 
-    def best(self, total: int | None, final: bool = False) -> Track | None:
+    def best(self, total: int | None, final: bool = False) -> StepSeries | None:
         """The count to believe, None as long as nothing that can be believed has spoken.
 
         While a training library is loaded that has not made a step, a bar is at first taken for
@@ -106,7 +106,7 @@ class Tracks:
         else:
             key = max(streams, key=lambda k: (streams[k].counts[-1], -streams[k].times_s[0]))
         stream = streams[key]
-        return Track(
+        return StepSeries(
             key[0],
             tuple(stream.times_s),
             tuple(stream.counts),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbroker.profiles.stepping.stream import Track
+from mlbroker.profiles.stepping.stream import StepSeries
 
 Durations = NDArray[np.float64]
 Rng = np.random.Generator
@@ -28,11 +28,11 @@ class SyntheticJob:
     def total_s(self) -> float:
         return self.start_up_s + float(self.durations.sum())
 
-    def seen(self, steps: int) -> Track:
+    def seen(self, steps: int) -> StepSeries:
         """What a measurement of the first `steps` sees."""
         ends = self.start_up_s + np.cumsum(self.durations[:steps])
         times = [self.start_up_s, *(float(end) for end in ends)]
-        return Track("steps", times, list(range(steps + 1)), len(self.durations))
+        return StepSeries("steps", times, list(range(steps + 1)), len(self.durations))
 
 
 def _noise(rng: Rng, n: int, spread: float) -> Durations:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.check import CostCheck
 
 # Name -> module under this package, which has a function `render(check) -> str`.
 FORMATS: dict[str, str] = {
@@ -15,7 +15,7 @@ FORMATS: dict[str, str] = {
 }
 
 
-def renderer(name: str) -> Callable[[Check], str]:
+def renderer(name: str) -> Callable[[CostCheck], str]:
     """The function that writes a check in the format `name`."""
-    render: Callable[[Check], str] = import_module(f"{__name__}.{FORMATS[name]}").render
+    render: Callable[[CostCheck], str] = import_module(f"{__name__}.{FORMATS[name]}").render
     return render

@@ -4,21 +4,21 @@ import json
 from datetime import UTC
 from typing import Any
 
-from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.ci.check import Check
-from mlbroker.broker.ci.limits import Crossing
-from mlbroker.broker.ci.priced import side_document
+from mlbroker.broker.ci.changes import JobChange
+from mlbroker.broker.ci.check import CostCheck
+from mlbroker.broker.ci.priced import priced_document
+from mlbroker.broker.ci.thresholds import Crossing
 from mlbroker.broker.plan_document import money
 
 SCHEMA = "mlbroker.check/1"
 
 
-def render(check: Check) -> str:
+def render(check: CostCheck) -> str:
     """One JSON document; nothing in it depends on the order in which files were found."""
     return json.dumps(document(check), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
 
 
-def document(check: Check) -> dict[str, Any]:
+def document(check: CostCheck) -> dict[str, Any]:
     """The whole check; money as decimal strings."""
     snapshot, total = check.snapshot, check.total
     return {
@@ -33,7 +33,7 @@ def document(check: Check) -> dict[str, Any]:
             "offers": snapshot.offers,
             "stale": snapshot.stale_offers,
         },
-        "jobs": [_job(line) for line in check.lines],
+        "jobs": [_job(job) for job in check.jobs],
         "total": {
             "base_cost_usd": money(total.base_cost_usd),
             "head_cost_usd": money(total.head_cost_usd),
@@ -46,32 +46,32 @@ def document(check: Check) -> dict[str, Any]:
     }
 
 
-def _job(line: Line) -> dict[str, Any]:
-    pair = line.pair
-    entry: dict[str, Any] = {"path": pair.path, "name": pair.name, "status": str(line.status)}
+def _job(job: JobChange) -> dict[str, Any]:
+    pair = job.pair
+    entry: dict[str, Any] = {"path": pair.path, "name": pair.name, "status": str(job.status)}
     if pair.previous_path is not None:
         entry["previous_path"] = pair.previous_path
     if pair.problem is not None:
         entry["error"] = {"where": pair.problem.where, "what": pair.problem.what}
-    for which, side in (("base", line.base), ("head", line.head)):
+    for which, side in (("base", job.base), ("head", job.head)):
         entry |= {
             f"{which}_cost_usd": None if side is None else money(side.cost_usd),
             f"{which}_monthly_usd": None if side is None else money(side.monthly_usd),
-            which: side_document(side),
+            which: priced_document(side),
             f"{which}_problem": None if side is None else side.problem,
             f"{which}_forbidden": None if side is None else side.forbidden,
             f"{which}_inputs": None if side is None else side.inputs._asdict(),
         }
-    entry["reasons"] = list(line.reasons)
+    entry["reasons"] = list(job.reasons)
     return entry
 
 
 def _crossing(crossing: Crossing) -> dict[str, Any]:
-    pair = crossing.line.pair
+    pair = crossing.job.pair
     return {
         "path": pair.path,
         "name": pair.name,
         "limit": crossing.limit,
         "message": crossing.message,
-        "line": crossing.line.line_of(crossing.key),
+        "line": crossing.job.file_line(crossing.key),
     }

@@ -2,16 +2,16 @@
 
 from xml.sax.saxutils import escape, quoteattr
 
-from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.changes import JobChange
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
 
 
-def render(check: Check) -> str:
+def render(check: CostCheck) -> str:
     """One suite; jobs that cannot be read are errors, jobs that no machine can do are failures."""
     cases: list[str] = []
-    for line in check.touched:
-        cases += _cases(check, line)
+    for job in check.touched:
+        cases += _cases(check, job)
     failures = sum("<failure" in case for case in cases)
     errors = sum("<error" in case for case in cases)
     stamp = check.generated_at.isoformat(timespec="seconds")
@@ -24,25 +24,25 @@ def render(check: Check) -> str:
     )
 
 
-def _cases(check: Check, line: Line) -> list[str]:
-    mine = [crossing for crossing in check.crossed if crossing.line is line]
-    if line.pair.problem is not None:
-        return [_case(line, "readable", "error", str(line.pair.problem))]
-    if line.head is not None and line.head.problem:
-        return [_case(line, "feasible", "failure", line.head.problem)]
+def _cases(check: CostCheck, job: JobChange) -> list[str]:
+    mine = [crossing for crossing in check.crossed if crossing.job is job]
+    if job.pair.problem is not None:
+        return [_case(job, "readable", "error", str(job.pair.problem))]
+    if job.head is not None and job.head.problem:
+        return [_case(job, "feasible", "failure", job.head.problem)]
     if mine:
-        return [_case(line, crossing.limit, "failure", crossing.message) for crossing in mine]
-    return [_case(line, "cost", None, f"{words.cost(line)} USD a run ({words.change(line)})")]
+        return [_case(job, crossing.limit, "failure", crossing.message) for crossing in mine]
+    return [_case(job, "cost", None, f"{words.cost(job)} USD a run ({words.change(job)})")]
 
 
-def _case(line: Line, what: str, element: str | None, text: str) -> str:
-    name = quoteattr(_xml(f"{line.pair.name}: {what}"))
-    path = quoteattr(_xml(line.pair.path))
+def _case(job: JobChange, what: str, element: str | None, text: str) -> str:
+    name = quoteattr(_xml(f"{job.pair.name}: {what}"))
+    path = quoteattr(_xml(job.pair.path))
     head = f"<testcase classname={path} name={name} file={path}>"
     if element is None:
         return f"{head}<system-out>{escape(_xml(text))}</system-out></testcase>\n"
     message = quoteattr(_xml(text.partition("\n")[0]))
-    body = escape(_xml("\n".join([text, *line.reasons])))
+    body = escape(_xml("\n".join([text, *job.reasons])))
     return f'{head}<{element} type="{what}" message={message}>{body}</{element}></testcase>\n'
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.changes import JobChange
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
 from mlbroker.broker.words import money
 
@@ -18,7 +18,7 @@ _ESCAPES = {ord(character): f"&#{ord(character)};" for character in "\\`*_[]|#@~
 _REASONS = 12
 
 
-def render(check: Check) -> str:
+def render(check: CostCheck) -> str:
     """Summary, crossed limits, a table of the touched jobs, and folded details of each."""
     parts = [f"### Cost of this change\n\n{safe(words.headline(check))}"]
     month = words.month_line(check)
@@ -51,33 +51,33 @@ def safe(text: str) -> str:
 
 
 def _fitted(
-    lines: list[Line], text_of: Callable[[Line], str], allowed: int, room: int, rest: str
+    jobs: list[JobChange], text_of: Callable[[JobChange], str], allowed: int, room: int, rest: str
 ) -> tuple[str, int]:
-    """As many of the lines as fit into `allowed`, and what is left of `room`."""
+    """As many of the jobs as fit into `allowed`, and what is left of `room`."""
     shown: list[str] = []
-    for number, line in enumerate(lines):
-        text = text_of(line)
+    for number, job in enumerate(jobs):
+        text = text_of(job)
         allowed -= len(text)
         if allowed < 0:
-            shown.append(f"\n… and {len(lines) - number} {rest}.\n")
+            shown.append(f"\n… and {len(jobs) - number} {rest}.\n")
             break
         shown.append(text)
     joined = "".join(shown)
     return joined, room - len(joined)
 
 
-def _weight(line: Line) -> tuple[float, str, str]:
+def _weight(job: JobChange) -> tuple[float, str, str]:
     """Broken and infeasible jobs first, then those whose cost changes most."""
-    before = line.base and line.base.cost_usd
-    after = line.head and line.head.cost_usd
-    stuck = line.pair.problem is not None or (line.head is not None and after is None)
+    before = job.base and job.base.cost_usd
+    after = job.head and job.head.cost_usd
+    stuck = job.pair.problem is not None or (job.head is not None and after is None)
     difference = float("inf") if stuck else abs(float((after or 0) - (before or 0)))
-    return -difference, line.pair.path, line.pair.name
+    return -difference, job.pair.path, job.pair.name
 
 
-def _listed(check: Check) -> str:
+def _listed(check: CostCheck) -> str:
     shown = [
-        f"- `--{crossing.limit}`: **{safe(crossing.line.pair.name)}** {safe(crossing.message)}"
+        f"- `--{crossing.limit}`: **{safe(crossing.job.pair.name)}** {safe(crossing.message)}"
         for crossing in check.crossed[:20]
     ]
     if len(check.crossed) > 20:
@@ -85,41 +85,41 @@ def _listed(check: Check) -> str:
     return "**Limits crossed**\n\n" + "\n".join(shown)
 
 
-def _row(line: Line) -> str:
+def _row(job: JobChange) -> str:
     cells = (
-        f"**{safe(line.pair.name)}**<br><sub>{safe(_short(line.pair.path))}</sub>",
-        safe(words.cost(line)),
-        safe(words.change(line)),
-        safe(words.monthly(line)),
-        safe(words.time(line)),
-        safe(words.carbon(line)),
-        safe(words.machine(line)),
+        f"**{safe(job.pair.name)}**<br><sub>{safe(_short(job.pair.path))}</sub>",
+        safe(words.cost(job)),
+        safe(words.change(job)),
+        safe(words.monthly(job)),
+        safe(words.time(job)),
+        safe(words.carbon(job)),
+        safe(words.machine(job)),
     )
     return f"| {' | '.join(cells)} |\n"
 
 
-def _details(line: Line) -> str:
-    facts = [f"**{safe(line.pair.name)}** ({safe(_short(line.pair.path))}"
-             + (f", moved from {safe(_short(line.pair.previous_path))}" if line.pair.previous_path
+def _details(job: JobChange) -> str:
+    facts = [f"**{safe(job.pair.name)}** ({safe(_short(job.pair.path))}"
+             + (f", moved from {safe(_short(job.pair.previous_path))}" if job.pair.previous_path
                 else "") + ")"]  # fmt: skip
-    problem = line.pair.problem
+    problem = job.pair.problem
     if problem is not None:
         facts.append(f"cannot be read: {safe(_short(str(problem), 400))}")
-    if line.head is not None and line.head.problem:
-        facts.append(safe(_short(line.head.problem, 400)))
-    side = line.head or line.base
+    if job.head is not None and job.head.problem:
+        facts.append(safe(_short(job.head.problem, 400)))
+    side = job.head or job.base
     if side is not None and side.quote is not None:
         cost = side.quote.cost_usd
         facts.append(
             safe(
-                f"{side.quote.evidence}; {words.energy(line)} kWh;"
+                f"{side.quote.evidence}; {words.energy(job)} kWh;"
                 f" in nine runs of ten at most {money(cost.p90)} USD"
-                + (f"; {words.chance(line)} in time" if words.chance(line) else "")
+                + (f"; {words.chance(job)} in time" if words.chance(job) else "")
             )
         )
-    facts += [safe(_short(reason, 200)) for reason in line.reasons[:_REASONS]]
-    if len(line.reasons) > _REASONS:
-        facts.append(f"… and {len(line.reasons) - _REASONS} more changes")
+    facts += [safe(_short(reason, 200)) for reason in job.reasons[:_REASONS]]
+    if len(job.reasons) > _REASONS:
+        facts.append(f"… and {len(job.reasons) - _REASONS} more changes")
     return "- " + "\n  - ".join(facts) + "\n"
 
 

@@ -4,10 +4,10 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.changes import JobChange
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.ci.pairs import Status
+from mlbroker.broker.ci.pairs import ChangeStatus
 
 _RULES = {
     "broken-job": "The job file cannot be read",
@@ -21,25 +21,25 @@ _RULES = {
 }
 
 
-def render(check: Check) -> str:
+def render(check: CostCheck) -> str:
     """One run: crossed limits and unreadable jobs are errors, changes of cost are notes."""
     results = [
-        _result(crossing.limit, "error", crossing.message, crossing.line,
-                crossing.line.line_of(crossing.key))
+        _result(crossing.limit, "error", crossing.message, crossing.job,
+                crossing.job.file_line(crossing.key))
         for crossing in check.crossed
     ]  # fmt: skip
-    for line in check.touched:
-        if line.pair.problem is not None:
+    for job in check.touched:
+        if job.pair.problem is not None:
             results.append(
-                _result("broken-job", "error", line.pair.problem.what, line, _line_in(line))
+                _result("broken-job", "error", job.pair.problem.what, job, _line_in(job))
             )
-        elif line.head is not None and line.head.problem:
-            at = line.line_of(line.key_of("broker.deadline", "resources"))
-            results.append(_result("nothing-feasible", "error", line.head.problem, line, at))
-        elif line.status is Status.CHANGED and line.increase:
-            text = f"costs {words.cost(line)} USD a run ({words.change(line)})"
-            at = line.line_of(line.first_changed_key)
-            results.append(_result("cost-change", "note", text, line, at))
+        elif job.head is not None and job.head.problem:
+            at = job.file_line(job.key_of("broker.deadline", "resources"))
+            results.append(_result("nothing-feasible", "error", job.head.problem, job, at))
+        elif job.status is ChangeStatus.CHANGED and job.increase:
+            text = f"costs {words.cost(job)} USD a run ({words.change(job)})"
+            at = job.file_line(job.first_changed_key)
+            results.append(_result("cost-change", "note", text, job, at))
     log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -61,26 +61,26 @@ def render(check: Check) -> str:
     return json.dumps(log, indent=2, ensure_ascii=True) + "\n"
 
 
-def _result(rule: str, level: str, text: str, line: Line, at: int) -> dict[str, Any]:
+def _result(rule: str, level: str, text: str, job: JobChange, at: int) -> dict[str, Any]:
     return {
         "ruleId": rule,
         "ruleIndex": list(_RULES).index(rule),
         "level": level,
-        "message": {"text": f"{line.pair.name}: {text}"},
+        "message": {"text": f"{job.pair.name}: {text}"},
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": quote(line.pair.path), "uriBaseId": "%SRCROOT%"},
+                    "artifactLocation": {"uri": quote(job.pair.path), "uriBaseId": "%SRCROOT%"},
                     "region": {"startLine": at},
                 }
             }
         ],
-        "partialFingerprints": {"job/v1": f"{rule}:{line.pair.path}:{line.pair.name}"},
+        "partialFingerprints": {"job/v1": f"{rule}:{job.pair.path}:{job.pair.name}"},
     }
 
 
-def _line_in(line: Line) -> int:
+def _line_in(job: JobChange) -> int:
     """The line that a refusal names (`path:14`), else the first."""
-    where = line.pair.problem.where if line.pair.problem else None
+    where = job.pair.problem.where if job.pair.problem else None
     number = (where or "").rpartition(":")[2]
     return int(number) if number.isdigit() else 1

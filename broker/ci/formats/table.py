@@ -3,8 +3,8 @@
 import contextlib
 import io
 
-from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.changes import JobChange
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
 from mlbroker.broker.output import print_line, print_table
 
@@ -15,7 +15,7 @@ SPARE = (7, 3, 6, 5, 8)
 REASONS = 8
 
 
-def render(check: Check) -> str:
+def render(check: CostCheck) -> str:
     """The table as plain text."""
     captured = io.StringIO()
     with contextlib.redirect_stdout(captured):
@@ -23,47 +23,47 @@ def render(check: Check) -> str:
     return captured.getvalue()
 
 
-def show(check: Check) -> None:
+def show(check: CostCheck) -> None:
     """Print it: touched jobs, why they changed, totals, crossed limits."""
     print_line(words.headline(check))
     touched = check.touched
     if touched:
         rows = [
             (
-                _label(line),
-                words.cost(line),
-                words.change(line),
-                words.monthly(line),
-                words.time(line),
-                words.chance(line),
-                words.carbon(line),
-                words.basis(line),
-                words.machine_now(line),
+                _label(job),
+                words.cost(job),
+                words.change(job),
+                words.monthly(job),
+                words.time(job),
+                words.chance(job),
+                words.carbon(job),
+                words.basis(job),
+                words.machine_now(job),
             )
-            for line in touched
+            for job in touched
         ]
         print_table(COLUMNS, rows, right=RIGHT, spare=SPARE)
-    for line in touched:
-        problem = line.pair.problem
+    for job in touched:
+        problem = job.pair.problem
         if problem is not None:
             print_line(str(problem))
-        elif line.head is not None and line.head.problem:
-            print_line(f"{_label(line)}: {line.head.problem}")
-        for reason in line.reasons[:REASONS]:
-            print_line(f"{_label(line)}: {reason}")
-        if len(line.reasons) > REASONS:
-            print_line(f"{_label(line)}: … and more (--format json)")
-        machine = words.machine(line)
-        if machine != words.machine_now(line):
-            print_line(f"{_label(line)}: {machine}")
+        elif job.head is not None and job.head.problem:
+            print_line(f"{_label(job)}: {job.head.problem}")
+        for reason in job.reasons[:REASONS]:
+            print_line(f"{_label(job)}: {reason}")
+        if len(job.reasons) > REASONS:
+            print_line(f"{_label(job)}: … and more (--format json)")
+        machine = words.machine(job)
+        if machine != words.machine_now(job):
+            print_line(f"{_label(job)}: {machine}")
     for crossing in check.crossed:
-        print_line(f"--{crossing.limit}: {_label(crossing.line)} {crossing.message}")
+        print_line(f"--{crossing.limit}: {_label(crossing.job)} {crossing.message}")
     for text in (words.month_line(check), words.guessed_line(check), words.prices_line(check)):
         if text:
             print_line(text)
 
 
-def _label(line: Line) -> str:
+def _label(job: JobChange) -> str:
     """The path of a job's file, with its name where the path does not tell it."""
-    path, name = line.pair.path, line.pair.name
+    path, name = job.pair.path, job.pair.name
     return path if name in path else f"{path} ({name})"

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional
 from . import machine, processes
 from .gauges import Gauges
 from .output import CHUNK, OutputScanner
-from .sources import EventFiles, ProgressFile, Step
+from .sources import EventFiles, ProgressFile, StepEvent
 
 TICK_S = 0.05
 SAMPLE_S = 0.5
@@ -193,7 +193,7 @@ class Agent:
             return False
         now = time.monotonic()
         for seen in self._scanner.feed(chunk):
-            self._tell([Step(seen.source, self._main_pid, now, seen.done, seen.total, 0.0)])
+            self._tell([StepEvent(seen.source, self._main_pid, now, seen.done, seen.total, 0.0)])
         if not chunk:
             time.sleep(TICK_S)  # closed by the job, which lives on without an output
         return bool(chunk)
@@ -231,7 +231,7 @@ class Agent:
         for note in notes:
             _report(note=list(note))
 
-    def _tell(self, steps: List[Step]) -> None:
+    def _tell(self, steps: List[StepEvent]) -> None:
         if steps:
             _report(
                 steps=[

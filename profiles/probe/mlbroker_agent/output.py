@@ -9,7 +9,7 @@ TAIL = 8192
 CHUNK = 65536
 
 
-class Seen(NamedTuple):
+class OutputStep(NamedTuple):
     """A step number in the output, with the total where it was printed too."""
 
     source: str
@@ -32,7 +32,7 @@ class OutputScanner:
         """The last of the output, as text."""
         return self._tail.decode("utf-8", "replace")
 
-    def feed(self, chunk: bytes) -> List[Seen]:
+    def feed(self, chunk: bytes) -> List[OutputStep]:
         """The last step number of each kind in this chunk."""
         self.bytes += len(chunk)
         self._tail = (self._tail + chunk)[-TAIL:]
@@ -48,7 +48,7 @@ class OutputScanner:
                 found[seen.source] = seen
         return list(found.values())
 
-    def _scan(self, line: bytes) -> List[Seen]:
+    def _scan(self, line: bytes) -> List[OutputStep]:
         found = []
         if b"::mlbroker" in line:
             match = MARKER.search(line)
@@ -73,12 +73,12 @@ class Restarts:
         self._offset = 0
         self._last = 0
 
-    def seen(self, source: str, number: int, total: int) -> Seen:
+    def seen(self, source: str, number: int, total: int) -> OutputStep:
         """The number as part of one count. A total that was passed before is an epoch's."""
         if number < self._last:
             self._offset += max(self._last, total)
         self._last = number
-        return Seen(source, self._offset + number, 0 if self._offset else total)
+        return OutputStep(source, self._offset + number, 0 if self._offset else total)
 
 
 def _group(match: "re.Match[str]", name: str) -> Optional[str]:

@@ -5,7 +5,7 @@ import re
 from typing import Dict, List, NamedTuple, Tuple
 
 
-class Step(NamedTuple):
+class StepEvent(NamedTuple):
     """`done` steps were done by `time_s` (monotonic), counted by `source` in process `pid`."""
 
     source: str
@@ -32,9 +32,9 @@ class EventFiles:
         self._folder = folder
         self._position: Dict[str, int] = {}
 
-    def read(self) -> Tuple[List[Step], List[Note]]:
+    def read(self) -> Tuple[List[StepEvent], List[Note]]:
         """New events, those of one file in their order."""
-        steps: List[Step] = []
+        steps: List[StepEvent] = []
         notes: List[Note] = []
         for entry in os.scandir(self._folder):
             source, _, pid = entry.name.rpartition(".")
@@ -53,7 +53,7 @@ class EventFiles:
         return steps, notes
 
 
-def _parse(source: str, pid: int, line: str, steps: List[Step], notes: List[Note]) -> None:
+def _parse(source: str, pid: int, line: str, steps: List[StepEvent], notes: List[Note]) -> None:
     if line.startswith("# "):
         key, _, value = line[2:].partition(" ")
         notes.append(Note(source, pid, key, value))
@@ -62,7 +62,7 @@ def _parse(source: str, pid: int, line: str, steps: List[Step], notes: List[Note
         now, done, total, waited = (int(word) for word in line.split())
     except ValueError:
         return
-    steps.append(Step(source, pid, now / 1e9, done, total, waited / 1e9))
+    steps.append(StepEvent(source, pid, now / 1e9, done, total, waited / 1e9))
 
 
 class ProgressFile:
@@ -72,7 +72,7 @@ class ProgressFile:
         self._path = path
         self._seen = (0, 0)
 
-    def read(self, now: float) -> List[Step]:
+    def read(self, now: float) -> List[StepEvent]:
         """The step it tells now, if it has changed since the last look."""
         try:
             status = os.stat(self._path)
@@ -88,5 +88,7 @@ class ProgressFile:
         for line in reversed(lines):
             match = re.fullmatch(r"\s*(\d{1,15})(?:\s*/\s*(\d{1,15}))?\s*", line)
             if match:
-                return [Step("file", 0, now, int(match.group(1)), int(match.group(2) or 0), 0.0)]
+                return [
+                    StepEvent("file", 0, now, int(match.group(1)), int(match.group(2) or 0), 0.0)
+                ]
         return []

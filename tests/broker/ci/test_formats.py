@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from tests.support.repositories import job_text
 
-from mlbroker.broker.ci.changes import Line
-from mlbroker.broker.ci.check import Check
+from mlbroker.broker.ci.changes import JobChange
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import FORMATS, markdown, renderer
-from mlbroker.broker.ci.limits import Limits, crossings, parse_carbon_kg, parse_share
-from mlbroker.broker.ci.pairs import JobPair, Status
-from mlbroker.broker.ci.priced import Inputs, Side, side_document, side_from
+from mlbroker.broker.ci.pairs import ChangeStatus, JobPair
+from mlbroker.broker.ci.priced import Inputs, PricedJob, priced_document, priced_from
+from mlbroker.broker.ci.thresholds import Thresholds, crossings, parse_carbon_kg, parse_share
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.policies.quote import Cost, Quote
@@ -39,40 +39,47 @@ def quote(cost: str = "1.5") -> Quote:
     )  # fmt: skip
 
 
-def side(cost: str = "1.5", problem: str | None = None) -> Side:
+def side(cost: str = "1.5", problem: str | None = None) -> PricedJob:
     found = None if problem else quote(cost)
-    return Side(found, problem, 43200.0, 30, Inputs("a", "b", "c"))
+    return PricedJob(found, problem, 43200.0, 30, Inputs("a", "b", "c"))
 
 
-def line(
+def change(
     name: str = "train",
-    status: Status = Status.CHANGED,
-    base: Side | None = None,
-    head: Side | None = None,
+    status: ChangeStatus = ChangeStatus.CHANGED,
+    base: PricedJob | None = None,
+    head: PricedJob | None = None,
     path: str = "jobs/train.yaml",
     reasons: tuple[str, ...] = ("job: broker.work.steps: 1 → 2",),
     problem: InputError | None = None,
-) -> Line:
+) -> JobChange:
     (then,) = parse_jobs(job_text("train"), path, None)
     (now,) = parse_jobs(job_text("train", 40_000), path, None)
     pair = JobPair(path, name, status, then, now, problem=problem)
-    return Line(pair, status, base, head, reasons)
+    return JobChange(pair, status, base, head, reasons)
 
 
-def check_of(*lines: Line, limits: Limits | None = None) -> Check:
+def check_of(*jobs: JobChange, limits: Thresholds | None = None) -> CostCheck:
     snapshot = Snapshot("0123456789abcdef", {"aws": date(2026, 11, 1)}, {}, 1, 0)
-    crossed = crossings(lines, limits or Limits())
-    return Check(lines, crossed, snapshot, datetime(2026, 11, 1, tzinfo=UTC), "main", None)
+    crossed = crossings(jobs, limits or Thresholds())
+    return CostCheck(jobs, crossed, snapshot, datetime(2026, 11, 1, tzinfo=UTC), "main", None)
 
 
 MIXED = check_of(
-    line(base=side("1"), head=side("2")),
-    line("new", Status.ADDED, None, side("3")),
-    line("gone", Status.REMOVED, side("4"), None),
-    line("stuck", Status.CHANGED, side("1"), side(problem="no machine: a deadline of 9h would do")),
-    line("bad", Status.BROKEN, problem=InputError("unknown key", where="jobs/train.yaml:7")),
-    line("same", Status.UNCHANGED),
-    limits=Limits(Decimal("0.1"), Decimal("2.5"), Decimal(50), Decimal(1)),
+    change(base=side("1"), head=side("2")),
+    change("new", ChangeStatus.ADDED, None, side("3")),
+    change("gone", ChangeStatus.REMOVED, side("4"), None),
+    change(
+        "stuck",
+        ChangeStatus.CHANGED,
+        side("1"),
+        side(problem="no machine: a deadline of 9h would do"),
+    ),
+    change(
+        "bad", ChangeStatus.BROKEN, problem=InputError("unknown key", where="jobs/train.yaml:7")
+    ),
+    change("same", ChangeStatus.UNCHANGED),
+    limits=Thresholds(Decimal("0.1"), Decimal("2.5"), Decimal(50), Decimal(1)),
 )
 
 
@@ -92,7 +99,7 @@ def test_an_empty_check(name: str) -> None:
 
 
 def test_limits_cross_where_they_should() -> None:
-    found = [(crossing.limit, crossing.line.pair.name) for crossing in MIXED.crossed]
+    found = [(crossing.limit, crossing.job.pair.name) for crossing in MIXED.crossed]
     assert found == [
         ("max-increase", "train"),
         ("max-monthly", "train"),
@@ -102,8 +109,8 @@ def test_limits_cross_where_they_should() -> None:
 
 
 def test_what_is_equal_to_its_limit_does_not_cross_it() -> None:
-    limits = Limits(Decimal(1), Decimal(2), Decimal(60))
-    assert crossings([line(base=side("1"), head=side("2"))], limits) == []
+    limits = Thresholds(Decimal(1), Decimal(2), Decimal(60))
+    assert crossings([change(base=side("1"), head=side("2"))], limits) == []
 
 
 def test_junit_has_a_failure_for_each_crossed_limit() -> None:
@@ -142,17 +149,17 @@ def test_sarif_points_at_the_offending_line() -> None:
 
 def test_sarif_quotes_paths() -> None:
     log = json.loads(
-        renderer("sarif")(check_of(line(base=side("1"), head=side("2"), path="a b/ü%.yaml")))
+        renderer("sarif")(check_of(change(base=side("1"), head=side("2"), path="a b/ü%.yaml")))
     )
     location = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert location["artifactLocation"]["uri"] == "a%20b/%C3%BC%25.yaml"
 
 
 def test_markdown_stays_below_the_forges_limit() -> None:
-    one = line(base=side("1"), head=side("2"), reasons=("job: " + "x" * 3000,) * 100,
+    one = change(base=side("1"), head=side("2"), reasons=("job: " + "x" * 3000,) * 100,
                path="deep/" * 50 + "job.yaml")  # fmt: skip
     lines = [replace(one, pair=replace(one.pair, name=f"job-{i}")) for i in range(3000)]
-    text = markdown.render(check_of(*lines, limits=Limits(max_cost_usd=Decimal("0.1"))))
+    text = markdown.render(check_of(*lines, limits=Thresholds(max_cost_usd=Decimal("0.1"))))
     assert 30_000 < len(text) < 65_000
     assert "more jobs" in text
     assert text.count("<details>") == text.count("</details>") == 1
@@ -162,8 +169,8 @@ def test_markdown_stays_below_the_forges_limit() -> None:
 
 def test_markdown_lists_the_largest_changes_first() -> None:
     small, large = (
-        line("small", base=side("1"), head=side("2")),
-        line("large", base=side("1"), head=side("9")),
+        change("small", base=side("1"), head=side("2")),
+        change("large", base=side("1"), head=side("9")),
     )
     text = markdown.render(check_of(small, large))
     assert text.index("large") < text.index("small")
@@ -174,10 +181,10 @@ def rendered(text: str) -> str:
 
 
 def test_hostile_texts_stay_texts() -> None:
-    attack = line(HOSTILE, base=side("1"), head=side("2"), path=HOSTILE, reasons=(HOSTILE,) * 3)
-    broken = line("bad", Status.BROKEN, path=HOSTILE,
+    attack = change(HOSTILE, base=side("1"), head=side("2"), path=HOSTILE, reasons=(HOSTILE,) * 3)
+    broken = change("bad", ChangeStatus.BROKEN, path=HOSTILE,
                   problem=InputError(HOSTILE, where=HOSTILE, hint=HOSTILE))  # fmt: skip
-    check = check_of(attack, broken, limits=Limits(max_cost_usd=Decimal("0.1")))
+    check = check_of(attack, broken, limits=Thresholds(max_cost_usd=Decimal("0.1")))
     source = markdown.render(check)
     html = rendered(source)
     assert "<script" not in html
@@ -207,12 +214,12 @@ def test_any_text_is_one_plain_cell(text: str) -> None:
 def test_sides_survive_being_saved() -> None:
     for kept in (side(), side(problem="no machine"), replace(side(), forbidden="deny: spot")):
         entry = {
-            "head": side_document(kept),
+            "head": priced_document(kept),
             "head_problem": kept.problem,
             "head_forbidden": kept.forbidden,
             "head_inputs": kept.inputs._asdict(),
         }
-        again = side_from(json.loads(json.dumps(entry)), "head")
+        again = priced_from(json.loads(json.dumps(entry)), "head")
         assert again is not None
         assert (again.quote, again.problem, again.forbidden) == (
             kept.quote, kept.problem, kept.forbidden,

@@ -9,7 +9,7 @@ from tests.support.repositories import Repository, job_text
 
 from mlbroker.broker.ci.git import Repository as Git
 from mlbroker.broker.ci.job_texts import JobTexts, TextPair, is_job
-from mlbroker.broker.ci.pairs import JobPair, Status, describe_change, pair_jobs
+from mlbroker.broker.ci.pairs import ChangeStatus, JobPair, describe_change, pair_jobs
 from mlbroker.broker.errors import InputError
 
 
@@ -90,7 +90,7 @@ def test_a_changed_job_in_a_moved_file_is_followed(repository: Repository) -> No
     repository.git("mv", "old", "new")
     repository.write("new/job.yaml", job_text("train", 5))
     found = pairs(repository)["new/job.yaml:train"]
-    assert found.status is Status.CHANGED
+    assert found.status is ChangeStatus.CHANGED
     assert found.previous_path == "old/job.yaml"
 
 

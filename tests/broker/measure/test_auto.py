@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
-from mlbroker.broker.measure.auto import Measured, Option, Outcome, Search
+from mlbroker.broker.measure.auto import ProbeOption, ProbeResult, ProbeSearch, SearchOutcome
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware
@@ -25,10 +25,12 @@ def box(vcpus: int) -> Hardware:
     return Hardware(float(vcpus), 4.0 * vcpus, "x86_64")
 
 
-def option(vcpus: int, cloud: str = "ssh") -> Option:
+def option(vcpus: int, cloud: str = "ssh") -> ProbeOption:
     price = Decimal("0.05") * vcpus
     candidate = LaunchOption(cloud, "r", f"m{vcpus}", "on_demand", Bill(price, 1, Meter()))
-    return Option(candidate, Offered(Target(cloud, f"m{vcpus}", box(vcpus)), float(price), 60.0))
+    return ProbeOption(
+        candidate, Offered(Target(cloud, f"m{vcpus}", box(vcpus)), float(price), 60.0)
+    )
 
 
 # Price grows with size; speed does so up to 16 vCPUs only, so that the best is in the middle.
@@ -59,9 +61,9 @@ def search(
     cap_usd: str = "10",
     deadline_s: float | None = None,
     most: int = 10,
-) -> Search:
+) -> ProbeSearch:
     evidence = Evidence(JOB, list(own), list(history))
-    return Search(evidence, OPTIONS, STEPS, Decimal(cap_usd), lambda: deadline_s, 600.0, most)
+    return ProbeSearch(evidence, OPTIONS, STEPS, Decimal(cap_usd), lambda: deadline_s, 600.0, most)
 
 
 class Bench:
@@ -77,19 +79,19 @@ class Bench:
 
     def measure(
         self, places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
-    ) -> list[Measured | MlbrokerError]:
+    ) -> list[ProbeResult | MlbrokerError]:
         self.rounds.append([place.instance_type for place in places])
         self.limits.append(hopeless_step_s)
-        found: list[Measured | MlbrokerError] = []
+        found: list[ProbeResult | MlbrokerError] = []
         for place in places:
             result = self.result(place)
             if isinstance(result, Measurement):
-                found.append(Measured(result, Decimal("0.01")))
+                found.append(ProbeResult(result, Decimal("0.01")))
             else:
                 found.append(result)
         return found
 
-    def run(self, what: Search) -> Outcome:
+    def run(self, what: ProbeSearch) -> SearchOutcome:
         return what.run(self.measure, self.said.append)
 
 

@@ -15,8 +15,8 @@ def observation() -> Observation:
     durations = 0.1 * np.exp(np.random.default_rng(3).normal(0, 0.03, 1000))
     durations[:10] += 1.0
     durations[24::25] += 2.0
-    track = SyntheticJob("job", 2.0, durations).seen(200)
-    return Observation(track=track, estimate=estimate(track), stopped="200 steps were seen")
+    series = SyntheticJob("job", 2.0, durations).seen(200)
+    return Observation(series=series, estimate=estimate(series), stopped="200 steps were seen")
 
 
 def test_the_page_draws_what_was_found_and_needs_nothing_from_elsewhere() -> None:

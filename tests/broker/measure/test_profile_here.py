@@ -98,8 +98,8 @@ def test_each_way_to_count_leads_to_the_same(
     measure: Measure, command: str, fields: dict[str, object], source: str
 ) -> None:
     found, seen = measure(command, **fields)
-    assert seen.track is not None
-    assert (found.status, found.steps, seen.track.source) == (Status.OK, 400, source)
+    assert seen.series is not None
+    assert (found.status, found.steps, seen.series.source) == (Status.OK, 400, source)
     least = 0.02 if source == "file" else 0.005
     # A line has the time at which it was read: one that is late at the start of the window makes
     # the mean a little short, which the interval allows for.

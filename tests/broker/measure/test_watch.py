@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.measure.result import Place, to_measurement
+from mlbroker.broker.measure.result import MeasuredOn, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.stepping.stopping import StopRule
@@ -55,7 +55,7 @@ def seen(*after: Mapping[str, Any]) -> Observation:
 
 def test_a_job_that_ended_before_it_could_be_stopped_is_known_whole() -> None:
     found = seen(steps(41, STEPS), end("ended", STEPS * STEP_S, 0))
-    row = to_measurement(JOB, found, Place("far", "aws"), datetime.now(UTC), {})
+    row = to_measurement(JOB, found, MeasuredOn("far", "aws"), datetime.now(UTC), {})
     assert row.steps == STEPS
     assert row.overhead_s == pytest.approx(0, abs=STEP_S)
     assert float(row.extra["tear_down_s"]) == pytest.approx(0, abs=STEP_S)
@@ -63,6 +63,8 @@ def test_a_job_that_ended_before_it_could_be_stopped_is_known_whole() -> None:
 
 def test_a_job_that_was_stopped_is_known_as_far_as_was_asked() -> None:
     found = seen(steps(41, 60), end("asked", 60 * STEP_S, None))
-    assert found.track is not None
-    assert found.track.steps == 40
-    assert to_measurement(JOB, found, Place("far", "aws"), datetime.now(UTC), {}).steps == STEPS
+    assert found.series is not None
+    assert found.series.steps == 40
+    assert (
+        to_measurement(JOB, found, MeasuredOn("far", "aws"), datetime.now(UTC), {}).steps == STEPS
+    )

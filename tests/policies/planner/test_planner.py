@@ -16,11 +16,11 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import (
     Checkpoint,
     Data,
+    DataLocation,
     Deadline,
     Job,
     Objective,
     ObjectiveKind,
-    Place,
     ResourceOption,
     Work,
 )
@@ -123,7 +123,7 @@ def test_of_measured_machines_the_cheapest_in_time_wins(book: PriceBook) -> None
 
 
 def test_the_data_s_region_saves_its_traffic(book: PriceBook) -> None:
-    here = replace(JOB, data=Data(Decimal(2000), Decimal(1), Place("aws", "eu-west-1")))
+    here = replace(JOB, data=Data(Decimal(2000), Decimal(1), DataLocation("aws", "eu-west-1")))
     plan = plan_of(book, here, (measured("c5.2xlarge", 0.6),))
     assert plan.choice is not None
     assert (plan.choice.cloud, plan.choice.region) == ("aws", "eu-west-1")

@@ -15,12 +15,12 @@ import pytest
 from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
-from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, Note, Step
-from mlbroker.profiles.stepping.stream import Track, Tracks
+from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, Note, StepEvent
+from mlbroker.profiles.stepping.stream import StepSeries, StepStreams
 
 PYTHON = os.environ.get("MLBROKER_HOOKS_PYTHON", sys.executable)
 
-Run = Callable[..., tuple[Tracks, list[Note]]]
+Run = Callable[..., tuple[StepStreams, list[Note]]]
 
 
 @cache
@@ -39,7 +39,7 @@ def needs(library: str) -> pytest.MarkDecorator:
 def run(tmp_path: Path) -> Run:
     """Runs a script with the probe on its path; returns all it counted and said."""
 
-    def start(script: str, **env: str) -> tuple[Tracks, list[Note]]:
+    def start(script: str, **env: str) -> tuple[StepStreams, list[Note]]:
         events = tmp_path / "events"
         events.mkdir()
         source = tmp_path / "train.py"
@@ -61,18 +61,18 @@ def run(tmp_path: Path) -> Run:
     return start
 
 
-def collect(steps: list[Step], notes: list[Note]) -> Tracks:
-    tracks = Tracks()
+def collect(steps: list[StepEvent], notes: list[Note]) -> StepStreams:
+    streams = StepStreams()
     for note in notes:
-        tracks.note(*note)
-    tracks.add((s.source, s.pid, s.time_s, s.done, s.total, s.waited_s) for s in steps)
-    return tracks
+        streams.note(*note)
+    streams.add((s.source, s.pid, s.time_s, s.done, s.total, s.waited_s) for s in steps)
+    return streams
 
 
-def best(tracks: Tracks) -> Track:
-    track = tracks.best(None, final=True)
-    assert track is not None
-    return track
+def best(streams: StepStreams) -> StepSeries:
+    series = streams.best(None, final=True)
+    assert series is not None
+    return series
 
 
 def said(notes: list[Note]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def loss(x, y): return ((model(x) - y) ** 2).mean()
 
 @needs("torch")
 def test_every_optimizer_step_is_a_step(run: Run) -> None:
-    tracks, notes = run(
+    streams, notes = run(
         TORCH
         + """
 optimizer = torch.optim.Adam(model.parameters())
@@ -99,8 +99,8 @@ for epoch in range(3):
         optimizer.zero_grad(); loss(x, y).backward(); optimizer.step()
 """
     )
-    assert (best(tracks).source, best(tracks).counts[-1]) == ("torch", 24)
-    assert best(tracks).waited_s > 0
+    assert (best(streams).source, best(streams).counts[-1]) == ("torch", 24)
+    assert best(streams).waited_s > 0
     facts = said(notes)
     assert facts["batch_size"] == "8"
     assert facts["batches_per_step"] == "1"
@@ -108,7 +108,7 @@ for epoch in range(3):
 
 @needs("torch")
 def test_gradient_accumulation_counts_optimizer_steps_and_says_so(run: Run) -> None:
-    tracks, notes = run(
+    streams, notes = run(
         TORCH
         + """
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -117,13 +117,13 @@ for i, (x, y) in enumerate(loader):
     if i % 4 == 3: optimizer.step(); optimizer.zero_grad()
 """
     )
-    assert best(tracks).counts[-1] == 2
+    assert best(streams).counts[-1] == 2
     assert said(notes)["batches_per_step"] == "4"
 
 
 @needs("torch")
 def test_two_optimizers_that_alternate_make_one_step_and_two_phases_make_two(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         TORCH
         + """
 one, two = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
@@ -134,12 +134,12 @@ for _ in range(10): step(one, two)
 for _ in range(5): step(two)
 """
     )
-    assert best(tracks).counts[-1] == 15
+    assert best(streams).counts[-1] == 15
 
 
 @needs("torch")
 def test_a_step_the_gradient_scaler_skips_is_told_and_not_counted(run: Run) -> None:
-    tracks, notes = run(
+    streams, notes = run(
         TORCH
         + """
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -151,13 +151,13 @@ for i in range(8):
     scaler.step(optimizer); scaler.update()
 """
     )
-    assert best(tracks).counts[-1] == 6
+    assert best(streams).counts[-1] == 6
     assert said(notes)["skipped_steps"] == "2"
 
 
 @needs("torch")
 def test_only_the_main_rank_counts(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         TORCH
         + """
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -165,12 +165,12 @@ for x, y in loader: loss(x, y).backward(); optimizer.step()
 """,
         RANK="1",
     )
-    assert tracks.best(None, final=True) is None
+    assert streams.best(None, final=True) is None
 
 
 @needs("transformers")
 def test_the_trainer_of_hugging_face_counts_optimizer_steps(run: Run, tmp_path: Path) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         TORCH
         + f"""
 from transformers import Trainer, TrainingArguments
@@ -188,13 +188,13 @@ arguments = TrainingArguments(
 Trainer(model=Model(), args=arguments, train_dataset=rows).train()
 """
     )
-    track = best(tracks)
-    assert (track.source, track.counts[-1], track.total) == ("torch", 12, 12)
+    series = best(streams)
+    assert (series.source, series.counts[-1], series.total) == ("torch", 12, 12)
 
 
 @needs("lightning")
 def test_lightning_counts_optimizer_steps(run: Run, tmp_path: Path) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         TORCH
         + f"""
 import lightning
@@ -214,14 +214,14 @@ trainer = lightning.Trainer(
 trainer.fit(Model(), loader)
 """
     )
-    track = best(tracks)
-    assert (track.source, track.counts[-1]) == ("torch", 16)
+    series = best(streams)
+    assert (series.source, series.counts[-1]) == ("torch", 16)
 
 
 @needs("keras")
 @needs("torch")
 def test_keras_batches_are_steps(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         """
 import numpy, keras
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
@@ -230,40 +230,40 @@ model.fit(numpy.ones((64, 4)), numpy.ones((64, 1)), epochs=3, batch_size=8, verb
 """,
         KERAS_BACKEND="torch",
     )
-    track = best(tracks)
-    assert (track.source, track.counts[-1], track.total) == ("keras", 24, 24)
+    series = best(streams)
+    assert (series.source, series.counts[-1], series.total) == ("keras", 24, 24)
 
 
 @needs("lightgbm")
 def test_lightgbm_rounds_are_steps(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         """
 import numpy, lightgbm
 x = numpy.random.rand(200, 4)
 lightgbm.LGBMRegressor(n_estimators=40, verbose=-1).fit(x, x[:, 0])
 """
     )
-    track = best(tracks)
-    assert (track.source, track.counts[-1], track.total) == ("lightgbm", 40, 40)
+    series = best(streams)
+    assert (series.source, series.counts[-1], series.total) == ("lightgbm", 40, 40)
 
 
 @needs("xgboost")
 def test_xgboost_rounds_are_steps(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         """
 import numpy, xgboost
 x = numpy.random.rand(200, 4)
 xgboost.XGBRegressor(n_estimators=30).fit(x, x[:, 0])
 """
     )
-    track = best(tracks)
-    assert (track.source, track.counts[-1], track.total) == ("xgboost", 30, 30)
+    series = best(streams)
+    assert (series.source, series.counts[-1], series.total) == ("xgboost", 30, 30)
 
 
 @needs("tqdm")
 @pytest.mark.parametrize("disable", [False, True])
 def test_nested_bars_count_the_inner_steps_of_all_epochs(run: Run, disable: bool) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         f"""
 import time
 from tqdm.auto import tqdm
@@ -273,13 +273,13 @@ for epoch in tqdm(range(3), disable={disable}):
     for _ in tqdm(range(5), disable={disable}): time.sleep(0.002)
 """
     )
-    track = best(tracks)
-    assert (track.counts[-1], track.total) == (30, 30)
+    series = best(streams)
+    assert (series.counts[-1], series.total) == (30, 30)
 
 
 @needs("tqdm")
 def test_a_bar_moved_by_hand_counts_too(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         """
 import time
 from tqdm import tqdm
@@ -287,13 +287,13 @@ with tqdm(total=60) as bar:
     for _ in range(20): time.sleep(0.001); bar.update(3)
 """
     )
-    assert (best(tracks).counts[-1], best(tracks).total) == (60, 60)
+    assert (best(streams).counts[-1], best(streams).total) == (60, 60)
 
 
 @needs("tqdm")
 @needs("torch")
 def test_the_optimizer_wins_over_the_bar_and_takes_its_total(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         TORCH
         + """
 from tqdm import tqdm
@@ -307,16 +307,16 @@ for i in bar:
     if i == 29: break
 """
     )
-    track = best(tracks)
-    assert (track.source, track.counts[-1]) == ("torch", 15)
-    assert track.total in (20, 21)  # the bar may be one batch behind
+    series = best(streams)
+    assert (series.source, series.counts[-1]) == ("torch", 15)
+    assert series.total in (20, 21)  # the bar may be one batch behind
 
 
 def test_a_sitecustomize_of_the_user_is_still_run(run: Run, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = 'yes'")
-    tracks, _ = run(
+    streams, _ = run(
         """
 import os
 from mlbroker_probe import step
@@ -325,7 +325,7 @@ step(7, total=10)
 """,
         PYTHONPATH=f"{PROBE_FOLDER}{os.pathsep}{other}",
     )
-    assert (best(tracks).counts[-1], best(tracks).total) == (7, 10)
+    assert (best(streams).counts[-1], best(streams).total) == (7, 10)
 
 
 def test_without_a_listener_the_job_runs_on(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_without_a_listener_the_job_runs_on(tmp_path: Path) -> None:
 
 
 def test_forked_workers_do_not_count_for_their_parent(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         """
 import os
 from mlbroker_probe import steps
@@ -349,15 +349,15 @@ for i in steps(range(5)):
         os._exit(0)
 """
     )
-    assert best(tracks).counts[-1] == 5
+    assert best(streams).counts[-1] == 5
 
 
 def test_a_second_loop_makes_the_total_unknown_unless_it_was_given(run: Run) -> None:
-    tracks, _ = run(
+    streams, _ = run(
         """
 from mlbroker_probe import steps
 for epoch in range(2):
     for i in steps(range(5)): pass
 """
     )
-    assert (best(tracks).counts[-1], best(tracks).total) == (10, None)
+    assert (best(streams).counts[-1], best(streams).total) == (10, None)

@@ -8,12 +8,12 @@ from tests.support.synthetic_jobs import KINDS, STEADY, SyntheticJob, draw
 
 from mlbroker.profiles.stepping.steady import MIN_STEPS, estimate
 from mlbroker.profiles.stepping.stopping import StopRule
-from mlbroker.profiles.stepping.stream import Track
+from mlbroker.profiles.stepping.stream import StepSeries
 
 RUNS = 12
 
 
-def tenth(job: SyntheticJob) -> Track:
+def tenth(job: SyntheticJob) -> StepSeries:
     return job.seen(max(MIN_STEPS, len(job.durations) // 10))
 
 
@@ -52,8 +52,8 @@ def test_what_a_short_window_can_hardly_see_is_in_the_interval_all_the_same(kind
 
 
 def test_an_even_job_is_read_off_exactly() -> None:
-    track = Track("steps", [5 + 0.5 * i for i in range(101)], list(range(101)), 1000)
-    found = estimate(track)
+    series = StepSeries("steps", [5 + 0.5 * i for i in range(101)], list(range(101)), 1000)
+    found = estimate(series)
     assert found is not None
     assert found.total_s is not None
     assert found.step_time_s == pytest.approx(0.5)
@@ -81,7 +81,7 @@ def test_events_of_many_steps_each_tell_the_same() -> None:
     rng = np.random.default_rng(2)
     job = SyntheticJob("fast", 1.0, 0.0005 * np.exp(rng.normal(0, 0.2, 100_000)))
     fine = job.seen(10_000)
-    coarse = Track("steps", fine.times_s[::25], fine.counts[::25], fine.total)
+    coarse = StepSeries("steps", fine.times_s[::25], fine.counts[::25], fine.total)
     one, other = estimate(fine), estimate(coarse)
     assert one is not None
     assert other is not None
@@ -91,7 +91,7 @@ def test_events_of_many_steps_each_tell_the_same() -> None:
 def test_without_a_total_there_is_a_pace_and_no_duration() -> None:
     job = draw("steady", 1)
     seen = job.seen(200)
-    found = estimate(Track(seen.source, seen.times_s, seen.counts, None))
+    found = estimate(StepSeries(seen.source, seen.times_s, seen.counts, None))
     assert found is not None
     assert found.total_s is None
     assert found.step_time_s == pytest.approx(float(job.durations[:200].mean()), rel=0.02)
@@ -106,7 +106,7 @@ def test_a_finished_job_has_only_its_own_duration() -> None:
 
 
 def test_too_little_is_no_estimate() -> None:
-    assert estimate(Track("steps", [1, 2, 3], [0, 1, 2], 10)) is None
+    assert estimate(StepSeries("steps", [1, 2, 3], [0, 1, 2], 10)) is None
 
 
 @settings(max_examples=150)
@@ -123,7 +123,7 @@ def test_whatever_the_times_are_the_estimate_is_a_number(
     counts = list(range(len(times)))
     if len(set(times)) < len(times):
         return
-    found = estimate(Track("steps", times, counts, len(durations) + more if known else None))
+    found = estimate(StepSeries("steps", times, counts, len(durations) + more if known else None))
     assert found is not None
     assert found.step_time_s > 0
     assert found.overhead_s >= 0

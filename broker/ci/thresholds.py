@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from mlbroker.broker.ci.changes import Line
+from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_strict import quoted
@@ -14,7 +14,7 @@ from mlbroker.broker.words import money
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Thresholds:
     """Upper limits for each job that a change touches. None limits nothing.
 
     `max_increase` is a fraction of the cost before; the others are for one run or one month.
@@ -29,60 +29,60 @@ class Limits:
 class Crossing(NamedTuple):
     """A job beyond a limit (named as its option), in words, and the key of its file to look at."""
 
-    line: Line
+    job: JobChange
     limit: str
     message: str
     key: str | None
 
 
-def crossings(lines: Iterable[Line], limits: Limits) -> list[Crossing]:
+def crossings(jobs: Iterable[JobChange], limits: Thresholds) -> list[Crossing]:
     """Every limit that a touched job crosses. What is new has no increase, nor what is unknown."""
-    return [found for line in lines if line.touched for found in _of(line, limits)]
+    return [found for job in jobs if job.touched for found in _of(job, limits)]
 
 
-def _of(line: Line, limits: Limits) -> Iterable[Crossing]:
-    head = line.head
+def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
+    head = job.head
     if head is None or head.cost_usd is None:
         return
     if head.forbidden is not None:
         message = f"is forbidden by the policy file: {head.forbidden}"
-        yield Crossing(line, "policy", message, line.key_of("resources", "run"))
-    share = line.increase
+        yield Crossing(job, "policy", message, job.key_of("resources", "run"))
+    share = job.increase
     if limits.max_increase is not None and share is not None and share > limits.max_increase:
-        assert line.base is not None
-        assert line.base.cost_usd is not None
+        assert job.base is not None
+        assert job.base.cost_usd is not None
         yield Crossing(
-            line,
+            job,
             "max-increase",
-            f"costs {share:.1%} more ({money(line.base.cost_usd)} → {money(head.cost_usd)} USD a"
+            f"costs {share:.1%} more ({money(job.base.cost_usd)} → {money(head.cost_usd)} USD a"
             f" run), {limits.max_increase:.1%} are allowed",
-            line.first_changed_key,
+            job.first_changed_key,
         )
     if limits.max_cost_usd is not None and head.cost_usd > limits.max_cost_usd:
         yield Crossing(
-            line,
+            job,
             "max-cost",
             f"costs {money(head.cost_usd)} USD a run, {money(limits.max_cost_usd)} are allowed",
-            line.key_of("broker.work", "resources"),
+            job.key_of("broker.work", "resources"),
         )
     monthly = head.monthly_usd
     most = limits.max_monthly_usd
     if most is not None and monthly is not None and monthly > most:
         yield Crossing(
-            line,
+            job,
             "max-monthly",
             f"costs {money(monthly)} USD a month ({head.runs_per_month} runs),"
             f" {money(most)} are allowed",
-            line.key_of("broker.runs_per_month"),
+            job.key_of("broker.runs_per_month"),
         )
     carbon = head.carbon_kg
     heaviest = limits.max_carbon_kg
     if heaviest is not None and carbon is not None and carbon > heaviest:
         yield Crossing(
-            line,
+            job,
             "max-carbon",
             f"emits {carbon:.3g} kg CO2e a run, {heaviest} are allowed",
-            line.key_of("broker.work", "resources"),
+            job.key_of("broker.work", "resources"),
         )
 
 
