@@ -23,11 +23,11 @@ from mlbroker.profiles.estimators import ESTIMATORS
 from mlbroker.profiles.job import (
     Checkpoint,
     Data,
+    DataLocation,
     Deadline,
     Job,
     Objective,
     ObjectiveKind,
-    Place,
     ResourceOption,
     Work,
 )
@@ -96,7 +96,14 @@ jobs = st.builds(
         Data,
         st.sampled_from([Decimal(0), Decimal(50)]),
         st.sampled_from([Decimal(0), Decimal(9)]),
-        st.sampled_from([None, Place("aws", "b"), Place("gcp"), Place("azure", "elsewhere")]),
+        st.sampled_from(
+            [
+                None,
+                DataLocation("aws", "b"),
+                DataLocation("gcp"),
+                DataLocation("azure", "elsewhere"),
+            ]
+        ),
     ),
     objective=st.sampled_from(ObjectiveKind).map(lambda kind: Objective(kind, Decimal("0.5"))),
 )
