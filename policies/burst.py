@@ -1,6 +1,5 @@
 """For which work a burstable machine will do: what its launch credits cover, at full speed."""
 
-from mlbroker.pricing.burst import credits_of
 from mlbroker.pricing.offer import InstanceType
 from mlbroker.pricing.vendors import vendor
 
@@ -12,7 +11,7 @@ def credits_run_out(kind: InstanceType, sure_s: float) -> str | None:
     """
     if not kind.hardware.burstable or vendor(kind.cloud).own:
         return None
-    credits = credits_of(kind.cloud, kind.name)
+    credits = vendor(kind.cloud).credits(kind.name)
     if credits is None:
         return "it is burstable, and how long its credits last is not known"
     if sure_s <= credits.full_speed_s:
@@ -25,5 +24,5 @@ def credits_run_out(kind: InstanceType, sure_s: float) -> str | None:
 
 def on_credits(cloud: str, instance_type: str) -> str:
     """What to add to the evidence of a quote on a burstable machine."""
-    credits = credits_of(cloud, instance_type)
+    credits = vendor(cloud).credits(instance_type)
     return f"; on credits that last {credits.full_speed_s / 60:.0f} min" if credits else ""

@@ -10,16 +10,6 @@ from mlbroker.profiles.estimators.datasheet import job_uses_gpu
 from mlbroker.profiles.job import Checkpoint, Data, DataLocation, Job, Objective
 from mlbroker.profiles.prediction import Evidence
 
-# From the create call to the first step of a container job: medians over machines of each cloud,
-# rounded (Spare Cores inspector, 2026-08; AWS 159 s, GCP 193 s, Azure 274 s, all others 183 s).
-SETUP_S = {"aws": 160.0, "gcp": 195.0, "azure": 275.0, "ssh": 5.0, "local": 1.0}
-USUAL_SETUP_S = 185.0
-
-
-def setup_s(cloud: str) -> float:
-    """Seconds before the job's own command starts on a new machine of `cloud`."""
-    return SETUP_S.get(cloud, USUAL_SETUP_S)
-
 
 @dataclass(frozen=True, slots=True)
 class Constraints:

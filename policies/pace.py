@@ -5,9 +5,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from mlbroker.policies import interruptions
-from mlbroker.policies.constraints import Constraints, setup_s
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.pricing.offer import Hardware, InstanceType
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.prediction import Prediction
 
 
@@ -37,7 +38,7 @@ class Pace:
         self._spot: dict[float | None, Outcome] = {}
         self._in_time: dict[float | None, bool] = {}
         self.prediction = prediction
-        self.setup_s = setup_s(cloud)
+        self.setup_s = vendor(cloud).setup_s
         self.steady = Outcome(
             prediction.median_step_time_s * constraints.steps,
             prediction.sigma_log,

@@ -5,8 +5,6 @@ what it uses; out of credits, it runs at its baseline. AWS's `unlimited` mode se
 beyond that: machines are launched `standard`, so that there is no such bill.
 """
 
-import re
-from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -38,15 +36,14 @@ _AWS = {f"t2.{size}": Credits(share, 30) for size, share in _T2.items()} | {
     for family in ("t3", "t3a", "t4g")
     for size, share in _T3.items()
 }
-_AWS_BURSTABLE = re.compile(r"t[2-9][a-z]*\.")
 # Azure, "Bv1-series", "Bsv2-series", "Basv2-series" and "Bpsv2-series" (base CPU performance;
 # initial credits are 30 a vCPU in every size), read 2026-11.
 _AZURE_V1 = {
     "B1ls": 0.05, "B1s": 0.1, "B1ms": 0.2, "B2s": 0.2, "B2ms": 0.3, "B4ms": 0.225, "B8ms": 0.17,
     "B12ms": 0.17, "B16ms": 0.17, "B20ms": 0.17,
 }  # fmt: skip
-_AZURE_V2 = re.compile(r"Standard_B\d+[ap]?([tl]?)s_v2")
-_AZURE_V2_BASELINE = {"t": 0.2, "l": 0.3, "": 0.4}
+# By what the name ends with: B2ts_v2, B2als_v2, B2ps_v2.
+_AZURE_V2 = {"ts_v2": 0.2, "ls_v2": 0.3, "s_v2": 0.4}
 _AZURE_CREDITS = 30.0
 # Google, "General-purpose machine family", shared-core: the share of its vCPUs that a machine
 # sustains; for how long it may burst is published for none, so nothing is counted on. Read 2026-11.
@@ -55,21 +52,26 @@ _GCP = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
-def credits_of(cloud: str, instance_type: str) -> Credits | None:
-    """How a burstable type bursts; None for other types, and where nobody says."""
-    if cloud == "aws":
-        return _AWS.get(instance_type)
-    if cloud == "gcp":
-        return Credits(_GCP[instance_type]) if instance_type in _GCP else None
-    if cloud != "azure":
-        return None
-    share = _AZURE_V1.get(instance_type.removeprefix("Standard_"))
-    if share is None and (second := _AZURE_V2.fullmatch(instance_type)):
-        share = _AZURE_V2_BASELINE[second[1]]
+def aws_credits(instance_type: str) -> Credits | None:
+    """How a burstable type of EC2, launched `standard`, bursts; None for all others."""
+    return _AWS.get(instance_type)
+
+
+def azure_credits(instance_type: str) -> Credits | None:
+    """How a size of Azure's B series bursts; None for all others."""
+    size = instance_type.removeprefix("Standard_")
+    share = _AZURE_V1.get(size)
+    if share is None and size[:1] == "B" and size[1:2].isdigit():
+        share = next((_AZURE_V2[end] for end in _AZURE_V2 if size.endswith(end)), None)
     return None if share is None else Credits(share, _AZURE_CREDITS)
+
+
+def gcp_credits(instance_type: str) -> Credits | None:
+    """How a shared-core machine bursts, on which nothing is counted; None for all others."""
+    share = _GCP.get(instance_type)
+    return None if share is None else Credits(share)
 
 
 def sells_surplus(instance_type: str) -> bool:
     """Whether AWS would sell surplus credits to this type, unless launched `standard`."""
-    return _AWS_BURSTABLE.match(instance_type) is not None
+    return instance_type[:1] == "t" and instance_type[1:2].isdigit() and instance_type[1] != "1"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.clouds.rented import Form
 from mlbroker.broker.errors import InputError
+from mlbroker.pricing.vendors import vendor
 
 
 class Setup(NamedTuple):
@@ -31,7 +32,7 @@ def setup_of(cloud: str, region: str | None, form: str | None) -> Setup:
             f"no such form: {form!r}", where="--form", hint=f"Known: {', '.join(forms)}."
         )
     chosen = forms[form or next(iter(forms))]
-    place = region or setup.REGION
+    place = region or vendor(cloud).usual_region or ""
     if not place.replace("-", "").isalnum() or not place.isascii():
         raise InputError("is no region's name", where="--region")
     file = f"mlbroker-{cloud}-{place}{chosen.ending}"

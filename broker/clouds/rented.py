@@ -20,6 +20,7 @@ from mlbroker.broker.clouds.interface import (
     Traits,
 )
 from mlbroker.broker.guest import box as files
+from mlbroker.pricing.vendors import vendor
 
 # Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
 KEEP_DAYS = 30
@@ -162,12 +163,13 @@ def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:
     )
 
 
-def refuse_fast_clock(intent: Intent, vendors_now: datetime, vendor: str, where: str) -> None:
+def refuse_fast_clock(intent: Intent, vendors_now: datetime, where: str) -> None:
     """The kill time is by this computer's clock: one that is ahead grants more than the cap."""
     ahead = (intent.intended_at - vendors_now).total_seconds()
     if ahead > CLOCK_TOLERANCE_S:
         raise Denied(
-            f"this machine's clock is {ahead:.0f} s ahead of {vendor}'s: the cap would not hold",
+            f"this machine's clock is {ahead:.0f} s ahead of {vendor(intent.cloud).name}'s: "
+            "the cap would not hold",
             where=where,
             hint="Set the clock right, then run again.",
         )

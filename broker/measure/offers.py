@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from mlbroker.policies.constraints import setup_s
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.offer import Hardware, InstanceType
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.prediction import Target
 from mlbroker.profiles.probe_advice import Offered
 
@@ -23,7 +23,7 @@ def offers_of(quotes: Sequence[Quote], kinds: Iterable[InstanceType]) -> list[Of
                 quote.nodes,
             ),
             float(quote.price_per_hour_usd) * quote.nodes,
-            setup_s(quote.cloud),
+            vendor(quote.cloud).setup_s,
         )
         for quote in quotes
     ]

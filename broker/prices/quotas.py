@@ -5,13 +5,13 @@ date in `<home>/quotas.json`. A plan only reads that file.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from mlbroker.pricing.offer import Hardware
+from mlbroker.pricing.vendors import vendor
 
 FILE = "quotas.json"
 
@@ -55,7 +55,7 @@ class Quotas:
         here = self._at.get((cloud, region, spot))
         if not here:
             return None
-        family = quota_family(cloud, name)
+        family = vendor(cloud).quota_family(name)
         named = {member for quota in here for member in quota.families}
         for quota in here:
             if quota.unit == "gpu":
@@ -76,16 +76,6 @@ class Quotas:
                     f" (as of {self.as_of.get(cloud, 'unknown')})"
                 )
         return None
-
-
-def quota_family(cloud: str, name: str) -> str:
-    """The family under which a cloud counts a type: AWS's letters, GCP's series, Azure's size."""
-    if cloud == "aws":
-        found = re.match("[a-z]+", name)
-        return found[0] if found else name
-    if cloud == "gcp":
-        return name.split("-", 1)[0]
-    return name
 
 
 def load(home: Path) -> Quotas:

@@ -1,12 +1,12 @@
 """Patterns of machines, which `allow` and `deny` share."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from mlbroker.policies.guardrails.interface import Missing, Section, Subject
+from mlbroker.pricing.vendors import vendor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Machines:
         values: list[tuple[str, tuple[str, ...], str | Missing]] = [
             ("cloud", self.clouds, subject.cloud),
             ("region", self.regions, subject.region),
-            ("family", self.families, family(subject.instance_type)),
+            ("family", self.families, vendor(subject.cloud).family(subject.instance_type)),
             ("instance type", self.instance_types, subject.instance_type),
             ("market", self.markets, subject.market),
         ]
@@ -51,9 +51,3 @@ def read_machines(file: Section, key: str) -> Machines | None:
     if found == Machines():
         file.fail(key, "lists nothing", f"{key}: {{clouds: [aws]}}")
     return found
-
-
-def family(instance_type: str) -> str:
-    """The family of a type: m5 of m5.large, n1 of n1-standard-4, D of Standard_D4s_v5."""
-    azure = re.match(r"(?:Standard|Basic)_([A-Za-z]+)", instance_type)
-    return azure[1] if azure else re.split(r"[.\-_]", instance_type)[0]

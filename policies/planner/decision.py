@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from mlbroker.policies.baseline import USUAL_REGION, usual_type
+from mlbroker.policies.baseline import usual_type
 from mlbroker.policies.candidates import TypeRefusal
 from mlbroker.policies.choose import Chooser, Pick, Refusal
 from mlbroker.policies.constraints import Constraints
@@ -19,6 +19,7 @@ from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.policies.region_costs import RegionCosts, region_costs
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.vendors import VENDORS, vendor
 
 # Four parts of a quote are rounded to the micro-dollar each.
 ROUNDING_USD = 4e-6
@@ -157,7 +158,7 @@ class Decision:
     def _baseline(self) -> Quote | None:
         """The quote of the user's own pin, else of the usual type in its home region."""
         option = self._request.job.resources[0]
-        wanted_clouds = (option.cloud,) if option.cloud else tuple(USUAL_REGION)
+        wanted_clouds = (option.cloud,) if option.cloud else tuple(VENDORS)
         clouds = self._request.filters.clouds or wanted_clouds
         machines = self._field.machines
         running = [(number, machine.type) for number, machine in machines.items()]
@@ -169,7 +170,7 @@ class Decision:
         if number is None:
             return None
         machine = machines[number]
-        wanted = region_name or USUAL_REGION.get(machine.type.cloud)
+        wanted = region_name or vendor(machine.type.cloud).usual_region
         for row in self._book.price_rows(depth=None, type_ids=[number]):
             if not row[1] and self._regions[row[2]].name == wanted:
                 return make_quote(

@@ -13,7 +13,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbroker.policies.candidates import Filters, fitting
-from mlbroker.policies.constraints import Constraints, setup_s
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.planner.book import Book, TypeEntry
 from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner, may_be_allowed
 from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
@@ -23,6 +23,7 @@ from mlbroker.policies.quote import Quote
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud, region_costs
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.estimators import guess_key, predict
 from mlbroker.profiles.job import Job, ObjectiveKind
 from mlbroker.profiles.prediction import Evidence, Target
@@ -176,7 +177,7 @@ class ManyPlanner:
         for (_, cloud), group, prediction in zip(groups, groups.values(), predictions, strict=True):
             if prediction is None:
                 continue
-            fixed_s = setup_s(cloud) + prediction.overhead_s
+            fixed_s = vendor(cloud).setup_s + prediction.overhead_s
             median_s, sigma = prediction.median_step_time_s, prediction.sigma_log
             mean_s = median_s * math.exp(sigma**2 / 2)
             for entry in group:

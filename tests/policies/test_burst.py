@@ -11,9 +11,9 @@ from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import NearMiss, Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
-from mlbroker.pricing.burst import credits_of
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
@@ -86,7 +86,7 @@ def test_own_machines_are_as_fast_as_they_were_measured() -> None:
 
 @given(kind=st.sampled_from(KINDS[:2]), seconds=st.floats(1, 1e6))
 def test_who_runs_at_full_speed_has_the_credits_for_it(kind: InstanceType, seconds: float) -> None:
-    credits = credits_of(kind.cloud, kind.name)
+    credits = vendor(kind.cloud).credits(kind.name)
     assert credits is not None
     spent = seconds / 60 * (1 - credits.baseline)
     covered = spent <= credits.at_launch * (1 + 1e-9)

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbroker.policies.constraints import Constraints, setup_s
+from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.pace import Pace
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.quoting import make_quote, traffic_usd
 from mlbroker.pricing.offer import Market, Offer
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import Checkpoint, Data
 from mlbroker.profiles.prediction import Basis, Prediction
 
@@ -38,7 +39,7 @@ def quote_of(
 
 
 def test_an_hour_and_its_side_costs() -> None:
-    steps = int((3600 - setup_s("aws")) / 2)  # set-up and work make one hour
+    steps = int((3600 - vendor("aws").setup_s) / 2)  # set-up and work make one hour
     quote = quote_of(Constraints(steps=steps, nodes=2, deadline_s=7200))
     assert quote.duration_h.p50 == pytest.approx(1.0)
     assert quote.cost_usd.compute == Decimal("2.000000")

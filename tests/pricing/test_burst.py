@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlbroker.pricing.burst import Credits, credits_of
+from mlbroker.pricing.burst import Credits
+from mlbroker.pricing.vendors import vendor
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from mlbroker.pricing.burst import Credits, credits_of
 def test_each_size_has_its_share_and_its_start(
     cloud: str, kind: str, baseline: float, at_launch: float
 ) -> None:
-    assert credits_of(cloud, kind) == Credits(baseline, at_launch)
+    assert vendor(cloud).credits(kind) == Credits(baseline, at_launch)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_each_size_has_its_share_and_its_start(
     [("aws", "m5.large"), ("azure", "Standard_D2s_v5"), ("azure", "t3.nano"), ("ssh", "t3.nano")],
 )
 def test_other_machines_have_none(cloud: str, kind: str) -> None:
-    assert credits_of(cloud, kind) is None
+    assert vendor(cloud).credits(kind) is None
 
 
 def test_credits_last_until_they_are_spent_faster_than_earned() -> None:

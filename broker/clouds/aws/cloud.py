@@ -78,7 +78,7 @@ class AwsCloud(RentedCloud):
         headers = self._asked(intent.region, create)
         if "date" in headers:
             now = parsedate_to_datetime(headers["date"])
-            refuse_fast_clock(intent, now, "AWS", f"aws {intent.region}")
+            refuse_fast_clock(intent, now, f"aws {intent.region}")
 
     def disarm_kill(self, intent: Intent) -> None:
         """Remove the schedule, and secrets that no machine is there to read any more."""

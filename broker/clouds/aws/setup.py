@@ -55,8 +55,6 @@ def _substituted(value: Any) -> Any:
     return {"Fn::Sub": value} if isinstance(value, str) and "${AWS::" in value else value
 
 
-# Where somebody begins who names no region.
-REGION = "us-east-1"
 FORMS = {
     "cloudformation": Form(
         cloudformation,

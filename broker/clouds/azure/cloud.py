@@ -61,7 +61,7 @@ class AzureCloud(RentedCloud):
 
     def arm_kill(self, intent: Intent) -> None:
         """The Logic App first, then the group it will delete, then what lets a machine in."""
-        refuse_fast_clock(intent, self._calls.clock(), "Azure", "azure")
+        refuse_fast_clock(intent, self._calls.clock(), "azure")
         azure_kill.arm(self._calls, self._names(intent.region), intent)
 
     def disarm_kill(self, intent: Intent) -> None:

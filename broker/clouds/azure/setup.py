@@ -42,8 +42,6 @@ def _number(names: Names, what: str) -> str:
     return str(uuid.uuid5(_ROLES, f"{names.subscription} {what}"))
 
 
-# Where somebody begins who names no region.
-REGION = "eastus"
 FORMS = {
     "template": Form(
         template,

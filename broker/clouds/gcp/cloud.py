@@ -69,7 +69,7 @@ class GcpCloud(RentedCloud):
 
     def arm_kill(self, intent: Intent) -> None:
         """Nothing to set: the time of its end is part of the machine from its beginning."""
-        refuse_fast_clock(intent, self._calls.clock(), "Google", "gcp")
+        refuse_fast_clock(intent, self._calls.clock(), "gcp")
 
     def disarm_kill(self, intent: Intent) -> None:
         """Nothing to do: it went with the machine."""

@@ -82,8 +82,6 @@ def gcloud(region: str) -> str:
     return filled_text("gcp", "gcloud.sh", values)
 
 
-# Where somebody begins who names no region.
-REGION = "us-central1"
 FORMS = {
     "terraform": Form(terraform, ".tf.json", "terraform init && terraform apply"),
     "gcloud": Form(gcloud, ".sh", "bash {file} user:YOU@example.com"),

@@ -16,7 +16,7 @@ from mlbroker.broker.prices.availability import Availability, AvailableBook, loa
 from mlbroker.broker.prices.feeds import quota_feeds
 from mlbroker.broker.prices.feeds.interface import FeedError
 from mlbroker.broker.prices.price_book import PriceBook, open_book
-from mlbroker.broker.prices.quotas import Quota, Quotas, quota_family
+from mlbroker.broker.prices.quotas import Quota, Quotas
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.offer import InstanceType
@@ -139,13 +139,6 @@ def test_a_cloud_that_is_refreshed_leaves_the_others_quotas(tmp_path: Path) -> N
 def test_a_damaged_cache_of_quotas_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / quotas.FILE).write_text(text)
     assert load_availability(tmp_path, NOW).empty
-
-
-def test_families_as_the_clouds_count_them() -> None:
-    assert [quota_family("aws", n) for n in ("p4d.24xlarge", "u-12tb1.metal", "inf2.xlarge")] == [
-        "p", "u", "inf",
-    ]  # fmt: skip
-    assert quota_family("gcp", "n2d-standard-4") == "n2d"
 
 
 def shortage(zone: str | None = None, at: datetime = NOW, spot: bool = True) -> Shortage:

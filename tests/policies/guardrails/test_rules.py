@@ -19,7 +19,6 @@ from mlbroker.policies.guardrails.interface import (
     Who,
 )
 from mlbroker.policies.guardrails.judge import Hit, Judge, Policy
-from mlbroker.policies.guardrails.machines import family
 from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerDay, MaxSpendPerMonth
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -65,20 +64,6 @@ def test_what_a_region_decides_is_not_judged_before_it() -> None:
     assert judge_by(waiting).machine(anywhere) is None
     found = judge_by("allow: {regions: [eu-*], clouds: [gcp]}").machine(anywhere)
     assert found == Hit("allow", "cloud aws is not among those allowed")
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("m7g.large", "m7g"),
-        ("n1-standard-4", "n1"),
-        ("Standard_D4s_v5", "D"),
-        ("Standard_NC24ads_A100_v4", "NC"),
-        ("local", "local"),
-    ],
-)
-def test_families(name: str, expected: str) -> None:
-    assert family(name) == expected
 
 
 def test_a_gpu_needs_a_reason_only_beside_a_feasible_cpu() -> None:

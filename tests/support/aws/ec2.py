@@ -14,7 +14,7 @@ from tests.support.aws.faults import AwsFaults, Bucket
 from tests.support.aws.machines import OWN, RECLAIMED, USER, Machines, Vm
 from tests.support.aws.request import Answer, Request, refuse
 
-from mlbroker.pricing.burst import credits_of
+from mlbroker.pricing.burst import aws_credits
 
 Forward = Callable[[Request], Answer]
 NOTICE_S = 120.0
@@ -298,7 +298,7 @@ def _surplus_usd_per_hour(params: dict[str, str]) -> float:
     default = "standard" if burstable[1] == "t2" else "unlimited"
     if params.get("CreditSpecification.CpuCredits", default) == "standard":
         return 0.0
-    credits = credits_of("aws", kind)
+    credits = aws_credits(kind)
     assert credits is not None, kind
     # On Linux, as the page of EC2's on-demand prices says.
     rate = 0.04 if burstable[1] == "t4g" else 0.05
