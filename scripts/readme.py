@@ -16,6 +16,7 @@ from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
+from mlbroker.policies.guardrails import RULES
 from mlbroker.profiles.estimators import ESTIMATORS
 
 ROOT = Path(__file__).parents[1]
@@ -38,10 +39,21 @@ def clouds() -> str:
     return _registry("cloud", "where the job runs", members)
 
 
+def guardrails() -> str:
+    """The keys of the policy file, each with an example and what it forbids."""
+    lines = []
+    for key, rule in RULES.items():
+        forbids = inspect.getdoc(rule) or ""
+        lines += [f"# {forbids.splitlines()[0]}", f"{key}: {rule.example}"]
+        lines += [f"{name}: {example}" for name, example in rule.companions.items()]
+    return "\n".join(["```yaml", *lines, "```"])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "estimators": estimators,
     "clouds": clouds,
+    "guardrails": guardrails,
     "figures": figures,
 }
 

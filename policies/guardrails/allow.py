@@ -12,7 +12,9 @@ class Allow(Rule):
     """Machines of which any aspect is missing from a list that is there."""
 
     machines: Machines
-    example: ClassVar[str] = '{clouds: [aws, local], regions: ["eu-*"], families: [m7g, g6]}'
+    example: ClassVar[str] = (
+        '{clouds: [aws, local], regions: ["eu-*"], families: [m7g, g6], markets: [spot]}'
+    )
 
     @classmethod
     def read(cls, file: Section, key: str) -> Self | None:

@@ -1,7 +1,9 @@
 """`approve_above`: reservations that need somebody's recorded yes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from mlbroker.policies.guardrails.interface import (
@@ -22,7 +24,7 @@ class ApproveAbove(Rule):
     usd: Decimal
     approvers: tuple[str, ...]
     example: ClassVar[str] = "50 USD"
-    companions: ClassVar[tuple[str, ...]] = ("approvers",)
+    companions: ClassVar[Mapping[str, str]] = MappingProxyType({"approvers": "[grace]"})
     remedy: ClassVar[str] = "Ask for it: mlbroker approve {job} --up-to USD --reason TEXT"
 
     @classmethod

@@ -7,11 +7,12 @@ is what a later question will hold, and a rule that needs it has nothing to say 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from types import MappingProxyType
 from typing import ClassVar, Final, Literal, NoReturn, Protocol, Self, TypeVar
 
 from mlbroker.pricing.billing import MICRO_USD
@@ -129,14 +130,14 @@ class Section(Protocol):
 class Rule(ABC):
     """One guardrail with its value. The first line of its docstring says what it forbids.
 
-    `example` is a value as users write it; `companions` are further keys that it reads; `compares`
-    holds for a rule that looks at other machines than the one in question; `remedy` is what a
-    user can do about it, with the names `job` and `source` filled in.
+    `example` is a value as users write it; `companions` are further keys that it reads, with an
+    example each; `compares` holds for a rule that looks at other machines than the one in
+    question; `remedy` is what a user can do, with the names `job` and `source` filled in.
     """
 
     __slots__ = ()
     example: ClassVar[str]
-    companions: ClassVar[tuple[str, ...]] = ()
+    companions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     compares: ClassVar[bool] = False
     remedy: ClassVar[str] = "`mlbroker policy test` shows every rule that this job meets."
 

@@ -122,6 +122,37 @@ def _orchard() -> "Feed":
 """
 
 
+GUARDRAIL = '''\
+"""`max_price_per_node_hour`: what one machine of a run may cost an hour."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Self
+
+from mlbroker.policies.guardrails.interface import Rule, Run, Section, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPricePerNodeHour(Rule):
+    """Machines of which one costs more an hour."""
+
+    most_usd: Decimal
+    example: ClassVar[str] = "2 USD"
+
+    @classmethod
+    def read(cls, file: Section, key: str) -> Self | None:
+        """An amount."""
+        most = file.value(key, file.money_usd)
+        return None if most is None else cls(most)
+
+    def why_not(self, subject: Subject, run: Run) -> str | None:
+        """By the price of one node."""
+        if subject.price_per_hour_usd <= self.most_usd * subject.nodes:
+            return None
+        return f"one machine costs more than {self.most_usd} USD an hour"
+'''
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The repository's code and tests, to be changed at will."""
@@ -139,6 +170,21 @@ def _insert(path: Path, before: str, text: str) -> None:
     old = path.read_text()
     assert old.count(before) == 1, f"{path.name}: the place {before!r} is not where it was"
     path.write_text(old.replace(before, text + before))
+
+
+def _touched(copy: Path) -> list[Path]:
+    """The files of the copy that are new or changed."""
+    return [
+        path
+        for path in copy.rglob("*.*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and ".dev" not in path.parts
+        and not (
+            (original := ROOT / path.relative_to(copy)).exists()
+            and original.read_bytes() == path.read_bytes()
+        )
+    ]
 
 
 def _tests(copy: Path, *arguments: str) -> str:
@@ -195,6 +241,25 @@ def test_a_price_feed_is_one_file_one_entry_and_one_answer(copy: Path) -> None:
     assert "[orchard]" in _tests(
         copy, "tests/conformance/test_feeds.py", "-k", "orchard or every_feed"
     )
+
+
+def test_a_guardrail_is_one_file_one_entry_and_one_case(copy: Path) -> None:
+    package = copy / "policies" / "guardrails"
+    (package / "max_price_per_node_hour.py").write_text(GUARDRAIL)
+    _insert(
+        package / "__init__.py",
+        "from mlbroker.policies.guardrails.max_spend_per_period import",
+        "from mlbroker.policies.guardrails.max_price_per_node_hour import MaxPricePerNodeHour\n",
+    )
+    entry = '    "max_price_per_node_hour": MaxPricePerNodeHour,\n'
+    _insert(package / "__init__.py", '    "max_carbon_per_run":', entry)
+    suite = copy / "tests" / "conformance" / "test_guardrails.py"
+    case = '    "max_price_per_node_hour": Case("0.5 USD", "1 USD"),\n'
+    _insert(suite, '    "max_carbon_per_run":', case)
+    assert len(_touched(copy)) <= 3
+    output = _tests(copy, str(suite), "-k", "max_price_per_node_hour or every_rule")
+    for place in ("plan", "check", "before launch", "reservation"):
+        assert f"[max_price_per_node_hour-{place}] PASSED" in output
 
 
 def test_an_objective_is_a_name_a_case_and_a_test(copy: Path) -> None:
