@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
@@ -67,13 +67,6 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True))
 
 
-def plain(value: Any) -> Any:
-    """A value of named fields (also nested) as dictionaries, for JSON."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: plain(item) for name, item in value._asdict().items()}
-    return value
-
-
 def is_terminal() -> bool:
     """Whether a person looks at stdout."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -107,6 +100,16 @@ def print_table(
             for cell, width, name in zip(row, widths, columns, strict=True)
         )
         print(line.rstrip())
+
+
+def print_rows(
+    columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]], *, right: Sequence[str] = ()
+) -> None:
+    """A table of a document's rows: `columns` are heading -> key; what is null stays empty."""
+    cells = [
+        ["" if row[key] is None else str(row[key]) for key in columns.values()] for row in rows
+    ]
+    print_table(list(columns), cells, right=right)
 
 
 def _narrowed(

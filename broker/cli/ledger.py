@@ -2,26 +2,25 @@
 
 import csv
 import sys
-from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mlbroker.broker.cli.ledger_bill import reconcile_bill
-from mlbroker.broker.cli.options import no_effect
+from mlbroker.broker.app import ledger as reports
+from mlbroker.broker.app.ledger import RunFilter
+from mlbroker.broker.cli.options import Json, no_effect
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import LedgerError, Run, open_ledger
-from mlbroker.broker.output import print_json, print_table, say
-from mlbroker.broker.runs.summary import money, run_summary
+from mlbroker.broker.ledger import LedgerError
+from mlbroker.broker.output import print_json, print_rows, say
 from mlbroker.broker.words import count
 
 app = typer.Typer(invoke_without_command=True)
-app.command("reconcile-bill")(reconcile_bill)
 
 COLUMNS = ("run_id", "job", "user", "project", "state", "outcome", "reserved_usd", "spent_usd")
+BILL_COLUMNS = ("run_id", "job", "ledger_usd", "billed_usd", "difference_usd", "finding")
+MONEY = ("reserved_usd", "spent_usd", "ledger_usd", "billed_usd", "difference_usd")
 
 RunOption = Annotated[str | None, typer.Option("--run", help="Only runs whose id begins so.")]
 UserOption = Annotated[str | None, typer.Option("--user", help="Only this user's.")]
@@ -47,7 +46,7 @@ def show(
     project: ProjectOption = None,
     job: JobOption = None,
     month: MonthOption = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Show what was reserved and spent, by whom, on what."""
     if context.invoked_subcommand is not None:
@@ -55,20 +54,38 @@ def show(
         name = context.invoked_subcommand
         no_effect(f"before `{name}`: it goes after it", **filters, json=json)
         return
-    rows = _rows(run, user, project, job, month)
+    rows = reports.runs(home(), RunFilter(run, user, project, job, month))
+    total = reports.total(rows)
     if json:
-        print_json({"schema": "mlbroker.ledger/1", "runs": rows, "total": _total(rows)})
+        print_json({"schema": "mlbroker.ledger/1", "runs": rows, "total": total})
         return
-    print_table(
-        COLUMNS,
-        [[str(row[name] or "") for name in COLUMNS] for row in rows],
-        right=("reserved_usd", "spent_usd"),
-    )
-    total = _total(rows)
+    print_rows({name: name for name in COLUMNS}, rows, right=MONEY)
     say(
         f"{count(len(rows), 'run')}: {total['spent_usd']} USD spent, "
         f"{total['reserved_usd']} USD reserved"
     )
+
+
+@app.command("reconcile-bill")
+def reconcile_bill(
+    cloud: Annotated[str, typer.Option(help="Whose bill.")],
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="Of which month (UTC); default: this one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare runs' costs with what the vendor bills for them.
+
+    On AWS it asks Cost Explorer, which charges 0.01 USD a request, and needs `mlbroker-run`
+    to be switched on as a cost allocation tag. Bills lag up to a day.
+    """
+    found = reports.bill(home(), cloud, month)
+    if json:
+        print_json(found)
+        return
+    print_rows({name: name for name in BILL_COLUMNS}, found["runs"], right=MONEY)
+    odd = [row for row in found["runs"] if row["finding"] not in ("agrees", "not billed yet")]
+    say(f"{len(found['runs'])} runs, {len(odd)} to look at.")
 
 
 @app.command()
@@ -76,31 +93,18 @@ def verify(
     head: Annotated[
         str | None, typer.Option(help="A head noted earlier (SEQ:HASH) that must still be there.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Check the chain of hashes, runs' order, and balances."""
-    ledger = open_ledger(home())
-    found = ledger.verify()
-    facts, hash_ = ledger.head() if found is None else (0, "")
-    if found is None and head is not None:
-        found_head = any(f"{fact.seq}:{fact.hash}" == head for fact in ledger.facts())
-        if not found_head:
-            raise LedgerError(f"the fact {head} is not in the ledger: history was cut or replaced")
+    found = reports.verified(home(), head)
     if json:
-        print_json(
-            {
-                "schema": "mlbroker.ledger-verify/1",
-                "ok": found is None,
-                "facts": facts,
-                "head": f"{facts}:{hash_}" if found is None else None,
-                "damage": found.what if found else None,
-            }
-        )
-    if found is not None:
+        print_json(found)
+    if not found["ok"]:
         raise LedgerError(
-            found.what, hint="Restore a backup; nothing is launched on a damaged ledger's word."
+            found["damage"],
+            hint="Restore a backup; nothing is launched on a damaged ledger's word.",
         )
-    say(f"{count(facts, 'fact')}, all in order. Head, to note down: {facts}:{hash_}")
+    say(f"{count(found['facts'], 'fact')}, all in order. Head, to note down: {found['head']}")
 
 
 @app.command()
@@ -117,20 +121,9 @@ def export(
     if facts:
         if any((user, project, job, month)):
             raise InputError("--facts goes with --run only")
-        rows: list[dict[str, Any]] = [
-            {
-                "seq": fact.seq,
-                "at": fact.at.isoformat(),
-                "run_id": fact.run_id,
-                "kind": fact.kind,
-                "body": dict(fact.body),
-                "hash": fact.hash,
-            }
-            for fact in open_ledger(home()).facts()
-            if fact.run_id.startswith(run or "")
-        ]
+        rows = reports.facts(home(), run)
     else:
-        rows = _rows(run, user, project, job, month)
+        rows = reports.runs(home(), RunFilter(run, user, project, job, month))
     if format_ is Format.JSON:
         print_json({"schema": "mlbroker.ledger-export/1", "facts" if facts else "runs": rows})
         return
@@ -147,29 +140,3 @@ def _cell(value: object) -> str:
     """A leading = + - @ would be a formula to a spreadsheet."""
     text = "" if value is None else str(value)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
-
-
-def _rows(
-    run: str | None, user: str | None, project: str | None, job: str | None, month: str | None
-) -> list[dict[str, Any]]:
-    if month is not None:
-        try:
-            datetime.strptime(month, "%Y-%m")
-        except ValueError:
-            raise InputError(f"{month!r} is not a month", where="--month", hint="2026-11") from None
-
-    def wanted(each: Run) -> bool:
-        return (
-            each.run_id.startswith(run or "")
-            and user in (None, each.user)
-            and project in (None, each.project)
-            and job in (None, each.job)
-            and month in (None, f"{each.reserved_at:%Y-%m}")
-        )
-
-    return [run_summary(each) for each in open_ledger(home()).runs() if wanted(each)]
-
-
-def _total(rows: list[dict[str, Any]]) -> dict[str, str]:
-    names = ("reserved_usd", "spent_usd")
-    return {n: money(sum((Decimal(row[n]) for row in rows), Decimal(0))) for n in names}

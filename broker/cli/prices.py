@@ -1,15 +1,20 @@
 """`mlbroker prices`: look at the price book, bring prices in, take them out."""
 
-from datetime import UTC, date, datetime
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.errors import InputError, ThresholdCrossed
+from mlbroker.broker.app import prices as reports
+from mlbroker.broker.app.sources import book_of
+from mlbroker.broker.cli.terminal import Terminal
+from mlbroker.broker.errors import CloudError, InputError, ThresholdCrossed
 from mlbroker.broker.home import home
-from mlbroker.broker.output import print_json, print_table, say, warn
-from mlbroker.broker.prices.price_book import PriceBook, open_book
+from mlbroker.broker.output import print_json, print_rows, print_table, say, warn
+from mlbroker.broker.prices.price_book import open_book
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,64 +22,37 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 PricesOption = Annotated[
     Path | None, typer.Option("--prices", help="Look at this file of prices instead of the book.")
 ]
-
-
-def _open(prices: Path | None = None) -> PriceBook:
-    book = open_book(home(), prices)
-    for notice in book.notices:
-        warn(notice)
-    return book
+CloudOption = Annotated[
+    list[str] | None, typer.Option("--cloud", help="Only this cloud; may be repeated.")
+]
+RegionOption = Annotated[
+    list[str] | None, typer.Option("--region", help="Only this region; may be repeated.")
+]
+AGE = {True: "stale", False: "fresh"}
 
 
 @app.command()
 def status(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Dates, counts and age of the prices, by cloud and source."""
-    from mlbroker.broker.prices import browse, embedded
-    from mlbroker.broker.prices.own_prices import OwnPrices
-
-    book = _open(prices)
-    snapshot = book.snapshot
-    parts = browse.parts(book)
-    with OwnPrices(home() / "prices") as own:
-        refreshes = own.refreshes() if prices is None else []
+    found = reports.status(home(), prices, Terminal())
     if as_json:
-        print_json(
-            {
-                "schema": "mlbroker.prices.status/1",
-                "snapshot": snapshot.id,
-                "origin": book.origin,
-                "embedded_built": embedded.description().built,
-                "offers": snapshot.offers,
-                "stale_offers": snapshot.stale_offers,
-                "as_of": {cloud: day.isoformat() for cloud, day in snapshot.as_of.items()},
-                "oldest": {cloud: day.isoformat() for cloud, day in snapshot.oldest.items()},
-                "quarantined": len(browse.odd_prices(book)),
-                "refreshed": [entry._asdict() for entry in refreshes],
-                "parts": [part._asdict() | {"as_of": part.as_of.isoformat()} for part in parts],
-            }
-        )
+        print_json(found)
         return
-    say(f"Prices {snapshot.id}: {book.origin}; {snapshot.offers:,} offers")
-    for entry in refreshes:
-        say(f"{entry.cloud} refreshed {entry.at} ({entry.scope}): {entry.prices:,} prices")
-    print_table(
-        ("cloud", "market", "as of", "offers", "age", "source"),
-        [
-            (
-                part.cloud,
-                part.market,
-                part.as_of.isoformat(),
-                f"{part.offers:,}",
-                "stale" if part.stale else "fresh",
-                part.source,
-            )
-            for part in parts
-        ],
+    say(f"Prices {found['snapshot']}: {found['origin']}; {found['offers']:,} offers")
+    for entry in found["refreshed"]:
+        say(
+            f"{entry['cloud']} refreshed {entry['at']} ({entry['scope']}): "
+            f"{entry['prices']:,} prices"
+        )
+    print_rows(
+        {"cloud": "cloud", "market": "market", "as of": "as_of", "offers": "offers", "age": "stale",
+         "source": "source"},
+        [p | {"offers": f"{p['offers']:,}", "stale": AGE[p["stale"]]} for p in found["parts"]],
         right=("offers",),
-    )
-    if snapshot.stale_offers:
+    )  # fmt: skip
+    if found["stale_offers"]:
         warn(
-            f"{snapshot.stale_offers:,} of {snapshot.offers:,} offers have prices older than "
+            f"{found['stale_offers']:,} of {found['offers']:,} offers have prices older than "
             "half a year; `mlbroker prices refresh` fetches today's"
         )
 
@@ -86,9 +64,11 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """A machine type's prices everywhere, and what it cost before."""
-    from mlbroker.broker.cli.prices_show import show_type
-
-    show_type(_open(prices), type_name, as_json)
+    found = reports.machine_type(type_name, home(), prices, Terminal())
+    if as_json:
+        print_json(found)
+    else:
+        _show_type(found)
 
 
 @app.command()
@@ -99,13 +79,12 @@ def export(
 ) -> None:
     """Write all prices to stdout, for `prices import` and `--prices`."""
     import csv
-    import sys
 
     from mlbroker.broker.prices import browse
 
     if form not in ("csv", "json"):
         raise InputError(f"--format {form!r} is neither csv nor json")
-    book = _open(prices)
+    book = book_of(home(), prices, Terminal())
     rows = browse.prices(book)
     if as_json or form == "json":
         print_json(
@@ -173,55 +152,31 @@ def forget(
 @app.command()
 def regions(prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Regions: their grid's carbon, and what disk and traffic cost."""
-    book = _open(prices)
-    listed = sorted(book.regions().values(), key=lambda r: (r.cloud, r.name))
+    found = reports.regions(home(), prices, Terminal())
     if as_json:
-        print_json({"schema": "mlbroker.prices.regions/1", "regions": [_region(r) for r in listed]})
+        print_json(found)
         return
-    print_table(
-        ("cloud", "region", "country", "kgCO2e/kWh", "PUE", "disk USD/GB-month", "egress USD/GB"),
-        [
-            (
-                r.cloud,
-                r.name,
-                r.country or "?",
-                _known(r.grid_kgco2e_per_kwh),
-                _known(r.pue),
-                _known(r.disk_usd_per_gb_month),
-                _known(r.egress_internet_usd_per_gb),
-            )
-            for r in listed
-        ],
-        right=("kgCO2e/kWh", "PUE", "disk USD/GB-month", "egress USD/GB"),
-    )
-
-
-def _known(value: object) -> str:
-    return "unknown" if value is None else str(value)
-
-
-def _region(region: Any) -> dict[str, Any]:
-    """The region's facts under their own names; the grid's under the name a quote gives it."""
-    from dataclasses import asdict
-    from decimal import Decimal
-
-    facts = {
-        key: str(value) if isinstance(value, Decimal) else value
-        for key, value in asdict(region).items()
+    columns = {
+        "cloud": "cloud",
+        "region": "region",
+        "country": "country",
+        "kgCO2e/kWh": "grid_intensity_kgco2e_per_kwh",
+        "PUE": "pue",
+        "disk USD/GB-month": "disk_usd_per_gb_month",
+        "egress USD/GB": "egress_internet_usd_per_gb",
     }
-    facts["region"] = facts.pop("name")
-    facts["grid_intensity_kgco2e_per_kwh"] = facts.pop("grid_kgco2e_per_kwh")
-    return facts
+    rows = [
+        {key: "unknown" if value is None else value for key, value in region.items()}
+        | {"country": region["country"] or "?"}
+        for region in found["regions"]
+    ]
+    print_rows(columns, rows, right=list(columns)[3:])
 
 
 @app.command()
 def refresh(
-    cloud: Annotated[
-        list[str] | None, typer.Option("--cloud", help="Only this cloud; may be repeated.")
-    ] = None,
-    region: Annotated[
-        list[str] | None, typer.Option("--region", help="Only this region; may be repeated.")
-    ] = None,
+    cloud: CloudOption = None,
+    region: RegionOption = None,
     instance_type: Annotated[
         list[str] | None, typer.Option("--instance-type", help="Only this machine type.")
     ] = None,
@@ -237,20 +192,25 @@ def refresh(
     Without an account, AWS's public on-demand prices and all of Azure's are fetched; AWS spot
     prices and GCP need credentials.
     """
-    from mlbroker.broker.cli.prices_progress import Bar, report
-    from mlbroker.broker.prices.feeds import FEEDS
-    from mlbroker.broker.prices.feeds.interface import Scope
-    from mlbroker.broker.prices.refresh import refresh as run
+    from mlbroker.broker.cli.refresh_bar import RefreshBar
 
-    names = list(dict.fromkeys(cloud or FEEDS))
-    for name in names:
-        if name not in FEEDS:
-            raise InputError(f"--cloud {name!r} has no price feed", hint=f"{', '.join(FEEDS)}")
-    scope = Scope(frozenset(region or ()), frozenset(instance_type or ()))
-    with Bar() as bar:
-        feeds = [FEEDS[name]() for name in names]
-        result = run(home(), feeds, scope, datetime.now(UTC), progress=bar, accept=accept)
-    report(result, open_book(home()).snapshot.id, as_json)
+    with RefreshBar() as bar:
+        found = reports.refreshed(home(), cloud, region, instance_type, bar, accept=accept)
+    if as_json:
+        print_json(found)
+    for each in found["refreshed"]:
+        name = each["cloud"]
+        say(f"{name}: {each['prices']:,} prices fetched, {each['withdrawn']:,} no longer sold")
+        if left_out := each["without_honest_price"]:
+            warn(f"{name}: {left_out:,} rows without an honest price left out")
+        if jumped := each["jumped"]:
+            warn(
+                f"{name}: {jumped:,} prices jumped and are not believed;"
+                " `mlbroker prices verify` lists them"
+            )
+    if failed := found["failed"]:
+        reasons = "\n".join(failed.values())
+        raise CloudError(f"{reasons}\n  The old prices of {', '.join(failed)} are untouched.")
 
 
 @app.command()
@@ -258,20 +218,44 @@ def quotas(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the clouds, with your credentials.")
     ] = False,
-    cloud: Annotated[
-        list[str] | None, typer.Option("--cloud", help="Only this cloud; may be repeated.")
-    ] = None,
-    region: Annotated[
-        list[str] | None, typer.Option("--region", help="Only this region; may be repeated.")
-    ] = None,
+    cloud: CloudOption = None,
+    region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What the account may have, and where capacity was short lately."""
-    from mlbroker.broker.cli.prices_quotas import refresh_quotas, show_quotas
-
     if refresh:
-        refresh_quotas(open_book(home()), cloud, region)
-    show_quotas(cloud, region, as_json)
+        reports.refresh_quotas(home(), cloud, region, Terminal())
+    found = reports.quotas(home(), cloud, region)
+    if as_json:
+        print_json(found)
+        return
+    if not found["as_of"]:
+        say("No quotas known: `mlbroker prices quotas --refresh` asks the clouds.")
+    if found["quotas"]:
+        print_table(
+            ("cloud", "region", "market", "allowed", "in use", "unit", "as of", "quota"),
+            [
+                (
+                    quota["cloud"],
+                    quota["region"],
+                    "spot" if quota["spot"] else "on_demand",
+                    f"{quota['limit']:g}",
+                    "unknown" if quota["used"] is None else f"{quota['used']:g}",
+                    quota["gpu"] or quota["unit"],
+                    found["as_of"].get(quota["cloud"], "unknown"),
+                    quota["name"],
+                )
+                for quota in found["quotas"]
+            ],
+            right=("allowed", "in use"),
+        )
+    for short in found["shortages"]:
+        where = short["zone"] or short["region"]
+        market = "spot" if short["spot"] else "on-demand"
+        say(
+            f"Short: {short['cloud']} {where} {short['instance_type']} {market}"
+            f" at {datetime.fromisoformat(short['at']):%H:%M} UTC: {short['detail']}"
+        )
 
 
 @app.command()
@@ -280,77 +264,75 @@ def verify(prices: PricesOption = None, as_json: JsonOption = False) -> None:
 
     Exit codes: 0 none, 5 there are some.
     """
-    from mlbroker.broker.prices import browse
-    from mlbroker.broker.prices.own_prices import OwnPrices
-    from mlbroker.pricing.price_units import usd_from_nano
-
-    book = open_book(home(), prices)
-    odd = browse.odd_prices(book)
-    with OwnPrices(home() / "prices") as own:
-        jumps = own.jumps() if prices is None else []
+    found = reports.odd_prices(home(), prices)
+    odd, jumped = found["quarantined"], found["jumped"]
     if as_json:
-        print_json(
-            {
-                "schema": "mlbroker.prices.verify/1",
-                "snapshot": book.snapshot.id,
-                "offers": book.snapshot.offers,
-                "notices": book.notices,
-                "quarantined": [
-                    entry.price.document()
-                    | {
-                        "lowest_believable_usd": str(entry.lowest_usd),
-                        "highest_believable_usd": str(entry.highest_usd),
-                    }
-                    for entry in odd
-                ],
-                "jumped": [
-                    {
-                        "cloud": jump.cloud,
-                        "region": jump.region,
-                        "instance_type": jump.instance_type,
-                        "market": "spot" if jump.spot else "on_demand",
-                        "price_per_hour_usd": str(usd_from_nano(jump.price_nano_usd)),
-                        "last_price_per_hour_usd": str(usd_from_nano(jump.before_nano_usd)),
-                        "as_of": date.fromordinal(jump.day).isoformat(),
-                        "source": jump.source,
-                    }
-                    for jump in jumps
-                ],
-            }
-        )
-    elif odd or jumps:
-        print_table(
-            ("cloud", "region", "type", "market", "USD/h", "believable", "as of", "source"),
+        print_json(found)
+    elif odd or jumped:
+        believable = [
+            f"{_plain(row['lowest_believable_usd'])} to {_plain(row['highest_believable_usd'])}"
+            for row in odd
+        ] + [f"was {_plain(row['last_price_per_hour_usd'])}" for row in jumped]
+        print_rows(
+            {"cloud": "cloud", "region": "region", "type": "instance_type", "market": "market",
+             "USD/h": "usd", "believable": "believable", "as of": "as_of", "source": "source"},
             [
-                (
-                    entry.price.cloud,
-                    entry.price.region,
-                    entry.price.instance_type,
-                    entry.price.market,
-                    f"{entry.price.price_per_hour_usd:f}",
-                    f"{entry.lowest_usd:f} to {entry.highest_usd:f}",
-                    entry.price.as_of.isoformat(),
-                    entry.price.source,
-                )
-                for entry in odd
-            ]
-            + [
-                (
-                    jump.cloud,
-                    jump.region,
-                    jump.instance_type,
-                    "spot" if jump.spot else "on_demand",
-                    f"{usd_from_nano(jump.price_nano_usd):f}",
-                    f"was {usd_from_nano(jump.before_nano_usd):f}",
-                    date.fromordinal(jump.day).isoformat(),
-                    jump.source,
-                )
-                for jump in jumps
+                row | {"usd": _plain(row["price_per_hour_usd"]), "believable": words}
+                for row, words in zip([*odd, *jumped], believable, strict=True)
             ],
             right=("USD/h",),
-        )
-    for notice in book.notices:
+        )  # fmt: skip
+    for notice in found["notices"]:
         warn(notice)
-    if odd or jumps:
-        raise ThresholdCrossed(f"kept out of the book: {len(odd) + len(jumps):,} of the prices")
-    say(f"{book.snapshot.offers:,} offers, none of them odd")
+    if odd or jumped:
+        raise ThresholdCrossed(f"kept out of the book: {len(odd) + len(jumped):,} of the prices")
+    say(f"{found['offers']:,} offers, none of them odd")
+
+
+def _show_type(found: dict[str, Any]) -> None:
+    """The hardware, and every region and market, cheapest first."""
+    from mlbroker.broker.prices.terms import own_currency
+
+    for entry in found["types"]:
+        note = f"; not recommended: {entry['lifecycle']}" if entry["retired"] else ""
+        described = f"({entry['source']}, {entry['as_of']}{note})"
+        say(f"{entry['cloud']} {entry['name']}: {_hardware_text(entry['hardware'])} {described}")
+    before: dict[tuple[str, str, str], list[str]] = {}
+    for old in found["history"]:
+        before.setdefault((old["cloud"], old["region"], old["market"]), []).append(
+            f"{_plain(old['price_per_hour_usd'])} from {old['as_of']}"
+        )
+    columns = {"cloud": "cloud", "region": "region", "market": "market", "USD/h": "usd"}
+    currency = own_currency(home())
+    own = f"{currency.code}/h" if currency else ""
+    if currency:
+        columns[own] = "own"
+    columns |= {"list": "list", "as of": "as_of", "age": "age", "source": "source"}
+    columns["history"] = "history"
+    rows = []
+    for row in found["prices"]:
+        usd, listed = Decimal(row["price_per_hour_usd"]), row.get("list_price_per_hour_usd")
+        past = before.get((row["cloud"], row["region"], row["market"]), [])
+        rows.append(
+            row
+            | {"usd": f"{usd:f}", "list": listed and _plain(listed), "age": AGE[row["stale"]]}
+            | {"own": currency and f"{usd * currency.per_usd:.4f}", "history": ", ".join(past[:3])}
+        )
+    for name in ("history", "list"):  # columns that have nothing to say are left out
+        if not any(row[name] for row in rows):
+            del columns[name]
+    print_rows(columns, rows, right=("USD/h", own, "list"))
+
+
+def _hardware_text(hardware: dict[str, Any]) -> str:
+    gpu, cpu = hardware["gpu"], hardware["cpu"]
+    return (
+        f"{hardware['vcpus']:g} vCPUs{f' {cpu}' if cpu else ''} {hardware['arch']}, "
+        f"{hardware['memory_gib']:g} GiB"
+        + (f", {hardware['gpu_count']:g} {gpu['model']}" if gpu else "")
+    )
+
+
+def _plain(amount: str) -> str:
+    """Money without a power of ten."""
+    return f"{Decimal(amount):f}"

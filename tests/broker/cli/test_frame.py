@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.cli import SCRIPT, mlbroker
 
 from mlbroker.broker import cli
+from mlbroker.broker.app.prices import plain
 from mlbroker.broker.cli import explain_all
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.errors import (
@@ -23,7 +24,7 @@ from mlbroker.broker.errors import (
     RefusedError,
     ThresholdCrossed,
 )
-from mlbroker.broker.output import clean, plain
+from mlbroker.broker.output import clean
 from mlbroker.pricing.offer import Gpu, Hardware
 
 

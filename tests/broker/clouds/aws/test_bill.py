@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tests.support.aws.runs import AwsRuns
 
-from mlbroker.broker.cli.ledger_bill import compare
+from mlbroker.broker.app.ledger import compare
 from mlbroker.broker.clouds.aws.bill import billed
 
 

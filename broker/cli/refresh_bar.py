@@ -1,0 +1,54 @@
+"""How a refresh of the prices looks at the terminal while it runs."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mlbroker.broker.output import say
+from mlbroker.broker.prices.feeds.interface import Plan
+from mlbroker.broker.prices.refresh import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+class RefreshBar(Progress):
+    """A bar on a terminal's stderr; elsewhere one line a cloud."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as RichProgress
+
+        self._live = sys.stderr.isatty()
+        self._rich = RichProgress(
+            console=Console(stderr=True), transient=True, disable=not self._live
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "RefreshBar":
+        self._rich.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._rich.stop()
+
+    def start(self, cloud: str, plan: Plan) -> None:
+        """A cloud's tasks are known."""
+        for note in plan.notes:
+            say(f"{cloud}: {note}")
+        if not self._live:
+            say(f"{cloud}: fetching {len(plan.tasks)} parts")
+        self._tasks[cloud] = self._rich.add_task(cloud, total=len(plan.tasks) + 1)
+
+    def done(self, cloud: str, what: str) -> None:
+        """One task has ended well."""
+        self._rich.update(self._tasks[cloud], advance=1, description=f"{cloud} {what}")
+
+    def building(self, cloud: str) -> None:
+        """All answers are in; the local index is made."""
+        self._rich.update(self._tasks[cloud], description=f"{cloud} local index")
