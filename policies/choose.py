@@ -236,7 +236,8 @@ class Chooser:
         """The first limit that even an uninterrupted run in `place` breaks."""
         pace = candidate.machine.pace_in(row[2])
         # Before the limits: a higher one would not make its credits last.
-        if throttled := credits_run_out(candidate.machine.type, pace.sure_s):
+        kind = candidate.machine.type
+        if kind.hardware.burstable and (throttled := credits_run_out(kind, pace.sure_s)):
             return Refusal(candidate, row, Reason.CREDITS_RUN_OUT, throttled)
         deadline_s = self.constraints.deadline_s
         if deadline_s is not None and deadline_s < pace.sure_s:

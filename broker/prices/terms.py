@@ -27,6 +27,7 @@ from mlbroker.broker.files.values import parse_flag, parse_money_usd, parse_numb
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.pricing.price_units import nano_from_usd
+from mlbroker.pricing.vendors import vendor
 
 ENVIRONMENT = "MLBROKER_TERMS"
 # What already is paid for costs nothing more; a price of zero would mean a missing price.
@@ -65,7 +66,7 @@ class Term(NamedTuple):
         """Whether a machine type is one of those the term is for."""
         if self.instance_type is not None:
             return name == self.instance_type
-        return self.family is None or family_of(name) == self.family
+        return self.family is None or vendor(self.cloud).family(name) == self.family
 
     def price(self, list_nano_usd: int) -> int:
         """The price under the term, for a list price."""
@@ -86,14 +87,6 @@ class Terms(NamedTuple):
 
     terms: tuple[Term, ...] = ()
     currency: Currency | None = None
-
-
-def family_of(name: str) -> str:
-    """A type's family as its vendor names it: g5, n2, NC24ads_A100_v4's "NC"."""
-    if name.startswith("Standard_"):
-        found = re.match(r"[A-Z]+", name.removeprefix("Standard_"))
-        return found[0] if found else name
-    return re.split(r"[.-]", name, maxsplit=1)[0]
 
 
 def terms_file(home: Path, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -13,7 +13,7 @@ from tests.support.small_book import small_book
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.price_book import PriceBook, open_book
-from mlbroker.broker.prices.terms import Term, family_of, load_terms
+from mlbroker.broker.prices.terms import Term, load_terms
 
 TODAY = date(2026, 11, 24)
 
@@ -155,12 +155,6 @@ def test_a_wrong_file_is_refused_with_place_and_key(tmp_path: Path, text: str, w
     with pytest.raises(InputError, match=what) as refused:
         load_terms(path, TODAY)
     assert str(path) in str(refused.value)
-
-
-def test_families_are_named_as_vendors_name_them() -> None:
-    assert [family_of(n) for n in ("g5.xlarge", "n2-standard-4", "Standard_NC24ads_A100_v4")] == [
-        "g5", "n2", "NC",
-    ]  # fmt: skip
 
 
 def test_a_currency_of_display_at_the_users_rate(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""What a plan's quote becomes when it is to be launched: the very bill that was quoted."""
+
+from datetime import date
+from decimal import Decimal
+
+from mlbroker.broker.runs.launch_options import planned
+from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.pace import Pace
+from mlbroker.policies.quote import Quote
+from mlbroker.policies.quoting import make_quote
+from mlbroker.pricing.offer import Hardware, InstanceType, Market, Offer
+from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.job import Job, ResourceOption
+from mlbroker.profiles.prediction import Basis, Prediction
+
+EASTUS = Region("azure", "eastus")
+KIND = InstanceType("azure", "Standard_D4s_v5", Hardware(4, 16, "x86_64"))
+PRICE = Decimal("0.192")
+JOB = Job("j", "true", resources=(ResourceOption(disk_gb=1000),))
+
+
+def quote_of(up_s: float) -> Quote:
+    """The quote of a run whose machine is up for so long, for certain."""
+    constraints = Constraints(steps=1)
+    prediction = Prediction(up_s - vendor("azure").setup_s, 0.0, Basis.MEASURED, "measured")
+    offer = Offer("azure", "eastus", KIND.name, Market.ON_DEMAND, PRICE, date(2026, 11, 1), "list")
+    pace = Pace(constraints, prediction, "azure", False)
+    return make_quote(constraints, None, pace, offer, EASTUS, 1000)
+
+
+def test_what_is_quoted_is_what_is_reserved_and_charged() -> None:
+    """1,000 GB on Azure bill in begun hours: by the second, 0.45 USD would come to 0.57."""
+    (option,) = planned(JOB, [quote_of(600)], [EASTUS], [KIND], {"azure"})
+    worst = option.bill.worst_case(Decimal("0.45"), slack_s=60)
+    assert worst is not None
+    up_s = worst.lifetime_s + 60
+    quoted = quote_of(float(up_s)).cost_usd.expected
+    assert quoted <= option.bill.charge_usd(up_s) == worst.usd <= Decimal("0.45")
+    assert quote_of(float(up_s) + 1).cost_usd.expected > Decimal("0.45")
