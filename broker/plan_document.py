@@ -46,12 +46,16 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
     if explain:
         document["rejected"] = [rejection_document(item) for item in plan.rejected]
     if plan.near_miss is not None:
+        miss = plan.near_miss
         document["near_miss"] = {
-            "deadline_s": plan.near_miss.deadline_s,
-            "deadline_with": plan.near_miss.deadline_with,
-            "budget_usd": money(plan.near_miss.budget_usd),
-            "budget_with": plan.near_miss.budget_with,
-            "together": plan.near_miss.together,
+            "deadline_s": miss.deadline_s,
+            "deadline_with": miss.deadline_with,
+            "deadline_market": miss.deadline_market,
+            "budget_usd": money(miss.budget_usd),
+            "budget_with": miss.budget_with,
+            "budget_market": miss.budget_market,
+            "together": miss.together,
+            "left_out": [left._asdict() for left in miss.left_out],
         }
     return document
 

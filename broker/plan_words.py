@@ -1,11 +1,10 @@
 """Why a plan chose nothing, and what would have to change: for errors, comments and JSON alike."""
 
-from collections import Counter
-
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
-from mlbroker.policies.planner.plan import Plan
+from mlbroker.policies.planner.plan import LeftOut, Plan
 from mlbroker.policies.quote import Reason
+from mlbroker.pricing.offer import Market
 
 REASON_WORDS = {
     Reason.NEEDS_NOT_MET: "do not meet the job's needs",
@@ -45,18 +44,20 @@ def deadline_has_passed() -> InputError:
 def way_out(plan: Plan) -> str | None:
     """What would have to change for anything to be feasible."""
     miss = plan.near_miss
-    limits: list[tuple[str, str | None]] = []
+    limits: list[tuple[str, str]] = []
     if miss is not None and miss.deadline_s is not None:
-        limits.append(
-            (f"a deadline of {duration(miss.deadline_s, least=True)}", miss.deadline_with)
-        )
+        limit = f"a deadline of {duration(miss.deadline_s, least=True)}"
+        limits.append((limit, _with(miss.deadline_with, miss.deadline_market)))
     if miss is not None and miss.budget_usd is not None:
-        limits.append((f"a budget of {money(miss.budget_usd, least=True)} USD", miss.budget_with))
+        limit = f"a budget of {money(miss.budget_usd, least=True)} USD"
+        limits.append((limit, _with(miss.budget_with, miss.budget_market)))
     if miss is not None and miss.together:
-        limits = [(" with ".join(limit for limit, _ in limits), miss.budget_with)]
+        limits = [(" with ".join(limit for limit, _ in limits), limits[0][1])]
     ways = [f"{limit} would do ({name})" for limit, name in limits]
     if ways and not plan.measurements:
         ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
+    left_out = () if miss is None else miss.left_out
+    ways += [_retired(left) for left in left_out if left.reason is Reason.RETIRED]
     # Asked last, of what meets needs, deadline and budget: these would do if they were allowed.
     if forbidden := plan.rejections.get(Reason.FORBIDDEN_BY_POLICY):
         example = _example(plan, Reason.FORBIDDEN_BY_POLICY)
@@ -66,14 +67,23 @@ def way_out(plan: Plan) -> str | None:
         left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}
         most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
         ways.append(f"{plan.rejections[most]:,} offers {REASON_WORDS[most]}{_example(plan, most)}")
+    ways += [
+        f"without the flags {left.instance_type} on {left.cloud} would do"
+        for left in left_out
+        if left.reason is not Reason.RETIRED
+    ]
     return "; or ".join(ways) or None
 
 
 def _example(plan: Plan, reason: Reason) -> str:
-    """The rarest of its details: what thousands share says least of the one that was hoped for."""
-    found = [item for item in plan.rejected if item.reason is reason]
-    if not found:
-        return ""
-    shared = Counter(item.detail for item in found)
-    rare = min(found, key=lambda item: shared[item.detail])
-    return f" ({rare.instance_type}: {rare.detail})"
+    found = plan.examples.get(reason)
+    return "" if found is None else f" ({found.instance_type}: {found.detail})"
+
+
+def _with(name: str | None, market: Market | None) -> str:
+    return f"{name} on spot" if market is Market.SPOT else name or ""
+
+
+def _retired(left: LeftOut) -> str:
+    also = "" if left.would_do else ", with more time or money"
+    return f"{left.instance_type} is retired: name it to use it{also}"

@@ -68,6 +68,13 @@ class Refusal(NamedTuple):
     needs_usd: float | None = None
 
 
+class Needs(NamedTuple):
+    """The least limits that would let a machine in; it needs both."""
+
+    deadline_s: float
+    budget_usd: float
+
+
 @dataclass(slots=True)
 class Selection:
     """The best picks in order, everything refused, and how many were feasible in all."""
@@ -156,19 +163,39 @@ class Chooser:
                 selection.refusals.append(Refusal(candidate, candidate.rows[0], reason, str(hit)))
         return left
 
-    def needed_usd(self, refusal: Refusal) -> float | None:
-        """The budget that would have let a refused candidate in, in its cheapest region.
+    def needs(self, candidate: Candidate, row: PriceRow) -> Needs | None:
+        """The deadline and the budget that this price would keep, interruptions included.
 
-        For a machine that stays, and given the time it needs; on spot, interruptions ask for more.
-        None where the policy forbids it all the same.
+        None where no limit would help: the policy forbids it, it is interrupted too often, or its
+        credits run out.
         """
-        candidate, row = refusal.candidate, refusal.row
         place = _known(self.places[candidate.option][row[2]])
         pace = candidate.machine.pace_in(row[2])
-        figures = self._expected(candidate, row, place, pace.steady)
+        if credits_run_out(candidate.machine.type, pace.sure_s):
+            return None
+        outcome, sure_s = pace.steady, pace.sure_s
+        once_usd = place.once_usd(sure_s)
+        if candidate.spot:
+            outcome = pace.on_spot(row[4])
+            if too_often(self.constraints.checkpoint, outcome):
+                return None
+            sure_s = pace.sure_on_spot_s(row[4])
+            once_usd = place.fixed_usd + place.disk_usd_per_step
+        figures = self._expected(candidate, row, place, outcome)
         if self._forbidden(candidate, row, place, *figures):
             return None
-        return self._usd_per_s(row, place) * pace.sure_s + place.once_usd(pace.sure_s)
+        return Needs(sure_s, self._usd_per_s(row, place) * sure_s + once_usd)
+
+    def least_needs(self, candidate: Candidate) -> Needs:
+        """No price of the candidate needs less than this of either."""
+        machine, place = candidate.machine, self._best_place(candidate)
+        sure_s = min(pace.sure_s for pace in (machine.pace, *machine.regional.values()))
+        usd_per_s = self._usd_per_s(candidate.rows[0], place)
+        return Needs(sure_s, usd_per_s * sure_s + place.fixed_usd)
+
+    def prices(self, candidate: Candidate) -> Iterable[PriceRow]:
+        """All that are known of a candidate, or can be."""
+        return candidate.rows if candidate.complete else self.more(candidate)
 
     def _in_order(self, heap: list[tuple[Key, int, Candidate, Pick | None]]) -> Iterator[Pick]:
         while heap:
@@ -199,7 +226,7 @@ class Chooser:
         refusal: Refusal | None = None
         cheapest_place = None if candidate.complete else self._best_place(candidate)
         table = self.places[candidate.option]
-        for row in candidate.rows if candidate.complete else self.more(candidate):
+        for row in self.prices(candidate):
             if best is not None:
                 if cheapest_place and best.key <= self._bound(candidate, row, cheapest_place):
                     break

@@ -24,6 +24,7 @@ class Pace:
         "_has_gpu",
         "_in_time",
         "_spot",
+        "_sure_on_spot_s",
         "prediction",
         "setup_s",
         "steady",
@@ -37,6 +38,7 @@ class Pace:
         self._has_gpu = has_gpu
         self._spot: dict[float | None, Outcome] = {}
         self._in_time: dict[float | None, bool] = {}
+        self._sure_on_spot_s: dict[float | None, float] = {}
         self.prediction = prediction
         self.setup_s = vendor(cloud).setup_s
         self.steady = Outcome(
@@ -68,6 +70,14 @@ class Pace:
             found = self._in_time[rate] = constraints.deadline_s is None or self.on_spot(
                 rate
             ).reaches(constraints.deadline_s, constraints.confidence)
+        return found
+
+    def sure_on_spot_s(self, rate: float | None) -> float:
+        """What a run on such spot machines does not exceed with the confidence asked for."""
+        found = self._sure_on_spot_s.get(rate)
+        if found is None:
+            confidence = self._constraints.confidence
+            found = self._sure_on_spot_s[rate] = self.on_spot(rate).quantile_s(confidence)
         return found
 
 

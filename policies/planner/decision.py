@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mlbroker.policies.baseline import usual_type
-from mlbroker.policies.candidates import TypeRefusal
+from mlbroker.policies.candidates import Filters, TypeRefusal
 from mlbroker.policies.choose import Chooser, Pick, Refusal
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.objective import quote_key
@@ -14,8 +14,8 @@ from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.hardware import with_hardware
 from mlbroker.policies.planner.near_misses import near_miss
-from mlbroker.policies.planner.plan import Plan, PlanRequest
-from mlbroker.policies.quote import Quote, Rejection
+from mlbroker.policies.planner.plan import LeftOut, NearMiss, Plan, PlanRequest
+from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.policies.region_costs import RegionCosts, region_costs
 from mlbroker.pricing.offer import Market
@@ -78,9 +78,10 @@ class Decision:
             quotes=tuple(quotes),
             feasible=selection.feasible,
             rejections=Counter(item.reason for item in out),
-            rejected=tuple(map(self._rejection, out)) if request.explain or not quotes else (),
+            rejected=tuple(map(self._rejection, out)) if request.explain else (),
+            examples={} if quotes else self._examples(out),
             baseline=self._baseline(),
-            near_miss=None if quotes else near_miss(self._chooser, selection),
+            near_miss=None if quotes else self._near_miss(),
         )
 
     def best_quote(self) -> tuple[Quote | None, float]:
@@ -154,6 +155,45 @@ class Decision:
             quote.cost_usd.expected,
             quote.duration_h.p50,
         )
+
+    def _examples(self, out: Sequence[TypeRefusal | Refusal]) -> dict[Reason, Rejection]:
+        """For each reason the one of the rarest detail: what thousands share says least of the one
+        that was hoped for.
+        """
+        shared = Counter((item.reason, item.detail) for item in out)
+        rarest: dict[Reason, TypeRefusal | Refusal] = {}
+        for item in sorted(out, key=lambda item: shared[item.reason, item.detail]):
+            rarest.setdefault(item.reason, item)
+        return {reason: self._rejection(item) for reason, item in rarest.items()}
+
+    def _near_miss(self, left_out: tuple[LeftOut, ...] | None = None) -> NearMiss:
+        found = self._left_out() if left_out is None else left_out
+        return near_miss(self._chooser, self.selection.refusals, found)
+
+    def _left_out(self) -> tuple[LeftOut, ...]:
+        """The best of the retired types, and the best of all without the command's flags."""
+        filters = self._request.filters
+        retired = {item.type.name for item in self._field.refusals if item.reason is Reason.RETIRED}
+        named = filters._replace(instance_types=tuple(sorted(retired)))
+        others = ((Reason.RETIRED, named, bool(retired)),
+                  (Reason.EXCLUDED_BY_FLAG, Filters(), filters != Filters()))  # fmt: skip
+        found = (self._best_under(other, reason) for reason, other, any_ in others if any_)
+        return tuple(best for best in found if best is not None)
+
+    def _best_under(self, filters: Filters, reason: Reason) -> LeftOut | None:
+        """The best machine under other flags; of retired ones also one that misses the limits."""
+        request = self._request._replace(filters=filters, top=1)
+        other = Decision(self._book, request, self._constraints)
+        for pick in other.selection.picks:
+            kind = pick.candidate.machine.type
+            return LeftOut(kind.cloud, kind.name, reason, True)
+        if reason is not Reason.RETIRED:
+            return None
+        miss = other._near_miss(())
+        name = miss.deadline_with or miss.budget_with
+        kinds = (candidate.machine.type for candidate in other._field.candidates)
+        kind = next((kind for kind in kinds if kind.name == name), None)
+        return None if kind is None else LeftOut(kind.cloud, kind.name, reason, False)
 
     def _baseline(self) -> Quote | None:
         """The quote of the user's own pin, else of the usual type in its home region."""

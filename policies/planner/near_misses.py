@@ -1,43 +1,87 @@
 """Where nothing is feasible: the least change that would have let something in."""
 
+import math
+from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, Decimal
-from operator import itemgetter
+from typing import NamedTuple
 
-from mlbroker.policies.choose import Chooser, Refusal, Selection
-from mlbroker.policies.planner.plan import NearMiss
+from mlbroker.policies.choose import Chooser, Needs, Refusal
+from mlbroker.policies.planner.plan import LeftOut, NearMiss
 from mlbroker.pricing.billing import MICRO_USD
+from mlbroker.pricing.offer import Market
 
 
-def near_miss(chooser: Chooser, selection: Selection) -> NearMiss:
-    """The least deadline, and the least budget, that would have let a machine that stays in."""
-    budget, deadline_s = chooser.budget, chooser.constraints.deadline_s
-    near = [
-        (refusal, usd)
-        for refusal in selection.refusals
-        if not refusal.candidate.spot and (refusal.needs_s or refusal.needs_usd)
-        if (usd := chooser.needed_usd(refusal)) is not None
-    ]
-    # What is too slow was not held to the budget yet; what is too dear is in time.
-    slow = [(r, r.needs_s) for r, usd in near if r.needs_s and (budget is None or usd <= budget)]
-    dear = [(r, usd) for r, usd in near if r.needs_usd]
-    together = bool(near) and not slow and not dear
+class _Nearest(NamedTuple):
+    """The refused machine that misses by least, and what it needs."""
+
+    refusal: Refusal
+    needs: Needs
+
+
+def near_miss(
+    chooser: Chooser, refusals: Sequence[Refusal], left_out: tuple[LeftOut, ...]
+) -> NearMiss:
+    """The least deadline beside the budget, the least budget beside the deadline, or both.
+
+    Spot machines count, with the time that interruptions take.
+    """
+    deadline_s = chooser.constraints.deadline_s
+    budget_usd = chooser.budget
+    most_s = math.inf if deadline_s is None else deadline_s
+    most_usd = math.inf if budget_usd is None else budget_usd
+
+    def nearest(miss: Callable[[Needs], float]) -> _Nearest | None:
+        return _nearest(chooser, refusals, miss)
+
+    slow = dear = None
+    if deadline_s is not None:
+        slow = nearest(lambda n: n.deadline_s if n.budget_usd <= most_usd else math.inf)
+    if budget_usd is not None:
+        dear = nearest(lambda n: n.budget_usd if n.deadline_s <= most_s else math.inf)
+    together = not slow and not dear and deadline_s is not None and budget_usd is not None
     if together:
-        assert budget is not None
-        assert deadline_s is not None
         # The one that misses both by least, as a factor.
-        misses = [(max((r.needs_s or 0) / deadline_s, usd / budget), r, usd) for r, usd in near]
-        _, best, usd = min(misses, key=itemgetter(0))
-        slow, dear = [(best, best.needs_s or 0)], [(best, usd)]
-    fastest = min(slow, key=itemgetter(1), default=None)
-    cheapest = min(dear, key=itemgetter(1), default=None)
+        slow = dear = nearest(lambda n: max(n.deadline_s / most_s, n.budget_usd / most_usd))
     return NearMiss(
-        deadline_s=fastest[1] if fastest else None,
-        deadline_with=_name(fastest[0]) if fastest else None,
-        budget_usd=Decimal(cheapest[1]).quantize(MICRO_USD, ROUND_CEILING) if cheapest else None,
-        budget_with=_name(cheapest[0]) if cheapest else None,
-        together=together,
+        deadline_s=slow.needs.deadline_s if slow else None,
+        deadline_with=_name(slow),
+        deadline_market=_market(slow),
+        budget_usd=(
+            Decimal(dear.needs.budget_usd).quantize(MICRO_USD, ROUND_CEILING) if dear else None
+        ),
+        budget_with=_name(dear),
+        budget_market=_market(dear),
+        together=together and dear is not None,
+        left_out=left_out,
     )
 
 
-def _name(refusal: Refusal) -> str:
-    return refusal.candidate.machine.type.name
+def _nearest(
+    chooser: Chooser, refusals: Sequence[Refusal], miss: Callable[[Needs], float]
+) -> _Nearest | None:
+    """The least miss over all prices of all machines, the most promising machine first."""
+    floors = sorted(
+        (miss(chooser.least_needs(refusal.candidate)), number)
+        for number, refusal in enumerate(refusals)
+    )
+    found: _Nearest | None = None
+    least = math.inf
+    for floor, number in floors:
+        if floor >= least:
+            break
+        candidate = refusals[number].candidate
+        for row in chooser.prices(candidate):
+            needs = chooser.needs(candidate, row)
+            if needs is not None and (by := miss(needs)) < least:
+                found, least = _Nearest(refusals[number], needs), by
+    return found
+
+
+def _name(nearest: _Nearest | None) -> str | None:
+    return None if nearest is None else nearest.refusal.candidate.machine.type.name
+
+
+def _market(nearest: _Nearest | None) -> Market | None:
+    if nearest is None:
+        return None
+    return Market.SPOT if nearest.refusal.candidate.spot else Market.ON_DEMAND

@@ -10,6 +10,7 @@ from mlbroker.policies.candidates import Filters
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.book import Snapshot
+from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 
@@ -23,7 +24,7 @@ class PlanRequest(NamedTuple):
     """A job and all that its decision depends on, but for the prices and the time.
 
     `judge` knows the user's policy. `top` quotes are worked out (0: all feasible ones); every
-    single rejection is told only with `explain`, or when nothing is feasible.
+    single rejection is told only with `explain`.
     """
 
     job: Job
@@ -34,22 +35,42 @@ class PlanRequest(NamedTuple):
     explain: bool = False
 
 
+class LeftOut(NamedTuple):
+    """A type that meets the job's needs, and is out only for `reason`: retired, or by flags.
+
+    `would_do` tells whether it keeps deadline, budget and policy as well.
+    """
+
+    cloud: str
+    instance_type: str
+    reason: Reason
+    would_do: bool
+
+
 class NearMiss(NamedTuple):
     """What would have to change for anything to be feasible: the least sufficient limits.
 
-    Either of them does by itself; or, `together`, the one machine needs both.
+    Either of them does by itself; or, `together`, the one machine needs both. `left_out` are types
+    that somebody would have to name.
     """
 
     deadline_s: float | None
     deadline_with: str | None
+    deadline_market: Market | None
     budget_usd: Decimal | None
     budget_with: str | None
+    budget_market: Market | None
     together: bool
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A decision with everything needed to explain it."""
+    """A decision with everything needed to explain it.
+
+    `examples` and `near_miss` are there when nothing is feasible: one rejection for each reason,
+    and what would have to change.
+    """
 
     job: Job
     generated_at: datetime
@@ -61,6 +82,7 @@ class Plan:
     feasible: int = 0
     rejections: Mapping[Reason, int] = field(default_factory=dict)
     rejected: tuple[Rejection, ...] = ()
+    examples: Mapping[Reason, Rejection] = field(default_factory=dict)
     baseline: Quote | None = None
     near_miss: NearMiss | None = None
 
