@@ -184,16 +184,16 @@ class Decision:
         """The best machine under other flags; of retired ones also one that misses the limits."""
         request = self._request._replace(filters=filters, top=1)
         other = Decision(self._book, request, self._constraints)
-        for pick in other.selection.picks:
-            kind = pick.candidate.machine.type
-            return LeftOut(kind.cloud, kind.name, reason, True)
-        if reason is not Reason.RETIRED:
+        picks = other.selection.picks
+        if picks or reason is not Reason.RETIRED:
+            best = [pick.candidate.machine.type for pick in picks]
+        else:
+            miss = other._near_miss(())
+            kinds = [candidate.machine.type for candidate in other._field.candidates]
+            best = [kind for kind in kinds if kind.name in (miss.deadline_with, miss.budget_with)]
+        if not best:
             return None
-        miss = other._near_miss(())
-        name = miss.deadline_with or miss.budget_with
-        kinds = (candidate.machine.type for candidate in other._field.candidates)
-        kind = next((kind for kind in kinds if kind.name == name), None)
-        return None if kind is None else LeftOut(kind.cloud, kind.name, reason, False)
+        return LeftOut(best[0].cloud, best[0].name, reason, would_do=bool(picks))
 
     def _baseline(self) -> Quote | None:
         """The quote of the user's own pin, else of the usual type in its home region."""
