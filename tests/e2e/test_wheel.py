@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("broker", "policies", "profiles", "pricing")
+FOLDERS = ("broker", "policies", "profiles", "pricing", "testing")
 MEGABYTE = 2**20
 
 JOB = """\
@@ -113,3 +113,33 @@ def test_the_installed_wheel_plans(installed: Path, tmp_path: Path) -> None:
     assert plan["schema"] == "mlbroker.plan/2"
     assert plan["choice"]["basis"] in {"measured", "predicted", "datasheet"}
     assert {quote["cloud"] for quote in plan["quotes"]} <= {"aws", "gcp", "azure"}
+
+
+OUTSIDE = '''\
+"""A cloud of another package, held to what every cloud promises."""
+
+import pytest
+from harness import SimulatorHarness
+
+from mlbroker.testing.clouds import CloudSuite
+
+
+class TestOrchard(CloudSuite):
+    @pytest.fixture
+    def harness(self, tmp_path):
+        return SimulatorHarness(tmp_path)
+'''
+
+
+def test_a_package_outside_the_tree_holds_its_cloud_to_the_suite(
+    installed: Path, tmp_path: Path
+) -> None:
+    support = ROOT / "tests" / "support"
+    (tmp_path / "simulator.py").write_text((support / "simulator.py").read_text())
+    harness = (support / "harness_simulator.py").read_text()
+    (tmp_path / "harness.py").write_text(harness.replace("tests.support.simulator", "simulator"))
+    (tmp_path / "test_orchard.py").write_text(OUTSIDE)
+    python = installed.parent / "python"
+    done = _run(python, "-m", "pytest", "-p", "no:cacheprovider", "-v", cwd=tmp_path)
+    assert "TestOrchard::test_the_same_token_makes_one_machine PASSED" in done.stdout
+    assert " failed" not in done.stdout

@@ -2,12 +2,14 @@
 
 import subprocess
 
-from tests.support.cloud_harness import RealTime
-
 from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.files.nodes import ON_PREM
+from mlbroker.testing.clouds import RealTime
 
 
 class BoxHarness(RealTime):
+    name: str
+    region = ON_PREM
     cloud: Cloud
     spared: dict[str, str]
     _strangers: list["subprocess.Popen[bytes]"]

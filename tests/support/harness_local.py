@@ -11,6 +11,8 @@ from mlbroker.broker.clouds.local import LocalCloud
 
 
 class LocalHarness(BoxHarness):
+    name = "local"
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.cloud: Cloud = LocalCloud(folder / "home")

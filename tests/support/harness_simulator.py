@@ -11,6 +11,9 @@ from mlbroker.broker.clouds.interface import Cloud, Payload
 
 
 class SimulatorHarness:
+    name = "simulator"
+    region = "us-east-1"
+
     def __init__(self, folder: Path) -> None:
         self.spared: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 from tests.support.boxes import BoxHarness
-from tests.support.cloud_harness import make_intent
 from tests.support.sshd import SSHD, Sshd, make_sshd
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Payload
 from mlbroker.broker.clouds.ssh import SshCloud
+from mlbroker.testing.clouds import make_intent
 
 
 class SshHarness(BoxHarness):
+    name = "ssh"
+
     def __init__(self, folder: Path, server: Sshd) -> None:
         self._home = folder / "home"
         self._home.mkdir()
@@ -31,7 +33,7 @@ class SshHarness(BoxHarness):
         self.cloud.arm_kill(self._any_intent())
 
     def _any_intent(self) -> Intent:
-        return make_intent(self, "ssh", 9)
+        return make_intent(self, 9)
 
     def reopened(self) -> Cloud:
         return SshCloud(self._home)
@@ -44,7 +46,7 @@ class SshHarness(BoxHarness):
 
     def run_out_of(self, what: str) -> None:
         """The one place of the node is taken by another run."""
-        other = make_intent(self, "ssh", 8, lifetime_s=600)
+        other = make_intent(self, 8, lifetime_s=600)
         self.cloud.create(other, self.payload(600))
 
     def lose_answers(self, call: str, times: int) -> None:

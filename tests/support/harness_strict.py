@@ -14,6 +14,8 @@ from mlbroker.broker.clouds.interface import Cloud, Payload
 class StrictHarness(ABC):
     """`reopened` opens the cloud as another process does; `make` asks for a machine of a `kind`."""
 
+    name: str
+    region: str
     kind: ClassVar[str]
     make: ClassVar[str]
 

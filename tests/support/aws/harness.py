@@ -27,6 +27,8 @@ def _world() -> tuple[StrictAws, Calls]:
 
 
 class AwsHarness(StrictHarness):
+    name = "aws"
+    region = "us-east-1"
     kind = _TYPE
     make = VENDOR.make
 

@@ -14,6 +14,8 @@ _TYPE = "Standard_D2s_v5"
 
 
 class AzureHarness(StrictHarness):
+    name = "azure"
+    region = "eastus"
     kind = _TYPE
     make = VENDOR.make
 

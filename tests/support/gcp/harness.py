@@ -15,6 +15,8 @@ _TYPE = "e2-standard-2"
 
 
 class GcpHarness(StrictHarness):
+    name = "gcp"
+    region = "us-central1"
     kind = _TYPE
     make = VENDOR.make
 
