@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("broker", "policies", "profiles", "pricing", ".dev", "pyproject.toml")
+PARTS = ("broker", "policies", "profiles", "pricing", "testing", ".dev", "pyproject.toml")
 
 
 # Of a package without an `__init__` all parts on the path count: this copy's alone is wanted.

@@ -38,6 +38,22 @@ def probe(cloud: str, region: str, instance_type: str, now: datetime) -> Intent:
     )  # fmt: skip
 
 
+def secrets_work(cloud: RentedCloud, intent: Intent, through: str) -> str:
+    """Handed over and taken back."""
+    cloud.hand_over(intent, {"PROBE": "probe"})
+    cloud.forget_secrets(intent)
+    return f"can be handed over through {through}"
+
+
+def kill_works(cloud: RentedCloud, intent: Intent) -> str:
+    """Armed and taken away again, whatever comes between."""
+    try:
+        cloud.arm_kill(intent)
+    finally:
+        cloud.disarm_kill(intent)
+    return "can be armed outside the machine; a second one is on the machine itself"
+
+
 def bucket_works(cloud: RentedCloud, intent: Intent) -> str:
     """It is tried, not read from policies."""
     cloud.stop_job(intent, "doctor")

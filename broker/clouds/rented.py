@@ -3,16 +3,17 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.interface import (
     Denied,
     Intent,
+    Machine,
     MachineState,
     NoCapacity,
     Payload,
@@ -22,6 +23,9 @@ from mlbroker.broker.clouds.interface import (
 from mlbroker.broker.guest import box as files
 from mlbroker.pricing.vendors import vendor
 
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
 # Kept long enough to fetch results after a holiday; runs that were collected are gone at once.
 KEEP_DAYS = 30
 # So far a wrong clock is covered by the kill slack.
@@ -30,6 +34,14 @@ CLOCK_TOLERANCE_S = 30.0
 
 class RentedCloud(ABC):
     """The part of a cloud that chooses zones and speaks with the guest: the same everywhere."""
+
+    @abstractmethod
+    def arm_kill(self, intent: Intent) -> None:
+        """As in Cloud."""
+
+    @abstractmethod
+    def disarm_kill(self, intent: Intent) -> None:
+        """As in Cloud."""
 
     @abstractmethod
     def regions_found(self) -> frozenset[str]:
@@ -44,8 +56,16 @@ class RentedCloud(ABC):
         """The zones of this region that offer this type."""
 
     @abstractmethod
-    def box(self, intent: Intent) -> BucketBox:
-        """The attempt's folder in the bucket of its region."""
+    def bucket(self, region: str) -> tuple["ObjectStore", str]:
+        """The bucket of a region, and what it is called in messages."""
+
+    @abstractmethod
+    def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
+        """Lay secrets where the attempt's machine alone can read them; tells it where."""
+
+    @abstractmethod
+    def forget_secrets(self, intent: Intent) -> None:
+        """Remove them, where the machine has not done so."""
 
     @abstractmethod
     def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
@@ -78,9 +98,24 @@ class RentedCloud(ABC):
             )
         return zones[0]
 
+    def cancel(self, intent: Intent) -> None:
+        """Nobody can take a request back that is on its way to a vendor: waiting shows."""
+        return
+
     def has_room(self, instance_type: str) -> bool:
         """Only asking for a machine tells."""
         return True
+
+    def box(self, intent: Intent) -> BucketBox:
+        """The attempt's folder in the bucket of its region."""
+        store, where = self.bucket(intent.region)
+        hint = self.how_to_set_up(intent.region)
+        return BucketBox(store, where, run_folder(intent.token), hint)
+
+    def discard(self, intent: Intent) -> None:
+        """Take the attempt's secrets away, and empty its folder."""
+        self.forget_secrets(intent)
+        self.box(intent).discard()
 
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
@@ -106,15 +141,15 @@ class RentedCloud(ABC):
         """From the bucket."""
         return self.box(intent).fetch(name, target, rank)
 
-    def send(self, intent: Intent, payload: Payload, program: bytes, secrets_at: str) -> None:
-        """Lay the job into the bucket, with the place where its secrets are."""
+    def send(self, intent: Intent, payload: Payload, program: bytes) -> None:
+        """Lay the job into the bucket, and its secrets beside it."""
         spec = {
             **payload.spec,
             "token": intent.token,
             "kill_at": intent.kill_at.timestamp(),
             "nodes": intent.nodes,
             "secret_names": sorted(payload.secrets),
-            "secrets_at": secrets_at,
+            "secrets_at": self.hand_over(intent, payload.secrets),
             "workdir": None,
             "afterwards": None,
         }
@@ -128,6 +163,40 @@ class Form(NamedTuple):
     write: Callable[[str], str]
     ending: str
     apply: str
+
+
+def id_parts(machine_id: str) -> tuple[str, list[str]]:
+    """`PLACE/NAME+NAME` as the place and the names."""
+    place, _, names = machine_id.partition("/")
+    return place, names.split("+")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of an attempt's machines, or what is left to be known of one that is gone."""
+
+    name: str
+    state: MachineState
+    tags: Mapping[str, str]
+    started_at: datetime | None
+    ended_at: datetime | None = None
+    preempted: bool = False
+    stands_still: bool = False
+
+
+def joint_machine(place: str, members: Sequence[Member], zone: str | None) -> Machine:
+    """One or several machines, in the order of their ranks, as the one of an attempt."""
+    state = joint_state([member.state for member in members])
+    ends = [member.ended_at for member in members if member.ended_at]
+    return Machine(
+        id=f"{place}/{'+'.join(member.name for member in members)}",
+        state=state,
+        tags=dict(members[0].tags),
+        started_at=min((m.started_at for m in members if m.started_at), default=None),
+        ended_at=max(ends, default=None) if state is MachineState.TERMINATED else None,
+        zone=zone,
+        preempted=any(member.preempted for member in members),
+    )
 
 
 def joint_state(states: Sequence[MachineState]) -> MachineState:

@@ -1,4 +1,4 @@
-"""Every cloud is held to what all promise. A new one joins with an entry in HARNESSES."""
+"""Every cloud is held to what all promise. A new one joins with a harness."""
 
 from collections.abc import Iterator
 from pathlib import Path

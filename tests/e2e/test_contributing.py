@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("broker", "policies", "profiles", "pricing", "scripts", "tests", ".dev", "pyproject.toml")
+PARTS = ("broker", "policies", "profiles", "pricing", "scripts", "testing", "tests", ".dev", "pyproject.toml")
 
 ESTIMATOR = '''\
 """Every machine is as fast as the last one measured."""
@@ -37,48 +37,8 @@ def guess_key(job: Job) -> None:
     """It never guesses."""
 '''
 
-CLOUD = '''\
-"""The machine in the basement, which is this one."""
-
-from mlbroker.broker.clouds.local import LocalCloud
-
-
-class BasementCloud(LocalCloud):
-    """All that a machine of one's own does, under another name."""
-'''
-OPENED = """\
-def _basement(home: Path) -> Cloud:
-    from mlbroker.broker.clouds.basement import BasementCloud
-
-    return BasementCloud(home)
-
-
-"""
-HARNESS = '''\
-"""The machine in the basement under the conformance suite."""
-
-from contextlib import contextmanager
-
-from tests.support.harness_local import LocalHarness
-
-from mlbroker.broker.clouds.basement import BasementCloud
-
-
-class BasementHarness(LocalHarness):
-    def __init__(self, folder):
-        super().__init__(folder)
-        self.cloud = self.reopened()
-
-    def reopened(self):
-        return BasementCloud(self._folder / "home")
-
-
-@contextmanager
-def open_harness(folder):
-    harness = BasementHarness(folder)
-    yield harness
-    harness.clean_up()
-'''
+# A rented cloud of a small vendor: its folder, and its harness with the vendor itself.
+NEW_CLOUD = Path(__file__).parent / "new_cloud"
 
 FEED = '''\
 """One price list of one region, as plain JSON: type -> US dollars an hour."""
@@ -200,17 +160,34 @@ def _tests(copy: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_cloud_is_one_file_one_entry_and_one_harness(copy: Path) -> None:
+def _touched(copy: Path) -> set[str]:
+    """The files that are new or other in the copy; of a new folder, the folder."""
+    touched = set()
+    for part in PARTS:
+        for path in (copy / part).rglob("*.*") if (copy / part).is_dir() else [copy / part]:
+            name = path.relative_to(copy)
+            if not path.is_file() or "__pycache__" in name.parts:
+                continue
+            if not (ROOT / name.parent).exists():
+                touched.add(str(name.parent))
+            elif not (ROOT / name).exists() or path.read_bytes() != (ROOT / name).read_bytes():
+                touched.add(str(name))
+    return touched
+
+
+def test_a_rented_cloud_is_one_folder_one_entry_and_one_harness(copy: Path) -> None:
     package, support = copy / "broker" / "clouds", copy / "tests" / "support"
-    (package / "basement.py").write_text(CLOUD)
-    _insert(package / "__init__.py", "CLOUDS: dict", OPENED)
-    _insert(package / "__init__.py", '    "local": _local', '    "basement": _basement,\n')
-    (support / "harness_basement.py").write_text(HARNESS)
-    entry = '    "basement": "tests.support.harness_basement",\n'
-    _insert(support / "cloud_harness.py", '    "local": "tests.support', entry)
-    # The whole suite takes half a minute, and is the same for each.
-    select = "every_cloud or (basement and never_used)"
-    assert "[basement]" in _tests(copy, "tests/conformance/test_clouds.py", "-k", select)
+    shutil.copytree(NEW_CLOUD / "orchard", package / "orchard")
+    shutil.copy(NEW_CLOUD / "harness_orchard.py", support)
+    entry = '    "orchard": "mlbroker.broker.clouds.orchard.cloud",\n'
+    _insert(package / "__init__.py", '    "local": "mlbroker', entry)
+    told = _tests(copy, "tests/conformance/test_clouds.py", "-k", "every_cloud or orchard")
+    assert "test_the_kill_switch_needs_no_client[orchard] PASSED" in told
+    assert _touched(copy) == {
+        "broker/clouds/__init__.py",
+        "broker/clouds/orchard",
+        "tests/support/harness_orchard.py",
+    }
 
 
 def test_an_estimator_is_one_file_and_one_entry(copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""How the conformance suite gets at a cloud: one harness each, one entry here for a new one.
+"""How the conformance suite gets at a cloud: one harness each, found by its name.
 
 A harness's module has a function `open_harness(folder)`, a context manager that yields one.
 """
@@ -10,13 +10,11 @@ from pathlib import Path
 
 from mlbroker.testing.clouds import Harness
 
+_HERE = Path(__file__).parent
+# Cloud -> its harness's module: `harness_NAME.py`, or `harness.py` in a folder of its name.
 HARNESSES = {
-    "simulator": "tests.support.harness_simulator",
-    "local": "tests.support.harness_local",
-    "ssh": "tests.support.harness_ssh",
-    "aws": "tests.support.aws.harness",
-    "gcp": "tests.support.gcp.harness",
-    "azure": "tests.support.azure.harness",
+    **{p.stem.removeprefix("harness_"): f"tests.support.{p.stem}" for p in _HERE.glob("harness_*")},
+    **{p.parent.name: f"tests.support.{p.parent.name}.harness" for p in _HERE.glob("*/harness.py")},
 }
 
 

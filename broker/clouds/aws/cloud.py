@@ -11,7 +11,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlbroker.broker.clouds.aws.calls import Calls, code_of, endpoint, translated
 from mlbroker.broker.clouds.aws.images import choose_image
@@ -19,7 +19,6 @@ from mlbroker.broker.clouds.aws.machines import attempts_of, lost_member, machin
 from mlbroker.broker.clouds.aws.names import RUN_TAG, TOKEN_TAG, Names, secrets_path
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
-from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Denied,
@@ -33,6 +32,7 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    id_parts,
     joined_consoles,
     refuse_fast_clock,
     rented_traits,
@@ -41,6 +41,9 @@ from mlbroker.broker.clouds.rented import (
 from mlbroker.broker.clouds.user_data import user_data
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest.bundle import guest_program
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 T = TypeVar("T")
 
@@ -91,7 +94,7 @@ class AwsCloud(RentedCloud):
                 return
 
         self._asked(intent.region, delete)
-        self._forget_secrets(intent)
+        self.forget_secrets(intent)
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
@@ -101,7 +104,7 @@ class AwsCloud(RentedCloud):
             request = self._request(intent, program)
         try:
             with refusals_make_nothing():
-                self._send(intent, payload, program)
+                self.send(intent, payload, program)
             return self._launch(intent, request)
         except (NoCapacity, NoQuota, Denied):
             # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
@@ -126,9 +129,6 @@ class AwsCloud(RentedCloud):
             group_id=group_id(self._calls, intent.region, group, subnet.vpc_id),
             user_data=start_script(user_data, intent, names.bucket, program),
         )
-
-    def cancel(self, intent: Intent) -> None:
-        """Nobody can take a request back that is on its way to AWS: waiting shows."""
 
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """Those that EC2 names."""
@@ -160,13 +160,13 @@ class AwsCloud(RentedCloud):
 
     def status(self, machine_id: str) -> Machine | None:
         """What EC2 says now."""
-        region, ids = _parts(machine_id)
+        region, ids = id_parts(machine_id)
         machines = self._described(region, InstanceIds=ids)
         return machines[0] if machines else None
 
     def terminate(self, machine_id: str) -> None:
         """Ask for the end of all of its machines."""
-        region, ids = _parts(machine_id)
+        region, ids = id_parts(machine_id)
         client = self._calls.client("ec2", region)
 
         def end() -> None:
@@ -180,7 +180,7 @@ class AwsCloud(RentedCloud):
 
     def console_log(self, machine_id: str) -> str:
         """What EC2 kept of the machine's console, for an hour after its end."""
-        region, ids = _parts(machine_id)
+        region, ids = id_parts(machine_id)
         client = self._calls.client("ec2", region)
 
         def look(id_: str) -> str:
@@ -200,11 +200,6 @@ class AwsCloud(RentedCloud):
         instances = self._instances(intent.region, Filters=_by_token(intent.token))
         return lost_member(instances, unfinished)
 
-    def discard(self, intent: Intent) -> None:
-        """Empty the attempt's folder, and take its secrets out of the parameter store."""
-        self._forget_secrets(intent)
-        self.box(intent).discard()
-
     def _names(self, region: str) -> Names:
         return Names(self._calls.account, region)
 
@@ -212,34 +207,35 @@ class AwsCloud(RentedCloud):
         with translated(f"aws {region}"):
             return call()
 
-    def box(self, intent: Intent) -> BucketBox:
-        """The attempt's folder in the bucket of its region."""
+    def bucket(self, region: str) -> tuple["ObjectStore", str]:
+        """One of S3."""
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
 
-        bucket = self._names(intent.region).bucket
+        bucket = self._names(region).bucket
         store = S3Store(
             bucket,
-            region=intent.region,
+            region=region,
             endpoint=endpoint(),
             credential_provider=Boto3CredentialProvider(self._calls.session),
             client_options={"allow_http": endpoint() is not None, "timeout": "60s"},
             retry_config={"max_retries": 3, "retry_timeout": _RETRY_FOR},
         )
-        folder, hint = run_folder(intent.token), self.how_to_set_up(intent.region)
-        return BucketBox(store, f"bucket {bucket}", folder, hint)
+        return store, f"bucket {bucket}"
 
-    def _send(self, intent: Intent, payload: Payload, program: bytes) -> None:
+    def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
+        """In the parameter store."""
         path = secrets_path(intent.token)
         ssm = self._calls.client("ssm", intent.region)
         with translated(f"aws {intent.region}"):
-            for name, value in payload.secrets.items():
+            for name, value in secrets.items():
                 ssm.put_parameter(
                     Name=f"{path}/{name}", Value=value, Type="SecureString", Overwrite=True
                 )
-        self.send(intent, payload, program, path)
+        return path
 
-    def _forget_secrets(self, intent: Intent) -> None:
+    def forget_secrets(self, intent: Intent) -> None:
+        """From the parameter store."""
         path = secrets_path(intent.token)
         ssm = self._calls.client("ssm", intent.region)
         kept = self._asked(intent.region, lambda: ssm.get_parameters_by_path(Path=path))
@@ -301,8 +297,3 @@ def open_cloud(home: Path) -> Cloud:
 
 def _by_token(token: str) -> list[dict[str, Any]]:
     return [{"Name": f"tag:{TOKEN_TAG}", "Values": [token]}]
-
-
-def _parts(machine_id: str) -> tuple[str, list[str]]:
-    region, _, ids = machine_id.partition("/")
-    return region, ids.split("+")

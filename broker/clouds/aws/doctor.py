@@ -17,7 +17,14 @@ from mlbroker.broker.clouds.aws.names import Names
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of
 from mlbroker.broker.clouds.aws.request import launch_request
 from mlbroker.broker.clouds.aws.roles import guest_policy, kill_policy, launcher_policy
-from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
+from mlbroker.broker.clouds.checks import (
+    Check,
+    bucket_works,
+    kill_works,
+    probe,
+    secrets_work,
+    tried,
+)
 from mlbroker.broker.clouds.interface import Intent, Machine, MachineState
 from mlbroker.broker.errors import MlbrokerError
 
@@ -53,8 +60,10 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
         intent = probe("aws", region, PROBE_TYPE, now)
         hint = f"`mlbroker init --cloud aws --region {region}` writes what is missing."
         yield tried(f"{region}: bucket", partial(bucket_works, cloud, intent), hint)
-        yield tried(f"{region}: secrets", partial(_secrets, calls, intent), hint)
-        yield tried(f"{region}: kill switch", partial(_kill, cloud, intent), hint)
+        yield tried(
+            f"{region}: secrets", partial(secrets_work, cloud, intent, "the parameter store"), hint
+        )
+        yield tried(f"{region}: kill switch", partial(kill_works, cloud, intent), hint)
         yield tried(f"{region}: launch", partial(_launch, calls, intent), hint)
         yield tried(f"{region}: failed kills", partial(_failed_kills, calls, region), hint)
         yield from _audit(calls, cloud, region, now)
@@ -74,21 +83,6 @@ def policies(account: str | None, region: str) -> str:
 
 def _bad(name: str, error: MlbrokerError) -> Check:
     return Check(name, False, error.what, error.hint)
-
-
-def _secrets(calls: Calls, intent: Intent) -> str:
-    ssm = calls.client("ssm", intent.region)
-    name = f"/mlbroker/{intent.token}/PROBE"
-    with translated(f"aws {intent.region}"):
-        ssm.put_parameter(Name=name, Value="probe", Type="SecureString", Overwrite=True)
-        ssm.delete_parameters(Names=[name])
-    return "can be handed over through the parameter store"
-
-
-def _kill(cloud: AwsCloud, intent: Intent) -> str:
-    cloud.arm_kill(intent)
-    cloud.disarm_kill(intent)
-    return "can be armed outside the machine; a second one is on the machine itself"
 
 
 def _launch(calls: Calls, intent: Intent) -> str:

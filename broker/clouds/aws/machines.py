@@ -7,7 +7,7 @@ from typing import Any
 
 from mlbroker.broker.clouds.aws.names import TOKEN_TAG
 from mlbroker.broker.clouds.interface import Machine, MachineState
-from mlbroker.broker.clouds.rented import joint_state, lost
+from mlbroker.broker.clouds.rented import Member, joint_machine, lost
 
 _STATES = {
     "pending": MachineState.PENDING,
@@ -23,19 +23,24 @@ RECLAIMED = "Server.SpotInstanceTermination"
 
 def machine_of(region: str, instances: Sequence[Mapping[str, Any]]) -> Machine:
     """One or several instances as the one machine of an attempt."""
-    members = sorted(instances, key=lambda i: (i.get("AmiLaunchIndex", 0), i["InstanceId"]))
-    states = [_STATES[member["State"]["Name"]] for member in members]
-    ends = [_ended_at(member) for member in members]
-    over = all(state is MachineState.TERMINATED for state in states)
-    return Machine(
-        id=f"{region}/{'+'.join(member['InstanceId'] for member in members)}",
-        state=joint_state(states),
-        tags={key: value for key, value in tags_of(members[0]).items() if key != "Name"},
-        started_at=min(member["LaunchTime"] for member in members).astimezone(UTC),
-        ended_at=max((end for end in ends if end), default=None) if over else None,
-        zone=members[0].get("Placement", {}).get("AvailabilityZone"),
-        preempted=any(m.get("StateReason", {}).get("Code") == RECLAIMED for m in members),
+    ranked = sorted(instances, key=lambda i: (i.get("AmiLaunchIndex", 0), i["InstanceId"]))
+    zone = ranked[0].get("Placement", {}).get("AvailabilityZone")
+    return joint_machine(region, [_member(instance) for instance in ranked], zone)
+
+
+def _member(instance: Mapping[str, Any]) -> Member:
+    return Member(
+        str(instance["InstanceId"]),
+        _STATES[instance["State"]["Name"]],
+        {key: value for key, value in tags_of(instance).items() if key != "Name"},
+        instance["LaunchTime"].astimezone(UTC),
+        _ended_at(instance),
+        _is_reclaimed(instance),
     )
+
+
+def _is_reclaimed(instance: Mapping[str, Any]) -> bool:
+    return bool(instance.get("StateReason", {}).get("Code") == RECLAIMED)
 
 
 def _ended_at(instance: Mapping[str, Any]) -> datetime | None:
@@ -65,7 +70,6 @@ def lost_member(
             MachineState.TERMINATING,
             MachineState.TERMINATED,
         ):
-            reclaimed = instance.get("StateReason", {}).get("Code") == RECLAIMED
-            why = "preempted" if reclaimed else "machine_failed"
+            why = "preempted" if _is_reclaimed(instance) else "machine_failed"
             return lost(instance["InstanceId"], instance["AmiLaunchIndex"], why)
     return None

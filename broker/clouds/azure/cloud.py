@@ -7,10 +7,9 @@ line of the machine's script: it has the whole group deleted, with the machine's
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.clouds.azure import kill as azure_kill
-from mlbroker.broker.clouds.azure import secrets as azure_secrets
+from mlbroker.broker.clouds.azure import kill, vault
 from mlbroker.broker.clouds.azure.calls import Calls, done, translated
 from mlbroker.broker.clouds.azure.machines import Seen, end_of, listed, look, names_in
 from mlbroker.broker.clouds.azure.names import NAME, Names, group_of, machine_names
@@ -18,7 +17,6 @@ from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure.request import machine_body
 from mlbroker.broker.clouds.azure.script import custom_data
 from mlbroker.broker.clouds.azure.shape import shape_of, zones_offering
-from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Denied,
@@ -41,6 +39,9 @@ from mlbroker.broker.clouds.rented import (
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest.bundle import guest_program
 
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
 # A deletion takes a few minutes, and one that failed is repeated after three.
 KILL_SLACK_S = 600.0
 
@@ -62,11 +63,11 @@ class AzureCloud(RentedCloud):
     def arm_kill(self, intent: Intent) -> None:
         """The Logic App first, then the group it will delete, then what lets a machine in."""
         refuse_fast_clock(intent, self._calls.clock(), "azure")
-        azure_kill.arm(self._calls, self._names(intent.region), intent)
+        kill.arm(self._calls, self._names(intent.region), intent)
 
     def disarm_kill(self, intent: Intent) -> None:
         """Remove the group, which holds nothing any more, and the Logic App."""
-        azure_kill.disarm(self._calls, self._names(intent.region), intent)
+        kill.disarm(self._calls, self._names(intent.region), intent)
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
@@ -76,7 +77,7 @@ class AzureCloud(RentedCloud):
             shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
             program = guest_program()
             script = start_script(custom_data, intent, names.account, program)
-            self._send(intent, names, payload, program)
+            self.send(intent, payload, program)
         number = zone.removeprefix(intent.region).removeprefix("-") or None
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             body = machine_body(intent, names, name, number, shape, script)
@@ -93,7 +94,7 @@ class AzureCloud(RentedCloud):
 
     def cancel(self, intent: Intent) -> None:
         """Without its group no request that is still on its way makes anything."""
-        azure_kill.delete_group(self._calls, group_of(intent))
+        kill.delete_group(self._calls, group_of(intent))
 
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """A region without zones is one."""
@@ -118,7 +119,7 @@ class AzureCloud(RentedCloud):
 
     def terminate(self, machine_id: str) -> None:
         """Ask for the end of the group and of all that is in it."""
-        azure_kill.delete_group(self._calls, machine_id)
+        kill.delete_group(self._calls, machine_id)
 
     def console_log(self, machine_id: str) -> str:
         """What the machine wrote on its first serial port."""
@@ -140,24 +141,24 @@ class AzureCloud(RentedCloud):
         answer.raise_for_status()
         return str(answer.text())
 
-    def discard(self, intent: Intent) -> None:
-        """Empty the attempt's folder, and take its secrets away."""
-        self.box(intent).discard()
-        azure_secrets.forget(self._calls, self._names(intent.region), intent)
-
     def _names(self, region: str) -> Names:
         return Names(self._calls.subscription, region)
 
-    def box(self, intent: Intent) -> BucketBox:
-        """The attempt's folder in the bucket."""
-        account = self._names(intent.region).account
-        where = f"container {NAME} of storage account {account}"
-        return BucketBox(self._calls.store(account), where, run_folder(intent.token))
+    def bucket(self, region: str) -> tuple["ObjectStore", str]:
+        """A container of a storage account."""
+        account = self._names(region).account
+        return self._calls.store(account), f"container {NAME} of storage account {account}"
 
-    def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
-        if payload.secrets:
-            azure_secrets.hand_over(self._calls, names, intent, payload.secrets)
-        self.send(intent, payload, program, f"{names.vault}/{intent.token}")
+    def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
+        """In the region's key vault."""
+        names = self._names(intent.region)
+        if secrets:
+            vault.hand_over(self._calls, names, intent, secrets)
+        return f"{names.vault}/{intent.token}"
+
+    def forget_secrets(self, intent: Intent) -> None:
+        """From the key vault."""
+        vault.forget(self._calls, self._names(intent.region), intent)
 
     def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
         """Ask once, and only for a machine that was never asked for."""

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-from mlbroker.broker.clouds.azure import kill as azure_kill
-from mlbroker.broker.clouds.azure import secrets as azure_secrets
+from mlbroker.broker.clouds.azure import kill
 from mlbroker.broker.clouds.azure.calls import Calls, translated
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
 from mlbroker.broker.clouds.azure.machines import listed
@@ -14,8 +13,14 @@ from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up, spot_in
 from mlbroker.broker.clouds.azure.roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA
 from mlbroker.broker.clouds.azure.shape import shape_of
-from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
-from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.clouds.checks import (
+    Check,
+    bucket_works,
+    kill_works,
+    probe,
+    secrets_work,
+    tried,
+)
 from mlbroker.broker.errors import MlbrokerError
 
 PROBE_SIZE = "Standard_D2s_v5"
@@ -38,13 +43,13 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
         return
     cloud = AzureCloud(calls)
     for region in regions or known:
-        intent = probe("azure", region, PROBE_SIZE, now)
+        intent, names = probe("azure", region, PROBE_SIZE, now), Names(subscription, region)
         for name, attempt in (
             ("bucket", partial(bucket_works, cloud, intent)),
-            ("secrets", partial(_secrets, calls, intent)),
+            ("secrets", partial(secrets_work, cloud, intent, f"key vault {names.vault}")),
             ("network", partial(_network, calls, region)),
             ("image", partial(_image, calls, region)),
-            ("kill switch", partial(_kill_switch, cloud, intent)),
+            ("kill switch", partial(kill_works, cloud, intent)),
             ("machines", partial(_audit, calls, region)),
         ):
             yield tried(f"{region}: {name}", attempt, how_to_set_up(region))
@@ -63,13 +68,6 @@ def policies(subscription: str | None, region: str) -> str:
     return json.dumps(documents, indent=2)
 
 
-def _secrets(calls: Calls, intent: Intent) -> str:
-    names = Names(calls.subscription, intent.region)
-    azure_secrets.hand_over(calls, names, intent, {"PROBE": "probe"})
-    azure_secrets.forget(calls, names, intent)
-    return f"can be handed over through key vault {names.vault}"
-
-
 def _network(calls: Calls, region: str) -> str:
     spot = spot_in(calls, Names(calls.subscription, region))
     how = "an address of their own" if spot.needs_address else "a NAT gateway"
@@ -81,20 +79,11 @@ def _image(calls: Calls, region: str) -> str:
     return f"{image['offer']} {image['sku']}"
 
 
-def _kill_switch(cloud: AzureCloud, intent: Intent) -> str:
-    """An empty group and the Logic App that would delete it, armed and taken away again."""
-    try:
-        cloud.arm_kill(intent)
-    finally:
-        cloud.disarm_kill(intent)
-    return "can be armed and taken away"
-
-
 def _audit(calls: Calls, region: str) -> str:
     """Every living machine has what will end it."""
     names = Names(calls.subscription, region)
     here = [m for m in listed(calls, {}) if m.zone and m.zone.startswith(region)]
-    bare = [m.id for m in here if not azure_kill.is_armed(calls, names, m.id)]
+    bare = [m.id for m in here if not kill.is_armed(calls, names, m.id)]
     if bare:
         raise MlbrokerError(
             f"nothing will end {', '.join(bare)}",

@@ -7,12 +7,11 @@ which Compute Engine deletes it with its disk. The one inside is the first line 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.clouds.bucket import BucketBox, run_folder
-from mlbroker.broker.clouds.gcp import secrets as gcp_secrets
+from mlbroker.broker.clouds.gcp import vault
 from mlbroker.broker.clouds.gcp.calls import TIMEOUT_S, Calls, translated
-from mlbroker.broker.clouds.gcp.machines import Seen, finished, joined, listed, look, past
+from mlbroker.broker.clouds.gcp.machines import finished, joined, listed, look, past
 from mlbroker.broker.clouds.gcp.names import (
     TOKEN_LABEL,
     Names,
@@ -39,7 +38,9 @@ from mlbroker.broker.clouds.interface import (
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.rented import (
+    Member,
     RentedCloud,
+    id_parts,
     joined_consoles,
     lost,
     refuse_fast_clock,
@@ -48,6 +49,9 @@ from mlbroker.broker.clouds.rented import (
 )
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest.bundle import guest_program
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 # Google begins up to 30 s late, and gives the system up to 90 s to shut down
 # (cloud.google.com/compute/docs/instances/limit-vm-runtime, 2026-11).
@@ -86,7 +90,7 @@ class GcpCloud(RentedCloud):
             if member is None and unclear:
                 raise unclear
             # Made, and perhaps not to be seen yet.
-            member = member or Seen(name, MachineState.PENDING, intent.tags, None)
+            member = member or Member(name, MachineState.PENDING, intent.tags, None)
             members.append(self._dealt_with(zone, member))
         return joined(zone, members)
 
@@ -100,11 +104,8 @@ class GcpCloud(RentedCloud):
             body = insert_body(intent, names, zone, shape, spot, script)
         else:
             body = bulk_body(intent, names, shape, spot, script)
-        self._send(intent, names, payload, program)
+        self.send(intent, payload, program)
         return body
-
-    def cancel(self, intent: Intent) -> None:
-        """Nobody can take a request back that is on its way to Google: waiting shows."""
 
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """Google names those of all regions at once."""
@@ -127,30 +128,30 @@ class GcpCloud(RentedCloud):
             members = [
                 (zone, member)
                 for zone, member in past(self._calls, tags[TOKEN_LABEL])
-                if tags.items() <= member.labels.items()
+                if tags.items() <= member.tags.items()
             ]
-        groups: dict[tuple[str, str], list[Seen]] = {}
+        groups: dict[tuple[str, str], list[Member]] = {}
         for zone, member in members:
-            token = member.labels.get(TOKEN_LABEL, member.name)
+            token = member.tags.get(TOKEN_LABEL, member.name)
             groups.setdefault((zone, token), []).append(self._dealt_with(zone, member))
         return [joined(zone, members) for (zone, _), members in groups.items()]
 
     def status(self, machine_id: str) -> Machine | None:
         """What Compute Engine says now, or what its operations tell of the end."""
-        zone, names = _parts(machine_id)
+        zone, names = id_parts(machine_id)
         members = [look(self._calls, zone, name) for name in names]
         known = [self._dealt_with(zone, member) for member in members if member]
         return joined(zone, known) if len(known) == len(names) else None
 
     def terminate(self, machine_id: str) -> None:
         """Ask for the end of all of its machines."""
-        zone, names = _parts(machine_id)
+        zone, names = id_parts(machine_id)
         for name in names:
             self._delete(zone, name)
 
     def console_log(self, machine_id: str) -> str:
         """What the machine wrote on its first serial port."""
-        zone, names = _parts(machine_id)
+        zone, names = id_parts(machine_id)
         return joined_consoles({name: self._serial_port(zone, name) for name in names})
 
     def _serial_port(self, zone: str, name: str) -> str:
@@ -165,23 +166,24 @@ class GcpCloud(RentedCloud):
                 return ""
         return str(answer.contents)
 
-    def discard(self, intent: Intent) -> None:
-        """Empty the attempt's folder, and take its secrets away."""
-        self.box(intent).discard()
-        gcp_secrets.forget(self._calls, self._names(intent.region), intent)
-
     def _names(self, region: str) -> Names:
         return Names(self._calls.project, region)
 
-    def box(self, intent: Intent) -> BucketBox:
-        """The attempt's folder in the region's bucket."""
-        bucket = self._names(intent.region).bucket
-        return BucketBox(self._calls.store(bucket), f"bucket {bucket}", run_folder(intent.token))
+    def bucket(self, region: str) -> tuple["ObjectStore", str]:
+        """One of Cloud Storage."""
+        bucket = self._names(region).bucket
+        return self._calls.store(bucket), f"bucket {bucket}"
 
-    def _send(self, intent: Intent, names: Names, payload: Payload, program: bytes) -> None:
-        if payload.secrets:
-            gcp_secrets.hand_over(self._calls, names, intent, payload.secrets)
-        self.send(intent, payload, program, secret_path(names.project, intent.token))
+    def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
+        """In Secret Manager."""
+        names = self._names(intent.region)
+        if secrets:
+            vault.hand_over(self._calls, names, intent, secrets)
+        return secret_path(names.project, intent.token)
+
+    def forget_secrets(self, intent: Intent) -> None:
+        """From Secret Manager."""
+        vault.forget(self._calls, self._names(intent.region), intent)
 
     def _insert(self, intent: Intent, zone: str, body: dict[str, object]) -> Unclear | None:
         """Ask once: Google knows a request by its number, and a machine by its name.
@@ -236,7 +238,7 @@ class GcpCloud(RentedCloud):
             return False
         return found.count(None) == len(found)
 
-    def _dealt_with(self, zone: str, member: Seen) -> Seen:
+    def _dealt_with(self, zone: str, member: Member) -> Member:
         """A machine that stands still is never started again: it goes as soon as it is seen."""
         if member.stands_still:
             self._delete(zone, member.name)
@@ -270,8 +272,3 @@ class GcpCloud(RentedCloud):
 def open_cloud(home: Path) -> Cloud:
     """The account is told by the credentials, not by the state folder."""
     return GcpCloud()
-
-
-def _parts(machine_id: str) -> tuple[str, list[str]]:
-    zone, _, names = machine_id.partition("/")
-    return zone, names.split("+")

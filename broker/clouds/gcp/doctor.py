@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
-from mlbroker.broker.clouds.checks import Check, bucket_works, probe, tried
-from mlbroker.broker.clouds.gcp import secrets as gcp_secrets
+from mlbroker.broker.clouds.checks import Check, bucket_works, probe, secrets_work, tried
 from mlbroker.broker.clouds.gcp.calls import Calls, translated
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.gcp.machines import unending
@@ -45,7 +44,9 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
         intent = probe("gcp", region, PROBE_TYPE, now)
         hint = how_to_set_up(region)
         yield tried(f"{region}: bucket", partial(bucket_works, cloud, intent), hint)
-        yield tried(f"{region}: secrets", partial(_secrets, calls, intent), hint)
+        yield tried(
+            f"{region}: secrets", partial(secrets_work, cloud, intent, "Secret Manager"), hint
+        )
         yield tried(f"{region}: network", partial(_network, calls, region), hint)
         yield tried(f"{region}: machines' account", partial(_account, calls, region), hint)
         yield tried(f"{region}: image", partial(_image, calls, cloud, intent), hint)
@@ -82,13 +83,6 @@ def _rights(calls: Calls) -> str:
             hint="`mlbroker doctor --cloud gcp --policies` prints the role that is needed.",
         )
     return f"all {len(LAUNCHER)} permissions of a launcher"
-
-
-def _secrets(calls: Calls, intent: Intent) -> str:
-    names = Names(calls.project, intent.region)
-    gcp_secrets.hand_over(calls, names, intent, {"PROBE": "probe"})
-    gcp_secrets.forget(calls, names, intent)
-    return "can be handed over through Secret Manager"
 
 
 def _network(calls: Calls, region: str) -> str:

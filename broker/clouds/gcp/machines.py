@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from mlbroker.broker.clouds.gcp.calls import Calls, failed, translated
 from mlbroker.broker.clouds.gcp.names import RUN_LABEL, TOKEN_LABEL
 from mlbroker.broker.clouds.interface import Machine, MachineState, Unclear, refusals_make_nothing
-from mlbroker.broker.clouds.rented import joint_state
+from mlbroker.broker.clouds.rented import Member, joint_machine
 
 # Google answers each wait after two minutes at most; machines take half a minute to come.
 WAITS = 3
@@ -26,19 +25,6 @@ _STATES = {
 # It stands still, for good: nothing of ours is ever started again. Its disk goes on billing.
 _STILL = frozenset({"TERMINATED", "STOPPED", "SUSPENDED"})
 _RANK = re.compile(r"-n(\d+)$")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One instance, or what is left to be known of one that is gone."""
-
-    name: str
-    state: MachineState
-    labels: Mapping[str, str]
-    started_at: datetime | None
-    ended_at: datetime | None = None
-    preempted: bool = False
-    stands_still: bool = False
 
 
 def finished(calls: Calls, zone: str, operation: Any) -> None:
@@ -68,7 +54,7 @@ def finished(calls: Calls, zone: str, operation: Any) -> None:
             raise failed(operation.error, where)
 
 
-def look(calls: Calls, zone: str, name: str) -> Seen | None:
+def look(calls: Calls, zone: str, name: str) -> Member | None:
     """The instance now; gone, its end as the zone's operations tell it."""
     with translated(f"gcp {zone}"):
         from google.api_core.exceptions import NotFound
@@ -82,7 +68,7 @@ def look(calls: Calls, zone: str, name: str) -> Seen | None:
     return seen(found)
 
 
-def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Seen]]:
+def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Member]]:
     """All instances with these labels, in every zone, with their zones.
 
     A zone that does not answer makes the whole answer unclear: in it a machine may stand.
@@ -92,7 +78,7 @@ def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Seen]]:
         "project": calls.project,
         "filter": " AND ".join(f"({term})" for term in terms or [f"labels.{RUN_LABEL}:*"]),
     }
-    found: list[tuple[str, Seen]] = []
+    found: list[tuple[str, Member]] = []
     with translated("gcp"):
         pages = calls.client("Instances").aggregated_list(request=request, **calls.reading)
         for scope, part in pages:
@@ -123,10 +109,10 @@ def unending(calls: Calls, region: str, long_ago: datetime) -> tuple[int, list[s
     return alive, bare, late
 
 
-def seen(instance: Any) -> Seen:
+def seen(instance: Any) -> Member:
     """One instance as Google shows it."""
     status = str(instance.status)
-    return Seen(
+    return Member(
         str(instance.name),
         _STATES.get(status, MachineState.TERMINATING),
         dict(instance.labels),
@@ -135,31 +121,19 @@ def seen(instance: Any) -> Seen:
     )
 
 
-def joined(zone: str, members: Sequence[Seen]) -> Machine:
+def joined(zone: str, members: Sequence[Member]) -> Machine:
     """One or several instances as the one machine of an attempt."""
     ordered = sorted(members, key=lambda member: (_rank(member.name), member.name))
-    states = [member.state for member in ordered]
-    over = all(state is MachineState.TERMINATED for state in states)
-    starts = [member.started_at for member in ordered if member.started_at]
-    ends = [member.ended_at for member in ordered if member.ended_at]
-    return Machine(
-        id=f"{zone}/{'+'.join(member.name for member in ordered)}",
-        state=joint_state(states),
-        tags=dict(ordered[0].labels),
-        started_at=min(starts, default=None),
-        ended_at=max(ends, default=None) if over else None,
-        zone=zone,
-        preempted=any(member.preempted for member in ordered),
-    )
+    return joint_machine(zone, ordered, zone)
 
 
-def past(calls: Calls, token: str) -> list[tuple[str, Seen]]:
+def past(calls: Calls, token: str) -> list[tuple[str, Member]]:
     """Machines of this token that are gone, with their zones: Google keeps operations for weeks."""
     request = {
         "project": calls.project,
         "filter": f'targetLink eq ".*/instances/{re.escape(token)}(-n[0-9]+)?"',
     }
-    found: list[tuple[str, Seen]] = []
+    found: list[tuple[str, Member]] = []
     with translated("gcp"):
         pages = calls.client("GlobalOperations").aggregated_list(request=request, **calls.reading)
         for scope, part in pages:
@@ -174,7 +148,7 @@ def past(calls: Calls, token: str) -> list[tuple[str, Seen]]:
     return found
 
 
-def _past(calls: Calls, zone: str, name: str) -> Seen | None:
+def _past(calls: Calls, zone: str, name: str) -> Member | None:
     """What the zone's operations tell of an instance that is not there (yet, or any more)."""
     request = {
         "project": calls.project,
@@ -184,7 +158,7 @@ def _past(calls: Calls, zone: str, name: str) -> Seen | None:
     return _told(name, calls.client("ZoneOperations").list(request=request, **calls.reading))
 
 
-def _told(name: str, operations: Iterable[Any]) -> Seen | None:
+def _told(name: str, operations: Iterable[Any]) -> Member | None:
     """An instance's end, by the operations on it; None when none of them ended it."""
     began: datetime | None = None
     ended: datetime | None = None
@@ -205,7 +179,7 @@ def _told(name: str, operations: Iterable[Any]) -> Seen | None:
         TOKEN_LABEL: token,
         RUN_LABEL: token.removeprefix("mlb-").rpartition("-")[0],
     }
-    return Seen(name, MachineState.TERMINATED, labels, began, ended, preempted)
+    return Member(name, MachineState.TERMINATED, labels, began, ended, preempted)
 
 
 def _rank(name: str) -> int:

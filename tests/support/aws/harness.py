@@ -10,7 +10,7 @@ import pytest
 from tests.support.aws.account import client_of
 from tests.support.aws.server import StrictAws, environment, serving
 from tests.support.aws.vendor import VENDOR
-from tests.support.harness_strict import StrictHarness
+from tests.support.strict_harness import StrictHarness
 
 from mlbroker.broker.clouds.aws.calls import Calls
 from mlbroker.broker.clouds.aws.cloud import AwsCloud

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.azure.machines import Group, Vm
 from tests.support.azure.vendor import VENDOR
-from tests.support.harness_strict import StrictHarness
+from tests.support.strict_harness import StrictHarness
 
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
 

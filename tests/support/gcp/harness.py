@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.support.gcp.catalog import Kind
 from tests.support.gcp.machines import Vm
 from tests.support.gcp.vendor import VENDOR
-from tests.support.harness_strict import StrictHarness
+from tests.support.strict_harness import StrictHarness
 
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 

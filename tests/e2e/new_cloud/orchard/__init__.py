@@ -1,0 +1,1 @@
+"""Orchard: machines of a small vendor, capped by the vendor itself and by the machine."""
