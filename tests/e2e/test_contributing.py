@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("broker", "policies", "profiles", "pricing", "scripts", "testing", "tests", ".dev", "pyproject.toml")
+PARTS = (
+    "broker",
+    "policies",
+    "profiles",
+    "pricing",
+    "scripts",
+    "testing",
+    "tests",
+    ".dev",
+    "pyproject.toml",
+)
 
 ESTIMATOR = '''\
 """Every machine is as fast as the last one measured."""
