@@ -48,7 +48,7 @@ class OrchardCloud(RentedCloud):
 
     def arm_kill(self, intent: Intent) -> None:
         """Nothing to set: the time of its end is part of the order."""
-        refuse_fast_clock(intent, calls.clock(), "Orchard", "orchard")
+        refuse_fast_clock(intent, calls.clock(), "orchard")
 
     def disarm_kill(self, intent: Intent) -> None:
         """Nothing to do: it went with the machine."""
