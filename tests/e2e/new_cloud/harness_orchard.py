@@ -17,7 +17,7 @@ from tests.support.loopback import KeepAlive
 from tests.support.strict import StrictCloud, served
 from tests.support.strict_harness import StrictHarness
 
-from mlbroker.broker.clouds.orchard.cloud import BUCKET, OrchardCloud
+import mlbroker.broker.clouds.orchard.cloud as orchard
 
 KIND = "pear"
 SHUTDOWN_S = 20.0
@@ -78,7 +78,7 @@ class StrictOrchard(StrictCloud):
         self.faults = OrchardFaults()
         self.control = Control()
         self.storage = Storage()
-        self.storage.buckets[BUCKET] = {}
+        self.storage.buckets[orchard.BUCKET] = {}
         self.trees: list[Tree] = []
 
     def sell_all(self) -> None:
@@ -94,7 +94,7 @@ class StrictOrchard(StrictCloud):
         return [tree for tree in self.trees if tree.gone_at is None]
 
     def stored(self) -> list[str]:
-        return list(self.storage.buckets[BUCKET])
+        return list(self.storage.buckets[orchard.BUCKET])
 
     def secrets(self) -> list[str]:
         return []
@@ -103,10 +103,10 @@ class StrictOrchard(StrictCloud):
         return []
 
     def get_object(self, vm: Tree, name: str) -> bytes | None:
-        return self.storage.buckets[BUCKET].get(f"runs/{vm.token}/{name}")
+        return self.storage.buckets[orchard.BUCKET].get(f"runs/{vm.token}/{name}")
 
     def put_object(self, vm: Tree, name: str, data: bytes) -> None:
-        self.storage.buckets[BUCKET][f"runs/{vm.token}/{name}"] = data
+        self.storage.buckets[orchard.BUCKET][f"runs/{vm.token}/{name}"] = data
 
     def delete_itself(self, vm: Tree) -> None:
         self.fell(vm)
@@ -219,4 +219,4 @@ def open_harness(folder: Path) -> Iterator[OrchardHarness]:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("MLBROKER_ORCHARD_URL", world.url)
-        yield OrchardHarness(world, OrchardCloud)
+        yield OrchardHarness(world, orchard.OrchardCloud)

@@ -17,7 +17,6 @@ from mlbroker.broker.clouds.interface import (
     Payload,
     refusals_make_nothing,
 )
-from mlbroker.broker.clouds.orchard import calls
 from mlbroker.broker.clouds.rented import (
     Member,
     RentedCloud,
@@ -29,6 +28,8 @@ from mlbroker.broker.clouds.rented import (
 )
 from mlbroker.broker.clouds.user_data import user_data
 from mlbroker.broker.guest.bundle import guest_program
+
+from . import calls
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
