@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mlbroker.broker.measure.columns import stored
 from mlbroker.broker.measure.store import Outdated
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN
 from mlbroker.profiles.job import Job
@@ -11,6 +12,11 @@ from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Z90
 
 SCHEMA = "mlbroker.profile/1"
+# The fields that a document holds as the store does.
+PLAIN = (
+    *("job", "config", "status", "reason", "cloud", "region", "instance_type", "nodes"),
+    "price_per_hour_usd",
+)
 
 
 def job_document(
@@ -53,17 +59,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
         else:
             duration = _quantiles(row.time_s, sigma)
     return {
-        "job": row.job,
-        "config": row.config,
-        "status": str(row.status),
-        "reason": row.reason,
-        "cloud": row.cloud,
-        "region": row.region,
-        "instance_type": row.instance_type,
-        "nodes": row.nodes,
-        "price_per_hour_usd": None
-        if row.price_per_hour_usd is None
-        else str(row.price_per_hour_usd),
+        **{name: stored(name, getattr(row, name)) for name in PLAIN},
         "steps": steps,
         "step_time_s": step,
         "overhead_s": row.overhead_s if ok else None,
@@ -73,7 +69,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
         "peak_memory_gib": row.peak_memory_gib,
         "peak_gpu_memory_gib": row.peak_gpu_memory_gib,
         "gpu_used": row.gpu_used,
-        "measured_at": None if row.measured_at is None else row.measured_at.isoformat(),
+        "measured_at": stored("measured_at", row.measured_at),
         "hardware": _hardware(row),
         "features": dict(row.features),
         "extra": dict(row.extra),

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure.extras import extras
@@ -34,9 +33,11 @@ _NO_TERMINAL = re.compile(r"not a tty|Inappropriate ioctl|EOFError|no terminal",
 _SIGKILL = 9
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredOn:
-    """Where it was measured, and what an hour of that costs (None: the price is elsewhere)."""
+class MeasuredOn(NamedTuple):
+    """Where it was measured, and what an hour of that costs (None: the price is elsewhere).
+
+    All but `cores` are fields of a Measurement.
+    """
 
     config: str
     cloud: str
@@ -75,20 +76,8 @@ def died(
     job: Job, place: MeasuredOn, now: datetime, facts: Mapping[str, str], why: str
 ) -> Measurement:
     """The machine was lost before it could answer, twice: that is what is known of it."""
-    return Measurement(
-        job=job.name,
-        config=place.config,
-        time_s=LOST_S,
-        price_per_hour_usd=place.price_per_hour_usd,
-        cloud=place.cloud,
-        region=place.region,
-        instance_type=place.instance_type,
-        status=Status.FAILED,
-        reason=why,
-        fingerprint=job.fingerprint(),
-        measured_at=now,
-        facts=facts,
-    )
+    lost = {"time_s": LOST_S, "status": Status.FAILED, "reason": why}
+    return _measurement(job, Observation(), place, now, facts, lost)
 
 
 def failure_reason(seen: Observation) -> str | None:
@@ -171,21 +160,19 @@ def _measurement(
     result: Mapping[str, Any],
 ) -> Measurement:
     last = seen.samples[-1][1] if seen.samples else {}
+    where = place._asdict()
+    cores = where.pop("cores")
+    known = bool(seen.machine)  # a machine that was lost may never have said what it is
     return Measurement(
         job=job.name,
-        config=place.config,
-        price_per_hour_usd=place.price_per_hour_usd,
-        cloud=place.cloud,
-        region=place.region,
-        instance_type=place.instance_type,
-        nodes=1,
-        hardware=hardware(seen.machine, place.cores),
+        hardware=hardware(seen.machine, cores) if known else None,
         peak_memory_gib=last.get("peak_memory_gib") or None,
         peak_gpu_memory_gib=last.get("peak_gpu_memory_gib"),
         gpu_used=None if "gpu_utilisation" not in last else last["gpu_utilisation"] > 0.01,
         fingerprint=job.fingerprint(),
         measured_at=now,
-        extra=extras(seen, place.cores),
+        extra=extras(seen, cores) if known else {},
         facts=facts,
+        **where,
         **result,
     )

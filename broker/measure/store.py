@@ -7,17 +7,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.measure import facts, hardware_text
-from mlbroker.pricing.offer import Hardware, Market
+from mlbroker.broker.measure import facts
+from mlbroker.broker.measure.columns import FIELDS, stored
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.measurement import Measurement
 
 VERSION = 1
 BUSY_S = 30.0
@@ -25,13 +22,10 @@ BUSY_S = 30.0
 MAX_HISTORY = 400
 FEWEST_CONFIGS = 8
 
-# The fields of a Measurement, in the order of its constructor.
-COLUMNS = (
-    "job, config, time_s, price_per_hour_usd, grp, cloud, region, instance_type, nodes, market, "
-    "batch_size, steps, status, reason, rep, features, hardware, sigma_log, overhead_s, "
-    "peak_memory_gib, peak_gpu_memory_gib, gpu_used, fingerprint, measured_at, extra, facts"
-)
-_PLACES = ", ".join("?" for _ in COLUMNS.split(","))
+# `group` is a word of SQL.
+COLUMNS = ", ".join("grp" if name == "group" else name for name in FIELDS)
+_PLACES = ", ".join("?" for _ in FIELDS)
+_RESTORE = [column.restore for column in FIELDS.values()]
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS measurements "
     f"(id INTEGER PRIMARY KEY, digest TEXT UNIQUE, {COLUMNS})"
@@ -176,81 +170,13 @@ def _key(m: Measurement) -> tuple[Any, ...]:
 
 
 def _to_row(m: Measurement) -> tuple[Any, ...]:
-    return (
-        m.job,
-        m.config,
-        float(m.time_s),
-        None if m.price_per_hour_usd is None else str(m.price_per_hour_usd),
-        m.group,
-        m.cloud,
-        m.region,
-        m.instance_type,
-        m.nodes,
-        None if m.market is None else str(m.market),
-        m.batch_size,
-        m.steps,
-        str(m.status),
-        m.reason,
-        m.rep,
-        json.dumps(dict(m.features), sort_keys=True),
-        None if m.hardware is None else hardware_text.encode(m.hardware),
-        m.sigma_log,
-        float(m.overhead_s),
-        m.peak_memory_gib,
-        m.peak_gpu_memory_gib,
-        None if m.gpu_used is None else int(m.gpu_used),
-        m.fingerprint,
-        None if m.measured_at is None else m.measured_at.isoformat(),
-        json.dumps(dict(m.extra), sort_keys=True),
-        json.dumps(dict(m.facts), sort_keys=True),
-    )
+    return tuple(stored(name, getattr(m, name)) for name in FIELDS)
 
 
 def _from_row(row: tuple[Any, ...]) -> Measurement:
-    (job, config, time_s, price, group, cloud, region, instance_type, nodes, market) = row[:10]
-    (batch_size, steps, status, reason, rep, features, hardware, sigma_log, overhead_s) = row[10:19]
-    (memory, gpu_memory, gpu_used, fingerprint, measured_at, extra, known) = row[19:]
     return Measurement(
-        job,
-        config,
-        time_s,
-        _decimal(price),
-        group,
-        cloud,
-        region,
-        instance_type,
-        nodes,
-        None if market is None else Market(market),
-        batch_size,
-        steps,
-        Status(status),
-        reason,
-        rep,
-        _mapping(features),
-        _hardware(hardware),
-        sigma_log,
-        overhead_s,
-        memory,
-        gpu_memory,
-        None if gpu_used is None else bool(gpu_used),
-        fingerprint,
-        None if measured_at is None else datetime.fromisoformat(measured_at),
-        _mapping(extra),
-        _mapping(known),
+        *(
+            value if value is None or restore is None else restore(value)
+            for value, restore in zip(row, _RESTORE, strict=True)
+        )
     )
-
-
-# Imported tables repeat the same prices and features in every job; each text is read once.
-@lru_cache(maxsize=65536)
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
-
-
-@lru_cache(maxsize=65536)
-def _mapping(text: str) -> dict[str, Any]:
-    return dict(json.loads(text))
-
-
-@lru_cache(maxsize=4096)
-def _hardware(text: str | None) -> Hardware | None:
-    return None if text is None else hardware_text.decode(text)

@@ -3,20 +3,17 @@
 import csv
 import gzip
 import io
-import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.measure import hardware_text
+from mlbroker.broker.measure.columns import FIELDS, finite, stored
 from mlbroker.broker.output import warn
-from mlbroker.pricing.offer import Market
-from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.measurement import Measurement
 
+# How the text of each column is read. Features are the columns that begin with FEATURE_PREFIX.
+COLUMNS = {name: field.read for name, field in FIELDS.items() if name != "features"}
 REQUIRED = ("job", "config", "time_s", "price_per_hour_usd")
 MAX_ROWS = 2_000_000
 FEATURE_PREFIX = "spec_"
@@ -104,7 +101,7 @@ def _parse(
             spec = {}
             for column, index in features:
                 if text := cells[index].strip():
-                    spec[column[len(FEATURE_PREFIX) :]] = _number(text)
+                    spec[column[len(FEATURE_PREFIX) :]] = finite(text)
             column = ""
             measurements.append(_measurement(values, spec))
         except ValueError as error:
@@ -135,10 +132,10 @@ def _understand(
             where=where,
             hint=_columns_hint(),
         )
-    unknown = [n for n in names if n not in CONVERTERS and not n.startswith(FEATURE_PREFIX)]
+    unknown = [n for n in names if n not in COLUMNS and not n.startswith(FEATURE_PREFIX)]
     if unknown:
         report(f"{path}: columns without a meaning here are ignored: {', '.join(unknown)}")
-    plain = [(n, i, CONVERTERS[n]) for i, n in enumerate(names) if n in CONVERTERS]
+    plain = [(n, i, COLUMNS[n]) for i, n in enumerate(names) if n in COLUMNS]
     return plain, [(n, i) for i, n in enumerate(names) if n.startswith(FEATURE_PREFIX)]
 
 
@@ -160,126 +157,12 @@ def _columns_hint() -> str:
     return f"a measurements table needs the columns {', '.join(REQUIRED)}; see docs/measurements.md"
 
 
-def _text(text: str) -> str:
-    return text
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or "_" in text:
-        raise ValueError(f"{text!r} is not a number")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if value <= 0:
-        raise ValueError(f"{text} is not above zero")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = _number(text)
-    if value < 0:
-        raise ValueError(f"{text} is below zero")
-    return value
-
-
-def _whole(text: str) -> int:
-    value = _number(text)
-    if value != int(value):
-        raise ValueError(f"{text} is not a whole number")
-    return int(value)
-
-
-def _count(text: str) -> int:
-    value = _whole(text)
-    if value < 1:
-        raise ValueError(f"{text} is not above zero")
-    return value
-
-
-def _price(text: str) -> Decimal:
-    _positive(text)
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is not a number") from None
-
-
-def _market(text: str) -> Market:
-    try:
-        return Market(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no market; use {' or '.join(Market)}") from None
-
-
-def _status(text: str) -> Status:
-    try:
-        return Status(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no status; use {' or '.join(Status)}") from None
-
-
-def _moment(text: str) -> datetime:
-    value = datetime.fromisoformat(text)
-    if value.tzinfo is None:
-        raise ValueError(f"{text} has no time zone; add Z or an offset")
-    return value
-
-
-def _yes_no(text: str) -> bool:
-    if text not in {"0", "1", "true", "false", "True", "False"}:
-        raise ValueError(f"{text!r} is neither 0 nor 1")
-    return text in {"1", "true", "True"}
-
-
-def _pairs(text: str) -> dict[str, str]:
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError("this is not a JSON object")
-    return {str(key): str(value) for key, value in document.items()}
-
-
-# Column -> how its text is read. Beyond the contract's columns, those that `profile export` adds.
-CONVERTERS: dict[str, Callable[[str], Any]] = {
-    "job": _text,
-    "config": _text,
-    "time_s": _positive,
-    "price_per_hour_usd": _price,
-    "group": _text,
-    "cloud": _text,
-    "region": _text,
-    "instance_type": _text,
-    "nodes": _count,
-    "market": _market,
-    "batch_size": _count,
-    "steps": _count,
-    "status": _status,
-    "rep": _whole,
-    "reason": _text,
-    "overhead_s": _not_negative,
-    "sigma_log": _not_negative,
-    "peak_memory_gib": _positive,
-    "peak_gpu_memory_gib": _positive,
-    "gpu_used": _yes_no,
-    "measured_at": _moment,
-    "fingerprint": _text,
-    "hardware": hardware_text.decode,
-    "extra": _pairs,
-    "facts": _pairs,
-}
-
-
 def write_measurements(measurements: Iterable[Measurement], file: TextIO) -> None:
     """The table as CSV, with the columns that have a value in any row; `read_measurements` reads
     it back to equal values."""
     rows = [_cells(m) for m in measurements]
     used = {name for row in rows for name in row}
-    names = [n for n in CONVERTERS if n in used or n in REQUIRED]
+    names = [n for n in COLUMNS if n in used or n in REQUIRED]
     names += sorted(n for n in used if n.startswith(FEATURE_PREFIX))
     writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -287,20 +170,7 @@ def write_measurements(measurements: Iterable[Measurement], file: TextIO) -> Non
 
 
 def _cells(m: Measurement) -> dict[str, str]:
-    cells: dict[str, str] = {}
-    for name in CONVERTERS:
-        value = getattr(m, name)
-        if value is None or value == {}:
-            continue
-        if name == "hardware":
-            cells[name] = hardware_text.encode(value)
-        elif name in {"extra", "facts"}:
-            cells[name] = json.dumps(dict(value), sort_keys=True)
-        elif name == "measured_at":
-            cells[name] = value.isoformat()
-        elif name == "gpu_used":
-            cells[name] = str(int(value))
-        else:
-            cells[name] = str(value)
-    cells |= {f"{FEATURE_PREFIX}{name}": str(value) for name, value in m.features.items()}
-    return cells
+    values = {name: getattr(m, name) for name in COLUMNS}
+    known = {name: value for name, value in values.items() if value is not None and value != {}}
+    cells = {name: str(stored(name, value)) for name, value in known.items()}
+    return cells | {f"{FEATURE_PREFIX}{name}": str(value) for name, value in m.features.items()}

@@ -1,10 +1,13 @@
 """The figures of a check in words, the same in every format for people."""
 
+from collections.abc import Callable
+
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.pairs import ChangeStatus
 from mlbroker.broker.ci.priced import PricedJob
 from mlbroker.broker.words import duration, money
+from mlbroker.policies.quote import Quote
 
 _ONE_SIDED = {
     ChangeStatus.ADDED: "new",
@@ -22,12 +25,12 @@ def arrow(before: str, after: str) -> str:
 
 def cost(job: JobChange) -> str:
     """Cost of a run, before → after."""
-    return arrow(_cost(job.base), _cost(job.head))
+    return _both(job, _cost)
 
 
 def monthly(job: JobChange) -> str:
     """Cost of a month, before → after; empty when the number of runs is not stated."""
-    return arrow(_monthly(job.base), _monthly(job.head))
+    return _both(job, _monthly)
 
 
 def change(job: JobChange) -> str:
@@ -44,17 +47,17 @@ def change(job: JobChange) -> str:
 
 def machine(job: JobChange) -> str:
     """Where it runs, before → after."""
-    return arrow(_machine(job.base), _machine(job.head))
+    return _both(job, _machine)
 
 
 def machine_now(job: JobChange) -> str:
     """Where it runs now; of a removed job, where it ran."""
-    return _machine(job.head) or _machine(job.base)
+    return _told(job.head, _machine) or _told(job.base, _machine)
 
 
 def time(job: JobChange) -> str:
     """How long a run takes, before → after, and the deadline it has now."""
-    both = arrow(_duration(job.base), _duration(job.head))
+    both = _both(job, lambda side, quote: duration(quote.duration_h.p50 * 3600))
     side = job.head or job.base
     deadline = side.deadline_s if side else None
     return both if deadline is None or not both else f"{both} of {duration(deadline)}"
@@ -62,17 +65,17 @@ def time(job: JobChange) -> str:
 
 def chance(job: JobChange) -> str:
     """Probability to be in time, before → after."""
-    return arrow(_chance(job.base), _chance(job.head))
+    return _both(job, _chance)
 
 
 def carbon(job: JobChange) -> str:
     """CO2e of a run, before → after; `?` when unknown."""
-    return arrow(_kg(job.base), _kg(job.head))
+    return _both(job, lambda side, quote: _known(quote.carbon_kgco2e))
 
 
 def energy(job: JobChange) -> str:
     """Energy of a run, before → after."""
-    return arrow(_kwh(job.base), _kwh(job.head))
+    return _both(job, lambda side, quote: _known(quote.energy_kwh))
 
 
 def basis(job: JobChange) -> str:
@@ -132,44 +135,38 @@ def prices_line(check: CostCheck) -> str:
     return f"Prices: {dates}; snapshot {snapshot.id[:12]}."
 
 
-def _cost(side: PricedJob | None) -> str:
-    return "" if side is None or side.cost_usd is None else money(side.cost_usd)
+def _both(job: JobChange, text: Callable[[PricedJob, Quote], str]) -> str:
+    return arrow(_told(job.base, text), _told(job.head, text))
 
 
-def _monthly(side: PricedJob | None) -> str:
-    return "" if side is None or side.monthly_usd is None else money(side.monthly_usd)
+def _told(side: PricedJob | None, text: Callable[[PricedJob, Quote], str]) -> str:
+    """Nothing where there is no choice."""
+    return "" if side is None or side.quote is None else text(side, side.quote)
 
 
-def _machine(side: PricedJob | None) -> str:
-    if side is None or side.quote is None:
-        return ""
-    quote = side.quote
+def _cost(side: PricedJob, quote: Quote) -> str:
+    return money(quote.cost_usd.expected)
+
+
+def _monthly(side: PricedJob, quote: Quote) -> str:
+    return "" if side.monthly_usd is None else money(side.monthly_usd)
+
+
+def _machine(side: PricedJob, quote: Quote) -> str:
     nodes = f"{quote.nodes} x " if quote.nodes > 1 else ""
     spot = " spot" if quote.market == "spot" else ""
     return f"{nodes}{quote.instance_type}{spot} ({quote.cloud} {quote.region})"
 
 
-def _duration(side: PricedJob | None) -> str:
-    return "" if side is None or side.quote is None else duration(side.quote.duration_h.p50 * 3600)
-
-
-def _chance(side: PricedJob | None) -> str:
-    if side is None or side.quote is None or side.quote.deadline_probability is None:
+def _chance(side: PricedJob, quote: Quote) -> str:
+    chance = quote.deadline_probability
+    if chance is None:
         return ""
-    chance = side.quote.deadline_probability
     return f"{min(chance, 0.999):.1%}" if chance > 0.99 else f"{chance:.0%}"
 
 
-def _kg(side: PricedJob | None) -> str:
-    if side is None or side.quote is None:
-        return ""
-    return "?" if side.quote.carbon_kgco2e is None else f"{side.quote.carbon_kgco2e:.2g}"
-
-
-def _kwh(side: PricedJob | None) -> str:
-    if side is None or side.quote is None:
-        return ""
-    return "?" if side.quote.energy_kwh is None else f"{side.quote.energy_kwh:.2g}"
+def _known(amount: float | None) -> str:
+    return "?" if amount is None else f"{amount:.2g}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.measure.columns import FIELDS
 from mlbroker.broker.measure.table import read_measurements, write_measurements
 from mlbroker.pricing.offer import Gpu, Hardware, Market
 from mlbroker.profiles.measurement import Measurement, Status
@@ -23,6 +25,10 @@ def table(tmp_path: Path, *lines: str, name: str = "t.csv") -> Path:
     path = tmp_path / name
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def test_every_field_of_a_measurement_is_a_column_in_its_order() -> None:
+    assert list(FIELDS) == [field.name for field in fields(Measurement)]
 
 
 def test_all_columns_of_the_contract_are_read(tmp_path: Path) -> None:
