@@ -37,14 +37,42 @@ class OnIdle(StrEnum):
     STOP = "stop"
 
 
+On = Annotated[
+    str | None, typer.Option(help="Run here (local) or on a node of yours, without a plan.")
+]
+LocalPrice = Annotated[
+    str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
+]
+Policy = Annotated[
+    Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml found upward.")
+]
+Reason = Annotated[
+    str | None, typer.Option(help="Why a GPU, where the policy asks for it; recorded.")
+]
+Overrun = Annotated[
+    OnOverrun | None, typer.Option(help="When the forecast breaks cap or deadline.")
+]
+Idle = Annotated[OnIdle, typer.Option(help="When the job does nothing any more.")]
+IdleAfter = Annotated[
+    str | None, typer.Option(help="How long nothing is idle, for --on-idle stop (15m).")
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="Go on from this run's checkpoint, with what it left."),
+]
+AutoProfile = Annotated[
+    bool, typer.Option("--auto-profile", help="First measure where that saves more than it costs.")
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", "-d", help="Return at once; the run goes on, capped.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; reserve nothing.")]
+
+
 def command(
     job: options.JobFile,
-    on: Annotated[
-        str | None, typer.Option(help="Run here (local) or on a node of yours, without a plan.")
-    ] = None,
-    local_price: Annotated[
-        str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
-    ] = None,
+    on: On = None,
+    local_price: LocalPrice = None,
     nodes: options.Nodes = None,
     budget: Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")] = None,
     deadline: options.Deadline = None,
@@ -56,36 +84,16 @@ def command(
     measure: options.Measure = None,
     prices: options.Prices = None,
     project: Annotated[str | None, typer.Option(help="What it is spent on, in the ledger.")] = None,
-    policy: Annotated[
-        Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml found upward.")
-    ] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="Why a GPU, where the policy asks for it; recorded.")
-    ] = None,
-    on_overrun: Annotated[
-        OnOverrun | None, typer.Option(help="When the forecast breaks cap or deadline.")
-    ] = None,
-    on_idle: Annotated[OnIdle, typer.Option(help="When the job does nothing any more.")] = (
-        OnIdle.SHOW
-    ),
-    idle_after: Annotated[
-        str | None, typer.Option(help="How long nothing is idle, for --on-idle stop (15m).")
-    ] = None,
+    policy: Policy = None,
+    reason: Reason = None,
+    on_overrun: Overrun = None,
+    on_idle: Idle = OnIdle.SHOW,
+    idle_after: IdleAfter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
-    resume: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Go on from this run's checkpoint, with what it left."),
-    ] = None,
-    auto_profile: Annotated[
-        bool,
-        typer.Option("--auto-profile", help="First measure where that saves more than it costs."),
-    ] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return at once; the run goes on, capped.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen; reserve nothing.")
-    ] = False,
+    resume: Resume = None,
+    auto_profile: AutoProfile = False,
+    detach: Detach = False,
+    dry_run: DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Run the job on the chosen machine under a hard budget cap.
