@@ -25,7 +25,7 @@ from mlbroker.profiles.job import ObjectiveKind
 
 if TYPE_CHECKING:
     # Few users have a policy file: not imported for all.
-    from mlbroker.policies.guardrails.interface import Subject
+    from mlbroker.policies.guardrails.interface import Subject, Undecided
     from mlbroker.policies.guardrails.judge import Judge
 
 NANO = 1e-9
@@ -148,14 +148,17 @@ class Chooser:
             return heap
         found = self._full_look(min(plain)[2])
         assert isinstance(found, Pick)
+        from mlbroker.policies.guardrails.interface import UNDECIDED
+
         best, row = found.candidate, found.row
         place = _known(self.places[best.option][row[2]])
         figures = self._expected(best, row, place, best.machine.pace_in(row[2]).steady)
-        cheapest = self._subject(best, row, place, *figures)
+        cheapest = self._subject(best, row, place.region, *figures)
         left = []
         for entry in heap:
             candidate = entry[2]
-            hit = self.judge.beside(self._anywhere(candidate), cheapest)
+            anywhere = self._subject(candidate, candidate.rows[0], *(UNDECIDED,) * 3)
+            hit = self.judge.beside(anywhere, cheapest)
             if hit is None:
                 left.append(entry)
             else:
@@ -324,33 +327,29 @@ class Chooser:
         """Why the policy forbids this, if it does."""
         if self.judge is None:
             return None
-        hit = self.judge.machine(self._subject(candidate, row, place, cost, carbon))
+        hit = self.judge.machine(self._subject(candidate, row, place.region, cost, carbon))
         return None if hit is None else str(hit)
 
     def _subject(
         self,
         candidate: Candidate,
         row: PriceRow,
-        place: RegionCosts,
-        cost: float,
-        carbon: float | None,
+        region: "str | Undecided",
+        cost: "float | Undecided",
+        carbon: "float | Undecided | None",
     ) -> "Subject":
-        """A machine in one region, as the policy looks at it."""
+        """A machine as the policy looks at it."""
         from mlbroker.policies.guardrails.subjects import screened
 
-        nodes = self.constraints.nodes
         return screened(
-            candidate.machine.type, _market(candidate), nodes, row[3] * NANO,
-            region=place.region, cost_usd=cost, carbon_kg=carbon,
-        )  # fmt: skip
-
-    def _anywhere(self, candidate: Candidate) -> "Subject":
-        """A machine wherever it stands, as the policy looks at it."""
-        from mlbroker.policies.guardrails.subjects import anywhere
-
-        market, usd_per_hour = _market(candidate), candidate.rows[0][3] * NANO
-        nodes = self.constraints.nodes
-        return anywhere(candidate.machine.type, market, nodes, usd_per_hour, None)
+            candidate.machine.type,
+            Market.SPOT if candidate.spot else Market.ON_DEMAND,
+            self.constraints.nodes,
+            row[3] * NANO,
+            region=region,
+            cost_usd=cost,
+            carbon_kg=carbon,
+        )
 
     def _usd_per_s(self, row: PriceRow, place: RegionCosts) -> float:
         return (row[3] * NANO + place.usd_per_hour) * self.constraints.nodes / 3600
@@ -360,10 +359,6 @@ class Chooser:
         if place.kg_per_kwh is None or watts is None:
             return None
         return watts / 1000 * outcome.expected_s / 3600 * self.constraints.nodes * place.kg_per_kwh
-
-
-def _market(candidate: Candidate) -> Market:
-    return Market.SPOT if candidate.spot else Market.ON_DEMAND
 
 
 def _known(place: RegionCosts | None) -> RegionCosts:

@@ -1,6 +1,8 @@
 """`mlbroker policy`: which rule of the policy file hits a job."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +24,7 @@ from mlbroker.policies.guardrails.judge import Hit, Judge
 from mlbroker.profiles.job import Job
 
 app = typer.Typer(no_args_is_help=True)
+Forbidden = Sequence[tuple[LaunchOption, Hit]]
 
 
 @app.callback()
@@ -58,12 +61,14 @@ def try_out(
     price = parse_option("--local-price", local_price, parse_money_usd)
     options = (own_machine(on, price, None, home()),) if on is not None else _all_planned(loaded)
     hits = judge.machines([subject_of(option) for option in options])
-    left = [option for option, hit in zip(options, hits, strict=True) if hit is None]
+    judged = list(zip(options, hits, strict=True))
+    left = [option for option, hit in judged if hit is None]
+    forbidden = [(option, hit) for option, hit in judged if hit is not None]
     spend = _spend(judge, (left or options)[0], loaded)
     if json:
-        print_json(_document(judge.policy.source, options, hits, spend))
+        print_json(_document(judge.policy.source, left, forbidden, spend))
     else:
-        _show(options, hits, spend)
+        _show(forbidden, spend)
     if not left or spend is not None:
         raise RefusedError("the policy forbids this run", where=judge.policy.source)
     say(f"Allowed: {len(left)} of {len(options)} machines, first {left[0].instance_type}.")
@@ -97,16 +102,10 @@ def _spend(judge: Judge, option: LaunchOption, job: Job) -> Hit | None:
     return judge.spending(subject_of(option), reservation)
 
 
-def _show(candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None) -> None:
-    rules = Counter(hit.rule for hit in hits if hit)
-    examples: dict[str, tuple[LaunchOption, Hit]] = {}
-    for candidate, hit in zip(candidates, hits, strict=True):
-        if hit is not None:
-            examples.setdefault(hit.rule, (candidate, hit))
-    rows = [
-        [rule, str(count), f"{examples[rule][0].instance_type}: {examples[rule][1].why}"]
-        for rule, count in rules.most_common()
-    ]
+def _show(forbidden: Forbidden, spend: Hit | None) -> None:
+    rules = Counter(hit.rule for _, hit in forbidden)
+    examples = {hit.rule: f"{option.instance_type}: {hit.why}" for option, hit in forbidden[::-1]}
+    rows = [[rule, str(count), examples[rule]] for rule, count in rules.most_common()]
     if spend is not None:
         rows.append([spend.rule, "the run", spend.why])
     if rows:
@@ -116,25 +115,21 @@ def _show(candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: H
 
 
 def _document(
-    source: str, candidates: tuple[LaunchOption, ...], hits: list[Hit | None], spend: Hit | None
+    source: str, left: Sequence[LaunchOption], forbidden: Forbidden, spend: Hit | None
 ) -> dict[str, Any]:
     return {
         "schema": "mlbroker.policy-test/1",
         "policy": source,
-        "allowed": [
-            c.instance_type for c, hit in zip(candidates, hits, strict=True) if hit is None
-        ],
+        "allowed": [option.instance_type for option in left],
         "forbidden": [
             {
-                "cloud": c.cloud,
-                "region": c.region,
-                "instance_type": c.instance_type,
-                "market": c.market,
-                "rule": hit.rule,
-                "why": hit.why,
+                "cloud": option.cloud,
+                "region": option.region,
+                "instance_type": option.instance_type,
+                "market": option.market,
+                **asdict(hit),
             }
-            for c, hit in zip(candidates, hits, strict=True)
-            if hit is not None
+            for option, hit in forbidden
         ],
-        "caps": None if spend is None else {"rule": spend.rule, "why": spend.why},
+        "caps": None if spend is None else asdict(spend),
     }

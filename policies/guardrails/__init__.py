@@ -14,7 +14,7 @@ from mlbroker.policies.guardrails.interface import Rule
 from mlbroker.policies.guardrails.max_carbon_per_run import MaxCarbonPerRun
 from mlbroker.policies.guardrails.max_nodes import MaxNodes
 from mlbroker.policies.guardrails.max_price_per_hour import MaxPricePerHour
-from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerDay, MaxSpendPerMonth
+from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerPeriod
 from mlbroker.policies.guardrails.max_spend_per_run import MaxSpendPerRun
 
 # Key in the policy file -> its rule. In this order they are asked; the first that forbids is told.
@@ -26,7 +26,7 @@ RULES: dict[str, type[Rule]] = {
     "max_carbon_per_run": MaxCarbonPerRun,
     "max_spend_per_run": MaxSpendPerRun,
     "gpu_needs_reason": GpuNeedsReason,
-    "max_spend_per_day": MaxSpendPerDay,
-    "max_spend_per_month": MaxSpendPerMonth,
+    "max_spend_per_day": MaxSpendPerPeriod,
+    "max_spend_per_month": MaxSpendPerPeriod,
     "approve_above": ApproveAbove,
 }

@@ -29,6 +29,7 @@ class Missing(Enum):
 
 UNKNOWN: Final = Missing.UNKNOWN
 UNDECIDED: Final = Missing.UNDECIDED
+Undecided = Literal[Missing.UNDECIDED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Subject:
     """
 
     cloud: str
-    region: str | Literal[Missing.UNDECIDED]
+    region: str | Undecided
     instance_type: str
     market: str
     nodes: int
@@ -101,8 +102,8 @@ class Run:
 
     who: Who
     reason: str | None
-    plain: Subject | Literal[Missing.UNDECIDED] | None
-    reservation: Reservation | Literal[Missing.UNDECIDED]
+    plain: Subject | Undecided | None
+    reservation: Reservation | Undecided
 
 
 class Section(Protocol):

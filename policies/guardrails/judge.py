@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import PurePath
-from typing import Literal
 
 from mlbroker.policies.guardrails.approve_above import ApproveAbove
 from mlbroker.policies.guardrails.interface import (
@@ -15,6 +14,7 @@ from mlbroker.policies.guardrails.interface import (
     Rule,
     Run,
     Subject,
+    Undecided,
     Who,
 )
 
@@ -103,8 +103,8 @@ class Judge:
 
     def _run(
         self,
-        plain: Subject | Literal[Missing.UNDECIDED] | None = UNDECIDED,
-        reservation: Reservation | Literal[Missing.UNDECIDED] = UNDECIDED,
+        plain: Subject | Undecided | None = UNDECIDED,
+        reservation: Reservation | Undecided = UNDECIDED,
     ) -> Run:
         return Run(self.who, self.reason, plain, reservation)
 

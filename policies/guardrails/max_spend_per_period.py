@@ -1,8 +1,7 @@
 """`max_spend_per_day` and `max_spend_per_month`: what all runs of a period may cost together."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from typing import ClassVar, Self
 
@@ -18,10 +17,12 @@ from mlbroker.policies.guardrails.interface import (
 
 
 @dataclass(frozen=True, slots=True)
-class _MaxSpendPerPeriod(Rule):
-    """Reservations beyond a cap on a period of UTC. What others hold counts as spent."""
+class MaxSpendPerPeriod(Rule):
+    """Reservations by which the period (of UTC) would cost more, open runs included."""
 
     caps: Caps
+    whole_month: bool
+    example: ClassVar[str] = "{total: 500 USD, per_user: 200 USD, users: {ada: 300 USD}}"
     remedy: ClassVar[str] = (
         "Wait until open runs are settled (mlbroker ledger), or give a lower --budget."
     )
@@ -30,16 +31,17 @@ class _MaxSpendPerPeriod(Rule):
     def read(cls, file: Section, key: str) -> Self | None:
         """An amount, or amounts by user and project."""
         caps = read_caps(file, key)
-        return None if caps is None else cls(caps)
+        return None if caps is None else cls(caps, key.endswith("month"))
 
     def why_not(self, subject: Subject, run: Run) -> str | None:
-        """Nothing to say before the money is about to be reserved."""
+        """Nothing to say before money is about to be reserved."""
         reservation = run.reservation
         if reservation is UNDECIDED:
             return None
-        since = self.beginning(
-            reservation.at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        )
+        now = reservation.at.astimezone(UTC)
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.whole_month:
+            since = since.replace(day=1)
         counted = [c for c in reservation.committed if c.open or c.at >= since]
         for cap in self.caps.on(run.who):
             spent = sum((c.usd for c in counted if cap.concerns(c.who)), Decimal(0))
@@ -47,29 +49,3 @@ class _MaxSpendPerPeriod(Rule):
                 why = f"{plain_usd(reservation.usd)} USD on top of {plain_usd(spent)} USD"
                 return f"{why} spent or reserved pass the {cap.usd} USD {cap.name}"
         return None
-
-    @abstractmethod
-    def beginning(self, midnight: datetime) -> datetime:
-        """When the period began that this day is in."""
-
-
-class MaxSpendPerDay(_MaxSpendPerPeriod):
-    """Reservations by which the day (UTC) would cost more, open runs included."""
-
-    __slots__ = ()
-    example: ClassVar[str] = "{total: 100 USD, per_user: 40 USD, users: {ada: 80 USD}}"
-
-    def beginning(self, midnight: datetime) -> datetime:
-        """Midnight."""
-        return midnight
-
-
-class MaxSpendPerMonth(_MaxSpendPerPeriod):
-    """Reservations by which the month (UTC) would cost more, open runs included."""
-
-    __slots__ = ()
-    example: ClassVar[str] = "{per_project: 500 USD, projects: {search: 2000 USD}}"
-
-    def beginning(self, midnight: datetime) -> datetime:
-        """The first of the month."""
-        return midnight.replace(day=1)

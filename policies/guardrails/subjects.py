@@ -4,9 +4,8 @@ What is to be launched becomes a subject in `broker.runs.admission`.
 """
 
 from decimal import Decimal
-from typing import Literal
 
-from mlbroker.policies.guardrails.interface import UNDECIDED, UNKNOWN, Missing, Subject
+from mlbroker.policies.guardrails.interface import UNKNOWN, Missing, Subject, Undecided
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.offer import InstanceType, Market
 
@@ -32,13 +31,14 @@ def screened(
     nodes: int,
     usd_per_hour: float,
     *,
-    region: str | Literal[Missing.UNDECIDED],
-    cost_usd: float | Literal[Missing.UNDECIDED],
-    carbon_kg: float | Literal[Missing.UNDECIDED] | None,
+    region: str | Undecided,
+    cost_usd: float | Undecided,
+    carbon_kg: float | Undecided | None,
 ) -> Subject:
     """A machine as it is compared, in floating point, before any is quoted.
 
-    `usd_per_hour` is of one machine, everything else of all `nodes`; unknown carbon is None.
+    `usd_per_hour` is of one machine, everything else of all `nodes`; unknown carbon is None. What
+    is forbidden of a machine with no region yet, at the least price and cost, is so anywhere.
     """
     return Subject(
         cloud=kind.cloud,
@@ -51,24 +51,6 @@ def screened(
         cost_usd=cost_usd if isinstance(cost_usd, Missing) else _money(cost_usd),
         carbon_kg=UNKNOWN if carbon_kg is None else carbon_kg,
     )
-
-
-def anywhere(
-    kind: InstanceType,
-    market: Market,
-    nodes: int,
-    usd_per_hour: float,
-    cost_usd: float | None,
-) -> Subject:
-    """A machine wherever it stands, at the least price and, once known, cost there are: what is
-    forbidden here is forbidden in every region.
-    """
-    return screened(
-        kind, market, nodes, usd_per_hour,
-        region=UNDECIDED,
-        cost_usd=UNDECIDED if cost_usd is None else cost_usd,
-        carbon_kg=UNDECIDED,
-    )  # fmt: skip
 
 
 def _money(amount: float) -> Decimal:

@@ -19,7 +19,7 @@ from mlbroker.policies.guardrails.machines import Machines
 from mlbroker.policies.guardrails.max_carbon_per_run import MaxCarbonPerRun
 from mlbroker.policies.guardrails.max_nodes import MaxNodes
 from mlbroker.policies.guardrails.max_price_per_hour import MaxPricePerHour
-from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerDay, MaxSpendPerMonth
+from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerPeriod
 from mlbroker.policies.guardrails.max_spend_per_run import MaxSpendPerRun
 
 EVERYTHING = """
@@ -58,11 +58,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "max_carbon_per_run": MaxCarbonPerRun(0.5),
         "max_spend_per_run": MaxSpendPerRun(Caps(Decimal(25))),
         "gpu_needs_reason": GpuNeedsReason(),
-        "max_spend_per_day": MaxSpendPerDay(
-            Caps(Decimal(100), Decimal(40), users={"ada": Decimal(80)})
+        "max_spend_per_day": MaxSpendPerPeriod(
+            Caps(Decimal(100), Decimal(40), users={"ada": Decimal(80)}), whole_month=False
         ),
-        "max_spend_per_month": MaxSpendPerMonth(
-            Caps(per_project=Decimal(500), projects={"search": Decimal(2000)})
+        "max_spend_per_month": MaxSpendPerPeriod(
+            Caps(per_project=Decimal(500), projects={"search": Decimal(2000)}), whole_month=True
         ),
         "approve_above": ApproveAbove(Decimal(50), ("grace",)),
     }

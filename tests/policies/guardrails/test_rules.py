@@ -19,7 +19,7 @@ from mlbroker.policies.guardrails.interface import (
     Who,
 )
 from mlbroker.policies.guardrails.judge import Hit, Judge, Policy
-from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerDay, MaxSpendPerMonth
+from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerPeriod
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GPU = replace(CPU, instance_type="g6.xlarge", gpu=True, cost_usd=Decimal(2))
@@ -107,8 +107,8 @@ def test_caps_against_a_plain_restatement(
     usd: Decimal,
 ) -> None:
     rules = {
-        "max_spend_per_day": MaxSpendPerDay(daily),
-        "max_spend_per_month": MaxSpendPerMonth(monthly),
+        "max_spend_per_day": MaxSpendPerPeriod(daily, whole_month=False),
+        "max_spend_per_month": MaxSpendPerPeriod(monthly, whole_month=True),
     }
     judge = Judge(Policy("p.yaml", rules), Who(user, project), None)
     found = judge.spending(CPU, Reservation("bert", NOW, usd, tuple(held), ()))
