@@ -1,6 +1,7 @@
 """Where mlbroker keeps its state on this machine."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 # The user's guardrails, found upward from the job file.
@@ -15,6 +16,13 @@ def home() -> Path:
     import platformdirs  # imported only when needed: most test and CI calls set the variable
 
     return Path(platformdirs.user_data_dir("mlbroker", appauthor=False))
+
+
+def named_file(usual: Path, variable: str, environ: Mapping[str, str]) -> Path | None:
+    """The file that a variable names, which must exist, else `usual` where there is one."""
+    if environ.get(variable):
+        return Path(environ[variable]).expanduser()
+    return usual if usual.exists() else None
 
 
 def policy_path(job_path: Path, option: Path | None = None) -> Path | None:

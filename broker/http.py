@@ -81,10 +81,10 @@ class Http:
 
     def __init__(
         self,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._chance = chance
         self._opener = urllib.request.build_opener(_SameHost)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_resources import parse_place
-from mlbroker.broker.files.regex_guard import parse_progress_regex
+from mlbroker.broker.files.progress_regex import parse_progress_regex
 from mlbroker.broker.files.values import (
     parse_confidence,
     parse_count,

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import read_resources
-from mlbroker.broker.files.values import parse_count
+from mlbroker.broker.files.values import matching, parse_count
 from mlbroker.broker.files.yaml_fields import Fields, nearest
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.profiles.job import Job, ResourceOption
@@ -38,7 +38,11 @@ _SKYPILOT = (
     "storage_mounts",
     "volumes",
 )
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+    "a job name",
+    "letters, digits, dot, dash and underscore, starting with a letter or digit",
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
@@ -135,7 +139,7 @@ def _job_file(
     _note(node, "", lines, values)
     return JobFile(
         Job(
-            name=fields.value("name", _name) or _name_from(source, number),
+            name=fields.value("name", _NAME) or _name_from(source, number),
             command=command,
             setup=fields.text("setup"),
             workdir=_workdir(fields, envs, base_dir, must_exist),
@@ -155,15 +159,6 @@ def _job_file(
 def _ignored(key: str) -> str:
     near = None if key in _SKYPILOT else nearest(key, KNOWN)
     return f"{key} (did you mean {near}?)" if near else key
-
-
-def _name(text: str) -> str:
-    if _NAME.fullmatch(text) is None:
-        raise InputError(
-            f"{quoted(text)} is not a job name",
-            hint="letters, digits, dot, dash and underscore, starting with a letter or digit",
-        )
-    return text
 
 
 def _name_from(source: str, number: int | None) -> str:

@@ -1,8 +1,7 @@
 """Command-line flags that override a job file's values."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_broker import parse_objective
@@ -11,10 +10,9 @@ from mlbroker.broker.files.values import (
     parse_deadline,
     parse_money_usd,
     parse_number,
+    parse_option,
 )
 from mlbroker.profiles.job import Job, Objective, ObjectiveKind, Work
-
-T = TypeVar("T")
 
 
 def override(
@@ -32,16 +30,15 @@ def override(
 
     Raises InputError that names the flag.
     """
-    if deadline is not None:
-        job = replace(job, deadline=_flag("--deadline", deadline, parse_deadline))
-    if budget is not None:
-        job = replace(job, budget_usd=_flag("--budget", budget, parse_money_usd))
-    if confidence is not None:
-        job = replace(job, confidence=_flag("--confidence", confidence, parse_confidence))
-    if objective is not None:
-        job = replace(job, objective=_flag("--objective", objective, parse_objective_flag))
-    work = _work(steps, epochs, steps_per_epoch)
-    return job if work is None else replace(job, work=work)
+    changes = {
+        "deadline": parse_option("--deadline", deadline, parse_deadline),
+        "budget_usd": parse_option("--budget", budget, parse_money_usd),
+        "confidence": parse_option("--confidence", confidence, parse_confidence),
+        "objective": parse_option("--objective", objective, parse_objective_flag),
+        "work": _work(steps, epochs, steps_per_epoch),
+    }
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(job, **given)
 
 
 def parse_objective_flag(text: str) -> Objective:
@@ -53,13 +50,6 @@ def parse_objective_flag(text: str) -> Objective:
     except InputError as error:
         hint = f"{error.hint}, or a price on carbon such as 0.1/kg (USD per kg CO2e)"
         raise InputError(error.what, hint=hint) from None
-
-
-def _flag(name: str, text: str, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(text)
-    except InputError as error:
-        raise InputError(error.what, where=name, hint=error.hint) from None
 
 
 def _work(steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> Work | None:

@@ -1,10 +1,15 @@
 """The `resources:` field, in SkyPilot's syntax, as alternatives of machines that will do."""
 
-import re
 from decimal import Decimal
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.values import (
+    matching,
+    parse_count,
+    parse_flag,
+    parse_money_usd,
+    parse_number,
+)
 from mlbroker.broker.files.yaml_fields import Fields, nearest
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
@@ -29,6 +34,13 @@ KNOWN = (
     "zone",
 )
 _MAX_ALTERNATIVES = 1000
+# A name as clouds use them.
+_name = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}",
+    "a name",
+    "letters, digits, dot, dash and underscore only",
+)
+_image_name = matching(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,299}", "the name of an image")
 # SkyPilot counts in powers of two: its GB is a GiB.
 _UNIT_GIB = {
     "KB": Decimal(1) / 2**20,
@@ -138,15 +150,6 @@ def _split_infra(text: str) -> tuple[str | None, str | None, str | None]:
     return cloud and cloud.lower(), region, zone
 
 
-def _name(text: str) -> str:
-    """A name as clouds use them."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", text) is None:
-        raise InputError(
-            f"{quoted(text)} is not a name", hint="letters, digits, dot, dash and underscore only"
-        )
-    return text
-
-
 def _image(fields: Fields, region: str | None) -> str | None:
     node = fields.node("image_id")
     if node is not None and node.fields is not None:
@@ -157,12 +160,6 @@ def _image(fields: Fields, region: str | None) -> str | None:
             )
         return images.value(region, _image_name)
     return fields.value("image_id", _image_name)
-
-
-def _image_name(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,299}", text) is None:
-        raise InputError(f"{quoted(text)} is not the name of an image")
-    return text
 
 
 def _cpus(text: str) -> Amount:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.values import parse_money_usd, parse_number
+from mlbroker.broker.files.values import parse_money_usd, parse_number, parse_positive
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.pricing.billing import MICRO_USD
 
@@ -35,14 +35,12 @@ def derive_price(cost: Fields) -> DerivedPrice:
     hours of a year times utilisation (1 when absent). Power counts for those hours only.
     """
     cost.refuse_unknown(KEYS)
-    purchase = cost.value("purchase_usd", parse_money_usd)
-    years = cost.value("amortisation_years", _positive)
-    if purchase is None or years is None:
-        missing = "purchase_usd" if purchase is None else "amortisation_years"
-        cost.fail(missing, "is missing", "cost: {purchase_usd: 9000, amortisation_years: 4}")
+    example = "cost: {purchase_usd: 9000, amortisation_years: 4}"
+    purchase = cost.required("purchase_usd", parse_money_usd, example)
+    years = cost.required("amortisation_years", parse_positive, example)
     utilisation = cost.value("utilisation", _share) or Decimal(1)
     upkeep = cost.value("upkeep_usd_per_year", parse_money_usd) or Decimal(0)
-    watts = cost.value("power_w", _positive)
+    watts = cost.value("power_w", parse_positive)
     power_price = cost.value("power_usd_per_kwh", parse_number)
     pue = cost.value("pue", _pue) or Decimal(1)
     if (watts is None) != (power_price is None):
@@ -69,15 +67,8 @@ def _round(value: Decimal) -> Decimal:
     return value.quantize(MICRO_USD, ROUND_HALF_UP)
 
 
-def _positive(text: str) -> Decimal:
-    value = parse_number(text)
-    if not value:
-        raise InputError("must be more than zero")
-    return value
-
-
 def _share(text: str) -> Decimal:
-    value = _positive(text)
+    value = parse_positive(text)
     if value > 1:
         raise InputError("must be between 0 and 1", hint="write 0.5 for half of all hours")
     return value

@@ -18,16 +18,23 @@ The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.node_cost import DerivedPrice, derive_price
-from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.values import (
+    matching,
+    parse_count,
+    parse_flag,
+    parse_money_usd,
+    parse_number,
+    parse_positive,
+)
 from mlbroker.broker.files.yaml_fields import Fields
-from mlbroker.broker.files.yaml_strict import Node as YamlNode
-from mlbroker.broker.files.yaml_strict import parse, quoted, read_text
+from mlbroker.broker.files.yaml_strict import quoted, read_text
+from mlbroker.broker.home import named_file
 from mlbroker.pricing.offer import Gpu, Hardware
 
 ON_PREM = "on-prem"  # the region of every node
@@ -57,8 +64,14 @@ _HARDWARE_KEYS = (
     "local_disk_gib",
     "network_gbps",
 )
-_ARCHITECTURES = ("x86_64", "arm64")
 _MOST_NODES = 10_000
+_NAME = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name", "letters, digits, dots, dashes; up to 63"
+)
+# Also keeps a host from being read as an option of ssh.
+_HOST = matching(r"[A-Za-z0-9:\[][A-Za-z0-9.:_\[\]%-]{0,252}", "a host name or address")
+_USER = matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "a user name")
+_ARCH = matching("x86_64|arm64", "x86_64 or arm64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,42 +103,27 @@ def nodes_file(
     home: Path, option: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Path | None:
     """The nodes file in use, None when the user has none. One that was named must exist."""
-    if option is not None:
-        return option
-    if environ.get(ENVIRONMENT):
-        return Path(environ[ENVIRONMENT]).expanduser()
-    usual = home / "nodes.yaml"
-    return usual if usual.exists() else None
+    return option or named_file(home / "nodes.yaml", ENVIRONMENT, environ)
 
 
 def load_nodes(path: Path, gpus: Mapping[str, Gpu] | None = None) -> list[Node]:
     """Every node of the file. `gpus` gives data-sheet figures by model for those it names."""
-    documents = parse(read_text(path), str(path))
-    if len(documents) != 1:
-        raise InputError("must hold one document", where=str(path), hint="nodes:\n  - name: …")
-    top = Fields(documents[0], "", str(path))
-    top.refuse_unknown(("nodes",))
-    listed = top.node("nodes")
-    if listed is None:
-        raise InputError("nodes: is missing", where=f"{path}:{top.line()}")
-    if listed.items is None:
-        top.fail("nodes", f"must be a list, not {listed.kind}", "start each node with `- name:`")
-    if len(listed.items) > _MOST_NODES:
-        top.fail("nodes", f"more than {_MOST_NODES} nodes")
-    nodes: list[Node] = []
-    for index, item in enumerate(listed.items):
-        node = _node(item, f"nodes[{index}]", path, gpus or {})
-        if any(node.name == other.name for other in nodes):
-            Fields(item, f"nodes[{index}]", str(path)).fail("name", f"{node.name!r} is taken")
-        nodes.append(node)
-    return nodes
+    top = Fields.document(read_text(path), str(path), ("nodes",), "nodes:\n  - name: …")
+    if top.node("nodes") is None:
+        top.fail("nodes", "is missing")
+    nodes: dict[str, Node] = {}
+    for fields in top.items("nodes", _MOST_NODES):
+        node = _node(fields, path, gpus or {})
+        if node.name in nodes:
+            fields.fail("name", f"{node.name!r} is taken")
+        nodes[node.name] = node
+    return list(nodes.values())
 
 
-def _node(item: YamlNode, key: str, path: Path, gpus: Mapping[str, Gpu]) -> Node:
-    fields = Fields(item, key, str(path))
+def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
     fields.refuse_unknown(_KEYS)
     price = _price(fields)
-    host = fields.value("host", _host)
+    host = fields.value("host", _HOST)
     if host is None:
         for only_remote in ("port", "user", "identity_file", "host_key", "known_hosts"):
             if fields.node(only_remote):
@@ -136,24 +134,18 @@ def _node(item: YamlNode, key: str, path: Path, gpus: Mapping[str, Gpu]) -> Node
     if hardware is None:
         fields.fail("hardware", "is missing", "hardware: {vcpus: 16, memory_gib: 64}")
     return Node(
-        name=_required(fields, "name", fields.value("name", _name)),
+        name=fields.required("name", _NAME),
         hardware=_hardware(hardware, gpus),
         price_per_hour_usd=price.usd_per_hour,
         how=price.how,
         host=host,
         port=fields.value("port", lambda text: parse_count(text, 65535)) or 22,
-        user=fields.value("user", _user),
+        user=fields.value("user", _USER),
         identity_file=fields.value("identity_file", lambda text: _path(text, path)),
         host_key=fields.value("host_key", _host_key),
         known_hosts=fields.value("known_hosts", lambda text: _path(text, path)),
         count=fields.value("count", lambda text: parse_count(text, _MOST_NODES)) or 1,
     )
-
-
-def _required(fields: Fields, key: str, value: str | None) -> str:
-    if value is None:
-        fields.fail(key, "is missing")
-    return value
 
 
 def _price(fields: Fields) -> DerivedPrice:
@@ -173,16 +165,14 @@ def _price(fields: Fields) -> DerivedPrice:
 
 def _hardware(fields: Fields, gpus: Mapping[str, Gpu]) -> Hardware:
     fields.refuse_unknown(_HARDWARE_KEYS)
-    vcpus = fields.value("vcpus", _positive)
-    memory = fields.value("memory_gib", _positive)
-    if vcpus is None or memory is None:
-        missing = "vcpus" if vcpus is None else "memory_gib"
-        fields.fail(missing, "is missing", "hardware: {vcpus: 16, memory_gib: 64}")
+    example = "hardware: {vcpus: 16, memory_gib: 64}"
+    vcpus = fields.required("vcpus", _positive, example)
+    memory_gib = fields.required("memory_gib", _positive, example)
     gpu = _gpu(fields, gpus)
     return Hardware(
         vcpus=vcpus,
-        memory_gib=memory,
-        arch=fields.value("arch", _arch) or "x86_64",
+        memory_gib=memory_gib,
+        arch=fields.value("arch", _ARCH) or "x86_64",
         cpu=fields.text("cpu"),
         gpu=gpu,
         gpu_count=(fields.value("gpu_count", _positive) or 1.0) if gpu else 0.0,
@@ -205,15 +195,7 @@ def _gpu(fields: Fields, gpus: Mapping[str, Gpu]) -> Gpu | None:
         fields.fail("gpu_memory_gib", f"is needed for {quoted(model)}, which the book lacks")
     if known is None or (memory is not None and memory != known.memory_gib):
         assert memory is not None
-        figures = known or Gpu(model, memory)
-        return Gpu(
-            model,
-            memory,
-            figures.fp32_tflops,
-            figures.tensor_tflops,
-            figures.memory_bandwidth_gb_per_s,
-            figures.tdp_w,
-        )
+        return replace(known or Gpu(model, memory), memory_gib=memory)
     return known
 
 
@@ -222,37 +204,7 @@ def _number(text: str) -> float:
 
 
 def _positive(text: str) -> float:
-    value = _number(text)
-    if value == 0:
-        raise InputError("must be more than zero")
-    return value
-
-
-def _arch(text: str) -> str:
-    if text not in _ARCHITECTURES:
-        raise InputError(f"{quoted(text)} is not {' or '.join(_ARCHITECTURES)}")
-    return text
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
-        raise InputError(
-            f"{quoted(text)} is not a name", hint="letters, digits, dots, dashes; up to 63"
-        )
-    return text
-
-
-def _host(text: str) -> str:
-    # Also keeps a host from being read as an option of ssh.
-    if not re.fullmatch(r"[A-Za-z0-9:\[][A-Za-z0-9.:_\[\]%-]{0,252}", text):
-        raise InputError(f"{quoted(text)} is not a host name or address")
-    return text
-
-
-def _user(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", text):
-        raise InputError(f"{quoted(text)} is not a user name")
-    return text
+    return float(parse_positive(text))
 
 
 def _host_key(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
 from mlbroker.broker.files.yaml_fields import Fields
-from mlbroker.broker.files.yaml_strict import parse, quoted, read_text
+from mlbroker.broker.files.yaml_strict import quoted, read_text
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.guardrails.judge import Policy
 
@@ -24,11 +24,7 @@ def load_policy(path: Path) -> Policy:
 
 def parse_policy(text: str, source: str) -> Policy:
     """The policy of a text, which came from `source`."""
-    documents = parse(text, source)
-    if len(documents) != 1:
-        raise InputError("must hold one document", where=source, hint="max_spend_per_run: 25 USD")
-    section = PolicySection(documents[0], "", source)
-    section.refuse_unknown(KEYS)
+    section = PolicySection.document(text, source, KEYS, "max_spend_per_run: 25 USD")
     rules = {key: rule.read(section, key) for key, rule in RULES.items()}
     return Policy(source, {key: rule for key, rule in rules.items() if rule is not None})
 

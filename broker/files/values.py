@@ -93,6 +93,26 @@ def parse_number(text: str) -> Decimal:
     return Decimal(text.strip())
 
 
+def parse_positive(text: str) -> Decimal:
+    """A plain decimal number above zero."""
+    value = parse_number(text)
+    if not value:
+        _refuse("must be more than zero")
+    return value
+
+
+def matching(pattern: str, what: str, hint: str | None = None) -> Callable[[str], str]:
+    """Reads a text that must be of this pattern; one that is not "is not `what`"."""
+    compiled = re.compile(pattern)
+
+    def parse(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            _refuse(f"{quoted(text)} is not {what}", hint)
+        return text
+
+    return parse
+
+
 def parse_confidence(text: str) -> float:
     """A probability between 0 and 1, both excluded."""
     value = float(parse_number(text))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, Self, TypeVar
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.yaml_strict import Node, quoted
+from mlbroker.broker.files.yaml_strict import Node, parse, quoted
 
 T = TypeVar("T")
 
@@ -21,6 +21,16 @@ class Fields:
         self._fields = node.fields
         self.path = path
         self.source = source
+
+    @classmethod
+    def document(cls, text: str, source: str, known: Iterable[str], hint: str) -> Self:
+        """The mapping that is all of a file's text, with no key but the `known`."""
+        documents = parse(text, source)
+        if len(documents) != 1:
+            raise InputError("must hold one document", where=source, hint=hint)
+        fields = cls(documents[0], "", source)
+        fields.refuse_unknown(known)
+        return fields
 
     def name_of(self, key: str) -> str:
         """The full key path of `key`."""
@@ -67,6 +77,25 @@ class Fields:
             return parse(text)
         except InputError as error:
             self.fail(key, error.what, error.hint)
+
+    def required(self, key: str, parse: Callable[[str], T] = str, hint: str | None = None) -> T:
+        """A single value that must be there, through `parse`."""
+        value = self.value(key, parse)
+        if value is None:
+            self.fail(key, "is missing", hint)
+        return value
+
+    def items(self, key: str, most: int) -> list[Self]:
+        """The mappings of the list under `key`, of which there may be `most`; none when absent."""
+        node = self.node(key)
+        if node is None:
+            return []
+        if node.items is None:
+            self.fail(key, f"must be a list, not {node.kind}", "start each with `- name:`")
+        if len(node.items) > most:
+            self.fail(key, f"more than {most} {key}")
+        path = self.name_of(key)
+        return [type(self)(item, f"{path}[{n}]", self.source) for n, item in enumerate(node.items)]
 
     def section(self, key: str) -> Self | None:
         """The mapping under `key`."""

@@ -25,7 +25,8 @@ from typing import NamedTuple
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_flag, parse_money_usd, parse_number
 from mlbroker.broker.files.yaml_fields import Fields
-from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
+from mlbroker.broker.files.yaml_strict import quoted, read_text
+from mlbroker.broker.home import named_file
 from mlbroker.pricing.price_units import nano_from_usd
 from mlbroker.pricing.vendors import vendor
 
@@ -91,10 +92,7 @@ class Terms(NamedTuple):
 
 def terms_file(home: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The terms file in use, None when there is none; one that was named must exist."""
-    if environ.get(ENVIRONMENT):
-        return Path(environ[ENVIRONMENT]).expanduser()
-    usual = home / "terms.yaml"
-    return usual if usual.exists() else None
+    return named_file(home / "terms.yaml", ENVIRONMENT, environ)
 
 
 def own_currency(home: Path) -> Currency | None:
@@ -105,20 +103,9 @@ def own_currency(home: Path) -> Currency | None:
 
 def load_terms(path: Path, today: date) -> Terms:
     """The terms that hold today."""
-    documents = parse(read_text(path), str(path))
-    if len(documents) != 1:
-        raise InputError("must hold one document", where=str(path), hint="terms:\n  - name: …")
-    top = Fields(documents[0], "", str(path))
-    top.refuse_unknown(("currency", "terms"))
-    listed = top.node("terms")
-    items: list[Node] = []
-    if listed is not None:
-        if listed.items is None:
-            top.fail("terms", f"must be a list, not {listed.kind}", "start each with `- name:`")
-        items = listed.items
-    if len(items) > _MOST_TERMS:
-        top.fail("terms", f"more than {_MOST_TERMS} terms")
-    terms = [_term(Fields(item, f"terms[{index}]", str(path))) for index, item in enumerate(items)]
+    known = ("currency", "terms")
+    top = Fields.document(read_text(path), str(path), known, "terms:\n  - name: …")
+    terms = [_term(fields) for fields in top.items("terms", _MOST_TERMS)]
     currency = top.section("currency")
     return Terms(
         tuple(term for term in terms if term.until is None or term.until >= today),
@@ -128,9 +115,7 @@ def load_terms(path: Path, today: date) -> Terms:
 
 def _term(fields: Fields) -> Term:
     fields.refuse_unknown(_KEYS)
-    name, cloud = fields.text("name"), fields.text("cloud")
-    if not name or not cloud:
-        fields.fail("cloud" if name else "name", "is missing")
+    name, cloud = fields.required("name"), fields.required("cloud")
     given = [key for key in _EFFECTS if fields.node(key)]
     if len(given) != 1:
         fields.fail(given[1] if given else "name", f"give one of {', '.join(_EFFECTS)}")

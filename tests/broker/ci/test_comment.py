@@ -23,7 +23,6 @@ MARKER = "<!-- mlbroker check: default -->"
 def forge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeForge]:
     for name in ("GITHUB_EVENT_PATH", "GITHUB_REF", "GITHUB_REPOSITORY", "CI_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Api, "_backoff_s", lambda self, attempt: 0.0)
     monkeypatch.setattr(comment_module.time, "sleep", lambda seconds: None)
     with running(FakeForge(request.param)) as forge:
         yield forge

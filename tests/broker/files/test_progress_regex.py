@@ -3,7 +3,7 @@
 import pytest
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.regex_guard import parse_progress_regex
+from mlbroker.broker.files.progress_regex import parse_progress_regex
 
 
 @pytest.mark.parametrize(
