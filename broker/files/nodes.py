@@ -18,7 +18,7 @@ The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -195,7 +195,7 @@ def _gpu(fields: Fields, gpus: Mapping[str, Gpu]) -> Gpu | None:
         fields.fail("gpu_memory_gib", f"is needed for {quoted(model)}, which the book lacks")
     if known is None or (memory is not None and memory != known.memory_gib):
         assert memory is not None
-        return replace(known or Gpu(model, memory), memory_gib=memory)
+        return (known or Gpu(model, memory))._replace(memory_gib=memory)
     return known
 
 

@@ -78,7 +78,7 @@ class Fields:
         except InputError as error:
             self.fail(key, error.what, error.hint)
 
-    def required(self, key: str, parse: Callable[[str], T] = str, hint: str | None = None) -> T:
+    def required(self, key: str, parse: Callable[[str], T], hint: str | None = None) -> T:
         """A single value that must be there, through `parse`."""
         value = self.value(key, parse)
         if value is None:

@@ -115,7 +115,7 @@ def load_terms(path: Path, today: date) -> Terms:
 
 def _term(fields: Fields) -> Term:
     fields.refuse_unknown(_KEYS)
-    name, cloud = fields.required("name"), fields.required("cloud")
+    name, cloud = fields.required("name", str), fields.required("cloud", str)
     given = [key for key in _EFFECTS if fields.node(key)]
     if len(given) != 1:
         fields.fail(given[1] if given else "name", f"give one of {', '.join(_EFFECTS)}")
