@@ -1,9 +1,9 @@
 """The plan as a document: schema `mlbroker.plan/2` (see `mlbroker schema plan`)."""
 
 from datetime import UTC
-from decimal import Decimal
 from typing import Any
 
+from mlbroker.broker.words import exact_usd_or_none
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.profiles.job import Objective, ObjectiveKind
@@ -35,13 +35,13 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
         "objective": objective_document(plan.constraints.objective),
         "deadline_s": plan.constraints.deadline_s,
         "confidence": plan.constraints.confidence,
-        "budget_usd": money(plan.constraints.budget_usd),
+        "budget_usd": exact_usd_or_none(plan.constraints.budget_usd),
         "choice": quote_document(plan.choice),
         "feasible": plan.feasible,
         "quotes": [quote_document(quote) for quote in plan.quotes],
         "rejections": {str(reason): count for reason, count in sorted(plan.rejections.items())},
         "baseline": quote_document(plan.baseline),
-        "savings_usd": money(plan.savings_usd),
+        "savings_usd": exact_usd_or_none(plan.savings_usd),
     }
     if explain:
         document["rejected"] = [rejection_document(item) for item in plan.rejected]
@@ -51,7 +51,7 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
             "deadline_s": miss.deadline_s,
             "deadline_with": miss.deadline_with,
             "deadline_market": miss.deadline_market,
-            "budget_usd": money(miss.budget_usd),
+            "budget_usd": exact_usd_or_none(miss.budget_usd),
             "budget_with": miss.budget_with,
             "budget_market": miss.budget_market,
             "together": miss.together,
@@ -71,7 +71,7 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
         "instance_type": quote.instance_type,
         "market": str(quote.market),
         "nodes": quote.nodes,
-        "price_per_hour_usd": money(quote.price_per_hour_usd),
+        "price_per_hour_usd": exact_usd_or_none(quote.price_per_hour_usd),
         "price_as_of": quote.price_as_of.isoformat(),
         "price_source": quote.price_source,
         "price_stale": quote.price_stale,
@@ -80,12 +80,12 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
         "evidence": quote.evidence,
         "duration_h": quantiles(quote.duration_h),
         "cost_usd": {
-            "expected": money(cost.expected),
-            "p90": money(cost.p90),
-            "compute": money(cost.compute),
-            "storage": money(cost.storage),
-            "network": money(cost.network),
-            "interruptions": money(cost.interruptions),
+            "expected": exact_usd_or_none(cost.expected),
+            "p90": exact_usd_or_none(cost.p90),
+            "compute": exact_usd_or_none(cost.compute),
+            "storage": exact_usd_or_none(cost.storage),
+            "network": exact_usd_or_none(cost.network),
+            "interruptions": exact_usd_or_none(cost.interruptions),
         },
         "deadline_probability": quote.deadline_probability,
         "energy_kwh": quote.energy_kwh,
@@ -103,7 +103,7 @@ def rejection_document(item: Rejection) -> dict[str, Any]:
         "market": str(item.market),
         "reason": str(item.reason),
         "detail": item.detail,
-        "cost_usd": money(item.cost_usd),
+        "cost_usd": exact_usd_or_none(item.cost_usd),
         "duration_h": item.duration_h,
     }
 
@@ -118,8 +118,3 @@ def objective_document(objective: Objective) -> str | dict[str, str]:
 def quantiles(values: Quantiles) -> dict[str, float]:
     """p10, p50 and p90."""
     return {"p10": values.p10, "p50": values.p50, "p90": values.p90}
-
-
-def money(amount: Decimal | None) -> str | None:
-    """A decimal string without exponent."""
-    return None if amount is None else f"{amount:f}"

@@ -1,6 +1,7 @@
-"""Times, money, counts and sizes as people say them."""
+"""Times, money, counts and sizes in words: for people, and exactly for JSON and the books."""
 
 import math
+from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 CENT = Decimal("0.01")
@@ -54,3 +55,28 @@ def money(amount: Decimal, least: bool = False) -> str:
     else:
         digit = Decimal(1).scaleb(size.adjusted() - 1)
     return f"{amount.quantize(digit, ROUND_CEILING if least else ROUND_HALF_EVEN):,f}"
+
+
+def exact_usd(amount: Decimal) -> str:
+    """US dollars to the last digit that is known, as the books and JSON hold them."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def exact_usd_or_none(amount: Decimal | None) -> str | None:
+    """The same, where it may be unknown."""
+    return None if amount is None else exact_usd(amount)
+
+
+def stopwatch(seconds: float) -> str:
+    """Time that runs while one looks on: 0:59:01."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def local_time(at: datetime) -> str:
+    """By the reader's clock, with the date when it is not today's."""
+    here = at.astimezone()
+    today = datetime.now().astimezone().date() == here.date()
+    return f"{here:%H:%M:%S}" if today else f"{here:%Y-%m-%d %H:%M}"

@@ -5,10 +5,10 @@ from pathlib import Path
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.sources import Sources, book_of, with_nodes
 from mlbroker.broker.ci.check import CostCheck
-from mlbroker.broker.ci.formats.words import counted
 from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
 from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.words import count
 
 
 def check(request: Request, sources: Sources, state: Path, listener: Listener) -> CostCheck:
@@ -24,7 +24,7 @@ def verdict(found: CostCheck) -> MlbrokerError | None:
         told = [str(job.pair.problem).replace("\n  ", ": ") for job in found.broken[:5]]
         more = [f"and {len(found.broken) - 5} more"] if len(found.broken) > 5 else []
         return InputError(
-            f"{counted(len(found.broken), 'job file')} cannot be read",
+            f"{count(len(found.broken), 'job file')} cannot be read",
             hint="\n  ".join(told + more),
         )
     if found.crossed:
@@ -33,10 +33,10 @@ def verdict(found: CostCheck) -> MlbrokerError | None:
             f" {crossing.message}"
             for crossing in found.crossed
         ]
-        return ThresholdCrossed(f"{counted(len(told), 'limit')} crossed", hint="\n  ".join(told))
+        return ThresholdCrossed(f"{count(len(told), 'limit')} crossed", hint="\n  ".join(told))
     if found.infeasible:
         told = [f"{job.pair.path} ({job.pair.name})" for job in found.infeasible[:5]]
         return NothingFeasible(
-            f"no machine for {counted(len(found.infeasible), 'job')}", hint=", ".join(told)
+            f"no machine for {count(len(found.infeasible), 'job')}", hint=", ".join(told)
         )
     return None

@@ -10,7 +10,8 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
-from mlbroker.broker.runs.summary import money, run_summary
+from mlbroker.broker.runs.summary import run_summary
+from mlbroker.broker.words import exact_usd
 
 Document = dict[str, Any]
 # Cloud -> a module with `billed(first day of the month)`: run -> USD.
@@ -50,7 +51,9 @@ def runs(state: Path, wanted: RunFilter) -> list[Document]:
 def total(rows: Sequence[Document]) -> dict[str, str]:
     """What they come to."""
     names = ("reserved_usd", "spent_usd")
-    return {name: money(sum((Decimal(row[name]) for row in rows), Decimal(0))) for name in names}
+    return {
+        name: exact_usd(sum((Decimal(row[name]) for row in rows), Decimal(0))) for name in names
+    }
 
 
 def facts(state: Path, run: str | None) -> list[Document]:
@@ -122,9 +125,9 @@ def _bill_row(
     return {
         "run_id": run_id,
         "job": job,
-        "ledger_usd": None if ours is None else money(ours),
-        "billed_usd": None if theirs is None else money(theirs),
-        "difference_usd": None if difference is None else money(difference),
+        "ledger_usd": None if ours is None else exact_usd(ours),
+        "billed_usd": None if theirs is None else exact_usd(theirs),
+        "difference_usd": None if difference is None else exact_usd(difference),
         "finding": _finding(ours, theirs),
     }
 

@@ -73,7 +73,9 @@ def prepare(request: ProfileRequest, state: Path, listener: Listener) -> Prepare
         return _launched(request, state, _places(request, state, listener))
     if request.on is None or request.on == "local":
         return _here(request, state)
-    return _launched(request, state, [[own_machine(request.on, None, request.nodes, state)]])
+    return _launched(
+        request, state, [[own_machine(request.on, None, request.nodes, state, listener.note)]]
+    )
 
 
 def _here(request: ProfileRequest, state: Path) -> PreparedProfile:

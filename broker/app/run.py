@@ -28,9 +28,8 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint, left_of
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
-from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
-from mlbroker.broker.words import count, size
+from mlbroker.broker.words import count, exact_usd, size
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
@@ -90,9 +89,9 @@ class PreparedRun:
             "instance_type": first.instance_type,
             "market": first.market,
             "nodes": first.nodes,
-            "price_per_hour_usd": money(first.price_per_hour_usd),
-            "budget_usd": money(self.cap_usd),
-            "reserved_usd": money(self.worst.usd),
+            "price_per_hour_usd": exact_usd(first.price_per_hour_usd),
+            "budget_usd": exact_usd(self.cap_usd),
+            "reserved_usd": exact_usd(self.worst.usd),
             "lifetime_s": float(self.worst.lifetime_s),
         }
 
@@ -108,7 +107,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         request.job_path, sources.policy, project=request.project, reason=sources.reason
     )
     if request.on is not None:
-        options: tuple[LaunchOption, ...] = (_on_one(request, request.on, state),)
+        options: tuple[LaunchOption, ...] = (_on_one(request, request.on, state, listener),)
     elif request.local_price_usd is not None:
         raise InputError("goes with --on local", where="--local-price")
     else:
@@ -169,11 +168,11 @@ def reserve(
         )
 
 
-def _on_one(request: RunRequest, name: str, state: Path) -> LaunchOption:
+def _on_one(request: RunRequest, name: str, state: Path, listener: Listener) -> LaunchOption:
     nodes = request.job.num_nodes
     if nodes > 1:
         raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
-    return own_machine(name, request.local_price_usd, request.sources.nodes, state)
+    return own_machine(name, request.local_price_usd, request.sources.nodes, state, listener.note)
 
 
 def _planned(

@@ -8,7 +8,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from mlbroker.broker.plan_document import money, quote_document
+from mlbroker.broker.plan_document import quote_document
+from mlbroker.broker.words import exact_usd_or_none
 from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.measurement import Measurement
@@ -77,7 +78,7 @@ def priced_document(side: PricedJob | None) -> dict[str, Any] | None:
         **quote,
         "deadline_s": side.deadline_s,
         "runs_per_month": side.runs_per_month,
-        "monthly_usd": money(side.monthly_usd),
+        "monthly_usd": exact_usd_or_none(side.monthly_usd),
     }
 
 

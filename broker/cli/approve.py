@@ -13,7 +13,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import say
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.runs.summary import money
+from mlbroker.broker.words import exact_usd
 
 
 def command(
@@ -43,6 +43,6 @@ def command(
     }
     open_ledger(home()).note(now, "approved", body)
     say(
-        f"Approved: one run of {name} by {body['user']} for up to {money(amount)} USD, "
+        f"Approved: one run of {name} by {body['user']} for up to {exact_usd(amount)} USD, "
         f"until {body['expires_at'][:16]} UTC ({body['id']})"
     )

@@ -59,7 +59,9 @@ def try_out(
         )
     loaded = override(load_job(job).job, budget=budget)
     price = parse_option("--local-price", local_price, parse_money_usd)
-    options = (own_machine(on, price, None, home()),) if on is not None else _all_planned(loaded)
+    options = (
+        (own_machine(on, price, None, home(), say),) if on is not None else _all_planned(loaded)
+    )
     hits = judge.machines([subject_of(option) for option in options])
     judged = list(zip(options, hits, strict=True))
     left = [option for option, hit in judged if hit is None]

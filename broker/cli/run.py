@@ -15,7 +15,7 @@ from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, pars
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.runs.launch import secret_values
-from mlbroker.broker.runs.summary import money
+from mlbroker.broker.words import duration, exact_usd
 from mlbroker.policies.candidates import Filters
 
 # A job that does nothing for so long is idle.
@@ -164,21 +164,13 @@ def _show(prepared: PreparedRun) -> None:
     first = prepared.options[0]
     say(
         f"{prepared.request.job.name}: {first.nodes} x {first.instance_type} ({first.cloud}, "
-        f"{first.region}, {first.market}) at {money(first.price_per_hour_usd)} USD/h each"
+        f"{first.region}, {first.market}) at {exact_usd(first.price_per_hour_usd)} USD/h each"
     )
     say(
-        f"Cap {money(prepared.cap_usd)} USD: the machine is ended "
-        f"{_span(float(prepared.worst.lifetime_s))} after its start at the latest; "
-        f"{money(prepared.worst.usd)} USD are reserved."
+        f"Cap {exact_usd(prepared.cap_usd)} USD: the machine is ended "
+        f"{duration(float(prepared.worst.lifetime_s))} after its start at the latest; "
+        f"{exact_usd(prepared.worst.usd)} USD are reserved."
     )
-
-
-def _span(seconds: float) -> str:
-    """A span of time, as coarse as it is long."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min"
 
 
 def _idle_limit(on_idle: OnIdle, idle_after: str | None) -> float | None:

@@ -20,7 +20,8 @@ from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LOCAL
-from mlbroker.broker.runs.summary import money, run_summary
+from mlbroker.broker.runs.summary import run_summary
+from mlbroker.broker.words import exact_usd
 
 CONSOLE_LINES = 15
 
@@ -101,7 +102,8 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
     if json:
         print_json({"schema": "mlbroker.run/1", **run_summary(run), "log": str(folder.log)})
     say(
-        f"Run {run.run_id}: {run.outcome}, {money(run.spent_usd)} of {money(run.cap_usd)} USD spent"
+        f"Run {run.run_id}: {run.outcome}, {exact_usd(run.spent_usd)} of "
+        f"{exact_usd(run.cap_usd)} USD spent"
     )
     brought = [path for path in (folder.outputs, *sorted(folder.path.glob("ranks/*/outputs")))
                if path.is_dir()]  # fmt: skip
@@ -139,7 +141,7 @@ def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
         )
     if run.outcome == "capped":
         return RefusedError(
-            f"the cap of {money(run.cap_usd)} USD ended the job before it was done",
+            f"the cap of {exact_usd(run.cap_usd)} USD ended the job before it was done",
             where=where,
             hint=f"Raise --budget. What it left is in {folder.path}",
         )

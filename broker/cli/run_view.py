@@ -3,13 +3,12 @@
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.output import clean, is_terminal, say, warn
-from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import Progress
+from mlbroker.broker.words import exact_usd, local_time, stopwatch
 
 _MOVES = {
     State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, ended by {kill} at the latest",
@@ -143,7 +142,7 @@ _CHOICES = (
 
 def progress_line(progress: Progress) -> str:
     """Phase, steps, money, forecast, use: on one line."""
-    parts = [progress.phase, _clock(progress.elapsed_s)]
+    parts = [progress.phase, stopwatch(progress.elapsed_s)]
     if progress.step is not None and progress.steps:
         share = min(1.0, progress.step / progress.steps)
         filled = round(share * _BAR)
@@ -151,11 +150,11 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{bar} {progress.step}/{progress.steps}")
     elif progress.step is not None:
         parts.append(f"step {progress.step}")
-    parts.append(f"{progress.spent_usd:.4f} of {money(progress.cap_usd)} USD")
+    parts.append(f"{progress.spent_usd:.4f} of {exact_usd(progress.cap_usd)} USD")
     if progress.total_usd is not None and progress.finish_at is not None:
-        parts.append(f"done {_local(progress.finish_at)} for {progress.total_usd:.4f} USD")
+        parts.append(f"done {local_time(progress.finish_at)} for {progress.total_usd:.4f} USD")
     if progress.deadline_at is not None:
-        parts.append(f"deadline {_local(progress.deadline_at)}")
+        parts.append(f"deadline {local_time(progress.deadline_at)}")
     if progress.cpu is not None:
         parts.append(f"CPU {progress.cpu * 100:.0f}%")
     if progress.gpu is not None:
@@ -163,7 +162,9 @@ def progress_line(progress: Progress) -> str:
     if progress.energy_kwh is not None:
         parts.append(f"{progress.energy_kwh:.3f} kWh")
     if progress.idle_s is not None:
-        parts.append(f"IDLE for {_clock(progress.idle_s)}, {progress.idle_usd:.4f} USD for nothing")
+        parts.append(
+            f"IDLE for {stopwatch(progress.idle_s)}, {progress.idle_usd:.4f} USD for nothing"
+        )
     return " · ".join(parts)
 
 
@@ -176,22 +177,10 @@ def _moved(run: Run) -> str | None:
         n=attempt.number,
         type=attempt.instance_type,
         place=attempt.zone or attempt.region,
-        price=money(attempt.price_per_hour_usd),
-        kill=_local(attempt.kill_at),
+        price=exact_usd(attempt.price_per_hour_usd),
+        kill=local_time(attempt.kill_at),
         why=attempt.why,
         detail=attempt.detail or "",
         rank="" if attempt.rank is None else f" on rank {attempt.rank}",
-        charged=money(attempt.charged_usd),
+        charged=exact_usd(attempt.charged_usd),
     ).rstrip()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
-
-
-def _local(at: datetime) -> str:
-    here = at.astimezone()
-    today = datetime.now().astimezone().date() == here.date()
-    return f"{here:%H:%M:%S}" if today else f"{here:%Y-%m-%d %H:%M}"

@@ -16,8 +16,8 @@ from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.words import exact_usd
 
 POLL_S = 0.2
 
@@ -44,7 +44,7 @@ def command(
     for each in runs:
         if not each.settled:
             ended = _see_stopped(ledger, each)
-            say(f"Run {ended.run_id}: {ended.outcome}, {money(ended.spent_usd)} USD spent")
+            say(f"Run {ended.run_id}: {ended.outcome}, {exact_usd(ended.spent_usd)} USD spent")
 
 
 def _ask(ledger: Ledger, run: Run) -> None:

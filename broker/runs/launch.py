@@ -23,7 +23,7 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import Admission, Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
-from mlbroker.broker.runs.summary import money
+from mlbroker.broker.words import exact_usd
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.profiles.job import Job
 
@@ -69,9 +69,9 @@ def worst_case(candidate: LaunchOption, cap_usd: Decimal, traits: Traits) -> Wor
     if worst is None:
         least = bill.charge_usd(Decimal(traits.kill_slack_s) + 1)
         raise RefusedError(
-            f"{money(cap_usd)} USD does not pay for {candidate.instance_type} at "
-            f"{money(bill.usd_per_hour)} USD/h: one second with its kill slack costs "
-            f"{money(least)} USD",
+            f"{exact_usd(cap_usd)} USD does not pay for {candidate.instance_type} at "
+            f"{exact_usd(bill.usd_per_hour)} USD/h: one second with its kill slack costs "
+            f"{exact_usd(least)} USD",
             hint="Raise --budget, or take a cheaper machine.",
         )
     return worst
@@ -118,7 +118,7 @@ def left_of(earlier: Run) -> Decimal:
     left = earlier.cap_usd - earlier.spent_usd
     if left <= 0:
         raise RefusedError(
-            f"run {earlier.run_id} spent all of its {money(earlier.cap_usd)} USD",
+            f"run {earlier.run_id} spent all of its {exact_usd(earlier.cap_usd)} USD",
             hint="Give --budget for the rest of the work.",
         )
     return left

@@ -1,13 +1,12 @@
 """Which machines a run may use: this one, a node of the user's own, or the plan's quotes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
-from mlbroker.broker.output import say
 from mlbroker.broker.runs.order import LOCAL, LaunchOption
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import Bill
@@ -17,11 +16,16 @@ from mlbroker.profiles.job import Job
 
 
 def own_machine(
-    name: str, local_price: Decimal | None, nodes: Path | None, state: Path
+    name: str,
+    local_price: Decimal | None,
+    nodes: Path | None,
+    state: Path,
+    say: Callable[[str], None],
 ) -> LaunchOption:
     """`local`, or a node by its name; its price from the flag or from the nodes file.
 
-    This machine without either is reckoned at what its like costs elsewhere, and that is said.
+    This machine without either is reckoned at what its like costs elsewhere, and that is told to
+    `say`.
     """
     if name == LOCAL and local_price is not None:
         return _candidate(LOCAL, LOCAL, local_price)
@@ -31,13 +35,13 @@ def own_machine(
         )
     path = nodes_file(state, nodes)
     if name == LOCAL and not any(node.host is None for node in (load_nodes(path) if path else [])):
-        return _candidate(LOCAL, LOCAL, _reckoned(state))
+        return _candidate(LOCAL, LOCAL, _reckoned(state, say))
     node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
     return _candidate(node.cloud, node.name, node.price_per_hour_usd, has_gpu)
 
 
-def _reckoned(state: Path) -> Decimal:
+def _reckoned(state: Path, say: Callable[[str], None]) -> Decimal:
     """A price for this machine that nobody named: a free one would need no cap."""
     from mlbroker.broker.prices.reference import reference_price
 

@@ -12,8 +12,8 @@ from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.summary import money
 from mlbroker.broker.runs.view import NoView, View
+from mlbroker.broker.words import exact_usd
 
 ORPHAN_PATIENCE_S = 300.0
 _ON_A_MACHINE = frozenset({State.CONFIRMED, State.BOOTSTRAPPED, State.RUNNING})
@@ -131,4 +131,6 @@ class Reconciler:
                         )
             except MlbrokerError as error:
                 return Finding(Did.UNREACHABLE, run.run_id, str(error))
-        return Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {money(run.spent_usd)} USD spent")
+        return Finding(
+            Did.SETTLED, run.run_id, f"{run.outcome}, {exact_usd(run.spent_usd)} USD spent"
+        )

@@ -12,6 +12,7 @@ from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
+from mlbroker.broker.words import exact_usd
 
 
 def run_summary(run: Run) -> dict[str, Any]:
@@ -25,20 +26,20 @@ def run_summary(run: Run) -> dict[str, Any]:
         "user": run.user,
         "project": run.project,
         "state": run.state.value,
-        "reserved_usd": money(run.reserved_usd),
-        "spent_usd": money(run.spent_usd),
-        "started_at": _moment(started),
-        "ended_at": _moment(attempt.ended_at if attempt else None),
+        "reserved_usd": exact_usd(run.reserved_usd),
+        "spent_usd": exact_usd(run.spent_usd),
+        "started_at": _iso(started),
+        "ended_at": _iso(attempt.ended_at if attempt else None),
         "cloud": attempt.cloud if attempt else first.get("cloud"),
         "region": attempt.region if attempt else first.get("region"),
         "instance_type": attempt.instance_type if attempt else first.get("instance_type"),
         "market": attempt.market if attempt else first.get("market"),
         "outcome": run.outcome,
         "exit_code": run.exit_code,
-        "budget_usd": money(run.cap_usd),
+        "budget_usd": exact_usd(run.cap_usd),
         "attempts": len(run.attempts),
-        "reserved_at": _moment(run.reserved_at),
-        "kill_at": _moment(attempt.kill_at if attempt and not run.settled else None),
+        "reserved_at": _iso(run.reserved_at),
+        "kill_at": _iso(attempt.kill_at if attempt and not run.settled else None),
     }
 
 
@@ -72,15 +73,9 @@ def live_summary(
         "phase": "ended" if report.end else status.get("phase"),
         "step": status.get("step"),
         "steps": status.get("steps") or order.steps,
-        "spent_usd": money(spent),
+        "spent_usd": exact_usd(spent),
     }
 
 
-def money(amount: Any) -> str:
-    """A decimal in plain notation, without superfluous zeros."""
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _moment(at: datetime | None) -> str | None:
+def _iso(at: datetime | None) -> str | None:
     return at.isoformat(timespec="milliseconds") if at else None

@@ -1,8 +1,10 @@
 """Times and counts are written as people say them."""
 
+from decimal import Decimal
+
 import pytest
 
-from mlbroker.broker.words import count, figure, span
+from mlbroker.broker.words import count, exact_usd, figure, span, stopwatch
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,12 @@ def test_no_figure_is_a_power_of_ten_and_one_is_not_many() -> None:
     assert figure(123456.0) == "123,456"
     assert figure(0.0562) == "0.0562"
     assert [count(1, "step"), count(2400, "step")] == ["1 step", "2,400 steps"]
+
+
+def test_money_of_the_books_is_exact_and_plain() -> None:
+    said = [exact_usd(Decimal(text)) for text in ("25.00", "0.000001", "1E+2", "3")]
+    assert said == ["25", "0.000001", "100", "3"]
+
+
+def test_a_stopwatch_counts_hours() -> None:
+    assert [stopwatch(59.9), stopwatch(3661)] == ["0:00:59", "1:01:01"]

@@ -8,7 +8,7 @@ from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.priced import priced_document
 from mlbroker.broker.ci.thresholds import Crossing
-from mlbroker.broker.plan_document import money
+from mlbroker.broker.words import exact_usd_or_none
 
 SCHEMA = "mlbroker.check/1"
 
@@ -35,10 +35,10 @@ def document(check: CostCheck) -> dict[str, Any]:
         },
         "jobs": [_job(job) for job in check.jobs],
         "total": {
-            "base_cost_usd": money(total.base_cost_usd),
-            "head_cost_usd": money(total.head_cost_usd),
-            "base_monthly_usd": money(total.base_monthly_usd),
-            "head_monthly_usd": money(total.head_monthly_usd),
+            "base_cost_usd": exact_usd_or_none(total.base_cost_usd),
+            "head_cost_usd": exact_usd_or_none(total.head_cost_usd),
+            "base_monthly_usd": exact_usd_or_none(total.base_monthly_usd),
+            "head_monthly_usd": exact_usd_or_none(total.head_monthly_usd),
             "base_carbon_kgco2e": total.base_carbon_kg,
             "head_carbon_kgco2e": total.head_carbon_kg,
         },
@@ -55,8 +55,8 @@ def _job(job: JobChange) -> dict[str, Any]:
         entry["error"] = {"where": pair.problem.where, "what": pair.problem.what}
     for which, side in (("base", job.base), ("head", job.head)):
         entry |= {
-            f"{which}_cost_usd": None if side is None else money(side.cost_usd),
-            f"{which}_monthly_usd": None if side is None else money(side.monthly_usd),
+            f"{which}_cost_usd": None if side is None else exact_usd_or_none(side.cost_usd),
+            f"{which}_monthly_usd": None if side is None else exact_usd_or_none(side.monthly_usd),
             which: priced_document(side),
             f"{which}_problem": None if side is None else side.problem,
             f"{which}_forbidden": None if side is None else side.forbidden,

@@ -6,7 +6,7 @@ from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.pairs import ChangeStatus
 from mlbroker.broker.ci.priced import PricedJob
-from mlbroker.broker.words import duration, money
+from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.quote import Quote
 
 _ONE_SIDED = {
@@ -90,14 +90,14 @@ def headline(check: CostCheck) -> str:
     if not check.jobs:
         return "No job files."
     if not touched:
-        return f"No change to the cost of {counted(len(check.jobs), 'job')}."
+        return f"No change to the cost of {count(len(check.jobs), 'job')}."
     total = check.total
     counts = ", ".join(
         f"{check.count(status)} {status}" for status in ChangeStatus if check.count(status)
     )
     if check.compared_to is None:
         return (
-            f"{counted(len(touched), 'job')}: {money(total.head_cost_usd)} USD for one run of each."
+            f"{count(len(touched), 'job')}: {money(total.head_cost_usd)} USD for one run of each."
         )
     before, after = total.base_cost_usd, total.head_cost_usd
     verb = "stays at" if before == after else "changes from"
@@ -167,8 +167,3 @@ def _chance(side: PricedJob, quote: Quote) -> str:
 
 def _known(amount: float | None) -> str:
     return "?" if amount is None else f"{amount:.2g}"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 job`, `2 jobs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
