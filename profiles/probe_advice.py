@@ -41,10 +41,12 @@ def advise(
     steps: int,
     deadline_s: float | None = None,
     without: Collection[int] = (),
+    choice_usd: float | None = None,
 ) -> Advice:
     """The next probe that is worth its price, or that none is. Pure, and equal for equal evidence.
 
     `without` are offers that cannot be had at the moment; they are neither probed nor chosen.
+    `choice_usd` is what the run costs as it would be chosen now: no probe can save more than that.
     """
     import numpy as np
 
@@ -81,10 +83,15 @@ def advise(
     step = next_probe.next_step(model.belief, prices)
     if step.candidate is None or step.candidate >= len(chosen):
         return Advice(None, False, 0.0, 0.0, None)
-    offer = offers[chosen[step.candidate]]
+    place = chosen[step.candidate]
+    saves_usd = step.saves_usd if choice_usd is None else min(step.saves_usd, choice_usd)
+    probe = step.probe and saves_usd > step.costs_usd
     hopeless = None
-    if step.probe and model.known:
-        least = float(next_probe.losses(model.belief, prices, model.belief.failure).min())
+    losses = next_probe.losses(model.belief, prices, model.belief.failure)
+    if step.probe and not probe:
+        place = chosen[int(losses[: len(chosen)].argmin())]
+    elif probe and model.known:
+        offer, least = offers[place], float(losses.min())
         run_s = HOPELESS * least / max(offer.price_per_hour_usd, 1e-9) * 3600 - offer.setup_s
         hopeless = run_s / steps if run_s > 0 else None
-    return Advice(chosen[step.candidate], step.probe, step.costs_usd, step.saves_usd, hopeless)
+    return Advice(place, probe, step.costs_usd, saves_usd, hopeless)

@@ -65,6 +65,8 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         judge=judge_of(query.job_path, sources.policy, reason=sources.reason),
         top=0 if query.type_name else query.top,
         explain=query.explain,
+        # Where nothing is known, a measurement here costs nothing and comes first.
+        advise=bool(evidence.measurements or evidence.history),
     )
     made = Planner(book, datetime.now(UTC)).plan(request)
     if made.constraints.deadline_has_passed:

@@ -50,13 +50,15 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     # Where nothing is known, a measurement here costs nothing and comes first.
     if plan.choice is None or not (evidence.measurements or evidence.history):
         return
-    from mlbroker.broker.measure.offers import offers_of
     from mlbroker.profiles.probe_advice import advise
 
-    known = with_hardware(book, evidence)
-    kinds = [kind for _, _, kind in book.types()]
+    limits = plan.constraints
     advice = advise(
-        known, offers_of(plan.quotes, kinds), plan.constraints.steps, plan.constraints.deadline_s
+        with_hardware(book, evidence),
+        plan.probe_offers,
+        limits.steps,
+        limits.deadline_s,
+        choice_usd=float(plan.choice.cost_usd.expected),
     )
     if advice.place is None or advice.costs_usd <= 0:
         return
@@ -64,9 +66,9 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     if not advice.probe:
         print_line(f"No further measurement is worth it: it would cost {costs} and save {saves}.")
         return
-    quote = plan.quotes[advice.place]
-    name = quote.instance_type
-    where = f"--on {name}" if vendor(quote.cloud).own else f"--instance-type {name}"
+    target = plan.probe_offers[advice.place].target
+    name = target.instance_type
+    where = f"--on {name}" if vendor(target.cloud).own else f"--instance-type {name}"
     # Before the first measurement nobody knows how long the job is, nor what there is to save.
     brings = f", which saves {saves}" if plan.measurements else ""
     print_line(

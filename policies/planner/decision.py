@@ -14,12 +14,15 @@ from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.hardware import with_hardware
 from mlbroker.policies.planner.near_misses import near_miss
-from mlbroker.policies.planner.plan import LeftOut, NearMiss, Plan, PlanRequest
+from mlbroker.policies.planner.plan import PROBE_OFFERS, LeftOut, NearMiss, Plan, PlanRequest
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.policies.region_costs import RegionCosts, region_costs
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.vendors import VENDORS, vendor
+from mlbroker.profiles.prediction import Target
+from mlbroker.profiles.probe_advice import Offered
 
 # Four parts of a quote are rounded to the micro-dollar each.
 ROUNDING_USD = 4e-6
@@ -58,13 +61,15 @@ class Decision:
         self._field = gather(job, constraints, book, evidence, request.filters)
         table = add_ons or region_costs(constraints, self._regions, job.resources)
         self._chooser = Chooser(constraints, table, all_prices(book, job), request.judge)
-        self.selection = self._chooser.choose(self._field.candidates, request.top)
+        deep = request.advise and request.top
+        top = max(request.top, PROBE_OFFERS) if deep else request.top
+        self.selection = self._chooser.choose(self._field.candidates, top)
 
     def plan(self, now: datetime) -> Plan:
         """The decision with all that explains it."""
         request, constraints, selection = self._request, self._constraints, self.selection
         quotes = sorted(
-            (self._quote(pick) for pick in selection.picks),
+            (self._quote(pick) for pick in selection.picks[: request.top or None]),
             key=lambda quote: quote_key(constraints.objective, quote),
         )
         out = self._out()
@@ -81,6 +86,7 @@ class Decision:
             rejected=tuple(map(self._rejection, out)) if request.explain else (),
             examples={} if quotes else self._examples(out),
             baseline=self._baseline(),
+            probe_offers=self._probe_offers() if request.advise else (),
             near_miss=None if quotes else self._near_miss(),
         )
 
@@ -113,6 +119,18 @@ class Decision:
             self._book.offer(type_id, spot, region_id),
             self._regions[region_id],
             self._request.job.resources[pick.candidate.option].disk_gb,
+        )
+
+    def _probe_offers(self) -> tuple[Offered, ...]:
+        nodes = self._constraints.nodes
+        return tuple(
+            Offered(
+                Target(machine.type.cloud, machine.type.name, machine.type.hardware, nodes),
+                pick.row[3] / NANO_PER_USD * nodes,
+                machine.pace.setup_s,
+            )
+            for pick in self.selection.picks[:PROBE_OFFERS]
+            for machine in (pick.candidate.machine,)
         )
 
     def _out(self) -> list[TypeRefusal | Refusal]:

@@ -13,18 +13,21 @@ from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.probe_advice import Offered
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
 
 TOP = 10
+# Where to measure next is asked of so many of the best machines, however many are shown.
+PROBE_OFFERS = 40
 
 
 class PlanRequest(NamedTuple):
     """A job and all that its decision depends on, but for the prices and the time.
 
     `judge` knows the user's policy. `top` quotes are worked out (0: all feasible ones); every
-    single rejection is told only with `explain`.
+    single rejection is told only with `explain`. With `advise`, the plan has `probe_offers`.
     """
 
     job: Job
@@ -33,6 +36,7 @@ class PlanRequest(NamedTuple):
     judge: "Judge | None" = None
     top: int = TOP
     explain: bool = False
+    advise: bool = False
 
 
 class LeftOut(NamedTuple):
@@ -68,6 +72,7 @@ class NearMiss(NamedTuple):
 class Plan:
     """A decision with everything needed to explain it.
 
+    `probe_offers` are the best machines, best first, as places to measure on.
     `examples` and `near_miss` are there when nothing is feasible: one rejection for each reason,
     and what would have to change.
     """
@@ -84,6 +89,7 @@ class Plan:
     rejected: tuple[Rejection, ...] = ()
     examples: Mapping[Reason, Rejection] = field(default_factory=dict)
     baseline: Quote | None = None
+    probe_offers: tuple[Offered, ...] = ()
     near_miss: NearMiss | None = None
 
     @property

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job, ProfileLimits, Work
@@ -78,6 +80,28 @@ def test_a_machine_measured_but_not_on_offer_is_not_advised() -> None:
 def test_where_it_failed_it_is_not_tried_again() -> None:
     own = [seen(2, 1.0, Status.FAILED), seen(4, 1.0, Status.FAILED)]
     assert advise(Evidence(JOB, own), OFFERS, 10_000).place in {2, 3}
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*VCPUS, 64]), st.floats(1e-3, 1e3), st.sampled_from(Status)),
+        max_size=5,
+    ),
+    st.sampled_from([1, 10_000, 10**7]),
+    st.none() | st.floats(100, 1e6),
+    st.floats(1e-4, 100),
+)
+def test_no_probe_saves_more_than_the_choice_costs(
+    rows: list[tuple[int, float, Status]],
+    steps: int,
+    deadline_s: float | None,
+    choice_usd: float,
+) -> None:
+    evidence = Evidence(replace(JOB, work=Work(steps)), [seen(*row) for row in rows])
+    advice = advise(evidence, OFFERS, steps, deadline_s, choice_usd=choice_usd)
+    assert advice.saves_usd <= choice_usd
+    assert not advice.probe or advice.saves_usd > advice.costs_usd
 
 
 def test_a_step_is_hopeless_where_the_run_would_cost_twice_the_best() -> None:

@@ -273,3 +273,17 @@ def test_what_is_said_to_do_keeps_the_other_limits(job: Path, home: Path) -> Non
     )
     jsonschema.validate(plan, SCHEMA)
     assert plan["near_miss"]["together"] is True
+
+
+def test_where_to_measure_next_does_not_depend_on_how_many_are_shown(
+    job: Path, home: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(TABLE)
+    told = []
+    for top in ("1", "10", "0"):
+        done = mlbroker("plan", job, "--measure", table, "--top", top, home=home)
+        assert done.returncode == 0, done.stderr
+        told += re.findall(r"(?:Most worth measuring|No further measurement).*", done.stdout)
+    assert len(told) == 3
+    assert len(set(told)) == 1

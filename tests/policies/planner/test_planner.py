@@ -8,7 +8,7 @@ from tests.support.moments import NOW
 
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.plan import PROBE_OFFERS, Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import Amount, Requirements
@@ -86,6 +86,18 @@ def test_top_changes_how_many_are_shown_and_nothing_else(book: PriceBook) -> Non
     assert few.quotes == all_of_them.quotes[:3]
     assert few.rejections == all_of_them.rejections
     assert few.feasible == all_of_them.feasible
+
+
+def test_where_to_measure_is_asked_of_the_same_machines_whatever_is_shown(book: PriceBook) -> None:
+    rows = (measured("c5.2xlarge", 0.6), measured("m5.large", 2.5))
+    asked = PlanRequest(JOB, Evidence(JOB, rows), advise=True)
+    plans = [Planner(book, NOW).plan(asked._replace(top=top)) for top in (1, 10, 0)]
+    assert [len(plan.quotes) for plan in plans[:2]] == [1, 10]
+    assert plans[0].probe_offers == plans[1].probe_offers == plans[2].probe_offers
+    assert len(plans[0].probe_offers) == PROBE_OFFERS
+    best = plans[0].choice
+    assert best is not None
+    assert plans[0].probe_offers[0].target.instance_type == best.instance_type
 
 
 def test_a_measured_machine_is_priced_by_the_book(book: PriceBook) -> None:
