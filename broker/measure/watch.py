@@ -53,57 +53,81 @@ def watch(
     show: Callable[[Observation], None] = lambda _: None,
 ) -> Observation:
     """Follow `link` to its end, stopping it as soon as `rule` is satisfied."""
-    if job.work is not None:
-        rule = replace(rule, epoch_steps=job.work.steps_per_epoch)
-    seen = Observation()
-    streams = StepStreams()
-    considered, due = 0, 0.0
-    phase = ""
+    watching = _Watching(job, rule, show)
     for message in link.messages():
-        if "restart" in message:
-            seen, streams, considered = Observation(), StepStreams(), 0
-        elif "machine" in message:
-            seen.machine = message["machine"]
-        elif "start" in message:
-            phase = seen.started = message["start"]
-            show(seen)
-        elif "steps" in message:
-            streams.add([tuple(event) for event in message["steps"]])
-        elif "note" in message:
-            source, pid, key, value = message["note"]
-            streams.note(source, pid, key, value)
-            seen.notes[key] = value
-        elif "sample" in message:
-            if phase == "setup":
-                seen.setup_s = message["time_s"]
-            else:
-                seen.samples.append((message["time_s"], message["sample"]))
-        elif "end" in message:
-            seen.end = message
-        if seen.stopped and not seen.completed:
-            continue
-        if streams.events < considered * GROWTH and not seen.end:
-            continue
-        series = streams.best(job.work.steps if job.work else None, bool(seen.end))
-        if series is None:
-            considered = streams.events
-            continue
-        if time.monotonic() < due and not seen.end and not rule.used_up(series):
-            continue
-        considered = streams.events
-        began = time.monotonic()
-        seen.series, seen.estimate = series, estimate(series)
-        due = time.monotonic() + RESTS * (time.monotonic() - began)
-        show(seen)
-        if seen.stopped:
-            continue  # it ran to its end before the wish to stop reached it: all of it counts
-        seen.stopped = rule.reached(series, seen.estimate)
-        if seen.stopped:
+        watching.hear(message)
+        if watching.has_seen_enough():
             link.stop()
-    seen.sources = streams.sources
+    seen = watching.finished()
     if not seen.end:
         if seen.series is None or seen.estimate is None:
             raise link.failure()
         # The agent went without a farewell. What it told until then is true all the same.
         seen.end = {"end": "lost", "phase": "command", "time_s": seen.series.times_s[-1]}
     return seen
+
+
+class _Watching:
+    """What has been told so far, and when to look at it again."""
+
+    def __init__(self, job: Job, rule: StopRule, show: Callable[[Observation], None]) -> None:
+        self._steps = job.work.steps if job.work else None
+        self._rule = replace(rule, epoch_steps=job.work.steps_per_epoch) if job.work else rule
+        self._show = show
+        self._due = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seen, self._streams, self._considered = Observation(), StepStreams(), 0
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take in one report; an empty one says nothing."""
+        seen = self._seen
+        if "restart" in message:
+            self._begin()
+        elif "machine" in message:
+            seen.machine = message["machine"]
+        elif "start" in message:
+            seen.started = message["start"]
+            self._show(seen)
+        elif "steps" in message:
+            self._streams.add([tuple(event) for event in message["steps"]])
+        elif "note" in message:
+            source, pid, key, value = message["note"]
+            self._streams.note(source, pid, key, value)
+            seen.notes[key] = value
+        elif "sample" in message:
+            if seen.started == "setup":
+                seen.setup_s = message["time_s"]
+            else:
+                seen.samples.append((message["time_s"], message["sample"]))
+        elif "end" in message:
+            seen.end = message
+
+    def has_seen_enough(self) -> bool:
+        """Whether to stop now: said once, after a look that is made only now and then."""
+        seen, streams = self._seen, self._streams
+        if seen.stopped and not seen.completed:
+            return False
+        if streams.events < self._considered * GROWTH and not seen.end:
+            return False
+        series = streams.best(self._steps, bool(seen.end))
+        if series is None:
+            self._considered = streams.events
+            return False
+        if time.monotonic() < self._due and not seen.end and not self._rule.used_up(series):
+            return False
+        self._considered = streams.events
+        began = time.monotonic()
+        seen.series, seen.estimate = series, estimate(series)
+        self._due = time.monotonic() + RESTS * (time.monotonic() - began)
+        self._show(seen)
+        if seen.stopped:
+            return False  # it ran to its end before the wish to stop reached it: all of it counts
+        seen.stopped = self._rule.reached(series, seen.estimate)
+        return bool(seen.stopped)
+
+    def finished(self) -> Observation:
+        """All that was seen, and who counted."""
+        self._seen.sources = self._streams.sources
+        return self._seen
