@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tests.support.aws.ec2 import billed_usd
 from tests.support.aws.faults import Bucket
-from tests.support.aws.guests import Script
 from tests.support.aws.runs import PRICE, AwsRuns, intent
 from tests.support.aws.server import StrictAws, environment
 from tests.support.aws.vendor import VENDOR
 from tests.support.campaign import figures, size
+from tests.support.loopback_guests import Script
 from tests.support.strict import StrictCloud
 from tests.support.zygote import Zygote
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.support.aws.request import Answer
+from tests.support.loopback_http import Answer
 
 
 @dataclass

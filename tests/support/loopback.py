@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from email.utils import format_datetime
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
+from tests.support.loopback_clock import VirtualClock
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.guests import Guest, Sandboxes, Script
-from tests.support.aws.request import Answer, Environ, StartResponse
 from tests.support.doom import Doom
 from tests.support.faults import Faults
 from tests.support.loopback import Quiet, lose, standing
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_guests import Guest, Sandboxes, Script
+from tests.support.loopback_http import Answer, Environ, StartResponse
 
 WAIT_S = 120.0
 # In real time, one answer about an operation comes this soon: a thread is held no longer.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 
-from tests.support.aws.guests import Script
+from tests.support.loopback_guests import Script
 from tests.support.strict import StrictCloud
 
 from mlbroker.broker.clouds.interface import Cloud, Payload

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.aws.guests import processes_of
 from tests.support.live_runs import RESUMES, SECRET, WORK, Live
+from tests.support.loopback_guests import processes_of
 from tests.support.strict import StrictCloud
 from tests.support.vendors import DELETING, Vendor
 

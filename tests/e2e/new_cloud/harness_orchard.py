@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.aws.request import Answer, Environ
 from tests.support.faults import Faults
 from tests.support.gcp.bucket import Storage
-from tests.support.gcp.request import Request
 from tests.support.loopback import KeepAlive
+from tests.support.loopback_http import Answer, Environ, TokenRequest
 from tests.support.strict import StrictCloud, served
 from tests.support.strict_harness import StrictHarness
 
@@ -124,19 +123,19 @@ class StrictOrchard(StrictCloud):
     def _gone(self, tree: Tree) -> None:
         tree.gone_at = self.clock.now()
 
-    def read(self, environ: Environ) -> Request:
-        return Request.read(environ)
+    def read(self, environ: Environ) -> TokenRequest:
+        return TokenRequest.read(environ)
 
-    def prepare(self, request: Request) -> None:
+    def prepare(self, request: TokenRequest) -> None:
         words = {"POST": "create", "DELETE": "terminate"}
         request.action = words.get(request.method, "look")
         if not request.path.startswith(("/machines", "/regions")):
             request.service, request.action = "storage", Storage.action(request)
 
-    def refused(self, request: Request) -> Answer | None:
+    def refused(self, request: TokenRequest) -> Answer | None:
         return None if request.who else answered({"code": "stranger"}, "401 Unauthorized")
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         if request.service == "storage":
             return self.storage.answer(request)
         if request.path == "/regions":
@@ -153,7 +152,7 @@ class StrictOrchard(StrictCloud):
             self.fell(tree)
         return answered(self._told(tree))
 
-    def _made(self, request: Request) -> Answer:
+    def _made(self, request: TokenRequest) -> Answer:
         order = json.loads(request.body)
         known = next((t for t in self.trees if t.token == order["token"]), None)
         tree = known or Tree(order["token"], order, self.clock.now())
@@ -163,7 +162,7 @@ class StrictOrchard(StrictCloud):
             self.started(tree)
         return answered(self._told(tree))
 
-    def _listed(self, request: Request) -> Answer:
+    def _listed(self, request: TokenRequest) -> Answer:
         wanted = request.query.items()
         found = [tree for tree in self._shown() if wanted <= tree.order["tags"].items()]
         return answered({"machines": [self._told(tree) for tree in found]})
@@ -183,7 +182,7 @@ class StrictOrchard(StrictCloud):
             "ended_at": tree.gone_at.isoformat() if tree.gone_at else None,
         }
 
-    def metadata_of(self, vm: Tree, what: str, request: Request) -> Answer:
+    def metadata_of(self, vm: Tree, what: str, request: TokenRequest) -> Answer:
         known = {"token": f"guest-{vm.id}", "address": "127.0.0.1"}
         return Answer("200 OK", [], known[what].encode())
 

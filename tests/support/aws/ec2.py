@@ -9,10 +9,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
 from tests.support.aws.faults import AwsFaults, Bucket
 from tests.support.aws.machines import OWN, RECLAIMED, USER, Machines, Vm
-from tests.support.aws.request import Answer, Request, refuse
+from tests.support.aws.request import Request, refuse
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer
 
 from mlbroker.pricing.burst import aws_credits
 

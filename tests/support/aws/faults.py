@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tests.support.aws.request import Answer, Request, refuse, refuse_json
+from tests.support.aws.request import Request, refuse, refuse_json
 from tests.support.faults import Faults
+from tests.support.loopback_http import Answer
 
 
 @dataclass

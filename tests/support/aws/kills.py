@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
 from tests.support.aws.ec2 import Ec2
 from tests.support.aws.faults import AwsFaults
-from tests.support.aws.request import Answer, Request, refuse_json
+from tests.support.aws.request import Request, refuse_json
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer
 
 _AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
 _TARGET = "arn:aws:scheduler:::aws-sdk:ssm:startAutomationExecution"

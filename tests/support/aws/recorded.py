@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.support.aws.request import Answer, Request, refuse_json
+from tests.support.aws.request import Request, refuse_json
+from tests.support.loopback_http import Answer
 from tests.support.price_servers import AWS_QUOTAS, Prices, _get_products, _spot_history
 
 from mlbroker.broker.prices import browse

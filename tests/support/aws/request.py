@@ -1,42 +1,13 @@
 """One request to the loopback cloud, and the answers AWS gives when it says no."""
 
-import io
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from xml.sax.saxutils import escape
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-
-@dataclass
-class Asked:
-    """What any request is made of."""
-
-    environ: Environ
-    body: bytes
-
-    @property
-    def path(self) -> str:
-        return str(self.environ.get("PATH_INFO", "/"))
-
-    @property
-    def method(self) -> str:
-        return str(self.environ["REQUEST_METHOD"])
-
-    @cached_property
-    def query(self) -> dict[str, str]:
-        text = self.environ.get("QUERY_STRING", "")
-        return dict(parse_qsl(text, keep_blank_values=True))
-
-    def header(self, name: str) -> str | None:
-        value: Any = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
-        return None if value is None else str(value)
+from tests.support.loopback_http import Answer, Asked, Environ
 
 
 @dataclass
@@ -103,36 +74,6 @@ class Request(Asked):
             return "DeleteObject" if "delete" in query else names.get(self.method, self.method)
         names = {"GET": "GetObject", "HEAD": "GetObject", "DELETE": "DeleteObject"}
         return names.get(self.method, "PutObject")
-
-
-@dataclass
-class Answer:
-    """A response kept whole, so that it can be changed, replayed or thrown away."""
-
-    status: str
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
-
-    @classmethod
-    def of(cls, app: Wsgi, request: Request) -> "Answer":
-        answer = cls("")
-
-        def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
-            answer.status, answer.headers = status, headers
-
-        environ = dict(request.environ)
-        environ["wsgi.input"] = io.BytesIO(request.body)
-        answer.body = b"".join(app(environ, start))
-        return answer
-
-    @property
-    def ok(self) -> bool:
-        return self.status.startswith("2")
-
-    def send(self, start: StartResponse) -> Iterable[bytes]:
-        kept = [(name, value) for name, value in self.headers if name.lower() != "content-length"]
-        start(self.status, [*kept, ("Content-Length", str(len(self.body)))])
-        return [self.body]
 
 
 def refuse(code: str, message: str, status: str = "400 Bad Request") -> Answer:

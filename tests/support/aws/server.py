@@ -13,11 +13,12 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from tests.support.aws import account, recorded
 from tests.support.aws.ec2 import ENABLED, Ec2
 from tests.support.aws.faults import AwsFaults
-from tests.support.aws.guests import Metadata, Sandboxes
+from tests.support.aws.guests import AwsSandboxes, Metadata
 from tests.support.aws.kills import Kills
 from tests.support.aws.machines import OWN, USER, Vm
-from tests.support.aws.request import Answer, Environ, Request
+from tests.support.aws.request import Request
 from tests.support.loopback import Quiet
+from tests.support.loopback_http import Answer, Environ
 from tests.support.strict import StrictCloud, served
 
 ACCOUNT = "123456789012"
@@ -145,7 +146,7 @@ def serving(
     With `execute`, machines run their user-data; else a script in virtual time stands for them.
     """
     world = StrictAws(frozen)
-    sandboxes = Sandboxes(lambda: world.url, as_nobody) if execute else None
+    sandboxes = AwsSandboxes(lambda: world.url, as_nobody) if execute else None
     with served(world, world.ec2.machines.living, Quiet, sandboxes, frozen=frozen, port=port):
         account.reset()
         world.set_up()

@@ -9,8 +9,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.request import Answer
 from tests.support.azure import catalog, documents, links
 from tests.support.azure.faults import AzureFaults
 from tests.support.azure.limits import Limits
@@ -18,7 +16,8 @@ from tests.support.azure.machines import Event, Group, Machines, Operation, Vm
 from tests.support.azure.schema import found, refuse, wrong_machine
 from tests.support.azure.wishes import wrong_wish
 from tests.support.azure.workflows import Rights, Workflows
-from tests.support.gcp.request import Request
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer, TokenRequest
 
 from mlbroker.broker.clouds.azure.names import Names
 
@@ -157,7 +156,7 @@ class Arm:
 
     # The protocol.
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         if not request.query.get("api-version"):
             return refuse(400, "MissingApiVersionParameter", "The api-version is missing.")
         if not request.path.startswith(_ROOT):
@@ -171,7 +170,7 @@ class Arm:
             return self._group(request, name, body)
         return self._resource(request, name, rest, body)
 
-    def _everywhere(self, request: Request, path: str) -> Answer:
+    def _everywhere(self, request: TokenRequest, path: str) -> Answer:
         words = path.strip("/").split("/")
         now = self._clock.now()
         if words[-1].lower() == "resourcegroups":
@@ -197,7 +196,7 @@ class Arm:
             return self._activity(request)
         return refuse(404, "InvalidResourceType", f"{path} is not part of the loopback cloud")
 
-    def _result(self, request: Request, id_: str) -> Answer:
+    def _result(self, request: TokenRequest, id_: str) -> Answer:
         operation = self.machines.operations.get(id_)
         if operation is None:
             return refuse(404, "NotFound", "The operation was not found.")
@@ -206,7 +205,7 @@ class Arm:
             return Answer("202 Accepted", [("Location", where)])
         return refuse(409, *operation.error) if operation.error else Answer("200 OK")
 
-    def _activity(self, request: Request) -> Answer:
+    def _activity(self, request: TokenRequest) -> Answer:
         text = request.query.get("$filter", "")
         wanted = re.fullmatch(
             r"eventTimestamp ge '([^']+)' and resourceGroupName eq '([^']+)'", text
@@ -217,7 +216,7 @@ class Arm:
         told = [one.document for one in events if one.group == wanted.group(2)]
         return found({"value": told})
 
-    def _group(self, request: Request, name: str, body: Any) -> Answer:
+    def _group(self, request: TokenRequest, name: str, body: Any) -> Answer:
         group = self.machines.group(name)
         if request.method == "PUT":
             unknown = set(body) - {"location", "tags", "managedBy", "properties"}
@@ -237,7 +236,7 @@ class Arm:
             return Answer("202 Accepted", [("Location", where)])
         return found(documents.group(group))
 
-    def _resource(self, request: Request, name: str, rest: str, body: Any) -> Answer:
+    def _resource(self, request: TokenRequest, name: str, rest: str, body: Any) -> Answer:
         group = self.machines.group(name)
         if group is None:
             return documents.no_group(name)
@@ -271,7 +270,7 @@ class Arm:
 
     # Machines.
 
-    def _make(self, request: Request, group: Group, name: str, body: Any) -> Answer:
+    def _make(self, request: TokenRequest, group: Group, name: str, body: Any) -> Answer:
         if group.state == "Deleting":
             return refuse(409, "ResourceGroupBeingDeleted", f"'{group.name}' is being deleted.")
         if self.machines.named(group.name, name) is not None:

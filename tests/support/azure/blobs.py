@@ -5,9 +5,8 @@ import re
 from typing import Any
 from xml.sax.saxutils import escape
 
-from tests.support.aws.request import Answer
 from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
-from tests.support.gcp.request import Request
+from tests.support.loopback_http import Answer, TokenRequest
 
 from mlbroker.broker.clouds.azure.names import NAME, Names
 
@@ -28,13 +27,13 @@ class Blobs:
         self._blocks: dict[tuple[str, str, str], bytes] = {}
 
     @staticmethod
-    def action(request: Request) -> str:
+    def action(request: TokenRequest) -> str:
         """The right that is asked for."""
         if request.query.get("comp") == "batch":
             return f"{_BLOBS}/delete"
         return f"{_BLOBS}/{_NAMES.get(request.method, 'write')}"
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         account, _, rest = request.path.removeprefix(PREFIX).partition("/")
         container, _, key = rest.partition("/")
         if account not in self.accounts or container != NAME:
@@ -53,7 +52,7 @@ class Blobs:
             return Answer("202 Accepted")
         return _content(request, blobs[key])
 
-    def _put(self, request: Request, account: str, key: str) -> Answer:
+    def _put(self, request: TokenRequest, account: str, key: str) -> Answer:
         what = request.query.get("comp")
         blobs = self.accounts[account]
         if what == "block":
@@ -73,7 +72,7 @@ class Blobs:
         blobs[key] = request.body
         return Answer("201 Created", [("ETag", _tag(request.body)), ("Last-Modified", _WHEN)])
 
-    def _listed(self, request: Request, blobs: dict[str, bytes]) -> Answer:
+    def _listed(self, request: TokenRequest, blobs: dict[str, bytes]) -> Answer:
         prefix = request.query.get("prefix", "")
         items = "".join(
             f"<Blob><Name>{escape(key)}</Name><Properties><Last-Modified>{_WHEN}</Last-Modified>"
@@ -90,7 +89,7 @@ class Blobs:
         )
         return Answer("200 OK", XML, text.encode())
 
-    def _batch(self, request: Request, blobs: dict[str, bytes], prefix: str) -> Answer:
+    def _batch(self, request: TokenRequest, blobs: dict[str, bytes], prefix: str) -> Answer:
         """Many deletions in one request, each with an answer of its own."""
         text = request.body.decode()
         parts = []
@@ -110,7 +109,7 @@ class Blobs:
         return Answer("202 Accepted", [kind], body.encode())
 
 
-def _content(request: Request, data: bytes) -> Answer:
+def _content(request: TokenRequest, data: bytes) -> Answer:
     headers = [
         ("ETag", _tag(data)),
         ("Last-Modified", _WHEN),

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from tests.support.aws.request import Answer
 from tests.support.azure.catalog import PRINCIPAL, SUBSCRIPTION
 from tests.support.azure.machines import Group, Operation, Vm, stamp
 from tests.support.azure.schema import found, refuse
+from tests.support.loopback_http import Answer
 
 from mlbroker.broker.clouds.azure.names import GUEST, NAME, Names
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.aws.request import Answer
 from tests.support.azure.schema import refuse
 from tests.support.faults import Faults
-from tests.support.gcp.request import Request
+from tests.support.loopback_http import Answer, TokenRequest
 
 
 @dataclass
@@ -17,11 +16,11 @@ class AzureFaults(Faults):
     guests_may_delete: bool = True
     log_works: bool = True
 
-    def no(self, request: Request, *error: Any) -> Answer:
+    def no(self, request: TokenRequest, *error: Any) -> Answer:
         return refuse(*error)
 
-    def failed(self, request: Request) -> Answer:
+    def failed(self, request: TokenRequest) -> Answer:
         return refuse(503, "ServerUnavailable", "The service is unavailable.")
 
-    def too_many(self, request: Request) -> Answer:
+    def too_many(self, request: TokenRequest) -> Answer:
         return refuse(429, "TooManyRequests", "The request was throttled.")

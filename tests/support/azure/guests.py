@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.guests import Sandboxes
-from tests.support.aws.request import Answer
 from tests.support.azure.catalog import SUBSCRIPTION
 from tests.support.azure.machines import Vm
 from tests.support.azure.schema import JSON, found, refuse
-from tests.support.gcp.request import Request
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_guests import DeletingSandboxes
+from tests.support.loopback_http import Answer, TokenRequest
 
-_WAIT = "import sys, urllib.request as u; u.urlopen(sys.argv[1])"
 
-
-class AzureSandboxes(Sandboxes):
+class AzureSandboxes(DeletingSandboxes):
     """Runs each machine's custom data as a process, as cloud-init would."""
 
     def environment(self, vm: Any, machine: str) -> dict[str, str]:
@@ -26,15 +23,6 @@ class AzureSandboxes(Sandboxes):
             "MLBROKER_AZURE_MANAGEMENT_URL": url,
         }
 
-    def timer(self, python: str, machine: str) -> str:
-        # A unit's command begins at the first word that is no option; the vendor's clock says when.
-        return (
-            "for word; do case $word in --on-active=*) left=${word#*=};; --*) ;; *) break;; esac; "
-            "shift; done; "
-            f'({python} -I -S -c \'{_WAIT}\' "{machine}/timer?seconds=${{left%s}}" && exec "$@") '
-            "</dev/null >/dev/null 2>&1 &"
-        )
-
 
 class Metadata:
     """The metadata service of one machine."""
@@ -42,7 +30,7 @@ class Metadata:
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
 
-    def answer(self, vm: Vm, path: str, request: Request) -> Answer:
+    def answer(self, vm: Vm, path: str, request: TokenRequest) -> Answer:
         if request.header("metadata") != "true":
             return refuse(400, "bad_request", "Required metadata header not specified")
         if "api-version" not in request.query:
@@ -78,7 +66,7 @@ class Metadata:
         return {"DocumentIncarnation": 1, "Events": events if vm.notice_at else []}
 
 
-def token(value: str, request: Request) -> dict[str, str]:
+def token(value: str, request: TokenRequest) -> dict[str, str]:
     """As the metadata service gives tokens: all numbers are strings."""
     return {
         "access_token": value,

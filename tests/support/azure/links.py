@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from tests.support.aws.request import Answer
 from tests.support.azure.catalog import SUBSCRIPTION
 from tests.support.azure.machines import Group, Machines
 from tests.support.azure.schema import found, refuse, wrong_network
-from tests.support.gcp.request import Request
+from tests.support.loopback_http import Answer, TokenRequest
 
 from mlbroker.broker.clouds.azure.names import Names
 
@@ -17,7 +16,7 @@ _KINDS = {
 
 
 def answer(
-    machines: Machines, request: Request, group: Group, kind: str, name: str, body: Any
+    machines: Machines, request: TokenRequest, group: Group, kind: str, name: str, body: Any
 ) -> Answer:
     """Make one, or show it."""
     path = request.path

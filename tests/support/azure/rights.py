@@ -6,7 +6,7 @@ from tests.support.azure.blobs import PREFIX as STORAGE
 from tests.support.azure.blobs import Blobs
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
-from tests.support.gcp.request import GUEST, LAUNCHER, Request
+from tests.support.loopback_http import GUEST, LAUNCHER, TokenRequest
 
 from mlbroker.broker.clouds.azure import roles as azure_roles
 
@@ -35,7 +35,7 @@ _ROLES = {
 IN_ITS_GROUP = frozenset(azure_roles.GUEST)
 
 
-def action_of(request: Request) -> str:
+def action_of(request: TokenRequest) -> str:
     """The right that a request asks for, by its path."""
     if request.path.startswith(STORAGE):
         return Blobs.action(request)
@@ -58,7 +58,7 @@ def action_of(request: Request) -> str:
     return "/".join([space, *kinds, verb])
 
 
-def group_of(request: Request) -> str | None:
+def group_of(request: TokenRequest) -> str | None:
     """The group in which something is asked for, where it is in one."""
     found = re.match(r"/subscriptions/[^/]+/resource[Gg]roups/([^/]+)", request.path)
     return found.group(1) if found else None

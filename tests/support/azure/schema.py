@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import typing_extensions
-from tests.support.aws.request import Answer
+from tests.support.loopback_http import Answer
 
 JSON = [("Content-Type", "application/json; charset=utf-8")]
 # Sizes come and go faster than the library does.

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.aws.request import Answer, Environ
 from tests.support.azure import catalog
 from tests.support.azure.arm import Arm
 from tests.support.azure.blobs import PREFIX as STORAGE
@@ -19,8 +18,8 @@ from tests.support.azure.rights import IN_ITS_GROUP, action_of, group_of, missin
 from tests.support.azure.schema import found, refuse
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
-from tests.support.gcp.request import GUEST, Request
 from tests.support.loopback import KeepAlive
+from tests.support.loopback_http import GUEST, Answer, Environ, TokenRequest
 from tests.support.strict import StrictCloud, served
 
 from mlbroker.broker.clouds.azure.names import Names
@@ -90,15 +89,15 @@ class StrictAzure(StrictCloud):
     def power_off(self, vm: Vm) -> None:
         self.arm.stop(vm)
 
-    def read(self, environ: Environ) -> Request:
-        return Request.read(environ)
+    def read(self, environ: Environ) -> TokenRequest:
+        return TokenRequest.read(environ)
 
-    def prepare(self, request: Request) -> None:
+    def prepare(self, request: TokenRequest) -> None:
         request.action = action_of(request)
         matched = _OPERATION.fullmatch(request.path)
         self.let_end(self.arm.machines.operations.get(matched.group(1)) if matched else None)
 
-    def refused(self, request: Request) -> Answer | None:
+    def refused(self, request: TokenRequest) -> Answer | None:
         who = request.who
         say = refuse_xml if request.path.startswith(STORAGE) else refuse
         if who is None:
@@ -119,7 +118,7 @@ class StrictAzure(StrictCloud):
             f"'{request.path}'.",
         )
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         if request.path.startswith(STORAGE):
             return self.blobs.answer(request)
         if request.path.startswith(VAULTS):
@@ -129,7 +128,7 @@ class StrictAzure(StrictCloud):
         except ValueError as error:
             return refuse(400, "InvalidRequestContent", str(error))
 
-    def aside(self, request: Request) -> Answer | None:
+    def aside(self, request: TokenRequest) -> Answer | None:
         """Sign-in, and the consoles."""
         if request.path == "/metadata/identity/oauth2/token":
             if "sign-in" in self.faults.errors:
@@ -140,7 +139,7 @@ class StrictAzure(StrictCloud):
             return Answer("200 OK", [("Content-Type", "text/plain")], text.encode())
         return None
 
-    def metadata_of(self, vm: Vm, what: str, request: Request) -> Answer:
+    def metadata_of(self, vm: Vm, what: str, request: TokenRequest) -> Answer:
         return self.metadata.answer(vm, what.removeprefix("metadata/"), request)
 
 

@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.request import Answer
 from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
 from tests.support.azure.schema import found, refuse
-from tests.support.gcp.request import Request
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer, TokenRequest
 
 from mlbroker.broker.clouds.azure.names import Names
 
@@ -34,12 +33,12 @@ class Vault:
         return [name for _, name in self._secrets]
 
     @staticmethod
-    def action(request: Request) -> str:
+    def action(request: TokenRequest) -> str:
         """The right that is asked for."""
         kind = request.path.removeprefix(PREFIX).split("/")[1]
         return "Microsoft.KeyVault/vaults/secrets/" + _RIGHTS.get((request.method, kind), "none")
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         vault, kind, name = request.path.removeprefix(PREFIX).split("/")
         if vault not in self._vaults or request.query.get("api-version") != "7.4":
             return refuse(400, "BadParameter", "No such vault, or no such version of its API.")

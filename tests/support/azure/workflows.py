@@ -5,12 +5,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.request import Answer
 from tests.support.azure.catalog import PRINCIPAL, REGIONS, SUBSCRIPTION
 from tests.support.azure.faults import AzureFaults
 from tests.support.azure.schema import found, refuse
-from tests.support.gcp.request import Request
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer, TokenRequest
 
 from mlbroker.broker.clouds.azure.kill import role_id
 from mlbroker.broker.clouds.azure.names import Names
@@ -64,7 +63,7 @@ class Workflows:
         self._delete = delete
         self.all: dict[str, dict[str, Any]] = {}
 
-    def answer(self, request: Request, name: str, body: Any) -> Answer:
+    def answer(self, request: TokenRequest, name: str, body: Any) -> Answer:
         if request.method == "DELETE":
             there = self.all.pop(name, None)
             return Answer("200 OK" if there else "204 No Content")

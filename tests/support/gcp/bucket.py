@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from tests.support.aws.request import Answer
 from tests.support.gcp.catalog import PROJECT, REGIONS
 from tests.support.gcp.discovery import found
-from tests.support.gcp.request import Request
+from tests.support.loopback_http import Answer, TokenRequest
 
 XML = [("Content-Type", "application/xml; charset=UTF-8")]
 _PART = re.compile(r"<PartNumber>(\d+)</PartNumber>")
@@ -25,7 +24,7 @@ class Storage:
         self._uploads: dict[str, dict[int, bytes]] = {}
 
     @staticmethod
-    def action(request: Request) -> str:
+    def action(request: TokenRequest) -> str:
         """The permission-like name of what is asked."""
         if request.path.startswith("/storage/v1/"):
             return "storage.buckets.list"
@@ -35,7 +34,7 @@ class Storage:
         names = {"GET": "get", "HEAD": "get", "DELETE": "delete"}
         return "storage.objects." + names.get(request.method, "create")
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         if request.path == "/storage/v1/b":
             prefix = request.query.get("prefix", "")
             names = [name for name in self.buckets if name.startswith(prefix)]
@@ -60,7 +59,7 @@ class Storage:
             return Answer("204 No Content")
         return self._object(request, objects[key])
 
-    def _object(self, request: Request, data: bytes) -> Answer:
+    def _object(self, request: TokenRequest, data: bytes) -> Answer:
         # HEAD has to carry the same validators as GET: clients refuse objects without an ETag.
         headers = [
             ("ETag", _tag(data)),
@@ -75,7 +74,7 @@ class Storage:
         span = ("Content-Range", f"bytes {start}-{min(end, len(data) - 1)}/{len(data)}")
         return Answer("206 Partial Content", [*headers, span], data[start : end + 1])
 
-    def _listed(self, bucket: str, request: Request) -> Answer:
+    def _listed(self, bucket: str, request: TokenRequest) -> Answer:
         prefix = request.query.get("prefix", "")
         objects = self.buckets[bucket]
         items = "".join(
@@ -93,7 +92,7 @@ class Storage:
         )
         return Answer("200 OK", XML, text.encode())
 
-    def _in_parts(self, request: Request, bucket: str, key: str) -> Answer:
+    def _in_parts(self, request: TokenRequest, bucket: str, key: str) -> Answer:
         if "uploads" in request.query:
             upload = f"upload-{len(self._uploads) + 1}"
             self._uploads[upload] = {}

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.aws.request import Answer
+from tests.support.loopback_http import Answer
 
 JSON = [("Content-Type", "application/json; charset=UTF-8")]
 _KINDS = {

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.aws.request import Answer
 from tests.support.faults import Faults
 from tests.support.gcp.discovery import refuse
-from tests.support.gcp.request import Request
+from tests.support.loopback_http import Answer, TokenRequest
 
 
 @dataclass
@@ -18,13 +17,13 @@ class GcpFaults(Faults):
     unreachable_zones: set[str] = field(default_factory=set)
     guests_may_delete: bool = True
 
-    def no(self, request: Request, *error: Any) -> Answer:
+    def no(self, request: TokenRequest, *error: Any) -> Answer:
         return refuse(*error)
 
-    def failed(self, request: Request) -> Answer:
+    def failed(self, request: TokenRequest) -> Answer:
         return refuse(503, "backendError", "Service is currently unavailable.")
 
-    def too_many(self, request: Request) -> Answer:
+    def too_many(self, request: TokenRequest) -> Answer:
         if request.action.startswith("compute."):
             return refuse(
                 403,

@@ -11,8 +11,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.request import Answer
 from tests.support.gcp import catalog, documents
 from tests.support.gcp.discovery import Method, found, refuse
 from tests.support.gcp.faults import GcpFaults
@@ -20,8 +18,9 @@ from tests.support.gcp.limits import Limits
 from tests.support.gcp.machines import Machines, Operation, Vm
 from tests.support.gcp.parts import Parts
 from tests.support.gcp.queries import missing, scopes, wanted_by
-from tests.support.gcp.request import Request
 from tests.support.gcp.wishes import Wish, wrong_wish
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer, TokenRequest
 
 PREEMPTED = "compute.instances.preempted"
 LIMIT_REACHED = "delete"
@@ -60,9 +59,9 @@ class Gce(Parts):
         self.preempt_after_s = None
         self.machines.hidden_s = 0.0
 
-    def answer(self, request: Request, method: Method) -> Answer:
+    def answer(self, request: TokenRequest, method: Method) -> Answer:
         name = method.id.removeprefix("compute.").replace(".", "_")
-        handler: Callable[[Request, dict[str, str]], Answer] | None = getattr(self, name, None)
+        handler: Callable[[TokenRequest, dict[str, str]], Answer] | None = getattr(self, name, None)
         if method.path.get("project", catalog.PROJECT) != catalog.PROJECT and "images" not in name:
             return refuse(
                 403,
@@ -114,18 +113,18 @@ class Gce(Parts):
 
     # Instances.
 
-    def instances_insert(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_insert(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         body = json.loads(request.body)
         wish = Wish.of_instance(body, path["zone"])
         return self._insert(request, path["zone"], [wish], "insert")
 
-    def instances_bulkInsert(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_bulkInsert(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         wishes = Wish.of_bulk(json.loads(request.body), path["zone"])
         if isinstance(wishes, str):
             return refuse(400, "invalid", wishes)
         return self._insert(request, path["zone"], wishes, "bulkInsert")
 
-    def _insert(self, request: Request, zone: str, wishes: list[Wish], kind: str) -> Answer:
+    def _insert(self, request: TokenRequest, zone: str, wishes: list[Wish], kind: str) -> Answer:
         number = request.query.get("requestId")
         if number is not None:
             try:
@@ -202,13 +201,13 @@ class Gce(Parts):
     def _done(self, operation: Operation) -> None:
         operation.done_at = self._clock.now()
 
-    def instances_get(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_get(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         for vm in self.machines.visible(path["zone"]):
             if path["instance"] in (vm.name, vm.id):
                 return found(documents.instance(vm, self._clock.now()))
         return missing(f"zones/{path['zone']}/instances/{path['instance']}")
 
-    def instances_delete(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_delete(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         vm = self.machines.named(path["zone"], path["instance"])
         if vm is None or vm not in self.machines.visible():
             return missing(f"zones/{path['zone']}/instances/{path['instance']}")
@@ -223,20 +222,20 @@ class Gce(Parts):
             operation.done_at = self._clock.now()
         return found(documents.operation(operation))
 
-    def instances_list(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_list(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         wanted = wanted_by(request)
         now = self._clock.now()
         items = [documents.instance(vm, now) for vm in self.machines.visible(path["zone"])]
         return found({"kind": "compute#instanceList", "items": list(filter(wanted, items))})
 
-    def instances_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_aggregatedList(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         now = self._clock.now()
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
         for vm in self.machines.visible():
             by_zone[vm.zone].append(documents.instance(vm, now))
         return scopes("instances", by_zone, wanted_by(request), self._faults.unreachable_zones)
 
-    def instances_getSerialPortOutput(self, request: Request, path: dict[str, str]) -> Answer:
+    def instances_getSerialPortOutput(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         vm = self.machines.named(path["zone"], path["instance"])
         if vm is None:
             return missing(f"zones/{path['zone']}/instances/{path['instance']}")
@@ -248,19 +247,19 @@ class Gce(Parts):
 
     # Operations.
 
-    def zoneOperations_get(self, request: Request, path: dict[str, str]) -> Answer:
+    def zoneOperations_get(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         operation = self.machines.operations.get(path["operation"])
         if operation is None or operation.zone != path["zone"]:
             return missing(f"zones/{path['zone']}/operations/{path['operation']}")
         return found(documents.operation(operation))
 
-    def zoneOperations_wait(self, request: Request, path: dict[str, str]) -> Answer:
+    def zoneOperations_wait(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         operation = self.machines.operations.get(path["operation"])
         if operation is None or operation.zone != path["zone"]:
             return missing(f"zones/{path['zone']}/operations/{path['operation']}")
         return found(documents.operation(operation))
 
-    def zoneOperations_list(self, request: Request, path: dict[str, str]) -> Answer:
+    def zoneOperations_list(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         wanted = wanted_by(request)
         listed = [
             documents.operation(operation)
@@ -269,7 +268,9 @@ class Gce(Parts):
         ]
         return found({"kind": "compute#operationList", "items": list(filter(wanted, listed))})
 
-    def globalOperations_aggregatedList(self, request: Request, path: dict[str, str]) -> Answer:
+    def globalOperations_aggregatedList(
+        self, request: TokenRequest, path: dict[str, str]
+    ) -> Answer:
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
         for operation in self.machines.operations.values():
             by_zone[operation.zone].append(documents.operation(operation))

@@ -4,18 +4,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.guests import Sandboxes
-from tests.support.aws.request import Answer
 from tests.support.gcp.catalog import NUMBER, PROJECT
 from tests.support.gcp.machines import Vm
-from tests.support.gcp.request import Request
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_guests import DeletingSandboxes
+from tests.support.loopback_http import Answer, TokenRequest
 
 _TEXT = [("Content-Type", "application/text"), ("Metadata-Flavor", "Google")]
-_WAIT = "import sys, urllib.request as u; u.urlopen(sys.argv[1])"
 
 
-class GcpSandboxes(Sandboxes):
+class GcpSandboxes(DeletingSandboxes):
     """Runs each machine's start-up script as a process."""
 
     def environment(self, vm: Any, machine: str) -> dict[str, str]:
@@ -27,15 +25,6 @@ class GcpSandboxes(Sandboxes):
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": url + "/compute/v1/",
         }
 
-    def timer(self, python: str, machine: str) -> str:
-        # A unit's command begins at the first word that is no option; the vendor's clock says when.
-        return (
-            "for word; do case $word in --on-active=*) left=${word#*=};; --*) ;; *) break;; esac; "
-            "shift; done; "
-            f'({python} -I -S -c \'{_WAIT}\' "{machine}/timer?seconds=${{left%s}}" && exec "$@") '
-            "</dev/null >/dev/null 2>&1 &"
-        )
-
 
 class Metadata:
     """The metadata server of one machine."""
@@ -44,7 +33,7 @@ class Metadata:
         self._clock = clock
         self._grant = grant
 
-    def answer(self, vm: Vm, path: str, request: Request) -> Answer:
+    def answer(self, vm: Vm, path: str, request: TokenRequest) -> Answer:
         if request.header("metadata-flavor") != "Google":
             return Answer("403 Forbidden", _TEXT, b"Missing Metadata-Flavor:Google header.")
         text = self._values(vm).get(path.removeprefix("computeMetadata/v1/"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
+from tests.support.loopback_clock import VirtualClock
 
 BOOT_S = 20.0
 SHUTDOWN_S = 30.0

@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tests.support.aws.request import Answer
 from tests.support.gcp import catalog
 from tests.support.gcp.discovery import found, refuse
-from tests.support.gcp.request import Request
+from tests.support.loopback_http import Answer, TokenRequest
 
 
 def missing(what: str, project: str = catalog.PROJECT) -> Answer:
@@ -26,7 +25,7 @@ def terms_of(text: str) -> Iterable[tuple[str, str, str]]:
         yield name, how, value.strip('"')
 
 
-def wanted_by(request: Request) -> Callable[[Any], bool]:
+def wanted_by(request: TokenRequest) -> Callable[[Any], bool]:
     """Compute Engine's own filter expressions, as far as they are used."""
     terms = list(terms_of(request.query["filter"])) if request.query.get("filter") else []
 
@@ -47,7 +46,7 @@ def _holds(item: dict[str, Any], name: str, how: str, value: str) -> bool:
     return bool(re.fullmatch(value, str(actual))) if how == "eq" else str(actual) == value
 
 
-def name_in_filter(request: Request) -> str:
+def name_in_filter(request: TokenRequest) -> str:
     terms = {name: value for name, _, value in terms_of(request.query.get("filter", ""))}
     return terms.get("name", "")
 

@@ -2,11 +2,10 @@
 
 import json
 
-from tests.support.aws.request import Answer
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import Method, found, refuse
-from tests.support.gcp.request import GUEST, LAUNCHER, Request
 from tests.support.gcp.wishes import ACCOUNTS
+from tests.support.loopback_http import GUEST, LAUNCHER, Answer, TokenRequest
 
 from mlbroker.broker.clouds.gcp import roles as gcp_roles
 
@@ -56,7 +55,7 @@ def may(who: str, action: str, missing: set[str], guests_may_delete: bool = True
     return next((p for p in needs(action) if p not in allowed), None)
 
 
-def rights_of(request: Request, method: Method, missing: set[str]) -> Answer:
+def rights_of(request: TokenRequest, method: Method, missing: set[str]) -> Answer:
     """Which of the permissions asked about the launcher has, in the project or on an account."""
     asked = json.loads(request.body)["permissions"]
     allowed = {*gcp_roles.LAUNCHER, gcp_roles.ACT_AS} - missing

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.aws.request import Answer, Environ
 from tests.support.gcp import catalog
 from tests.support.gcp.bucket import Storage, refuse_xml
 from tests.support.gcp.catalog import PROJECT
@@ -15,10 +14,10 @@ from tests.support.gcp.faults import GcpFaults
 from tests.support.gcp.gce import Gce
 from tests.support.gcp.guests import GcpSandboxes, Metadata
 from tests.support.gcp.machines import Vm
-from tests.support.gcp.request import GUEST, Request
 from tests.support.gcp.rights import may, rights_of
 from tests.support.gcp.vault import Vault
 from tests.support.loopback import KeepAlive
+from tests.support.loopback_http import GUEST, Answer, Environ, TokenRequest
 from tests.support.strict import StrictCloud, served
 
 _SERVICES = (
@@ -86,15 +85,15 @@ class StrictGcp(StrictCloud):
     def power_off(self, vm: Vm) -> None:
         self.gce.stop(vm)
 
-    def read(self, environ: Environ) -> Request:
-        return Request.read(environ)
+    def read(self, environ: Environ) -> TokenRequest:
+        return TokenRequest.read(environ)
 
-    def prepare(self, request: Request) -> None:
+    def prepare(self, request: TokenRequest) -> None:
         request.service = self._service(request)
         if request.action == "compute.zoneOperations.wait":
             self.let_end(self.gce.machines.operations.get(request.path.split("/")[-2]))
 
-    def _service(self, request: Request) -> str:
+    def _service(self, request: TokenRequest) -> str:
         for name, prefix in _SERVICES:
             if not request.path.startswith(prefix):
                 continue
@@ -107,18 +106,18 @@ class StrictGcp(StrictCloud):
         request.action = Storage.action(request)
         return "storage"
 
-    def refused(self, request: Request) -> Answer | None:
+    def refused(self, request: TokenRequest) -> Answer | None:
         who = request.who
         say = refuse_xml if request.service == "storage" else refuse
         if who is None:
-            return say(401, "authError", "Request had invalid authentication credentials.")
+            return say(401, "authError", "TokenRequest had invalid authentication credentials.")
         missing = may(who, request.action, self.missing, self.faults.guests_may_delete)
         if missing:
             self.denied.append((who, missing))
             return say(403, "forbidden", f"Required '{missing}' permission for '{request.path}'")
         return None
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: TokenRequest) -> Answer:
         service = request.service
         if service == "storage":
             return self.storage.answer(request)
@@ -138,7 +137,7 @@ class StrictGcp(StrictCloud):
         except ValueError as error:
             return refuse(400, "invalid", str(error))
 
-    def aside(self, request: Request) -> Answer | None:
+    def aside(self, request: TokenRequest) -> Answer | None:
         """Sign-in."""
         if request.path != "/token":
             return None
@@ -149,7 +148,7 @@ class StrictGcp(StrictCloud):
         return found({"access_token": "launcher-token", "expires_in": 3599,
                       "token_type": "Bearer"})  # fmt: skip
 
-    def metadata_of(self, vm: Vm, what: str, request: Request) -> Answer:
+    def metadata_of(self, vm: Vm, what: str, request: TokenRequest) -> Answer:
         return self.metadata.answer(vm, what, request)
 
 

@@ -5,11 +5,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from tests.support.aws.clock import VirtualClock
-from tests.support.aws.request import Answer
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import Method, found, refuse
-from tests.support.gcp.request import Request
+from tests.support.loopback_clock import VirtualClock
+from tests.support.loopback_http import Answer, TokenRequest
 
 
 class Vault:
@@ -29,7 +28,7 @@ class Vault:
             if datetime.fromisoformat(secret["expireTime"]) > now
         ]
 
-    def answer(self, request: Request, method: Method) -> Answer:
+    def answer(self, request: TokenRequest, method: Method) -> Answer:
         action = method.id.removeprefix("secretmanager.projects.secrets.")
         if action == "create":
             return self._create(request)
@@ -51,7 +50,7 @@ class Vault:
             return found({})
         return refuse(404, "NOT_FOUND", f"{method.id} is not part of the loopback cloud")
 
-    def _create(self, request: Request) -> Answer:
+    def _create(self, request: TokenRequest) -> Answer:
         name = request.query["secretId"]
         if name in self.names():
             return refuse(409, "ALREADY_EXISTS", f"Secret [{name}] already exists.")

@@ -9,11 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.aws.guests import Sandboxes, processes_of
 from tests.support.aws.machines import OWN, RECLAIMED
 from tests.support.aws.runs import intent
 from tests.support.aws.server import StrictAws
 from tests.support.aws.vendor import VENDOR
+from tests.support.loopback_guests import Sandboxes, processes_of
 from tests.support.mlbroker import wait_for
 from tests.support.strict import StrictCloud
 
