@@ -14,11 +14,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from markers import replace_block, table
 
-from mlbroker.broker.backtest.document import summary
 from mlbroker.broker.backtest.past import Library
 from mlbroker.broker.backtest.strategies import STRATEGIES
 from mlbroker.broker.backtest.table import Table, understand
-from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, geometric_mean, play
+from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, geometric_mean, play, summary
 from mlbroker.broker.measure.table import read_measurements
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -37,7 +37,7 @@ def command(
     if not folder.is_dir():
         raise InputError("is not a folder", where=str(folder))
     if cloud is not None:
-        from mlbroker.broker.cli.init_cloud import setup_of
+        from mlbroker.broker.app.account import setup_of
 
         setup = setup_of(cloud, region, form)
         _write(folder / setup.file, setup.text, force)

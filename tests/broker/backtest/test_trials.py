@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from tests.support.synthetic_tables import synthetic_rows
 
-from mlbroker.broker.backtest.document import summary
 from mlbroker.broker.backtest.past import Library
 from mlbroker.broker.backtest.strategies import STRATEGIES
 from mlbroker.broker.backtest.table import Table, understand
-from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, play
+from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, play, summary
 
 TABLE = understand(synthetic_rows(families=5), "t", print)
 LIBRARY = Library(TABLE)

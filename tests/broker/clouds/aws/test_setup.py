@@ -16,7 +16,7 @@ from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 from tests.support.mlbroker import PATIENCE_S
 
-from mlbroker.broker.cli.init_cloud import setup_of
+from mlbroker.broker.app.account import setup_of
 from mlbroker.broker.clouds.aws.bill import billed
 from mlbroker.broker.clouds.aws.doctor import checks
 from mlbroker.broker.clouds.aws.names import Names

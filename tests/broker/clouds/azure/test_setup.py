@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.azure.catalog import SUBSCRIPTION
 
-from mlbroker.broker.cli.init_cloud import setup_of
+from mlbroker.broker.app.account import setup_of
 from mlbroker.broker.clouds.azure.kill import role_id
 from mlbroker.broker.clouds.azure.names import GUEST, Names
 from mlbroker.broker.clouds.azure.roles import GUEST as GUEST_ACTIONS

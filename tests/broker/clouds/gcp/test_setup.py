@@ -9,7 +9,7 @@ from tests.support.gcp.catalog import PROJECT, REGIONS
 from tests.support.gcp.documents import Networks
 from tests.support.gcp.wishes import ACCOUNTS
 
-from mlbroker.broker.cli.init_cloud import setup_of
+from mlbroker.broker.app.account import setup_of
 from mlbroker.broker.clouds.gcp.names import Names
 from mlbroker.broker.clouds.gcp.roles import GUEST, LAUNCHER
 from mlbroker.broker.clouds.gcp.setup import gcloud, terraform

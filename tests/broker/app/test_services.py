@@ -1,0 +1,179 @@
+"""The services behind the commands: values in, values out, nobody at a terminal."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.heard import Heard
+
+from mlbroker.broker.app import check as checks
+from mlbroker.broker.app import ledger as ledger_reports
+from mlbroker.broker.app import prices as price_reports
+from mlbroker.broker.app import profile as profiles
+from mlbroker.broker.app import run as runs
+from mlbroker.broker.app.ledger import RunFilter
+from mlbroker.broker.app.plan import PlanQuery, plan
+from mlbroker.broker.app.profile import ProfileRequest
+from mlbroker.broker.app.run import RunRequest
+from mlbroker.broker.app.sources import Sources, evidence_of, job_of
+from mlbroker.broker.ci.session import Request
+from mlbroker.broker.ci.thresholds import Thresholds
+from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, ThresholdCrossed
+from mlbroker.broker.plan_words import nothing_chosen
+from mlbroker.policies.candidates import Filters
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.stepping.stopping import StopRule
+
+PRICES = """\
+cloud,region,instance_type,market,price_per_hour_usd,as_of,source
+aws,us-east-1,m5.large,on_demand,0.096,2026-11-01,test
+aws,us-east-1,m5.4xlarge,on_demand,0.768,2026-11-01,test
+"""
+TABLE = """\
+job,config,cloud,instance_type,time_s,steps,price_per_hour_usd
+job,m5.large,aws,m5.large,0.5,1,0.096
+job,m5.4xlarge,aws,m5.4xlarge,0.05,1,0.768
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MLBROKER_NODES", "MLBROKER_PROJECT", "SOURCE_DATE_EPOCH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLBROKER_USER", "tester")
+    return tmp_path / "state"
+
+
+def job_file(folder: Path, **fields: Any) -> Path:
+    path = folder / "job.yaml"
+    broker = {"work": {"steps": 2000}, **fields.pop("broker", {})}
+    path.write_text(json.dumps({"name": "job", "run": "true", "broker": broker, **fields}))
+    return path
+
+
+def sources(folder: Path) -> Sources:
+    (folder / "prices.csv").write_text(PRICES)
+    (folder / "measured.csv").write_text(TABLE)
+    return Sources(measure=folder / "measured.csv", prices=folder / "prices.csv")
+
+
+def test_a_plan_is_a_value_and_what_is_odd_is_told(tmp_path: Path, state: Path) -> None:
+    heard = Heard()
+    path = job_file(tmp_path, resources={"region": "us-esat-1", "cpus": "2+"}, color="red")
+    job = job_of(path, heard, steps=1000)
+    assert heard.notes == ["Ignored, as mlbroker has no use for it: color"]
+    planned = plan(PlanQuery(job, path, sources=sources(tmp_path)), state, heard)
+    assert planned.plan.choice is None
+    assert any("region 'us-esat-1' is not in the price book" in text for text in heard.warnings)
+    assert isinstance(nothing_chosen(planned.plan), NothingFeasible)
+
+
+def test_the_plan_rests_on_the_table_of_this_call(tmp_path: Path, state: Path) -> None:
+    path = job_file(tmp_path)
+    job = job_of(path, Heard(), steps=200_000)
+    planned = plan(PlanQuery(job, path, sources=sources(tmp_path)), state, Heard())
+    assert planned.plan.choice is not None
+    assert planned.plan.choice.instance_type == "m5.4xlarge"
+    assert {row.config for row in planned.evidence.measurements} == {"m5.large", "m5.4xlarge"}
+
+
+@pytest.mark.parametrize(
+    ("filters", "flag", "hint"),
+    [
+        (Filters(clouds=("asw",)), "--cloud", "did you mean aws?"),
+        (Filters(instance_types=("m5.lagre",)), "--instance-type", "did you mean m5.large?"),
+    ],
+)
+def test_a_name_nobody_knows_is_told_with_its_flag(
+    tmp_path: Path, state: Path, filters: Filters, flag: str, hint: str
+) -> None:
+    path = job_file(tmp_path)
+    query = PlanQuery(job_of(path, Heard()), path, filters, sources(tmp_path))
+    with pytest.raises(InputError) as caught:
+        plan(query, state, Heard())
+    assert (caught.value.where, caught.value.hint) == (flag, hint)
+
+
+def test_a_table_without_the_job_is_warned_of(tmp_path: Path, state: Path) -> None:
+    heard, table = Heard(), tmp_path / "measured.csv"
+    table.write_text(TABLE)
+    found = evidence_of(Job(name="another", command="true"), state, table, heard)
+    assert found.measurements == ()
+    assert heard.warnings == [f"{table} has no row with job 'another'"]
+
+
+def local_run(tmp_path: Path, **fields: Any) -> RunRequest:
+    path = job_file(tmp_path, **fields)
+    return RunRequest(job_of(path, Heard()), path, on="local", local_price_usd=Decimal(1))
+
+
+def test_a_run_is_prepared_under_its_cap_and_reserves_nothing(tmp_path: Path, state: Path) -> None:
+    request = local_run(tmp_path, broker={"budget": "2 USD"})
+    prepared = runs.prepare(request, state, Heard())
+    assert prepared.worst.usd <= prepared.cap_usd == 2
+    assert prepared.document()["lifetime_s"] == float(prepared.worst.lifetime_s)
+    assert ledger_reports.runs(state, RunFilter()) == []
+
+
+def test_a_reserved_run_is_in_the_ledger_with_its_worst_case(tmp_path: Path, state: Path) -> None:
+    prepared = runs.prepare(local_run(tmp_path, broker={"budget": "2 USD"}), state, Heard())
+    with runs.reserve(prepared, {}, state, Heard()) as run:
+        assert run.reserved_usd == prepared.worst.usd
+        [row] = ledger_reports.runs(state, RunFilter(user="tester"))
+    assert row["run_id"] == run.run_id
+    assert ledger_reports.runs(state, RunFilter(user="another")) == []
+    found = ledger_reports.verified(state, None)
+    assert (found["ok"], ledger_reports.verified(state, found["head"])["ok"]) == (True, True)
+
+
+def test_a_run_without_a_budget_is_refused(tmp_path: Path, state: Path) -> None:
+    with pytest.raises(RefusedError, match="no budget"):
+        runs.prepare(local_run(tmp_path), state, Heard())
+
+
+def test_several_nodes_do_not_fit_on_one(tmp_path: Path, state: Path) -> None:
+    with pytest.raises(InputError, match="asks for 2 nodes, and local is one"):
+        runs.prepare(local_run(tmp_path, num_nodes=2), state, Heard())
+
+
+def test_the_question_before_a_measurement_is_a_value(tmp_path: Path, state: Path) -> None:
+    path = job_file(tmp_path, broker={"profile": {"max_time": "90s"}})
+    job = job_of(path, Heard())
+    prepared = profiles.prepare(ProfileRequest(job, path, StopRule()), state, Heard())
+    assert prepared.question == "Run job here for at most 90 s to measure it?"
+    assert not prepared.costs_money
+    nodes = tmp_path / "nodes.yaml"
+    nodes.write_text(
+        "nodes:\n- {name: box, hardware: {vcpus: 4, memory_gib: 8}, price_per_hour_usd: 0.1}\n"
+    )
+    there = ProfileRequest(job, path, StopRule(), on="box", nodes=nodes)
+    prepared = profiles.prepare(there, state, Heard())
+    assert prepared.question.startswith("Measure job on box for at most ")
+    assert prepared.costs_money
+
+
+def test_a_check_ends_with_what_weighs_most(tmp_path: Path, state: Path) -> None:
+    job_file(tmp_path)
+    limits = Thresholds(max_cost_usd=Decimal("0.001"))
+    what = Request((tmp_path,), measure=sources(tmp_path).measure, limits=limits)
+    found = checks.check(what, Sources(prices=tmp_path / "prices.csv"), state, Heard())
+    assert [job.pair.name for job in found.jobs] == ["job"]
+    assert isinstance(checks.verdict(found), ThresholdCrossed)
+    (tmp_path / "broken.yaml").write_text('{"name": "b", "run": "true", "broker": {"work": 3}}')
+    what = replace(what, paths=(tmp_path / "job.yaml", tmp_path / "broken.yaml"))
+    found = checks.check(what, Sources(prices=tmp_path / "prices.csv"), state, Heard())
+    assert isinstance(checks.verdict(found), InputError)
+
+
+def test_reports_on_prices_are_documents(tmp_path: Path, state: Path) -> None:
+    prices = sources(tmp_path).prices
+    found = price_reports.machine_type("m5.large", state, prices, Heard())
+    assert [row["price_per_hour_usd"] for row in found["prices"]] == ["0.096"]
+    assert price_reports.status(state, prices, Heard())["offers"] == 2
+    assert price_reports.odd_prices(state, prices)["quarantined"] == []
+    with pytest.raises(InputError, match="unknown machine type") as caught:
+        price_reports.machine_type("m5.lagre", state, prices, Heard())
+    assert caught.value.hint == "Did you mean m5.large?"
