@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import geometric_mean
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -17,7 +18,7 @@ from markers import replace_block, table
 from mlbroker.broker.backtest.past import Library
 from mlbroker.broker.backtest.strategies import STRATEGIES
 from mlbroker.broker.backtest.table import Table, understand
-from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, geometric_mean, play, summary
+from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, play, summary
 from mlbroker.broker.measure.table import read_measurements
 
 ROOT = Path(__file__).resolve().parents[1]

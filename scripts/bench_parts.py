@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from statistics import fmean
+from statistics import fmean, geometric_mean
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 import numpy as np
 from bench_choosing import DEADLINE_FACTOR, HOURS, PAGE, slashed, table_files
@@ -19,7 +20,7 @@ from markers import replace_block, table
 
 from mlbroker.broker.backtest.past import Library
 from mlbroker.broker.backtest.table import understand
-from mlbroker.broker.backtest.trials import Setting, Trial, geometric_mean, play
+from mlbroker.broker.backtest.trials import Setting, Trial, play
 from mlbroker.broker.measure.table import read_measurements
 from mlbroker.profiles.measurement import Measurement
 

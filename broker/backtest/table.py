@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,14 +43,7 @@ class TrueJob:
         """The same job, grown or shrunk until its cheapest configuration runs that long."""
         cost = np.where(self.worked, self.time_s * self.price_per_hour_usd, np.inf)
         factor = hours * 3600 / float(self.time_s[int(cost.argmin())])
-        return TrueJob(
-            self.name,
-            self.family,
-            self.rows,
-            self.time_s * factor,
-            self.price_per_hour_usd,
-            self.worked,
-        )
+        return replace(self, time_s=self.time_s * factor)
 
 
 @dataclass(frozen=True, slots=True)

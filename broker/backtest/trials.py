@@ -1,9 +1,8 @@
 """Plays a strategy on the jobs of a table, sums up, and puts it into a document."""
 
-import math
 import statistics
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,20 +46,14 @@ class Trial:
     decision_s: tuple[float, ...]
 
 
-def play(
-    table: Table,
-    library: Library,
-    setting: Setting,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-) -> list[Trial]:
+def play(table: Table, library: Library, setting: Setting) -> list[Trial]:
     """All trials, jobs in the table's order."""
-    jobs = [job for job in table.jobs if setting.only in (None, job.name)]
-    trials = []
-    for number, job in enumerate(jobs):
-        for repeat in range(setting.repeats):
-            trials.append(_trial(table, library, setting, job, repeat))
-        progress(number + 1, len(jobs))
-    return trials
+    return [
+        _trial(table, library, setting, job, repeat)
+        for job in table.jobs
+        if setting.only in (None, job.name)
+        for repeat in range(setting.repeats)
+    ]
 
 
 def _trial(table: Table, library: Library, setting: Setting, job: TrueJob, repeat: int) -> Trial:
@@ -101,11 +94,6 @@ def _judged(job: TrueJob, bench: Bench, choice: Choice) -> tuple[float | None, f
     inside = np.abs(error) <= Z80 * np.sqrt(choice.variance[unseen])
     ape = np.abs(np.expm1(np.minimum(error, 700.0)))
     return float(np.median(ape)), float(inside.mean())
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Of positive numbers."""
-    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def bootstrap(

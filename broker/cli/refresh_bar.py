@@ -1,7 +1,7 @@
 """How a refresh of the prices looks at the terminal while it runs."""
 
 import sys
-from types import TracebackType
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.output import say
@@ -12,30 +12,20 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-class RefreshBar(Progress):
+class RefreshBar(ExitStack, Progress):
     """A bar on a terminal's stderr; elsewhere one line a cloud."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import Progress as RichProgress
 
+        super().__init__()
         self._live = sys.stderr.isatty()
         self._rich = RichProgress(
             console=Console(stderr=True), transient=True, disable=not self._live
         )
+        self.enter_context(self._rich)
         self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "RefreshBar":
-        self._rich.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._rich.stop()
 
     def start(self, cloud: str, plan: Plan) -> None:
         """A cloud's tasks are known."""

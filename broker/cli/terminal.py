@@ -2,7 +2,7 @@
 
 import sys
 import time
-from types import TracebackType
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -40,15 +40,14 @@ def confirm(question: str, refusal: str, *, money: bool = True) -> None:
         raise RefusedError(f"not confirmed: {refusal}")
 
 
-class Live(Terminal):
+class Live(ExitStack, Terminal):
     """A bar with the current estimate and its interval on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._bar: Any = None
         self._task: Any = None
         self._last = time.monotonic()
-
-    def __enter__(self) -> "Live":
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -61,18 +60,8 @@ class Live(Terminal):
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._bar.start()
+            self.enter_context(self._bar)
             self._task = self._bar.add_task("measuring", total=None, state="starting")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def note(self, text: str) -> None:
         """A line of its own, above the bar."""
