@@ -29,7 +29,8 @@ PAGE_BYTES = 64 * 2**20
 FILE_BYTES = 4 * 2**30
 # Vendors sign and check times to the quarter of an hour.
 CLOCK_SKEW_S = 900
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+# Besides all of 5xx.
+_AGAIN = {408, 425, 429}
 
 
 class HttpError(CloudError):
@@ -143,7 +144,8 @@ class Http:
                 if error.code >= 500 and not repeatable:
                     raise Unanswered(refused.what, where=host) from None
                 wait_s = refused.wait_s
-                again = error.code in _AGAIN or (error.code == 403 and wait_s is not None)
+                limited = error.code == 403 and wait_s is not None
+                again = error.code in _AGAIN or error.code >= 500 or limited
                 if not left or not again or (wait_s or 0) > LONGEST_WAIT_S:
                     raise refused from None
             except (OSError, http.client.HTTPException, zlib.error, EOFError, _Broken) as error:

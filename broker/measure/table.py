@@ -1,13 +1,12 @@
 """Reads and writes measurements tables: CSV, gzipped CSV or Parquet (docs/measurements.md)."""
 
 import csv
-import gzip
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.tables import Rows, open_table
 from mlbroker.broker.measure.columns import FIELDS, finite, stored
 from mlbroker.broker.output import warn
 from mlbroker.profiles.measurement import Measurement
@@ -28,62 +27,16 @@ def read_measurements(path: Path, report: Callable[[str], None] = warn) -> list[
         raise InputError("there is no such file", where=str(path))
     if not path.is_file():
         raise InputError("this is not a regular file", where=str(path))
-    if path.suffix == ".parquet":
-        return _parse(path, "row", _parquet_rows(path), report)
-    try:
-        with _open_text(path) as file:
-            return _parse(path, "line", _csv_rows(file), report)
-    except UnicodeDecodeError as error:
-        raise InputError(f"this is not UTF-8 text: {error.reason}", where=str(path)) from None
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(path)) from None
-    except csv.Error as error:
-        raise InputError(f"this is not a CSV file: {error}", where=str(path)) from None
-
-
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _csv_rows(file: TextIO) -> Iterator[tuple[int, Sequence[str]]]:
-    reader = csv.reader(file, strict=True)
-    for cells in reader:
-        if cells:
-            yield reader.line_num, cells
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Sequence[str]]]:
-    import pandas
-
-    try:
-        frame = pandas.read_parquet(path)
-    except ImportError:
-        raise InputError(
-            "reading Parquet needs pyarrow",
-            where=str(path),
-            hint="pip install pyarrow, or convert the table to CSV",
-        ) from None
-    except Exception as error:  # pyarrow raises many kinds for a damaged file
-        raise InputError(f"this is not a Parquet file: {error}", where=str(path)) from None
-    yield 0, [str(name) for name in frame.columns]
-    missing = frame.isna().to_numpy()
-    for number, values in enumerate(frame.itertuples(index=False, name=None)):
-        nulls = missing[number]
-        yield number + 1, ["" if nulls[i] else str(v) for i, v in enumerate(values)]
+    with open_table(path, strict=True) as (names, rows):
+        return _parse(path, names, rows, report)
 
 
 def _parse(
-    path: Path,
-    unit: str,
-    rows: Iterator[tuple[int, Sequence[str]]],
-    report: Callable[[str], None],
+    path: Path, names: list[str], rows: Rows, report: Callable[[str], None]
 ) -> list[Measurement]:
-    header = next(rows, None)
-    if header is None:
+    if not names:
         raise InputError("the table is empty", where=str(path), hint=_columns_hint())
-    names = [name.strip() for name in header[1]]
+    unit = "row" if path.suffix == ".parquet" else "line"
     plain, features = _understand(path, names, report)
     measurements: list[Measurement] = []
     for number, cells in rows:

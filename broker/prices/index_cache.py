@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError, MlbrokerError
+from mlbroker.broker.home import named_file
 from mlbroker.broker.prices import embedded
 from mlbroker.broker.prices.index_schema import LAYOUT, SCHEMA
 
@@ -55,13 +56,12 @@ def _book(folder: Path, number: int, terms: Sequence["Term"]) -> Path:
 
 
 def _terms(home: Path, today: date) -> Sequence["Term"]:
-    # The two checks come first: reading terms needs the YAML library, and few users have any.
-    if not os.environ.get("MLBROKER_TERMS") and not (home / "terms.yaml").exists():
+    path = named_file(home / "terms.yaml", "MLBROKER_TERMS", os.environ)
+    if path is None:  # few users have terms: reading them is not loaded for the others
         return ()
-    from mlbroker.broker.prices.terms import load_terms, terms_file
+    from mlbroker.broker.prices.terms import load_terms
 
-    path = terms_file(home)
-    return load_terms(path, today).terms if path else ()
+    return load_terms(path, today).terms
 
 
 def _key(*parts: object) -> str:
@@ -126,8 +126,8 @@ def _fill_book(aside: Path, folder: Path, terms: Sequence["Term"]) -> None:
     from mlbroker.broker.prices.index_writer import IndexWriter
     from mlbroker.broker.prices.own_prices import OwnPrices
 
-    with OwnPrices(folder) as own:
-        own.fill(IndexWriter(aside, embedded.load()), terms)
+    with OwnPrices(folder) as own, IndexWriter(aside, embedded.load()) as writer:
+        own.fill(writer, terms)
 
 
 def publish_generation(home: Path, own: "OwnPrices", number: int, today: date) -> Path:
@@ -142,7 +142,8 @@ def publish_generation(home: Path, own: "OwnPrices", number: int, today: date) -
     path = _book(folder, number, terms)
     aside = path.with_suffix(f".{os.getpid()}")
     try:
-        own.fill(IndexWriter(aside, embedded.load()), terms)
+        with IndexWriter(aside, embedded.load()) as writer:
+            own.fill(writer, terms)
         _publish(aside, path)
     except OSError as error:
         raise _not_writable(folder, error) from None
@@ -157,14 +158,10 @@ def _fill_from_file(aside: Path, prices_file: Path, terms: Sequence["Term"]) -> 
     from mlbroker.broker.prices.price_file import PriceFile
 
     source = PriceFile(prices_file)
-    writer = IndexWriter(aside, embedded.load())
-    try:
+    with IndexWriter(aside, embedded.load()) as writer:
         writer.add_offers(source.rows())
         source.check()
         writer.finish(f"file {prices_file}", source.notices(), terms)
-    except BaseException:
-        writer.abandon()
-        raise
 
 
 def _prune(folder: Path, pattern: str, keep: int) -> None:

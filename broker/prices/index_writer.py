@@ -12,7 +12,7 @@ from datetime import date
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mlbroker.broker.prices import outliers
 from mlbroker.broker.prices.index_schema import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
@@ -41,6 +41,13 @@ class IndexWriter:
         self._gpu_ids: dict[str, int] = {}
         self._document = document
         self._add_facts(document)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close, whether `finish` has completed it or not."""
+        self._db.close()
 
     def _add_facts(self, document: dict[str, Any]) -> None:
         for name in document["sources"]:
@@ -203,11 +210,6 @@ class IndexWriter:
         self._meta("origin", origin)
         self._meta("notices", json.dumps(told))
         self._db.execute("COMMIT")
-        self._db.close()
-
-    def abandon(self) -> None:
-        """Close without completing."""
-        self._db.close()
 
     def _apply(self, terms: Iterable["Term"]) -> bool:
         """Let the best matching term make each price; whether there was any."""

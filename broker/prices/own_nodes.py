@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date
+from typing import Any
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
 from mlbroker.policies.planner.book import Book
-from mlbroker.policies.quote import OutOfReach
-from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.book import PriceRow
 from mlbroker.pricing.offer import InstanceType, Market, Offer
-from mlbroker.pricing.power import CpuPower
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 
@@ -59,19 +58,8 @@ class WithNodes:
             for n, node in enumerate(nodes)
         ]
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The book's own: nodes have no vendor's price."""
-        return self._book.snapshot
-
-    @property
-    def out_of_reach(self) -> OutOfReach:
-        """As the book's: one's own machines know no quota."""
-        return self._book.out_of_reach
-
-    def cpu_power(self) -> CpuPower:
-        """Watts by CPU family, as in the book."""
-        return self._book.cpu_power()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._book, name)
 
     def types(self) -> Sequence[tuple[int, int, InstanceType]]:
         """The book's types, and one for each node."""

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
@@ -117,12 +116,7 @@ class OwnPrices:
     def __enter__(self) -> "OwnPrices":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._db:
             self._db.close()
 
@@ -146,58 +140,43 @@ class OwnPrices:
 
         Of an embedded and a fetched price for the same offer the newer one holds.
         """
-        try:
-            writer.add_types(self._types())
-            writer.add_rates(self._query("SELECT cloud, region, instance_type, rate FROM rate"))
-            writer.add_embedded_offers()
-            writer.withdraw(
-                self._query("SELECT cloud, region, instance_type, spot, day FROM withdrawn")
-            )
-            fetched = writer.add_offers(self._fetched())
-            imported = writer.add_offers(self._imported(), first=True)
-            parts = ["embedded"]
-            parts += [f"{fetched:,} fetched"] if fetched else []
-            parts += [f"{imported:,} imported"] if imported else []
-            parts += ["the user's own terms"] if terms else []
-            writer.finish(" + ".join(parts), terms=terms)
-        except BaseException:
-            writer.abandon()
-            raise
-
-    def _query(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
-        return iter(()) if self._db is None else iter(self._db.execute(sql, values))
-
-    def _imported(self) -> Iterator[PriceRecord]:
-        query = (
-            "SELECT cloud, region, instance_type, spot, price_nano_usd, day, source, stale"
-            " FROM imported"
+        writer.add_types(self._types())
+        writer.add_rates(self._query("SELECT cloud, region, instance_type, rate FROM rate"))
+        writer.add_embedded_offers()
+        writer.withdraw(
+            self._query("SELECT cloud, region, instance_type, spot, day FROM withdrawn")
         )
-        return (PriceRecord(*row) for row in self._query(query))  # type: ignore[arg-type]
+        columns = "cloud, region, instance_type, spot, price_nano_usd, day, source"
+        fetched = writer.add_offers(self._prices(f"SELECT {columns} FROM fetched"))  # noqa: S608
+        own = self._prices(f"SELECT {columns}, stale FROM imported")  # noqa: S608
+        imported = writer.add_offers(own, first=True)
+        parts = ["embedded"]
+        parts += [f"{fetched:,} fetched"] if fetched else []
+        parts += [f"{imported:,} imported"] if imported else []
+        parts += ["the user's own terms"] if terms else []
+        writer.finish(" + ".join(parts), terms=terms)
 
-    def _fetched(self) -> Iterator[PriceRecord]:
-        query = (
-            "SELECT cloud, region, instance_type, spot, price_nano_usd, day, source FROM fetched"
-        )
-        return (PriceRecord(*row) for row in self._query(query))  # type: ignore[arg-type]
+    def _query(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        return iter(()) if self._db is None else self._db.execute(sql, values)
+
+    def _prices(self, sql: str) -> Iterator[PriceRecord]:
+        return (PriceRecord(*row) for row in self._query(sql))
 
     def _types(self) -> Iterator[TypeRecord]:
-        for cloud, name, hardware, day, source in self._query(
-            "SELECT cloud, name, hardware, day, source FROM type"
-        ):
-            facts = tuple(json.loads(str(hardware)))
-            yield TypeRecord(str(cloud), str(name), facts, int(str(day)), str(source))
+        for cloud, name, hardware, day, source in self._query("SELECT * FROM type"):
+            yield TypeRecord(cloud, name, tuple(json.loads(hardware)), day, source)
 
     def validators(self) -> dict[str, str]:
         """Address -> what to send along to hear only of changes."""
-        return {str(url): str(value) for url, value in self._query("SELECT * FROM validator")}
+        return dict(self._query("SELECT * FROM validator"))
 
     def jumps(self) -> list[Jump]:
         """The fetched prices that were not believed."""
-        return [Jump(*row) for row in self._query("SELECT * FROM jumped")]  # type: ignore[arg-type]
+        return [Jump(*row) for row in self._query("SELECT * FROM jumped")]
 
     def refreshes(self) -> list[Refresh]:
         """The last refresh of each cloud."""
-        return [Refresh(*row) for row in self._query("SELECT * FROM refresh")]  # type: ignore[arg-type]
+        return [Refresh(*row) for row in self._query("SELECT * FROM refresh")]
 
     def past(self, instance_type: str) -> list[Past]:
         """The prices a type has had since they are fetched here, newest first."""
@@ -205,7 +184,7 @@ class OwnPrices:
             "SELECT cloud, region, spot, day, price_nano_usd, source FROM history"
             " WHERE instance_type = ? ORDER BY cloud, region, spot, day DESC"
         )
-        return [Past(*row) for row in self._query(query, (instance_type,))]  # type: ignore[arg-type]
+        return [Past(*row) for row in self._query(query, (instance_type,))]
 
     def add_imported(
         self, rows: Iterable[PriceRecord], check: Callable[[], None], now: datetime, file: str

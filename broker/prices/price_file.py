@@ -1,15 +1,12 @@
 """Reading a user's table of prices: every row is either a price or counted as left out."""
 
-import csv
-import gzip
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import IO, Any
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.tables import Rows, open_table
 from mlbroker.broker.prices.records import PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd
 
@@ -46,19 +43,16 @@ class PriceFile:
 
     def rows(self) -> Iterator[PriceRecord]:
         """Every usable row in file order."""
-        try:
-            with self._records() as (names, records):
-                missing = [name for name in REQUIRED if name not in names]
-                if missing:
-                    raise InputError(
-                        f"line 1: no column {', '.join(missing)}",
-                        where=str(self._path),
-                        hint=f"The columns are {', '.join(COLUMNS)}.",
-                    )
-                self._absent = [name for name in COLUMNS if name not in names]
-                yield from self._usable(names, records)
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, csv.Error, OSError) as error:
-            raise InputError(f"cannot be read: {error}", where=str(self._path)) from None
+        with open_table(self._path, strict=False) as (names, records):
+            missing = [name for name in REQUIRED if name not in names]
+            if missing:
+                raise InputError(
+                    f"line 1: no column {', '.join(missing)}",
+                    where=str(self._path),
+                    hint=f"The columns are {', '.join(COLUMNS)}.",
+                )
+            self._absent = [name for name in COLUMNS if name not in names]
+            yield from self._usable(names, records)
 
     def check(self) -> None:
         """Refuse a file without a single usable price."""
@@ -86,15 +80,13 @@ class PriceFile:
             self._examples
         )
 
-    def _usable(self, names: list[str], records: Iterator[list[str]]) -> Iterator[PriceRecord]:
+    def _usable(self, names: list[str], records: Rows) -> Iterator[PriceRecord]:
         at = {name: names.index(name) for name in COLUMNS if name in names}
         cloud_at, region_at, type_at, market_at, price_at = (at[name] for name in REQUIRED)
         source_at, stale_at, day_at = at.get("source"), at.get("stale"), at.get("as_of")
-        for line, record in enumerate(records, start=2):
+        for line, record in records:
             if line > MOST_ROWS:
                 raise InputError(f"more than {MOST_ROWS:,} rows", where=str(self._path))
-            if not record:
-                continue
             if len(record) != len(names):
                 self._leave_out(line, "with a wrong number of fields", str(len(record)))
                 continue
@@ -144,37 +136,3 @@ class PriceFile:
         self._left_out[kind] += 1
         if len(self._examples) < SHOWN:
             self._examples.append(f"line {line}: {value[:40]!r}")
-
-    @contextmanager
-    def _records(self) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-        if self._path.suffix == ".parquet":
-            yield self._parquet()
-            return
-        with self._open() as file:
-            reader = csv.reader(file)
-            yield [name.strip() for name in next(reader, [])], reader
-
-    def _open(self) -> IO[str]:
-        if self._path.suffix == ".gz":
-            return gzip.open(self._path, "rt", encoding="utf-8-sig", newline="")
-        return self._path.open(encoding="utf-8-sig", newline="")
-
-    def _parquet(self) -> tuple[list[str], Iterator[list[str]]]:
-        try:
-            import pandas as pd
-
-            frame = pd.read_parquet(self._path)
-        except ImportError:
-            raise InputError(
-                "reading Parquet needs the package pyarrow",
-                where=str(self._path),
-                hint="pip install pyarrow, or write the table as CSV.",
-            ) from None
-        except Exception as error:  # pandas' engines raise errors of their own for bad files
-            raise InputError(f"cannot be read: {error}", where=str(self._path)) from None
-        names = [str(name) for name in frame.columns]
-        return names, ([_text(v) for v in record] for record in frame.itertuples(index=False))
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value)

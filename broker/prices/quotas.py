@@ -80,18 +80,15 @@ class Quotas:
 
 def load(home: Path) -> Quotas:
     """The quotas fetched last; none at all when none were."""
-    path = home / FILE
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads((home / FILE).read_text("utf-8"))
         quotas = [
             Quota._make((*row[:7], tuple(row[7]), row[8]))
             for rows in document["quotas"].values()
             for row in rows
         ]
         return Quotas(quotas, document["as_of"])
-    except FileNotFoundError:
-        return Quotas((), {})
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         # A cache, no more: a damaged one is as good as none, and the next refresh replaces it.
         return Quotas((), {})
 

@@ -2,9 +2,8 @@
 
 import contextlib
 import fcntl
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -76,32 +75,13 @@ def refresh(
 
 def _run(cloud: str, plan: Plan, keep: Callable[[Batch], None], progress: Progress) -> None:
     """All tasks at once; the first that fails stops those that have not begun."""
-    failed = threading.Event()
-
-    def fetch(position: int) -> Batch | None:
-        if failed.is_set():
-            return None
-        try:
-            return plan.tasks[position].fetch()
-        except BaseException:
-            failed.set()
-            raise
-
     with ThreadPoolExecutor(WORKERS, thread_name_prefix=f"prices-{cloud}") as pool:
-        running: dict[Future[Batch | None], str] = {
-            pool.submit(fetch, position): task.what for position, task in enumerate(plan.tasks)
-        }
-        left = set(running)
+        running = {pool.submit(task.fetch): task.what for task in plan.tasks}
         try:
-            while left:
-                ended, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
-                for future in ended:
-                    batch = future.result()
-                    if batch is not None:
-                        keep(batch)
-                        progress.done(cloud, running[future])
+            for future in as_completed(running):
+                keep(future.result())
+                progress.done(cloud, running[future])
         except BaseException:
-            failed.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
