@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.support.aws.account import ACCOUNT, client_of
 from tests.support.aws.ec2 import billed_usd
@@ -232,7 +232,7 @@ BURSTABLE = [f"{family}.{size}" for family in ("t2", "t3", "t3a", "t4g") for siz
     "nano", "micro", "small", "medium", "large", "xlarge", "2xlarge")]  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(kind=st.sampled_from(BURSTABLE), market=st.sampled_from(["spot", "on_demand"]),
        hours=st.floats(0.02, 48))  # fmt: skip
 def test_a_burstable_machine_bills_its_price_and_no_credits(
