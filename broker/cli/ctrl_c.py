@@ -61,9 +61,9 @@ class CtrlC(WallClock):
         select.select([self._wake], [], [], seconds)
         self.look()
 
-    def ask(self, question: str) -> str | None:
+    def question(self, text: str) -> str | None:
         """The answer of the person at the terminal; None when it is Ctrl-C or the end of input."""
-        sys.stderr.write(question)
+        sys.stderr.write(text)
         sys.stderr.flush()
         ready, _, _ = select.select([sys.stdin, self._wake], [], [])
         if self._wake in ready:

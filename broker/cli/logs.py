@@ -81,7 +81,7 @@ def _output(ledger: Ledger, run: Run, state: Path, follow: bool, rank: int) -> I
         # Nobody brings it home: read it where it is.
         if unattended and not current.settled and current.attempts and current.attempt.machine_id:
             if away_offset is None:
-                away_offset = _brought(own, current.attempt.number)
+                away_offset = own.log_offset(current.attempt.number)
             order = Order.load(folder.path, current.details["order_sha256"])
             intent = intent_of(current, current.attempt, order)
             data = opener(state)(current.attempt.cloud).read_log(intent, away_offset, rank)
@@ -99,8 +99,3 @@ def _from(path: Path, offset: int) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-def _brought(folder: RunFolder, attempt: int) -> int:
-    marker = folder.path / f"log.{attempt}.offset"
-    return int(marker.read_text()) if marker.exists() else 0

@@ -11,7 +11,7 @@ from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.output import print_json, say, warn
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.reconcile import Did, Reconciler
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 
 _WORDS = {
     Did.SETTLED: "settled run {what}: {detail}",
@@ -23,7 +23,7 @@ _WORDS = {
 }
 
 
-class _Aloud(NoView):
+class _Aloud(View):
     """Says what takes its time, and what needs attention."""
 
     def moved(self, run: Run) -> None:

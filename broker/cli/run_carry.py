@@ -33,7 +33,7 @@ def carry(state: Path, run_id: str, secrets: dict[str, str], ctrl_c: CtrlC, *, j
     """
     ledger = open_ledger(state)
     folder = RunFolder.of(state, run_id)
-    watching = view(ctrl_c.ask, quiet=json)
+    watching = view(ctrl_c.question, quiet=json)
     driver = Driver(ledger, opener(state), ctrl_c, folder, watching, secrets)
     run: Run | None = None
     stopping = False
@@ -75,7 +75,7 @@ def _ask_what_now(ctrl_c: CtrlC) -> str:
     """Asked once, of a person; where nobody can answer, a Ctrl-C means stop."""
     if not sys.stdin.isatty():
         return "stop"
-    answer = ctrl_c.ask("\n[s]top the job, [d]etach from it, or [c]ontinue watching? ")
+    answer = ctrl_c.question("\n[s]top the job, [d]etach from it, or [c]ontinue watching? ")
     return {"d": "detach", "c": "continue"}.get((answer or "")[:1], "stop")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.output import clean, is_terminal, say, warn
-from mlbroker.broker.runs.view import Progress
+from mlbroker.broker.runs.view import Progress, View
 from mlbroker.broker.words import exact_usd, local_time, stopwatch
 
 _MOVES = {
@@ -23,14 +23,14 @@ _PLAIN_EVERY_S = 30.0
 _BAR = 24
 
 
-def view(ask: Callable[[str], str | None], quiet: bool) -> "PlainView":
+def view(question: Callable[[str], str | None], quiet: bool) -> "PlainView":
     """The view for this terminal; `quiet` keeps the job's output off stdout."""
     if is_terminal() and not quiet:
-        return LiveView(ask)
+        return LiveView(question)
     return PlainView(quiet)
 
 
-class PlainView:
+class PlainView(View):
     """Lines: the job's output on stdout, what mlbroker says on stderr."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -77,9 +77,9 @@ class PlainView:
 class LiveView(PlainView):
     """A line at the bottom that tells phase, steps, money and forecast; output scrolls above."""
 
-    def __init__(self, ask: Callable[[str], str | None]) -> None:
+    def __init__(self, question: Callable[[str], str | None]) -> None:
         super().__init__()
-        self._ask = ask
+        self._question = question
         from rich.console import Console
         from rich.live import Live
 
@@ -128,7 +128,7 @@ class LiveView(PlainView):
             return super().overrun(run, wish)
         self._live.stop()
         try:
-            answer = self._ask("[c]ontinue, [m]ove to another machine, [s]top? ")
+            answer = self._question("[c]ontinue, [m]ove to another machine, [s]top? ")
         finally:
             self._live.start()
         return {"m": "move", "s": "overrun"}.get((answer or "")[:1])

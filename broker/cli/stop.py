@@ -16,7 +16,7 @@ from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 from mlbroker.broker.words import exact_usd
 
 POLL_S = 0.2
@@ -39,7 +39,7 @@ def command(
         if each.settled:
             say(f"Run {each.run_id} is over already: {each.outcome}")
         else:
-            _ask(ledger, each)
+            _request_stop(ledger, each)
             say(f"Run {each.run_id} is asked to stop …")
     for each in runs:
         if not each.settled:
@@ -47,7 +47,7 @@ def command(
             say(f"Run {ended.run_id}: {ended.outcome}, {exact_usd(ended.spent_usd)} USD spent")
 
 
-def _ask(ledger: Ledger, run: Run) -> None:
+def _request_stop(ledger: Ledger, run: Run) -> None:
     """Leave the wish in the ledger, where whoever carries the run finds it."""
     wish = {"why": "stopped", "by": current_user()}
     with suppress(IllegalStep):  # it ended meanwhile
@@ -63,6 +63,6 @@ def _see_stopped(ledger: Ledger, run: Run) -> Run:
             if current is not None and current.settled:
                 return current
             if ours:
-                driver = Driver(ledger, opener(home()), WallClock(), folder, NoView())
+                driver = Driver(ledger, opener(home()), WallClock(), folder, View())
                 return driver.drive(run.run_id)
         time.sleep(POLL_S)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.ledger.facts import Break, Fact
+from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import STANDALONE, Attempt, IllegalStep, Run, State, fold, step
-from mlbroker.broker.ledger.storage import Account, LedgerError, Storage
 
 __all__ = [
     "LAST",
@@ -25,7 +24,6 @@ __all__ = [
     "LedgerError",
     "Run",
     "State",
-    "Storage",
     "Verdict",
     "open_ledger",
 ]
@@ -57,7 +55,7 @@ def open_ledger(home: Path) -> "Ledger":
 class Ledger:
     """Appends facts that may follow, and folds them into runs."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: SqliteStorage) -> None:
         self._storage = storage
 
     def reserve(

@@ -8,9 +8,28 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from mlbroker.broker.errors import MlbrokerError
+
 GENESIS = "0" * 64
+
+
+class LedgerError(MlbrokerError):
+    """The books cannot be read or written: full disk, no permission, damage, newer version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a run holds of the caps: its open reservation, or what it spent once settled."""
+
+    run_id: str
+    user: str
+    project: str | None
+    at: datetime
+    open: bool
+    usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)

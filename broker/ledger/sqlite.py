@@ -16,8 +16,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.ledger.facts import GENESIS, Break, Fact, canonical, chain_hash, first_break
-from mlbroker.broker.ledger.storage import Account, LedgerError
+from mlbroker.broker.ledger.facts import (
+    GENESIS,
+    Account,
+    Break,
+    Fact,
+    LedgerError,
+    canonical,
+    chain_hash,
+    first_break,
+)
 
 VERSION = 1
 

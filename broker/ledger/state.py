@@ -81,6 +81,11 @@ class Attempt:
     charged_usd: Decimal = Decimal(0)
     disarmed: bool = False
 
+    @property
+    def began_at(self) -> datetime:
+        """From when on it may cost; the intent's time where the vendor told none."""
+        return self.started_at or self.intended_at
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

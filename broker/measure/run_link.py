@@ -10,7 +10,7 @@ from typing import Any
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run
 from mlbroker.broker.runs.driver import Driver
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 
 # A machine that dies is replaced once; a second death is an answer. Places without one are none.
 MAX_MACHINES = 2
@@ -68,7 +68,7 @@ class RunLink:
         )
 
 
-class ReportLines(NoView):
+class ReportLines(View):
     """Takes the run's output apart into reports."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.clock import WallClock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 
 
 def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | None) -> int:
@@ -46,9 +46,7 @@ def carry(run_id: str, secrets: dict[str, str] | None, state: Path) -> None:
     with folder.carried():
         run = open_ledger(state).run(run_id)
         if run is not None and not run.settled:
-            driver = Driver(
-                open_ledger(state), opener(state), WallClock(), folder, NoView(), secrets
-            )
+            driver = Driver(open_ledger(state), opener(state), WallClock(), folder, View(), secrets)
             driver.drive(run_id)
 
 

@@ -318,8 +318,8 @@ class Driver:
             self._clock.sleep(cloud.traits.poll_s)
 
     def _terminated(self, run: Run, ended_at: datetime) -> Run:
-        started = run.attempt.started_at or run.attempt.intended_at
-        seconds = max(Decimal(0), Decimal(str((ended_at - started).total_seconds())))
+        stood = ended_at - run.attempt.began_at
+        seconds = max(Decimal(0), Decimal(str(stood.total_seconds())))
         charge = self.order.candidate(run.attempt).bill.charge_usd(seconds)
         return self._append(
             run,

@@ -48,6 +48,21 @@ class RunFolder:
         """What an attempt's machine said while it started, kept where it did not get further."""
         return self.path / f"console.{attempt}.log"
 
+    def log_offset(self, attempt: int) -> int:
+        """How much of an attempt's log was brought home."""
+        marker = self._log_marker(attempt)
+        return int(marker.read_text()) if marker.exists() else 0
+
+    def keep_log(self, attempt: int, data: bytes, offset: int) -> None:
+        """Put more of an attempt's log behind the rest; now as far as `offset` is at home."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            log.write(data)
+        self._log_marker(attempt).write_text(str(offset))
+
+    def _log_marker(self, attempt: int) -> Path:
+        return self.path / f"log.{attempt}.offset"
+
     @property
     def bundle(self) -> Path:
         """The work directory as it was sent."""

@@ -26,8 +26,7 @@ class Forecaster:
 
     def progress(self, run: Run, status: Mapping[str, Any], now: datetime) -> Progress:
         """The guest's status, reckoned on."""
-        began = run.attempt.started_at or run.attempt.intended_at
-        elapsed = max(0.0, (now - began).total_seconds())
+        elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
         step, steps = status.get("step"), status.get("steps") or self._order.steps
         left_s = self._left_s(step, steps, float(status.get("elapsed_s") or elapsed))
         spent = self._candidate.bill.charge_usd(Decimal(str(elapsed)))

@@ -12,7 +12,7 @@ from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.view import NoView, View
+from mlbroker.broker.runs.view import View
 from mlbroker.broker.words import exact_usd
 
 ORPHAN_PATIENCE_S = 300.0
@@ -54,7 +54,7 @@ class Reconciler:
         self._opened = opened
         self._clock = clock
         self._state = state
-        self._view = view or NoView()
+        self._view = view or View()
 
     def __call__(self) -> Iterator[Finding]:
         """Do it, and tell step by step."""

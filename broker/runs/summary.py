@@ -66,8 +66,7 @@ def live_summary(
     except MlbrokerError as error:
         return row | {"phase": f"unknown: {error.what}"}
     status = report.status or {}
-    began = attempt.started_at or attempt.intended_at
-    seconds = Decimal(str(max(0.0, (min(now, attempt.kill_at) - began).total_seconds())))
+    seconds = Decimal(str(max(0.0, (min(now, attempt.kill_at) - attempt.began_at).total_seconds())))
     spent = run.spent_usd + order.candidate(attempt).bill.charge_usd(seconds)
     return row | {
         "phase": "ended" if report.end else status.get("phase"),

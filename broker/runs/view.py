@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
 
 from mlbroker.broker.ledger import Run
 
@@ -34,22 +33,8 @@ class Progress:
     energy_kwh: float | None = None
 
 
-class View(Protocol):
-    """Someone who watches a run. Nothing they do may change it, save by raising."""
-
-    def moved(self, run: Run) -> None: ...
-
-    def output(self, data: bytes) -> None: ...
-
-    def progress(self, run: Run, progress: Progress) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-    def overrun(self, run: Run, wish: str | None) -> str | None: ...
-
-
-class NoView:
-    """Nobody watches."""
+class View:
+    """Someone who watches a run, and may change it by raising alone; by itself, nobody."""
 
     def moved(self, run: Run) -> None:
         """A step was taken."""

@@ -123,18 +123,14 @@ class Watcher:
         """Each machine's log into its own file; what rank 0 writes is shown."""
         for rank, size in enumerate((report.log_bytes, *report.other_log_bytes)):
             folder = self._folder.of_rank(rank)
-            marker = folder.path / f"log.{intent.attempt}.offset"
             if rank not in self._log_offsets:
-                self._log_offsets[rank] = int(marker.read_text()) if marker.exists() else 0
+                self._log_offsets[rank] = folder.log_offset(intent.attempt)
             while self._log_offsets[rank] < size:
                 data = cloud.read_log(intent, self._log_offsets[rank], rank)
                 if not data:
                     break
-                folder.path.mkdir(parents=True, exist_ok=True)
-                with open(folder.log, "ab") as log:
-                    log.write(data)
                 self._log_offsets[rank] += len(data)
-                marker.write_text(str(self._log_offsets[rank]))
+                folder.keep_log(intent.attempt, data, self._log_offsets[rank])
                 if rank == 0:
                     self._view.output(data)
         return any(self._log_offsets.values())

@@ -15,7 +15,7 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 
 PRICE = Decimal("3.6")  # a tenth of a cent a second
 DISK_GB = 50
@@ -114,7 +114,7 @@ class CloudRuns:
 
     def driver(self, run_id: str, secrets: Mapping[str, str] | None = None) -> Driver:
         folder = RunFolder.of(self.home, run_id)
-        return Driver(self.ledger, self.opened, self.clock, folder, NoView(), secrets)
+        return Driver(self.ledger, self.opened, self.clock, folder, View(), secrets)
 
     def launch(
         self,

@@ -15,7 +15,7 @@ from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
 from mlbroker.broker.runs.order import LaunchOption, Order
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 
 SECRET = "geheim-4711-geheim"
 WORK = """
@@ -83,7 +83,7 @@ class Live:
     def driver(self, *, later: bool = False) -> Driver:
         """Of the process that launched, or of a `later` one."""
         secrets = None if later else {"HF_TOKEN": SECRET}
-        clock, view = LiveClock(self.world), NoView()
+        clock, view = LiveClock(self.world), View()
         return Driver(self.ledger, lambda _: self.cloud, clock, self.folder, view, secrets)
 
     def carry_until(self, what: Callable[[Run], bool]) -> Driver:

@@ -14,7 +14,7 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import reserve, worst_case
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.reconcile import Finding, Reconciler
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.vendors import vendor
 
@@ -55,7 +55,7 @@ class SimRuns:
     ) -> Driver:
         folder = RunFolder.of(self.home, run_id)
         return Driver(
-            self.ledger, self.opened, self.service, folder, NoView(), secrets, patient=patient
+            self.ledger, self.opened, self.service, folder, View(), secrets, patient=patient
         )
 
     def launch(self, run_id: str = "r1", cap: str = "10") -> Run:

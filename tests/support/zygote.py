@@ -23,7 +23,7 @@ from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.reconcile import Reconciler
-from mlbroker.broker.runs.view import NoView
+from mlbroker.broker.runs.view import View
 
 _SERVICES = ("ec2", "scheduler", "ssm", "sts")
 _REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
@@ -164,7 +164,7 @@ def _be(wish: dict[str, Any], url: str, clock: HttpClock, cloud: Cloud) -> None:
     if wish["do"] == "launch":
         folder = RunFolder.of(home, wish["run_id"])
         with folder.carried():
-            Driver(ledger, lambda _: cloud, clock, folder, NoView(), {}).drive(wish["run_id"])
+            Driver(ledger, lambda _: cloud, clock, folder, View(), {}).drive(wish["run_id"])
         return
     for _ in range(60):
         list(Reconciler(ledger, lambda _: cloud, clock, home)())

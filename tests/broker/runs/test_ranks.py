@@ -50,7 +50,7 @@ class Three(SimCloud):
 
 @pytest.fixture
 def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimRuns:
-    several = tuple(replace(candidate, nodes=3) for candidate in CANDIDATES)
+    several = tuple(replace(c, bill=replace(c.bill, nodes=3)) for c in CANDIDATES)
     monkeypatch.setattr("tests.support.sim_runs.CANDIDATES", several)
     sim = SimRuns(Cli(tmp_path).home)
     sim.cloud = Three(sim.service)
