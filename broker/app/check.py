@@ -5,13 +5,13 @@ from pathlib import Path
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.sources import Sources, book_of, with_nodes
 from mlbroker.broker.ci.check import CostCheck
-from mlbroker.broker.ci.session import Request, now_or_pinned, run_check
+from mlbroker.broker.ci.session import CheckRequest, now_or_pinned, run_check
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.broker.words import count
 
 
-def check(request: Request, sources: Sources, state: Path, listener: Listener) -> CostCheck:
+def check(request: CheckRequest, sources: Sources, state: Path, listener: Listener) -> CostCheck:
     """Price what changed; of the `sources`, those that hold for all jobs on both sides."""
     now = now_or_pinned()
     book = with_nodes(book_of(state, sources.prices, listener, now), state, sources.nodes)

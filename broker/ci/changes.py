@@ -1,11 +1,13 @@
 """One job in a check: what it costs before and after the change, and why that differs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mlbroker.broker.ci.context import PricingContext
 from mlbroker.broker.ci.pairs import ChangeStatus, JobPair, changed_values, describe_change
-from mlbroker.broker.ci.priced import PricedJob
+from mlbroker.broker.ci.priced import PreviousCheck, PricedJob
+from mlbroker.broker.ci.pricer import Pricer
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,60 @@ def why(
         if base.inputs.policy != head.inputs.policy:
             reasons.append("policy: another one holds now than at the base")
     return (*reasons, *context)
+
+
+def changes_since(
+    pairs: Iterable[JobPair], pricer: Pricer, then: PricingContext, current: PricingContext
+) -> list[JobChange]:
+    """Both sides of what changed, each priced as things stood at its moment."""
+    return [_change(pair, pricer, then, current) for pair in pairs]
+
+
+def _change(
+    pair: JobPair, pricer: Pricer, then: PricingContext, current: PricingContext
+) -> JobChange:
+    status = pair.status
+    if status is ChangeStatus.UNCHANGED and then is not current and pair.head is not None:
+        # The same job with other measurements, or under another policy, costs something else.
+        same = then.inputs(pair.head) == current.inputs(pair.head)
+        status = status if same else ChangeStatus.CHANGED
+    if status in (ChangeStatus.UNCHANGED, ChangeStatus.BROKEN):
+        # Both sides of an unchanged job are one; where there are many, none is read.
+        side = pricer.price(pair.head, current) if pair.head else None
+        return JobChange(pair, status, side, side)
+    base = None if pair.base is None else pricer.price(pair.base, then)
+    head = None if pair.head is None else pricer.price(pair.head, current)
+    void: Sequence[str] = ()
+    if pair.head is not None and status is ChangeStatus.CHANGED:
+        void = current.known.void(pair.head.job)
+    notes = [f"measurements: an earlier profile no longer holds, {reason}" for reason in void]
+    return JobChange(pair, status, base, head, why(pair, base, head, notes))
+
+
+def changes_against(
+    previous: PreviousCheck, pairs: Iterable[JobPair], pricer: Pricer, current: PricingContext
+) -> list[JobChange]:
+    """The jobs as they are now, beside the figures of an earlier check."""
+    book = pricer.book.snapshot.id
+    repriced = previous.snapshot != book
+    prices = [f"prices: the book is another ({previous.snapshot} → {book})"] if repriced else []
+    left = dict(previous.jobs)
+    jobs = []
+    for pair in pairs:
+        base = left.pop((pair.path, pair.name), None)
+        if pair.head is None:
+            jobs.append(JobChange(pair, pair.status, base, None))
+            continue
+        head = base if base and not repriced else None
+        if head is None or head.inputs != current.inputs(pair.head):
+            head = pricer.price(pair.head, current)
+        if base is None:
+            jobs.append(JobChange(pair, ChangeStatus.ADDED, None, head))
+        elif base.inputs == head.inputs and base.cost_usd == head.cost_usd:
+            jobs.append(JobChange(pair, ChangeStatus.UNCHANGED, base, head))
+        else:
+            reasons = why(pair, base, head, prices)
+            jobs.append(JobChange(pair, ChangeStatus.CHANGED, base, head, reasons))
+    removed = ChangeStatus.REMOVED
+    jobs += [JobChange(JobPair(*at, removed), removed, side, None) for at, side in left.items()]
+    return jobs

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.plan_document import quote_document
 from mlbroker.broker.words import exact_usd_or_none
 from mlbroker.policies.quote import Cost, Quote
@@ -15,6 +17,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Basis, Quantiles
 
+_SAVED_HINT = "write one with `mlbroker check --format json --output FILE`"
 _COST = ("expected", "p90", "compute", "storage", "network", "interruptions")
 
 
@@ -57,6 +60,13 @@ class PricedJob:
     def carbon_kg(self) -> float | None:
         """CO2e of one run."""
         return None if self.quote is None else self.quote.carbon_kgco2e
+
+
+class PreviousCheck(NamedTuple):
+    """An earlier check: its jobs by path and name, and the snapshot of prices it rests on."""
+
+    jobs: Mapping[tuple[str, str], PricedJob]
+    snapshot: str
 
 
 def digest_of(*facts: object) -> str:
@@ -102,6 +112,28 @@ def priced_from(entry: dict[str, Any], which: str) -> PricedJob | None:
         )
     except (KeyError, TypeError, InvalidOperation) as error:
         raise ValueError(f"{which}: {error!r}") from None
+
+
+def read_previous(path: Path) -> PreviousCheck:
+    """The check that was written as JSON to `path`."""
+    where = str(path)
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=where) from None
+    except (ValueError, RecursionError):
+        raise InputError("is not JSON", where=where, hint=_SAVED_HINT) from None
+    if not isinstance(document, dict) or document.get("schema") != "mlbroker.check/1":
+        raise InputError("is not a saved check (mlbroker.check/1)", where=where, hint=_SAVED_HINT)
+    try:
+        sides = {
+            (str(entry["path"]), str(entry["name"])): side
+            for entry in document["jobs"]
+            if (side := priced_from(entry, "head")) is not None
+        }
+        return PreviousCheck(sides, str(document["prices"]["snapshot"]))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"is damaged: {error}", where=where, hint=_SAVED_HINT) from None
 
 
 def _quote_from(document: dict[str, Any]) -> Quote:

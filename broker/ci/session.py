@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlbroker.broker.ci.check import CostCheck, check_against, check_change
+from mlbroker.broker.ci.changes import changes_against, changes_since
+from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
 from mlbroker.broker.ci.pairs import pair_jobs
-from mlbroker.broker.ci.previous import read_previous
+from mlbroker.broker.ci.priced import read_previous
 from mlbroker.broker.ci.pricer import Pricer
-from mlbroker.broker.ci.thresholds import Thresholds
+from mlbroker.broker.ci.thresholds import Thresholds, crossings
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path
@@ -27,7 +28,7 @@ FEW_UNCHANGED = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CheckRequest:
     """What to check, against what. At most one of `base` and `compare_to` is given."""
 
     paths: Sequence[Path] = (Path(),)
@@ -38,7 +39,9 @@ class Request:
     limits: Thresholds = Thresholds()
 
 
-def run_check(request: Request, book: Book, store: MeasurementStore, now: datetime) -> CostCheck:
+def run_check(
+    request: CheckRequest, book: Book, store: MeasurementStore, now: datetime
+) -> CostCheck:
     """Find the jobs, pair them with the base's, price what changed."""
     return _Session(request, book, store, now).run()
 
@@ -62,7 +65,7 @@ def _folder_of(paths: Sequence[Path]) -> Path:
 
 class _Session:
     def __init__(
-        self, request: Request, book: Book, store: MeasurementStore, now: datetime
+        self, request: CheckRequest, book: Book, store: MeasurementStore, now: datetime
     ) -> None:
         if request.base is not None and request.compare_to is not None:
             raise InputError("--base and --compare-to exclude each other", hint="keep one of them")
@@ -79,6 +82,7 @@ class _Session:
         request, pricer = self._request, Pricer(Planner(self._book, self._now))
         texts = JobTexts(request.paths, self._repository)
         current = self._current()
+        commit = None
         if request.base is not None:
             assert self._repository is not None
             commit = self._repository.base_commit(request.base)
@@ -87,18 +91,21 @@ class _Session:
             same = sum(text.base == text.head for text in found)
             read_all = then is not current or same <= FEW_UNCHANGED
             pairs = pair_jobs(found, self._root, read_all=read_all)
-            contexts = (then, current)
-            return check_change(
-                pairs, pricer, contexts, request.limits, self._now, request.base, commit
-            )
-        pairs = pair_jobs(texts.current(), self._root)
-        if request.compare_to is None:
-            contexts = (current, current)
-            return check_change(pairs, pricer, contexts, request.limits, self._now, None, None)
-        saved, snapshot = read_previous(request.compare_to)
-        name = str(request.compare_to)
-        return check_against(
-            pairs, saved, snapshot, pricer, current, request.limits, self._now, name
+            jobs = changes_since(pairs, pricer, then, current)
+        elif request.compare_to is not None:
+            pairs = pair_jobs(texts.current(), self._root)
+            jobs = changes_against(read_previous(request.compare_to), pairs, pricer, current)
+        else:
+            pairs = pair_jobs(texts.current(), self._root)
+            jobs = changes_since(pairs, pricer, current, current)
+        jobs.sort(key=lambda job: (job.pair.path, job.pair.name))
+        return CostCheck(
+            jobs,
+            crossings(jobs, request.limits),
+            self._book.snapshot,
+            self._now,
+            request.base or (str(request.compare_to) if request.compare_to else None),
+            commit,
         )
 
     def _current(self) -> PricingContext:

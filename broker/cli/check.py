@@ -10,7 +10,7 @@ from mlbroker.broker.app.check import check, verdict
 from mlbroker.broker.app.sources import Sources
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import FORMATS, renderer, table
-from mlbroker.broker.ci.session import Request
+from mlbroker.broker.ci.session import CheckRequest
 from mlbroker.broker.ci.thresholds import Thresholds, parse_carbon_kg, parse_share
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.options import no_effect
@@ -114,7 +114,7 @@ def command(
         comment_on = prepare(
             comment, target, behavior or "update", tag or "default", dry_run=dry_run
         )
-    what = Request(tuple(paths or [Path()]), base, compare_to, measure, policy, limits)
+    what = CheckRequest(tuple(paths or [Path()]), base, compare_to, measure, policy, limits)
     found = check(what, Sources(prices=prices, nodes=nodes), home(), Terminal())
     _show(found, "json" if json else str(format_), output)
     failure = verdict(found)
