@@ -19,7 +19,7 @@ from mlbroker.broker.app.plan import PlanQuery, plan
 from mlbroker.broker.app.profile import ProfileRequest
 from mlbroker.broker.app.run import RunRequest
 from mlbroker.broker.app.sources import Sources, evidence_of, job_of
-from mlbroker.broker.ci.session import Request
+from mlbroker.broker.ci.session import CheckRequest
 from mlbroker.broker.ci.thresholds import Thresholds
 from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, ThresholdCrossed
 from mlbroker.broker.plan_words import nothing_chosen
@@ -158,7 +158,7 @@ def test_the_question_before_a_measurement_is_a_value(tmp_path: Path, state: Pat
 def test_a_check_ends_with_what_weighs_most(tmp_path: Path, state: Path) -> None:
     job_file(tmp_path)
     limits = Thresholds(max_cost_usd=Decimal("0.001"))
-    what = Request((tmp_path,), measure=sources(tmp_path).measure, limits=limits)
+    what = CheckRequest((tmp_path,), measure=sources(tmp_path).measure, limits=limits)
     found = checks.check(what, Sources(prices=tmp_path / "prices.csv"), state, Heard())
     assert [job.pair.name for job in found.jobs] == ["job"]
     assert isinstance(checks.verdict(found), ThresholdCrossed)
