@@ -66,12 +66,10 @@ class PlainView(View):
 
     def overrun(self, run: Run, wish: str | None) -> str | None:
         """Nobody can be asked here: obey the wish, or go on and say what can be done."""
-        if wish == "stop":
-            return "overrun"
-        if wish == "move":
-            return "move"
-        say(_CHOICES.format(run=run.run_id))
-        return None
+        answer = super().overrun(run, wish)
+        if answer is None:
+            say(_CHOICES.format(run=run.run_id))
+        return answer
 
 
 class LiveView(PlainView):
