@@ -31,7 +31,7 @@ LEAST_WEIGHT = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Means of neighbouring steps: `step_s[i]` per step around step `centre[i]`."""
+    """Means of neighbouring steps: `step_s[i]` per step around step `centre[i]`, all (B,)."""
 
     step_s: Array
     centre: Array
@@ -40,7 +40,7 @@ class Blocks:
 
 
 def blocks(plain_s: Array, counts: Array, most: int = MAX_BLOCKS) -> Blocks:
-    """Blocks of equal numbers of events; what is left over goes to the first."""
+    """Blocks of equal numbers of intervals (E - 1,); what is left over goes to the first."""
     size = -(-len(plain_s) // most)
     edges = np.arange(len(plain_s) % size, len(plain_s) + 1, size)
     if edges[0] != 0:

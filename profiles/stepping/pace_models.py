@@ -48,7 +48,7 @@ class PaceBelief:
 
 
 class PaceWindow(NamedTuple):
-    """Blocks from `start` on, around which steps, how noisy, and what lies ahead of them."""
+    """Blocks from `start` on (B - start,), around which steps, how noisy, and what lies ahead."""
 
     start: int
     step_s: Array
@@ -65,7 +65,7 @@ class Fade(NamedTuple):
     exponential: bool
 
     def above(self, steps: Array, length: float) -> Array:
-        """What is left of it so many steps after its start, in a window of this length."""
+        """What is left of it so many steps after its start; as `steps` is shaped."""
         x = steps / (self.share * length)
         return np.exp(-x) if self.exponential else 1 / (1 + x)
 

@@ -44,7 +44,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """Periodic work, the other extras, and the times without any of them."""
+    """Periodic work, the other extras, and the times without any of them, both (E - 1,)."""
 
     periods: tuple[Period, ...]
     plain_s: Array
@@ -52,7 +52,7 @@ class Extras:
 
 
 def split(times_s: Array, counts: Array) -> Extras:
-    """Split each interval between events into plain stepping, periodic work and odd extras."""
+    """Split each interval between events (E,) into plain stepping, periodic work and odd extras."""
     durations, steps = np.diff(times_s), np.diff(counts)
     excess = _excess(durations, steps)
     extras = excess > 0
@@ -75,7 +75,7 @@ def split(times_s: Array, counts: Array) -> Extras:
 
 
 def _excess(durations: Array, steps: Array) -> Array:
-    """Seconds beyond the usual, 0 for usual steps. What is usual follows a change of pace."""
+    """Seconds (E - 1,) beyond the usual, which follows a change of pace; 0 for usual steps."""
     per_step = durations / steps
     usual = _running_median(per_step)
     spread = 1.4826 * np.median(np.abs(per_step - usual))
@@ -173,6 +173,6 @@ def _expected(every: int, phase: int, ends: Array, steps: Array) -> int:
 
 
 def _hits(every: int, phase: int, ends: Array, steps: Array, excess: Array) -> Array:
-    """The intervals with an extra in which a place of the pattern lies."""
+    """Indices of the intervals with an extra in which a place of the pattern lies."""
     inside = (ends - phase) // every > (ends - steps.astype(int) - phase) // every
     return np.flatnonzero(inside & (excess > 0))

@@ -32,10 +32,10 @@ LEAST_WEIGHT, MAX_CASES = 1e-3, 32
 class Belief:
     """Posterior over the candidates of `prior`; grows by `observe`, `fail` and `hint`.
 
-    All is of log time. The job is one of the cases of `prior`, with these `weights`; `means` has a
-    row for each case, and `within` is the variance in any of them. `mean` and `variance` are over
-    all cases. The predictive distribution of a case is Student's t with `degrees` degrees of
-    freedom: heavy-tailed until predictions have proved themselves.
+    All is of log time. The job is one of the cases of `prior`, with these `weights` (H,); `means`
+    (H, C) has a row for each case, and `within` (C,) is the variance in any of them. `mean` and
+    `variance` (C,) are over all cases. The predictive distribution of a case is Student's t with
+    `degrees` degrees of freedom: heavy-tailed until predictions have proved themselves.
     """
 
     def __init__(self, prior: Prior, hyper: Hyper, log_scale: float = 0.0) -> None:
@@ -65,14 +65,14 @@ class Belief:
 
     @property
     def reported(self) -> Array:
-        """Variance of log time for people: its 80 % intervals hold in 80 % of cases."""
+        """Variance (C,) of log time for people: its 80 % intervals hold in 80 % of cases."""
         start = DEGREES * (REPORTED if self.prior.jobs else REPORTED_ALONE)
         stretch = (start + sum(self._surprises)) / self.degrees
         return np.asarray(self._raw * stretch + self._between)
 
     @property
     def failure(self) -> Array:
-        """Chance of each candidate to fail."""
+        """Chance (C,) of each candidate to fail."""
         return failure.chance(self.prior, self.failed, self.measured)
 
     def hint(self, candidate: int, log_time: float, variance: float) -> None:
@@ -95,7 +95,7 @@ class Belief:
         self.failed.append(candidate)
 
     def alike(self, candidate: int) -> Array:
-        """Prior covariance of a candidate with all candidates."""
+        """Prior covariance (C,) of a candidate with all candidates."""
         everything = np.arange(len(self.prior.mean))
         row = covariance(self.prior.space, np.array([candidate]), everything, self.hyper)[0]
         factors = self.prior.factors

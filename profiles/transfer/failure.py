@@ -14,7 +14,7 @@ HARMLESS = 0.25
 
 
 def chance(prior: Prior, failed: Sequence[int], worked: Sequence[int]) -> Array:
-    """Chance of each candidate to fail: history's share, and outcomes on machines like it.
+    """Chance (C,) of each candidate to fail: history's share, and outcomes on machines like it.
 
     What fails does so on anything smaller too, and what works does so on anything larger: an
     outcome counts in full in that direction, and fades in the other.

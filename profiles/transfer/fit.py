@@ -42,7 +42,8 @@ ROUNDS, FIRST_STEP, LONGEST_STEP, GROW, SHRINK = 24, 0.3, 0.6, 1.2, 0.5
 class _Lesson:
     """One past job as if it were new: residuals from what the others let expect, and likenesses.
 
-    `residual` has a column for each of the cases of `Prior`.
+    `residual` (P, cases) has a column for each of the cases of `Prior`, log_chances (cases,) their
+    weight. The likenesses are (P, P), `gaps` (P, P, D).
     """
 
     weight: float
@@ -133,7 +134,7 @@ def _climb(lessons: Sequence[_Lesson], defaults: Array) -> Array:
 
 
 def _loss(at: Array, lessons: Sequence[_Lesson], defaults: Array) -> tuple[float, Array]:
-    """Negative log posterior, and its slope."""
+    """Negative log posterior, and its slope along NAMES, (9,) as `at` is."""
     values = dict(zip(NAMES, np.exp(at).tolist(), strict=True))
     loss, slope = 0.0, np.zeros(len(at))
     for lesson in lessons:
@@ -156,7 +157,7 @@ def _loss(at: Array, lessons: Sequence[_Lesson], defaults: Array) -> tuple[float
 
 
 def _parts(lesson: _Lesson, values: dict[str, float]) -> list[Array]:
-    """The terms of the covariance in the order of NAMES, then derivatives by both lengths."""
+    """The terms (P, P) of the covariance in the order of NAMES, then derivatives by lengths."""
     smooth = matern(lesson.far, values["smooth_length"])
     smoother = matern(lesson.far, values["smooth_length"] * (1 + NUDGE))
     steps = _steps(lesson.gaps, values["additive_length"])

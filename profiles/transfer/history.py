@@ -42,7 +42,7 @@ class PastJob(NamedTuple):
 
     @property
     def tried(self) -> Array:
-        """All rows it ran on, failed or not."""
+        """All rows it ran on, failed or not, each once and in order."""
         return _union([self.rows, self.failed])
 
 
@@ -75,9 +75,9 @@ class Usual(NamedTuple):
 
 
 class Completed(NamedTuple):
-    """A past job's log times on every configuration of the space: measured, or interpolated.
+    """A past job's log times (N,) on the configurations of the space: measured, or interpolated.
 
-    `known` is 1 where it was measured and falls to 0 where nothing like it was.
+    `known` (N,) is 1 where it was measured and falls to 0 where nothing like it was.
     """
 
     log_times: Array
@@ -136,7 +136,7 @@ def _known(space: Space, past: Sequence[PastJob], most: int) -> list[tuple[Array
 def profile(
     completed: Sequence[Completed], rows: Array, families: Sequence[str], expected: Array
 ) -> Usual:
-    """The usual profile over the `rows` and deviations from it, families weighing equally.
+    """The usual profile over the `rows` (C,) and deviations from it, families weighing equally.
 
     Where a job is hardly known it hardly counts: there, specifications do.
     """
@@ -160,7 +160,7 @@ def profile(
 
 
 def failure_share(past: Sequence[PastJob], size: int) -> Array:
-    """Chance to fail on each configuration of the space, from how often past jobs did."""
+    """Chance (N,) to fail on each configuration, from how often past jobs did."""
     failed = np.zeros(size)
     tried = np.zeros(size)
     for job in past:
@@ -173,7 +173,7 @@ def failure_share(past: Sequence[PastJob], size: int) -> Array:
 def prior(
     space: Space, candidates: Array, past: Sequence[PastJob], completed: Sequence[Completed]
 ) -> Prior:
-    """The prior for a job with these candidate rows, from past jobs and their completions."""
+    """The prior for a job with these candidate rows (C,), from past jobs and their completions."""
     families = [job.family for job in past]
     usual = profile(completed, candidates, families, space.expected[candidates])
     return Prior(

@@ -57,19 +57,22 @@ class Hyper:
 
 
 def matern(scaled_distance: Array, length: float) -> Array:
-    """Matérn 5/2 of a distance already multiplied by the root of five."""
+    """Matérn 5/2 of a distance already multiplied by the root of five; its shape stays."""
     r = scaled_distance / length
     return np.asarray((1 + r + r * r / 3) * np.exp(-r))
 
 
 def distance(a: Array, b: Array) -> Array:
-    """Root-mean-square distance over features, times the root of five."""
+    """Root-mean-square distance over features, times the root of five: (n, D), (m, D) -> (n, m)."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     return np.asarray(np.sqrt(5 * np.maximum(squares, 0) / max(a.shape[1], 1)))
 
 
 def additive(a: Array, b: Array, length: float) -> Array:
-    """Mean over features of exponential kernels: a jump along one feature stays possible."""
+    """Mean over features of exponential kernels: a jump along one feature stays possible.
+
+    (n, D), (m, D) -> (n, m).
+    """
     total: Array = np.zeros((len(a), len(b)))
     for column in range(a.shape[1]):
         total += np.exp(-np.abs(a[:, column][:, None] - b[:, column][None]) / length)
@@ -77,7 +80,7 @@ def additive(a: Array, b: Array, length: float) -> Array:
 
 
 def covariance(space: Space, a: Array, b: Array, hyper: Hyper) -> Array:
-    """Covariance that specifications explain, between the configurations at rows `a` and `b`."""
+    """Covariance (n, m) that specifications explain, between rows `a` (n,) and `b` (m,)."""
     xa, xb = space.x[a], space.x[b]
     k: Array = hyper.linear / max(xa.shape[1], 1) * (xa @ xb.T)
     k += hyper.smooth * matern(distance(xa, xb), hyper.smooth_length)
@@ -89,7 +92,7 @@ def covariance(space: Space, a: Array, b: Array, hyper: Hyper) -> Array:
 
 
 def variance(space: Space, hyper: Hyper) -> Array:
-    """The diagonal of `covariance`."""
+    """The diagonal (N,) of `covariance` of all configurations with themselves."""
     columns = max(space.x.shape[1], 1)
     flat = hyper.smooth + hyper.same_kind + hyper.same_family
     flat += hyper.additive if space.x.shape[1] else 0.0

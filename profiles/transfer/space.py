@@ -27,7 +27,7 @@ PRICE_EXPONENT = 0.2
 
 
 class Space(NamedTuple):
-    """Configurations as rows of standardised numbers, with the types and families they share.
+    """Configurations as rows of numbers `x` (N, D), with the types and families they share.
 
     `capacity` are the columns that say how much fits (memory, nodes). `expected` is the expected
     log time from specifications alone, up to a constant, and `doubt` scales how far from it jobs
@@ -47,7 +47,7 @@ class Space(NamedTuple):
         return len(self.x)
 
     def take(self, rows: Array) -> "Space":
-        """The space of some of its configurations, unchanged in scale."""
+        """The space of the configurations at `rows` (C,), unchanged in scale."""
         return Space(
             self.x[rows],
             self.kind[rows],
@@ -122,7 +122,7 @@ def _columns(name: str, raw: Array) -> list[tuple[str, Array, float]]:
 
 
 def _standardised(column: Array, least: float = 0.0) -> Array | None:
-    """Mean 0 and spread 1, the unknown at the mean; None for a column that says nothing."""
+    """(N,) with mean 0 and spread 1, the unknown at the mean; None for one that says nothing."""
     known = np.isfinite(column)
     if not known.any():
         return None
