@@ -23,6 +23,8 @@ from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.admission import PolicyAdmission
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.guardrails.interface import Who
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import Meter
 
 BODY: dict[str, Any] = {
     "job": "j", "user": "u", "project": None, "cap_usd": "1", "reserved_usd": "1",
@@ -39,7 +41,8 @@ def now() -> datetime:
 def test_a_race_for_a_shared_cap(tmp_path: Path) -> None:
     racers, rounds, admits = size(40, 200), size(2, 50), 10
     judge = judge_by(f"max_spend_per_day: {admits}", Who("u"))
-    here = LaunchOption("local", "on-prem", "local", "on_demand", 1, Decimal(1))
+    bill = Bill(Decimal(1), 1, Meter())
+    here = LaunchOption("local", "on-prem", "local", "on_demand", bill)
     with figures("cap-race") as kept:
         for number in range(rounds):
             home = tmp_path / str(number)
