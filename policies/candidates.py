@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mlbroker.policies.quote import Reason
+from mlbroker.pricing.book import TypeEntry
 from mlbroker.pricing.gpu_names import NOT_CUDA
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.region import Region
@@ -84,7 +85,7 @@ def regions_admitted(
 
 def fitting(
     job: Job,
-    types: Iterable[tuple[int, int, InstanceType]],
+    types: Iterable[TypeEntry],
     measurements: Sequence[Measurement],
     filters: Filters,
 ) -> tuple[list[Fit], list[TypeRefusal]]:

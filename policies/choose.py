@@ -19,7 +19,7 @@ from mlbroker.policies.outcome import Outcome
 from mlbroker.policies.pace import PacedType
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud
-from mlbroker.pricing.book import PriceRow
+from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import ObjectiveKind
 
@@ -42,7 +42,7 @@ class Candidate:
     machine: PacedType
     spot: bool
     option: int
-    rows: Sequence[PriceRow]
+    rows: Sequence[RegionPrice]
     complete: bool = False
 
 
@@ -50,7 +50,7 @@ class Pick(NamedTuple):
     """A candidate with its best row and that row's key."""
 
     candidate: Candidate
-    row: PriceRow
+    row: RegionPrice
     key: Key
 
 
@@ -61,7 +61,7 @@ class Refusal(NamedTuple):
     """
 
     candidate: Candidate
-    row: PriceRow
+    row: RegionPrice
     reason: Reason
     detail: str = ""
     needs_s: float | None = None
@@ -98,7 +98,7 @@ class Chooser:
         self,
         constraints: Constraints,
         places: Sequence[Sequence[RegionCosts | None]],
-        more: Callable[[Candidate], Iterable[PriceRow]],
+        more: Callable[[Candidate], Iterable[RegionPrice]],
         judge: "Judge | None" = None,
     ) -> None:
         self.constraints = constraints
@@ -129,7 +129,7 @@ class Chooser:
         selection.feasible = len(heap)
         seen: set[tuple[int, bool]] = set()
         for pick in self._in_order(heap):
-            identity = (pick.row[0], pick.candidate.spot)
+            identity = (pick.row.type_id, pick.candidate.spot)
             if identity not in seen:
                 seen.add(identity)
                 selection.picks.append(pick)
@@ -151,8 +151,8 @@ class Chooser:
         from mlbroker.policies.guardrails.interface import UNDECIDED
 
         best, row = found.candidate, found.row
-        place = _known(self.places[best.option][row[2]])
-        figures = self._expected(best, row, place, best.machine.pace_in(row[2]).steady)
+        place = _known(self.places[best.option][row.region_id])
+        figures = self._expected(best, row, place, best.machine.pace_in(row.region_id).steady)
         cheapest = self._subject(best, row, place.region, *figures)
         left = []
         for entry in heap:
@@ -166,23 +166,23 @@ class Chooser:
                 selection.refusals.append(Refusal(candidate, candidate.rows[0], reason, str(hit)))
         return left
 
-    def needs(self, candidate: Candidate, row: PriceRow) -> Needs | None:
+    def needs(self, candidate: Candidate, row: RegionPrice) -> Needs | None:
         """The deadline and the budget that this price would keep, interruptions included.
 
         None where no limit would help: the policy forbids it, it is interrupted too often, or its
         credits run out.
         """
-        place = _known(self.places[candidate.option][row[2]])
-        pace = candidate.machine.pace_in(row[2])
+        place = _known(self.places[candidate.option][row.region_id])
+        pace = candidate.machine.pace_in(row.region_id)
         if credits_run_out(candidate.machine.type, pace.sure_s):
             return None
         outcome, sure_s = pace.steady, pace.sure_s
         once_usd = place.once_usd(sure_s)
         if candidate.spot:
-            outcome = pace.on_spot(row[4])
+            outcome = pace.on_spot(row.interruption_rate)
             if too_often(self.constraints.checkpoint, outcome):
                 return None
-            sure_s = pace.sure_on_spot_s(row[4])
+            sure_s = pace.sure_on_spot_s(row.interruption_rate)
             once_usd = place.fixed_usd + place.disk_usd_per_step
         figures = self._expected(candidate, row, place, outcome)
         if self._forbidden(candidate, row, place, *figures):
@@ -196,7 +196,7 @@ class Chooser:
         usd_per_s = self._usd_per_s(candidate.rows[0], place)
         return Needs(sure_s, usd_per_s * sure_s + place.fixed_usd)
 
-    def prices(self, candidate: Candidate) -> Iterable[PriceRow]:
+    def prices(self, candidate: Candidate) -> Iterable[RegionPrice]:
         """All that are known of a candidate, or can be."""
         return candidate.rows if candidate.complete else self.more(candidate)
 
@@ -233,7 +233,7 @@ class Chooser:
             if best is not None:
                 if cheapest_place and best.key <= self._bound(candidate, row, cheapest_place):
                     break
-                if best.key <= self._bound(candidate, row, _known(table[row[2]])):
+                if best.key <= self._bound(candidate, row, _known(table[row.region_id])):
                     continue
             elif (
                 refusal and cheapest_place and self._steady_refusal(candidate, row, cheapest_place)
@@ -249,9 +249,9 @@ class Chooser:
         assert refusal is not None, "a candidate has at least one price"
         return refusal
 
-    def _bound(self, candidate: Candidate, row: PriceRow, place: RegionCosts) -> Key:
+    def _bound(self, candidate: Candidate, row: RegionPrice, place: RegionCosts) -> Key:
         """At the price of `row` or above, no machine in `place` has a smaller key than this."""
-        steady = candidate.machine.pace_in(row[2]).steady
+        steady = candidate.machine.pace_in(row.region_id).steady
         cost = self._usd_per_s(row, place) * steady.undisturbed_s + place.fixed_usd
         carbon = self._carbon(candidate, steady, place) if self.carbon_matters else None
         return sort_key(self.constraints.objective, cost, steady.undisturbed_s, carbon)
@@ -261,10 +261,10 @@ class Chooser:
         return self._least[candidate.option][candidate.machine.type.cloud]
 
     def _steady_refusal(
-        self, candidate: Candidate, row: PriceRow, place: RegionCosts
+        self, candidate: Candidate, row: RegionPrice, place: RegionCosts
     ) -> Refusal | None:
         """The first limit that even an uninterrupted run in `place` breaks."""
-        pace = candidate.machine.pace_in(row[2])
+        pace = candidate.machine.pace_in(row.region_id)
         # Before the limits: a higher one would not make its credits last.
         kind = candidate.machine.type
         if kind.hardware.burstable and (throttled := credits_run_out(kind, pace.sure_s)):
@@ -280,21 +280,21 @@ class Chooser:
             return Refusal(candidate, row, Reason.OVER_BUDGET, needs_usd=needs_usd)
         return None
 
-    def _look(self, candidate: Candidate, row: PriceRow) -> Pick | Refusal:
+    def _look(self, candidate: Candidate, row: RegionPrice) -> Pick | Refusal:
         """One machine in one region: its key, or the first limit that it breaks."""
         constraints = self.constraints
-        pace = candidate.machine.pace_in(row[2])
-        place = _known(self.places[candidate.option][row[2]])
+        pace = candidate.machine.pace_in(row.region_id)
+        place = _known(self.places[candidate.option][row.region_id])
         refusal = self._steady_refusal(candidate, row, place)
         if refusal is not None:
             return refusal
         usd_per_s = self._usd_per_s(row, place)
         outcome = pace.steady
         if candidate.spot:
-            outcome = pace.on_spot(row[4])
+            outcome = pace.on_spot(row.interruption_rate)
             if gamble := too_often(constraints.checkpoint, outcome):
                 return Refusal(candidate, row, Reason.INTERRUPTED_TOO_OFTEN, gamble)
-            if not pace.in_time_on_spot(row[4]):
+            if not pace.in_time_on_spot(row.interruption_rate):
                 return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
             if self.budget is not None:
                 most_rounding = place.fixed_usd + place.disk_usd_per_step
@@ -309,7 +309,7 @@ class Chooser:
         )
 
     def _expected(
-        self, candidate: Candidate, row: PriceRow, place: RegionCosts, outcome: Outcome
+        self, candidate: Candidate, row: RegionPrice, place: RegionCosts, outcome: Outcome
     ) -> tuple[float, float | None]:
         """What a run costs in USD and emits in kgCO2e, on average; the latter where it matters."""
         expected_s = outcome.expected_s
@@ -319,7 +319,7 @@ class Chooser:
     def _forbidden(
         self,
         candidate: Candidate,
-        row: PriceRow,
+        row: RegionPrice,
         place: RegionCosts,
         cost: float,
         carbon: float | None,
@@ -333,7 +333,7 @@ class Chooser:
     def _subject(
         self,
         candidate: Candidate,
-        row: PriceRow,
+        row: RegionPrice,
         region: "str | Undecided",
         cost: "float | Undecided",
         carbon: "float | Undecided | None",
@@ -345,14 +345,14 @@ class Chooser:
             candidate.machine.type,
             Market.SPOT if candidate.spot else Market.ON_DEMAND,
             self.constraints.nodes,
-            row[3] * NANO,
+            row.nano_usd_per_hour * NANO,
             region=region,
             cost_usd=cost,
             carbon_kg=carbon,
         )
 
-    def _usd_per_s(self, row: PriceRow, place: RegionCosts) -> float:
-        return (row[3] * NANO + place.usd_per_hour) * self.constraints.nodes / 3600
+    def _usd_per_s(self, row: RegionPrice, place: RegionCosts) -> float:
+        return (row.nano_usd_per_hour * NANO + place.usd_per_hour) * self.constraints.nodes / 3600
 
     def _carbon(self, candidate: Candidate, outcome: Outcome, place: RegionCosts) -> float | None:
         watts = candidate.machine.power_w

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import NamedTuple
 
-from mlbroker.pricing.offer import Hardware
+from mlbroker.pricing.offer import Hardware, InstanceType
 
 
 class Snapshot(NamedTuple):
@@ -69,6 +69,28 @@ class Requirements(NamedTuple):
         return None
 
 
-# One price of the book, as read in bulk: type id, 1 for spot, region id, price in nano-USD per
-# hour, monthly interruption share (None: unknown), 1 for stale.
-PriceRow = tuple[int, int, int, int, float | None, int]
+class TypeEntry(NamedTuple):
+    """A machine type with its id and that of its hardware; equal hardware has one id."""
+
+    id: int
+    hardware_id: int
+    type: InstanceType
+
+
+class RegionPrice(NamedTuple):
+    """What one machine of a type costs in one region and market, as read in bulk.
+
+    `spot` and `stale` are 1 or 0; `interruption_rate` is a monthly share, None where unknown.
+    """
+
+    type_id: int
+    spot: int
+    region_id: int
+    nano_usd_per_hour: int
+    interruption_rate: float | None
+    stale: int
+
+    @property
+    def offered(self) -> tuple[int, int]:
+        """What it is the price of: type id, and 1 for spot."""
+        return self[:2]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.prices import quotas, shortages
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.policies.quote import Reason
-from mlbroker.pricing.book import PriceRow
+from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.pricing.region import Region
 
@@ -90,24 +90,28 @@ class AvailableBook:
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> list[PriceRow]:
+    ) -> list[RegionPrice]:
         """As the book's; where a cheap region is out of reach, the next ones stand in."""
         rows = self._book.price_rows(depth, region_ids, type_ids)
         kept = [row for row in rows if self._within(row)]
         if depth is None or region_ids is not None or len(kept) == len(rows):
             return kept
-        short = {row[:2] for row in rows} & {row[:2] for row in rows if not self._within(row)}
-        kept = [row for row in kept if row[:2] not in short]
+        short = {row.offered for row in rows} & {
+            row.offered for row in rows if not self._within(row)
+        }
+        kept = [row for row in kept if row.offered not in short]
         for type_id, spot in short:
             kept += islice(self.prices_of(type_id, spot), depth)
-        return sorted(kept, key=lambda row: (row[0], row[1], row[3], row[2]))
+        return sorted(
+            kept, key=lambda row: (row.type_id, row.spot, row.nano_usd_per_hour, row.region_id)
+        )
 
-    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
+    def prices_of(self, type_id: int, spot: int) -> Iterator[RegionPrice]:
         """As the book's."""
         return filter(self._within, self._book.prices_of(type_id, spot))
 
-    def _within(self, row: PriceRow) -> bool:
-        type_id, spot, region_id = row[:3]
+    def _within(self, row: RegionPrice) -> bool:
+        type_id, spot, region_id, *_ = row
         key = (type_id, spot, region_id)
         known = self._known.get(key)
         if known is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
 from mlbroker.policies.planner.book import Book
-from mlbroker.pricing.book import PriceRow
+from mlbroker.pricing.book import RegionPrice, TypeEntry
 from mlbroker.pricing.offer import InstanceType, Market, Offer
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
@@ -30,7 +30,7 @@ class WithNodes:
         self._first = max((number for number, _, _ in self._types), default=-1) + 1
         first_hardware = max((hardware for _, hardware, _ in self._types), default=-1) + 1
         self._types += (
-            (
+            TypeEntry(
                 self._first + n,
                 first_hardware + n,
                 InstanceType(node.cloud, node.name, node.hardware),
@@ -46,8 +46,8 @@ class WithNodes:
             number: Region(cloud, ON_PREM, pue=OFFICE_PUE) for cloud, number in places.items()
         }
         # On demand: nobody takes them away.
-        self._rows: list[PriceRow] = [
-            (
+        self._rows = [
+            RegionPrice(
                 self._first + n,
                 0,
                 places[node.cloud],
@@ -61,7 +61,7 @@ class WithNodes:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._book, name)
 
-    def types(self) -> Sequence[tuple[int, int, InstanceType]]:
+    def types(self) -> Sequence[TypeEntry]:
         """The book's types, and one for each node."""
         return self._types
 
@@ -74,21 +74,21 @@ class WithNodes:
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> list[PriceRow]:
+    ) -> list[RegionPrice]:
         """The book's rows, then the nodes'."""
         own = (
             row
             for row in self._rows
-            if (region_ids is None or row[2] in region_ids)
-            and (type_ids is None or row[0] in type_ids)
+            if (region_ids is None or row.region_id in region_ids)
+            and (type_ids is None or row.type_id in type_ids)
         )
         return [*self._book.price_rows(depth, region_ids, type_ids), *own]
 
-    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
+    def prices_of(self, type_id: int, spot: int) -> Iterator[RegionPrice]:
         """Every region's price of one type and market, cheapest first."""
         if type_id < self._first:
             return iter(self._book.prices_of(type_id, spot))
-        return (row for row in self._rows if row[:2] == (type_id, spot))
+        return (row for row in self._rows if row.offered == (type_id, spot))
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         """One offer in full; of a node, with how its price was derived as the source."""

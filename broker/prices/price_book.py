@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from mlbroker.broker.prices.index_schema import SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.records import stale_before
 from mlbroker.policies.quote import OutOfReach
-from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.book import RegionPrice, Snapshot, TypeEntry
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.price_units import usd_from_nano
 from mlbroker.pricing.region import Region
@@ -92,16 +93,20 @@ class PriceBook:
             stale,
         )
 
-    def types(self) -> Sequence[tuple[int, int, InstanceType]]:
-        """(type id, hardware id, type) of every type; equal hardware is the same object."""
+    def types(self) -> Sequence[TypeEntry]:
+        """Every type with its ids; equal hardware is the same object."""
         return self._types
 
     @cached_property
-    def _types(self) -> tuple[tuple[int, int, InstanceType], ...]:
+    def _types(self) -> tuple[TypeEntry, ...]:
         hardware = self._hardware()
         today = self._today
         return tuple(
-            (type_id, hardware_id, InstanceType(cloud, name, hardware[hardware_id], day <= today))
+            TypeEntry(
+                type_id,
+                hardware_id,
+                InstanceType(cloud, name, hardware[hardware_id], day <= today),
+            )
             for type_id, cloud, name, hardware_id, day in self.connection.execute(
                 "SELECT id, cloud, name, hardware_id, retired_day FROM type"
             )
@@ -154,7 +159,7 @@ class PriceBook:
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> list[PriceRow]:
+    ) -> list[RegionPrice]:
         """Prices as plain rows, by type, market and price.
 
         `depth` keeps that many cheapest regions of each type and market, None keeps all;
@@ -164,47 +169,45 @@ class PriceBook:
             return self._shortlist(depth, type_ids)
         return self._query(depth if region_ids is None else None, region_ids, type_ids)
 
-    def _shortlist(self, depth: int, type_ids: Collection[int] | None) -> list[PriceRow]:
+    def _shortlist(self, depth: int, type_ids: Collection[int] | None) -> list[RegionPrice]:
         data: dict[str, bytes] = dict(self.connection.execute("SELECT name, data FROM shortlist"))
         columns: dict[str, Any] = {}
         for name, code in SHORTLIST_COLUMNS:
             columns[name] = array(code)
             columns[name].frombytes(data[name])
         fresh_from = self.fresh_from
-        rows: list[PriceRow] = list(
-            zip(
-                columns["type_id"],
-                columns["spot"],
-                columns["region_id"],
-                columns["price_nano_usd"],
-                [None if rate < 0 else rate for rate in columns["interruption_rate"]],
-                [1 if day < fresh_from else 0 for day in columns["fresh_day"]],
-                strict=True,
-            )
+        rows: Iterator[tuple[Any, ...]] = zip(
+            columns["type_id"],
+            columns["spot"],
+            columns["region_id"],
+            columns["price_nano_usd"],
+            [None if rate < 0 else rate for rate in columns["interruption_rate"]],
+            [1 if day < fresh_from else 0 for day in columns["fresh_day"]],
+            strict=True,
         )
         if depth < SHORTLIST_DEPTH:
-            rows = [row for row, rank in zip(rows, columns["rank"], strict=True) if rank <= depth]
-        if type_ids is not None:
-            wanted = frozenset(type_ids)
-            rows = [row for row in rows if row[0] in wanted]
-        return rows
+            rows = compress(rows, [rank <= depth for rank in columns["rank"]])
+        prices = map(RegionPrice._make, rows)
+        if type_ids is None:
+            return list(prices)
+        wanted = frozenset(type_ids)
+        return [price for price in prices if price.type_id in wanted]
 
-    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
+    def prices_of(self, type_id: int, spot: int) -> Iterator[RegionPrice]:
         """Every region's price of one type and market, cheapest first, read as they are taken."""
-        return iter(
-            self.connection.execute(
-                "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"
-                " FROM offer WHERE type_id = ? AND spot = ? ORDER BY price_nano_usd",
-                (self.fresh_from, type_id, spot),
-            )
+        rows = self.connection.execute(
+            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"
+            " FROM offer WHERE type_id = ? AND spot = ? ORDER BY price_nano_usd",
+            (self.fresh_from, type_id, spot),
         )
+        return map(RegionPrice._make, rows)
 
     def _query(
         self,
         depth: int | None,
         region_ids: Collection[int] | None,
         type_ids: Collection[int] | None,
-    ) -> list[PriceRow]:
+    ) -> list[RegionPrice]:
         # Ids go in as one JSON array: no limit on their number, and no text built into the query.
         where, values = [], []
         for column, ids in (("region_id", region_ids), ("type_id", type_ids)):
@@ -212,11 +215,12 @@ class PriceBook:
                 where.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608
                 values.append(json.dumps(sorted(ids)))
         condition = f"WHERE {' AND '.join(where)}" if where else ""
-        rows: list[PriceRow] = self.connection.execute(
+        found = self.connection.execute(
             "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"  # noqa: S608
             f" FROM offer {condition} ORDER BY type_id, spot, price_nano_usd, region_id",
             (self.fresh_from, *values),
-        ).fetchall()
+        )
+        rows = list(map(RegionPrice._make, found))
         return rows if depth is None else _cheapest(rows, depth)
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
@@ -240,12 +244,12 @@ class PriceBook:
         )
 
 
-def _cheapest(rows: list[PriceRow], depth: int) -> list[PriceRow]:
-    kept: list[PriceRow] = []
+def _cheapest(rows: list[RegionPrice], depth: int) -> list[RegionPrice]:
+    kept: list[RegionPrice] = []
     group, taken = None, 0
     for row in rows:
-        if row[:2] != group:
-            group, taken = row[:2], 0
+        if row.offered != group:
+            group, taken = row.offered, 0
         taken += 1
         if taken <= depth:
             kept.append(row)

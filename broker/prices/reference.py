@@ -39,9 +39,9 @@ def reference_price(home: Path) -> Reference | None:
         and not kind.retired
         and not kind.hardware.burstable
     }
-    rows = [row for row in book.price_rows(depth=1) if not row[1] and row[0] in fitting]
+    rows = [row for row in book.price_rows(depth=1) if not row.spot and row.type_id in fitting]
     if not rows:
         return None
-    number, _, region_id, nano, *_ = min(rows, key=lambda row: row[3])
+    number, _, region_id, nano, *_ = min(rows, key=lambda row: row.nano_usd_per_hour)
     kind = fitting[number]
     return Reference(usd_from_nano(nano), kind.name, kind.cloud, book.regions()[region_id].name)

@@ -4,13 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from mlbroker.policies.quote import OutOfReach
-from mlbroker.pricing.book import PriceRow, Snapshot
-from mlbroker.pricing.offer import InstanceType, Offer
+from mlbroker.pricing.book import RegionPrice, Snapshot, TypeEntry
+from mlbroker.pricing.offer import Offer
 from mlbroker.pricing.power import CpuPower
 from mlbroker.pricing.region import Region
-
-# A type with its id and that of its hardware; equal hardware has one id.
-TypeEntry = tuple[int, int, InstanceType]
 
 
 class Book(Protocol):
@@ -25,8 +22,8 @@ class Book(Protocol):
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> Sequence[PriceRow]: ...
-    def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]: ...
+    ) -> Sequence[RegionPrice]: ...
+    def prices_of(self, type_id: int, spot: int) -> Iterable[RegionPrice]: ...
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
     def cpu_power(self) -> CpuPower: ...
     @property

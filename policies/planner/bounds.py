@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlbroker.policies.burst import credits_run_out
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import normal_quantile
-from mlbroker.policies.planner.book import TypeEntry
 from mlbroker.policies.region_costs import RegionCosts
+from mlbroker.pricing.book import TypeEntry
 from mlbroker.pricing.offer import Market
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Runner(NamedTuple):
     @property
     def cloud(self) -> str:
         """Whose machine it is."""
-        return self.entry[2].cloud
+        return self.entry.type.cloud
 
     @property
     def market(self) -> Market:
@@ -106,7 +106,7 @@ class Bounds:
 
     def credits_run_out(self, runner: Runner) -> bool:
         """Whether it is a burstable machine that would not stay at full speed."""
-        return credits_run_out(runner.entry[2], self._sure_s(runner)) is not None
+        return credits_run_out(runner.entry.type, self._sure_s(runner)) is not None
 
     def too_slow_s(self, runner: Runner) -> float | None:
         """The time a run is sure to take, when that is beyond the deadline."""
@@ -139,7 +139,7 @@ def may_be_allowed(judge: "Judge | None", runner: Runner, nodes: int, usd: float
     from mlbroker.policies.guardrails.subjects import screened
 
     subject = screened(
-        runner.entry[2], runner.market, nodes, runner.usd_per_hour,
+        runner.entry.type, runner.market, nodes, runner.usd_per_hour,
         region=UNDECIDED, cost_usd=UNDECIDED if usd is None else usd, carbon_kg=UNDECIDED,
     )  # fmt: skip
     return judge.machine(subject) is None

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from mlbroker.policies.planner.book import Book, TypeEntry
+from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach
-from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.book import RegionPrice, Snapshot, TypeEntry
 from mlbroker.pricing.offer import Offer
 from mlbroker.pricing.power import CpuPower
 from mlbroker.pricing.region import Region
@@ -39,7 +39,7 @@ class CachedBook:
         key = ("offer", type_id, spot, region_id)
         return self._once(key, lambda: self._book.offer(type_id, spot, region_id))
 
-    def prices_of(self, type_id: int, spot: int) -> Iterable[PriceRow]:
+    def prices_of(self, type_id: int, spot: int) -> Iterable[RegionPrice]:
         """As the book's, read to the end."""
         key = ("prices_of", type_id, spot)
         return self._once(key, lambda: list(self._book.prices_of(type_id, spot)))
@@ -49,7 +49,7 @@ class CachedBook:
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> Sequence[PriceRow]:
+    ) -> Sequence[RegionPrice]:
         """As the book's."""
         regions = None if region_ids is None else frozenset(region_ids)
         types = None if type_ids is None else frozenset(type_ids)
@@ -58,13 +58,13 @@ class CachedBook:
 
     def rows_by_type(
         self, depth: int | None, region_ids: Collection[int] | None
-    ) -> dict[int, list[PriceRow]]:
+    ) -> dict[int, list[RegionPrice]]:
         """The rows of `price_rows` for every type, by type."""
 
-        def sort() -> dict[int, list[PriceRow]]:
-            rows: dict[int, list[PriceRow]] = {}
+        def sort() -> dict[int, list[RegionPrice]]:
+            rows: dict[int, list[RegionPrice]] = {}
             for row in self.price_rows(depth, region_ids):
-                rows.setdefault(row[0], []).append(row)
+                rows.setdefault(row.type_id, []).append(row)
             return rows
 
         regions = None if region_ids is None else frozenset(region_ids)
@@ -99,9 +99,9 @@ class SomeTypes:
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> Sequence[PriceRow]:
+    ) -> Sequence[RegionPrice]:
         """As the book's, of the chosen types."""
         if type_ids is not None:
             return self._book.price_rows(depth, region_ids, type_ids)
         rows = self._book.rows_by_type(depth, region_ids)
-        return [row for entry in self._entries for row in rows.get(entry[0], ())]
+        return [row for entry in self._entries for row in rows.get(entry.id, ())]

@@ -110,7 +110,7 @@ class Decision:
 
     def _quote(self, pick: Pick | Refusal) -> Quote:
         """The exact figures, feasible or not."""
-        type_id, spot, region_id = pick.row[:3]
+        type_id, spot, region_id, *_ = pick.row
         machine = pick.candidate.machine
         return make_quote(
             self._constraints,
@@ -126,7 +126,7 @@ class Decision:
         return tuple(
             Offered(
                 Target(machine.type.cloud, machine.type.name, machine.type.hardware, nodes),
-                pick.row[3] / NANO_PER_USD * nodes,
+                pick.row.nano_usd_per_hour / NANO_PER_USD * nodes,
                 machine.pace.setup_s,
             )
             for pick in self.selection.picks[:PROBE_OFFERS]
@@ -142,14 +142,14 @@ class Decision:
         alive = {id(candidate) for candidate in field.candidates}
         alive -= {id(item.candidate) for item in refusals}
         in_running = {
-            (candidate.rows[0][0], candidate.spot)
+            (candidate.rows[0].type_id, candidate.spot)
             for candidate in field.candidates
             if id(candidate) in alive
         }
         entries: dict[tuple[int, bool], TypeRefusal | Refusal] = {
             (item.type_id, item.market is Market.SPOT): item for item in field.refusals
         }
-        entries.update({(item.row[0], item.candidate.spot): item for item in refusals})
+        entries.update({(item.row.type_id, item.candidate.spot): item for item in refusals})
         return [item for key, item in entries.items() if key not in in_running]
 
     def _rejection(self, item: TypeRefusal | Refusal) -> Rejection:
@@ -230,13 +230,13 @@ class Decision:
         machine = machines[number]
         wanted = region_name or vendor(machine.type.cloud).usual_region
         for row in self._book.price_rows(depth=None, type_ids=[number]):
-            if not row[1] and self._regions[row[2]].name == wanted:
+            if not row.spot and self._regions[row.region_id].name == wanted:
                 return make_quote(
                     self._constraints,
                     machine.power_w,
-                    machine.pace_in(row[2]),
-                    self._book.offer(number, 0, row[2]),
-                    self._regions[row[2]],
+                    machine.pace_in(row.region_id),
+                    self._book.offer(number, 0, row.region_id),
+                    self._regions[row.region_id],
                     option.disk_gb,
                 )
         return None

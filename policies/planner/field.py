@@ -19,7 +19,7 @@ from mlbroker.policies.pace import Pace, PacedType
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import power
-from mlbroker.pricing.book import PriceRow
+from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
@@ -141,7 +141,7 @@ def _paced(
             yield group, Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
 
 
-Shelf = dict[tuple[int, int], list[PriceRow]]
+Shelf = dict[tuple[int, int], list[RegionPrice]]
 
 
 class _Shelves:
@@ -163,10 +163,10 @@ class _Shelves:
         return self._cheapest, False
 
 
-def _shelf(rows: Sequence[PriceRow]) -> Shelf:
+def _shelf(rows: Sequence[RegionPrice]) -> Shelf:
     shelf: Shelf = {}
     for row in rows:
-        shelf.setdefault(row[:2], []).append(row)
+        shelf.setdefault(row.offered, []).append(row)
     return shelf
 
 
@@ -195,7 +195,7 @@ def _enter(
                 field.refusals.append(TypeRefusal(number, machine.type, market, *why))
                 continue
             if ceiling is not None:
-                prices = [row for row in prices if row[3] <= ceiling]
+                prices = [row for row in prices if row.nano_usd_per_hour <= ceiling]
             if prices:
                 field.candidates.append(Candidate(machine, spot, index, prices, complete))
             else:
@@ -211,13 +211,13 @@ def ceiling_nano_usd(option: ResourceOption) -> int | None:
     return None if highest is None else int(highest * NANO_PER_USD)
 
 
-def all_prices(book: Book, job: Job) -> Callable[[Candidate], Iterator[PriceRow]]:
+def all_prices(book: Book, job: Job) -> Callable[[Candidate], Iterator[RegionPrice]]:
     """Reads every region's price of a candidate, cheapest first."""
 
-    def more(candidate: Candidate) -> Iterator[PriceRow]:
+    def more(candidate: Candidate) -> Iterator[RegionPrice]:
         ceiling = ceiling_nano_usd(job.resources[candidate.option])
-        for row in book.prices_of(candidate.rows[0][0], int(candidate.spot)):
-            if ceiling is not None and row[3] > ceiling:
+        for row in book.prices_of(candidate.rows[0].type_id, int(candidate.spot)):
+            if ceiling is not None and row.nano_usd_per_hour > ceiling:
                 return
             yield row
 

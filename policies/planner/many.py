@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbroker.policies.candidates import Filters, fitting
 from mlbroker.policies.constraints import Constraints
-from mlbroker.policies.planner.book import Book, TypeEntry
+from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner, may_be_allowed
 from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
 from mlbroker.policies.planner.decision import Decision, decide
 from mlbroker.policies.planner.plan import TOP, Choice, PlanRequest
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud, region_costs
+from mlbroker.pricing.book import TypeEntry
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
@@ -88,7 +89,7 @@ class ManyPlanner:
                 usd, number = heapq.heappop(heap)
                 runner = runners[number]
                 if bounds.may_do(runner, usd):
-                    taken[runner.entry[0]] = runner.entry
+                    taken[runner.entry.id] = runner.entry
             some = SomeTypes(self._book, list(taken.values()))
             quote, reach = self._best(request, constraints, some, add_ons)
             # Complete when nothing left out can be better than what was found.
@@ -138,7 +139,8 @@ class ManyPlanner:
             return None
         if number not in self._prices_at:
             self._prices_at[number] = {
-                row[:2]: row[3] / NANO_PER_USD for row in self._book.price_rows(None, [number])
+                row.offered: row.nano_usd_per_hour / NANO_PER_USD
+                for row in self._book.price_rows(None, [number])
             }
         return Home(cloud, here[cloud], self._prices_at[number], there[cloud])
 
@@ -166,13 +168,16 @@ class ManyPlanner:
         """Every type in every market, as it is for any job with these guesses."""
         groups: dict[tuple[int, str], list[TypeEntry]] = {}
         for entry in self._book.types():
-            groups.setdefault((entry[1], entry[2].cloud), []).append(entry)
+            groups.setdefault((entry.hardware_id, entry.type.cloud), []).append(entry)
         targets = [
-            Target(cloud, group[0][2].name, group[0][2].hardware, nodes)
+            Target(cloud, group[0].type.name, group[0].type.hardware, nodes)
             for (_, cloud), group in groups.items()
         ]
         predictions = predict(evidence, targets)
-        cheapest = {row[:2]: row[3] / NANO_PER_USD for row in self._book.price_rows(depth=1)}
+        cheapest = {
+            row.offered: row.nano_usd_per_hour / NANO_PER_USD
+            for row in self._book.price_rows(depth=1)
+        }
         field: _ByType = {}
         for (_, cloud), group, prediction in zip(groups, groups.values(), predictions, strict=True):
             if prediction is None:
@@ -181,9 +186,9 @@ class ManyPlanner:
             median_s, sigma = prediction.median_step_time_s, prediction.sigma_log
             mean_s = median_s * math.exp(sigma**2 / 2)
             for entry in group:
-                field[entry[0]] = [
+                field[entry.id] = [
                     Runner(cheapest[offer], fixed_s, mean_s, median_s, sigma, offer, entry)
-                    for offer in ((entry[0], 0), (entry[0], 1))
+                    for offer in ((entry.id, 0), (entry.id, 1))
                     if offer in cheapest
                 ]
         return field

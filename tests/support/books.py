@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from mlbroker.policies.quote import OutOfReach
-from mlbroker.pricing.book import PriceRow, Snapshot
+from mlbroker.pricing.book import RegionPrice, Snapshot, TypeEntry
 from mlbroker.pricing.offer import Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.power import CpuPower
 from mlbroker.pricing.region import Region
@@ -32,10 +32,10 @@ class SmallBook:
         clouds = {place.cloud: DAY for place in self.places}
         return Snapshot("small", clouds, clouds, len(self.prices), 0)
 
-    def types(self) -> list[tuple[int, int, InstanceType]]:
+    def types(self) -> list[TypeEntry]:
         hardware: dict[Hardware, int] = {}
         return [
-            (number, hardware.setdefault(kind.hardware, len(hardware)), kind)
+            TypeEntry(number, hardware.setdefault(kind.hardware, len(hardware)), kind)
             for number, kind in enumerate(self.kinds)
         ]
 
@@ -51,25 +51,25 @@ class SmallBook:
         depth: int | None,
         region_ids: Collection[int] | None = None,
         type_ids: Collection[int] | None = None,
-    ) -> list[PriceRow]:
+    ) -> list[RegionPrice]:
         rows = sorted(
-            (kind, int(market is Market.SPOT), place, int(Decimal(usd) * NANO),
+            RegionPrice(kind, int(market is Market.SPOT), place, int(Decimal(usd) * NANO),
              self.rates.get((kind, place)), 0)
             for (kind, place, market), usd in self.prices.items()
             if (region_ids is None or place in region_ids)
             and (type_ids is None or kind in type_ids)
         )  # fmt: skip
-        rows.sort(key=lambda row: (row[0], row[1], row[3], row[2]))
+        rows.sort(key=lambda row: (row.type_id, row.spot, row.nano_usd_per_hour, row.region_id))
         if depth is None or region_ids is not None:
             return rows
-        kept: list[PriceRow] = []
+        kept: list[RegionPrice] = []
         for row in rows:
-            if sum(other[:2] == row[:2] for other in kept) < depth:
+            if sum(other.offered == row.offered for other in kept) < depth:
                 kept.append(row)
         return kept
 
-    def prices_of(self, type_id: int, spot: int) -> Iterator[PriceRow]:
-        return (row for row in self.price_rows(None, None, [type_id]) if row[1] == spot)
+    def prices_of(self, type_id: int, spot: int) -> Iterator[RegionPrice]:
+        return (row for row in self.price_rows(None, None, [type_id]) if row.spot == spot)
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         market = Market.SPOT if spot else Market.ON_DEMAND

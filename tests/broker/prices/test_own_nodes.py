@@ -7,6 +7,7 @@ from tests.support.books import SmallBook
 
 from mlbroker.broker.files.nodes import ON_PREM, Node
 from mlbroker.broker.prices.own_nodes import WithNodes
+from mlbroker.pricing.book import TypeEntry
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 
@@ -40,7 +41,7 @@ def test_the_book_is_not_read_again_for_each_offer() -> None:
     class Counted(SmallBook):
         asked = 0
 
-        def types(self) -> list[tuple[int, int, InstanceType]]:
+        def types(self) -> list[TypeEntry]:
             Counted.asked += 1
             return super().types()
 

@@ -117,10 +117,10 @@ def test_only_a_few_types_are_planned_on(
 def test_a_part_of_the_book_is_the_book_for_its_types(book: CachedBook) -> None:
     entries = book.types()[100:103]
     some = SomeTypes(book, entries)
-    ids = [entry[0] for entry in entries]
+    ids = [entry.id for entry in entries]
     assert some.types() == entries
     assert some.price_rows(1) == book.price_rows(1, None, ids)
     assert some.price_rows(None, None, ids[:1]) == book.price_rows(None, None, ids[:1])
     region = next(iter(book.regions()))
-    expected = [row for row in book.price_rows(None, [region]) if row[0] in ids]
+    expected = [row for row in book.price_rows(None, [region]) if row.type_id in ids]
     assert some.price_rows(None, [region]) == expected
