@@ -7,14 +7,13 @@ from dataclasses import MISSING, dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
 from tests.support.policies import ADA, judge_by
 
-from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.runs.admission import PolicyAdmission, admitted, subject_of
@@ -23,7 +22,6 @@ from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
-    UNKNOWN,
     Reservation,
     Rule,
     Run,
@@ -37,19 +35,7 @@ from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job, ResourceOption, Work
 from mlbroker.profiles.prediction import Evidence
-
-
-class Case(NamedTuple):
-    """Values of a key: one that forbids a run of eight nodes on a GPU machine of AWS, for a dollar,
-    where a machine without a GPU would do; one that lets it pass.
-
-    `at_reservation` is for rules that have nothing to say before money is about to be reserved.
-    """
-
-    forbids: str
-    allows: str
-    at_reservation: bool = False
-
+from mlbroker.testing.guardrails import Case, Guardrail, GuardrailSuite
 
 CASES = {
     "deny": Case("{instance_types: [gpu.*]}", "{clouds: [gcp]}"),
@@ -74,9 +60,6 @@ BOOK = SmallBook(
     {},
 )
 JOB = Job("j", "true", num_nodes=8, work=Work(20_000))
-PLAIN = Subject("aws", "eu-1", "cpu.large", "on_demand", 8, Decimal("3.2"), False, Decimal(1), 1.0)
-SUBJECT = replace(PLAIN, instance_type="gpu.large", price_per_hour_usd=Decimal("4.8"), gpu=True)
-DOLLAR = Reservation("j", NOW, Decimal(1), (), ())
 
 
 def test_every_rule_has_its_case() -> None:
@@ -87,59 +70,11 @@ def rule_of(key: str, value: str) -> Rule | None:
     return parse_policy(f"{key}: {value}", "p.yaml").rules.get(key)
 
 
-def verdict(key: str, value: str, subject: Subject, **run: Any) -> str | None:
-    rule = rule_of(key, value)
-    whole = {"who": ADA, "reason": None, "plain": PLAIN, "reservation": UNDECIDED} | run
-    return None if rule is None else rule.why_not(subject, Run(**whole))
-
-
-@pytest.mark.parametrize("key", RULES)
-def test_it_forbids_and_lets_pass(key: str) -> None:
-    case = CASES[key]
-    held = DOLLAR if case.at_reservation else UNDECIDED
-    assert verdict(key, case.forbids, SUBJECT, reservation=held)
-    assert verdict(key, case.allows, SUBJECT, reservation=held) is None
-    if case.at_reservation:
-        assert verdict(key, case.forbids, SUBJECT) is None
-
-
-@pytest.mark.parametrize("key", RULES)
-def test_it_reads_its_example_and_refuses_what_is_none(key: str) -> None:
-    assert rule_of(key, RULES[key].example) is not None
-    assert RULES[key].__doc__
-    with pytest.raises(InputError, match=key):
-        rule_of(key, "[[not, a], {value: 5}]")
-    assert RULES[key].remedy.format(job="j", source="p.yaml")
-
-
-@pytest.mark.parametrize("field", ["gpu", "cost_usd", "carbon_kg"])
-@pytest.mark.parametrize("key", RULES)
-def test_a_figure_that_nobody_knows_refuses(key: str, field: str) -> None:
-    """Where the figure can make a difference, not to know it is to refuse."""
-    case = CASES[key]
-    extremes: dict[str, list[Any]] = {
-        "gpu": [False, True],
-        "cost_usd": [Decimal(0), Decimal(10**9)],
-        "carbon_kg": [0.0, 1e12],
-    }
-    for value in (case.forbids, case.allows):
-        known = [
-            verdict(key, value, replace(SUBJECT, **{field: figure})) for figure in extremes[field]
-        ]
-        unknown = verdict(key, value, replace(SUBJECT, **{field: UNKNOWN}))
-        assert (unknown is None) == all(why is None for why in known)
-
-
-@pytest.mark.parametrize("key", RULES)
-def test_what_is_not_decided_yet_is_not_judged(key: str) -> None:
-    """What is forbidden of a machine wherever it stands is forbidden in any region, at any cost."""
-    for value in (CASES[key].forbids, CASES[key].allows):
-        anywhere = replace(SUBJECT, region=UNDECIDED, cost_usd=UNDECIDED, carbon_kg=UNDECIDED)
-        if verdict(key, value, anywhere) is None:
-            continue
-        for region in ("eu-1", "us-1"):
-            for usd in (Decimal(0), Decimal(10**9)):
-                assert verdict(key, value, replace(SUBJECT, region=region, cost_usd=usd))
+class TestGuardrail(GuardrailSuite):
+    @pytest.fixture(params=RULES)
+    def guardrail(self, request: pytest.FixtureRequest) -> Guardrail:
+        key = request.param
+        return Guardrail(key, RULES[key], CASES[key])
 
 
 @dataclass(frozen=True)

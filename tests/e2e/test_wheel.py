@@ -116,12 +116,55 @@ def test_the_installed_wheel_plans(installed: Path, tmp_path: Path) -> None:
 
 
 OUTSIDE = '''\
-"""A cloud of another package, held to what every cloud promises."""
+"""A cloud, an estimator and a guardrail of another package, held to what all promise."""
 
 import pytest
 from harness import SimulatorHarness
 
+from mlbroker.policies.guardrails.interface import Rule
 from mlbroker.testing.clouds import CloudSuite
+from mlbroker.testing.estimators import EstimatorSuite
+from mlbroker.testing.guardrails import Case, Guardrail, GuardrailSuite
+
+
+class Nothing:
+    """It knows nothing about any machine."""
+
+    def estimate(self, evidence, targets):
+        return [None for _ in targets]
+
+    def guess_key(self, job):
+        return None
+
+
+class NotHere(Rule):
+    """Forbids one cloud."""
+
+    example = "gcp"
+
+    def __init__(self, cloud):
+        self.cloud = cloud
+
+    @classmethod
+    def read(cls, file, key):
+        (cloud,) = file.names(key)
+        return cls(cloud)
+
+    def why_not(self, subject, run):
+        return "not there" if subject.cloud == self.cloud else None
+
+
+class TestNothing(EstimatorSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def estimator(cls):
+        return Nothing()
+
+
+class TestNotHere(GuardrailSuite):
+    @pytest.fixture
+    def guardrail(self):
+        return Guardrail("not_here", NotHere, Case("aws", "gcp"))
 
 
 class TestOrchard(CloudSuite):
@@ -131,7 +174,7 @@ class TestOrchard(CloudSuite):
 '''
 
 
-def test_a_package_outside_the_tree_holds_its_cloud_to_the_suite(
+def test_a_package_outside_the_tree_holds_its_members_to_the_suites(
     installed: Path, tmp_path: Path
 ) -> None:
     support = ROOT / "tests" / "support"
@@ -141,5 +184,10 @@ def test_a_package_outside_the_tree_holds_its_cloud_to_the_suite(
     (tmp_path / "test_orchard.py").write_text(OUTSIDE)
     python = installed.parent / "python"
     done = _run(python, "-m", "pytest", "-p", "no:cacheprovider", "-v", cwd=tmp_path)
-    assert "TestOrchard::test_the_same_token_makes_one_machine PASSED" in done.stdout
+    for test in (
+        "TestOrchard::test_the_same_token_makes_one_machine",
+        "TestNothing::test_one_sound_answer_for_each_target",
+        "TestNotHere::test_it_forbids_and_lets_pass",
+    ):
+        assert f"{test} PASSED" in done.stdout
     assert " failed" not in done.stdout
