@@ -6,6 +6,7 @@ from typing import Any
 from mlbroker.broker.words import exact_usd_or_none
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Rejection
+from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.job import Objective, ObjectiveKind
 from mlbroker.profiles.prediction import Quantiles
 
@@ -14,7 +15,6 @@ SCHEMA = "mlbroker.plan/2"
 
 def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
     """The whole plan; money as decimal strings. `rejected` is there only when explained."""
-    snapshot = plan.snapshot
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "generated_at": plan.generated_at.astimezone(UTC).isoformat(timespec="seconds"),
@@ -25,13 +25,7 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
             "num_nodes": plan.constraints.nodes,
             "measurements": plan.measurements,
         },
-        "prices": {
-            "snapshot": snapshot.id,
-            "as_of": {cloud: day.isoformat() for cloud, day in sorted(snapshot.as_of.items())},
-            "oldest": {cloud: day.isoformat() for cloud, day in sorted(snapshot.oldest.items())},
-            "offers": snapshot.offers,
-            "stale": snapshot.stale_offers,
-        },
+        "prices": snapshot_document(plan.snapshot),
         "objective": objective_document(plan.constraints.objective),
         "deadline_s": plan.constraints.deadline_s,
         "confidence": plan.constraints.confidence,
@@ -58,6 +52,17 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
             "left_out": [left._asdict() for left in miss.left_out],
         }
     return document
+
+
+def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
+    """The prices that a plan or a check rests on."""
+    return {
+        "snapshot": snapshot.id,
+        "as_of": {cloud: day.isoformat() for cloud, day in sorted(snapshot.as_of.items())},
+        "oldest": {cloud: day.isoformat() for cloud, day in sorted(snapshot.oldest.items())},
+        "offers": snapshot.offers,
+        "stale": snapshot.stale_offers,
+    }
 
 
 def quote_document(quote: Quote | None) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ class NotThere(CloudError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ForgeAnswer:
     """What came back: the JSON document and the address of the next page."""
 
     document: Any
@@ -55,7 +55,7 @@ class Api:
 
     def call(
         self, method: str, path: str, body: Any = None, *, repeatable: bool | None = None
-    ) -> Answer:
+    ) -> ForgeAnswer:
         """One request. What may have taken effect is repeated only where that does no harm."""
         url = path if "://" in path else f"{self._base}/{path}"
         if not url.startswith(f"{self._base}/"):
@@ -71,8 +71,8 @@ class Api:
             raise type(error)(f"{what}: {error.what}") from None
 
 
-def _read(body: IO[bytes], answered: Message) -> Answer:
-    return Answer(read_json(body, may_be_empty=True), _next_page(answered.get("Link") or ""))
+def _read(body: IO[bytes], answered: Message) -> ForgeAnswer:
+    return ForgeAnswer(read_json(body, may_be_empty=True), _next_page(answered.get("Link") or ""))
 
 
 def _next_page(link: str) -> str | None:

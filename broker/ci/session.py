@@ -1,7 +1,7 @@
 """One call of `check`: from paths and a base to the finished check."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,14 +114,14 @@ class _Session:
         option = self._request.policy
         if option is not None:
             read_bytes(option)  # one that is not there guards nothing, which must not go unnoticed
+        anywhere = None if option is None else str(option.absolute())
+        return PricingContext(known, self._policies(self._file, anywhere))
+
+    def _policies(self, read: Callable[[str], bytes | None], option: str | None) -> PolicyFiles:
         outside = policy_path(self._root)
-        policies = PolicyFiles(
-            self._file,
-            self._root,
-            option=None if option is None else str(option.absolute()),
-            outside=None if outside is None else str(outside),
+        return PolicyFiles(
+            read, self._root, option=option, outside=None if outside is None else str(outside)
         )
-        return PricingContext(known, policies)
 
     def _table(self) -> Sequence[Measurement]:
         if self._request.measure is None:
@@ -168,14 +168,11 @@ class _Session:
         names = [inside] if inside is not None else self._policy_files(commit)
         if all(repository.content(commit, name) == self._file(name) for name in names):
             return None
-        outside = policy_path(self._root)
-        return PolicyFiles(
+        return self._policies(
             lambda path: (
                 self._file(path) if Path(path).is_absolute() else repository.content(commit, path)
             ),
-            self._root,
-            option=inside,
-            outside=None if outside is None else str(outside),
+            inside,
         )
 
     def _policy_files(self, commit: str) -> list[str]:

@@ -5,7 +5,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +36,15 @@ class AgentLink(Protocol):
     def failure(self) -> CloudError:
         """What to raise when the agent went away without an end."""
         ...
+
+
+def reports_in(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
+    """The agent's reports; other lines are none of its own."""
+    for line in lines:
+        with suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict):
+                yield message
 
 
 class ProcessLink:
@@ -72,10 +81,7 @@ class ProcessLink:
                 continue
             if line is None:
                 return
-            with suppress(ValueError):
-                message = json.loads(line)
-                if isinstance(message, dict):
-                    yield message
+            yield from reports_in([line])
 
     def stop(self) -> None:
         """The end of its input is the agent's sign to end the job."""

@@ -1,6 +1,5 @@
 """The line to an agent that a run carries to its machine: its reports are the run's output."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any
 
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run
+from mlbroker.broker.measure.agent_link import reports_in
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.view import View
 
@@ -79,11 +79,7 @@ class ReportLines(View):
         """Some bytes of the log."""
         lines = (self._pending + data).split(b"\n")
         self._pending = lines.pop()
-        for line in lines:
-            with suppress(ValueError):
-                message = json.loads(line)
-                if isinstance(message, dict):
-                    self._messages.append(message)
+        self._messages += reports_in(lines)
 
     def take(self) -> list[Mapping[str, Any]]:
         """The reports since the last call."""

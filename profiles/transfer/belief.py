@@ -1,7 +1,6 @@
 """The state of knowledge about one job's log times, after some of them were measured."""
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -133,18 +132,3 @@ class Belief:
         self._between: Array = self.weights @ (self.means - self.mean) ** 2
         self.within: Array = self._raw * (DEGREES + sum(self._surprises)) / self.degrees
         self.variance: Array = self.within + self._between
-
-
-def believe(
-    prior: Prior,
-    hyper: Hyper,
-    measured: Sequence[tuple[int, float]],
-    failed: Sequence[int] = (),
-) -> Belief:
-    """The belief after all of these observations."""
-    belief = Belief(prior, hyper)
-    for candidate, log_time in measured:
-        belief.observe(candidate, log_time)
-    for candidate in failed:
-        belief.fail(candidate)
-    return belief

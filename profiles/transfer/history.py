@@ -178,10 +178,7 @@ def prior(
     usual = profile(completed, candidates, families, space.expected[candidates])
     return Prior(
         space=space.take(candidates),
-        mean=usual.mean,
-        factors=usual.factors,
         failure=failure_share(past, space.size)[candidates],
         jobs=len(past),
-        offsets=usual.offsets,
-        chances=usual.chances,
+        **usual._asdict(),
     )

@@ -1,12 +1,15 @@
 """How alike the log times of two configurations are expected to be."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.transfer.space import Space
+
+# The variances that specifications explain.
+OF_SPECIFICATIONS = ("linear", "smooth", "additive", "same_kind", "same_family")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,7 @@ class Hyper:
 
     def widened(self, factor: float = 2.0) -> "Hyper":
         """All variances that specifications explain times `factor`: for want of history."""
-        return Hyper(
-            linear=self.linear * factor,
-            smooth=self.smooth * factor,
-            additive=self.additive * factor,
-            same_kind=self.same_kind * factor,
-            same_family=self.same_family * factor,
-            own=self.own,
-            history=self.history,
-            smooth_length=self.smooth_length,
-            additive_length=self.additive_length,
-        )
+        return replace(self, **{name: factor * getattr(self, name) for name in OF_SPECIFICATIONS})
 
 
 def matern(scaled_distance: Array, length: float) -> Array:

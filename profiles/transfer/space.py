@@ -48,14 +48,8 @@ class Space(NamedTuple):
 
     def take(self, rows: Array) -> "Space":
         """The space of the configurations at `rows` (C,), unchanged in scale."""
-        return Space(
-            self.x[rows],
-            self.kind[rows],
-            self.family[rows],
-            self.capacity,
-            self.expected[rows],
-            self.doubt[rows],
-        )
+        by_row = ("x", "kind", "family", "expected", "doubt")
+        return self._replace(**{name: getattr(self, name)[rows] for name in by_row})
 
 
 def encode(

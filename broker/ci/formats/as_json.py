@@ -8,6 +8,7 @@ from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.priced import priced_document
 from mlbroker.broker.ci.thresholds import Crossing
+from mlbroker.broker.plan_document import snapshot_document
 from mlbroker.broker.words import exact_usd_or_none
 
 SCHEMA = "mlbroker.check/1"
@@ -20,19 +21,13 @@ def render(check: CostCheck) -> str:
 
 def document(check: CostCheck) -> dict[str, Any]:
     """The whole check; money as decimal strings."""
-    snapshot, total = check.snapshot, check.total
+    total = check.total
     return {
         "schema": SCHEMA,
         "generated_at": check.generated_at.astimezone(UTC).isoformat(timespec="seconds"),
         "compared_to": check.compared_to,
         "base_commit": check.base_commit,
-        "prices": {
-            "snapshot": snapshot.id,
-            "as_of": {cloud: day.isoformat() for cloud, day in sorted(snapshot.as_of.items())},
-            "oldest": {cloud: day.isoformat() for cloud, day in sorted(snapshot.oldest.items())},
-            "offers": snapshot.offers,
-            "stale": snapshot.stale_offers,
-        },
+        "prices": snapshot_document(check.snapshot),
         "jobs": [_job(job) for job in check.jobs],
         "total": {
             "base_cost_usd": exact_usd_or_none(total.base_cost_usd),

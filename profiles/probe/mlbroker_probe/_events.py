@@ -17,15 +17,32 @@ from weakref import WeakSet
 MIN_GAP_NS = 1000000
 
 
-class Counter:
-    """The count of one source of steps, in this process."""
+class StepCount:
+    """How many steps are done, of how many, and how long the loop waited for its data."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self) -> None:
         self.count = 0
         self.total: Optional[int] = None
         self.waited_s = 0.0
         self._offset = 0
+
+    def add(self, steps: int) -> None:
+        """So many more steps are done."""
+        raise NotImplementedError
+
+    def reach(self, number: int) -> None:
+        """Step `number` is done. A smaller number than before starts a new epoch."""
+        if number + self._offset < self.count:
+            self._offset = self.count
+        self.add(number + self._offset - self.count)
+
+
+class Counter(StepCount):
+    """The count of one source of steps, in this process."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
         self._written = -1
         self._next_ns = 0
         self._file: Optional[int] = None
@@ -43,12 +60,6 @@ class Counter:
         now = time.monotonic_ns()
         if now >= self._next_ns:
             self._write(now)
-
-    def reach(self, number: int) -> None:
-        """Step `number` is done. A smaller number than before starts a new epoch."""
-        if number + self._offset < self.count:
-            self._offset = self.count
-        self.add(number + self._offset - self.count)
 
     def note(self, key: str, value: object) -> None:
         """Something to know beside the steps. Kept back until this process has made a step."""

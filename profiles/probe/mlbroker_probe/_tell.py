@@ -2,20 +2,18 @@
 
 import os
 import time
-from typing import Optional
+
+from ._events import StepCount
 
 # More often than a person looks would only fill the log.
 EVERY_S = 1.0
 
 
-class Teller:
+class Teller(StepCount):
     """The count of this process's steps, told as `::mlbroker step=N/TOTAL` once in a second."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.total: Optional[int] = None
-        self.waited_s = 0.0
-        self._offset = 0
+        super().__init__()
         self._told_at = 0.0
 
     def begin(self) -> None:
@@ -28,12 +26,6 @@ class Teller:
         if now - self._told_at >= EVERY_S or self.count == self.total:
             self._told_at = now
             self._tell()
-
-    def reach(self, number: int) -> None:
-        """Step `number` is done. A smaller number than before starts a new epoch."""
-        if number + self._offset < self.count:
-            self._offset = self.count
-        self.add(number + self._offset - self.count)
 
     def note(self, key: str, value: object) -> None:
         """Nobody measures, so there is nobody to note it for."""
