@@ -2,7 +2,7 @@
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.yaml_fields import nearest
+from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
 from mlbroker.profiles.job import Job
@@ -54,7 +54,5 @@ def warn_of_unknown(job: Job, book: Book, listener: Listener) -> None:
 
 def _near(name: str, known: set[str]) -> str:
     """A hint with the nearest known name."""
-    close = nearest(name, sorted(known))
-    if close:
-        return f"did you mean {close}?"
-    return f"known are {', '.join(sorted(known)[:8])}{' …' if len(known) > 8 else ''}"
+    first = f"known are {', '.join(sorted(known)[:8])}{' …' if len(known) > 8 else ''}"
+    return nearest_hint(name, sorted(known), first)

@@ -107,7 +107,7 @@ def _launched(
     job = request.job
 
     def measure(watcher: Watcher) -> list[Measurement]:
-        results = _campaign(request, job, request.rule, places, state, watcher)
+        results = _campaign(request, places, state, watcher)
         done = [result for result in results if not isinstance(result, MlbrokerError)]
         errors = [result for result in results if isinstance(result, MlbrokerError)]
         if not done:
@@ -167,10 +167,12 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
         def on_these(
             places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
         ) -> list[ProbeResult | MlbrokerError]:
-            limited = replace(job, profile=replace(job.profile, max_cost_usd=left_usd))
-            quick = replace(request.rule, hopeless_step_s=hopeless_step_s)
-            each = [[place] for place in places]
-            results = _campaign(request, limited, quick, each, state, watcher)
+            limited = replace(
+                request,
+                job=replace(job, profile=replace(job.profile, max_cost_usd=left_usd)),
+                rule=replace(request.rule, hopeless_step_s=hopeless_step_s),
+            )
+            results = _campaign(limited, [[place] for place in places], state, watcher)
             done = [result for result in results if not isinstance(result, MlbrokerError)]
             if done:
                 _keep([result.measurement for result in done], state, watcher)
@@ -233,15 +235,13 @@ def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeS
 
 def _campaign(
     request: ProfileRequest,
-    job: Job,
-    rule: StopRule,
     places: Sequence[Sequence[LaunchOption]],
     state: Path,
     watcher: Watcher,
 ) -> list[Profiled | MlbrokerError]:
     return Campaign(
-        job,
-        rule,
+        request.job,
+        request.rule,
         state,
         current_user(),
         current_project(request.job_path, None),

@@ -10,7 +10,7 @@ from mlbroker.broker.ci.forge_api import NotThere
 from mlbroker.broker.ci.forges import FORGES, Comment, Forge, connector
 from mlbroker.broker.ci.formats import markdown
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.yaml_fields import nearest
+from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.http import Unanswered
 from mlbroker.broker.output import print_line, say
@@ -108,9 +108,8 @@ BEHAVIORS: dict[str, Callable[[Forge, list[Comment], str], str]] = {
 def _known(name: str, option: str, names: Mapping[str, object]) -> str:
     if name in names:
         return name
-    near = nearest(name, names)
     raise InputError(
         f"{quoted(name)} is unknown",
         where=option,
-        hint=f"did you mean {near}?" if near else f"one of: {', '.join(names)}",
+        hint=nearest_hint(name, names, "one of: {names}"),
     )

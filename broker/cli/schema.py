@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.yaml_fields import nearest
+from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 
 
@@ -23,7 +23,5 @@ def command(
     folder = files("mlbroker.broker").joinpath("schemas")
     known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir())
     if name not in known:
-        near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
-        raise InputError(f"there is no schema {quoted(name)}", hint=hint)
+        raise InputError(f"there is no schema {quoted(name)}", hint=nearest_hint(name, known))
     typer.echo(folder.joinpath(f"{name}.json").read_text("utf-8"), nl=False)

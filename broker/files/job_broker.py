@@ -16,7 +16,7 @@ from mlbroker.broker.files.values import (
     parse_money_usd,
     parse_number,
 )
-from mlbroker.broker.files.yaml_fields import Fields, nearest
+from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.profiles.job import (
     Checkpoint,
@@ -39,8 +39,7 @@ def parse_objective(text: str) -> Objective:
     """`cost`, `time` or `carbon`."""
     names = [kind.value for kind in ObjectiveKind if kind is not ObjectiveKind.WEIGHTED]
     if text not in names:
-        near = nearest(text, names)
-        hint = f"did you mean {near}?" if near else f"write {', '.join(names)}"
+        hint = nearest_hint(text, names, "write {names}")
         raise InputError(f"unknown objective {quoted(text)}", hint=hint)
     return Objective(ObjectiveKind(text))
 

@@ -10,7 +10,7 @@ from mlbroker.broker.files.values import (
     parse_money_usd,
     parse_number,
 )
-from mlbroker.broker.files.yaml_fields import Fields, nearest
+from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model
@@ -229,8 +229,7 @@ def _accelerator(fields: Fields, text: str) -> tuple[str, float]:
     name, _, count = text.strip().partition(":")
     model = gpu_model(name)
     if model is None:
-        near = nearest(name, GPU_MODELS)
-        hint = f"did you mean {near}?" if near else f"known: {', '.join(GPU_MODELS)}"
+        hint = nearest_hint(name, GPU_MODELS)
         fields.fail("accelerators", f"unknown accelerator {quoted(name)}", hint)
     number = fields.parsed("accelerators", count, parse_number) if ":" in text else Decimal(1)
     if not 0 < number <= 1024:

@@ -119,3 +119,10 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     by_lower = {name.lower(): name for name in names}
     close = get_close_matches(word[:60].lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None
+
+
+def nearest_hint(word: str, names: Iterable[str], otherwise: str = "known: {names}") -> str:
+    """A question after the nearest name, else what there is: all `names`, or other words."""
+    known = list(names)
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else otherwise.replace("{names}", ", ".join(known))
