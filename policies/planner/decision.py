@@ -199,11 +199,13 @@ class Decision:
         return tuple(best for best in found if best is not None)
 
     def _best_under(self, filters: Filters, reason: Reason) -> LeftOut | None:
-        """The best machine under other flags; of retired ones also one that misses the limits."""
+        """The best machine under other flags; where only retired ones meet the needs, also one that
+        misses the limits.
+        """
         request = self._request._replace(filters=filters, top=1)
         other = Decision(self._book, request, self._constraints)
         picks = other.selection.picks
-        if picks or reason is not Reason.RETIRED:
+        if picks or reason is not Reason.RETIRED or self._field.candidates:
             best = [pick.candidate.machine.type for pick in picks]
         else:
             miss = other._near_miss(())
