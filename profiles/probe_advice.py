@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from mlbroker.profiles.estimators.transfer import Place, build
+from mlbroker.profiles.estimators.transfer import Configuration, build
 from mlbroker.profiles.prediction import Evidence, Target
 
 # A measured machine that is not on offer can be neither probed nor chosen.
@@ -52,9 +52,9 @@ def advise(
 
     from mlbroker.profiles import value_of_information as next_probe
 
-    first: dict[Place, int] = {}
+    first: dict[Configuration, int] = {}
     for place, offer in enumerate(offers):
-        key = Place(offer.target.instance_type, offer.target.nodes, offer.target.hardware)
+        key = Configuration(offer.target.instance_type, offer.target.nodes, offer.target.hardware)
         if place in without:
             continue
         known = first.get(key)

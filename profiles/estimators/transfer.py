@@ -38,7 +38,7 @@ SHEET_DOUBT = 0.42
 MAX_SIGMA = 3.0
 
 
-class Place(NamedTuple):
+class Configuration(NamedTuple):
     """What the model tells apart: machines of one hardware, so many of them."""
 
     name: str
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 class Model(NamedTuple):
     """Places with the belief about the job on them; `known` are the job's own measurements."""
 
-    places: list[Place]
+    places: list[Configuration]
     belief: "Belief"
     known: dict[int, list[Measurement]]
     past_jobs: int
@@ -60,7 +60,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     ran = {_place(r) for r in _usable(evidence.measurements) if r.status is Status.OK}
     if not targets or not ran or (len(ran) < 2 and not evidence.history):
         return [None] * len(targets)
-    wanted = [Place(t.instance_type, t.nodes, t.hardware) for t in targets]
+    wanted = [Configuration(t.instance_type, t.nodes, t.hardware) for t in targets]
     model = build(evidence, wanted)
     if len(model.known) < 2 and not model.past_jobs:
         return [None] * len(targets)
@@ -86,7 +86,7 @@ def guess_key(job: Job) -> Hashable:
 
 def build(
     evidence: Evidence,
-    wanted: Sequence[Place],
+    wanted: Sequence[Configuration],
     steps: int = 1,
     begin: "Callable[[Prior, Hyper], Belief] | None" = None,
 ) -> Model:
@@ -141,7 +141,7 @@ def learn(history: Sequence[Measurement]) -> dict[str, float]:
     return fit(space, past, complete(space, past, Hyper())).as_dict()
 
 
-def past_jobs(history: Sequence[Measurement], numbers: dict[Place, int]) -> "list[PastJob]":
+def past_jobs(history: Sequence[Measurement], numbers: dict[Configuration, int]) -> "list[PastJob]":
     """Other jobs that ran on two places or more: of one, only its scale is known."""
     import numpy as np
 
@@ -179,7 +179,9 @@ def _usable(rows: Iterable[Measurement]) -> list[Measurement]:
     return [row for row in rows if row.hardware is not None]
 
 
-def _aligned(rows: Iterable[Measurement], named: dict[tuple[str, int], Place]) -> list[Measurement]:
+def _aligned(
+    rows: Iterable[Measurement], named: dict[tuple[str, int], Configuration]
+) -> list[Measurement]:
     """Usable rows, with the hardware of the wanted place of the same name."""
     found = []
     for row in rows:
@@ -191,12 +193,12 @@ def _aligned(rows: Iterable[Measurement], named: dict[tuple[str, int], Place]) -
     return found
 
 
-def _place(row: Measurement) -> Place:
+def _place(row: Measurement) -> Configuration:
     assert row.hardware is not None
-    return Place(row.instance_type or row.config, row.nodes, row.hardware)
+    return Configuration(row.instance_type or row.config, row.nodes, row.hardware)
 
 
-def _encoded(evidence: Evidence, places: Sequence[Place], *, alone: bool) -> "Space":
+def _encoded(evidence: Evidence, places: Sequence[Configuration], *, alone: bool) -> "Space":
     """`alone`: there are no past jobs that tell how far jobs are from what data sheets say."""
     from mlbroker.profiles.transfer.space import encode
 
@@ -212,7 +214,7 @@ def _encoded(evidence: Evidence, places: Sequence[Place], *, alone: bool) -> "Sp
     return encode(_columns(places), [place.name for place in places], expected, doubt)
 
 
-def _columns(places: Sequence[Place]) -> dict[str, list[float]]:
+def _columns(places: Sequence[Configuration]) -> dict[str, list[float]]:
     boxes = [(place.hardware, place.nodes) for place in places]
     return {
         "nodes": [n for _, n in boxes],
@@ -254,7 +256,7 @@ class _Words:
         return f"measured on {places[source].name}, {relation}{self._also}"
 
 
-def _relation(source: Place, target: Place) -> str:
+def _relation(source: Configuration, target: Configuration) -> str:
     a, b = source.hardware, target.hardware
     if (source.name, source.nodes) == (target.name, target.nodes):
         return "same type"
