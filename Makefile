@@ -32,11 +32,12 @@ demo: $(VENV)/.product ## Measure, plan and run a real job here, offline but for
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/pytest -n auto
 
-check: $(VENV)/.dev ## Format, lint, strict types, import contracts, generated docs
+check: $(VENV)/.dev ## Format, lint, strict types, import contracts, structure, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.dev $(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python scripts/structure.py
 	$(BIN)/python scripts/readme.py --check
 
 gcp-loopback: $(VENV)/.dev ## Serve a strict Google Cloud on loopback, to launch on; OPTIONS=--help

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
+from architecture import glossary, imports, package_map
 from figures import figures
 from markers import replace_block, table
 
@@ -55,6 +56,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "clouds": clouds,
     "guardrails": guardrails,
     "figures": figures,
+    "packages": package_map,
+    "imports": imports,
+    "glossary": glossary,
 }
 
 
