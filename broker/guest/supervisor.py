@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tarfile
 import time
+from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 from . import box as files
@@ -275,10 +276,10 @@ class Supervisor:
         environment.update({"PYTHONUNBUFFERED": "1"})
         environment.update(spec.get("envs") or {})
         # `from mlbroker_probe import steps` works in a run: the module travels in this archive.
-        archive = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        archive = Path(__file__).absolute().parents[2]
         own = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(
-            ([own] if own else []) + [os.path.join(archive, files.PROBE)]
+            ([own] if own else []) + [str(archive / files.PROBE)]
         )
         environment.update(self._secrets)
         environment.update(spec.get("facts") or {})
