@@ -54,7 +54,7 @@ class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
     `price_per_hour_usd` is of one machine; `duration_h` includes set-up. Unknown energy and
-    carbon are None, never 0.
+    carbon are None, never 0. `option` is the one of the job's resource options that it is of.
     """
 
     cloud: str
@@ -75,6 +75,7 @@ class Quote(NamedTuple):
     energy_kwh: float | None
     carbon_kgco2e: float | None
     grid_intensity_kgco2e_per_kwh: float | None
+    option: int = 0
 
 
 class Rejection(NamedTuple):

@@ -137,8 +137,6 @@ def reserve(
         candidates=prepared.options,
         spec=_spec(request),
         secrets=job.secrets,
-        disk_gb=max(option.disk_gb for option in job.resources),
-        image_id=job.resources[0].image_id,
         steps=job.work.steps if job.work else None,
         deadline_at=deadline_at(job, prepared.now),
         on_overrun=request.on_overrun,

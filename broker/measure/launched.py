@@ -135,8 +135,6 @@ class Campaign:
             candidates=tuple(candidates),
             spec=dict(spec),
             secrets=job.secrets,
-            disk_gb=max(option.disk_gb for option in job.resources),
-            image_id=job.resources[0].image_id,
         )
 
     def _row(

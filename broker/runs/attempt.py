@@ -22,6 +22,7 @@ def token_of(run_id: str, attempt: int) -> str:
 
 def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
     """What the cloud is asked with."""
+    candidate = order.candidate(attempt)
     return Intent(
         token=attempt.token,
         run_id=run.run_id,
@@ -36,8 +37,8 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
         price_per_hour_usd=attempt.price_per_hour_usd,
         intended_at=attempt.intended_at,
         kill_at=attempt.kill_at,
-        disk_gb=order.disk_gb,
-        image_id=order.image_id,
+        disk_gb=candidate.disk_gb,
+        image_id=candidate.image_id,
     )
 
 

@@ -118,22 +118,23 @@ def planned(
 def _of_quote(
     job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
 ) -> LaunchOption:
-    disk_gb = max(option.disk_gb for option in job.resources)
-    hours = quote.duration_h.p50
+    option, hours = job.resources[quote.option], quote.duration_h.p50
     return LaunchOption(
         cloud=quote.cloud,
         region=quote.region,
         instance_type=quote.instance_type,
         market=quote.market.value,
         bill=Bill.of(
-            region, quote.price_per_hour_usd, quote.nodes, disk_gb, quote.cost_usd.network
+            region, quote.price_per_hour_usd, quote.nodes, option.disk_gb, quote.cost_usd.network
         ),
-        zone=job.resources[0].zone,
+        zone=option.zone,
         watts=None if quote.energy_kwh is None or not hours else quote.energy_kwh * 1000 / hours,
         gpu=gpus.get((quote.cloud, quote.instance_type)),
         expected_usd=quote.cost_usd.expected,
         carbon_kg=quote.carbon_kgco2e,
         duration_h=hours,
+        disk_gb=option.disk_gb,
+        image_id=option.image_id,
     )
 
 

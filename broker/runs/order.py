@@ -20,7 +20,10 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class LaunchOption:
-    """One machine the run may use, billed at the price frozen when it was planned."""
+    """One machine the run may use, billed at the price frozen when it was planned.
+
+    `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
+    """
 
     cloud: str
     region: str
@@ -33,6 +36,8 @@ class LaunchOption:
     expected_usd: Decimal | None = None
     carbon_kg: float | None = None
     duration_h: float | None = None
+    disk_gb: int = 100
+    image_id: str | None = None
 
     @property
     def nodes(self) -> int:
@@ -54,8 +59,6 @@ class Order:
     candidates: tuple[LaunchOption, ...]
     spec: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
-    disk_gb: int = 100
-    image_id: str | None = None
     steps: int | None = None
     deadline_at: str | None = None
     on_overrun: str | None = None
@@ -99,7 +102,9 @@ class Order:
                 "the run's order was changed after it was reserved", where=str(path)
             )
         raw = json.loads(text)
-        raw["candidates"] = tuple(_candidate(c) for c in raw["candidates"])
+        # Earlier releases wrote one disk and image down for all candidates.
+        shared = {name: raw.pop(name) for name in ("disk_gb", "image_id") if name in raw}
+        raw["candidates"] = tuple(_candidate(shared | c) for c in raw["candidates"])
         raw["secrets"] = tuple(raw["secrets"])
         return cls(**raw)
 

@@ -111,15 +111,16 @@ class Decision:
     def _quote(self, pick: Pick | Refusal) -> Quote:
         """The exact figures, feasible or not."""
         type_id, spot, region_id, *_ = pick.row
-        machine = pick.candidate.machine
-        return make_quote(
+        machine, option = pick.candidate.machine, pick.candidate.option
+        quote = make_quote(
             self._constraints,
             machine.power_w,
             machine.pace_in(region_id),
             self._book.offer(type_id, spot, region_id),
             self._regions[region_id],
-            self._request.job.resources[pick.candidate.option].disk_gb,
+            self._request.job.resources[option].disk_gb,
         )
+        return quote._replace(option=option)
 
     def _probe_offers(self) -> tuple[Offered, ...]:
         nodes = self._constraints.nodes

@@ -1,7 +1,7 @@
 """Runs on a loopback cloud: opened, driven, killed, reconciled, and held to the invariants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -104,8 +104,9 @@ class CloudRuns:
         cap: str | None = None,
         candidates: tuple[LaunchOption, ...] | None = None,
     ) -> Run:
-        candidates, usd = candidates or self.candidates, Decimal(cap or self.cap)
-        order = Order(run_id, "job", candidates, {"command": "true"}, disk_gb=DISK_GB)
+        usd = Decimal(cap or self.cap)
+        candidates = tuple(replace(c, disk_gb=DISK_GB) for c in candidates or self.candidates)
+        order = Order(run_id, "job", candidates, {"command": "true"})
         worst = worst_case(candidates[0], usd, self.cloud.traits)
         return reserve(
             self.ledger, RunFolder.of(self.home, run_id), order, self.clock.now(),

@@ -69,10 +69,10 @@ class Live:
         """A run of this command in so many places, one after the other."""
         spec = {"command": command, "secret_names": [], **more}
         candidates = tuple(
-            replace(place, bill=replace(place.bill, nodes=nodes))
+            replace(place, bill=replace(place.bill, nodes=nodes), disk_gb=50)
             for place in self.candidates[:places]
         )
-        order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",), disk_gb=50)
+        order = Order(self.run_id, "job", candidates, spec, secrets=("HF_TOKEN",))
         cap = Decimal(5)
         worst = worst_case(candidates[0], cap, self.cloud.traits)
         reserve(

@@ -2,17 +2,24 @@
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
+from tests.support.moments import NOW
+
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch_options import planned
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.pace import Pace
+from mlbroker.policies.planner.plan import PlanRequest
+from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.quoting import make_quote
+from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.job import Job, ResourceOption
-from mlbroker.profiles.prediction import Basis, Prediction
+from mlbroker.profiles.job import Job, ResourceOption, Work
+from mlbroker.profiles.prediction import Basis, Evidence, Prediction
 
 EASTUS = Region("azure", "eastus")
 KIND = InstanceType("azure", "Standard_D4s_v5", Hardware(4, 16, "x86_64"))
@@ -38,3 +45,23 @@ def test_what_is_quoted_is_what_is_reserved_and_charged() -> None:
     quoted = quote_of(float(up_s)).cost_usd.expected
     assert quoted <= option.bill.charge_usd(up_s) == worst.usd <= Decimal("0.45")
     assert quote_of(float(up_s) + 1).cost_usd.expected > Decimal("0.45")
+
+
+def test_each_alternative_is_launched_with_its_own_disk_image_and_zone(tmp_path: Path) -> None:
+    job = Job("j", "true", work=Work(12_000), resources=(
+        ResourceOption(Requirements(gpu_model="T4", gpu_count=1.0), cloud="gcp", disk_gb=1000,
+                       zone="us-central1-a", image_id="of-gcp"),
+        ResourceOption(cloud="aws", instance_type="m5.large", disk_gb=50, image_id="of-aws"),
+    ))  # fmt: skip
+    book = open_book(tmp_path, today=NOW.date())
+    plan = Planner(book, NOW).plan(PlanRequest(job, Evidence(job), top=0))
+    kinds = [entry.type for entry in book.types()]
+    options = planned(job, plan.quotes, book.regions().values(), kinds, {"aws", "gcp"})
+    assert {(o.cloud, o.disk_gb, o.image_id, o.zone) for o in options} == {
+        ("gcp", 1000, "of-gcp", "us-central1-a"),
+        ("aws", 50, "of-aws", None),
+    }
+    for option, quote in zip(options, plan.quotes, strict=True):
+        up_s = Decimal(quote.duration_h.p90) * 3600
+        if option.market == Market.ON_DEMAND:
+            assert abs(option.bill.usd(up_s) - quote.cost_usd.p90) < Decimal("0.00001")

@@ -41,13 +41,15 @@ def test_the_order_of_a_run_opened_by_an_earlier_release_is_billed_as_it_was_the
     order.save(tmp_path)
     raw = json.loads((tmp_path / "order.json").read_text())
     (machine,) = raw["candidates"]
-    del machine["bill"]
+    del machine["bill"], machine["disk_gb"], machine["image_id"]
+    raw |= {"disk_gb": 1000, "image_id": "theirs"}
     machine |= {"nodes": 2, "price_per_hour_usd": "0.192"}
     machine |= {"extra_per_hour_usd": "0.228", "fixed_usd": "0.45"}
     text = json.dumps(raw)
     (tmp_path / "order.json").write_text(text)
     loaded = Order.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
     bill = loaded.candidates[0].bill
+    assert (loaded.candidates[0].disk_gb, loaded.candidates[0].image_id) == (1000, "theirs")
     assert bill.nodes == 2
     assert (
         bill.charge_usd(Decimal(1800))
