@@ -1,6 +1,5 @@
 """What clouds share whose machines are rented, and told everything through the user's bucket."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from mlbroker.broker.clouds.interface import (
     Traits,
 )
 from mlbroker.broker.guest import box as files
+from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class RentedCloud(ABC):
         """From the bucket."""
         return self.box(intent).fetch(name, target, rank)
 
-    def send(self, intent: Intent, payload: Payload, program: bytes) -> None:
+    def send(self, intent: Intent, payload: Payload) -> None:
         """Lay the job into the bucket, and its secrets beside it."""
         spec = {
             **payload.spec,
@@ -154,7 +154,7 @@ class RentedCloud(ABC):
             "afterwards": None,
         }
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self.box(intent).send(spec, program, given)
+        self.box(intent).send(spec, guest_program(), given)
 
 
 class Form(NamedTuple):
@@ -244,11 +244,17 @@ def refuse_fast_clock(intent: Intent, vendors_now: datetime, where: str) -> None
         )
 
 
-def start_script(
-    write: Callable[[list[str], int, int], str], intent: Intent, bucket: str, program: bytes
-) -> str:
-    """What the machine starts with, as `write` puts it for its vendor; `program` is the guest's."""
-    digest = hashlib.sha256(program).hexdigest()
-    arguments = [intent.cloud, intent.region, bucket, run_folder(intent.token), digest]
-    lifetime = int((intent.kill_at - intent.intended_at).total_seconds())
-    return write(arguments, int(intent.kill_at.timestamp()), max(1, lifetime))
+def refuse_unfit_image(intent: Intent, image: str, made_for: str, arch: str, least_gb: int) -> None:
+    """Said before anything is asked for: an image of other machines, or larger than the disk."""
+    if made_for != arch:
+        raise Denied(
+            f"image {image} is for {made_for}, {intent.instance_type} is {arch}",
+            where="resources.image_id",
+        )
+    if least_gb > intent.disk_gb:
+        raise Denied(
+            f"the image of {intent.instance_type} needs {least_gb} GB of disk, the job asks for "
+            f"{intent.disk_gb} GB",
+            where="resources.disk_size",
+            hint=f"Write disk_size: {least_gb} or more: the disk is in the cap.",
+        )

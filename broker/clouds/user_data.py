@@ -4,10 +4,13 @@ There are two: one for machines that end when they shut down, one for those that
 """
 
 import base64
+import hashlib
 
-from mlbroker.broker.guest.bundle import boot_program
+from mlbroker.broker.clouds.bucket import run_folder
+from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.guest.bundle import boot_program, guest_program
 
-# What AWS takes.
+# What AWS takes, the least of all.
 LIMIT_BYTES = 16384
 
 # The timer counts in the machine's own time, and never longer than the whole life it was given:
@@ -50,35 +53,35 @@ exec $end
 """
 
 
-def user_data(arguments: list[str], kill_at: int, lifetime_s: int) -> str:
-    """The script; `arguments` are those of the guest's boot module, the first names the place."""
-    return _filled(_SCRIPT, LIMIT_BYTES, arguments, kill_at=kill_at, lifetime=lifetime_s)
-
-
-def deleting_user_data(
-    arguments: list[str], kill_at: int, lifetime_s: int, limit_bytes: int, first_boot: str = ""
+def start_script(
+    intent: Intent,
+    bucket: str,
+    limit_bytes: int = LIMIT_BYTES,
+    *,
+    deletes: bool = False,
+    later_s: int = 0,
+    first_boot: str = "",
 ) -> str:
-    """The same for a machine that has to have itself deleted.
+    """What the attempt's machine starts with.
 
-    `first_boot` is a line that sees to it that the script runs at each later boot too.
+    `deletes`: it has to have itself deleted, so long after the kill time. `first_boot` is a line
+    that sees to it that the script runs at each later boot too.
     """
-    return _filled(
-        _DELETING,
-        limit_bytes,
-        arguments,
-        kill_at=kill_at,
-        lifetime=lifetime_s,
-        place=arguments[0],
-        first_boot=first_boot,
-    )
-
-
-def _filled(template: str, limit_bytes: int, arguments: list[str], **values: object) -> str:
+    digest = hashlib.sha256(guest_program()).hexdigest()
+    # Those of the guest's boot module.
+    arguments = [intent.cloud, intent.region, bucket, run_folder(intent.token), digest]
     # Only words get in that mean nothing to a shell.
     if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
         raise ValueError(f"not fit for a script: {arguments}")
-    program = base64.encodebytes(boot_program(arguments[0])).decode().strip()
-    script = template.format(program=program, arguments=" ".join(arguments), **values)
+    lifetime_s = max(1, int((intent.kill_at - intent.intended_at).total_seconds()))
+    script = (_DELETING if deletes else _SCRIPT).format(
+        kill_at=int(intent.kill_at.timestamp()) + later_s,
+        lifetime=lifetime_s + later_s,
+        place=intent.cloud,
+        first_boot=first_boot,
+        program=base64.encodebytes(boot_program(intent.cloud)).decode().strip(),
+        arguments=" ".join(arguments),
+    )
     if len(script.encode()) > limit_bytes:
         raise ValueError("the start-up script is larger than its cloud takes")
     return script

@@ -6,6 +6,7 @@ In them stands what of `broker` travels, under the same names: imports are relat
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 
 from mlbroker.broker.guest.box import PROBE
@@ -14,6 +15,7 @@ _ENTRY = "import sys\nfrom broker.guest.{} import main\nsys.exit(main(sys.argv[1
 _BROKER = files("mlbroker.broker")
 
 
+@cache
 def guest_program() -> bytes:
     """A zip archive to be run as `python3 FILE ACTION BOX`; the same bytes every time."""
     own = sorted(m.name for m in (_BROKER / "guest").iterdir() if m.name.endswith(".py"))

@@ -193,6 +193,18 @@ def translate(error: dict[str, Any], where: str) -> CloudError:
     return Denied(text, where=where, hint=hint)
 
 
+@contextmanager
+def unless(*codes: str) -> Iterator[None]:
+    """Go on where AWS says no with one of these codes."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) not in codes:
+            raise
+
+
 def code_of(error: Exception) -> str:
     """The vendor's own code of a ClientError."""
     return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))

@@ -4,16 +4,15 @@ The kill switch outside is set before the machine exists: a one-time schedule th
 Manager end whatever carries the attempt's tag. The one inside is the first line of its script.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.clouds.aws.calls import Calls, code_of, endpoint, translated
+from mlbroker.broker.clouds.aws.calls import Calls, code_of, endpoint, translated, unless
 from mlbroker.broker.clouds.aws.images import choose_image
 from mlbroker.broker.clouds.aws.machines import attempts_of, lost_member, machine_of
 from mlbroker.broker.clouds.aws.names import RUN_TAG, TOKEN_TAG, Names, secrets_path
@@ -36,16 +35,12 @@ from mlbroker.broker.clouds.rented import (
     joined_consoles,
     refuse_fast_clock,
     rented_traits,
-    start_script,
 )
-from mlbroker.broker.clouds.user_data import user_data
+from mlbroker.broker.clouds.user_data import start_script
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.guest.bundle import guest_program
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
-
-T = TypeVar("T")
 
 # The scheduler keeps to the minute, Systems Manager needs some seconds for each step.
 KILL_SLACK_S = 180.0
@@ -71,14 +66,12 @@ class AwsCloud(RentedCloud):
         names = self._names(intent.region)
         client = self._calls.client("scheduler", intent.region)
 
-        def create() -> dict[str, Any]:
+        with translated(f"aws {intent.region}"):
             try:
                 answer = client.create_schedule(**kill_request(intent, names))
             except client.exceptions.ConflictException as error:
                 answer = error.response
-            return dict(answer["ResponseMetadata"]["HTTPHeaders"])
-
-        headers = self._asked(intent.region, create)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
         if "date" in headers:
             now = parsedate_to_datetime(headers["date"])
             refuse_fast_clock(intent, now, f"aws {intent.region}")
@@ -86,25 +79,19 @@ class AwsCloud(RentedCloud):
     def disarm_kill(self, intent: Intent) -> None:
         """Remove the schedule, and secrets that no machine is there to read any more."""
         client = self._calls.client("scheduler", intent.region)
-
-        def delete() -> None:
-            try:
-                client.delete_schedule(Name=intent.token)
-            except client.exceptions.ResourceNotFoundException:
-                return
-
-        self._asked(intent.region, delete)
+        with translated(f"aws {intent.region}"), unless("ResourceNotFoundException"):
+            client.delete_schedule(Name=intent.token)
         self.forget_secrets(intent)
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
-        program = guest_program()
         # AWS makes all of a request's machines or none, and says no before it makes any.
         with refusals_make_nothing():
-            request = self._request(intent, program)
+            script = start_script(intent, self._names(intent.region).bucket)
+            request = self.request(intent, script)
         try:
             with refusals_make_nothing():
-                self.send(intent, payload, program)
+                self.send(intent, payload)
             return self._launch(intent, request)
         except (NoCapacity, NoQuota, Denied):
             # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
@@ -112,23 +99,14 @@ class AwsCloud(RentedCloud):
                 self.discard(intent)
             raise
 
-    def _request(self, intent: Intent, program: bytes) -> dict[str, Any]:
-        image = choose_image(
-            self._calls, intent.region, intent.instance_type, intent.image_id, intent.disk_gb
-        )
+    def request(self, intent: Intent, script: str) -> dict[str, Any]:
+        """What makes the machine, once its image, subnet and security group were looked up."""
+        image = choose_image(self._calls, intent)
         subnet = subnet_of(self._calls, intent.region, intent.zone)
         names = self._names(intent.region)
         group = names.nodes_group if intent.nodes > 1 else names.closed_group
-        return launch_request(
-            intent,
-            names,
-            image_id=image.id,
-            root_device=image.root_device,
-            disk_gb=intent.disk_gb,
-            subnet_id=subnet.id,
-            group_id=group_id(self._calls, intent.region, group, subnet.vpc_id),
-            user_data=start_script(user_data, intent, names.bucket, program),
-        )
+        closed = group_id(self._calls, intent.region, group, subnet.vpc_id)
+        return launch_request(intent, names, image, subnet.id, closed, script)
 
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """Those that EC2 names."""
@@ -137,8 +115,9 @@ class AwsCloud(RentedCloud):
     def regions_found(self) -> frozenset[str]:
         """Told by the buckets."""
         prefix = self._names("").bucket
-        client = self._calls.client("s3", self._calls.home_region)
-        answer = self._asked("", lambda: client.list_buckets(Prefix=prefix))
+        with translated("aws"):
+            client = self._calls.client("s3", self._calls.home_region)
+            answer = client.list_buckets(Prefix=prefix)
         names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
@@ -168,32 +147,26 @@ class AwsCloud(RentedCloud):
         """Ask for the end of all of its machines."""
         region, ids = id_parts(machine_id)
         client = self._calls.client("ec2", region)
-
-        def end() -> None:
-            try:
-                client.terminate_instances(InstanceIds=ids)
-            except client.exceptions.ClientError as error:
-                if code_of(error) not in _NOT_FOUND:
-                    raise
-
-        self._asked(region, end)
+        with translated(f"aws {region}"), unless(*_NOT_FOUND):
+            client.terminate_instances(InstanceIds=ids)
 
     def console_log(self, machine_id: str) -> str:
         """What EC2 kept of the machine's console, for an hour after its end."""
         region, ids = id_parts(machine_id)
-        client = self._calls.client("ec2", region)
+        return joined_consoles({id_: self._console_of(region, id_) for id_ in ids})
 
-        def look(id_: str) -> str:
+    def _console_of(self, region: str, id_: str) -> str:
+        client = self._calls.client("ec2", region)
+        told: dict[str, Any] = {}
+        with translated(f"aws {region}"), unless(*_NOT_FOUND):
             try:
                 told = client.get_console_output(InstanceId=id_, Latest=True)
             except client.exceptions.ClientError as error:
                 if code_of(error) in _NOT_FOUND:
-                    return ""
+                    raise
                 # Machines before Nitro tell only what they said when they started.
                 told = client.get_console_output(InstanceId=id_)
-            return str(told.get("Output") or "")
-
-        return joined_consoles({id_: self._asked(region, partial(look, id_)) for id_ in ids})
+        return str(told.get("Output") or "")
 
     def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
         """By the states that EC2 tells."""
@@ -202,10 +175,6 @@ class AwsCloud(RentedCloud):
 
     def _names(self, region: str) -> Names:
         return Names(self._calls.account, region)
-
-    def _asked(self, region: str, call: Callable[[], T]) -> T:
-        with translated(f"aws {region}"):
-            return call()
 
     def bucket(self, region: str) -> tuple["ObjectStore", str]:
         """One of S3."""
@@ -238,29 +207,20 @@ class AwsCloud(RentedCloud):
         """From the parameter store."""
         path = secrets_path(intent.token)
         ssm = self._calls.client("ssm", intent.region)
-        kept = self._asked(intent.region, lambda: ssm.get_parameters_by_path(Path=path))
-        names = [parameter["Name"] for parameter in kept["Parameters"]]
-        if names:
-            self._asked(intent.region, lambda: ssm.delete_parameters(Names=names))
+        with translated(f"aws {intent.region}"):
+            kept = ssm.get_parameters_by_path(Path=path)["Parameters"]
+            if kept:
+                ssm.delete_parameters(Names=[parameter["Name"] for parameter in kept])
 
     def _launch(self, intent: Intent, request: dict[str, Any]) -> Machine:
         # One request at a time: the library would repeat what a full zone answers (HTTP 500), and
         # hide an answer that was lost behind the no that came after it.
         client = self._calls.client("ec2", intent.region, tries=1)
-
-        def launch() -> Machine | None:
-            try:
-                answer = client.run_instances(**request)
-            except client.exceptions.ClientError as error:
-                if code_of(error) in _USED:
-                    return None
-                raise
-            return machine_of(intent.region, answer["Instances"])
-
-        with refusals_make_nothing():
-            made = self._asked(intent.region, launch)
-        if made is not None:
-            return made
+        made: list[dict[str, Any]] = []
+        with refusals_make_nothing(), translated(f"aws {intent.region}"), unless(*_USED):
+            made = client.run_instances(**request)["Instances"]
+        if made:
+            return machine_of(intent.region, made)
         # The token was used before: with another image, or for what has ended since.
         earlier = self._described(intent.region, Filters=_by_token(intent.token))
         if not earlier:
@@ -272,22 +232,12 @@ class AwsCloud(RentedCloud):
 
     def _instances(self, region: str, **wanted: Any) -> list[dict[str, Any]]:
         client = self._calls.client("ec2", region)
-
-        def describe() -> list[dict[str, Any]]:
-            try:
-                pages = client.get_paginator("describe_instances").paginate(**wanted)
-                return [
-                    instance
-                    for page in pages
-                    for reservation in page["Reservations"]
-                    for instance in reservation["Instances"]
-                ]
-            except client.exceptions.ClientError as error:
-                if code_of(error) in _NOT_FOUND:
-                    return []
-                raise
-
-        return self._asked(region, describe)
+        found: list[dict[str, Any]] = []
+        with translated(f"aws {region}"), unless(*_NOT_FOUND):
+            for page in client.get_paginator("describe_instances").paginate(**wanted):
+                for reservation in page["Reservations"]:
+                    found += reservation["Instances"]
+        return found
 
 
 def open_cloud(home: Path) -> Cloud:

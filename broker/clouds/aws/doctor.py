@@ -10,12 +10,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from mlbroker.broker.clouds.aws.calls import Calls, code_of, translated
+from mlbroker.broker.clouds.aws.calls import Calls, translated, unless
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
-from mlbroker.broker.clouds.aws.images import choose_image
 from mlbroker.broker.clouds.aws.names import Names
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of
-from mlbroker.broker.clouds.aws.request import launch_request
 from mlbroker.broker.clouds.aws.roles import guest_policy, kill_policy, launcher_policy
 from mlbroker.broker.clouds.checks import (
     Check,
@@ -64,7 +62,7 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
             f"{region}: secrets", partial(secrets_work, cloud, intent, "the parameter store"), hint
         )
         yield tried(f"{region}: kill switch", partial(kill_works, cloud, intent), hint)
-        yield tried(f"{region}: launch", partial(_launch, calls, intent), hint)
+        yield tried(f"{region}: launch", partial(_launch, calls, cloud, intent), hint)
         yield tried(f"{region}: failed kills", partial(_failed_kills, calls, region), hint)
         yield from _audit(calls, cloud, region, now)
         yield from _quotas(calls, region)
@@ -85,30 +83,15 @@ def _bad(name: str, error: MlbrokerError) -> Check:
     return Check(name, False, error.what, error.hint)
 
 
-def _launch(calls: Calls, intent: Intent) -> str:
+def _launch(calls: Calls, cloud: AwsCloud, intent: Intent) -> str:
     region = intent.region
     client = calls.client("ec2", region)
-    image = choose_image(calls, region, intent.instance_type, None, intent.disk_gb)
-    subnet = subnet_of(calls, region, None)
-    names = Names(calls.account, region)
     # The group of runs of several machines is needed by them alone, and missed here.
-    group_id(calls, region, names.nodes_group, subnet.vpc_id)
-    request = launch_request(
-        intent,
-        names,
-        image_id=image.id,
-        root_device=image.root_device,
-        disk_gb=intent.disk_gb,
-        subnet_id=subnet.id,
-        group_id=group_id(calls, region, names.closed_group, subnet.vpc_id),
-        user_data="",
-    )
-    with translated(f"aws {region}"):
-        try:
-            client.run_instances(**request, DryRun=True)
-        except client.exceptions.ClientError as error:
-            if code_of(error) != "DryRunOperation":
-                raise
+    vpc_id = subnet_of(calls, region, None).vpc_id
+    group_id(calls, region, Names(calls.account, region).nodes_group, vpc_id)
+    request = cloud.request(intent, script="")
+    with translated(f"aws {region}"), unless("DryRunOperation"):
+        client.run_instances(**request, DryRun=True)
     return f"a dry run of {intent.instance_type} with every right it needs"
 
 

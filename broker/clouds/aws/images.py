@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from mlbroker.broker.clouds.aws.calls import Calls, translated
-from mlbroker.broker.clouds.interface import Denied
+from mlbroker.broker.clouds.interface import Denied, Intent
+from mlbroker.broker.clouds.rented import refuse_unfit_image
 
 PLAIN = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{arch}"
 WITH_DRIVER = (
@@ -20,11 +21,10 @@ class Image(NamedTuple):
     least_gb: int
 
 
-def choose_image(
-    calls: Calls, region: str, instance_type: str, image_id: str | None, disk_gb: int
-) -> Image:
+def choose_image(calls: Calls, intent: Intent) -> Image:
     """The user's own image, else Amazon Linux, with NVIDIA's driver where there is a GPU."""
-    arch, gpu = _hardware(calls, region, instance_type)
+    region, image_id = intent.region, intent.image_id
+    arch, gpu = _hardware(calls, region, intent.instance_type)
     if image_id is None:
         name = (WITH_DRIVER if gpu else PLAIN).format(arch=arch)
         with translated(f"aws {region}"):
@@ -41,18 +41,7 @@ def choose_image(
     if not found:
         raise Denied(f"there is no image {image_id} in {region}", where="resources.image_id")
     image = _image(found[0])
-    if found[0]["Architecture"] != arch:
-        raise Denied(
-            f"image {image_id} is for {found[0]['Architecture']}, {instance_type} is {arch}",
-            where="resources.image_id",
-        )
-    if image.least_gb > disk_gb:
-        raise Denied(
-            f"the image of {instance_type} needs {image.least_gb} GB of disk, the job asks for "
-            f"{disk_gb} GB",
-            where="resources.disk_size",
-            hint=f"Write disk_size: {image.least_gb} or more: the disk is in the cap.",
-        )
+    refuse_unfit_image(intent, image_id, found[0]["Architecture"], arch, image.least_gb)
     return image
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
+from mlbroker.broker.clouds.aws.images import Image
 from mlbroker.broker.clouds.aws.names import TERMINATE, TOKEN_TAG, Names
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.pricing.burst import sells_surplus
@@ -18,21 +19,13 @@ _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 +=._:/@-]")
 
 
 def launch_request(
-    intent: Intent,
-    names: Names,
-    *,
-    image_id: str,
-    root_device: str,
-    disk_gb: int,
-    subnet_id: str,
-    group_id: str,
-    user_data: str,
+    intent: Intent, names: Names, image: Image, subnet_id: str, group_id: str, user_data: str
 ) -> dict[str, Any]:
     """RunInstances: one token, everything tagged, encrypted, closed, and gone when it ends."""
     tags = [{"Key": key, "Value": value} for key, value in _tags(intent).items()]
     request: dict[str, Any] = {
         "ClientToken": intent.token,
-        "ImageId": image_id,
+        "ImageId": image.id,
         "InstanceType": intent.instance_type,
         "MinCount": intent.nodes,
         "MaxCount": intent.nodes,
@@ -45,9 +38,9 @@ def launch_request(
         },
         "BlockDeviceMappings": [
             {
-                "DeviceName": root_device,
+                "DeviceName": image.root_device,
                 "Ebs": {
-                    "VolumeSize": disk_gb,
+                    "VolumeSize": intent.disk_gb,
                     "VolumeType": VOLUME_TYPE,
                     "Encrypted": True,
                     "DeleteOnTermination": True,

@@ -15,7 +15,6 @@ from mlbroker.broker.clouds.azure.machines import Seen, end_of, listed, look, na
 from mlbroker.broker.clouds.azure.names import NAME, Names, group_of, machine_names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure.request import machine_body
-from mlbroker.broker.clouds.azure.script import custom_data
 from mlbroker.broker.clouds.azure.shape import shape_of, zones_offering
 from mlbroker.broker.clouds.interface import (
     Cloud,
@@ -34,16 +33,21 @@ from mlbroker.broker.clouds.rented import (
     lost,
     refuse_fast_clock,
     rented_traits,
-    start_script,
 )
+from mlbroker.broker.clouds.user_data import start_script
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.guest.bundle import guest_program
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 # A deletion takes a few minutes, and one that failed is repeated after three.
 KILL_SLACK_S = 600.0
+# What Azure takes, before it is wrapped for travelling.
+_SCRIPT_BYTES = 65535
+# cloud-init runs the script once, and what lies in this folder at every boot.
+_EVERY_BOOT = (
+    '[ -n "$MLBROKER_GUEST_HOME" ] || ln -s "$0" /var/lib/cloud/scripts/per-boot/mlbroker\n'
+)
 
 
 class AzureCloud(RentedCloud):
@@ -75,9 +79,10 @@ class AzureCloud(RentedCloud):
         with refusals_make_nothing():
             zone = intent.zone or self.first_zone(intent)
             shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
-            program = guest_program()
-            script = start_script(custom_data, intent, names.account, program)
-            self.send(intent, payload, program)
+            script = start_script(
+                intent, names.account, _SCRIPT_BYTES, deletes=True, first_boot=_EVERY_BOOT
+            )
+            self.send(intent, payload)
         number = zone.removeprefix(intent.region).removeprefix("-") or None
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             body = machine_body(intent, names, name, number, shape, script)

@@ -26,7 +26,6 @@ from mlbroker.broker.clouds.gcp.network import (
     zones_offering,
 )
 from mlbroker.broker.clouds.gcp.request import bulk_body, insert_body
-from mlbroker.broker.clouds.gcp.script import startup_script
 from mlbroker.broker.clouds.gcp.shape import shape_of
 from mlbroker.broker.clouds.interface import (
     Cloud,
@@ -45,10 +44,9 @@ from mlbroker.broker.clouds.rented import (
     lost,
     refuse_fast_clock,
     rented_traits,
-    start_script,
 )
+from mlbroker.broker.clouds.user_data import start_script
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.guest.bundle import guest_program
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -56,6 +54,9 @@ if TYPE_CHECKING:
 # Google begins up to 30 s late, and gives the system up to 90 s to shut down
 # (cloud.google.com/compute/docs/instances/limit-vm-runtime, 2026-11).
 KILL_SLACK_S = 180.0
+# The vendor's own timer goes first: a machine that shut itself down is out of that one's reach.
+LATER_S = 60
+_SCRIPT_BYTES = 262144
 
 
 class GcpCloud(RentedCloud):
@@ -96,15 +97,15 @@ class GcpCloud(RentedCloud):
 
     def _prepared(self, intent: Intent, payload: Payload, zone: str) -> dict[str, object]:
         calls, names = self._calls, self._names(intent.region)
-        shape = shape_of(calls, zone, intent.instance_type, intent.image_id, intent.disk_gb)
+        shape = shape_of(calls, zone, intent)
         spot = spot_in(calls, names)
-        program = guest_program()
-        script = start_script(startup_script, intent, names.bucket, program)
+        # Google runs it at every boot.
+        script = start_script(intent, names.bucket, _SCRIPT_BYTES, deletes=True, later_s=LATER_S)
         if intent.nodes == 1:
             body = insert_body(intent, names, zone, shape, spot, script)
         else:
             body = bulk_body(intent, names, shape, spot, script)
-        self.send(intent, payload, program)
+        self.send(intent, payload)
         return body
 
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:

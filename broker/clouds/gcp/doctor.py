@@ -110,9 +110,7 @@ def _account(calls: Calls, region: str) -> str:
 
 
 def _image(calls: Calls, cloud: GcpCloud, intent: Intent) -> str:
-    zone = cloud.first_zone(intent)
-    shape = shape_of(calls, zone, intent.instance_type, None, intent.disk_gb)
-    return shape.image.rpartition("/")[2]
+    return shape_of(calls, cloud.first_zone(intent), intent).image.rpartition("/")[2]
 
 
 def _audit(calls: Calls, region: str, now: datetime) -> str:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlbroker.broker.clouds.gcp.calls import Calls, translated
-from mlbroker.broker.clouds.interface import Denied, NoCapacity
+from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity
+from mlbroker.broker.clouds.rented import refuse_unfit_image
 
 # Rocky Linux brings pip's wheels along, so that a job can have an environment of its own.
 PLAIN = {
@@ -45,9 +46,9 @@ def split_type(name: str) -> tuple[str, str | None, int]:
     return machine_type, accelerator, int(count)
 
 
-def shape_of(calls: Calls, zone: str, name: str, image_id: str | None, disk_gb: int) -> Shape:
+def shape_of(calls: Calls, zone: str, intent: Intent) -> Shape:
     """Look the machine type up, and choose the image for it."""
-    machine_type, attached, count = split_type(name)
+    machine_type, attached, count = split_type(intent.instance_type)
     where = f"gcp {zone}"
     with translated(where):
         from google.api_core.exceptions import NotFound
@@ -60,19 +61,9 @@ def shape_of(calls: Calls, zone: str, name: str, image_id: str | None, disk_gb: 
             raise NoCapacity(f"{machine_type} is not offered in {zone}", where=where) from None
     arch = str(facts.architecture) or "X86_64"
     has_gpu = attached is not None or bool(facts.accelerators)
-    image = _image(calls, _image_wanted(image_id, arch, has_gpu, name))
-    if image.architecture and image.architecture != arch:
-        raise Denied(
-            f"image {image.name} is for {image.architecture}, {name} is {arch}",
-            where="resources.image_id",
-        )
-    if image.disk_size_gb > disk_gb:
-        raise Denied(
-            f"the image of {name} needs {image.disk_size_gb} GB of disk, the job asks for "
-            f"{disk_gb} GB",
-            where="resources.disk_size",
-            hint=f"Write disk_size: {image.disk_size_gb} or more: the disk is in the cap.",
-        )
+    image = _image(calls, intent.image_id or _usual_image(intent.instance_type, arch, has_gpu))
+    made_for = image.architecture or arch
+    refuse_unfit_image(intent, image.name, made_for, arch, image.disk_size_gb)
     family = machine_type.partition("-")[0]
     return Shape(
         machine_type,
@@ -85,9 +76,7 @@ def shape_of(calls: Calls, zone: str, name: str, image_id: str | None, disk_gb: 
     )
 
 
-def _image_wanted(image_id: str | None, arch: str, has_gpu: bool, name: str) -> str:
-    if image_id is not None:
-        return image_id
+def _usual_image(name: str, arch: str, has_gpu: bool) -> str:
     if not has_gpu:
         return PLAIN[arch]
     if arch != "X86_64":

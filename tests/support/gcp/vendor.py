@@ -5,8 +5,7 @@ from tests.support.gcp.server import environment, serving
 from tests.support.vendors import Vendor
 
 from mlbroker.broker.clouds.gcp.calls import Calls
-from mlbroker.broker.clouds.gcp.cloud import GcpCloud
-from mlbroker.broker.clouds.gcp.script import LATER_S
+from mlbroker.broker.clouds.gcp.cloud import LATER_S, GcpCloud
 
 VENDOR = Vendor(
     name="gcp",

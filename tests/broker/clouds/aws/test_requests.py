@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mlbroker.broker.clouds.aws.images import Image
 from mlbroker.broker.clouds.aws.names import Names
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
 from mlbroker.broker.clouds.interface import Intent
@@ -40,16 +41,8 @@ def intent(market: str = "on_demand", nodes: int = 1) -> Intent:
 
 
 def launch(of: Intent) -> dict[str, Any]:
-    return launch_request(
-        of,
-        NAMES,
-        image_id="ami-1",
-        root_device="/dev/xvda",
-        disk_gb=100,
-        subnet_id="subnet-1",
-        group_id="sg-1",
-        user_data="#!/bin/bash\n",
-    )
+    image = Image("ami-1", "/dev/xvda", least_gb=8)
+    return launch_request(of, NAMES, image, "subnet-1", "sg-1", "#!/bin/bash\n")
 
 
 def test_launch_is_exactly_this() -> None:

@@ -19,9 +19,9 @@ from mlbroker.broker.clouds.azure.request import (
     max_price,
     nobodys_key,
 )
-from mlbroker.broker.clouds.azure.script import custom_data
 from mlbroker.broker.clouds.azure.shape import Shape
 from mlbroker.broker.clouds.interface import Denied, Intent
+from mlbroker.broker.clouds.user_data import start_script
 
 SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
 NAMES = Names(SUBSCRIPTION, "westeurope")
@@ -210,10 +210,11 @@ def test_the_kill_switch_is_exactly_this() -> None:
 
 
 def test_the_script_arms_its_timer_first_and_asks_for_its_groups_end_last() -> None:
-    script = custom_data(["azure", "westeurope", "acct", "runs/mlb-r1-1", "ab12"], 1800000000, 60)
+    wanted = intent()
+    script = start_script(wanted, "acct", 65535, deletes=True, first_boot="every boot\n")
     lines = script.splitlines()
     assert lines[0] == "#!/bin/bash"
-    assert lines[1].startswith("left=$((1800000000 - ")
+    assert lines[1].startswith(f"left=$(({int(wanted.kill_at.timestamp())} - ")
     assert "broker.clouds.azure.guest" in lines[3]
     assert lines[-1] == "exec $end"
     assert len(script.encode()) < 65535

@@ -1,15 +1,32 @@
 """The start-up script: its first lines, a second boot, and what it does not let through."""
 
+import hashlib
 import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.mlbroker import PATIENCE_S
 
-from mlbroker.broker.clouds.gcp.script import LATER_S, startup_script
+from mlbroker.broker.clouds.checks import probe
+from mlbroker.broker.clouds.gcp.cloud import LATER_S
+from mlbroker.broker.clouds.user_data import start_script
+from mlbroker.broker.guest.bundle import guest_program
 
-ARGUMENTS = ["gcp", "us-central1", "mlbroker-acme-us-central1", "runs/mlb-r1-1", "ab" * 32]
+BUCKET = "mlbroker-acme-us-central1"
 KILL_AT = 1_795_600_000
+
+
+def startup_script(kill_at: int, lifetime_s: int, token: str = "mlb-r1-1") -> str:
+    ends = datetime.fromtimestamp(kill_at, UTC)
+    intent = replace(
+        probe("gcp", "us-central1", "e2-standard-2", ends),
+        token=token,
+        intended_at=ends - timedelta(seconds=lifetime_s),
+        kill_at=ends,
+    )
+    return start_script(intent, BUCKET, 262144, deletes=True, later_s=LATER_S)
 
 
 def run(folder: Path, script: str, systemd: str = "exit 0") -> list[str]:
@@ -36,12 +53,14 @@ def run(folder: Path, script: str, systemd: str = "exit 0") -> list[str]:
 
 
 def test_the_timer_is_armed_first_and_later_than_googles(tmp_path: Path) -> None:
-    date, timer, *rest = run(tmp_path, startup_script(ARGUMENTS, KILL_AT, 7200))
+    date, timer, *rest = run(tmp_path, startup_script(KILL_AT, 7200))
     assert date.startswith("date")
     assert f"--on-active={1000 + LATER_S}s" in timer
     assert "broker.clouds.gcp.guest; poweroff -f" in timer
+    digest = hashlib.sha256(guest_program()).hexdigest()
+    arguments = f"gcp us-central1 {BUCKET} runs/mlb-r1-1 {digest}"
     job, end = [note for note in rest if note.startswith("runuser")]
-    assert job == f"runuser -u mlbroker -- python3 boot.pyz {' '.join(ARGUMENTS)}"
+    assert job == f"runuser -u mlbroker -- python3 boot.pyz {arguments}"
     assert end == (
         f"runuser -u mlbroker -- env PYTHONPATH={tmp_path}/home/boot.pyz "
         "python3 -m broker.clouds.gcp.guest"
@@ -51,7 +70,7 @@ def test_the_timer_is_armed_first_and_later_than_googles(tmp_path: Path) -> None
 
 
 def test_a_machine_with_a_wrong_date_lives_no_longer_than_its_life(tmp_path: Path) -> None:
-    _, timer, *_ = run(tmp_path, startup_script(ARGUMENTS, KILL_AT + 10**8, 600))
+    _, timer, *_ = run(tmp_path, startup_script(KILL_AT + 10**8, 600))
     assert f"--on-active={600 + LATER_S}s" in timer
 
 
@@ -59,13 +78,13 @@ def test_a_second_boot_is_the_end(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "boot.pyz").write_text("")
-    notes = run(tmp_path, startup_script(ARGUMENTS, KILL_AT, 7200))
+    notes = run(tmp_path, startup_script(KILL_AT, 7200))
     assert [note.partition(" ")[0] for note in notes] == ["date", "systemd-run", "runuser"]
     assert notes[-1].endswith("python3 -m broker.clouds.gcp.guest")
 
 
 def test_without_systemd_the_timer_is_a_process(tmp_path: Path) -> None:
-    soon = startup_script(ARGUMENTS, KILL_AT - 1000 - LATER_S, 7200)
+    soon = startup_script(KILL_AT - 1000 - LATER_S, 7200)
     run(tmp_path, soon, systemd="exit 1")
     notes = tmp_path / "notes"
     subprocess.run(
@@ -75,7 +94,7 @@ def test_without_systemd_the_timer_is_a_process(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("wrong", ["runs/$(reboot)", "a b", "x;y", "`z`", "ü"])
+@pytest.mark.parametrize("wrong", ["$(reboot)", "a b", "x;y", "`z`", "ü"])
 def test_nothing_that_means_something_to_a_shell_gets_in(wrong: str) -> None:
     with pytest.raises(ValueError, match="not fit for a script"):
-        startup_script([*ARGUMENTS[:3], wrong, ARGUMENTS[4]], KILL_AT, 7200)
+        startup_script(KILL_AT, 7200, token=wrong)

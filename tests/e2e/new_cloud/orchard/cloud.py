@@ -24,10 +24,8 @@ from mlbroker.broker.clouds.rented import (
     lost,
     refuse_fast_clock,
     rented_traits,
-    start_script,
 )
-from mlbroker.broker.clouds.user_data import user_data
-from mlbroker.broker.guest.bundle import guest_program
+from mlbroker.broker.clouds.user_data import start_script
 
 from . import calls
 
@@ -56,10 +54,9 @@ class OrchardCloud(RentedCloud):
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket, then order: Orchard knows an order by its token."""
-        program = guest_program()
         with refusals_make_nothing():
             zone = intent.zone or self.first_zone(intent)
-            self.send(intent, payload, program)
+            self.send(intent, payload)
             order = {
                 "token": intent.token,
                 "zone": zone,
@@ -67,7 +64,7 @@ class OrchardCloud(RentedCloud):
                 "market": intent.market,
                 "tags": dict(intent.tags),
                 "ends_by": intent.kill_at.isoformat(),
-                "script": start_script(user_data, intent, BUCKET, program),
+                "script": start_script(intent, BUCKET),
                 "secrets": dict(payload.secrets),
             }
             return _machine(calls.ask("POST", "/machines", order))
