@@ -177,17 +177,15 @@ class Chooser:
         if credits_run_out(candidate.machine.type, pace.sure_s):
             return None
         outcome, sure_s = pace.steady, pace.sure_s
-        once_usd = place.once_usd(sure_s)
         if candidate.spot:
             outcome = pace.on_spot(row.interruption_rate)
             if too_often(self.constraints.checkpoint, outcome):
                 return None
             sure_s = pace.sure_on_spot_s(row.interruption_rate)
-            once_usd = place.fixed_usd + place.disk_usd_per_step
         figures = self._expected(candidate, row, place, outcome)
         if self._forbidden(candidate, row, place, *figures):
             return None
-        return Needs(sure_s, self._usd_per_s(row, place) * sure_s + once_usd)
+        return Needs(sure_s, self._usd_per_s(row, place) * sure_s + place.once_usd(sure_s))
 
     def least_needs(self, candidate: Candidate) -> Needs:
         """No price of the candidate needs less than this of either."""
@@ -297,8 +295,7 @@ class Chooser:
             if not pace.in_time_on_spot(row.interruption_rate):
                 return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
             if self.budget is not None:
-                most_rounding = place.fixed_usd + place.disk_usd_per_step
-                affordable_s = (self.budget - most_rounding) / usd_per_s
+                affordable_s = place.affordable_s(self.budget, usd_per_s)
                 if not outcome.reaches(affordable_s, constraints.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
         cost, carbon = self._expected(candidate, row, place, outcome)

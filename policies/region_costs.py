@@ -35,6 +35,20 @@ class RegionCosts(NamedTuple):
         steps = seconds / self.disk_step_s
         return self.fixed_usd + (math.ceil(steps) - steps) * self.disk_usd_per_step
 
+    def affordable_s(self, budget_usd: float, usd_per_s: float) -> float:
+        """The longest run within a budget, at `usd_per_s` (all of `usd_per_hour` included)."""
+        left_usd = budget_usd - self.fixed_usd
+        if not self.disk_usd_per_step:
+            return left_usd / usd_per_s
+        step_usd = usd_per_s * self.disk_step_s
+        steps = left_usd // step_usd
+        # Of a step more, the disk is paid in full.
+        beyond_usd = left_usd - steps * step_usd - self.disk_usd_per_step
+        if beyond_usd <= 0:
+            return steps * self.disk_step_s
+        machines_usd = step_usd - self.disk_usd_per_step
+        return (steps + beyond_usd / machines_usd) * self.disk_step_s
+
 
 def region_costs(
     constraints: Constraints, regions: dict[int, Region], options: Sequence[ResourceOption]

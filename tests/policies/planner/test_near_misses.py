@@ -88,6 +88,24 @@ def test_the_cheapest_region_by_the_hour_need_not_be_the_one_that_does() -> None
     assert miss.budget_usd < Decimal("0.25"), "in b the disk alone costs 0.41 an hour"
 
 
+def test_what_spot_needs_rounds_the_disk_up_as_the_bill_does() -> None:
+    """A run of 1.07 h with 1,000 GB: two hours of disk are paid, and not three."""
+    eastus = Region("azure", "eastus", "us", None, Decimal("0.073"), Decimal(0))
+    kind = InstanceType("azure", "small", SMALL.hardware)
+    book = SmallBook([kind], [eastus], {(0, 0, Market.SPOT): "0.25"}, {(0, 0): 0.02})
+    hour = [replace(HOUR[0], cloud="azure")]
+    job = replace(JOB, resources=(ResourceOption(disk_gb=1000),))
+    free = planned(book, job, hour).choice
+    assert free is not None
+    miss = planned(book, replace(job, budget_usd=Decimal("0.01")), hour).near_miss
+    assert miss is not None
+    assert miss.budget_usd is not None
+    assert abs(miss.budget_usd - free.cost_usd.p90) < Decimal("0.001")
+    assert planned(book, replace(job, budget_usd=miss.budget_usd), hour).choice == free
+    less = replace(job, budget_usd=miss.budget_usd * Decimal("0.99"))
+    assert planned(book, less, hour).choice is None
+
+
 def test_a_retired_type_that_would_do_is_named() -> None:
     v100 = Gpu("V100-16GB", 16, 15.7, 125.0, 900.0, 300.0)
     retired = InstanceType("aws", "p3.2xlarge", Hardware(8, 61, "x86_64", gpu=v100, gpu_count=1),
