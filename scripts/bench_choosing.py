@@ -98,7 +98,7 @@ def own_table(games: dict[str, Table], results: Results) -> str:
             spans = []
             for hours in HOURS:
                 trials = results[name, "auto", hours, deadline]
-                ratios = [trial.score.all_in_ratio for trial in trials]
+                ratios = [trial.all_in_ratio for trial in trials]
                 low, high = bootstrap(ratios, [family[trial.job] for trial in trials])
                 spans.append(f"{low:.2f} to {high:.2f}")
             probes = [

@@ -85,7 +85,7 @@ def main() -> int:
                     factor = DEADLINE_FACTOR if deadline else None
                     setting = Setting("auto", hours, factor, with_history=history)
                     played = play(game, library, setting)
-                    mean = fmean(trial.score.all_in_ratio for trial in played)
+                    mean = fmean(trial.all_in_ratio for trial in played)
                     ratios.setdefault((history, deadline, hours), []).append(mean)
                     trials.setdefault((history, deadline), []).extend(played)
     rows = []
@@ -93,7 +93,7 @@ def main() -> int:
         means = [geometric_mean(ratios[history, deadline, hours]) for hours in HOURS]
         played = trials[history, deadline]
         held = [t.interval80_coverage for t in played if t.interval80_coverage is not None]
-        missed = fmean(not trial.score.deadline_met for trial in played)
+        missed = fmean(not trial.deadline_met for trial in played)
         rows.append(
             [
                 "yes" if history else "no",

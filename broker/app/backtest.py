@@ -34,7 +34,7 @@ def backtest(table: Path, settings: Sequence[Setting], listener: Listener) -> li
     results = []
     for setting in settings:
         trials = play(game, library, setting)
-        ratios = [trial.score.all_in_ratio for trial in trials]
+        ratios = [trial.all_in_ratio for trial in trials]
         low, high = bootstrap(ratios, [family[trial.job] for trial in trials])
         results.append(Played(document(str(table), setting, trials), low, high))
     return results

@@ -1,6 +1,8 @@
 """What a chooser may know of the other jobs of a table."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.transfer.fit import fit
 from mlbroker.profiles.transfer.history import Completed, PastJob, Prior, complete, prior
 from mlbroker.profiles.transfer.kernel import Hyper
+from mlbroker.profiles.transfer.space import Space
 
 
 class Library:
@@ -19,75 +22,63 @@ class Library:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._past = [job.as_history() for job in table.jobs]
-        self._completed = complete(table.space, self._past, Hyper())
+        past = [job.as_history() for job in table.jobs]
+        completed = complete(table.space, past, Hyper())
+        self._all = list(zip(table.jobs, past, completed, strict=True))
         self._lent: dict[str, Past] = {}
 
     def for_job(self, job: TrueJob, with_history: bool) -> "Past":
         """The jobs of other families, or none."""
         key = job.family if with_history else ""
         if key not in self._lent:
-            places = [
-                place
-                for place, other in enumerate(self._past)
-                if with_history and other.family != job.family
-            ]
+            others = [each for each in self._all if with_history and each[0].family != job.family]
             self._lent[key] = Past(
-                self._table,
-                [self._table.jobs[place] for place in places],
-                [self._past[place] for place in places],
-                [self._completed[place] for place in places],
+                len(self._table.configs),
+                self._table.space,
+                [true for true, _, _ in others],
+                [past for _, past, _ in others],
+                [completed for _, _, completed in others],
             )
         return self._lent[key]
 
 
+@dataclass(frozen=True)
 class Past:
-    """Past jobs, and what was learnt from them."""
+    """Past jobs, and what was learnt from them. `size` is the number of configurations."""
 
-    def __init__(
-        self,
-        table: Table,
-        jobs: Sequence[TrueJob],
-        past: Sequence[PastJob],
-        completed: Sequence[Completed],
-    ) -> None:
-        self._size = len(table.configs)
-        self._space = table.space
-        self._jobs = jobs
-        self._past = past
-        self._completed = completed
-        self._hyper: Hyper | None = None
+    size: int
+    space: Space
+    jobs: Sequence[TrueJob]
+    past: Sequence[PastJob]
+    completed: Sequence[Completed]
 
-    @property
+    @cached_property
     def hyper(self) -> Hyper:
         """Hyperparameters, fitted to these jobs at the first call."""
-        if self._hyper is None:
-            self._hyper = fit(self._space, self._past, self._completed)
-            if not self._past:
-                self._hyper = self._hyper.widened()
-        return self._hyper
+        fitted = fit(self.space, self.past, self.completed)
+        return fitted if self.past else fitted.widened()
 
     def prior(self, candidates: Array) -> Prior:
         """What is believed of a new job on these configurations."""
-        return prior(self._space, candidates, self._past, self._completed)
+        return prior(self.space, candidates, self.past, self.completed)
 
     def runs(self) -> Array:
         """How many past jobs ran on each configuration."""
-        counts = np.zeros(self._size)
-        for job in self._jobs:
+        counts = np.zeros(self.size)
+        for job in self.jobs:
             counts[job.rows] += 1
         return counts
 
     def mean_pace(self) -> Array:
         """Mean over past jobs of time over the job's shortest; NaN where most never ran."""
-        return self._mean([(job, job.time_s) for job in self._jobs])
+        return self._mean([(job, job.time_s) for job in self.jobs])
 
     def mean_cost_ratio(self) -> Array:
         """Mean over past jobs of cost over the job's least; NaN where most never ran."""
-        return self._mean([(job, job.time_s * job.price_per_hour_usd) for job in self._jobs])
+        return self._mean([(job, job.time_s * job.price_per_hour_usd) for job in self.jobs])
 
     def _mean(self, values: Sequence[tuple[TrueJob, Array]]) -> Array:
-        total, count = np.zeros(self._size), np.zeros(self._size)
+        total, count = np.zeros(self.size), np.zeros(self.size)
         for job, value in values:
             ratio = value / value[job.worked].min()
             # A failure is as bad as the worst that worked.

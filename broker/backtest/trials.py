@@ -3,12 +3,12 @@
 import statistics
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from mlbroker.broker.backtest.bench import Bench, Score, deadline_s, score
+from mlbroker.broker.backtest.bench import Bench, deadline_s, score
 from mlbroker.broker.backtest.past import Library
 from mlbroker.broker.backtest.strategies import STRATEGIES, Choice
 from mlbroker.broker.backtest.table import Table, TrueJob
@@ -38,9 +38,11 @@ class Trial:
     job: str
     chosen: str | None
     best: str
-    score: Score
+    cost_ratio: float
+    all_in_ratio: float
     probes: tuple[str, ...]
     probing_cost_usd: float
+    deadline_met: bool
     median_ape: float | None
     interval80_coverage: float | None
     decision_s: tuple[float, ...]
@@ -74,9 +76,11 @@ def _trial(table: Table, library: Library, setting: Setting, job: TrueJob, repea
         job=job.name,
         chosen=None if choice.chosen is None else name(choice.chosen),
         best=name(result.best),
-        score=result,
+        cost_ratio=result.cost_ratio,
+        all_in_ratio=result.all_in_ratio,
         probes=tuple(name(candidate) for candidate in bench.probed),
         probing_cost_usd=bench.spent_usd,
+        deadline_met=result.deadline_met,
         median_ape=ape,
         interval80_coverage=coverage,
         decision_s=choice.decision_s,
@@ -123,7 +127,10 @@ def document(table: str, setting: Setting, trials: Sequence[Trial]) -> dict[str,
         "deadline_factor": setting.deadline_factor,
         "setup_s": setting.setup_s,
         "seed": setting.seed,
-        "jobs": [_trial_row(trial) for trial in trials],
+        "jobs": [
+            {name: value for name, value in asdict(trial).items() if name != "decision_s"}
+            for trial in trials
+        ],
         "summary": summary(trials),
     }
 
@@ -135,30 +142,15 @@ def summary(trials: Sequence[Trial]) -> dict[str, Any]:
     errors = [trial.median_ape for trial in trials if trial.median_ape is not None]
     held = [t.interval80_coverage for t in trials if t.interval80_coverage is not None]
     return {
-        "cost_ratio": statistics.fmean(trial.score.cost_ratio for trial in trials),
-        "all_in_ratio": statistics.fmean(trial.score.all_in_ratio for trial in trials),
+        "cost_ratio": statistics.fmean(trial.cost_ratio for trial in trials),
+        "all_in_ratio": statistics.fmean(trial.all_in_ratio for trial in trials),
         "probes": {
             "mean": statistics.fmean(probes),
             "median": statistics.median(probes),
             "p90": probes[min(len(probes) - 1, int(0.9 * len(probes)))],
         },
-        "deadline_miss_rate": statistics.fmean(not trial.score.deadline_met for trial in trials),
+        "deadline_miss_rate": statistics.fmean(not trial.deadline_met for trial in trials),
         "median_ape": statistics.median(errors) if errors else None,
         "interval80_coverage": statistics.fmean(held) if held else None,
         "seconds_per_decision": statistics.fmean(spans) if spans else None,
-    }
-
-
-def _trial_row(trial: Trial) -> dict[str, Any]:
-    return {
-        "job": trial.job,
-        "chosen": trial.chosen,
-        "best": trial.best,
-        "cost_ratio": trial.score.cost_ratio,
-        "all_in_ratio": trial.score.all_in_ratio,
-        "probes": list(trial.probes),
-        "probing_cost_usd": trial.probing_cost_usd,
-        "deadline_met": trial.score.deadline_met,
-        "median_ape": trial.median_ape,
-        "interval80_coverage": trial.interval80_coverage,
     }

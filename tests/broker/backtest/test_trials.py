@@ -36,10 +36,10 @@ def test_every_strategy_plays_every_setting(
     assert [trial.job for trial in trials] == [job.name for job in TABLE.jobs]
     for trial in trials:
         assert trial.best in TABLE.configs
-        assert trial.score.all_in_ratio >= trial.score.cost_ratio > 0
+        assert trial.all_in_ratio >= trial.cost_ratio > 0
         assert len(set(trial.probes)) == len(trial.probes)
         if deadline_factor is None:
-            assert trial.score.cost_ratio >= 1
+            assert trial.cost_ratio >= 1
 
 
 def test_same_seed_same_choices() -> None:
