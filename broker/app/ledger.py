@@ -1,21 +1,19 @@
 """Reports on what was reserved and spent, as the documents that `--json` prints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
 from mlbroker.broker.runs.summary import run_summary
-from mlbroker.broker.words import exact_usd
+from mlbroker.broker.words import exact_usd, exact_usd_or_none
 
 Document = dict[str, Any]
-# Cloud -> a module with `billed(first day of the month)`: run -> USD.
-BILLS = {"aws": "mlbroker.broker.clouds.aws.bill"}
 # Vendors round each line; beyond this share a difference is worth a look.
 TOLERANCE = Decimal("0.05")
 
@@ -59,14 +57,7 @@ def total(rows: Sequence[Document]) -> dict[str, str]:
 def facts(state: Path, run: str | None) -> list[Document]:
     """Every single fact, of all runs or of those whose id begins so."""
     return [
-        {
-            "seq": fact.seq,
-            "at": fact.at.isoformat(),
-            "run_id": fact.run_id,
-            "kind": fact.kind,
-            "body": dict(fact.body),
-            "hash": fact.hash,
-        }
+        asdict(fact) | {"at": fact.at.isoformat()}
         for fact in open_ledger(state).facts()
         if fact.run_id.startswith(run or "")
     ]
@@ -91,9 +82,10 @@ def verified(state: Path, head: str | None) -> Document:
 
 def bill(state: Path, cloud: str, month: str | None) -> Document:
     """The ledger's runs of a month beside what the vendor bills for them."""
-    if cloud not in BILLS:
+    known = clouds_with("bill")
+    if cloud not in known:
         raise InputError(
-            f"no bill of {cloud!r}", where="--cloud", hint=f"Known: {', '.join(BILLS)}."
+            f"no bill of {cloud!r}", where="--cloud", hint=f"Known: {', '.join(known)}."
         )
     first = datetime.now(UTC).date().replace(day=1)
     if month is not None:
@@ -103,7 +95,7 @@ def bill(state: Path, cloud: str, month: str | None) -> Document:
         "schema": "mlbroker.bill/1",
         "cloud": cloud,
         "month": f"{first:%Y-%m}",
-        "runs": compare(ours, import_module(BILLS[cloud]).billed(first)),
+        "runs": compare(ours, role_of(cloud, "bill").billed(first)),
     }
 
 
@@ -125,9 +117,9 @@ def _bill_row(
     return {
         "run_id": run_id,
         "job": job,
-        "ledger_usd": None if ours is None else exact_usd(ours),
-        "billed_usd": None if theirs is None else exact_usd(theirs),
-        "difference_usd": None if difference is None else exact_usd(difference),
+        "ledger_usd": exact_usd_or_none(ours),
+        "billed_usd": exact_usd_or_none(theirs),
+        "difference_usd": exact_usd_or_none(difference),
         "finding": _finding(ours, theirs),
     }
 

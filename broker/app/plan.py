@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.names import check_filters, warn_of_unknown
 from mlbroker.broker.app.sources import (
     Sources,
     book_of,
+    check_filters,
     evidence_of,
+    warn_of_unknown,
     with_nodes,
     within_reach,
 )

@@ -15,7 +15,7 @@ from mlbroker.broker.app.sources import book_of
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.files.yaml_fields import nearest
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.own_prices import OwnPrices
+from mlbroker.broker.prices.own_prices import Jump, OwnPrices, Past
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.broker.prices.refresh import Progress, refresh
 from mlbroker.pricing.price_units import usd_from_nano
@@ -71,17 +71,7 @@ def machine_type(name: str, state: Path, prices: Path | None, listener: Listener
             for lifecycle, source, day in [described[entry.cloud]]
         ],
         "prices": rows,
-        "history": [
-            {
-                "cloud": entry.cloud,
-                "region": entry.region,
-                "market": _market(entry.spot),
-                "as_of": date.fromordinal(entry.day).isoformat(),
-                "price_per_hour_usd": str(usd_from_nano(entry.price_nano_usd)),
-                "source": entry.source,
-            }
-            for entry in past
-        ],
+        "history": [_dated(entry) for entry in past],
     }
 
 
@@ -117,15 +107,10 @@ def odd_prices(state: Path, prices: Path | None) -> Document:
             for entry in browse.odd_prices(book)
         ],
         "jumped": [
-            {
-                "cloud": jump.cloud,
-                "region": jump.region,
+            _dated(jump)
+            | {
                 "instance_type": jump.instance_type,
-                "market": _market(jump.spot),
-                "price_per_hour_usd": str(usd_from_nano(jump.price_nano_usd)),
                 "last_price_per_hour_usd": str(usd_from_nano(jump.before_nano_usd)),
-                "as_of": date.fromordinal(jump.day).isoformat(),
-                "source": jump.source,
             }
             for jump in jumps
         ],
@@ -220,8 +205,16 @@ def quotas(
     }
 
 
-def _market(spot: bool) -> str:
-    return "spot" if spot else "on_demand"
+def _dated(entry: Past | Jump) -> Document:
+    """A price of one day."""
+    return {
+        "cloud": entry.cloud,
+        "region": entry.region,
+        "market": "spot" if entry.spot else "on_demand",
+        "as_of": date.fromordinal(entry.day).isoformat(),
+        "price_per_hour_usd": str(usd_from_nano(entry.price_nano_usd)),
+        "source": entry.source,
+    }
 
 
 def _suggestion(book: PriceBook, name: str) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener, Watcher
-from mlbroker.broker.app.names import check_filters
-from mlbroker.broker.app.sources import evidence_of, with_nodes
+from mlbroker.broker.app.sources import check_filters, evidence_of, with_nodes
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.judge import judge_of

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.names import check_filters, warn_of_unknown
-from mlbroker.broker.app.sources import Sources, evidence_of, with_nodes, within_reach
+from mlbroker.broker.app.sources import (
+    Sources,
+    check_filters,
+    evidence_of,
+    warn_of_unknown,
+    with_nodes,
+    within_reach,
+)
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError

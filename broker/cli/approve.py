@@ -2,12 +2,11 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.cli.options import job_or_name
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
@@ -28,9 +27,7 @@ def command(
     seconds = parse_option("--valid", valid, parse_duration_s)
     assert amount is not None
     assert seconds is not None
-    # As `profile show` does: what looks like a file is meant as one.
-    is_file = Path(job).exists() or Path(job).suffix in {".yaml", ".yml"}
-    name = load_job(Path(job)).job.name if is_file else job
+    name = job_or_name(job).name
     now = datetime.now(UTC)
     body = {
         "id": secrets.token_hex(4),

@@ -7,6 +7,7 @@ import typer
 
 from mlbroker.broker.errors import InputError
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Job
 
 JobFile = Annotated[Path, typer.Argument(help="Job file.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -37,3 +38,14 @@ def no_effect(why: str, **given: object) -> None:
     for name, value in given.items():
         if value:
             raise InputError(f"has no effect {why}", where=f"--{name.replace('_', '-')}")
+
+
+def job_or_name(job: str) -> Job:
+    """A job file's job, or one of which only the name is known."""
+    from mlbroker.broker.files.job_file import load_job
+
+    path = Path(job)
+    # What looks like a file is meant as one: load_job says what is wrong with it.
+    if path.exists() or path.suffix in {".yaml", ".yml"}:
+        return load_job(path).job
+    return Job(name=job, command="")

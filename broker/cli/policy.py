@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mlbroker.broker.cli import options
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
@@ -34,17 +34,15 @@ def group() -> None:
 
 @app.command("test")
 def try_out(
-    job: Annotated[Path, typer.Argument(help="Job file.")],
-    policy: Annotated[
-        Path | None, typer.Option(help=f"Policy file; else {POLICY_NAME} upward.")
-    ] = None,
+    job: options.JobFile,
+    policy: options.Policy = None,
     budget: Annotated[str | None, typer.Option(help="Cap of the run, in USD.")] = None,
     on: Annotated[str | None, typer.Option(help="This machine, or a node of yours.")] = None,
     local_price: Annotated[str | None, typer.Option(help="USD per hour of this machine.")] = None,
     user: Annotated[str | None, typer.Option(help="As this user.")] = None,
     project: Annotated[str | None, typer.Option(help="For this project.")] = None,
     reason: Annotated[str | None, typer.Option(help="With this reason for a GPU.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Show which rule hits a job, machine by machine.
 
@@ -59,21 +57,21 @@ def try_out(
         )
     loaded = override(load_job(job).job, budget=budget)
     price = parse_option("--local-price", local_price, parse_money_usd)
-    options = (
+    machines = (
         (own_machine(on, price, None, home(), say),) if on is not None else _all_planned(loaded)
     )
-    hits = judge.machines([subject_of(option) for option in options])
-    judged = list(zip(options, hits, strict=True))
+    hits = judge.machines([subject_of(option) for option in machines])
+    judged = list(zip(machines, hits, strict=True))
     left = [option for option, hit in judged if hit is None]
     forbidden = [(option, hit) for option, hit in judged if hit is not None]
-    spend = _spend(judge, (left or options)[0], loaded)
+    spend = _spend(judge, (left or machines)[0], loaded)
     if json:
         print_json(_document(judge.policy.source, left, forbidden, spend))
     else:
         _show(forbidden, spend)
     if not left or spend is not None:
         raise RefusedError("the policy forbids this run", where=judge.policy.source)
-    say(f"Allowed: {len(left)} of {len(options)} machines, first {left[0].instance_type}.")
+    say(f"Allowed: {len(left)} of {len(machines)} machines, first {left[0].instance_type}.")
 
 
 def _all_planned(job: Job) -> tuple[LaunchOption, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, no_effect
+from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, job_or_name, no_effect
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.files.job_file import load_job
@@ -122,7 +122,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show what was measured for a job, and the duration it predicts."""
-    wanted = _job_or_name(job)
+    wanted = job_or_name(job)
     store = MeasurementStore(home())
     rows = store.for_job(wanted) if Path(job).exists() else store.named(job)
     outdated = store.outdated(wanted) if Path(job).exists() else []
@@ -150,9 +150,7 @@ def show(
 
 
 @app.command("list")
-def list_all(
-    json: Json = False,
-) -> None:
+def list_all(json: Json = False) -> None:
     """List all measurements."""
     rows = MeasurementStore(home()).all()
     if json:
@@ -216,14 +214,6 @@ def _limited(job: Job, max_time: str | None, max_cost: str | None) -> Job:
         max_cost_usd=cost_usd or job.profile.max_cost_usd,
     )
     return replace(job, profile=limits)
-
-
-def _job_or_name(job: str) -> Job:
-    path = Path(job)
-    # What looks like a file is meant as one: load_job says what is wrong with it.
-    if path.exists() or path.suffix in {".yaml", ".yml"}:
-        return load_job(path).job
-    return Job(name=job, command="")
 
 
 def _date(moment: datetime | None) -> str:

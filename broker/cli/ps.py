@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlbroker.broker.cli.options import Json
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
@@ -16,7 +17,7 @@ COLUMNS = ("run", "job", "state", "machine", "progress", "spent USD", "cap USD",
 
 def command(
     all_: Annotated[bool, typer.Option("--all", "-a", help="Settled runs too.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """List runs and their machines: those still open, or all of them."""
     opened = opener(home())

@@ -1,9 +1,8 @@
 """`mlbroker reconcile`: make machines and ledger agree, and say what was done."""
 
-from typing import Annotated
+from dataclasses import asdict
 
-import typer
-
+from mlbroker.broker.cli.options import Json
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.home import home
@@ -37,9 +36,7 @@ class _Aloud(View):
         warn(text)
 
 
-def command(
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-) -> None:
+def command(json: Json = False) -> None:
     """Make machines and ledger agree, and say what was done.
 
     Machines of runs that are over are ended; runs whose process died are settled, or left
@@ -52,7 +49,7 @@ def command(
         if not json:
             say(_WORDS[finding.did].format(what=finding.what, detail=finding.detail))
     if json:
-        rows = [{"did": f.did, "what": f.what, "detail": f.detail} for f in findings]
+        rows = [asdict(finding) for finding in findings]
         print_json({"schema": "mlbroker.reconcile/1", "findings": rows})
     elif not findings:
         say("Machines and ledger agree; there was nothing to do.")

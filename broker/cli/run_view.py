@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlbroker.broker.ledger import Run, State
-from mlbroker.broker.output import clean, is_terminal, say, warn
+from mlbroker.broker.output import clean, is_terminal, say
 from mlbroker.broker.runs.view import Progress, View
 from mlbroker.broker.words import exact_usd, local_time, stopwatch
 
@@ -47,7 +47,7 @@ class PlainView(View):
         """Name the step."""
         text = _moved(run)
         if text:
-            say(text)
+            self._say(text, "dim")
 
     def output(self, data: bytes) -> None:
         """Pass the job's output on, as it is."""
@@ -61,8 +61,8 @@ class PlainView(View):
             say(progress_line(progress))
 
     def warn(self, text: str) -> None:
-        """A warning."""
-        warn(text)
+        """A line that must not be missed."""
+        self._say(f"Warning: {text}", "yellow")
 
     def overrun(self, run: Run, wish: str | None) -> str | None:
         """Nobody can be asked here: obey the wish, or go on and say what can be done."""
@@ -70,6 +70,9 @@ class PlainView(View):
         if answer is None:
             say(_CHOICES.format(run=run.run_id))
         return answer
+
+    def _say(self, text: str, style: str) -> None:
+        say(text)
 
 
 class LiveView(PlainView):
@@ -93,14 +96,6 @@ class LiveView(PlainView):
         """Take the line away."""
         self._live.stop()
 
-    def moved(self, run: Run) -> None:
-        """Above the line."""
-        from rich.text import Text
-
-        text = _moved(run)
-        if text:
-            self._console.print(Text(clean(text), style="dim"))
-
     def output(self, data: bytes) -> None:
         """Above the line, colours kept."""
         from rich.text import Text
@@ -114,12 +109,6 @@ class LiveView(PlainView):
 
         self._live.update(Text(clean(progress_line(progress)), style="bold"))
 
-    def warn(self, text: str) -> None:
-        """In yellow, above the line."""
-        from rich.text import Text
-
-        self._console.print(Text(clean(f"Warning: {text}"), style="yellow"))
-
     def overrun(self, run: Run, wish: str | None) -> str | None:
         """Ask, when that is wished for; the run goes on meanwhile, capped."""
         if wish != "ask":
@@ -130,6 +119,11 @@ class LiveView(PlainView):
         finally:
             self._live.start()
         return {"m": "move", "s": "overrun"}.get((answer or "")[:1])
+
+    def _say(self, text: str, style: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(clean(text), style=style))
 
 
 _CHOICES = (
