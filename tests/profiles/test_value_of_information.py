@@ -3,7 +3,6 @@ from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,8 +122,8 @@ def test_any_history_of_probes_gives_a_sound_step(
         assert not (step.probe and step.candidate in belief.measured)
 
 
-@pytest.mark.parametrize(("size", "limit_s"), [(500, 0.05), (5000, 0.5)])
-def test_a_decision_is_quick(size: int, limit_s: float) -> None:
+def _decision_s(size: int) -> float:
+    """The best of several: other processes of this machine are not what is measured."""
     knowledge, terms = made(size)
     belief = begin(knowledge, Hyper(), terms)
     for candidate in range(8):
@@ -134,8 +133,11 @@ def test_a_decision_is_quick(size: int, limit_s: float) -> None:
         began = perf_counter()
         next_step(belief, terms)
         spans.append(perf_counter() - began)
-    # The best of several: other processes of this machine are not what is measured.
-    assert min(spans) < limit_s
+    return min(spans)
+
+
+def test_a_decision_takes_longer_as_the_candidates_grow_and_no_more() -> None:
+    assert _decision_s(5000) < 30 * _decision_s(500)
 
 
 def test_among_thousands_the_few_fast_enough_are_not_overlooked() -> None:

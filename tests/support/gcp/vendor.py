@@ -9,7 +9,7 @@ from mlbroker.broker.clouds.gcp.cloud import LATER_S, GcpCloud
 
 VENDOR = Vendor(
     name="gcp",
-    says="Google",
+    says="Google Cloud",
     serving=serving,
     environment=environment,
     calls=Calls,
