@@ -29,7 +29,7 @@ from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.admission import PolicyAdmission, admitted
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint, left_of
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
@@ -104,7 +104,7 @@ class PreparedRun:
 
 def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun:
     """Find the machines, and what the first of them may cost at most."""
-    job, sources, now = request.job, request.sources, WallClock().now()
+    job, sources, now = request.job, request.sources, Clock().now()
     if sources.nodes is not None:
         # Processes that carry the run on later read the same file.
         os.environ[ENVIRONMENT] = str(sources.nodes.absolute())
@@ -155,7 +155,7 @@ def reserve(
         if prepared.earlier is not None:
             facts |= {"resumes": prepared.earlier.run_id}
             bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)
-        at = WallClock().now()
+        at = Clock().now()
         yield launch.reserve(
             open_ledger(state),
             folder,

@@ -8,7 +8,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 
 # Who presses again so long after a press that nothing came of does not want to wait any more.
 UNHEARD_S = 1.0
@@ -18,7 +18,7 @@ class Pressed(BaseException):
     """Ctrl-C was pressed. Raised where the run's driver waits or stands between two steps."""
 
 
-class CtrlC(WallClock):
+class CtrlC(Clock):
     """The clock of a run in the foreground: while it is entered, a Ctrl-C ends waits, no more.
 
     A KeyboardInterrupt may fly through a transaction, a lock or a half-made request, and what it

@@ -8,7 +8,7 @@ from mlbroker.broker.errors import CloudError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.output import print_json, say, warn
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.reconcile import Did, Reconciler
 from mlbroker.broker.runs.view import View
 
@@ -44,7 +44,7 @@ def command(json: Json = False) -> None:
     """
     findings = []
     state = home()
-    for finding in Reconciler(open_ledger(state), opener(state), WallClock(), state, _Aloud())():
+    for finding in Reconciler(open_ledger(state), opener(state), Clock(), state, _Aloud())():
         findings.append(finding)
         if not json:
             say(_WORDS[finding.did].format(what=finding.what, detail=finding.detail))

@@ -12,7 +12,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
 from mlbroker.broker.output import say
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
@@ -63,6 +63,6 @@ def _see_stopped(ledger: Ledger, run: Run) -> Run:
             if current is not None and current.settled:
                 return current
             if ours:
-                driver = Driver(ledger, opener(home()), WallClock(), folder, View())
+                driver = Driver(ledger, opener(home()), Clock(), folder, View())
                 return driver.drive(run.run_id)
         time.sleep(POLL_S)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.clouds.interface import Denied, Report, Unclear
+from mlbroker.broker.clouds.interface import Denied, Report, Unclear, one_line
 from mlbroker.broker.guest.box import FOLLOWS
 
 if TYPE_CHECKING:
@@ -161,14 +161,16 @@ class BucketBox:
         try:
             yield
         except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise Denied(f"the bucket may not be used: {_line(error)}", where=self._where) from None
+            raise Denied(
+                f"the bucket may not be used: {one_line(error)}", where=self._where
+            ) from None
         except (NotFoundError, FileNotFoundError) as error:
             raise Denied(
-                f"there is no such bucket: {_line(error)}", where=self._where, hint=self._hint
+                f"there is no such bucket: {one_line(error)}", where=self._where, hint=self._hint
             ) from None
         except StoreError as error:
             raise Unclear(
-                f"the bucket does not answer: {_line(error)}", where=self._where
+                f"the bucket does not answer: {one_line(error)}", where=self._where
             ) from None
 
 
@@ -188,7 +190,3 @@ def joint_end(ends: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any] | N
 
 def _log_part(offset: int, rank: int) -> str:
     return f"{rank}/log/{offset:015d}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -15,6 +15,10 @@ from typing import Any, Protocol
 
 from mlbroker.broker.errors import CloudError
 
+# What a machine's tags are called: a token names its attempt.
+RUN_TAG = "mlbroker-run"
+TOKEN_TAG = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
+
 
 class NoCapacity(CloudError):
     """The place has no such machine now; another place or type may."""
@@ -30,6 +34,11 @@ class Denied(CloudError):
 
 class Unclear(CloudError):
     """No answer, or none to rely on: it may have happened. Ask again with the same token."""
+
+
+def one_line(error: object) -> str:
+    """What a library said, no longer than anybody reads."""
+    return " ".join(str(error).split())[:300]
 
 
 @contextmanager
@@ -78,7 +87,7 @@ class Intent:
     @property
     def tags(self) -> Mapping[str, str]:
         """What a machine is found by; they travel in the call that creates it."""
-        return {"mlbroker-run": self.run_id, "mlbroker-token": self.token}
+        return {RUN_TAG: self.run_id, TOKEN_TAG: self.token}
 
 
 @dataclass(frozen=True, slots=True)

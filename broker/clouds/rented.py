@@ -1,5 +1,6 @@
 """What clouds share whose machines are rented, and told everything through the user's bucket."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
 from mlbroker.broker.clouds.interface import (
+    RUN_TAG,
+    TOKEN_TAG,
     Denied,
     Intent,
     Machine,
@@ -19,6 +22,7 @@ from mlbroker.broker.clouds.interface import (
     Report,
     Traits,
 )
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.pricing.vendors import vendor
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 KEEP_DAYS = 30
 # So far a wrong clock is covered by the kill slack.
 CLOCK_TOLERANCE_S = 30.0
+_TOKEN = re.compile(r"[a-z](?:[-a-z0-9]{0,57}[a-z0-9])?")
 
 
 class RentedCloud(ABC):
@@ -163,6 +168,31 @@ class Form(NamedTuple):
     write: Callable[[str], str]
     ending: str
     apply: str
+
+
+def checked_token(intent: Intent) -> str:
+    """The attempt's token, by which its machines and what goes with them are called."""
+    if _TOKEN.fullmatch(intent.token) is None:
+        raise Denied(f"not a name for a machine: {intent.token!r}", where=intent.cloud)
+    return intent.token
+
+
+def machine_names(token: str, nodes: int) -> tuple[str, ...]:
+    """One name for each machine of the attempt: the same whichever process asks."""
+    return (token,) if nodes == 1 else tuple(f"{token}-n{rank}" for rank in range(nodes))
+
+
+def past_tags(token: str) -> dict[str, str]:
+    """The tags of a machine that is gone."""
+    return {TOKEN_TAG: token, RUN_TAG: token.removeprefix("mlb-").rpartition("-")[0]}
+
+
+def missing_library(cloud: str) -> InputError:
+    """The vendor's own, which is installed by those who need it."""
+    return InputError(
+        f"this needs {vendor(cloud).name}'s library",
+        hint=f"Install it: pip install 'mlbroker[{cloud}]'",
+    )
 
 
 def id_parts(machine_id: str) -> tuple[str, list[str]]:

@@ -19,6 +19,7 @@ from typing import IO, Any
 from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits, Unclear
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
+from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 
 ROOT = ".mlbroker"
@@ -114,12 +115,8 @@ class SshCloud(BoxCloud):
         return nodes
 
     def _remember(self, node: Reach) -> None:
-        folder = self._home / "ssh"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder / f"{_file_name(node.name)}.node.json"
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(node)), encoding="utf-8")
-        part.replace(path)
+        folder = _kept_in(self._home)
+        files.write_json(str(folder), f"{_file_name(node.name)}.node.json", asdict(node))
 
 
 def open_cloud(home: Path) -> Cloud:
@@ -136,15 +133,13 @@ class _SshHost:
         self._sent = False
 
     def ask(self, action: str, token: str, *rest: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._guest(action, _box(token), *rest))
-        return answer
+        return self._answer(action, _box(token), *rest)
 
     def start(
         self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
     ) -> dict[str, Any]:
         order = json.dumps({"spec": dict(spec), "secrets": dict(secrets)}).encode()
-        answer: dict[str, Any] = json.loads(self._guest("start", _box(token), stdin=order))
-        return answer
+        return self._answer("start", _box(token), stdin=order)
 
     def put(self, token: str, name: str, source: Path) -> None:
         with open(source, "rb") as file:
@@ -158,14 +153,11 @@ class _SshHost:
             self._guest("get", _box(token), name, sink=file)
 
     def boxes(self) -> Mapping[str, Mapping[str, Any]]:
-        found: dict[str, dict[str, Any]] = json.loads(self._guest("list", f"{ROOT}/machines"))[
-            "boxes"
-        ]
+        found: Mapping[str, Mapping[str, Any]] = self._answer("list", f"{ROOT}/machines")["boxes"]
         return found
 
     def room(self) -> bool:
-        answer = json.loads(self._guest("room", self._slots(), str(self._node.count)))
-        return bool(answer["room"])
+        return bool(self._answer("room", self._slots(), str(self._node.count))["room"])
 
     def extras(self, intent: Intent) -> Mapping[str, Any]:
         return {
@@ -179,6 +171,10 @@ class _SshHost:
 
     def _slots(self) -> str:
         return f"{ROOT}/slots/{_file_name(self._node.name)}"
+
+    def _answer(self, *words: str, stdin: bytes | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self._guest(*words, stdin=stdin))
+        return answer
 
     def _guest(
         self,
@@ -282,16 +278,18 @@ class _SshHost:
         node = self._node
         if node.host_key is None:
             return Path(node.known_hosts) if node.known_hosts else None
-        folder = self._home / "ssh"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = node.host if node.port == 22 else f"[{node.host}]:{node.port}"
-        path = folder / f"{_file_name(node.name)}.known_hosts"
+        path = _kept_in(self._home) / f"{_file_name(node.name)}.known_hosts"
         line = f"{name} {node.host_key}\n"
         if not path.exists() or path.read_text(encoding="utf-8") != line:
-            part = path.with_suffix(f".{os.getpid()}.part")
-            part.write_text(line, encoding="utf-8")
-            part.replace(path)
+            files.write(str(path.parent), path.name, line)
         return path
+
+
+def _kept_in(home: Path) -> Path:
+    folder = home / "ssh"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
 
 def _box(token: str) -> str:

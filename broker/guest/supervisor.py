@@ -217,10 +217,7 @@ class Supervisor:
     def _pump(self, pipe: int) -> None:
         readable, _, _ = select.select([pipe], [], [], TICK_S)
         if readable:
-            try:
-                data = os.read(pipe, 65536)
-            except BlockingIOError:
-                data = b""
+            data = _read(pipe)
             before = self._output.step
             if data:
                 self._output.feed(data)
@@ -233,10 +230,7 @@ class Supervisor:
 
     def _drain(self, pipe: int, until: float) -> None:
         while time.monotonic() < until:
-            try:
-                data = os.read(pipe, 65536)
-            except BlockingIOError:
-                break
+            data = _read(pipe)
             if not data:
                 break
             self._output.feed(data)
@@ -301,3 +295,11 @@ class Supervisor:
 
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked = "stopped"
+
+
+def _read(pipe: int) -> bytes:
+    """What is there; nothing at its end too."""
+    try:
+        return os.read(pipe, 65536)
+    except BlockingIOError:
+        return b""

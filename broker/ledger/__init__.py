@@ -72,14 +72,14 @@ class Ledger:
                 )
             if admission is not None:
                 month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-                unused = _unused_approvals(transaction.standalone_facts)
+                unused = _unused_approvals(transaction.facts(""))
                 verdict = admission(transaction.accounts(month), unused)
                 if verdict.refusal is not None:
                     raise RefusedError(verdict.refusal, hint=verdict.hint)
                 if verdict.approval is not None:
                     use = {"id": verdict.approval, "run_id": run_id}
                     transaction.append(at, "", "approval_used", use)
-            run = fold(transaction.run_facts(run_id))
+            run = fold(transaction.facts(run_id))
             fact = transaction.append(at, run_id, State.RESERVED, body)
             run = step(run, fact)
             transaction.put_account(_account(run))
@@ -88,7 +88,7 @@ class Ledger:
     def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Run:
         """Add a fact that may follow; raises IllegalStep when the run has moved on meanwhile."""
         with self._storage.write() as transaction:
-            before = fold(transaction.run_facts(run_id))
+            before = fold(transaction.facts(run_id))
             run = step(before, transaction.append(at, run_id, kind, body))
             if kind == State.INTENDED and run.spent_usd + run.attempt.worst_usd > run.reserved_usd:
                 raise IllegalStep(
@@ -146,8 +146,7 @@ class Ledger:
 
     def unused_approvals(self) -> list[Fact]:
         """The approvals that no run has used up."""
-        facts = list(self._storage.facts(""))
-        return _unused_approvals(lambda kind: [fact for fact in facts if fact.kind == kind])
+        return _unused_approvals(list(self._storage.facts("")))
 
     def head(self) -> tuple[int, str]:
         """Number and hash of the last fact."""
@@ -181,6 +180,6 @@ def _account(run: Run) -> Account:
     return Account(run.run_id, run.user, run.project, run.reserved_at, not run.settled, usd)
 
 
-def _unused_approvals(of_kind: Callable[[str], list[Fact]]) -> list[Fact]:
-    used = {fact.body["id"] for fact in of_kind("approval_used")}
-    return [fact for fact in of_kind("approved") if fact.body["id"] not in used]
+def _unused_approvals(facts: Sequence[Fact]) -> list[Fact]:
+    used = {fact.body["id"] for fact in facts if fact.kind == "approval_used"}
+    return [fact for fact in facts if fact.kind == "approved" and fact.body["id"] not in used]

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -76,10 +77,8 @@ class SqliteStorage:
             connection = self._reading()
             if connection is None:
                 return
-            where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
-            query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
-            for row in connection.execute(query, values):
-                yield _fact(row)
+            where, values = ("", ()) if run_id is None else ("WHERE run_id = ?", (run_id,))
+            yield from _facts(connection, where, *values)
 
     def accounts(self) -> list[Account]:
         """What every run holds of the caps, as kept beside the facts."""
@@ -189,13 +188,8 @@ class _SqliteTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def run_facts(self, run_id: str) -> list[Fact]:
-        query = f"SELECT {_COLUMNS} FROM facts WHERE run_id = ? ORDER BY seq"  # noqa: S608
-        return [_fact(row) for row in self._connection.execute(query, (run_id,))]
-
-    def standalone_facts(self, kind: str) -> list[Fact]:
-        query = f"SELECT {_COLUMNS} FROM facts WHERE run_id = '' AND kind = ? ORDER BY seq"  # noqa: S608
-        return [_fact(row) for row in self._connection.execute(query, (kind,))]
+    def facts(self, run_id: str) -> list[Fact]:
+        return list(_facts(self._connection, "WHERE run_id = ?", run_id))
 
     def accounts(self, since: datetime) -> list[Account]:
         # An open reservation counts whenever it was made.
@@ -216,21 +210,15 @@ class _SqliteTransaction:
 
     def put_account(self, account: Account) -> None:
         self._connection.execute(
-            "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                account.run_id,
-                account.user,
-                account.project,
-                account.at.isoformat(),
-                account.open,
-                str(account.usd),
-            ),
+            "INSERT OR REPLACE INTO accounts VALUES (:run_id, :user, :project, :at, :open, :usd)",
+            asdict(account) | {"at": account.at.isoformat(), "usd": str(account.usd)},
         )
 
 
-def _fact(row: tuple[int, str, str, str, str, str]) -> Fact:
-    seq, at, run_id, kind, body, hash_ = row
-    return Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
+def _facts(connection: sqlite3.Connection, where: str, *values: str) -> Iterator[Fact]:
+    query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
+    for seq, at, run_id, kind, body, hash_ in connection.execute(query, values):
+        yield Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
 
 
 def _head(connection: sqlite3.Connection) -> tuple[int, str]:

@@ -21,7 +21,7 @@ from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.broker.prices.shortages import lately
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.admission import PolicyAdmission, admitted
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LaunchOption, Order
@@ -91,7 +91,7 @@ class Campaign:
         interrupted: Event,
     ) -> Profiled:
         job, opened = self.job, opener(self.state)
-        now, ledger = WallClock().now(), open_ledger(self.state)
+        now, ledger = Clock().now(), open_ledger(self.state)
         permitted = admitted(self.judge, place)
         candidates = by_zone(permitted, opened, lately(self.state, now), self.say)
         first = candidates[0]
@@ -115,7 +115,7 @@ class Campaign:
                 admission=PolicyAdmission(self.judge, candidates, order.job, now, worst.usd),
             )
             lines = ReportLines()
-            driver = Driver(ledger, opened, WallClock(), folder, lines, secrets)
+            driver = Driver(ledger, opened, Clock(), folder, lines, secrets)
             link = RunLink(ledger, driver, order.run_id, lines, interrupted)
             seen, lost = self._watch(link, first)
         run = ledger.run(order.run_id)

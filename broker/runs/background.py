@@ -14,7 +14,7 @@ from pathlib import Path
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.view import View
@@ -46,7 +46,7 @@ def carry(run_id: str, secrets: dict[str, str] | None, state: Path) -> None:
     with folder.carried():
         run = open_ledger(state).run(run_id)
         if run is not None and not run.settled:
-            driver = Driver(open_ledger(state), opener(state), WallClock(), folder, View(), secrets)
+            driver = Driver(open_ledger(state), opener(state), Clock(), folder, View(), secrets)
             driver.drive(run_id)
 
 

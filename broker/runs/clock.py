@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from mlbroker.broker.clouds.interface import Unclear
 
@@ -12,16 +12,8 @@ T = TypeVar("T")
 RETRY_S = 1.0
 
 
-class Clock(Protocol):
-    """Says what time it is, and waits."""
-
-    def now(self) -> datetime: ...
-
-    def sleep(self, seconds: float) -> None: ...
-
-
-class WallClock:
-    """The machine's own clock."""
+class Clock:
+    """The machine's own clock: says what time it is, and waits."""
 
     def now(self) -> datetime:
         """The time in UTC."""

@@ -14,6 +14,8 @@ from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
 
+_NODES_FILE = "nodes.yaml in the state folder (MLBROKER_HOME)"
+
 
 def own_machine(
     name: str,
@@ -46,7 +48,7 @@ def _reckoned(state: Path, say: Callable[[str], None]) -> Decimal:
     from mlbroker.broker.prices.reference import reference_price
 
     like = reference_price(state)
-    hint = f"Give what an hour of it costs: --local-price 0.40, or a node in {state_hint()}."
+    hint = f"Give what an hour of it costs: --local-price 0.40, or a node in {_NODES_FILE}."
     if like is None:
         raise InputError("this machine has no price, so no cap can be derived", hint=hint)
     say(
@@ -76,18 +78,13 @@ def _node(name: str, path: Path | None) -> Node:
         raise InputError(
             f"there is no node {name!r}: no nodes file was found",
             where="--on",
-            hint=f"Name your machines in {state_hint()}, or give --nodes FILE.",
+            hint=f"Name your machines in {_NODES_FILE}, or give --nodes FILE.",
         )
     raise InputError(
         f"there is no node {name!r} in {path}",
         where="--on",
         hint=f"Known: local, {', '.join(node.name for node in known)}.",
     )
-
-
-def state_hint() -> str:
-    """Where a nodes file is looked for."""
-    return "nodes.yaml in the state folder (MLBROKER_HOME)"
 
 
 def planned(

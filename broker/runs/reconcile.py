@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from mlbroker.broker.clouds.interface import Cloud, Machine, MachineState
+from mlbroker.broker.clouds.interface import RUN_TAG, TOKEN_TAG, Cloud, Machine, MachineState
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
@@ -74,7 +74,7 @@ class Reconciler:
                 yield self._run(run)
 
     def _machine(self, cloud: str, machine: Machine) -> Iterator[Finding]:
-        run = self._ledger.run(machine.tags.get("mlbroker-run", ""))
+        run = self._ledger.run(machine.tags.get(RUN_TAG, ""))
         if run is None:
             yield Finding(
                 Did.FOREIGN,
@@ -82,7 +82,7 @@ class Reconciler:
                 f"on {cloud}, of a run this ledger does not know: left alone",
             )
             return
-        token = machine.tags.get("mlbroker-token")
+        token = machine.tags.get(TOKEN_TAG)
         attempt = next((a for a in run.attempts if a.token == token), None)
         over = run.settled or attempt is None or attempt.ended_at is not None
         if attempt is not None and attempt is not run.attempts[-1]:

@@ -29,7 +29,10 @@ def by_zone(
     first: LaunchOption | None = None
     for candidate in candidates:
         first = first or candidate
-        found += _zones_of(candidate, opened(candidate.cloud))
+        zones = opened(candidate.cloud).zones_for(
+            candidate.region, candidate.instance_type, candidate.zone
+        )
+        found += [replace(candidate, zone=zone) for zone in zones]
         if len(found) >= ENOUGH:
             break
     if first is not None and (not found or _kind(found[0]) != _kind(first)):
@@ -96,11 +99,6 @@ def launchable_in(
             )
         regions = both
     return wanted._replace(regions=regions)
-
-
-def _zones_of(candidate: LaunchOption, cloud: Cloud) -> list[LaunchOption]:
-    zones = cloud.zones_for(candidate.region, candidate.instance_type, candidate.zone)
-    return [replace(candidate, zone=zone) for zone in zones]
 
 
 def _kind(at: LaunchOption) -> tuple[str, str, str, str]:

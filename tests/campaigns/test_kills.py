@@ -20,7 +20,7 @@ from tests.support.simulator import Service, SimCloud
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.ledger import Ledger, open_ledger
-from mlbroker.broker.runs.clock import WallClock
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.reconcile import Did, Reconciler
 
 
@@ -133,7 +133,7 @@ def _kill_at_a_moment(folder: Path, seed: int) -> bool:
     client.communicate()
     wait_for(lambda: not processes_with(mark))
     ledger = open_ledger(cli.home)
-    reconcile = Reconciler(ledger, opener(cli.home), WallClock(), cli.home)
+    reconcile = Reconciler(ledger, opener(cli.home), Clock(), cli.home)
     assert all(finding.did is not Did.UNREACHABLE for finding in reconcile())
     # The watchdog may be settling it at this very moment.
     wait_for(lambda: all(run.settled for run in ledger.runs()))

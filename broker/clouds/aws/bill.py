@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from mlbroker.broker.clouds.aws.calls import Calls, translated
-from mlbroker.broker.clouds.aws.names import RUN_TAG
+from mlbroker.broker.clouds.interface import RUN_TAG
 
 # Cost Explorer is one service for all regions, and charges so much for each request.
 REGION = "us-east-1"

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear
-from mlbroker.broker.errors import CloudError, InputError
+from mlbroker.broker.clouds.rented import missing_library
+from mlbroker.broker.errors import CloudError
 
 TRIES = 4
 _NO_CAPACITY = frozenset(
@@ -92,9 +93,7 @@ class Calls:
             import boto3
             from botocore.exceptions import BotoCoreError
         except ImportError:
-            raise InputError(
-                "this needs AWS's library", hint="Install it: pip install 'mlbroker[aws]'"
-            ) from None
+            raise missing_library("aws") from None
         try:
             session = boto3.Session()
             found = session.get_credentials()

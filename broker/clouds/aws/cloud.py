@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.aws.calls import Calls, code_of, endpoint, translated, unless
 from mlbroker.broker.clouds.aws.images import choose_image
 from mlbroker.broker.clouds.aws.machines import attempts_of, lost_member, machine_of
-from mlbroker.broker.clouds.aws.names import RUN_TAG, TOKEN_TAG, Names, secrets_path
+from mlbroker.broker.clouds.aws.names import Names, secrets_path
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
 from mlbroker.broker.clouds.interface import (
+    RUN_TAG,
+    TOKEN_TAG,
     Cloud,
     Denied,
     Intent,

@@ -23,7 +23,7 @@ from mlbroker.broker.clouds.checks import (
     secrets_work,
     tried,
 )
-from mlbroker.broker.clouds.interface import Intent, Machine, MachineState
+from mlbroker.broker.clouds.interface import TOKEN_TAG, Intent, Machine, MachineState
 from mlbroker.broker.errors import MlbrokerError
 
 PROBE_TYPE = "m5.large"
@@ -122,7 +122,7 @@ def _audit(calls: Calls, cloud: AwsCloud, region: str, now: datetime) -> Iterato
     except MlbrokerError as error:
         yield _bad(name, error)
         return
-    tokens = {machine.tags.get("mlbroker-token", "") for machine in machines}
+    tokens = {machine.tags.get(TOKEN_TAG, "") for machine in machines}
     bare = sorted(tokens - set(armed))
     late = sorted(t for t in tokens & set(armed) if armed[t] + _LATE < now)
     hint = "`mlbroker reconcile` ends machines that no run accounts for."

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mlbroker.broker.clouds.aws.names import TOKEN_TAG
-from mlbroker.broker.clouds.interface import Machine, MachineState
+from mlbroker.broker.clouds.interface import TOKEN_TAG, Machine, MachineState
 from mlbroker.broker.clouds.rented import Member, joint_machine, lost
 
 _STATES = {

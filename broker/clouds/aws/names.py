@@ -5,8 +5,6 @@ Everything belongs to one region, so that a region can be set up, or given up, b
 
 from typing import NamedTuple
 
-RUN_TAG = "mlbroker-run"
-TOKEN_TAG = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
 TERMINATE = "AWS-TerminateEC2Instance"
 
 

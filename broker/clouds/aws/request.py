@@ -7,8 +7,8 @@ from datetime import UTC
 from typing import Any
 
 from mlbroker.broker.clouds.aws.images import Image
-from mlbroker.broker.clouds.aws.names import TERMINATE, TOKEN_TAG, Names
-from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.clouds.aws.names import TERMINATE, Names
+from mlbroker.broker.clouds.interface import TOKEN_TAG, Intent
 from mlbroker.pricing.burst import sells_surplus
 
 SCHEDULER_TARGET = "scheduler:::aws-sdk:ssm:startAutomationExecution"

@@ -6,7 +6,8 @@ to it.
 
 from typing import Any
 
-from mlbroker.broker.clouds.aws.names import RUN_TAG, TERMINATE, TOKEN_TAG, Names
+from mlbroker.broker.clouds.aws.names import TERMINATE, Names
+from mlbroker.broker.clouds.interface import RUN_TAG, TOKEN_TAG
 from mlbroker.broker.clouds.templates import filled, names_of
 
 Policy = dict[str, Any]

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from mlbroker.broker.clouds.azure.names import NAME
-from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear
-from mlbroker.broker.errors import CloudError, InputError
+from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear, one_line
+from mlbroker.broker.clouds.rented import missing_library
+from mlbroker.broker.errors import CloudError
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig
@@ -78,9 +80,7 @@ class Calls:
         try:
             from azure.identity import DefaultAzureCredential
         except ImportError:
-            raise InputError(
-                "this needs Azure's library", hint="Install it: pip install 'mlbroker[azure]'"
-            ) from None
+            raise missing_library("azure") from None
         return DefaultAzureCredential()
 
     def token(self, scope: str) -> tuple[str, float]:
@@ -99,37 +99,27 @@ class Calls:
     @cached_property
     def compute(self) -> Any:
         """Machines and what they are made of."""
-        self._needs_library()
-        from azure.mgmt.compute import ComputeManagementClient
-
-        return self._client(ComputeManagementClient)
+        return self._client("compute", "ComputeManagementClient")
 
     @cached_property
     def resources(self) -> Any:
         """Resource groups."""
-        self._needs_library()
-        from azure.mgmt.resource.resources import ResourceManagementClient
-
-        return self._client(ResourceManagementClient)
+        return self._client("resource.resources", "ResourceManagementClient")
 
     @cached_property
     def network(self) -> Any:
         """Subnets and security groups."""
-        self._needs_library()
-        from azure.mgmt.network import NetworkManagementClient
-
-        return self._client(NetworkManagementClient)
+        return self._client("network", "NetworkManagementClient")
 
     def _needs_library(self) -> None:
         try:
             import azure.mgmt.compute  # noqa: F401  # only whether it is there
         except ImportError:
-            raise InputError(
-                "this needs Azure's library", hint="Install it: pip install 'mlbroker[azure]'"
-            ) from None
+            raise missing_library("azure") from None
 
-    def _client(self, kind: Any) -> Any:
-        return kind(
+    def _client(self, package: str, kind: str) -> Any:
+        self._needs_library()
+        return getattr(import_module(f"azure.mgmt.{package}"), kind)(
             # The library insists on one; the policy below is what signs.
             self,
             self.subscription,
@@ -260,17 +250,17 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except ClientAuthenticationError as error:
-        raise Denied(_line(error.message), where=where, hint=_SIGN_IN) from None
+        raise Denied(one_line(error.message), where=where, hint=_SIGN_IN) from None
     except HttpResponseError as error:
         code, message = _said(error)
         raise translate(int(error.status_code or 0), code, message, where) from None
     except AzureError as error:
-        raise Unclear(f"no answer: {_line(error.message)}", where=where) from None
+        raise Unclear(f"no answer: {one_line(error.message)}", where=where) from None
 
 
 def translate(status: int, code: str, message: str, where: str) -> CloudError:
     """One of Azure's errors as one of ours."""
-    text = f"{code}: {_line(message)}" if code and code not in message else _line(message)
+    text = f"{code}: {one_line(message)}" if code and code not in message else one_line(message)
     if status in (408, 429) or status >= 500 or code in _AGAIN:
         return Unclear(text, where=where)
     if code in _NO_CAPACITY:
@@ -293,7 +283,3 @@ def _said(error: Any) -> tuple[str, str]:
         return str(body["code"]), str(body["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return "", str(error.message)
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:300]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.azure import kill, vault
 from mlbroker.broker.clouds.azure.calls import Calls, done, translated
 from mlbroker.broker.clouds.azure.machines import Seen, end_of, listed, look, names_in
-from mlbroker.broker.clouds.azure.names import NAME, Names, group_of, machine_names
+from mlbroker.broker.clouds.azure.names import NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure.request import machine_body
 from mlbroker.broker.clouds.azure.shape import shape_of, zones_offering
@@ -29,8 +29,10 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.clouds.rented import (
     RentedCloud,
+    checked_token,
     joined_consoles,
     lost,
+    machine_names,
     refuse_fast_clock,
     rented_traits,
 )
@@ -75,7 +77,7 @@ class AzureCloud(RentedCloud):
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
-        calls, names, group = self._calls, self._names(intent.region), group_of(intent)
+        calls, names, group = self._calls, self._names(intent.region), checked_token(intent)
         with refusals_make_nothing():
             zone = intent.zone or self.first_zone(intent)
             shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
@@ -99,7 +101,7 @@ class AzureCloud(RentedCloud):
 
     def cancel(self, intent: Intent) -> None:
         """Without its group no request that is still on its way makes anything."""
-        kill.delete_group(self._calls, group_of(intent))
+        kill.delete_group(self._calls, checked_token(intent))
 
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """A region without zones is one."""
@@ -221,7 +223,7 @@ class AzureCloud(RentedCloud):
 
     def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
         """By the states that Azure tells."""
-        group = group_of(intent)
+        group = checked_token(intent)
         for rank, name in enumerate(machine_names(group, intent.nodes)):
             why = end_of(self._calls, group, name) if rank in unfinished else None
             if why:

@@ -13,12 +13,11 @@ from mlbroker.broker.clouds.azure.names import (
     NODES_TAG,
     Names,
     assignment_id,
-    group_of,
-    machine_names,
 )
 from mlbroker.broker.clouds.azure.network import Spot, how_to_set_up, spot_in
 from mlbroker.broker.clouds.azure.request import address_body, interface_body
 from mlbroker.broker.clouds.interface import Denied, Intent, Unclear
+from mlbroker.broker.clouds.rented import checked_token, machine_names
 
 AGAIN_MINUTES = 3
 GROUPS_VERSION = "2024-07-01"
@@ -39,7 +38,7 @@ def arm(calls: Calls, names: Names, intent: Intent) -> None:
     when it goes, so that a request to make it that comes late, or twice, finds none.
     """
     where = f"azure {names.region}"
-    group = group_of(intent)
+    group = checked_token(intent)
     spot = spot_in(calls, names)
     identity = calls.ask("GET", names.guest, _IDENTITY_VERSION, where)
     if identity is None:
@@ -71,7 +70,7 @@ def arm(calls: Calls, names: Names, intent: Intent) -> None:
 
 
 def _admit(calls: Calls, names: Names, intent: Intent, name: str, spot: Spot) -> None:
-    where, group = f"azure {names.region}", group_of(intent)
+    where, group = f"azure {names.region}", checked_token(intent)
     with translated(where):
         if spot.needs_address:
             poller = calls.network.public_ip_addresses.begin_create_or_update(
@@ -86,7 +85,7 @@ def _admit(calls: Calls, names: Names, intent: Intent, name: str, spot: Spot) ->
 
 def disarm(calls: Calls, names: Names, intent: Intent) -> None:
     """Take the empty group away and, once it is gone for certain, what would have done it."""
-    where, group = f"azure {names.region}", group_of(intent)
+    where, group = f"azure {names.region}", checked_token(intent)
     poller = delete_group(calls, group, followed=True)
     if poller is not None:
         try:

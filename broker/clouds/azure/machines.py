@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from mlbroker.broker.clouds.azure.calls import Calls, translated
 from mlbroker.broker.clouds.azure.kill import stamp
-from mlbroker.broker.clouds.azure.names import NODES_TAG, RUN_TAG, TOKEN_TAG, machine_names
-from mlbroker.broker.clouds.interface import Machine, MachineState
-from mlbroker.broker.clouds.rented import joint_state
+from mlbroker.broker.clouds.azure.names import NODES_TAG
+from mlbroker.broker.clouds.interface import TOKEN_TAG, Machine, MachineState
+from mlbroker.broker.clouds.rented import joint_state, machine_names, past_tags
 
 # The activity log keeps 90 days (learn.microsoft.com/azure/azure-monitor/platform/activity-log).
 _LOG_DAYS = 89
@@ -117,7 +117,7 @@ def gone(calls: Calls, group: str) -> Machine | None:
     return Machine(
         id=group,
         state=MachineState.TERMINATED,
-        tags={TOKEN_TAG: group, RUN_TAG: group.removeprefix("mlb-").rpartition("-")[0]},
+        tags=past_tags(group),
         started_at=min(made),
         ended_at=ended,
         preempted=any(event.what == _EVICTED for event in events),

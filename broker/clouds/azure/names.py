@@ -1,21 +1,15 @@
 """What the things are called that mlbroker uses in a subscription: the same in docs and runs."""
 
 import hashlib
-import re
 import uuid
 from typing import NamedTuple
 
-from mlbroker.broker.clouds.interface import Denied, Intent
-
-RUN_TAG = "mlbroker-run"
-TOKEN_TAG = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
 NODES_TAG = "mlbroker-nodes"
 NAME = "mlbroker"
 GROUP_PREFIX = f"{NAME}-"
 GUEST = "mlbroker-guest"
 GUEST_ROLE = "mlbroker guest of one run"
 _ASSIGNMENTS = uuid.UUID("0b0f4f39-2f1b-4a4f-8a36-5d1f5f0f7d51")
-_TOKEN = re.compile(r"[a-z](?:[-a-z0-9]{0,57}[a-z0-9])?")
 
 
 class Names(NamedTuple):
@@ -76,18 +70,6 @@ class Names(NamedTuple):
     @property
     def _digest(self) -> str:
         return hashlib.sha256(f"{self.subscription}/{self.region}".encode()).hexdigest()
-
-
-def group_of(intent: Intent) -> str:
-    """The resource group of an attempt: the same whichever process asks."""
-    if _TOKEN.fullmatch(intent.token) is None:
-        raise Denied(f"not a name for a resource group: {intent.token!r}", where="azure")
-    return intent.token
-
-
-def machine_names(group: str, nodes: int) -> tuple[str, ...]:
-    """One name for each machine of the attempt."""
-    return (group,) if nodes == 1 else tuple(f"{group}-n{rank}" for rank in range(nodes))
 
 
 def assignment_id(scope: str) -> str:

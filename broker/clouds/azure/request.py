@@ -5,10 +5,11 @@ import hashlib
 from decimal import ROUND_UP, Decimal
 from typing import Any
 
-from mlbroker.broker.clouds.azure.names import NAME, Names, group_of
+from mlbroker.broker.clouds.azure.names import NAME, Names
 from mlbroker.broker.clouds.azure.network import Spot
 from mlbroker.broker.clouds.azure.shape import Shape
 from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.clouds.rented import checked_token
 
 _PRICE_STEP_USD = Decimal("0.00001")
 
@@ -50,7 +51,7 @@ def machine_body(
         "networkProfile": {
             "networkInterfaces": [
                 {
-                    "id": names.interface(group_of(intent), name),
+                    "id": names.interface(checked_token(intent), name),
                     "properties": {"primary": True, "deleteOption": "Delete"},
                 }
             ]
@@ -100,7 +101,7 @@ def interface_body(intent: Intent, names: Names, name: str, spot: Spot) -> dict[
     about: dict[str, Any] = {"primary": True, "subnet": {"id": spot.subnet}}
     if spot.needs_address:
         about["publicIPAddress"] = {
-            "id": names.address(group_of(intent), name),
+            "id": names.address(checked_token(intent), name),
             "properties": {"deleteOption": "Delete"},
         }
     return {

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear
-from mlbroker.broker.errors import CloudError, InputError
+from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear, one_line
+from mlbroker.broker.clouds.rented import missing_library
+from mlbroker.broker.errors import CloudError
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig
@@ -58,9 +59,7 @@ class Calls:
             if find_spec("google.cloud.compute_v1") is None:
                 raise ImportError
         except ImportError:
-            raise InputError(
-                "this needs Google Cloud's library", hint="Install it: pip install 'mlbroker[gcp]'"
-            ) from None
+            raise missing_library("gcp") from None
         try:
             credentials, project = google.auth.default(scopes=_SCOPES)
         except DefaultCredentialsError:
@@ -70,7 +69,7 @@ class Calls:
                 hint="Sign in: gcloud auth application-default login",
             ) from None
         except GoogleAuthError as error:
-            raise Denied(_line(error), where="gcp", hint=_SIGN_IN) from None
+            raise Denied(one_line(error), where="gcp", hint=_SIGN_IN) from None
         if not project:
             raise Denied(
                 "no project is set",
@@ -221,15 +220,15 @@ def translated(where: str) -> Iterator[None]:
     except RetryError as error:
         if isinstance(error.cause, GoogleAPICallError):
             raise _translate_call(error.cause, where) from None
-        raise Unclear(f"no answer: {_line(error.cause or error)}", where=where) from None
+        raise Unclear(f"no answer: {one_line(error.cause or error)}", where=where) from None
     except RefreshError as error:
         if error.retryable:
-            raise Unclear(_line(error), where=where) from None
-        raise Denied(_line(error), where=where, hint=_SIGN_IN) from None
+            raise Unclear(one_line(error), where=where) from None
+        raise Denied(one_line(error), where=where, hint=_SIGN_IN) from None
     except (TransportError, RequestException) as error:
-        raise Unclear(f"no answer: {_line(error)}", where=where) from None
+        raise Unclear(f"no answer: {one_line(error)}", where=where) from None
     except GoogleAuthError as error:
-        raise Denied(_line(error), where=where, hint=_SIGN_IN) from None
+        raise Denied(one_line(error), where=where, hint=_SIGN_IN) from None
 
 
 def translate(status: int, reasons: Sequence[str], message: str, where: str) -> CloudError:
@@ -268,7 +267,3 @@ def _reasons(errors: Sequence[Any]) -> list[str]:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:300]

@@ -13,7 +13,6 @@ from mlbroker.broker.clouds.gcp import vault
 from mlbroker.broker.clouds.gcp.calls import TIMEOUT_S, Calls, translated
 from mlbroker.broker.clouds.gcp.machines import finished, joined, listed, look, past
 from mlbroker.broker.clouds.gcp.names import (
-    TOKEN_LABEL,
     Names,
     instance_names,
     request_id,
@@ -28,6 +27,7 @@ from mlbroker.broker.clouds.gcp.network import (
 from mlbroker.broker.clouds.gcp.request import bulk_body, insert_body
 from mlbroker.broker.clouds.gcp.shape import shape_of
 from mlbroker.broker.clouds.interface import (
+    TOKEN_TAG,
     Cloud,
     Intent,
     Machine,
@@ -125,15 +125,15 @@ class GcpCloud(RentedCloud):
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         """All attempts with these tags, in every zone of the project; of one token, past ones."""
         members = listed(self._calls, tags)
-        if not members and TOKEN_LABEL in tags:
+        if not members and TOKEN_TAG in tags:
             members = [
                 (zone, member)
-                for zone, member in past(self._calls, tags[TOKEN_LABEL])
+                for zone, member in past(self._calls, tags[TOKEN_TAG])
                 if tags.items() <= member.tags.items()
             ]
         groups: dict[tuple[str, str], list[Member]] = {}
         for zone, member in members:
-            token = member.tags.get(TOKEN_LABEL, member.name)
+            token = member.tags.get(TOKEN_TAG, member.name)
             groups.setdefault((zone, token), []).append(self._dealt_with(zone, member))
         return [joined(zone, members) for (zone, _), members in groups.items()]
 

@@ -21,6 +21,7 @@ from mlbroker.broker.errors import MlbrokerError
 PROBE_TYPE = "e2-standard-2"
 # The quotas that runs meet first; a GPU's own is named only where there is one.
 QUOTAS = ("CPUS", "PREEMPTIBLE_CPUS", "NVIDIA_T4_GPUS", "NVIDIA_L4_GPUS")
+GLOBAL_QUOTAS = ("GPUS_ALL_REGIONS",)
 _RESOURCES = "https://cloudresourcemanager.googleapis.com/"
 _IAM = "https://iam.googleapis.com/"
 
@@ -51,8 +52,8 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
         yield tried(f"{region}: machines' account", partial(_account, calls, region), hint)
         yield tried(f"{region}: image", partial(_image, calls, cloud, intent), hint)
         yield tried(f"{region}: machines", partial(_audit, calls, region, now), hint)
-        yield from _quotas(calls, region)
-    yield from _global_quota(calls)
+        yield from _quotas(calls, f"{region}: quota", "Regions", QUOTAS, region=region)
+    yield from _quotas(calls, "quota", "Projects", GLOBAL_QUOTAS)
 
 
 def policies(project: str | None, region: str) -> str:
@@ -69,20 +70,24 @@ def policies(project: str | None, region: str) -> str:
 
 def _rights(calls: Calls) -> str:
     """Google says which of the launcher's permissions the caller has."""
-    base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER") or _RESOURCES
-    answer = calls.ask(
-        "POST",
-        f"{base.rstrip('/')}/v1/projects/{calls.project}:testIamPermissions",
-        "rights",
-        json={"permissions": list(LAUNCHER)},
-    )
-    missing = sorted(set(LAUNCHER) - set(answer.get("permissions", [])))
+    granted = _granted(calls, "CLOUDRESOURCEMANAGER", _RESOURCES, "", LAUNCHER)
+    missing = sorted(set(LAUNCHER) - granted)
     if missing:
         raise MlbrokerError(
             f"missing: {', '.join(missing)}",
             hint="`mlbroker doctor --cloud gcp --policies` prints the role that is needed.",
         )
     return f"all {len(LAUNCHER)} permissions of a launcher"
+
+
+def _granted(
+    calls: Calls, service: str, address: str, of: str, wanted: tuple[str, ...]
+) -> set[str]:
+    """Those of the wanted permissions, on the project or on what is in it, that the caller has."""
+    base = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}") or address
+    url = f"{base.rstrip('/')}/v1/projects/{calls.project}{of}:testIamPermissions"
+    answer = calls.ask("POST", url, "rights", json={"permissions": list(wanted)})
+    return set(answer.get("permissions", []))
 
 
 def _network(calls: Calls, region: str) -> str:
@@ -92,16 +97,8 @@ def _network(calls: Calls, region: str) -> str:
 
 
 def _account(calls: Calls, region: str) -> str:
-    base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM") or _IAM
     email = Names(calls.project, region).guest
-    answer = calls.ask(
-        "POST",
-        f"{base.rstrip('/')}/v1/projects/{calls.project}/serviceAccounts/{email}"
-        ":testIamPermissions",
-        "rights",
-        json={"permissions": [ACT_AS]},
-    )
-    if ACT_AS not in answer.get("permissions", []):
+    if not _granted(calls, "IAM", _IAM, f"/serviceAccounts/{email}", (ACT_AS,)):
         raise MlbrokerError(
             f"{email} may not be handed to machines",
             hint="Take the role roles/iam.serviceAccountUser on this service account.",
@@ -125,33 +122,18 @@ def _audit(calls: Calls, region: str, now: datetime) -> str:
     return f"{alive} alive, each with its end in it"
 
 
-def _quotas(calls: Calls, region: str) -> Iterator[Check]:
-    name = f"{region}: quota"
+def _quotas(
+    calls: Calls, name: str, kind: str, metrics: tuple[str, ...], **of: str
+) -> Iterator[Check]:
     try:
-        with translated(f"gcp {region}"):
-            found = calls.client("Regions").get(
-                project=calls.project, region=region, **calls.reading
-            )
+        with translated("gcp"):
+            found = calls.client(kind).get(project=calls.project, **of, **calls.reading)
     except MlbrokerError as error:
         yield Check(name, None, error.what, error.hint)
         return
     for quota in found.quotas:
-        if quota.metric in QUOTAS:
-            yield _quota(name, str(quota.metric), quota.limit, quota.usage)
-
-
-def _global_quota(calls: Calls) -> Iterator[Check]:
-    try:
-        with translated("gcp"):
-            found = calls.client("Projects").get(project=calls.project, **calls.reading)
-    except MlbrokerError as error:
-        yield Check("quota", None, error.what, error.hint)
-        return
-    for quota in found.quotas:
-        if quota.metric == "GPUS_ALL_REGIONS":
-            yield _quota("quota", "GPUS_ALL_REGIONS", quota.limit, quota.usage)
-
-
-def _quota(name: str, metric: str, limit: float, usage: float) -> Check:
-    hint = f"Ask for more: IAM & Admin, Quotas & System Limits, {metric}." if not limit else None
-    return Check(name, limit > 0 or None, f"{metric}: {limit:g}, {usage:g} in use", hint)
+        metric, limit = str(quota.metric), quota.limit
+        if metric in metrics:
+            hint = f"Ask for more: IAM & Admin, Quotas & System Limits, {metric}."
+            says = f"{metric}: {limit:g}, {quota.usage:g} in use"
+            yield Check(name, limit > 0 or None, says, None if limit else hint)

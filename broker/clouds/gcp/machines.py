@@ -6,9 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlbroker.broker.clouds.gcp.calls import Calls, failed, translated
-from mlbroker.broker.clouds.gcp.names import RUN_LABEL, TOKEN_LABEL
-from mlbroker.broker.clouds.interface import Machine, MachineState, Unclear, refusals_make_nothing
-from mlbroker.broker.clouds.rented import Member, joint_machine
+from mlbroker.broker.clouds.interface import (
+    RUN_TAG,
+    Machine,
+    MachineState,
+    Unclear,
+    refusals_make_nothing,
+)
+from mlbroker.broker.clouds.rented import Member, joint_machine, past_tags
+from mlbroker.broker.guest.vendor import rank_in
 
 # Google answers each wait after two minutes at most; machines take half a minute to come.
 WAITS = 3
@@ -24,7 +30,6 @@ _STATES = {
 }
 # It stands still, for good: nothing of ours is ever started again. Its disk goes on billing.
 _STILL = frozenset({"TERMINATED", "STOPPED", "SUSPENDED"})
-_RANK = re.compile(r"-n(\d+)$")
 
 
 def finished(calls: Calls, zone: str, operation: Any) -> None:
@@ -76,7 +81,7 @@ def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Member]]:
     terms = [f'labels.{key} = "{value}"' for key, value in tags.items()]
     request = {
         "project": calls.project,
-        "filter": " AND ".join(f"({term})" for term in terms or [f"labels.{RUN_LABEL}:*"]),
+        "filter": " AND ".join(f"({term})" for term in terms or [f"labels.{RUN_TAG}:*"]),
     }
     found: list[tuple[str, Member]] = []
     with translated("gcp"):
@@ -92,7 +97,7 @@ def listed(calls: Calls, tags: Mapping[str, str]) -> list[tuple[str, Member]]:
 def unending(calls: Calls, region: str, long_ago: datetime) -> tuple[int, list[str], list[str]]:
     """Machines alive in a region: how many, those without an end, those past it."""
     bare, late, alive = [], [], 0
-    request = {"project": calls.project, "filter": f"labels.{RUN_LABEL}:*"}
+    request = {"project": calls.project, "filter": f"labels.{RUN_TAG}:*"}
     with translated("gcp"):
         for scope, part in calls.client("Instances").aggregated_list(
             request=request, **calls.reading
@@ -123,7 +128,7 @@ def seen(instance: Any) -> Member:
 
 def joined(zone: str, members: Sequence[Member]) -> Machine:
     """One or several instances as the one machine of an attempt."""
-    ordered = sorted(members, key=lambda member: (_rank(member.name), member.name))
+    ordered = sorted(members, key=lambda member: (rank_in(member.name) or 0, member.name))
     return joint_machine(zone, ordered, zone)
 
 
@@ -174,17 +179,8 @@ def _told(name: str, operations: Iterable[Any]) -> Member | None:
             preempted = preempted or kind == _PREEMPTED
     if ended is None:
         return None
-    token = _RANK.sub("", name)
-    labels = {
-        TOKEN_LABEL: token,
-        RUN_LABEL: token.removeprefix("mlb-").rpartition("-")[0],
-    }
+    labels = past_tags(re.sub(r"-n\d+$", "", name))
     return Member(name, MachineState.TERMINATED, labels, began, ended, preempted)
-
-
-def _rank(name: str) -> int:
-    found = _RANK.search(name)
-    return int(found.group(1)) if found else 0
 
 
 def _moment(text: str) -> datetime | None:

@@ -3,17 +3,14 @@
 Everything belongs to one region, so that a region can be set up, or given up, by itself.
 """
 
-import re
 import uuid
 from typing import NamedTuple
 
-from mlbroker.broker.clouds.interface import Denied, Intent
+from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.clouds.rented import checked_token, machine_names
 
-RUN_LABEL = "mlbroker-run"
-TOKEN_LABEL = "mlbroker-token"  # noqa: S105  # names an attempt, opens nothing
 NODES_TAG = "mlbroker-nodes"
 _REQUESTS = uuid.UUID("5c0d3a5e-6f8b-4a0e-9d43-7c9d1f6f2f10")
-_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,57}[a-z0-9])?")
 
 
 class Names(NamedTuple):
@@ -64,12 +61,8 @@ class Names(NamedTuple):
 
 
 def instance_names(intent: Intent) -> tuple[str, ...]:
-    """One name for each machine of the attempt: the same whichever process asks."""
-    if _NAME.fullmatch(intent.token) is None:
-        raise Denied(f"not a name for a machine: {intent.token!r}", where="gcp")
-    if intent.nodes == 1:
-        return (intent.token,)
-    return tuple(f"{intent.token}-n{rank}" for rank in range(intent.nodes))
+    """One name for each machine of the attempt, for certain a name."""
+    return machine_names(checked_token(intent), intent.nodes)
 
 
 def request_id(intent: Intent, zone: str) -> str:

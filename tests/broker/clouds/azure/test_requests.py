@@ -10,7 +10,7 @@ import pytest
 from tests.support.azure.schema import wrong_machine, wrong_network
 
 from mlbroker.broker.clouds.azure.kill import workflow_body
-from mlbroker.broker.clouds.azure.names import Names, group_of, machine_names
+from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.azure.network import Spot
 from mlbroker.broker.clouds.azure.request import (
     address_body,
@@ -21,6 +21,7 @@ from mlbroker.broker.clouds.azure.request import (
 )
 from mlbroker.broker.clouds.azure.shape import Shape
 from mlbroker.broker.clouds.interface import Denied, Intent
+from mlbroker.broker.clouds.rented import checked_token, machine_names
 from mlbroker.broker.clouds.user_data import start_script
 
 SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
@@ -231,7 +232,7 @@ def test_names_are_what_azure_takes() -> None:
 @pytest.mark.parametrize("token", ["", "Upper", "a/b", "a b", "-a", "a" * 70])
 def test_a_token_that_is_no_name_is_refused(token: str) -> None:
     with pytest.raises(Denied, match="not a name"):
-        group_of(intent(token=token))
+        checked_token(intent(token=token))
 
 
 def _changed(path: str, value: Any) -> Any:
