@@ -128,7 +128,10 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
             raise
         listener.warn(str(error))
     worst = launch.worst_case(options[0], cap_usd, opened(options[0].cloud).traits)
-    return PreparedRun(request, options, cap_usd, worst, judge, earlier, now)
+    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now)
+    if request.dry_run and judge is not None:
+        _ask_policy(prepared, open_ledger(state))
+    return prepared
 
 
 @contextmanager
@@ -166,10 +169,21 @@ def reserve(
             user=launch.current_user(),
             project=launch.current_project(request.job_path, request.project),
             facts=facts,
-            admission=PolicyAdmission(
-                prepared.judge, prepared.options, job.name, at, prepared.worst.usd
-            ),
+            admission=_admission(prepared, at),
         )
+
+
+def _admission(prepared: PreparedRun, at: datetime) -> PolicyAdmission:
+    name, usd = prepared.request.job.name, prepared.worst.usd
+    return PolicyAdmission(prepared.judge, prepared.options, name, at, usd)
+
+
+def _ask_policy(prepared: PreparedRun, ledger: Ledger) -> None:
+    """Whether the reservation would be admitted now; otherwise its transaction asks that."""
+    ask = _admission(prepared, prepared.now)
+    verdict = ask(ledger.accounts(), ledger.unused_approvals())
+    if verdict.refusal is not None:
+        raise RefusedError(verdict.refusal, hint=verdict.hint)
 
 
 def _on_one(request: RunRequest, name: str, state: Path, listener: Listener) -> LaunchOption:

@@ -194,6 +194,17 @@ def test_a_dry_run_reserves_nothing(cli: Cli) -> None:
     assert cli.ledger() == []
 
 
+def test_a_dry_run_is_refused_by_the_policy_that_would_refuse_the_run(cli: Cli) -> None:
+    policy = cli.folder / "p.yaml"
+    policy.write_text("max_spend_per_run: 0.5 USD\n")
+    job = cli.job("touch ran")
+    dry = cli.run_local(job, "--policy", policy, "--dry-run")
+    real = cli.run_local(job, "--policy", policy)
+    assert (dry.returncode, real.returncode) == (3, 3)
+    assert dry.stderr.splitlines()[-2:] == real.stderr.splitlines()[-2:]
+    assert "1 USD is above the 0.5 USD in total" in dry.stderr
+
+
 def test_interrupt_stops_the_job_and_settles(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
     job = cli.job(f"export {mark}; echo started; sleep 300")
