@@ -65,7 +65,11 @@ def way_out(plan: Plan) -> str | None:
     if not ways and plan.rejections:
         # What flags and the job file left out says nothing of why the rest will not do.
         left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}
-        most = max(left or plan.rejections, key=lambda reason: plan.rejections[reason])
+        # Of as many, a market without a price says least: the other was looked at.
+        most = max(
+            left or plan.rejections,
+            key=lambda reason: (plan.rejections[reason], reason is not Reason.PRICE_MISSING),
+        )
         ways.append(f"{plan.rejections[most]:,} offers {REASON_WORDS[most]}{_example(plan, most)}")
     ways += [
         f"without the flags {left.instance_type} on {left.cloud} would do"

@@ -127,6 +127,12 @@ def test_a_retired_type_that_would_do_is_named() -> None:
     assert way_out(poor) == "p3.2xlarge is retired: name it to use it, with more time or money"
 
 
+def test_a_market_without_a_price_is_not_what_a_job_without_a_machine_is_told() -> None:
+    burstable = InstanceType("azure", "Standard_B2ms", Hardware(2, 8, "x86_64", burstable=True))
+    book = SmallBook([burstable], [Region("azure", "a")], {(0, 0, Market.ON_DEMAND): "0.08"}, {})
+    assert "run out of credits" in (way_out(planned(book, replace(JOB, work=Work(40_000)))) or "")
+
+
 def test_what_the_flags_left_out_is_named_where_it_would_do() -> None:
     other = InstanceType("gcp", "big", Hardware(32, 128, "x86_64"))
     prices = {(0, 0, Market.ON_DEMAND): "0.10", (1, 1, Market.ON_DEMAND): "0.10"}
