@@ -1,14 +1,15 @@
 """The plan as a document: schema `mlbroker.plan/2` (see `mlbroker schema plan`)."""
 
-from datetime import UTC
-from typing import Any
+from datetime import UTC, date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
 
-from mlbroker.broker.words import exact_usd_or_none
+from mlbroker.broker.words import exact_usd, exact_usd_or_none
 from mlbroker.policies.planner.plan import Plan
-from mlbroker.policies.quote import Quote, Rejection
+from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.job import Objective, ObjectiveKind
-from mlbroker.profiles.prediction import Quantiles
 
 SCHEMA = "mlbroker.plan/2"
 
@@ -38,19 +39,9 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
         "savings_usd": exact_usd_or_none(plan.savings_usd),
     }
     if explain:
-        document["rejected"] = [rejection_document(item) for item in plan.rejected]
+        document["rejected"] = [_record(item) for item in plan.rejected]
     if plan.near_miss is not None:
-        miss = plan.near_miss
-        document["near_miss"] = {
-            "deadline_s": miss.deadline_s,
-            "deadline_with": miss.deadline_with,
-            "deadline_market": miss.deadline_market,
-            "budget_usd": exact_usd_or_none(miss.budget_usd),
-            "budget_with": miss.budget_with,
-            "budget_market": miss.budget_market,
-            "together": miss.together,
-            "left_out": [left._asdict() for left in miss.left_out],
-        }
+        document["near_miss"] = _record(plan.near_miss)
     return document
 
 
@@ -69,48 +60,10 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     """One quote, None for none."""
     if quote is None:
         return None
-    cost = quote.cost_usd
-    return {
-        "cloud": quote.cloud,
-        "region": quote.region,
-        "instance_type": quote.instance_type,
-        "market": str(quote.market),
-        "nodes": quote.nodes,
-        "price_per_hour_usd": exact_usd_or_none(quote.price_per_hour_usd),
-        "price_as_of": quote.price_as_of.isoformat(),
-        "price_source": quote.price_source,
-        "price_stale": quote.price_stale,
-        "step_time_s": quantiles(quote.step_time_s),
-        "basis": str(quote.basis),
-        "evidence": quote.evidence,
-        "duration_h": quantiles(quote.duration_h),
-        "cost_usd": {
-            "expected": exact_usd_or_none(cost.expected),
-            "p90": exact_usd_or_none(cost.p90),
-            "compute": exact_usd_or_none(cost.compute),
-            "storage": exact_usd_or_none(cost.storage),
-            "network": exact_usd_or_none(cost.network),
-            "interruptions": exact_usd_or_none(cost.interruptions),
-        },
-        "deadline_probability": quote.deadline_probability,
-        "energy_kwh": quote.energy_kwh,
-        "carbon_kgco2e": quote.carbon_kgco2e,
-        "grid_intensity_kgco2e_per_kwh": quote.grid_intensity_kgco2e_per_kwh,
-    }
-
-
-def rejection_document(item: Rejection) -> dict[str, Any]:
-    """One rejection; `cost_usd` and `duration_h` are null where no price was looked at."""
-    return {
-        "cloud": item.cloud,
-        "region": item.region,
-        "instance_type": item.instance_type,
-        "market": str(item.market),
-        "reason": str(item.reason),
-        "detail": item.detail,
-        "cost_usd": exact_usd_or_none(item.cost_usd),
-        "duration_h": item.duration_h,
-    }
+    document = _record(quote)
+    # Which alternative it is of matters to the launch only.
+    del document["option"]
+    return document
 
 
 def objective_document(objective: Objective) -> str | dict[str, str]:
@@ -120,6 +73,22 @@ def objective_document(objective: Objective) -> str | dict[str, str]:
     return str(objective.kind)
 
 
-def quantiles(values: Quantiles) -> dict[str, float]:
-    """p10, p50 and p90."""
-    return {"p10": values.p10, "p50": values.p50, "p90": values.p90}
+def _record(value: NamedTuple) -> dict[str, Any]:
+    """By the names of its fields, which are part of the machine-readable contract."""
+    return {name: _plain(field) for name, field in value._asdict().items()}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it."""
+    match value:
+        case Decimal():
+            return exact_usd(value)
+        case date():
+            return value.isoformat()
+        case StrEnum():
+            return str(value)
+        case tuple() if hasattr(value, "_asdict"):
+            return _record(value)
+        case tuple():
+            return [_plain(item) for item in value]
+    return value
