@@ -139,8 +139,7 @@ def transfer_usd_per_gb(source: Region | None, target: Region) -> Decimal:
         near = source.geography is not None and source.geography == target.geography
         rate = source.egress_same_cloud_usd_per_gb if near else source.egress_far_usd_per_gb
         return USUAL_INTER_REGION_USD_PER_GB if rate is None else rate
-    rate = source.egress_internet_usd_per_gb
-    return USUAL_EGRESS_USD_PER_GB if rate is None else rate
+    return egress_usd_per_gb(source)
 
 
 def egress_usd_per_gb(source: Region) -> Decimal:

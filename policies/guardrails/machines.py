@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Self
 
-from mlbroker.policies.guardrails.interface import Missing, Section, Subject
+from mlbroker.policies.guardrails.interface import Missing, Rule, Section, Subject
 from mlbroker.pricing.vendors import vendor
 
 
@@ -19,8 +19,8 @@ class Machines:
     instance_types: tuple[str, ...] = ()
     markets: tuple[str, ...] = ()
 
-    def aspects(self, subject: Subject) -> Iterator["Aspect"]:
-        """The patterns beside the machine's own value, save where that is not decided yet."""
+    def aspects(self, subject: Subject) -> Iterator[tuple[str, bool]]:
+        """In words each aspect that has patterns and is decided already, and if it is named."""
         values: list[tuple[str, tuple[str, ...], str | Missing]] = [
             ("cloud", self.clouds, subject.cloud),
             ("region", self.regions, subject.region),
@@ -30,24 +30,24 @@ class Machines:
         ]
         for name, patterns, value in values:
             if patterns and not isinstance(value, Missing):
-                yield Aspect(f"{name} {value}", any(fnmatchcase(value, p) for p in patterns))
+                yield f"{name} {value}", any(fnmatchcase(value, p) for p in patterns)
 
 
-class Aspect(NamedTuple):
-    """One aspect of a machine in words, and whether a pattern names it."""
+@dataclass(frozen=True, slots=True)
+class MachineRule(Rule):
+    """A rule whose value is patterns of machines."""
 
-    words: str
-    is_named: bool
+    machines: Machines
 
-
-def read_machines(file: Section, key: str) -> Machines | None:
-    """The patterns under `key`; a mapping that lists nothing is a mistake."""
-    section = file.section(key)
-    if section is None:
-        return None
-    aspects = [field.name for field in fields(Machines)]
-    section.refuse_unknown(aspects)
-    found = Machines(**{aspect: section.names(aspect) for aspect in aspects})
-    if found == Machines():
-        file.fail(key, "lists nothing", f"{key}: {{clouds: [aws]}}")
-    return found
+    @classmethod
+    def read(cls, file: Section, key: str) -> Self | None:
+        """Lists by aspect; a mapping that lists nothing is a mistake."""
+        section = file.section(key)
+        if section is None:
+            return None
+        aspects = [field.name for field in fields(Machines)]
+        section.refuse_unknown(aspects)
+        found = Machines(**{aspect: section.names(aspect) for aspect in aspects})
+        if found == Machines():
+            file.fail(key, "lists nothing", f"{key}: {{clouds: [aws]}}")
+        return cls(found)

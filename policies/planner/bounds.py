@@ -37,11 +37,6 @@ class Runner(NamedTuple):
     entry: TypeEntry
 
     @property
-    def cloud(self) -> str:
-        """Whose machine it is."""
-        return self.entry.type.cloud
-
-    @property
     def market(self) -> Market:
         """How it is sold."""
         return Market.SPOT if self.offer[1] else Market.ON_DEMAND
@@ -98,37 +93,19 @@ class Bounds:
 
     def may_do(self, runner: Runner, usd: float) -> bool:
         """Whether a run may be in time, within budget, and within what the policy lets it cost."""
-        if self.too_slow_s(runner) is not None or self.too_dear_usd(runner) is not None:
-            return False
-        if self.credits_run_out(runner):
-            return False
-        return may_be_allowed(self._judge, runner, self._constraints.nodes, usd)
-
-    def credits_run_out(self, runner: Runner) -> bool:
-        """Whether it is a burstable machine that would not stay at full speed."""
-        return credits_run_out(runner.entry.type, self._sure_s(runner)) is not None
-
-    def too_slow_s(self, runner: Runner) -> float | None:
-        """The time a run is sure to take, when that is beyond the deadline."""
-        deadline_s = self._constraints.deadline_s
-        if deadline_s is None:
-            return None
-        sure_s = self._sure_s(runner)
-        return sure_s if sure_s > deadline_s else None
-
-    def too_dear_usd(self, runner: Runner) -> float | None:
-        """What a run surely costs at least, when that is beyond the budget."""
-        budget_usd = self._constraints.budget_usd
-        if budget_usd is None:
-            return None
-        add_on = self._add_ons[runner.cloud]
-        hourly = (runner.usd_per_hour + add_on.usd_per_hour) * self._constraints.nodes
-        usd = hourly * self._sure_s(runner) / 3600 + add_on.fixed_usd
-        return usd if usd > budget_usd else None
-
-    def _sure_s(self, runner: Runner) -> float:
+        constraints = self._constraints
         sure_step_s = runner.median_step_s * math.exp(self._quantile * runner.sigma_log)
-        return runner.fixed_s + sure_step_s * self._constraints.steps
+        sure_s = runner.fixed_s + sure_step_s * constraints.steps
+        if constraints.deadline_s is not None and sure_s > constraints.deadline_s:
+            return False
+        if constraints.budget_usd is not None:
+            add_on = self._add_ons[runner.entry.type.cloud]
+            hourly = (runner.usd_per_hour + add_on.usd_per_hour) * constraints.nodes
+            if hourly * sure_s / 3600 + add_on.fixed_usd > constraints.budget_usd:
+                return False
+        if credits_run_out(runner.entry.type, sure_s):
+            return False
+        return may_be_allowed(self._judge, runner, constraints.nodes, usd)
 
 
 def may_be_allowed(judge: "Judge | None", runner: Runner, nodes: int, usd: float | None) -> bool:

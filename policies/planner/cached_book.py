@@ -1,16 +1,10 @@
 """A price book whose answers are remembered, and a view of a few of its types."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
+from functools import cache
 
 from mlbroker.policies.planner.book import Book
-from mlbroker.policies.quote import OutOfReach
-from mlbroker.pricing.book import RegionPrice, Snapshot, TypeEntry
-from mlbroker.pricing.offer import Offer
-from mlbroker.pricing.power import CpuPower
-from mlbroker.pricing.region import Region
-
-T = TypeVar("T")
+from mlbroker.pricing.book import RegionPrice, TypeEntry
 
 
 class CachedBook:
@@ -18,31 +12,19 @@ class CachedBook:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._answers: dict[tuple[Any, ...], Any] = {}
-        self.snapshot: Snapshot = book.snapshot
-        self.out_of_reach: OutOfReach = book.out_of_reach
+        self.snapshot = book.snapshot
+        self.out_of_reach = book.out_of_reach
+        self.types = cache(book.types)
+        self.regions = cache(book.regions)
+        self.cpu_power = cache(book.cpu_power)
+        self.offer = cache(book.offer)
+        self.prices_of = cache(self._prices_of)
+        self.rows_by_type = cache(self._rows_by_type)
+        self._price_rows = cache(book.price_rows)
 
-    def types(self) -> Sequence[TypeEntry]:
-        """As the book's."""
-        return self._once(("types",), self._book.types)
-
-    def regions(self) -> dict[int, Region]:
-        """As the book's."""
-        return self._once(("regions",), self._book.regions)
-
-    def cpu_power(self) -> CpuPower:
-        """As the book's."""
-        return self._once(("cpu_power",), self._book.cpu_power)
-
-    def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
-        """As the book's."""
-        key = ("offer", type_id, spot, region_id)
-        return self._once(key, lambda: self._book.offer(type_id, spot, region_id))
-
-    def prices_of(self, type_id: int, spot: int) -> Iterable[RegionPrice]:
-        """As the book's, read to the end."""
-        key = ("prices_of", type_id, spot)
-        return self._once(key, lambda: list(self._book.prices_of(type_id, spot)))
+    def _prices_of(self, type_id: int, spot: int) -> list[RegionPrice]:
+        """Read to the end."""
+        return list(self._book.prices_of(type_id, spot))
 
     def price_rows(
         self,
@@ -53,28 +35,16 @@ class CachedBook:
         """As the book's."""
         regions = None if region_ids is None else frozenset(region_ids)
         types = None if type_ids is None else frozenset(type_ids)
-        key = ("price_rows", depth, regions, types)
-        return self._once(key, lambda: self._book.price_rows(depth, region_ids, type_ids))
+        return self._price_rows(depth, regions, types)
 
-    def rows_by_type(
-        self, depth: int | None, region_ids: Collection[int] | None
+    def _rows_by_type(
+        self, depth: int | None, region_ids: frozenset[int] | None
     ) -> dict[int, list[RegionPrice]]:
         """The rows of `price_rows` for every type, by type."""
-
-        def sort() -> dict[int, list[RegionPrice]]:
-            rows: dict[int, list[RegionPrice]] = {}
-            for row in self.price_rows(depth, region_ids):
-                rows.setdefault(row.type_id, []).append(row)
-            return rows
-
-        regions = None if region_ids is None else frozenset(region_ids)
-        return self._once(("rows_by_type", depth, regions), sort)
-
-    def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
-        if key not in self._answers:
-            self._answers[key] = read()
-        answer: T = self._answers[key]
-        return answer
+        rows: dict[int, list[RegionPrice]] = {}
+        for row in self.price_rows(depth, region_ids):
+            rows.setdefault(row.type_id, []).append(row)
+        return rows
 
 
 class SomeTypes:
@@ -103,5 +73,6 @@ class SomeTypes:
         """As the book's, of the chosen types."""
         if type_ids is not None:
             return self._book.price_rows(depth, region_ids, type_ids)
-        rows = self._book.rows_by_type(depth, region_ids)
+        regions = None if region_ids is None else frozenset(region_ids)
+        rows = self._book.rows_by_type(depth, regions)
         return [row for entry in self._entries for row in rows.get(entry.id, ())]

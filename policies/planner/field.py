@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from mlbroker.policies.candidates import (
     MARKETS,
@@ -57,11 +57,14 @@ def gather(
             regional = _regional(group[0].type, names, regions, constraints, evidence)
             machines.update((fit.id, PacedType(fit.type, pace, draw, regional)) for fit in group)
     field = Field(machines, [], refusals)
-    shelves = _Shelves(book)
+    # A few regions are read in full; of all, only the cheapest row of each type and market, once.
+    cheapest = cache(lambda: _shelf(book.price_rows(depth=1)))
     for index, option in enumerate(job.resources):
         members = [fit.id for fit in fits if index in fit.options and fit.id in machines]
         if members:
-            shelf, complete = shelves.of(regions_admitted(regions, option, filters))
+            allowed = regions_admitted(regions, option, filters)
+            complete = allowed is not None
+            shelf = _shelf(book.price_rows(None, allowed)) if complete else cheapest()
             _enter(field, members, index, option, filters, shelf, complete)
     # A bound on a machine needs one pace in all regions: one with several is looked at in full.
     for candidate in field.candidates:
@@ -144,25 +147,6 @@ def _paced(
 Shelf = dict[tuple[int, int], list[RegionPrice]]
 
 
-class _Shelves:
-    """Price rows by type and market. The whole book's cheapest rows are read once at most."""
-
-    def __init__(self, book: Book) -> None:
-        self._book = book
-        self._cheapest: Shelf | None = None
-
-    def of(self, allowed: frozenset[int] | None) -> tuple[Shelf, bool]:
-        """Rows by type and market, and whether they are all that the allowed regions have.
-
-        A few regions are read in full; of all, only the cheapest row of each type and market.
-        """
-        if allowed is not None:
-            return _shelf(self._book.price_rows(depth=None, region_ids=allowed)), True
-        if self._cheapest is None:
-            self._cheapest = _shelf(self._book.price_rows(depth=1))
-        return self._cheapest, False
-
-
 def _shelf(rows: Sequence[RegionPrice]) -> Shelf:
     shelf: Shelf = {}
     for row in rows:
@@ -186,23 +170,23 @@ def _enter(
         machine = field.machines[number]
         for market in markets:
             spot = market is Market.SPOT
-            prices = shelf.get((number, int(spot)))
-            if not prices:
-                if spot and vendor(machine.type.cloud).own:
-                    continue  # nobody sells one's own machine as spot
-                where = " in the regions allowed" if complete else ""
-                why = (Reason.PRICE_MISSING, f"no {market.replace('_', '-')} price{where}")
-                field.refusals.append(TypeRefusal(number, machine.type, market, *why))
-                continue
+            prices = shelf.get((number, int(spot)), [])
+            within = prices
             if ceiling is not None:
-                prices = [row for row in prices if row.nano_usd_per_hour <= ceiling]
+                within = [row for row in prices if row.nano_usd_per_hour <= ceiling]
+            if within:
+                field.candidates.append(Candidate(machine, spot, index, within, complete))
+                continue
             if prices:
-                field.candidates.append(Candidate(machine, spot, index, prices, complete))
-            else:
                 highest = option.max_price_per_hour_usd
                 detail = f"dearer than {highest} USD an hour everywhere"
                 why = (Reason.ABOVE_PRICE_CEILING, detail)
-                field.refusals.append(TypeRefusal(number, machine.type, market, *why))
+            elif spot and vendor(machine.type.cloud).own:
+                continue  # nobody sells one's own machine as spot
+            else:
+                where = " in the regions allowed" if complete else ""
+                why = (Reason.PRICE_MISSING, f"no {market.replace('_', '-')} price{where}")
+            field.refusals.append(TypeRefusal(number, machine.type, market, *why))
 
 
 def ceiling_nano_usd(option: ResourceOption) -> int | None:

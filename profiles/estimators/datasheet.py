@@ -8,6 +8,7 @@ interval spans a factor of four each way.
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators.measured import step_time_s
@@ -122,18 +123,15 @@ def parallel_fraction(rows: Sequence[Measurement]) -> float:
     return min(max(sum(seen) / len(seen), 0.0), 0.999) if seen else PARALLEL_FRACTION
 
 
-class _Start:
+class _Start(NamedTuple):
     """The machine and step time that ratios are taken from."""
 
-    def __init__(
-        self, step_s: float, cpu: float, gpu: float, sigma: float, overhead_s: float, evidence: str
-    ) -> None:
-        self.step_s = step_s
-        self.cpu = cpu
-        self.gpu = gpu
-        self.sigma = sigma
-        self.overhead_s = overhead_s
-        self.evidence = evidence
+    step_s: float
+    cpu: float
+    gpu: float
+    sigma: float
+    overhead_s: float
+    evidence: str
 
     @classmethod
     def guessed(cls, job: Job, uses_gpu: bool) -> "_Start":

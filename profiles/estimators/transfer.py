@@ -7,7 +7,7 @@ with a single one and no past jobs, a data sheet says as much.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.pricing.offer import Hardware
@@ -138,7 +138,7 @@ def learn(history: Sequence[Measurement]) -> dict[str, float]:
     places = list(dict.fromkeys(map(_place, usable)))
     space = _encoded(Evidence(Job("", ""), usable), places, alone=False)
     past = past_jobs(usable, {place: number for number, place in enumerate(places)})
-    return fit(space, past, complete(space, past, Hyper())).as_dict()
+    return asdict(fit(space, past, complete(space, past, Hyper())))
 
 
 def past_jobs(history: Sequence[Measurement], numbers: dict[Configuration, int]) -> "list[PastJob]":

@@ -1,7 +1,7 @@
 """How alike the log times of two configurations are expected to be."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -39,10 +39,6 @@ class Hyper:
             if name in known and np.isfinite(value) and value > 0
         }
         return cls(**good)
-
-    def as_dict(self) -> dict[str, float]:
-        """For a cache."""
-        return asdict(self)
 
     def widened(self, factor: float = 2.0) -> "Hyper":
         """All variances that specifications explain times `factor`: for want of history."""

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 from tests.support.synthetic_tables import synthetic_rows
 
@@ -26,4 +28,4 @@ def test_one_family_teaches_nothing() -> None:
 def test_a_damaged_cache_keeps_defaults() -> None:
     values = {"linear": np.nan, "smooth": -1.0, "own": 0.2, "unknown": 3.0}
     assert Hyper.of(values) == Hyper(own=0.2)
-    assert Hyper.of(Hyper(own=0.3).as_dict()) == Hyper(own=0.3)
+    assert Hyper.of(asdict(Hyper(own=0.3))) == Hyper(own=0.3)
