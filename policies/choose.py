@@ -6,7 +6,6 @@ among the best are looked at region by region, best bound first. The order that 
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,6 +44,11 @@ class Candidate:
     rows: Sequence[RegionPrice]
     complete: bool = False
 
+    @property
+    def market(self) -> Market:
+        """How it is sold."""
+        return Market.SPOT if self.spot else Market.ON_DEMAND
+
 
 class Pick(NamedTuple):
     """A candidate with its best row and that row's key."""
@@ -82,10 +86,6 @@ class Selection:
     picks: list[Pick] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     feasible: int = 0
-
-    def reasons(self) -> Counter[Reason]:
-        """How many candidates were refused for which reason."""
-        return Counter(refusal.reason for refusal in self.refusals)
 
 
 class Chooser:
@@ -336,11 +336,11 @@ class Chooser:
         carbon: "float | Undecided | None",
     ) -> "Subject":
         """A machine as the policy looks at it."""
-        from mlbroker.policies.guardrails.subjects import screened
+        from mlbroker.policies.guardrails.interface import Subject
 
-        return screened(
+        return Subject.screened(
             candidate.machine.type,
-            Market.SPOT if candidate.spot else Market.ON_DEMAND,
+            candidate.market,
             self.constraints.nodes,
             row.nano_usd_per_hour * NANO,
             region=region,

@@ -31,7 +31,8 @@ _T3 = {
     "nano": 0.05, "micro": 0.1, "small": 0.2, "medium": 0.2, "large": 0.3, "xlarge": 0.4,
     "2xlarge": 0.4,
 }  # fmt: skip
-_AWS = {f"t2.{size}": Credits(share, 30) for size, share in _T2.items()} | {
+# How the burstable types of EC2 burst when launched `standard`.
+AWS_CREDITS = {f"t2.{size}": Credits(share, 30) for size, share in _T2.items()} | {
     f"{family}.{size}": Credits(share)
     for family in ("t3", "t3a", "t4g")
     for size, share in _T3.items()
@@ -47,14 +48,13 @@ _AZURE_V2 = {"ts_v2": 0.2, "ls_v2": 0.3, "s_v2": 0.4}
 _AZURE_CREDITS = 30.0
 # Google, "General-purpose machine family", shared-core: the share of its vCPUs that a machine
 # sustains; for how long it may burst is published for none, so nothing is counted on. Read 2026-11.
-_GCP = {
-    "e2-micro": 0.125, "e2-small": 0.25, "e2-medium": 0.5, "f1-micro": 0.2, "g1-small": 0.5,
-}  # fmt: skip
-
-
-def aws_credits(instance_type: str) -> Credits | None:
-    """How a burstable type of EC2, launched `standard`, bursts; None for all others."""
-    return _AWS.get(instance_type)
+GCP_CREDITS = {
+    "e2-micro": Credits(0.125),
+    "e2-small": Credits(0.25),
+    "e2-medium": Credits(0.5),
+    "f1-micro": Credits(0.2),
+    "g1-small": Credits(0.5),
+}
 
 
 def azure_credits(instance_type: str) -> Credits | None:
@@ -64,12 +64,6 @@ def azure_credits(instance_type: str) -> Credits | None:
     if share is None and size[:1] == "B" and size[1:2].isdigit():
         share = next((_AZURE_V2[end] for end in _AZURE_V2 if size.endswith(end)), None)
     return None if share is None else Credits(share, _AZURE_CREDITS)
-
-
-def gcp_credits(instance_type: str) -> Credits | None:
-    """How a shared-core machine bursts, on which nothing is counted; None for all others."""
-    share = _GCP.get(instance_type)
-    return None if share is None else Credits(share)
 
 
 def sells_surplus(instance_type: str) -> bool:

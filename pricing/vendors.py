@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mlbroker.pricing.burst import Credits, aws_credits, azure_credits, gcp_credits
+from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ VENDORS = {
             *("g5.48xlarge", "p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge"),
         ),
         quota_family=letters_of,
-        credits=aws_credits,
+        credits=AWS_CREDITS.get,
     ),
     "gcp": Vendor(
         "Google Cloud",
@@ -100,7 +100,7 @@ VENDORS = {
             "a3-highgpu-8g",
         ),
         quota_family=series_of,
-        credits=gcp_credits,
+        credits=GCP_CREDITS.get,
     ),
     "azure": Vendor(
         "Azure",

@@ -20,7 +20,7 @@ from markers import replace_block
 
 from mlbroker.broker.measure.table import read_measurements
 from mlbroker.broker.prices.price_book import open_book
-from mlbroker.policies.planner.hardware import fill_hardware
+from mlbroker.policies.planner.book import fill_hardware
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators import datasheet, transfer
 from mlbroker.profiles.estimators.interface import Estimator

@@ -25,7 +25,7 @@ from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import launchable_in
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.objective import quote_key
-from mlbroker.policies.planner.hardware import with_hardware
+from mlbroker.policies.planner.book import with_hardware
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.profiles.job import Job

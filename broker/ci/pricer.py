@@ -44,10 +44,10 @@ class Pricer:
 
     def _rule_broken(self, judge: "Judge", quote: Quote) -> str:
         """Which rule forbids even the choice that would be made without the policy."""
-        from mlbroker.policies.guardrails.subjects import of_quote
+        from mlbroker.policies.guardrails.interface import Subject
 
         kinds = {(kind.cloud, kind.name): kind for _, _, kind in self.book.types()}
-        hit = judge.machine(of_quote(quote, kinds[quote.cloud, quote.instance_type]))
+        hit = judge.machine(Subject.of_quote(quote, kinds[quote.cloud, quote.instance_type]))
         return "no allowed machine does" if hit is None else str(hit)
 
 

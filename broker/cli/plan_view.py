@@ -7,8 +7,7 @@ from mlbroker.broker.plan_words import REASON_WORDS
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import duration, money
-from mlbroker.policies.planner.book import Book
-from mlbroker.policies.planner.hardware import with_hardware
+from mlbroker.policies.planner.book import Book, with_hardware
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.pricing.offer import Market

@@ -15,7 +15,7 @@ SCHEMA = "mlbroker.fitted/1"
 def relearn(home: Path) -> None:
     """Fit anew to all measurements; called whenever they change."""
     from mlbroker.broker.prices.price_book import open_book
-    from mlbroker.policies.planner.hardware import fill_hardware
+    from mlbroker.policies.planner.book import fill_hardware
     from mlbroker.profiles.estimators.transfer import learn
 
     rows = MeasurementStore(home).all()

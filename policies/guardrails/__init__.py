@@ -2,7 +2,6 @@
 
 interface      the machine and the run as rules look at them, and what a rule is
 machines caps  what several rules share: patterns of machines, amounts by user and project
-subjects       the figures of the planner and of a quote, as a rule looks at them
 judge          the one place where rules are asked
 """
 

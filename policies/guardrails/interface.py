@@ -15,7 +15,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal, NoReturn, Protocol, Self, TypeVar
 
+from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import MICRO_USD
+from mlbroker.pricing.offer import InstanceType, Market
 
 T = TypeVar("T")
 
@@ -49,6 +51,51 @@ class Subject:
     gpu: bool | Literal[Missing.UNKNOWN]
     cost_usd: Decimal | Missing
     carbon_kg: float | Missing
+
+    @classmethod
+    def of_quote(cls, quote: Quote, kind: InstanceType) -> "Subject":
+        """A quoted machine, which is of this type."""
+        return cls(
+            cloud=quote.cloud,
+            region=quote.region,
+            instance_type=quote.instance_type,
+            market=str(quote.market),
+            nodes=quote.nodes,
+            price_per_hour_usd=quote.price_per_hour_usd * quote.nodes,
+            gpu=kind.hardware.gpu is not None,
+            cost_usd=quote.cost_usd.expected,
+            carbon_kg=UNKNOWN if quote.carbon_kgco2e is None else quote.carbon_kgco2e,
+        )
+
+    @classmethod
+    def screened(
+        cls,
+        kind: InstanceType,
+        market: Market,
+        nodes: int,
+        usd_per_hour: float,
+        *,
+        region: str | Undecided,
+        cost_usd: float | Undecided,
+        carbon_kg: float | Undecided | None,
+    ) -> "Subject":
+        """A machine as it is compared, in floating point, before any is quoted.
+
+        `usd_per_hour` is of one machine, everything else of all `nodes`; unknown carbon is None.
+        What is forbidden of a machine with no region yet, at the least price and cost, is so
+        anywhere.
+        """
+        return cls(
+            cloud=kind.cloud,
+            region=region,
+            instance_type=kind.name,
+            market=str(market),
+            nodes=nodes,
+            price_per_hour_usd=_money(usd_per_hour * nodes),
+            gpu=kind.hardware.gpu is not None,
+            cost_usd=cost_usd if isinstance(cost_usd, Missing) else _money(cost_usd),
+            carbon_kg=UNKNOWN if carbon_kg is None else carbon_kg,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +193,10 @@ class Rule(ABC):
     @abstractmethod
     def why_not(self, subject: Subject, run: Run) -> str | None:
         """Why this run must not be on this machine; None when it may, or cannot be told yet."""
+
+
+def _money(amount: float) -> Decimal:
+    return Decimal(f"{amount:.6f}")
 
 
 def plain_usd(usd: Decimal) -> str:

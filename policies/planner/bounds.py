@@ -112,10 +112,9 @@ def may_be_allowed(judge: "Judge | None", runner: Runner, nodes: int, usd: float
     """Whether the policy may let a run of this least cost be on such machines somewhere."""
     if judge is None:
         return True
-    from mlbroker.policies.guardrails.interface import UNDECIDED
-    from mlbroker.policies.guardrails.subjects import screened
+    from mlbroker.policies.guardrails.interface import UNDECIDED, Subject
 
-    subject = screened(
+    subject = Subject.screened(
         runner.entry.type, runner.market, nodes, runner.usd_per_hour,
         region=UNDECIDED, cost_usd=UNDECIDED if usd is None else usd, carbon_kg=UNDECIDED,
     )  # fmt: skip

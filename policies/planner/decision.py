@@ -10,14 +10,15 @@ from mlbroker.policies.candidates import Filters, TypeRefusal
 from mlbroker.policies.choose import Chooser, Pick, Refusal
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.objective import quote_key
-from mlbroker.policies.planner.book import Book
+from mlbroker.policies.pace import PacedType
+from mlbroker.policies.planner.book import Book, with_hardware
 from mlbroker.policies.planner.field import all_prices, gather
-from mlbroker.policies.planner.hardware import with_hardware
 from mlbroker.policies.planner.near_misses import near_miss
 from mlbroker.policies.planner.plan import PROBE_OFFERS, LeftOut, NearMiss, Plan, PlanRequest
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.policies.region_costs import RegionCosts, region_costs
+from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.vendors import VENDORS, vendor
@@ -110,14 +111,15 @@ class Decision:
 
     def _quote(self, pick: Pick | Refusal) -> Quote:
         """The exact figures, feasible or not."""
-        type_id, spot, region_id, *_ = pick.row
-        machine, option = pick.candidate.machine, pick.candidate.option
+        return self._quoted(pick.candidate.machine, pick.row, pick.candidate.option)
+
+    def _quoted(self, machine: PacedType, row: RegionPrice, option: int) -> Quote:
         quote = make_quote(
             self._constraints,
             machine.power_w,
-            machine.pace_in(region_id),
-            self._book.offer(type_id, spot, region_id),
-            self._regions[region_id],
+            machine.pace_in(row.region_id),
+            self._book.offer(row.type_id, row.spot, row.region_id),
+            self._regions[row.region_id],
             self._request.job.resources[option].disk_gb,
         )
         return quote._replace(option=option)
@@ -234,12 +236,5 @@ class Decision:
         wanted = region_name or vendor(machine.type.cloud).usual_region
         for row in self._book.price_rows(depth=None, type_ids=[number]):
             if not row.spot and self._regions[row.region_id].name == wanted:
-                return make_quote(
-                    self._constraints,
-                    machine.power_w,
-                    machine.pace_in(row.region_id),
-                    self._book.offer(number, 0, row.region_id),
-                    self._regions[row.region_id],
-                    option.disk_gb,
-                )
+                return self._quoted(machine, row, 0)
         return None

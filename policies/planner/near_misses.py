@@ -3,19 +3,24 @@
 import math
 from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 from typing import NamedTuple
 
-from mlbroker.policies.choose import Chooser, Needs, Refusal
+from mlbroker.policies.choose import Candidate, Chooser, Needs, Refusal
 from mlbroker.policies.planner.plan import LeftOut, NearMiss
 from mlbroker.pricing.billing import MICRO_USD
-from mlbroker.pricing.offer import Market
 
 
 class _Nearest(NamedTuple):
     """The refused machine that misses by least, and what it needs."""
 
-    refusal: Refusal
+    candidate: Candidate
     needs: Needs
+
+    @property
+    def name(self) -> str:
+        """Its type."""
+        return self.candidate.machine.type.name
 
 
 def near_miss(
@@ -30,9 +35,7 @@ def near_miss(
     most_s = math.inf if deadline_s is None else deadline_s
     most_usd = math.inf if budget_usd is None else budget_usd
 
-    def nearest(miss: Callable[[Needs], float]) -> _Nearest | None:
-        return _nearest(chooser, refusals, miss)
-
+    nearest = partial(_nearest, chooser, refusals)
     slow = dear = None
     if deadline_s is not None:
         slow = nearest(lambda n: n.deadline_s if n.budget_usd <= most_usd else math.inf)
@@ -44,13 +47,13 @@ def near_miss(
         slow = dear = nearest(lambda n: max(n.deadline_s / most_s, n.budget_usd / most_usd))
     return NearMiss(
         deadline_s=slow.needs.deadline_s if slow else None,
-        deadline_with=_name(slow),
-        deadline_market=_market(slow),
+        deadline_with=slow.name if slow else None,
+        deadline_market=slow.candidate.market if slow else None,
         budget_usd=(
             Decimal(dear.needs.budget_usd).quantize(MICRO_USD, ROUND_CEILING) if dear else None
         ),
-        budget_with=_name(dear),
-        budget_market=_market(dear),
+        budget_with=dear.name if dear else None,
+        budget_market=dear.candidate.market if dear else None,
         together=together and dear is not None,
         left_out=left_out,
     )
@@ -73,15 +76,5 @@ def _nearest(
         for row in chooser.prices(candidate):
             needs = chooser.needs(candidate, row)
             if needs is not None and (by := miss(needs)) < least:
-                found, least = _Nearest(refusals[number], needs), by
+                found, least = _Nearest(candidate, needs), by
     return found
-
-
-def _name(nearest: _Nearest | None) -> str | None:
-    return None if nearest is None else nearest.refusal.candidate.machine.type.name
-
-
-def _market(nearest: _Nearest | None) -> Market | None:
-    if nearest is None:
-        return None
-    return Market.SPOT if nearest.refusal.candidate.spot else Market.ON_DEMAND

@@ -3,7 +3,7 @@
 A Gaussian process on log time. numpy is imported with these modules: import them inside functions.
 space, kernel       configurations by their features, and how alike two of them are
 history, fit        past jobs: a mean profile and ways to deviate from it; what likeness counts
-belief, failure     what is known of one job after some measurements, and where it may fail
+belief              what is known of one job after some measurements, and where it may fail
 """
 
 # Notation. Log times are natural logarithms of seconds, up to a job's scale; variances are of them.

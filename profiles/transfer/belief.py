@@ -1,12 +1,12 @@
-"""The state of knowledge about one job's log times, after some of them were measured."""
+"""What is known of one job: its log times after some were measured, and where it may fail."""
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 
 from mlbroker.profiles.arrays import Array
-from mlbroker.profiles.transfer import failure
 from mlbroker.profiles.transfer.history import NOISE, Prior
 from mlbroker.profiles.transfer.kernel import Hyper, covariance, variance
 
@@ -26,6 +26,10 @@ LARGEST_SURPRISE = 25.0
 LIKENESS_DEGREES = 8.0
 # What is hardly possible is dropped, and with a long history all but so many of the likeliest.
 LEAST_WEIGHT, MAX_CASES = 1e-3, 32
+# How far one outcome reaches, in standard deviations of a feature.
+REACH = 0.5
+# A difference in the harmless direction counts this much of one in the other.
+HARMLESS = 0.25
 
 
 class Belief:
@@ -72,7 +76,7 @@ class Belief:
     @property
     def failure(self) -> Array:
         """Chance (C,) of each candidate to fail."""
-        return failure.chance(self.prior, self.failed, self.measured)
+        return _chance_to_fail(self.prior, self.failed, self.measured)
 
     def hint(self, candidate: int, log_time: float, variance: float) -> None:
         """Something vaguely known of the log time on a candidate, that is no measurement."""
@@ -132,3 +136,28 @@ class Belief:
         self._between: Array = self.weights @ (self.means - self.mean) ** 2
         self.within: Array = self._raw * (DEGREES + sum(self._surprises)) / self.degrees
         self.variance: Array = self.within + self._between
+
+
+def _chance_to_fail(prior: Prior, failed: Sequence[int], worked: Sequence[int]) -> Array:
+    """Chance (C,) of each candidate to fail: history's share, and outcomes on machines like it.
+
+    What fails does so on anything smaller too, and what works does so on anything larger: an
+    outcome counts in full in that direction, and fades in the other.
+    """
+    x = prior.space.x
+    if len(prior.space.capacity):
+        x = x[:, prior.space.capacity]
+    against = _weight(x, failed, +1)
+    found = (prior.failure + against) / (1 + against + _weight(x, worked, -1))
+    found[list(worked)] = 0.0
+    found[list(failed)] = 1.0
+    return np.asarray(found)
+
+
+def _weight(x: Array, outcomes: Sequence[int], harmful: int) -> Array:
+    if not outcomes:
+        return np.zeros(len(x))
+    gap = x[:, None] - x[list(outcomes)][None]
+    far = np.maximum(harmful * gap, 0).sum(2) + HARMLESS * np.abs(gap).sum(2)
+    far /= max(x.shape[1], 1)
+    return np.asarray(np.exp(-((far / REACH) ** 2) / 2).sum(1))

@@ -6,7 +6,7 @@ predicted from the others. Run once per change of the history; what it returns i
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -15,17 +15,7 @@ from mlbroker.profiles.transfer.history import ANY_SCALE, NOISE, Completed, Past
 from mlbroker.profiles.transfer.kernel import Hyper, distance, matern
 from mlbroker.profiles.transfer.space import Space
 
-NAMES = (
-    "linear",
-    "smooth",
-    "history",
-    "same_kind",
-    "same_family",
-    "own",
-    "additive",
-    "smooth_length",
-    "additive_length",
-)
+NAMES = tuple(field.name for field in fields(Hyper))
 # Spread of each logarithm around its default.
 SPREADS = np.array([0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7, 0.4, 0.4])
 # No parameter goes farther from its default than a factor of about twelve.

@@ -16,16 +16,16 @@ OF_SPECIFICATIONS = ("linear", "smooth", "additive", "same_kind", "same_family")
 class Hyper:
     """How much each way of being alike counts: variances of log time, and two lengths.
 
-    The defaults are the prior means that `fit` starts from.
+    The defaults are the prior means that `fit` starts from; it goes by the order of the fields.
     """
 
     linear: float = 0.25
     smooth: float = 0.35
-    additive: float = 0.3
+    history: float = 1.0
     same_kind: float = 0.15
     same_family: float = 0.15
     own: float = 0.1
-    history: float = 1.0
+    additive: float = 0.3
     smooth_length: float = 1.5
     additive_length: float = 1.0
 

@@ -186,14 +186,14 @@ def test_nothing_a_rule_looks_at_can_be_left_out(kind: type) -> None:
 
 def test_eight_nodes_stay_eight_nodes_on_their_way_to_the_rules() -> None:
     """From a quote, from what is launched, and from what is only compared."""
-    from mlbroker.policies.guardrails.subjects import of_quote, screened
-
     quote = Planner(BOOK, NOW).plan(PlanRequest(JOB, Evidence(JOB))).quotes[0]
     kind = BOOK.kinds[0]
     subjects = [
-        of_quote(quote, kind),
+        Subject.of_quote(quote, kind),
         subject_of(options()[-1]),
-        screened(kind, Market.ON_DEMAND, 8, 0.4, region="eu-1", cost_usd=1.0, carbon_kg=None),
+        Subject.screened(
+            kind, Market.ON_DEMAND, 8, 0.4, region="eu-1", cost_usd=1.0, carbon_kg=None
+        ),
     ]
     for subject in subjects:
         assert (subject.nodes, subject.price_per_hour_usd) == (8, Decimal("3.2"))

@@ -15,7 +15,7 @@ from tests.support.aws.request import Request, refuse
 from tests.support.loopback_clock import VirtualClock
 from tests.support.loopback_http import Answer
 
-from mlbroker.pricing.burst import aws_credits
+from mlbroker.pricing.burst import AWS_CREDITS
 
 Forward = Callable[[Request], Answer]
 NOTICE_S = 120.0
@@ -299,7 +299,7 @@ def _surplus_usd_per_hour(params: dict[str, str]) -> float:
     default = "standard" if burstable[1] == "t2" else "unlimited"
     if params.get("CreditSpecification.CpuCredits", default) == "standard":
         return 0.0
-    credits = aws_credits(kind)
+    credits = AWS_CREDITS.get(kind)
     assert credits is not None, kind
     # On Linux, as the page of EC2's on-demand prices says.
     rate = 0.04 if burstable[1] == "t4g" else 0.05
