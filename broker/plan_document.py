@@ -3,7 +3,7 @@
 from datetime import UTC, date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlbroker.broker.words import exact_usd, exact_usd_or_none
 from mlbroker.policies.planner.plan import Plan
@@ -73,8 +73,8 @@ def objective_document(objective: Objective) -> str | dict[str, str]:
     return str(objective.kind)
 
 
-def _record(value: NamedTuple) -> dict[str, Any]:
-    """By the names of its fields, which are part of the machine-readable contract."""
+def _record(value: Any) -> dict[str, Any]:
+    """A named tuple by the names of its fields, which are part of the machine-readable contract."""
     return {name: _plain(field) for name, field in value._asdict().items()}
 
 
