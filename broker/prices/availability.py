@@ -10,7 +10,7 @@ from mlbroker.broker.prices import quotas, shortages
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import RegionPrice
-from mlbroker.pricing.offer import Hardware, InstanceType
+from mlbroker.pricing.offer import InstanceType
 from mlbroker.pricing.region import Region
 
 if TYPE_CHECKING:
@@ -36,26 +36,19 @@ class Availability:
         return not self._quotas.all and not self._short
 
     def refusal(
-        self,
-        cloud: str,
-        region: str,
-        name: str,
-        hardware: Hardware,
-        spot: bool,
-        nodes: int = 1,
-        zone: str | None = None,
+        self, kind: InstanceType, region: str, spot: bool, nodes: int = 1, zone: str | None = None
     ) -> tuple[Reason, str] | None:
-        """Why `nodes` machines of the type are out of reach there, None when they are not.
+        """Why `nodes` machines of this kind are out of reach there, None when they are not.
 
         With `zone` only that zone of the region would do.
         """
-        shortages = self._short.get((cloud, region, name, spot), [])
+        shortages = self._short.get((kind.cloud, region, kind.name, spot), [])
         whole = [shortage for shortage in shortages if shortage.zone in (None, zone)]
         if whole or (zone is None and len(shortages) >= ZONES_OF_A_REGION):
             last = max(whole or shortages, key=lambda shortage: shortage.at)
             where = last.zone if zone and last.zone else region
             return Reason.NO_CAPACITY, f"{where} had none at {last.at:%H:%M} UTC: {last.detail}"
-        why = self._quotas.lookup(cloud, region, name, hardware, spot, nodes)
+        why = self._quotas.lookup(kind, region, spot, nodes)
         return (Reason.NO_QUOTA, why) if why else None
 
 
@@ -115,16 +108,8 @@ class AvailableBook:
         key = (type_id, spot, region_id)
         known = self._known.get(key)
         if known is None:
-            entry, region = self._types[type_id], self._regions[region_id]
-            why = self._availability.refusal(
-                entry.cloud,
-                region.name,
-                entry.name,
-                entry.hardware,
-                bool(spot),
-                self._nodes,
-                self._zone,
-            )
+            kind, region = self._types[type_id], self._regions[region_id].name
+            why = self._availability.refusal(kind, region, bool(spot), self._nodes, self._zone)
             known = self._known[key] = why is None
             if why is not None:
                 self.out_of_reach[type_id, spot] = why

@@ -117,10 +117,7 @@ class IndexWriter:
         """Interruption rates (cloud, region, type, rate) that are newer than the embedded ones."""
         for cloud, region, name, rate in rates:
             if (cloud, name) in self._types:
-                region_id = self._regions.get((cloud, region))
-                if region_id is None:
-                    region_id = self._new_region(cloud, region)
-                self._rates[self._types[cloud, name], region_id] = rate
+                self._rates[self._types[cloud, name], self._region(cloud, region)] = rate
 
     def add_types(self, types: Iterable[TypeRecord]) -> None:
         """Types beyond the embedded ones; those already known keep their facts."""
@@ -144,23 +141,19 @@ class IndexWriter:
         For the same type, region and market the newest wins, of one day the last;
         those added as `first` win over all that are not.
         """
-        regions, types, rates = self._regions, self._types, self._rates
+        types, rates = self._types, self._rates
         count = 0
 
         def rows() -> Iterator[tuple[Any, ...]]:
             for cloud, region, name, spot, price, day, source, stale, rate in offers:
-                region_id = regions.get((cloud, region))
-                if region_id is None:
-                    region_id = self._new_region(cloud, region)
+                region_id = self._region(cloud, region)
                 type_id = types.get((cloud, name))
                 if type_id is None:
                     type_id = self._new_type(cloud, name, UNKNOWN_HARDWARE, source, day)
                 if rate is None and spot:
                     rate = rates.get((type_id, region_id))
                 fresh = 0 if stale else day
-                source_id = self._sources.get(source)
-                if source_id is None:
-                    source_id = self._source(source)
+                source_id = self._source(source)
                 yield region_id, type_id, spot, price, rate, fresh, day, source_id, first
 
         # Rows are gathered before the insert: new names are inserted while they are made.
@@ -281,9 +274,11 @@ class IndexWriter:
         self._insert("meta", key, value)
 
     def _source(self, name: str) -> int:
-        source_id = self._sources.setdefault(name, len(self._sources))
-        self._insert("source", source_id, name)
-        return source_id
+        known = self._sources.get(name)
+        if known is None:
+            known = self._sources[name] = len(self._sources)
+            self._insert("source", known, name)
+        return known
 
     def _hardware_id(self, facts: tuple[Any, ...]) -> int:
         known = self._hardware.get(facts)
@@ -296,14 +291,13 @@ class IndexWriter:
         self, cloud: str, name: str, hardware: tuple[Any, ...], source: str, day: int
     ) -> int:
         type_id = self._types[cloud, name] = len(self._types)
-        source_id = self._sources.get(source)
-        if source_id is None:
-            source_id = self._source(source)
-        hardware_id = self._hardware_id(hardware)
+        hardware_id, source_id = self._hardware_id(hardware), self._source(source)
         self._insert("type", type_id, cloud, name, hardware_id, "listed", NEVER, source_id, day)
         return type_id
 
-    def _new_region(self, cloud: str, name: str) -> int:
-        region_id = self._regions[cloud, name] = len(self._regions)
-        self._insert("region", region_id, cloud, name, *[None] * 10)
-        return region_id
+    def _region(self, cloud: str, name: str) -> int:
+        known = self._regions.get((cloud, name))
+        if known is None:
+            known = self._regions[cloud, name] = len(self._regions)
+            self._insert("region", known, cloud, name, *[None] * 10)
+        return known

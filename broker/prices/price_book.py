@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from itertools import compress
+from itertools import compress, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -220,8 +221,11 @@ class PriceBook:
             f" FROM offer {condition} ORDER BY type_id, spot, price_nano_usd, region_id",
             (self.fresh_from, *values),
         )
-        rows = list(map(RegionPrice._make, found))
-        return rows if depth is None else _cheapest(rows, depth)
+        rows = map(RegionPrice._make, found)
+        if depth is None:
+            return list(rows)
+        groups = groupby(rows, key=attrgetter("offered"))
+        return [row for _, regions in groups for row in islice(regions, depth)]
 
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer:
         """Everything about one offer; KeyError when there is none."""
@@ -242,18 +246,6 @@ class PriceBook:
         return Offer(
             cloud, region, name, market, usd_from_nano(price), as_of, source, bool(stale), rate
         )
-
-
-def _cheapest(rows: list[RegionPrice], depth: int) -> list[RegionPrice]:
-    kept: list[RegionPrice] = []
-    group, taken = None, 0
-    for row in rows:
-        if row.offered != group:
-            group, taken = row.offered, 0
-        taken += 1
-        if taken <= depth:
-            kept.append(row)
-    return kept
 
 
 def _money(text: str | None) -> Decimal | None:

@@ -7,19 +7,11 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.tables import Rows, open_table
+from mlbroker.broker.prices.browse import Price
 from mlbroker.broker.prices.records import PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd
 
-COLUMNS = (
-    "cloud",
-    "region",
-    "instance_type",
-    "market",
-    "price_per_hour_usd",
-    "as_of",
-    "source",
-    "stale",
-)
+COLUMNS = Price._fields
 REQUIRED = COLUMNS[:5]
 TRUTH = {"": False, "false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
 MARKETS = {"on_demand": False, "spot": True}

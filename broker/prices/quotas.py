@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from mlbroker.pricing.offer import Hardware
+from mlbroker.pricing.offer import InstanceType
 from mlbroker.pricing.vendors import vendor
 
 FILE = "quotas.json"
@@ -45,17 +45,15 @@ class Quotas:
         for quota in self.all:
             self._at.setdefault((quota.cloud, quota.region, quota.spot), []).append(quota)
 
-    def lookup(
-        self, cloud: str, region: str, name: str, hardware: Hardware, spot: bool, nodes: int = 1
-    ) -> str | None:
-        """Why the account may not have `nodes` such machines there, None when it may.
+    def lookup(self, kind: InstanceType, region: str, spot: bool, nodes: int = 1) -> str | None:
+        """Why the account may not have `nodes` machines of this kind there, None when it may.
 
         What is not known does not forbid.
         """
-        here = self._at.get((cloud, region, spot))
+        here = self._at.get((kind.cloud, region, spot))
         if not here:
             return None
-        family = vendor(cloud).quota_family(name)
+        family, hardware = vendor(kind.cloud).quota_family(kind.name), kind.hardware
         named = {member for quota in here for member in quota.families}
         for quota in here:
             if quota.unit == "gpu":
@@ -73,7 +71,7 @@ class Quotas:
                 unit = "GPUs" if quota.unit == "gpu" else "vCPUs"
                 return (
                     f"{quota.name}: {need:g} {unit} needed, {quota.limit:g} allowed{used}"
-                    f" (as of {self.as_of.get(cloud, 'unknown')})"
+                    f" (as of {self.as_of.get(kind.cloud, 'unknown')})"
                 )
         return None
 

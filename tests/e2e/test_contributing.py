@@ -82,14 +82,6 @@ class OrchardFeed:
 
         return Plan([Task("hill", fetch)])
 '''
-OPENED_FEED = """\
-def _orchard() -> "Feed":
-    from mlbroker.broker.prices.feeds.orchard import OrchardFeed
-
-    return OrchardFeed()
-
-
-"""
 
 
 GUARDRAIL = '''\
@@ -218,8 +210,8 @@ def test_a_price_feed_is_one_file_one_entry_and_one_answer(copy: Path) -> None:
         copy / "tests" / "support" / "price_servers.py",
     )
     (package / "orchard.py").write_text(FEED)
-    _insert(package / "__init__.py", "FEEDS: dict", OPENED_FEED)
-    _insert(package / "__init__.py", '    "aws": _aws', '    "orchard": _orchard,\n')
+    entry = '    "orchard": _of("orchard", "OrchardFeed"),\n'
+    _insert(package / "__init__.py", '    "aws": _of', entry)
     _insert(servers, '    "gcp": Place(', '    "orchard": Place("hill", "pear"),\n')
     address = '            "MLBROKER_ORCHARD_URL": f"{public}/orchard",\n'
     _insert(servers, '            "MLBROKER_AZURE_PRICES_URL": public,', address)

@@ -1,5 +1,6 @@
 """Where comments go. A new forge is one file with a class and one entry here."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
@@ -13,9 +14,6 @@ class Comment(NamedTuple):
 
 class Forge(Protocol):
     """One pull or merge request of a forge, whose comments can be read and written."""
-
-    name: str
-    limit: int  # the longest body that the forge takes, in characters
 
     def comments(self) -> list[Comment]:
         """All comments, oldest first."""
@@ -38,11 +36,9 @@ class Forge(Protocol):
         ...
 
 
-class Connector(Protocol):
-    """Finds the request to comment on from what is given and the CI system's environment."""
-
-    def __call__(self, repository: str | None, number: int | None) -> Forge: ...
-
+# Finds the request to comment on from the repository and number given, None for what the CI
+# system's environment says.
+Connector = Callable[[str | None, int | None], Forge]
 
 # Name -> module under this package, which has a function `connect`.
 FORGES: dict[str, str] = {"github": "github", "gitlab": "gitlab"}

@@ -18,9 +18,6 @@ _HIDE = (
 class GitHub:
     """One pull request."""
 
-    name = "github"
-    limit = 65_536
-
     def __init__(self, api: Api, graphql: Api, repository: str, number: int) -> None:
         self._api = api
         self._graphql = graphql

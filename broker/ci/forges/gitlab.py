@@ -11,9 +11,6 @@ from mlbroker.broker.errors import InputError
 class GitLab:
     """One merge request."""
 
-    name = "gitlab"
-    limit = 1_000_000
-
     def __init__(self, api: Api, project: str, number: int) -> None:
         self._api = api
         self._notes = f"projects/{quote(project, safe='')}/merge_requests/{number}/notes"

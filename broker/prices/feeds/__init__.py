@@ -4,34 +4,21 @@ Each entry makes the feed; its module is imported only then: a plan reads prices
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlbroker.broker.prices.feeds.interface import Feed, QuotaFeed
 
 
-def _aws() -> "Feed":
-    from mlbroker.broker.prices.feeds.aws.feed import AwsFeed
-
-    return AwsFeed()
-
-
-def _azure() -> "Feed":
-    from mlbroker.broker.prices.feeds.azure.feed import AzureFeed
-
-    return AzureFeed()
-
-
-def _gcp() -> "Feed":
-    from mlbroker.broker.prices.feeds.gcp.feed import GcpFeed
-
-    return GcpFeed()
+def _of(module: str, name: str) -> Callable[[], "Feed"]:
+    return lambda: getattr(import_module(f"{__name__}.{module}"), name)()
 
 
 FEEDS: dict[str, Callable[[], "Feed"]] = {
-    "aws": _aws,
-    "azure": _azure,
-    "gcp": _gcp,
+    "aws": _of("aws.feed", "AwsFeed"),
+    "azure": _of("azure.feed", "AzureFeed"),
+    "gcp": _of("gcp.feed", "GcpFeed"),
 }
 
 

@@ -57,8 +57,7 @@ def why(
     limits: Availability, types: dict[str, InstanceType], region: str, name: str, *,
     spot: bool = False, nodes: int = 1,
 ) -> tuple[Reason, str] | None:  # fmt: skip
-    entry = types[name]
-    return limits.refusal(entry.cloud, region, name, entry.hardware, spot, nodes)
+    return limits.refusal(types[name], region, spot, nodes)
 
 
 def fetched(home: Path, cloud: str, region: str) -> Availability:
@@ -168,10 +167,9 @@ def test_a_short_zone_is_avoided_and_the_region_only_when_several_are(
         limits = load_availability(tmp_path, NOW)
         refused = why(limits, types, "us-east-1", "g5.xlarge", spot=True)
         assert (refused is not None) == (count == 3)
-        hardware = types["g5.xlarge"].hardware
         for wanted in ("a", "b", "c", "d"):
-            place = ("aws", "us-east-1", "g5.xlarge", hardware)
-            refused = limits.refusal(*place, True, zone=f"us-east-1{wanted}")
+            kind = types["g5.xlarge"]
+            refused = limits.refusal(kind, "us-east-1", True, zone=f"us-east-1{wanted}")
             assert (refused is not None) == (wanted in "abc"[:count])
 
 

@@ -29,8 +29,7 @@ from mlbroker.broker.prices.feeds.answers import expecting, follow
 from mlbroker.broker.prices.feeds.aws.json_stream import BadStream, entries
 from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products
 from mlbroker.broker.prices.feeds.aws.types import type_record
-from mlbroker.broker.prices.feeds.azure.feed import plain_size
-from mlbroker.broker.prices.feeds.azure.skus import type_records
+from mlbroker.broker.prices.feeds.azure.feed import plain_size, type_records
 from mlbroker.broker.prices.feeds.interface import FeedError, Scope
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import refresh

@@ -5,16 +5,24 @@ bulk file of each region is streamed, and spot prices stay as they were.
 """
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mlbroker.broker.http import Http, NotModified
-from mlbroker.broker.prices.feeds.answers import expecting
-from mlbroker.broker.prices.feeds.aws import quotas
+from mlbroker.broker.prices.feeds.answers import by_region, expecting
 from mlbroker.broker.prices.feeds.aws.clients import Clients
 from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products
 from mlbroker.broker.prices.feeds.aws.types import type_record
-from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Rate, Scope, Task
+from mlbroker.broker.prices.feeds.interface import (
+    Batch,
+    Cover,
+    FeedError,
+    Known,
+    Plan,
+    Rate,
+    Scope,
+    Task,
+)
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd
@@ -23,6 +31,28 @@ BULK_URL = "https://pricing.us-east-1.amazonaws.com"
 ADVISOR_URL = "https://spot-bid-advisor.s3.amazonaws.com/spot-advisor-data.json"
 # Bands of the Spot Advisor -> the middle of each; the open one, above 20 %, counts as 25 %.
 _BANDS = (0.025, 0.075, 0.125, 0.175, 0.25)
+# AWS counts vCPUs by groups of families, on-demand and spot apart.
+_STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
+_CODES: Mapping[str, tuple[bool, tuple[str, ...]]] = {
+    "L-1216C47A": (False, _STANDARD),
+    "L-417A185B": (False, ("p",)),
+    "L-DB2E81BA": (False, ("g", "gr", "vt")),
+    "L-7295265B": (False, ("x",)),
+    "L-1945791B": (False, ("inf",)),
+    "L-2C3B7624": (False, ("trn",)),
+    "L-6E869C2A": (False, ("dl",)),
+    "L-74FC7D96": (False, ("f",)),
+    "L-F7808C92": (False, ("hpc",)),
+    "L-43DA4232": (False, ("u",)),
+    "L-34B43A08": (True, _STANDARD),
+    "L-7212CCBC": (True, ("p",)),
+    "L-3819A6DF": (True, ("g", "gr", "vt")),
+    "L-E3A00192": (True, ("x",)),
+    "L-B5D1601B": (True, ("inf",)),
+    "L-6B0D517C": (True, ("trn",)),
+    "L-85EED4F7": (True, ("dl",)),
+    "L-88CF9481": (True, ("f",)),
+}
 
 
 class AwsFeed:
@@ -62,8 +92,23 @@ class AwsFeed:
         return Plan(tasks, notes)
 
     def quotas(self, regions: Collection[str], http: Http) -> list[Quota]:
-        """EC2's vCPU quotas; what is in use AWS does not say with them."""
-        return quotas.fetch(regions)
+        """EC2's vCPU quotas where the account is; what is in use AWS does not say with them."""
+        clients = Clients.connect()
+        if clients is None:
+            raise FeedError(
+                "no AWS credentials", where="aws", hint="Sign in, for example: aws sso login."
+            )
+
+        def of(region: str) -> list[Quota]:
+            found = []
+            for entry in clients.quotas(region):
+                spot, families = _CODES.get(entry["QuotaCode"], (False, ()))
+                if families:
+                    name, limit = entry["QuotaName"], float(entry["Value"])
+                    found.append(Quota("aws", region, spot, name, "vcpu", limit, None, families))
+            return found
+
+        return by_region(of, set(regions) & clients.regions())
 
 
 def _on_demand(

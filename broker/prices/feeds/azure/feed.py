@@ -2,17 +2,15 @@
 
 import os
 import urllib.parse
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from mlbroker.broker.http import Http
-from mlbroker.broker.prices.feeds.answers import expecting, follow
-from mlbroker.broker.prices.feeds.azure import quotas
+from mlbroker.broker.prices.feeds.answers import by_region, expecting, follow
 from mlbroker.broker.prices.feeds.azure.management import Management
-from mlbroker.broker.prices.feeds.azure.skus import type_records
 from mlbroker.broker.prices.feeds.interface import Batch, Cover, FeedError, Known, Plan, Scope, Task
 from mlbroker.broker.prices.quotas import Quota
-from mlbroker.broker.prices.records import PriceRecord
+from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 from mlbroker.pricing.price_units import nano_from_usd
 
 RETAIL_URL = "https://prices.azure.com"
@@ -40,9 +38,22 @@ class AzureFeed:
         tasks.append(Task("sizes", lambda: _sizes(management, scope, known)))
         return Plan(tasks)
 
+    @expecting("not shaped as usages are", "azure")
     def quotas(self, regions: Collection[str], http: Http) -> list[Quota]:
         """Compute's usages: cores of each family, of the region, and of spot."""
-        return quotas.fetch(regions, http)
+        management = Management.connect(http)
+        if management is None:
+            raise FeedError("quotas need AZURE_SUBSCRIPTION_ID and a login", where="azure")
+        members: dict[str, set[str]] = {}
+        for sku in management.skus():
+            if sku.get("resourceType") == "virtualMachines" and sku.get("family"):
+                members.setdefault(sku["family"].lower(), set()).add(sku["name"])
+
+        def of(region: str) -> list[Quota]:
+            usages = management.usages(region)
+            return [quota for usage in usages for quota in _quotas_of(usage, region, members)]
+
+        return by_region(of, regions)
 
 
 def _region(region: str, scope: Scope, known: Known, http: Http) -> Batch:
@@ -126,3 +137,51 @@ def _sizes(management: Management, scope: Scope, known: Known) -> Batch:
     rows = type_records(management.skus(), known.day)
     new = [row for row in rows if row.name not in known.types and scope.admits(row.name)]
     return Batch(types=new)
+
+
+def type_records(skus: Iterable[Mapping[str, Any]], day: int) -> list[TypeRecord]:
+    """Every machine size once; the list has it for each region.
+
+    A size that the subscription may not use in any region is left out.
+    """
+    rows: dict[str, TypeRecord] = {}
+    for sku in skus:
+        if sku.get("resourceType") != "virtualMachines" or sku["name"] in rows:
+            continue
+        if any(limit.get("type") == "Location" for limit in sku.get("restrictions") or ()):
+            continue
+        rows[sku["name"]] = _row(sku, day)
+    return list(rows.values())
+
+
+def _row(sku: Mapping[str, Any], day: int) -> TypeRecord:
+    facts = {entry["name"]: entry["value"] for entry in sku.get("capabilities") or ()}
+    # Constrained sizes state their parent's vCPUs and, beside it, those they really have.
+    vcpus = float(facts.get("vCPUsAvailable") or facts["vCPUs"])
+    gpus = float(facts.get("GPUs", 0))
+    disk = facts.get("NvmeDiskSizeInMiB") or facts.get("MaxResourceVolumeMB") or 0
+    hardware = (
+        vcpus,
+        float(facts["MemoryGB"]),
+        "arm64" if facts.get("CpuArchitectureType") == "Arm64" else "x86_64",
+        None,
+        # Which GPU it is, Azure does not say: the machine is known to have some, no more.
+        ("unknown", 0.0) if gpus else None,
+        gpus,
+        sku["name"].startswith("Standard_B"),
+        False,
+        round(float(disk) / 1024, 1),
+        None,
+    )
+    return TypeRecord("azure", sku["name"], hardware, day, "azure-resource-skus")
+
+
+def _quotas_of(
+    usage: Mapping[str, Any], region: str, members: Mapping[str, set[str]]
+) -> list[Quota]:
+    key = usage["name"]["value"]
+    name = usage["name"].get("localizedValue") or key
+    limit, used = float(usage["limit"]), float(usage["currentValue"])
+    spot = key == "lowPriorityCores"
+    sizes = ("*",) if spot or key == "cores" else tuple(sorted(members.get(key.lower(), ())))
+    return [Quota("azure", region, spot, name, "vcpu", limit, used, sizes)] if sizes else []
