@@ -180,7 +180,7 @@ def run_to_the_end(job: Job) -> tuple[float, float]:
     finally:
         link.close()
     shares = usage(seen, int(seen.machine["vcpus"]))
-    return float(seen.end["time_s"]), float(shares.get("others_cpu_share", 0))
+    return float(seen.end["time_s"]), float(shares.get("others_cpu_share") or 0)
 
 
 def write(block: str, body: str) -> None:

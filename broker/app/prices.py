@@ -60,7 +60,7 @@ def machine_type(name: str, state: Path, prices: Path | None, listener: Listener
         past = own.past(name)
     rows = []
     for row in browse.prices(book, name):
-        rows.append(row.document())
+        rows.append(browse.price_document(row))
         if (usd := listed.get((row.cloud, row.region, row.market))) is not None:
             rows[-1]["list_price_per_hour_usd"] = str(usd)
     return {
@@ -99,7 +99,7 @@ def odd_prices(state: Path, prices: Path | None) -> Document:
         "offers": book.snapshot.offers,
         "notices": book.notices,
         "quarantined": [
-            entry.price.document()
+            browse.price_document(entry.price)
             | {
                 "lowest_believable_usd": str(entry.lowest_usd),
                 "highest_believable_usd": str(entry.highest_usd),

@@ -13,10 +13,9 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.measure.extras import crowded
-from mlbroker.broker.measure.fitted import relearn
 from mlbroker.broker.measure.launched import REASON, Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
-from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.measure.store import MeasurementStore, relearn
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch import current_project, current_user
@@ -157,15 +156,13 @@ def _places(
 
 def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
     """On the machines that are worth it, one after the other; why no more, is said."""
-    from mlbroker.broker.measure.auto import ProbeResult
-
     job = request.job
     search = _search(request, state, listener)
 
     def measure(watcher: Watcher) -> list[Measurement]:
         def on_these(
             places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
-        ) -> list[ProbeResult | MlbrokerError]:
+        ) -> list[Profiled | MlbrokerError]:
             limited = replace(
                 request,
                 job=replace(job, profile=replace(job.profile, max_cost_usd=left_usd)),
@@ -175,12 +172,7 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
             done = [result for result in results if not isinstance(result, MlbrokerError)]
             if done:
                 _keep([result.measurement for result in done], state, watcher)
-            return [
-                result
-                if isinstance(result, MlbrokerError)
-                else ProbeResult(result.measurement, result.spent_usd)
-                for result in results
-            ]
+            return results
 
         outcome = search.run(on_these, watcher.note)
         watcher.note(f"{len(outcome.rows)} measured for {outcome.spent_usd:.4f} USD.")
@@ -197,8 +189,7 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
 
 def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeSearch":
     """Everything that may be measured, and what is known of it."""
-    from mlbroker.broker.measure.auto import ProbeOption, ProbeSearch
-    from mlbroker.broker.measure.offers import offers_of
+    from mlbroker.broker.measure.auto import ProbeSearch, probe_options
 
     job = request.job
     book = with_nodes(open_book(state, None), state, request.nodes)
@@ -216,14 +207,13 @@ def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeS
     if not launchable:
         raise NothingFeasible("no machine that mlbroker can launch meets the job's needs")
     options = planned(job, launchable, book.regions().values(), kinds, CLOUDS)
-    offers = offers_of(launchable, kinds)
 
     def deadline_s() -> float | None:
         return None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
 
     return ProbeSearch(
         evidence,
-        [ProbeOption(*pair) for pair in zip(options, offers, strict=True)],
+        probe_options(options, launchable, kinds),
         plan.constraints.steps,
         job.profile.max_cost_usd,
         deadline_s,

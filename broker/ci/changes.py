@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mlbroker.broker.ci.context import PricingContext
+from mlbroker.broker.ci.context import Pricer, PricingContext
 from mlbroker.broker.ci.pairs import ChangeStatus, JobPair, changed_values, describe_change
 from mlbroker.broker.ci.priced import PreviousCheck, PricedJob
-from mlbroker.broker.ci.pricer import Pricer
 
 
 @dataclass(frozen=True, slots=True)

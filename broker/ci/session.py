@@ -8,12 +8,11 @@ from pathlib import Path
 
 from mlbroker.broker.ci.changes import changes_against, changes_since
 from mlbroker.broker.ci.check import CostCheck
-from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, PricingContext, table_from
+from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, Pricer, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
 from mlbroker.broker.ci.pairs import pair_jobs
 from mlbroker.broker.ci.priced import read_previous
-from mlbroker.broker.ci.pricer import Pricer
 from mlbroker.broker.ci.thresholds import Thresholds, crossings
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes

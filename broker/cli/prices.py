@@ -91,12 +91,12 @@ def export(
             {
                 "schema": "mlbroker.prices/1",
                 "snapshot": book.snapshot.id,
-                "rows": [row.document() for row in rows],
+                "rows": [browse.price_document(row) for row in rows],
             }
         )
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(browse.Price._fields)
+    writer.writerow(browse.COLUMNS)
     for row in rows:
         stale = "true" if row.stale else "false"
         writer.writerow((*row[:4], f"{row.price_per_hour_usd:f}", *row[5:7], stale))

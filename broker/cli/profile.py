@@ -17,8 +17,7 @@ from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.document import job_document, measurement_document
-from mlbroker.broker.measure.fitted import relearn
-from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.measure.store import MeasurementStore, relearn
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.words import count, figure, span
 from mlbroker.pricing.offer import Market

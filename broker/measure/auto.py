@@ -1,13 +1,17 @@
 """Measures one machine after the other for as long as a measurement is worth its price."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError, RefusedError
+from mlbroker.broker.measure.profile import Profiled
 from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.policies.quote import Quote
+from mlbroker.pricing.offer import InstanceType
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.prediction import Evidence, Target
 from mlbroker.profiles.probe_advice import Advice, Offered, advise
 
 # After so many machines in a row that could not be had, something else is wrong.
@@ -24,11 +28,19 @@ class ProbeOption(NamedTuple):
     offer: Offered
 
 
-class ProbeResult(NamedTuple):
-    """A measurement and what it cost."""
-
-    row: Measurement
-    spent_usd: Decimal
+def probe_options(
+    candidates: Sequence[LaunchOption], quotes: Sequence[Quote], kinds: Iterable[InstanceType]
+) -> list[ProbeOption]:
+    """The machines of a plan's quotes, in their order, as ones that a probe could be made on."""
+    hardware = {(kind.cloud, kind.name): kind.hardware for kind in kinds}
+    options = []
+    for candidate, quote in zip(candidates, quotes, strict=True):
+        machine = hardware[quote.cloud, quote.instance_type]
+        target = Target(quote.cloud, quote.instance_type, machine, quote.nodes)
+        usd_per_hour = float(quote.price_per_hour_usd) * quote.nodes
+        offer = Offered(target, usd_per_hour, vendor(quote.cloud).setup_s)
+        options.append(ProbeOption(candidate, offer))
+    return options
 
 
 class SearchOutcome(NamedTuple):
@@ -41,7 +53,7 @@ class SearchOutcome(NamedTuple):
 
 # Measures on all of these at once, within the cap; a step longer than the time given is hopeless.
 Measure = Callable[
-    [Sequence[LaunchOption], Decimal, float | None], Sequence[ProbeResult | MlbrokerError]
+    [Sequence[LaunchOption], Decimal, float | None], Sequence[Profiled | MlbrokerError]
 ]
 
 
@@ -95,7 +107,7 @@ class ProbeSearch(NamedTuple):
                     say(f"{_name(self.options[place].candidate)} could not be measured: {result}")
                 else:
                     lost_in_a_row = 0
-                    rows.append(result.row)
+                    rows.append(result.measurement)
                     left -= result.spent_usd
 
     def _advices(self, rows: Sequence[Measurement], lost: set[int]) -> list[Advice]:

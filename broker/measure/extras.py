@@ -17,35 +17,35 @@ def extras(seen: Observation, cores: int | None) -> dict[str, str]:
     facts: dict[str, Any] = {k: v for k, v in seen.notes.items() if k not in _INTERNAL}
     facts |= phases(seen) | usage(seen, cores or int(seen.machine["vcpus"]))
     facts["limited_to_cores"] = cores
-    facts["memory_gb_per_s"] = _rounded(seen.machine.get("memory_gb_per_s"))
+    facts["memory_gb_per_s"] = seen.machine.get("memory_gb_per_s")
     facts["cpu_flags"] = " ".join(seen.machine.get("flags") or [])
-    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+    return {name: _text(value) for name, value in facts.items() if value not in (None, "")}
 
 
 def phases(seen: Observation) -> dict[str, Any]:
     """Set-up, start-up, warm-up, periods, tear-down: each apart, in seconds."""
-    facts: dict[str, Any] = {"setup_s": _rounded(seen.setup_s or None)}
+    facts: dict[str, Any] = {"setup_s": seen.setup_s or None}
     series, found = seen.series, seen.estimate
     if series is not None:
         facts |= {"source": series.source, "steps_seen": series.steps}
         if series.waited_s:
             stepping_s = max(series.times_s[-1] - series.times_s[0], 1e-9)
-            facts["data_wait_share"] = _rounded(min(1.0, series.waited_s / stepping_s))
+            facts["data_wait_share"] = min(1.0, series.waited_s / stepping_s)
         if seen.completed:
-            facts["tear_down_s"] = _rounded(float(seen.end["time_s"]) - series.times_s[-1])
+            facts["tear_down_s"] = float(seen.end["time_s"]) - series.times_s[-1]
     if found is not None:
         facts |= {
-            "start_up_s": _rounded(found.start_up_s),
+            "start_up_s": found.start_up_s,
             "warmup_steps": found.warmup_steps,
-            "warmup_s": _rounded(found.warmup_extra_s),
-            "plain_step_s": _rounded(found.plain_step_s),
-            "half_width": _rounded(found.half_width),
-            "drift_chance": _rounded(found.drift),
+            "warmup_s": found.warmup_extra_s,
+            "plain_step_s": found.plain_step_s,
+            "half_width": found.half_width,
+            "drift_chance": found.drift,
         }
         if found.periods:
             facts["periods"] = json.dumps(
                 [
-                    {"every": p.every, "extra_s": _rounded(p.extra_s), "seen": p.seen}
+                    {"every": p.every, "extra_s": float(_text(p.extra_s)), "seen": p.seen}
                     for p in found.periods
                 ]
             )
@@ -60,14 +60,13 @@ def usage(seen: Observation, cores: int) -> dict[str, Any]:
         return {}
     (start_s, first), (end_s, last) = window[0], window[-1]
     span = max(end_s - start_s, 1e-9)
-    facts = {
-        "cpu_utilisation": _rounded(_growth(first, last, "cpu_s", span, cores)),
-        "others_cpu_share": _rounded(_growth(first, last, "others_cpu_s", span, cores)),
-        "gpu_utilisation": _rounded(last.get("gpu_utilisation")),
-        "gpu_power_w": _rounded(last.get("gpu_power_w")),
-        "cpu_power_w": _rounded(_growth(first, last, "package_j", span, 1)),
+    return {
+        "cpu_utilisation": _growth(first, last, "cpu_s", span, cores),
+        "others_cpu_share": _growth(first, last, "others_cpu_s", span, cores),
+        "gpu_utilisation": last.get("gpu_utilisation"),
+        "gpu_power_w": last.get("gpu_power_w"),
+        "cpu_power_w": _growth(first, last, "package_j", span, 1),
     }
-    return {name: value for name, value in facts.items() if value is not None}
 
 
 def crowded(extra: Mapping[str, str]) -> str | None:
@@ -89,5 +88,5 @@ def _growth(
     return max(0.0, float(last[name]) - float(first[name])) / span / share
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
+def _text(value: Any) -> str:
+    return str(float(f"{value:.4g}") if isinstance(value, float) else value)

@@ -1,21 +1,75 @@
-"""The line to an agent that a run carries to its machine: its reports are the run's output."""
+"""An agent as the job of a run: what travels to its machine, and what it reports from there."""
 
+import io
+import json
+import shlex
+import sys
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run
-from mlbroker.broker.measure.agent_link import reports_in
+from mlbroker.broker.measure.agent_link import PROBE_FOLDER, reports_in
+from mlbroker.broker.runs.bundle import pack_workdir
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.view import View
+from mlbroker.profiles.job import Job
 
+FOLDER = ".mlbroker-probe"
+SPEC = "spec.json"
 # A machine that dies is replaced once; a second death is an answer. Places without one are none.
 MAX_MACHINES = 2
 # How a run, or an attempt of it, ends when its machine is to blame.
 FAULTS = {"lost", "preempted", "machine_failed", "failed"}
+
+
+def pack(workdir: Path, spec: Mapping[str, Any], target: Path, secrets: Mapping[str, str]) -> None:
+    """Write the bundle: what a run would send, and the probe in a folder of its own beside it."""
+    plain = target.with_name("workdir.tar.gz")
+    pack_workdir(workdir, plain, secrets)
+    with tarfile.open(plain) as source, tarfile.open(target, "w:gz", compresslevel=6) as tar:
+        for member in source:
+            tar.addfile(member, source.extractfile(member) if member.isfile() else None)
+        for path in sorted(PROBE_FOLDER.rglob("*.py")):
+            tar.add(path, f"{FOLDER}/{path.relative_to(PROBE_FOLDER)}")
+        text = (json.dumps(spec) + "\n").encode()
+        entry = tarfile.TarInfo(f"{FOLDER}/{SPEC}")
+        entry.size = len(text)
+        tar.addfile(entry, io.BytesIO(text))
+    plain.unlink()
+
+
+def run_spec(
+    job: Job, cloud: str, folder: RunFolder, spec: Mapping[str, Any], secrets: Mapping[str, str]
+) -> dict[str, Any]:
+    """The agent as the job of a run. Its own command line never meets the user's words."""
+    here = job.workdir or str(Path.cwd())
+    spec = {**spec, "control": False}
+    if cloud == "local":
+        # As a run on this machine does: in the job's own folder, with all that lies there.
+        path = folder.path / SPEC
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(json.dumps(spec) + "\n", encoding="utf-8")
+        python, probe = shlex.quote(sys.executable), shlex.quote(str(PROBE_FOLDER))
+        command = f"cd {probe} && exec {python} -m mlbroker_agent < {shlex.quote(str(path))}"
+    else:
+        pack(Path(here), {**spec, "cwd": ".."}, folder.bundle, secrets)
+        command = f"cd {FOLDER} && exec python3 -m mlbroker_agent < {SPEC}"
+    return {
+        "setup": None,
+        "command": command,
+        "envs": {},
+        "workdir": here if cloud == "local" else None,
+        "progress": None,
+        "checkpoint": None,
+        "stop_when_idle_s": None,
+    }
 
 
 class RunLink:

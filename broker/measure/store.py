@@ -1,11 +1,12 @@
-"""Keeps measurements: durable, shared by every process of this user, quick to read for a plan."""
+"""Keeps measurements, and what was learnt from them: durable, and quick to read for a plan."""
 
 import hashlib
 import json
+import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ BUSY_S = 30.0
 # So many measurements of other jobs are read for a plan, on so many configurations at least.
 MAX_HISTORY = 400
 FEWEST_CONFIGS = 8
+FITTED_FILE = "fitted.json"
+FITTED_SCHEMA = "mlbroker.fitted/1"
 
 # `group` is a word of SQL.
 COLUMNS = ", ".join("grp" if name == "group" else name for name in FIELDS)
@@ -180,3 +183,32 @@ def _from_row(row: tuple[Any, ...]) -> Measurement:
             for value, restore in zip(row, _RESTORE, strict=True)
         )
     )
+
+
+def relearn(home: Path) -> None:
+    """Fit anew to all measurements, so that no plan has to; called whenever they change."""
+    from mlbroker.broker.prices.price_book import open_book
+    from mlbroker.policies.planner.book import fill_hardware
+    from mlbroker.profiles.estimators.transfer import learn
+
+    rows = MeasurementStore(home).all()
+    if len({row.group or row.job for row in rows}) < 2:
+        (home / FITTED_FILE).unlink(missing_ok=True)
+        return
+    fitted = learn(fill_hardware(open_book(home, None), rows))
+    fresh = home / f"{FITTED_FILE}.{os.getpid()}"
+    fresh.write_text(
+        json.dumps({"schema": FITTED_SCHEMA, "hyper": fitted}) + "\n", encoding="utf-8"
+    )
+    fresh.replace(home / FITTED_FILE)
+
+
+def learnt(home: Path) -> Mapping[str, float]:
+    """What was learnt last; nothing where nothing was, or where the file is damaged."""
+    with suppress(OSError, ValueError):
+        document = json.loads((home / FITTED_FILE).read_text(encoding="utf-8"))
+        if isinstance(document, dict) and document.get("schema") == FITTED_SCHEMA:
+            hyper = document.get("hyper")
+            if isinstance(hyper, dict):
+                return {k: float(v) for k, v in hyper.items() if isinstance(v, int | float)}
+    return {}

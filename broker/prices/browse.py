@@ -6,27 +6,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mlbroker.broker.prices.price_book import PriceBook
+from mlbroker.pricing.offer import Market, Offer
 from mlbroker.pricing.price_units import usd_from_nano
 
-
-class Price(NamedTuple):
-    """A price as `prices export` writes it: the columns of the contract, in order."""
-
-    cloud: str
-    region: str
-    instance_type: str
-    market: str
-    price_per_hour_usd: Decimal
-    as_of: date
-    source: str
-    stale: bool
-
-    def document(self) -> dict[str, Any]:
-        """The price as JSON holds it: money and dates as text."""
-        return self._asdict() | {
-            "price_per_hour_usd": str(self.price_per_hour_usd),
-            "as_of": self.as_of.isoformat(),
-        }
+# A price as `prices export` writes it: the columns of the contract, in order.
+COLUMNS = tuple(name for name in Offer._fields if name != "interruption_rate")
 
 
 class Part(NamedTuple):
@@ -43,7 +27,7 @@ class Part(NamedTuple):
 class Odd(NamedTuple):
     """A price that is not offered, with the range in which it would have been believed."""
 
-    price: Price
+    price: Offer
     lowest_usd: Decimal
     highest_usd: Decimal
 
@@ -68,7 +52,7 @@ _LISTED = _PRICE.format(
 )
 
 
-def prices(book: PriceBook, name: str | None = None) -> Iterator[Price]:
+def prices(book: PriceBook, name: str | None = None) -> Iterator[Offer]:
     """Every list price, or the prices of the types of that name, cheapest of each market first."""
     if name is None:
         cursor = book.connection.execute(_LISTED + "ORDER BY o.region_id, type_id, spot")
@@ -125,12 +109,20 @@ def odd_prices(book: PriceBook) -> list[Odd]:
     ]
 
 
-def _price(facts: list[Any], stale: bool) -> Price:
+def _price(facts: list[Any], stale: bool) -> Offer:
     cloud, region, name, spot, price, day, source = facts
-    market = "spot" if spot else "on_demand"
-    return Price(
+    market = Market.SPOT if spot else Market.ON_DEMAND
+    return Offer(
         cloud, region, name, market, usd_from_nano(price), date.fromordinal(day), source, stale
     )
+
+
+def price_document(price: Offer) -> dict[str, Any]:
+    """The columns of a price as JSON holds them: money and dates as text."""
+    return {name: getattr(price, name) for name in COLUMNS} | {
+        "price_per_hour_usd": str(price.price_per_hour_usd),
+        "as_of": price.as_of.isoformat(),
+    }
 
 
 def lifecycles(book: PriceBook, name: str) -> dict[str, tuple[str, str, date]]:

@@ -25,15 +25,13 @@ class Description:
 
     sha256: str
     built: str
-    offers: int
-    types: int
 
 
 @cache
 def description() -> Description:
     """The small file beside the data."""
     facts = json.loads((FOLDER / DESCRIPTION).read_text("utf-8"))
-    return Description(facts["sha256"], facts["built"], facts["offers"], facts["types"])
+    return Description(facts["sha256"], facts["built"])
 
 
 def load() -> dict[str, Any]:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.tables import Rows, open_table
-from mlbroker.broker.prices.browse import Price
+from mlbroker.broker.prices.browse import COLUMNS
 from mlbroker.broker.prices.records import PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd
 
-COLUMNS = Price._fields
 REQUIRED = COLUMNS[:5]
 TRUTH = {"": False, "false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
 MARKETS = {"on_demand": False, "spot": True}

@@ -2,28 +2,20 @@
 
 import os
 import platform
-from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
 
 from mlbroker.broker.prices.price_book import open_book
-from mlbroker.pricing.price_units import usd_from_nano
+from mlbroker.pricing.offer import Offer
 
 # Firmware and kernel keep some memory to themselves: a 16 GiB machine shows less.
 MEMORY_SHOWN = 0.9
 
 
-class Reference(NamedTuple):
-    """The cheapest machine on sale, on demand, with as many vCPUs and as much memory."""
+def reference_price(home: Path) -> Offer | None:
+    """The cheapest machine on sale, on demand, with as many vCPUs and as much memory as this one.
 
-    price_per_hour_usd: Decimal
-    instance_type: str
-    cloud: str
-    region: str
-
-
-def reference_price(home: Path) -> Reference | None:
-    """The reference for the machine this runs on; None when nothing that large is on sale."""
+    None when nothing that large is on sale.
+    """
     import psutil
 
     arch = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
@@ -31,7 +23,7 @@ def reference_price(home: Path) -> Reference | None:
     memory_gib = psutil.virtual_memory().total / 2**30 * MEMORY_SHOWN
     book = open_book(home)
     fitting = {
-        number: kind
+        number
         for number, _, kind in book.types()
         if kind.hardware.vcpus >= vcpus
         and kind.hardware.memory_gib >= memory_gib
@@ -42,6 +34,5 @@ def reference_price(home: Path) -> Reference | None:
     rows = [row for row in book.price_rows(depth=1) if not row.spot and row.type_id in fitting]
     if not rows:
         return None
-    number, _, region_id, nano, *_ = min(rows, key=lambda row: row.nano_usd_per_hour)
-    kind = fitting[number]
-    return Reference(usd_from_nano(nano), kind.name, kind.cloud, book.regions()[region_id].name)
+    cheapest = min(rows, key=lambda row: row.nano_usd_per_hour)
+    return book.offer(cheapest.type_id, cheapest.spot, cheapest.region_id)

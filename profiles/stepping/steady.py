@@ -118,7 +118,7 @@ def estimate(series: StepSeries) -> Estimate | None:
         overhead_s=overhead,
         periods=extras.periods,
         odd_share=odd.mean_s / middle,
-        drift=sum(b.weight for b in beliefs if b.drift),
+        drift=sum((b.weight for b in beliefs if b.drift), 0.0),
     )
 
 

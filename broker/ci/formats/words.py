@@ -25,12 +25,12 @@ def arrow(before: str, after: str) -> str:
 
 def cost(job: JobChange) -> str:
     """Cost of a run, before → after."""
-    return _both(job, _cost)
+    return _both(job, lambda _, quote: money(quote.cost_usd.expected))
 
 
 def monthly(job: JobChange) -> str:
     """Cost of a month, before → after; empty when the number of runs is not stated."""
-    return _both(job, _monthly)
+    return _both(job, lambda side, _: "" if side.monthly_usd is None else money(side.monthly_usd))
 
 
 def change(job: JobChange) -> str:
@@ -142,14 +142,6 @@ def _both(job: JobChange, text: Callable[[PricedJob, Quote], str]) -> str:
 def _told(side: PricedJob | None, text: Callable[[PricedJob, Quote], str]) -> str:
     """Nothing where there is no choice."""
     return "" if side is None or side.quote is None else text(side, side.quote)
-
-
-def _cost(side: PricedJob, quote: Quote) -> str:
-    return money(quote.cost_usd.expected)
-
-
-def _monthly(side: PricedJob, quote: Quote) -> str:
-    return "" if side.monthly_usd is None else money(side.monthly_usd)
 
 
 def _machine(side: PricedJob, quote: Quote) -> str:

@@ -125,7 +125,7 @@ class Agent:
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     signal.signal(number, _ignore)
                 self._gauges.gpu.stop()
-                processes.end_tree(os.getpid(), [], grace_s)
+                processes.end_tree(os.getpid(), grace_s)
                 return
             except (TimeUp, Asked):
                 continue  # a signal that was on its way
@@ -220,7 +220,7 @@ class Agent:
             _report(sample=self._gauges.sample(self._living()), time_s=now - self._started)
 
     def _living(self) -> List[processes.Process]:
-        return processes.descendants(os.getpid(), [self._gauges.gpu.pid])
+        return processes.descendants(os.getpid(), self._gauges.gpu.pid)
 
     def _tell_steps(self) -> None:
         try:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,8 +39,8 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def descendants(root: int, skip: Optional[List[int]] = None) -> List[Process]:
-    """All living processes below `root`, without those in `skip`."""
+def descendants(root: int, skip: int = 0) -> List[Process]:
+    """All living processes below `root`, without `skip` and what is below it."""
     children: Dict[int, List[Process]] = {}
     for process in _all_processes():
         children.setdefault(process.parent, []).append(process)
@@ -48,7 +48,7 @@ def descendants(root: int, skip: Optional[List[int]] = None) -> List[Process]:
     queue = [root]
     while queue:
         for process in children.get(queue.pop(), []):
-            if skip and process.pid in skip:
+            if process.pid == skip:
                 continue
             queue.append(process.pid)
             if not process.zombie:
@@ -111,29 +111,24 @@ def reap() -> Tuple[Dict[int, int], float, int]:
         peak_bytes = max(peak_bytes, usage.ru_maxrss * 1024)
 
 
-def end_tree(root: int, skip: List[int], grace_s: float) -> Dict[int, int]:
-    """End everything below `root`: ask, wait `grace_s`, then kill until nothing is left.
-
-    Returns the wait statuses of the children collected on the way.
-    """
-    statuses: Dict[int, int] = {}
+def end_tree(root: int, grace_s: float) -> None:
+    """End everything below `root`: ask, wait `grace_s`, then kill until nothing is left."""
     deadline = time.monotonic() + grace_s
-    _signal_all(descendants(root, skip), signal.SIGTERM)
+    _signal_all(descendants(root), signal.SIGTERM)
     while time.monotonic() < deadline:
-        statuses.update(reap()[0])
-        if not descendants(root, skip):
-            return statuses
+        reap()
+        if not descendants(root):
+            return
         time.sleep(0.02)
     for _ in range(_MAX_ROUNDS):
-        living = descendants(root, skip)
-        statuses.update(reap()[0])
+        living = descendants(root)
+        reap()
         if not living:
-            break
+            return
         # Stopped first, so that nobody forks while the others are being killed.
         _signal_all(living, signal.SIGSTOP)
-        _signal_all(descendants(root, skip), signal.SIGKILL)
+        _signal_all(descendants(root), signal.SIGKILL)
         time.sleep(0.01)
-    return statuses
 
 
 def _signal_all(processes: List[Process], number: int) -> None:

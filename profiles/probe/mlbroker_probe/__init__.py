@@ -14,8 +14,7 @@ import os
 import time
 from typing import Any, Iterable, Iterator, Optional, Union
 
-from ._events import Counter
-from ._tell import Teller
+from ._events import Counter, Teller
 
 __all__ = ["step", "steps"]
 

@@ -1,4 +1,7 @@
-"""Writes step events of this process to a file that the measuring agent follows.
+"""Counts the steps of this process for whoever follows them.
+
+A `Teller` prints them on the job's own output, where `mlbroker run` looks; a `Counter` writes
+events to a file that the measuring agent follows.
 
 One file for each source and process, lines of text:
 `TIME_NS COUNT TOTAL WAITED_NS` (total 0: unknown), and `# KEY VALUE` for what else is seen.
@@ -15,6 +18,8 @@ from weakref import WeakSet
 
 # Faster steps are counted but not each written: writing costs some microseconds.
 MIN_GAP_NS = 1000000
+# Telling more often than a person looks would only fill the log.
+TELL_EVERY_S = 1.0
 
 
 class StepCount:
@@ -35,6 +40,35 @@ class StepCount:
         if number + self._offset < self.count:
             self._offset = self.count
         self.add(number + self._offset - self.count)
+
+
+class Teller(StepCount):
+    """The count of this process's steps, told as `::mlbroker step=N/TOTAL` once in a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at = 0.0
+
+    def begin(self) -> None:
+        """The loop is entered; nothing to tell yet."""
+
+    def add(self, steps: int) -> None:
+        """So many more steps are done."""
+        self.count += steps
+        now = time.monotonic()
+        if now - self._told_at >= TELL_EVERY_S or self.count == self.total:
+            self._told_at = now
+            self._tell()
+
+    def note(self, key: str, value: object) -> None:
+        """Nobody measures, so there is nobody to note it for."""
+
+    def _tell(self) -> None:
+        of = "/%d" % self.total if self.total else ""
+        try:
+            os.write(1, ("::mlbroker step=%d%s\n" % (self.count, of)).encode())
+        except OSError:
+            return  # the job must run on even when nobody listens
 
 
 class Counter(StepCount):

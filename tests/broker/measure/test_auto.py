@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 
 from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
-from mlbroker.broker.measure.auto import ProbeOption, ProbeResult, ProbeSearch, SearchOutcome
+from mlbroker.broker.measure.auto import ProbeOption, ProbeSearch, SearchOutcome
+from mlbroker.broker.measure.profile import Profiled
+from mlbroker.broker.measure.watch import Observation
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware
@@ -79,14 +81,14 @@ class Bench:
 
     def measure(
         self, places: Sequence[LaunchOption], left_usd: Decimal, hopeless_step_s: float | None
-    ) -> list[ProbeResult | MlbrokerError]:
+    ) -> list[Profiled | MlbrokerError]:
         self.rounds.append([place.instance_type for place in places])
         self.limits.append(hopeless_step_s)
-        found: list[ProbeResult | MlbrokerError] = []
+        found: list[Profiled | MlbrokerError] = []
         for place in places:
             result = self.result(place)
             if isinstance(result, Measurement):
-                found.append(ProbeResult(result, Decimal("0.01")))
+                found.append(Profiled(result, Observation(), spent_usd=Decimal("0.01")))
             else:
                 found.append(result)
         return found

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbroker.broker.measure.fitted import FILE, learnt, relearn
-from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.measure.store import FITTED_FILE, MeasurementStore, learnt, relearn
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -34,20 +33,20 @@ def test_what_was_learnt_is_kept_and_follows_the_store(tmp_path: Path) -> None:
         store.forget(job)
     relearn(tmp_path)
     assert learnt(tmp_path) == {}
-    assert list(tmp_path.glob(f"{FILE}*")) == []
+    assert list(tmp_path.glob(f"{FITTED_FILE}*")) == []
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"schema": "other", "hyper": {"own": 1}}', "\x00", '{"hyper": 3}']
 )
 def test_a_damaged_file_is_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / FITTED_FILE).write_text(text)
     assert learnt(tmp_path) == {}
 
 
 def test_strange_values_are_left_out(tmp_path: Path) -> None:
     document = {"schema": "mlbroker.fitted/1", "hyper": {"own": "x", "linear": 2}}
-    (tmp_path / FILE).write_text(json.dumps(document))
+    (tmp_path / FITTED_FILE).write_text(json.dumps(document))
     assert learnt(tmp_path) == {"linear": 2.0}
 
 

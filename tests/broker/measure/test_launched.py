@@ -12,11 +12,10 @@ from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.ledger.state import Attempt
 from mlbroker.broker.measure import profile
-from mlbroker.broker.measure.bundle import FOLDER, pack
 from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.launched import Campaign
 from mlbroker.broker.measure.profile import Profiled
-from mlbroker.broker.measure.run_link import machines_failed
+from mlbroker.broker.measure.run_link import FOLDER, machines_failed, pack
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.vendors import Meter

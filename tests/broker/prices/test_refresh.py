@@ -22,6 +22,7 @@ from mlbroker.broker.prices.feeds.interface import Scope
 from mlbroker.broker.prices.own_prices import OwnPrices
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import Report, refresh
+from mlbroker.pricing.offer import Offer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 REGIONS = {"us-east-1", "eu-west-1", "eastus", "us-central1", "europe-west1"}
@@ -65,7 +66,7 @@ def run(home: Path, cloud: str, *regions: str, now: datetime = NOW, **more: obje
     return refresh(home, [FEEDS[cloud]()], scope, now, http=http, **more)  # type: ignore[arg-type]
 
 
-def place(home: Path, region: str, market: str) -> dict[str, browse.Price]:
+def place(home: Path, region: str, market: str) -> dict[str, Offer]:
     book = open_book(home, today=NOW.date())
     rows = {
         row.instance_type: row

@@ -107,7 +107,7 @@ def test_an_upgraded_book_is_indexed_anew(tmp_path: Path, monkeypatch: pytest.Mo
 
     open_book(tmp_path).close()
     old = set((tmp_path / "prices").glob("book-*.sqlite"))
-    newer = embedded.Description("another hash", "2027-01-01", 0, 0)
+    newer = embedded.Description("another hash", "2027-01-01")
     monkeypatch.setattr(embedded, "description", lambda: newer)
     open_book(tmp_path).close()
     assert set((tmp_path / "prices").glob("book-*.sqlite")) - old
