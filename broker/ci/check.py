@@ -1,15 +1,42 @@
-"""The check of a change: its jobs, priced before and after with one book, and their sums."""
+"""The check of a change: its jobs, priced before and after with one book, their sums and limits."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.pairs import ChangeStatus
-from mlbroker.broker.ci.thresholds import Crossing
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.values import parse_number
+from mlbroker.broker.files.yaml_strict import quoted
+from mlbroker.broker.words import money
 from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.prediction import Basis
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Upper limits for each job that a change touches. None limits nothing.
+
+    `max_increase` is a fraction of the cost before; the others are for one run or one month.
+    """
+
+    max_increase: Decimal | None = None
+    max_cost_usd: Decimal | None = None
+    max_monthly_usd: Decimal | None = None
+    max_carbon_kg: Decimal | None = None
+
+
+class Crossing(NamedTuple):
+    """A job beyond a limit (named as its option), in words, and the key of its file to look at."""
+
+    job: JobChange
+    limit: str
+    message: str
+    key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +109,67 @@ class CostCheck:
 
 def _money(amounts: Iterable[Decimal | None]) -> Decimal:
     return sum((amount for amount in amounts if amount is not None), Decimal(0))
+
+
+def crossings(jobs: Iterable[JobChange], limits: Thresholds) -> list[Crossing]:
+    """Every limit that a touched job crosses. What is new has no increase, nor what is unknown."""
+    return [found for job in jobs if job.touched for found in _of(job, limits)]
+
+
+def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
+    head = job.head
+    if head is None or head.cost_usd is None:
+        return
+    if head.forbidden is not None:
+        message = f"is forbidden by the policy file: {head.forbidden}"
+        yield Crossing(job, "policy", message, job.key_of("resources", "run"))
+    share = job.increase
+    if limits.max_increase is not None and share is not None and share > limits.max_increase:
+        assert job.base is not None
+        assert job.base.cost_usd is not None
+        yield Crossing(
+            job,
+            "max-increase",
+            f"costs {share:.1%} more ({money(job.base.cost_usd)} → {money(head.cost_usd)} USD a"
+            f" run), {limits.max_increase:.1%} are allowed",
+            job.first_changed_key,
+        )
+    if limits.max_cost_usd is not None and head.cost_usd > limits.max_cost_usd:
+        yield Crossing(
+            job,
+            "max-cost",
+            f"costs {money(head.cost_usd)} USD a run, {money(limits.max_cost_usd)} are allowed",
+            job.key_of("broker.work", "resources"),
+        )
+    monthly = head.monthly_usd
+    most = limits.max_monthly_usd
+    if most is not None and monthly is not None and monthly > most:
+        yield Crossing(
+            job,
+            "max-monthly",
+            f"costs {money(monthly)} USD a month ({head.runs_per_month} runs),"
+            f" {money(most)} are allowed",
+            job.key_of("broker.runs_per_month"),
+        )
+    carbon = head.carbon_kg
+    heaviest = limits.max_carbon_kg
+    if heaviest is not None and carbon is not None and carbon > heaviest:
+        yield Crossing(
+            job,
+            "max-carbon",
+            f"emits {carbon:.3g} kg CO2e a run, {heaviest} are allowed",
+            job.key_of("broker.work", "resources"),
+        )
+
+
+def parse_share(text: str) -> Decimal:
+    """`10%` as 0.10."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*", text, re.A)
+    if found is None:
+        raise InputError(f"{quoted(text)} is not a percentage", hint="write 10%")
+    return parse_number(found[1]) / 100
+
+
+def parse_carbon_kg(text: str) -> Decimal:
+    """`5` or `5 kg` of CO2e."""
+    return parse_number(re.sub(r"\s*kg$", "", text.strip()))

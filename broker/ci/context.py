@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.ci.priced import Inputs, PricedJob, digest_of, measurements_digest
 from mlbroker.broker.files.job_file import JobFile
@@ -120,12 +120,11 @@ class PolicyFiles:
         return self._loaded[path]
 
 
-class PricingContext:
+class PricingContext(NamedTuple):
     """The measurements and the policies of one moment."""
 
-    def __init__(self, known: KnownTimes, policies: PolicyFiles) -> None:
-        self.known = known
-        self.policies = policies
+    known: KnownTimes
+    policies: PolicyFiles
 
     def inputs(self, file: JobFile, evidence: Evidence | None = None) -> Inputs:
         """Digests of all that the price of a job rests on, but for the book."""

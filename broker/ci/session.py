@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlbroker.broker.ci.changes import changes_against, changes_since
-from mlbroker.broker.ci.check import CostCheck
+from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings
 from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, Pricer, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
 from mlbroker.broker.ci.pairs import pair_jobs
 from mlbroker.broker.ci.priced import read_previous
-from mlbroker.broker.ci.thresholds import Thresholds, crossings
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path
@@ -85,7 +84,7 @@ class _Session:
         if request.base is not None:
             assert self._repository is not None
             commit = self._repository.base_commit(request.base)
-            then = self._at(commit, current)
+            then = self._at(self._repository, commit, current)
             found = texts.since(commit)
             same = sum(text.base == text.head for text in found)
             read_all = then is not current or same <= FEW_UNCHANGED
@@ -134,37 +133,34 @@ class _Session:
         found = self._root / path
         return read_bytes(found) if found.exists() else None
 
-    def _at(self, commit: str, current: PricingContext) -> PricingContext:
+    def _at(self, repository: Repository, commit: str, current: PricingContext) -> PricingContext:
         """What held at a commit; `current` itself where that is the same."""
-        known = self._known_at(commit) or current.known
-        policies = self._policies_at(commit) or current.policies
+        known = self._known_at(repository, commit) or current.known
+        policies = self._policies_at(repository, commit) or current.policies
         if known is current.known and policies is current.policies:
             return current
         return PricingContext(known, policies)
 
-    def _known_at(self, commit: str) -> KnownTimes | None:
+    def _known_at(self, repository: Repository, commit: str) -> KnownTimes | None:
         """The measurements of a commit, where their table is part of the change."""
         table = self._request.measure
         path = None if table is None else self._inside(table)
         if table is None or path is None:
             return None
-        assert self._repository is not None
-        content = self._repository.content(commit, path)
+        content = repository.content(commit, path)
         if content is None:
             return KnownTimes(self._store)
         if content == table.read_bytes():
             return None
         return KnownTimes(self._store, table_from(content, table.name))
 
-    def _policies_at(self, commit: str) -> PolicyFiles | None:
+    def _policies_at(self, repository: Repository, commit: str) -> PolicyFiles | None:
         """The policy files of a commit, where one of them is part of the change."""
-        repository = self._repository
-        assert repository is not None
         option = self._request.policy
         inside = None if option is None else self._inside(option)
         if option is not None and inside is None:
             return None
-        names = [inside] if inside is not None else self._policy_files(commit)
+        names = [inside] if inside is not None else _policy_files(repository, commit)
         if all(repository.content(commit, name) == self._file(name) for name in names):
             return None
         return self._policies(
@@ -174,13 +170,13 @@ class _Session:
             inside,
         )
 
-    def _policy_files(self, commit: str) -> list[str]:
-        """Policy files of the commit or of the work tree."""
-        assert self._repository is not None
-        paths = {*self._repository.tree(commit), *self._repository.work_tree(ENDINGS)}
-        return sorted(path for path in paths if path.rpartition("/")[2] == POLICY_NAME)
-
     def _inside(self, path: Path) -> str | None:
         """The path inside the repository, None for one outside."""
         resolved, root = path.resolve(), self._root.resolve()
         return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else None
+
+
+def _policy_files(repository: Repository, commit: str) -> list[str]:
+    """Policy files of the commit or of the work tree."""
+    paths = {*repository.tree(commit), *repository.work_tree(ENDINGS)}
+    return sorted(path for path in paths if path.rpartition("/")[2] == POLICY_NAME)

@@ -8,10 +8,9 @@ import typer
 
 from mlbroker.broker.app.check import check, verdict
 from mlbroker.broker.app.sources import Sources
-from mlbroker.broker.ci.check import CostCheck
+from mlbroker.broker.ci.check import CostCheck, Thresholds, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.formats import FORMATS, renderer, table
 from mlbroker.broker.ci.session import CheckRequest
-from mlbroker.broker.ci.thresholds import Thresholds, parse_carbon_kg, parse_share
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.terminal import Terminal

@@ -1,5 +1,7 @@
 """What people ask of the price book: its dates, one type everywhere, all of it, what is odd."""
 
+import os
+import platform
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -11,6 +13,9 @@ from mlbroker.pricing.price_units import usd_from_nano
 
 # A price as `prices export` writes it: the columns of the contract, in order.
 COLUMNS = tuple(name for name in Offer._fields if name != "interruption_rate")
+
+# Firmware and kernel keep some memory to themselves: a 16 GiB machine shows less.
+MEMORY_SHOWN = 0.9
 
 
 class Part(NamedTuple):
@@ -140,3 +145,29 @@ def lifecycles(book: PriceBook, name: str) -> dict[str, tuple[str, str, date]]:
 def type_names(book: PriceBook) -> list[str]:
     """The names of all types, for suggestions."""
     return [name for (name,) in book.connection.execute("SELECT DISTINCT name FROM type")]
+
+
+def like_this_machine(book: PriceBook) -> Offer | None:
+    """The cheapest machine on sale, on demand, with as many vCPUs and as much memory as this one.
+
+    None when nothing that large is on sale.
+    """
+    import psutil
+
+    arch = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+    vcpus = os.cpu_count() or 1
+    memory_gib = psutil.virtual_memory().total / 2**30 * MEMORY_SHOWN
+    fitting = {
+        number
+        for number, _, kind in book.types()
+        if kind.hardware.vcpus >= vcpus
+        and kind.hardware.memory_gib >= memory_gib
+        and kind.hardware.arch == arch
+        and not kind.retired
+        and not kind.hardware.burstable
+    }
+    rows = [row for row in book.price_rows(depth=1) if not row.spot and row.type_id in fitting]
+    if not rows:
+        return None
+    cheapest = min(rows, key=lambda row: row.nano_usd_per_hour)
+    return book.offer(cheapest.type_id, cheapest.spot, cheapest.region_id)

@@ -45,9 +45,10 @@ def own_machine(
 
 def _reckoned(state: Path, say: Callable[[str], None]) -> Decimal:
     """A price for this machine that nobody named: a free one would need no cap."""
-    from mlbroker.broker.prices.reference import reference_price
+    from mlbroker.broker.prices.browse import like_this_machine
+    from mlbroker.broker.prices.price_book import open_book
 
-    like = reference_price(state)
+    like = like_this_machine(open_book(state))
     hint = f"Give what an hour of it costs: --local-price 0.40, or a node in {_NODES_FILE}."
     if like is None:
         raise InputError("this machine has no price, so no cap can be derived", hint=hint)

@@ -43,8 +43,7 @@ def blocks(plain_s: Array, counts: Array, most: int = MAX_BLOCKS) -> Blocks:
     """Blocks of equal numbers of intervals (E - 1,); what is left over goes to the first."""
     size = -(-len(plain_s) // most)
     edges = np.arange(len(plain_s) % size, len(plain_s) + 1, size)
-    if edges[0] != 0:
-        edges[0] = 0
+    edges[0] = 0
     if len(edges) < 2:
         edges = np.array([0, len(plain_s)])
     elapsed = np.concatenate([[0.0], np.cumsum(plain_s)])[edges]

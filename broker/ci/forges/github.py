@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from mlbroker.broker.ci.forge_api import Api, NotThere
@@ -41,10 +42,8 @@ class GitHub:
 
     def delete(self, comment: Comment) -> None:
         """Remove a comment."""
-        try:
+        with suppress(NotThere):
             self._api.call("DELETE", f"{self._comments}/{comment.id}")
-        except NotThere:
-            return
 
     def hide(self, comment: Comment) -> None:
         """Fold a comment away as outdated."""

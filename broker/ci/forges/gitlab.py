@@ -1,6 +1,7 @@
 """Comments on GitLab merge requests, which GitLab calls notes."""
 
 import os
+from contextlib import suppress
 from urllib.parse import quote
 
 from mlbroker.broker.ci.forge_api import Api, NotThere
@@ -34,10 +35,8 @@ class GitLab:
 
     def delete(self, comment: Comment) -> None:
         """Remove a comment."""
-        try:
+        with suppress(NotThere):
             self._api.call("DELETE", f"{self._notes}/{comment.id}")
-        except NotThere:
-            return
 
     def hide(self, comment: Comment) -> None:
         """GitLab cannot hide a comment: its text is folded, and no longer marked as ours."""

@@ -5,9 +5,8 @@ from datetime import UTC
 from typing import Any
 
 from mlbroker.broker.ci.changes import JobChange
-from mlbroker.broker.ci.check import CostCheck
+from mlbroker.broker.ci.check import CostCheck, Crossing
 from mlbroker.broker.ci.priced import priced_document
-from mlbroker.broker.ci.thresholds import Crossing
 from mlbroker.broker.plan_document import snapshot_document
 from mlbroker.broker.words import exact_usd_or_none
 

@@ -1,5 +1,6 @@
 """Samples what the job uses: memory, CPU, GPU, power."""
 
+import glob
 import os
 import subprocess
 from typing import Any, Dict, List, Optional
@@ -119,15 +120,9 @@ class PackageEnergy:
     """Joules of the processor packages, where the kernel lets us read them."""
 
     def __init__(self) -> None:
-        self._paths = []
-        try:
-            names = os.listdir(RAPL)
-        except OSError:
-            names = []
-        for name in names:
-            # intel-rapl:0 is a package, intel-rapl:0:0 a part of it.
-            if name.startswith("intel-rapl:") and name.count(":") == 1:
-                self._paths.append(os.path.join(RAPL, name))
+        # intel-rapl:0 is a package, intel-rapl:0:0 a part of it.
+        found = glob.glob(os.path.join(RAPL, "intel-rapl:*"))
+        self._paths = [path for path in found if os.path.basename(path).count(":") == 1]
         self._last = [self._read(path, "energy_uj") for path in self._paths]
         self._sum_uj = 0
 

@@ -19,8 +19,8 @@ from mlbroker.broker.app.plan import PlanQuery, plan
 from mlbroker.broker.app.profile import ProfileRequest
 from mlbroker.broker.app.run import RunRequest
 from mlbroker.broker.app.sources import Sources, evidence_of, job_of
+from mlbroker.broker.ci.check import Thresholds
 from mlbroker.broker.ci.session import CheckRequest
-from mlbroker.broker.ci.thresholds import Thresholds
 from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, ThresholdCrossed
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.policies.candidates import Filters

@@ -13,11 +13,10 @@ from markdown_it import MarkdownIt
 from tests.support.repositories import job_text
 
 from mlbroker.broker.ci.changes import JobChange
-from mlbroker.broker.ci.check import CostCheck
+from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings, parse_carbon_kg, parse_share
 from mlbroker.broker.ci.formats import FORMATS, markdown, renderer
 from mlbroker.broker.ci.pairs import ChangeStatus, JobPair
 from mlbroker.broker.ci.priced import Inputs, PricedJob, priced_document, priced_from
-from mlbroker.broker.ci.thresholds import Thresholds, crossings, parse_carbon_kg, parse_share
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.policies.quote import Cost, Quote

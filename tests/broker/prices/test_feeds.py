@@ -27,8 +27,7 @@ from tests.support.small_book import small_book
 from mlbroker.broker.prices.feeds import FEEDS
 from mlbroker.broker.prices.feeds.answers import expecting, follow
 from mlbroker.broker.prices.feeds.aws.json_stream import BadStream, entries
-from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products
-from mlbroker.broker.prices.feeds.aws.types import type_record
+from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products, type_record
 from mlbroker.broker.prices.feeds.azure.feed import plain_size, type_records
 from mlbroker.broker.prices.feeds.interface import FeedError, Scope
 from mlbroker.broker.prices.price_book import open_book

@@ -11,8 +11,7 @@ from typing import Any
 from mlbroker.broker.http import Http, NotModified
 from mlbroker.broker.prices.feeds.answers import by_region, expecting
 from mlbroker.broker.prices.feeds.aws.clients import Clients
-from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products
-from mlbroker.broker.prices.feeds.aws.types import type_record
+from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products, type_record
 from mlbroker.broker.prices.feeds.interface import (
     Batch,
     Cover,

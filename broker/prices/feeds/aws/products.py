@@ -1,9 +1,11 @@
-"""AWS's price list: which products are plain Linux machines, and what an hour of them costs."""
+"""AWS's price list and machine types: what is a plain Linux machine, its price and its hardware."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 from mlbroker.broker.prices.feeds.aws.json_stream import entries
+from mlbroker.broker.prices.records import TypeRecord
 from mlbroker.pricing.price_units import nano_from_usd
 
 # Linux without a licence, on shared hardware, running and not merely reserved. The list also has
@@ -15,6 +17,12 @@ PLAIN = {
     "capacitystatus": "Used",
 }
 FAMILIES = ("Compute Instance", "Compute Instance (bare metal)")
+# What DescribeInstanceTypes calls a GPU, where the book's name tells models apart by memory.
+_BY_MEMORY = {
+    "A100": ((60, "A100-40GB"), (1000, "A100-80GB")),
+    "V100": ((20, "V100-16GB"), (1000, "V100-32GB")),
+}
+_GIB_PER_GB = 1e9 / 2**30
 
 
 def plain_type(product: Any) -> str | None:
@@ -75,3 +83,45 @@ def read_offer_file(stream: IO[bytes]) -> tuple[dict[str, int], int]:
             else:
                 prices[names[sku]] = price
     return prices, dishonest
+
+
+def type_record(described: dict[str, Any], day: int) -> TypeRecord:
+    """One entry of DescribeInstanceTypes, as hardware of the book."""
+    processor = described["ProcessorInfo"]["SupportedArchitectures"]
+    gpu, gpu_count = _gpu(described)
+    storage = described.get("InstanceStorageInfo") or {}
+    hardware = (
+        float(described["VCpuInfo"]["DefaultVCpus"]),
+        described["MemoryInfo"]["SizeInMiB"] / 1024,
+        "arm64" if "arm64" in processor else "x86_64",
+        None,  # the micro-architecture is not told
+        gpu,
+        float(gpu_count),
+        bool(described.get("BurstablePerformanceSupported")),
+        bool(described.get("BareMetal")),
+        round(storage.get("TotalSizeInGB", 0) * _GIB_PER_GB, 1),
+        _gbps(described.get("NetworkInfo") or {}),
+    )
+    return TypeRecord("aws", described["InstanceType"], hardware, day, "aws-DescribeInstanceTypes")
+
+
+def _gpu(described: dict[str, Any]) -> tuple[tuple[str, float] | None, int]:
+    gpus = (described.get("GpuInfo") or {}).get("Gpus") or []
+    if not gpus:
+        return None, 0
+    gpu = gpus[0]
+    memory = (gpu.get("MemoryInfo") or {}).get("SizeInMiB", 0) / 1024
+    name = str(gpu["Name"])
+    for limit, model in _BY_MEMORY.get(name, ()):
+        if memory < limit:
+            name = model
+            break
+    return (name, round(memory, 2)), int(gpu.get("Count", 1))
+
+
+def _gbps(network: dict[str, Any]) -> float | None:
+    cards = [card.get("PeakBandwidthInGbps") for card in network.get("NetworkCards") or []]
+    if cards and all(isinstance(card, int | float) for card in cards):
+        return float(sum(cards))
+    found = re.fullmatch(r"(?:Up to )?([0-9.]+) Gigabit", network.get("NetworkPerformance") or "")
+    return float(found[1]) if found else None
