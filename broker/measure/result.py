@@ -57,25 +57,7 @@ def to_measurement(
     job: Job, seen: Observation, place: MeasuredOn, now: datetime, facts: Mapping[str, str]
 ) -> Measurement:
     """The measurement; InputError when nothing could be counted."""
-    failure = failure_reason(seen)
-    if failure:
-        return _measurement(job, seen, place, now, facts, {
-            "time_s": max(0.001, float(seen.end["time_s"])),
-            "status": Status.FAILED,
-            "reason": failure,
-        })  # fmt: skip
-    if seen.completed and seen.estimate is None:
-        return _measurement(job, seen, place, now, facts, _whole(seen))
-    if seen.estimate is None:
-        raise InputError(_nothing_spoke(seen), where=job.name, hint=f"What is understood: {WAYS}")
-    if seen.estimate.total_steps is None:
-        raise InputError(
-            f"a step takes {seen.estimate.step_time_s:.4g} s, but how many steps the whole job "
-            "has is not known",
-            where=job.name,
-            hint="say it in the job file's broker block, `work: {steps: N}`, or with --steps N",
-        )
-    return _measurement(job, seen, place, now, facts, _counted(seen, seen.estimate))
+    return _measurement(job, seen, place, now, facts, _result(job, seen))
 
 
 def died(
@@ -107,6 +89,25 @@ def failure_reason(seen: Observation) -> str | None:
         words += "; it asks for a terminal, and a measured job has none"
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"{step} {how} after {seen.end['time_s']:.1f} s" + (f": {words}" if words else "")
+
+
+def _result(job: Job, seen: Observation) -> dict[str, Any]:
+    failure, found = failure_reason(seen), seen.estimate
+    if failure:
+        time_s = max(0.001, float(seen.end["time_s"]))
+        return {"time_s": time_s, "status": Status.FAILED, "reason": failure}
+    if found is None:
+        if seen.completed:
+            return _whole(seen)
+        raise InputError(_nothing_spoke(seen), where=job.name, hint=f"What is understood: {WAYS}")
+    if found.total_steps is None:
+        raise InputError(
+            f"a step takes {found.step_time_s:.4g} s, but how many steps the whole job "
+            "has is not known",
+            where=job.name,
+            hint="say it in the job file's broker block, `work: {steps: N}`, or with --steps N",
+        )
+    return _counted(seen, found)
 
 
 def _counted(seen: Observation, found: Estimate) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class MeasurementStore:
     def add(self, measurements: Iterable[Measurement]) -> int:
         """Keep them; on disk when this returns. Returns how many were new: the same table imported
         twice counts once."""
-        rows = [_to_row(m) for m in measurements]
+        rows = [tuple(stored(name, getattr(m, name)) for name in FIELDS) for m in measurements]
         with self._writing() as db:
             before = db.total_changes
             db.executemany(
@@ -66,7 +66,9 @@ class MeasurementStore:
     def for_job(self, job: Job) -> list[Measurement]:
         """What speaks for the job as it is now: tables imported under its name, and profiles of
         the same command, code and data."""
-        own = self._own(job)
+        own = self._select(
+            "(job = ? AND fingerprint IS NULL) OR fingerprint = ?", job.name, job.fingerprint()
+        )
         now = facts.of(job) if any(m.facts for m in own) else {}
         return [m for m in own if not facts.changes(m.facts, now)]
 
@@ -118,11 +120,6 @@ class MeasurementStore:
                 (job, config, config),
             ).rowcount
 
-    def _own(self, job: Job) -> list[Measurement]:
-        return self._select(
-            "(job = ? AND fingerprint IS NULL) OR fingerprint = ?", job.name, job.fingerprint()
-        )
-
     def _select(self, condition: str, *values: str) -> list[Measurement]:
         if not self._path.exists():
             return []
@@ -170,10 +167,6 @@ class MeasurementStore:
 
 def _key(m: Measurement) -> tuple[Any, ...]:
     return (m.job, m.config, m.time_s, m.measured_at, m.rep, m.batch_size, m.market)
-
-
-def _to_row(m: Measurement) -> tuple[Any, ...]:
-    return tuple(stored(name, getattr(m, name)) for name in FIELDS)
 
 
 def _from_row(row: tuple[Any, ...]) -> Measurement:

@@ -89,9 +89,7 @@ class AvailableBook:
         kept = [row for row in rows if self._within(row)]
         if depth is None or region_ids is not None or len(kept) == len(rows):
             return kept
-        short = {row.offered for row in rows} & {
-            row.offered for row in rows if not self._within(row)
-        }
+        short = {row.offered for row in rows if not self._within(row)}
         kept = [row for row in kept if row.offered not in short]
         for type_id, spot in short:
             kept += islice(self.prices_of(type_id, spot), depth)
@@ -118,7 +116,5 @@ class AvailableBook:
 
 def available_book(book: "Book", home: Path, nodes: int, zone: str | None, now: datetime) -> "Book":
     """The book without what the account cannot have now; itself when nothing is known."""
-    if not (home / quotas.FILE).exists() and not (home / shortages.FILE).exists():
-        return book
     known = load_availability(home, now)
     return book if known.empty else AvailableBook(book, known, nodes, zone)

@@ -40,7 +40,6 @@ class Estimate:
     sigma_log: float
     overhead_s: float
     periods: tuple[Period, ...]
-    odd_share: float
     drift: float
 
     @property
@@ -117,7 +116,6 @@ def estimate(series: StepSeries) -> Estimate | None:
         sigma_log=sigma,
         overhead_s=overhead,
         periods=extras.periods,
-        odd_share=odd.mean_s / middle,
         drift=sum((b.weight for b in beliefs if b.drift), 0.0),
     )
 

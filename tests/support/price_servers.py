@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from mlbroker.broker.prices import browse
 from mlbroker.broker.prices.price_book import open_book
+from mlbroker.pricing.offer import Offer
 
 GET_PRODUCTS = "AWSPriceListService.GetProducts"
 LIST_QUOTAS = "ServiceQuotasV20190624.ListServiceQuotas"
@@ -46,9 +47,7 @@ PLACES = {
 class Prices:
     """What the fakes sell: (cloud, region, type, spot) -> US dollars an hour, as text."""
 
-    def __init__(
-        self, rows: Iterable[browse.Price], machines: Mapping[str, tuple[float, float]]
-    ) -> None:
+    def __init__(self, rows: Iterable[Offer], machines: Mapping[str, tuple[float, float]]) -> None:
         self.machines = machines  # GCP's types: name -> CPUs and GiB
         self.of: dict[tuple[str, str, str, bool], str] = {
             (row.cloud, row.region, row.instance_type, row.market == "spot"): (

@@ -1,7 +1,7 @@
 """AWS's price list and machine types: what is a plain Linux machine, its price and its hardware."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from mlbroker.broker.prices.feeds.aws.json_stream import entries
@@ -51,37 +51,39 @@ def hourly_nano(terms: Any) -> int | None:
 
 def read_products(documents: Iterable[Any]) -> tuple[dict[str, int], int]:
     """Type -> price of GetProducts' documents, and how many had no honest price."""
+    return _prices(
+        (name, terms)
+        for document in documents
+        if (name := plain_type(document["product"]))
+        and (terms := document["terms"].get("OnDemand"))
+    )
+
+
+def read_offer_file(stream: IO[bytes]) -> tuple[dict[str, int], int]:
+    """The same of a region's bulk offer file, which is read as a stream."""
+
+    def sold() -> Iterator[tuple[str, Any]]:
+        names: dict[str, str] = {}
+        for path, sku, value in entries(stream, [("products",), ("terms", "OnDemand")]):
+            if path == ("products",):
+                if name := plain_type(value):
+                    names[sku] = name
+            elif sku in names:
+                yield names[sku], value
+
+    return _prices(sold())
+
+
+def _prices(sold: Iterable[tuple[str, Any]]) -> tuple[dict[str, int], int]:
+    """From types and their terms."""
     prices: dict[str, int] = {}
     dishonest = 0
-    for document in documents:
-        product, terms = document["product"], document["terms"].get("OnDemand", {})
-        name = plain_type(product)
-        if name is None or not terms:
-            continue
+    for name, terms in sold:
         price = hourly_nano(terms)
         if price is None:
             dishonest += 1
         else:
             prices[name] = price
-    return prices, dishonest
-
-
-def read_offer_file(stream: IO[bytes]) -> tuple[dict[str, int], int]:
-    """The same of a region's bulk offer file, which is read as a stream."""
-    names: dict[str, str] = {}
-    prices: dict[str, int] = {}
-    dishonest = 0
-    for path, sku, value in entries(stream, [("products",), ("terms", "OnDemand")]):
-        if path == ("products",):
-            name = plain_type(value)
-            if name is not None:
-                names[sku] = name
-        elif sku in names:
-            price = hourly_nano(value)
-            if price is None:
-                dishonest += 1
-            else:
-                prices[names[sku]] = price
     return prices, dishonest
 
 
