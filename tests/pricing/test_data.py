@@ -12,7 +12,7 @@ import pytest
 
 from mlbroker.broker.prices import browse, embedded
 from mlbroker.broker.prices.price_book import PriceBook, open_book
-from mlbroker.pricing.offer import InstanceType
+from mlbroker.pricing.offer import InstanceType, Offer
 
 TODAY = date(2026, 11, 24)
 
@@ -28,7 +28,7 @@ def types(book: PriceBook) -> dict[tuple[str, str], InstanceType]:
 
 
 @cache
-def prices(book: PriceBook, name: str) -> dict[tuple[str, str], browse.Price]:
+def prices(book: PriceBook, name: str) -> dict[tuple[str, str], Offer]:
     return {(row.region, row.market): row for row in browse.prices(book, name)}
 
 
