@@ -81,6 +81,7 @@ def export(
     import csv
 
     from mlbroker.broker.prices import browse
+    from mlbroker.broker.prices.records import COLUMNS
 
     if form not in ("csv", "json"):
         raise InputError(f"--format {form!r} is neither csv nor json")
@@ -96,7 +97,7 @@ def export(
         )
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(browse.COLUMNS)
+    writer.writerow(COLUMNS)
     for row in rows:
         stale = "true" if row.stale else "false"
         writer.writerow((*row[:4], f"{row.price_per_hour_usd:f}", *row[5:7], stale))

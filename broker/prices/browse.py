@@ -8,11 +8,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mlbroker.broker.prices.price_book import PriceBook
+from mlbroker.broker.prices.records import COLUMNS
 from mlbroker.pricing.offer import Market, Offer
 from mlbroker.pricing.price_units import usd_from_nano
-
-# A price as `prices export` writes it: the columns of the contract, in order.
-COLUMNS = tuple(name for name in Offer._fields if name != "interruption_rate")
 
 # Firmware and kernel keep some memory to themselves: a 16 GiB machine shows less.
 MEMORY_SHOWN = 0.9

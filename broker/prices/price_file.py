@@ -7,8 +7,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.tables import Rows, open_table
-from mlbroker.broker.prices.browse import COLUMNS
-from mlbroker.broker.prices.records import PriceRecord
+from mlbroker.broker.prices.records import COLUMNS, PriceRecord
 from mlbroker.pricing.price_units import nano_from_usd
 
 REQUIRED = COLUMNS[:5]

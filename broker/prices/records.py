@@ -3,6 +3,11 @@
 from datetime import date
 from typing import NamedTuple
 
+from mlbroker.pricing.offer import Offer
+
+# A price as `prices export` writes it: the columns of the contract, in order.
+COLUMNS = tuple(name for name in Offer._fields if name != "interruption_rate")
+
 
 class PriceRecord(NamedTuple):
     """A price for one machine of a type in a region; `day` is the ordinal of its date.

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.browse import COLUMNS
 from mlbroker.broker.prices.price_book import open_book
-from mlbroker.broker.prices.price_file import PriceFile
+from mlbroker.broker.prices.price_file import COLUMNS, PriceFile
 from mlbroker.pricing.price_units import nano_from_usd, usd_from_nano
 
 HEADER = ",".join(COLUMNS)

@@ -51,12 +51,14 @@ def hourly_nano(terms: Any) -> int | None:
 
 def read_products(documents: Iterable[Any]) -> tuple[dict[str, int], int]:
     """Type -> price of GetProducts' documents, and how many had no honest price."""
-    return _prices(
-        (name, terms)
-        for document in documents
-        if (name := plain_type(document["product"]))
-        and (terms := document["terms"].get("OnDemand"))
-    )
+
+    def sold() -> Iterator[tuple[str, Any]]:
+        for document in documents:
+            name, terms = plain_type(document["product"]), document["terms"].get("OnDemand")
+            if name and terms:
+                yield name, terms
+
+    return _prices(sold())
 
 
 def read_offer_file(stream: IO[bytes]) -> tuple[dict[str, int], int]:
