@@ -17,7 +17,7 @@ from mlbroker.policies.guardrails.interface import (
     UNKNOWN,
     Reservation,
     Rule,
-    Run,
+    RunContext,
     Subject,
     Who,
 )
@@ -57,7 +57,7 @@ def verdict(guardrail: Guardrail, value: str, subject: Subject, **run: Any) -> s
     rule = guardrail.rule_of(value)
     who = Who("ada", "search")
     whole = {"who": who, "reason": None, "plain": PLAIN, "reservation": UNDECIDED} | run
-    return None if rule is None else rule.why_not(subject, Run(**whole))
+    return None if rule is None else rule.why_not(subject, RunContext(**whole))
 
 
 class GuardrailSuite:

@@ -178,7 +178,7 @@ def _choice_words(plan: Plan) -> str:
         f" ({choice.market.replace('_', '-')}): {money(choice.cost_usd.expected)} USD,"
         f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
         f"{choice.evidence[1:]}"
-        + (f"; {_spread(choice)}." if choice.basis is Basis.PREDICTED else ".")
+        + (f"; {_interval_words(choice)}." if choice.basis is Basis.PREDICTED else ".")
     )
     saving, baseline = plan.savings_usd, plan.baseline
     if saving is not None and baseline is not None and saving > 0:
@@ -206,14 +206,14 @@ def _quote_words(quote: Quote, steps: int) -> str:
     took = f"{step_s:.3g} s" if step_s < 90 else duration(step_s)
     return (
         f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
-        f" {_spread(quote)} at 80 %); {money(cost.compute)} USD machine"
+        f" {_interval_words(quote)} at 80 %); {money(cost.compute)} USD machine"
         f" + {money(cost.storage)} disk and address + {money(cost.network)} traffic"
         f" + {money(cost.interruptions)} interruptions;"
         f" price of {quote.price_as_of} from {quote.price_source}"
     )
 
 
-def _spread(quote: Quote) -> str:
+def _interval_words(quote: Quote) -> str:
     factor = quote.step_time_s.p90 / quote.step_time_s.p50
     return f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.output import say
-from mlbroker.broker.prices.feeds.interface import Plan
+from mlbroker.broker.prices.feeds.interface import FetchPlan
 from mlbroker.broker.prices.refresh import Progress
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class RefreshBar(ExitStack, Progress):
         self.enter_context(self._rich)
         self._tasks: dict[str, TaskID] = {}
 
-    def start(self, cloud: str, plan: Plan) -> None:
+    def start(self, cloud: str, plan: FetchPlan) -> None:
         """A cloud's tasks are known."""
         for note in plan.notes:
             say(f"{cloud}: {note}")

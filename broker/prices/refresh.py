@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.http import Http
-from mlbroker.broker.prices.feeds.interface import Batch, Feed, Known, Plan, Scope
+from mlbroker.broker.prices.feeds.interface import Batch, Feed, FetchPlan, Known, Scope
 from mlbroker.broker.prices.index_cache import index_path, publish_generation
 from mlbroker.broker.prices.own_prices import OwnPrices
 from mlbroker.broker.prices.price_book import PriceBook
@@ -22,7 +22,7 @@ WORKERS = 16
 class Progress:
     """Told of each cloud's tasks as they start and end; does nothing by itself."""
 
-    def start(self, cloud: str, plan: Plan) -> None:
+    def start(self, cloud: str, plan: FetchPlan) -> None:
         """A cloud's tasks are known."""
 
     def done(self, cloud: str, what: str) -> None:
@@ -73,7 +73,7 @@ def refresh(
     return Report(outcomes, failures)
 
 
-def _run(cloud: str, plan: Plan, keep: Callable[[Batch], None], progress: Progress) -> None:
+def _run(cloud: str, plan: FetchPlan, keep: Callable[[Batch], None], progress: Progress) -> None:
     """All tasks at once; the first that fails stops those that have not begun."""
     with ThreadPoolExecutor(WORKERS, thread_name_prefix=f"prices-{cloud}") as pool:
         running = {pool.submit(task.fetch): task.what for task in plan.tasks}

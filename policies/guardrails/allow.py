@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlbroker.policies.guardrails.interface import Run, Subject
+from mlbroker.policies.guardrails.interface import RunContext, Subject
 from mlbroker.policies.guardrails.machines import MachineRule
 
 
@@ -15,7 +15,7 @@ class Allow(MachineRule):
         '{clouds: [aws, local], regions: ["eu-*"], families: [m7g, g6], markets: [spot]}'
     )
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """Every list that is there must hold the machine."""
         for words, is_named in self.machines.aspects(subject):
             if not is_named:

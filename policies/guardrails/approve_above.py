@@ -10,7 +10,7 @@ from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
     Approval,
     Rule,
-    Run,
+    RunContext,
     Section,
     Subject,
     plain_usd,
@@ -34,7 +34,7 @@ class ApproveAbove(Rule):
         usd = file.value(key, file.money_usd)
         return None if usd is None else cls(usd, approvers)
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """By what is reserved."""
         reservation = run.reservation
         if reservation is UNDECIDED or reservation.usd <= self.usd or self.admitting(run):
@@ -42,7 +42,7 @@ class ApproveAbove(Rule):
         by = f" by {' or '.join(self.approvers)}" if self.approvers else ""
         return f"{plain_usd(reservation.usd)} USD are above {self.usd} USD and need an approval{by}"
 
-    def admitting(self, run: Run) -> Approval | None:
+    def admitting(self, run: RunContext) -> Approval | None:
         """The approval that the reservation needs and has; a run uses it up."""
         reservation = run.reservation
         if reservation is UNDECIDED or reservation.usd <= self.usd:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlbroker.policies.guardrails.interface import Run, Subject
+from mlbroker.policies.guardrails.interface import RunContext, Subject
 from mlbroker.policies.guardrails.machines import MachineRule
 
 
@@ -13,7 +13,7 @@ class Deny(MachineRule):
 
     example: ClassVar[str] = '{instance_types: ["*.metal"]}'
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """Any one aspect suffices."""
         for words, is_named in self.machines.aspects(subject):
             if is_named:

@@ -7,7 +7,7 @@ from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
     Missing,
     Rule,
-    Run,
+    RunContext,
     Section,
     Subject,
     plain_usd,
@@ -26,7 +26,7 @@ class GpuNeedsReason(Rule):
         """True or false."""
         return cls() if file.value(key, file.flag) else None
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """What may have a GPU counts as having one."""
         plain = run.plain
         if plain is UNDECIDED or plain is None or run.reason or subject.gpu is False:

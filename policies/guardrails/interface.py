@@ -140,7 +140,7 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunContext:
     """The run a machine is for.
 
     `reason` is the one given for a GPU; `plain` the cheapest machine without one that would do,
@@ -191,7 +191,7 @@ class Rule(ABC):
         """The rule of `key` in the policy file; None where it asks for nothing."""
 
     @abstractmethod
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """Why this run must not be on this machine; None when it may, or cannot be told yet."""
 
 

@@ -12,7 +12,7 @@ from mlbroker.policies.guardrails.interface import (
     Missing,
     Reservation,
     Rule,
-    Run,
+    RunContext,
     Subject,
     Undecided,
     Who,
@@ -105,13 +105,13 @@ class Judge:
         self,
         plain: Subject | Undecided | None = UNDECIDED,
         reservation: Reservation | Undecided = UNDECIDED,
-    ) -> Run:
-        return Run(self.who, self.reason, plain, reservation)
+    ) -> RunContext:
+        return RunContext(self.who, self.reason, plain, reservation)
 
-    def _first(self, subject: Subject, run: Run) -> Hit | None:
+    def _first(self, subject: Subject, run: RunContext) -> Hit | None:
         return next(self._hits(subject, run), None)
 
-    def _hits(self, subject: Subject, run: Run) -> Iterator[Hit]:
+    def _hits(self, subject: Subject, run: RunContext) -> Iterator[Hit]:
         for key, rule in self.policy.rules.items():
             why = rule.why_not(subject, run)
             if why is not None:

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from mlbroker.policies.guardrails.interface import UNDECIDED, UNKNOWN, Rule, Run, Section, Subject
+from mlbroker.policies.guardrails.interface import (
+    UNDECIDED,
+    UNKNOWN,
+    Rule,
+    RunContext,
+    Section,
+    Subject,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,7 @@ class MaxCarbonPerRun(Rule):
         most = file.value(key, file.carbon_kg)
         return None if most is None else cls(float(most))
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """By what is expected; what nobody knows may be anything."""
         carbon_kg = subject.carbon_kg
         if carbon_kg is UNDECIDED:

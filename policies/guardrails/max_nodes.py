@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from mlbroker.policies.guardrails.interface import Rule, Run, Section, Subject
+from mlbroker.policies.guardrails.interface import Rule, RunContext, Section, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class MaxNodes(Rule):
         most = file.value(key, file.count)
         return None if most is None else cls(most)
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """By the number of nodes alone."""
         if subject.nodes <= self.most:
             return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Self
 
-from mlbroker.policies.guardrails.interface import Rule, Run, Section, Subject
+from mlbroker.policies.guardrails.interface import Rule, RunContext, Section, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class MaxPricePerHour(Rule):
         )
         return None if most is None else cls(most)
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """By the price of all nodes."""
         if subject.price_per_hour_usd <= self.most_usd:
             return None

@@ -9,7 +9,7 @@ from mlbroker.policies.guardrails.caps import Caps, read_caps
 from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
     Rule,
-    Run,
+    RunContext,
     Section,
     Subject,
     plain_usd,
@@ -33,7 +33,7 @@ class MaxSpendPerPeriod(Rule):
         caps = read_caps(file, key)
         return None if caps is None else cls(caps, key.endswith("month"))
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """Nothing to say before money is about to be reserved."""
         reservation = run.reservation
         if reservation is UNDECIDED:

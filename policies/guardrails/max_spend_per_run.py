@@ -8,7 +8,7 @@ from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
     UNKNOWN,
     Rule,
-    Run,
+    RunContext,
     Section,
     Subject,
     plain_usd,
@@ -29,7 +29,7 @@ class MaxSpendPerRun(Rule):
         caps = read_caps(file, key)
         return None if caps is None else cls(caps)
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """By what is reserved; before that, by what the machine is expected to cost."""
         usd = subject.cost_usd if run.reservation is UNDECIDED else run.reservation.usd
         if usd is UNDECIDED:

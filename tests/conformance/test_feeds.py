@@ -13,7 +13,7 @@ from tests.support.small_book import small_book
 
 from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds import FEEDS
-from mlbroker.broker.prices.feeds.interface import Batch, Known, Plan, Scope, Task
+from mlbroker.broker.prices.feeds.interface import Batch, FetchPlan, Known, Scope, Task
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.refresh import Report, refresh
 
@@ -29,7 +29,7 @@ class Watched:
         self.tasks: list[str] = []
         self.batches: list[Batch] = []
 
-    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+    def plan(self, scope: Scope, known: Known, http: Http) -> FetchPlan:
         plan = self.feed.plan(scope, known, http)
         self.tasks = [task.what for task in plan.tasks]
         return replace(plan, tasks=[Task(task.what, self._seen(task)) for task in plan.tasks])

@@ -24,7 +24,7 @@ from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
     Reservation,
     Rule,
-    Run,
+    RunContext,
     Section,
     Subject,
 )
@@ -82,7 +82,7 @@ class Recorded(Rule):
     """A rule that keeps what it was asked."""
 
     rule: Rule
-    asked: list[tuple[Subject, Run]]
+    asked: list[tuple[Subject, RunContext]]
 
     @property
     def compares(self) -> bool:  # type: ignore[override]
@@ -92,13 +92,13 @@ class Recorded(Rule):
     def read(cls, file: Section, key: str) -> "Recorded":
         raise NotImplementedError
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         self.asked.append((subject, run))
         return self.rule.why_not(subject, run)
 
 
-def recorded(key: str, value: str) -> tuple[Judge, list[tuple[Subject, Run]]]:
-    asked: list[tuple[Subject, Run]] = []
+def recorded(key: str, value: str) -> tuple[Judge, list[tuple[Subject, RunContext]]]:
+    asked: list[tuple[Subject, RunContext]] = []
     rule = rule_of(key, value)
     assert rule is not None
     return Judge(Policy("p.yaml", {key: Recorded(rule, asked)}), ADA, None), asked
@@ -174,7 +174,7 @@ def test_without_rules_everything_passes(tmp_path: Path) -> None:
         assert place(judge_by("{}"), tmp_path)
 
 
-@pytest.mark.parametrize("kind", [Subject, Run, Reservation])
+@pytest.mark.parametrize("kind", [Subject, RunContext, Reservation])
 def test_nothing_a_rule_looks_at_can_be_left_out(kind: type) -> None:
     """With a default, a constructor that forgets a field would let a rule see a wrong value."""
     assert all(

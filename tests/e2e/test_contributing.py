@@ -55,7 +55,7 @@ FEED = '''\
 
 import os
 
-from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, Plan, Scope, Task
+from mlbroker.broker.prices.feeds.interface import Batch, Cover, Known, FetchPlan, Scope, Task
 from mlbroker.broker.http import Http
 from mlbroker.pricing.price_units import nano_from_usd
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
@@ -66,7 +66,7 @@ HARDWARE = (4, 16.0, "x86_64", None, None, 0, False, False, None, None)
 class OrchardFeed:
     cloud = "orchard"
 
-    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+    def plan(self, scope: Scope, known: Known, http: Http) -> FetchPlan:
         def fetch() -> Batch:
             found = http.json(os.environ["MLBROKER_ORCHARD_URL"])
             prices = {name: nano_from_usd(usd) for name, usd in found.items() if scope.admits(name)}
@@ -80,7 +80,7 @@ class OrchardFeed:
                 [Cover("hill", False, scope.instance_types or None)],
             )
 
-        return Plan([Task("hill", fetch)])
+        return FetchPlan([Task("hill", fetch)])
 '''
 
 
@@ -91,7 +91,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Self
 
-from mlbroker.policies.guardrails.interface import Rule, Run, Section, Subject
+from mlbroker.policies.guardrails.interface import Rule, RunContext, Section, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class MaxPricePerNodeHour(Rule):
         most = file.value(key, file.money_usd)
         return None if most is None else cls(most)
 
-    def why_not(self, subject: Subject, run: Run) -> str | None:
+    def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """By the price of one node."""
         if subject.price_per_hour_usd <= self.most_usd * subject.nodes:
             return None

@@ -93,7 +93,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FetchPlan:
     """The tasks of a refresh, and what it leaves alone and why."""
 
     tasks: Sequence[Task]
@@ -105,7 +105,7 @@ class Feed(Protocol):
 
     cloud: str
 
-    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+    def plan(self, scope: Scope, known: Known, http: Http) -> FetchPlan:
         """The tasks that fetch what `scope` asks for; they run in parallel."""
         ...
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.support.price_servers import gcp_sku, gcp_skus
 
-from mlbroker.broker.prices.feeds.gcp.machines import Machine
+from mlbroker.broker.prices.feeds.gcp.machines import CatalogueMachine as Machine
 from mlbroker.broker.prices.feeds.gcp.skus import read_skus
 
 

@@ -16,8 +16,8 @@ from mlbroker.broker.prices.feeds.interface import (
     Batch,
     Cover,
     FeedError,
+    FetchPlan,
     Known,
-    Plan,
     Rate,
     Scope,
     Task,
@@ -59,7 +59,7 @@ class AwsFeed:
 
     cloud = "aws"
 
-    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+    def plan(self, scope: Scope, known: Known, http: Http) -> FetchPlan:
         """One task a region and kind of price."""
         clients = Clients.connect()
         regions = sorted(scope.regions or known.offered)
@@ -88,7 +88,7 @@ class AwsFeed:
                 " public bulk files"
             )
         tasks.append(Task("spot interruption rates", lambda: _advisor(scope, http)))
-        return Plan(tasks, notes)
+        return FetchPlan(tasks, notes)
 
     def quotas(self, regions: Collection[str], http: Http) -> list[Quota]:
         """EC2's vCPU quotas where the account is; what is in use AWS does not say with them."""

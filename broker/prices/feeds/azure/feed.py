@@ -8,7 +8,15 @@ from typing import Any
 from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import by_region, expecting, follow
 from mlbroker.broker.prices.feeds.azure.management import Management
-from mlbroker.broker.prices.feeds.interface import Batch, Cover, FeedError, Known, Plan, Scope, Task
+from mlbroker.broker.prices.feeds.interface import (
+    Batch,
+    Cover,
+    FeedError,
+    FetchPlan,
+    Known,
+    Scope,
+    Task,
+)
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 from mlbroker.pricing.price_units import nano_from_usd
@@ -21,7 +29,7 @@ class AzureFeed:
 
     cloud = "azure"
 
-    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+    def plan(self, scope: Scope, known: Known, http: Http) -> FetchPlan:
         """One task a region; hardware of sizes the book does not know needs a login."""
 
         def prices(region: str) -> Task:
@@ -31,12 +39,12 @@ class AzureFeed:
         tasks = [prices(region) for region in sorted(scope.regions or known.offered)]
         management = Management.connect(http)
         if management is None:
-            return Plan(
+            return FetchPlan(
                 tasks,
                 ["no AZURE_SUBSCRIPTION_ID: the hardware of new sizes stays unknown"],
             )
         tasks.append(Task("sizes", lambda: _sizes(management, scope, known)))
-        return Plan(tasks)
+        return FetchPlan(tasks)
 
     @expecting("not shaped as usages are", "azure")
     def quotas(self, regions: Collection[str], http: Http) -> list[Quota]:

@@ -11,10 +11,18 @@ from typing import Any
 
 from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import expecting
-from mlbroker.broker.prices.feeds.gcp.machines import Machine, known_machines, machine_of
+from mlbroker.broker.prices.feeds.gcp.machines import CatalogueMachine, known_machines, machine_of
 from mlbroker.broker.prices.feeds.gcp.rest import Google
 from mlbroker.broker.prices.feeds.gcp.skus import read_skus
-from mlbroker.broker.prices.feeds.interface import Batch, Cover, FeedError, Known, Plan, Scope, Task
+from mlbroker.broker.prices.feeds.interface import (
+    Batch,
+    Cover,
+    FeedError,
+    FetchPlan,
+    Known,
+    Scope,
+    Task,
+)
 from mlbroker.broker.prices.quotas import Quota
 from mlbroker.broker.prices.records import PriceRecord
 
@@ -35,7 +43,7 @@ class GcpFeed:
 
     cloud = "gcp"
 
-    def plan(self, scope: Scope, known: Known, http: Http) -> Plan:
+    def plan(self, scope: Scope, known: Known, http: Http) -> FetchPlan:
         """One task: the catalogue is one list for all regions."""
         google = Google(http)
         notes = [] if google.project else [
@@ -43,7 +51,7 @@ class GcpFeed:
             " has it"
         ]  # fmt: skip
         fetch = Task("price catalogue and machine types", lambda: _fetch(scope, known, google))
-        return Plan([fetch], notes)
+        return FetchPlan([fetch], notes)
 
     @expecting("not shaped as regions are", "gcp")
     def quotas(self, regions: Collection[str], http: Http) -> list[Quota]:
@@ -95,10 +103,10 @@ def _fetch(scope: Scope, known: Known, google: Google) -> Batch:
 
 
 def _live(
-    google: Google, book: Mapping[str, Machine]
-) -> tuple[dict[str, Machine], dict[str, set[str]]]:
+    google: Google, book: Mapping[str, CatalogueMachine]
+) -> tuple[dict[str, CatalogueMachine], dict[str, set[str]]]:
     """What Compute Engine offers now; attached GPUs where their region has them."""
-    machines: dict[str, Machine] = {}
+    machines: dict[str, CatalogueMachine] = {}
     offered: dict[str, set[str]] = {}
     for region, entry in google.zonal("machineTypes"):
         if (entry.get("deprecated") or {}).get("state") not in ("OBSOLETE", "DELETED"):

@@ -40,7 +40,7 @@ _ACCELERATOR_OF = {model: name for name, (model, _) in reversed(GPU_MODELS.items
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class CatalogueMachine:
     """A machine type by its parts. `name` may end in "+accelerator:count" (attached GPUs)."""
 
     name: str
@@ -105,10 +105,10 @@ class Machine:
         return TypeRecord("gcp", self.name, hardware, day, "gcp-machine-types")
 
 
-def machine_of(entry: Mapping[str, Any]) -> Machine:
+def machine_of(entry: Mapping[str, Any]) -> CatalogueMachine:
     """A machine type as Compute Engine describes it."""
     accelerators = entry.get("accelerators") or [{}]
-    return Machine(
+    return CatalogueMachine(
         entry["name"],
         float(entry["guestCpus"]),
         entry["memoryMb"] / 1024,
@@ -120,7 +120,7 @@ def machine_of(entry: Mapping[str, Any]) -> Machine:
     )
 
 
-def known_machines(types: Iterable[InstanceType]) -> dict[str, Machine]:
+def known_machines(types: Iterable[InstanceType]) -> dict[str, CatalogueMachine]:
     """The book's own machines by their parts, for those whose parts it knows for sure.
 
     A type with local disk is left out: the book does not tell bundled disks from attached ones.
@@ -135,7 +135,7 @@ def known_machines(types: Iterable[InstanceType]) -> dict[str, Machine]:
                 continue
         if hardware.local_disk_gib:
             continue
-        machines[entry.name] = Machine(
+        machines[entry.name] = CatalogueMachine(
             entry.name,
             hardware.vcpus,
             hardware.memory_gib,
