@@ -1,7 +1,6 @@
 """A machine type as the chooser sees it: what it is, how fast the job is on it, what it draws."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,17 +17,19 @@ class Pace:
 
     `steady` is the run on machines that stay; `sure_s` is what it does not exceed with the
     confidence asked for. One of several nodes being taken stops them all.
+
+    Thousands are made in a plan: a `functools.cache` for each cost half of a plan's time.
     """
 
     __slots__ = (
         "_constraints",
         "_has_gpu",
-        "in_time_on_spot",
-        "on_spot",
+        "_in_time",
+        "_spot",
+        "_sure_on_spot_s",
         "prediction",
         "setup_s",
         "steady",
-        "sure_on_spot_s",
         "sure_s",
     )
 
@@ -37,6 +38,9 @@ class Pace:
     ) -> None:
         self._constraints = constraints
         self._has_gpu = has_gpu
+        self._spot: dict[float | None, Outcome] = {}
+        self._in_time: dict[float | None, bool] = {}
+        self._sure_on_spot_s: dict[float | None, float] = {}
         self.prediction = prediction
         self.setup_s = vendor(cloud).setup_s
         self.steady = Outcome(
@@ -45,28 +49,38 @@ class Pace:
             self.setup_s + prediction.overhead_s,
         )
         self.sure_s = self.steady.quantile_s(constraints.confidence)
-        # Of spot machines of which a share is interrupted within a month: the run on them, whether
-        # it meets the deadline with the confidence asked for, and what it does not exceed.
-        self.on_spot = cache(self._on_spot)
-        self.in_time_on_spot = cache(self._in_time_on_spot)
-        self.sure_on_spot_s = cache(self._sure_on_spot_s)
 
-    def _on_spot(self, rate: float | None) -> Outcome:
-        constraints, steady = self._constraints, self.steady
-        return Outcome(
-            steady.work_median_s,
-            steady.sigma_log,
-            steady.fixed_s,
-            interruptions.interruptions_per_s(rate, self._has_gpu) * constraints.nodes,
-            interruptions.loss_s(constraints.checkpoint, self.setup_s, steady.work_mean_s),
-        )
+    def on_spot(self, rate: float | None) -> Outcome:
+        """The run on spot machines of which a share `rate` is interrupted within a month."""
+        found = self._spot.get(rate)
+        if found is None:
+            constraints, steady = self._constraints, self.steady
+            found = self._spot[rate] = Outcome(
+                steady.work_median_s,
+                steady.sigma_log,
+                steady.fixed_s,
+                interruptions.interruptions_per_s(rate, self._has_gpu) * constraints.nodes,
+                interruptions.loss_s(constraints.checkpoint, self.setup_s, steady.work_mean_s),
+            )
+        return found
 
-    def _in_time_on_spot(self, rate: float | None) -> bool:
-        deadline_s, confidence = self._constraints.deadline_s, self._constraints.confidence
-        return deadline_s is None or self.on_spot(rate).reaches(deadline_s, confidence)
+    def in_time_on_spot(self, rate: float | None) -> bool:
+        """Whether a run on such spot machines meets the deadline with the confidence asked for."""
+        found = self._in_time.get(rate)
+        if found is None:
+            constraints = self._constraints
+            found = self._in_time[rate] = constraints.deadline_s is None or self.on_spot(
+                rate
+            ).reaches(constraints.deadline_s, constraints.confidence)
+        return found
 
-    def _sure_on_spot_s(self, rate: float | None) -> float:
-        return self.on_spot(rate).quantile_s(self._constraints.confidence)
+    def sure_on_spot_s(self, rate: float | None) -> float:
+        """What a run on such spot machines does not exceed with the confidence asked for."""
+        found = self._sure_on_spot_s.get(rate)
+        if found is None:
+            confidence = self._constraints.confidence
+            found = self._sure_on_spot_s[rate] = self.on_spot(rate).quantile_s(confidence)
+        return found
 
 
 class PacedType(NamedTuple):

@@ -13,7 +13,6 @@ from mlbroker.policies.objective import quote_key
 from mlbroker.policies.pace import PacedType
 from mlbroker.policies.planner.book import Book, with_hardware
 from mlbroker.policies.planner.field import all_prices, gather
-from mlbroker.policies.planner.near_misses import near_miss
 from mlbroker.policies.planner.plan import PROBE_OFFERS, LeftOut, NearMiss, Plan, PlanRequest
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
@@ -188,6 +187,8 @@ class Decision:
         return {reason: self._rejection(item) for reason, item in rarest.items()}
 
     def _near_miss(self, left_out: tuple[LeftOut, ...] | None = None) -> NearMiss:
+        from mlbroker.policies.planner.near_misses import near_miss  # most plans have a choice
+
         found = self._left_out() if left_out is None else left_out
         return near_miss(self._chooser, self.selection.refusals, found)
 

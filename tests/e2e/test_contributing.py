@@ -154,7 +154,7 @@ def _tests(copy: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n0", "-vv", *arguments],
         cwd=copy,
-        env=os.environ | {"PYTHONPATH": str(copy / ".dev")},
+        env=os.environ | {"PYTHONPATH": str(copy / ".dev"), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
     )

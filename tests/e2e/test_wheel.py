@@ -30,7 +30,9 @@ tiny,m5.xlarge,aws,m5.xlarge,2,1,0.192
 
 
 def _run(*command: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST"))
+    }
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=clean | env, capture_output=True, text=True
     )
