@@ -12,7 +12,6 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json
-from mlbroker.broker.plan_document import plan_document
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.policies.candidates import Filters
 
@@ -82,6 +81,8 @@ def command(
     )
     planned = make(query, home(), terminal)
     if json:
+        from mlbroker.broker.plan_document import plan_document
+
         print_json(plan_document(planned.plan, explain=query.explain))
     else:
         _show(planned, query)
