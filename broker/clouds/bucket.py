@@ -77,7 +77,7 @@ class BucketBox:
     def _middle_of_log(self, offset: int, rank: int) -> bytes:
         import obstore
 
-        folder = f"{self._folder}/{rank}/log"
+        folder = self._key(f"{rank}/log")
 
         with self._errors():
             names = [
@@ -98,7 +98,7 @@ class BucketBox:
         temporary = target.with_name(target.name + ".part")
         with self._errors():
             try:
-                found = obstore.get(self._store, f"{self._folder}/{rank}/{name}")
+                found = obstore.get(self._store, self._key(f"{rank}/{name}"))
             except FileNotFoundError:
                 return False
             with open(temporary, "wb") as file:
@@ -114,10 +114,13 @@ class BucketBox:
 
     def discard(self) -> None:
         """Remove the folder."""
+        self._empty(self._folder)
+
+    def _empty(self, folder: str) -> None:
         import obstore
 
         with self._errors():
-            for batch in obstore.list(self._store, self._folder, chunk_size=_BATCH):
+            for batch in obstore.list(self._store, folder, chunk_size=_BATCH):
                 paths = [meta["path"] for meta in batch]
                 try:
                     obstore.delete(self._store, paths)
@@ -127,17 +130,21 @@ class BucketBox:
                         with suppress(FileNotFoundError):
                             obstore.delete(self._store, path)
 
+    def _key(self, name: str) -> str:
+        """Where a file of the attempt lies; those of one machine begin with its rank."""
+        return f"{self._folder}/{name}"
+
     def _put(self, name: str, content: bytes | Path) -> None:
         import obstore
 
-        obstore.put(self._store, f"{self._folder}/{name}", content)
+        obstore.put(self._store, self._key(name), content)
 
     def _get(self, name: str) -> bytes | None:
         import obstore
 
         with self._errors():
             try:
-                return bytes(obstore.get(self._store, f"{self._folder}/{name}").bytes())
+                return bytes(obstore.get(self._store, self._key(name)).bytes())
             except FileNotFoundError:
                 return None
 
