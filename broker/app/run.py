@@ -23,7 +23,7 @@ from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.judge import judge_of
-from mlbroker.broker.ledger import Ledger, Run, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
@@ -31,7 +31,7 @@ from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.admission import PolicyAdmission, admitted
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.launch import bring_checkpoint, left_of
+from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
@@ -118,8 +118,8 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         raise InputError("goes with --on local", where="--local-price")
     else:
         options = _planned(request, judge, state, now, opened, listener)
-    earlier = _earlier(open_ledger(state), request.resumes, job)
-    cap_usd = _cap(job) if earlier is None or request.new_cap else left_of(earlier)
+    earlier, rest_usd = _earlier(open_ledger(state), request, job)
+    cap_usd = _cap(job) if rest_usd is None else rest_usd
     options = admitted(judge, options)
     try:
         options = by_zone(options, opened, lately(state, now), listener.note)
@@ -151,26 +151,31 @@ def reserve(
         on_overrun=request.on_overrun,
     )
     folder = RunFolder.of(state, order.run_id)
-    facts = {"fingerprint": job.fingerprint(), "reason": request.sources.reason}
+    facts: dict[str, object] = {
+        "fingerprint": job.fingerprint(),
+        "reason": request.sources.reason,
+    }
     with folder.carried():
-        if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
-            facts |= _pack(job.workdir, folder, secrets, listener)
-        if prepared.earlier is not None:
-            facts |= {"resumes": prepared.earlier.run_id}
-            bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)
-        at = Clock().now()
-        yield launch.reserve(
-            open_ledger(state),
-            folder,
-            order,
-            at,
-            cap_usd=prepared.cap_usd,
-            worst_usd=prepared.worst.usd,
-            user=launch.current_user(),
-            project=launch.current_project(request.job_path, request.project),
-            facts=facts,
-            admission=_admission(prepared, at),
-        )
+        with launch.nothing_stays(folder):
+            if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
+                facts |= _pack(job.workdir, folder, secrets, listener)
+            if prepared.earlier is not None:
+                facts |= {RESUMES: prepared.earlier.run_id, SHARES_CAP: not request.new_cap}
+                bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)
+            at = Clock().now()
+            run = launch.reserve(
+                open_ledger(state),
+                folder,
+                order,
+                at,
+                cap_usd=prepared.cap_usd,
+                worst_usd=prepared.worst.usd,
+                user=launch.current_user(),
+                project=launch.current_project(request.job_path, request.project),
+                facts=facts,
+                admission=_admission(prepared, at),
+            )
+        yield run
 
 
 def _admission(prepared: PreparedRun, at: datetime) -> PolicyAdmission:
@@ -253,13 +258,16 @@ def _cap(job: Job) -> Decimal:
     return job.budget_usd
 
 
-def _earlier(ledger: Ledger, wanted: str | None, job: Job) -> Run | None:
-    if wanted is None:
-        return None
-    earlier = ledger.find(wanted)
+def _earlier(ledger: Ledger, request: RunRequest, job: Job) -> tuple[Run | None, Decimal | None]:
+    """The run to go on from, and what it left where that is the cap; the ledger asks again."""
+    if request.resumes is None:
+        return None, None
+    earlier = ledger.find(request.resumes)
     if earlier.job != job.name:
         raise InputError(f"run {earlier.run_id} was of job {earlier.job}, not {job.name}")
-    return earlier
+    lineage = ledger.lineage(earlier.run_id)
+    lineage.refuse_twin()
+    return earlier, None if request.new_cap else lineage.rest_usd()
 
 
 def _spec(request: RunRequest) -> dict[str, object]:

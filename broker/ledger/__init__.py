@@ -9,11 +9,14 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
+from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import STANDALONE, Attempt, IllegalStep, Run, State, fold, step
 
 __all__ = [
     "LAST",
+    "RESUMES",
+    "SHARES_CAP",
     "Account",
     "Admission",
     "Attempt",
@@ -22,6 +25,7 @@ __all__ = [
     "IllegalStep",
     "Ledger",
     "LedgerError",
+    "Lineage",
     "Run",
     "State",
     "Verdict",
@@ -61,7 +65,10 @@ class Ledger:
     def reserve(
         self, at: datetime, run_id: str, body: Mapping[str, Any], admission: Admission | None = None
     ) -> Run:
-        """Open a run with its worst case, if `admission` agrees; the two are one transaction."""
+        """Open a run with its worst case; one transaction with what may refuse it.
+
+        That is the `admission`, and for a run that goes on from another its `Lineage`.
+        """
         with self._storage.write() as transaction:
             last = transaction.last_at()
             if last is not None and at < last - CLOCK_TOLERANCE:
@@ -70,6 +77,10 @@ class Ledger:
                     f"{last:%Y-%m-%d %H:%M} UTC",
                     hint="Set the clock right; daily and monthly caps cannot be kept without it.",
                 )
+            if body.get(RESUMES):
+                openings = transaction.openings()
+                lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
+                lineage.admit(body)
             if admission is not None:
                 month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
                 unused = _unused_approvals(transaction.facts(""))
@@ -109,6 +120,10 @@ class Ledger:
     def run(self, run_id: str) -> Run | None:
         """One run, or None when the ledger does not know it."""
         return fold(self._storage.facts(run_id)) if run_id else None
+
+    def lineage(self, run_id: str) -> Lineage:
+        """The run with all that it goes on from, and that go on from it."""
+        return Lineage.of(run_id, self._storage.openings(), self.run)
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
@@ -175,9 +190,9 @@ class Ledger:
 
 
 def _account(run: Run) -> Account:
-    # Until it is settled, a run holds all it may still come to cost.
-    usd = run.spent_usd if run.settled else max(run.reserved_usd, run.spent_usd)
-    return Account(run.run_id, run.user, run.project, run.reserved_at, not run.settled, usd)
+    return Account(
+        run.run_id, run.user, run.project, run.reserved_at, not run.settled, run.held_usd
+    )
 
 
 def _unused_approvals(facts: Sequence[Fact]) -> list[Fact]:

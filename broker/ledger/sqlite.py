@@ -27,6 +27,7 @@ from mlbroker.broker.ledger.facts import (
     chain_hash,
     first_break,
 )
+from mlbroker.broker.ledger.state import State
 
 VERSION = 1
 
@@ -79,6 +80,12 @@ class SqliteStorage:
                 return
             where, values = ("", ()) if run_id is None else ("WHERE run_id = ?", (run_id,))
             yield from _facts(connection, where, *values)
+
+    def openings(self) -> list[Fact]:
+        """The facts that open runs, in order."""
+        with self._errors():
+            connection = self._reading()
+            return [] if connection is None else _openings(connection)
 
     def accounts(self) -> list[Account]:
         """What every run holds of the caps, as kept beside the facts."""
@@ -191,6 +198,9 @@ class _SqliteTransaction:
     def facts(self, run_id: str) -> list[Fact]:
         return list(_facts(self._connection, "WHERE run_id = ?", run_id))
 
+    def openings(self) -> list[Fact]:
+        return _openings(self._connection)
+
     def accounts(self, since: datetime) -> list[Account]:
         # An open reservation counts whenever it was made.
         return _accounts(self._connection, "WHERE open OR at >= ?", since.isoformat())
@@ -219,6 +229,10 @@ def _facts(connection: sqlite3.Connection, where: str, *values: str) -> Iterator
     query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
     for seq, at, run_id, kind, body, hash_ in connection.execute(query, values):
         yield Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
+
+
+def _openings(connection: sqlite3.Connection) -> list[Fact]:
+    return list(_facts(connection, "WHERE kind = ?", State.RESERVED))
 
 
 def _head(connection: sqlite3.Connection) -> tuple[int, str]:

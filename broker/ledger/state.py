@@ -118,6 +118,11 @@ class Run:
         return sum((a.charged_usd for a in self.attempts), Decimal(0))
 
     @property
+    def held_usd(self) -> Decimal:
+        """What it takes of its caps: until it is settled, all it may still come to cost."""
+        return self.spent_usd if self.settled else max(self.reserved_usd, self.spent_usd)
+
+    @property
     def settled(self) -> bool:
         """Whether nothing can happen to it any more."""
         return self.state is State.SETTLED

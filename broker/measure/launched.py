@@ -101,18 +101,19 @@ class Campaign:
         spec = run_spec(job, first.cloud, folder, agent_spec(job, limit_s), secrets)
         order = self._order(folder, candidates, spec)
         with folder.carried():
-            launch.reserve(
-                ledger,
-                folder,
-                order,
-                now,
-                cap_usd=cap_usd,
-                worst_usd=worst.usd,
-                user=self.user,
-                project=self.project,
-                facts={"fingerprint": job.fingerprint(), "reason": REASON},
-                admission=PolicyAdmission(self.judge, candidates, order.job, now, worst.usd),
-            )
+            with launch.nothing_stays(folder):
+                launch.reserve(
+                    ledger,
+                    folder,
+                    order,
+                    now,
+                    cap_usd=cap_usd,
+                    worst_usd=worst.usd,
+                    user=self.user,
+                    project=self.project,
+                    facts={"fingerprint": job.fingerprint(), "reason": REASON},
+                    admission=PolicyAdmission(self.judge, candidates, order.job, now, worst.usd),
+                )
             lines = ReportLines()
             driver = Driver(ledger, opened, Clock(), folder, lines, secrets)
             link = RunLink(ledger, driver, order.run_id, lines, interrupted)

@@ -10,12 +10,13 @@ import re
 import secrets as randomness
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, rmtree
 from typing import Any
 
 from mlbroker.broker.clouds.interface import Traits
@@ -109,19 +110,14 @@ def reserve(
     return ledger.reserve(now, order.run_id, body, admission)
 
 
-def left_of(earlier: Run) -> Decimal:
-    """What the earlier run did not spend of its cap."""
-    if not earlier.settled:
-        raise InputError(
-            f"run {earlier.run_id} is not settled yet", hint="mlbroker stop, or mlbroker reconcile"
-        )
-    left = earlier.cap_usd - earlier.spent_usd
-    if left <= 0:
-        raise RefusedError(
-            f"run {earlier.run_id} spent all of its {exact_usd(earlier.cap_usd)} USD",
-            hint="Give --budget for the rest of the work.",
-        )
-    return left
+@contextmanager
+def nothing_stays(folder: RunFolder) -> Iterator[None]:
+    """Of a run that is refused in the block: it was not reserved, and nobody knows of it."""
+    try:
+        yield
+    except (InputError, RefusedError):
+        rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def bring_checkpoint(earlier: RunFolder, later: RunFolder) -> None:

@@ -70,3 +70,19 @@ def test_resuming_asks_for_the_same_job_and_a_checkpoint(cli: Cli) -> None:
     assert (other.returncode, "was of job one" in other.stderr) == (2, True)
     none = cli.run_local(cli.job("true", "one"), "--resume", "last")
     assert (none.returncode, "left no checkpoint" in none.stderr) == (2, True)
+
+
+def test_a_run_that_still_goes_on_is_not_resumed_into_a_twin(cli: Cli) -> None:
+    (cli.folder / "slow").touch()
+    job = cli.job("python3 count.py", broker=CHECKPOINT)
+    assert cli.run_local(job, "--detach").returncode == 0
+    wait_for(lambda: list((cli.home / "runs").glob("*/checkpoint.tar")))
+    (folder,) = (cli.home / "runs").iterdir()
+    for budget in ((), ("--budget", "1")):
+        twin = cli(
+            "run", job, "--on", "local", "--local-price", "1", "--resume", folder.name, "--yes",
+            *budget,
+        )  # fmt: skip
+        assert (twin.returncode, "is not settled yet" in twin.stderr) == (2, True), twin.stderr
+    assert list((cli.home / "runs").iterdir()) == [folder]
+    assert cli("stop", "--all").returncode == 0
