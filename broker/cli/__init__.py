@@ -29,15 +29,19 @@ def main() -> None:
     # ones takes a tenth of a plan's time. A run that watches for days still gets its collections.
     gc.set_threshold(100_000, 50, 50)
     argv = explain_all(sys.argv[1:])
+    only_reads = argv[:1] == ["plan"]
+    if only_reads:
+        # And this one is over before its first would find anything.
+        gc.disable()
     try:
         code = _run(argv)
     except KeyboardInterrupt:
         code = fail(Interrupted("interrupted"))
     # What it came to stands.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if argv[:1] == ["plan"]:
-        # It only read. The system takes its memory back at once; freeing value by value would
-        # take a tenth of its time.
+    if only_reads:
+        # The system takes its memory back at once; freeing value by value takes a tenth of its
+        # time.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
