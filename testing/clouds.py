@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pytest
 
+from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Intent,
@@ -20,7 +21,6 @@ from mlbroker.broker.clouds.interface import (
     NoCapacity,
     NoQuota,
     Payload,
-    Report,
     Unclear,
 )
 
@@ -232,7 +232,7 @@ class CloudSuite:
         if in_real_time:
             end = harness.cloud.report(make_intent(harness)).end
             assert end is not None
-            assert end["why"] == "capped"
+            assert end.why == "capped"
 
     @pytest.mark.parametrize(("code", "why"), [(0, "finished"), (3, "failed")])
     def test_the_guest_reports_how_the_job_ended(
@@ -249,7 +249,7 @@ class CloudSuite:
         until(harness, ended)
         end = reports[-1].end
         assert end is not None
-        assert (end["why"], end["exit_code"]) == (why, code)
+        assert (end.why, end.exit_code) == (why, code)
 
     def test_a_job_ends_when_it_is_asked_to(self, harness: Harness) -> None:
         launch(harness, harness.payload(600))
@@ -258,7 +258,7 @@ class CloudSuite:
         until(harness, lambda: harness.cloud.report(intent).end is not None)
         end = harness.cloud.report(intent).end
         assert end is not None
-        assert end["why"] == "stopped"
+        assert end.why == "stopped"
 
     def test_nothing_is_known_of_a_token_never_used(self, harness: Harness) -> None:
         intent = make_intent(harness, 7)

@@ -4,18 +4,30 @@ The other end is `broker/guest/courier.py`, on the machine. Nothing here knows w
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.clouds.interface import Denied, Report, Unclear, one_line
-from mlbroker.broker.guest.box import FOLLOWS
+from mlbroker.broker.clouds.guest_report import (
+    REPORT_BYTES,
+    Report,
+    document,
+    joint_report,
+    log_part_offset,
+    report_of,
+)
+from mlbroker.broker.clouds.interface import Denied, Unclear, one_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _BATCH = 500
+# More of a log is not looked through for where to go on: at one part in ten seconds, two weeks.
+LISTED_AT_MOST = 120_000
+# Twice what the courier puts into a part of the log.
+PART_BYTES = 8 << 20
 
 
 def run_folder(token: str) -> str:
@@ -51,44 +63,37 @@ class BucketBox:
 
     def report(self, nodes: int) -> Report:
         """What the first machine last said; with several, the end of all or the first failure."""
-        documents = self._reports(nodes)
-        first = documents[0]
-        return Report(
-            first.get("status"),
-            joint_end([document.get("end") for document in documents]),
-            int(first.get("log_bytes", 0)),
-            int(first.get("checkpoint_bytes", 0)),
-            int(first.get("outputs_bytes", 0)),
-            tuple(int(document.get("log_bytes", 0)) for document in documents[1:]),
-        )
+        return joint_report(self._reports(nodes))
 
     def unfinished(self, nodes: int) -> set[int]:
         """The ranks of machines that have not left their end."""
-        return {rank for rank, found in enumerate(self._reports(nodes)) if not found.get("end")}
+        return {rank for rank, found in enumerate(self._reports(nodes)) if found.end is None}
 
-    def _reports(self, nodes: int) -> list[dict[str, Any]]:
-        return [self._document(f"{rank}/report.json") or {} for rank in range(nodes)]
+    def _reports(self, nodes: int) -> list[Report]:
+        names = [f"{rank}/report.json" for rank in range(nodes)]
+        return [report_of(document(self._get(name, REPORT_BYTES))) for name in names]
 
     def read_log(self, offset: int, rank: int) -> bytes:
         """The part that holds this offset, from there on; empty when it is not there yet."""
         # Parts are named by where they begin, and a reader mostly stops where one does.
-        return self._get(_log_part(offset, rank)) or self._middle_of_log(offset, rank)
+        return self._get(_log_part(offset, rank), PART_BYTES) or self._middle_of_log(offset, rank)
 
     def _middle_of_log(self, offset: int, rank: int) -> bytes:
         import obstore
 
         folder = self._key(f"{rank}/log")
 
+        begin: int | None = None
         with self._errors():
-            names = [
-                meta["path"].rpartition("/")[2]
-                for batch in obstore.list(self._store, folder, chunk_size=_BATCH)
-                for meta in batch
-            ]
-        begin = max((int(name) for name in names if int(name) <= offset), default=None)
+            listed = obstore.list(self._store, folder, chunk_size=_BATCH)
+            for batch in islice(listed, LISTED_AT_MOST // _BATCH):
+                for meta in batch:
+                    found = log_part_offset(meta["path"].rpartition("/")[2])
+                    if found is not None and (begin or 0) <= found <= offset:
+                        begin = found
         if begin is None:
             return b""
-        return (self._get(_log_part(begin, rank)) or b"")[offset - begin :]
+        return (self._get(_log_part(begin, rank), PART_BYTES) or b"")[offset - begin :]
 
     def fetch(self, name: str, target: Path, rank: int) -> bool:
         """Copy what a machine left; False when it left no such file."""
@@ -139,22 +144,21 @@ class BucketBox:
 
         obstore.put(self._store, self._key(name), content)
 
-    def _get(self, name: str) -> bytes | None:
+    def _get(self, name: str, at_most: int) -> bytes | None:
+        """An object, as much of it as anybody may expect, and a byte more where it is longer."""
         import obstore
 
+        data = bytearray()
         with self._errors():
             try:
-                return bytes(obstore.get(self._store, self._key(name)).bytes())
+                found = obstore.get(self._store, self._key(name))
             except FileNotFoundError:
                 return None
-
-    def _document(self, name: str) -> dict[str, Any] | None:
-        data = self._get(name)
-        try:
-            found = json.loads(data) if data else None
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+            for chunk in found:
+                data += chunk
+                if len(data) > at_most:
+                    break
+        return bytes(data[: at_most + 1])
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -179,20 +183,6 @@ class BucketBox:
             raise Unclear(
                 f"the bucket does not answer: {one_line(error)}", where=self._where
             ) from None
-
-
-def joint_end(ends: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
-    """How a run of several machines ended: by the one that failed, or when all are done."""
-    failed = [
-        {**end, "rank": rank}
-        for rank, end in enumerate(ends)
-        if end is not None and end.get("why") != "finished"
-    ]
-    # Those that were ended for another's sake only follow.
-    failed.sort(key=lambda end: end["why"] == FOLLOWS)
-    if failed:
-        return failed[0]
-    return ends[0] if all(end is not None for end in ends) else None
 
 
 def _log_part(offset: int, rank: int) -> str:

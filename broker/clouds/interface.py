@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.errors import CloudError
 
 # What a machine's tags are called: a token names its attempt.
@@ -115,23 +116,6 @@ class Machine:
     ended_at: datetime | None = None
     zone: str | None = None
     preempted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the guest last said: its heartbeat, and its end record once it has ended.
-
-    `log_bytes`, `checkpoint_bytes` and `outputs_bytes` say how much there is to fetch. Of a run of
-    several machines all are those of rank 0, save `other_log_bytes`, which are those of ranks 1,
-    2, …, and the end, which names the `rank` that ended it.
-    """
-
-    status: Mapping[str, Any] | None = None
-    end: Mapping[str, Any] | None = None
-    log_bytes: int = 0
-    checkpoint_bytes: int = 0
-    outputs_bytes: int = 0
-    other_log_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

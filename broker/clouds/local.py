@@ -6,14 +6,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copyfileobj
 from typing import Any
 
+from mlbroker.broker.clouds.guest_report import document
 from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
+from mlbroker.broker.guest.box import plain_file
 from mlbroker.broker.guest.bundle import guest_program
-from mlbroker.broker.guest.main import answer, listing
+from mlbroker.broker.guest.main import answer, part
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"
@@ -55,12 +57,12 @@ class _ThisMachine:
         self._name = name
         self._machines = home / "machines"
 
-    def ask(self, action: str, token: str, *rest: str) -> dict[str, Any]:
+    def ask(self, action: str, token: str, *rest: str) -> Mapping[str, object]:
         return answer(action, str(self._machines / token), list(rest))
 
     def start(
         self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
-    ) -> dict[str, Any]:
+    ) -> Mapping[str, object]:
         box = self._machines / token
         try:
             box.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,8 +81,7 @@ class _ThisMachine:
         )
         if done.returncode != 0:
             raise Denied(f"the supervisor did not start: {done.stderr.strip()[-300:]}")
-        started: dict[str, Any] = json.loads(done.stdout)
-        return started
+        return document(done.stdout.encode())
 
     def put(self, token: str, name: str, source: Path) -> None:
         box = self._machines / token
@@ -88,18 +89,18 @@ class _ThisMachine:
         copyfile(source, box / name)
 
     def read(self, token: str, name: str, offset: int) -> bytes:
-        try:
-            with open(self._machines / token / name, "rb") as file:
-                file.seek(offset)
-                return file.read(1 << 20)
-        except FileNotFoundError:
-            return b""
+        return part(str(self._machines / token), name, offset)
 
     def get(self, token: str, name: str, target: Path) -> None:
-        copyfile(self._machines / token / name, target)
+        try:
+            box = str(self._machines / token)
+            with plain_file(box, name) as source, open(target, "wb") as copy:
+                copyfileobj(source, copy)
+        except OSError as error:
+            raise Denied(f"{name} cannot be copied: {error}") from error
 
-    def boxes(self) -> Mapping[str, Mapping[str, Any]]:
-        return listing(str(self._machines))
+    def listing(self) -> Mapping[str, object]:
+        return answer("list", str(self._machines), [])
 
     def room(self) -> bool:
         slots = self._slots()

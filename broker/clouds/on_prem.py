@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlbroker.broker.clouds.guest_report import BoxSeen, Report, box_of, boxes_of
 from mlbroker.broker.clouds.interface import (
     Denied,
     Intent,
@@ -17,8 +18,8 @@ from mlbroker.broker.clouds.interface import (
     MachineState,
     NoCapacity,
     Payload,
-    Report,
     Traits,
+    Unclear,
 )
 from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.guest import box as files
@@ -29,11 +30,11 @@ _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}")
 class Host(Protocol):
     """One machine, asked through the guest program. Boxes are named by their token."""
 
-    def ask(self, action: str, token: str, *rest: str) -> dict[str, Any]: ...
+    def ask(self, action: str, token: str, *rest: str) -> Mapping[str, object]: ...
 
     def start(
         self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
-    ) -> dict[str, Any]: ...
+    ) -> Mapping[str, object]: ...
 
     def put(self, token: str, name: str, source: Path) -> None: ...
 
@@ -41,7 +42,7 @@ class Host(Protocol):
 
     def get(self, token: str, name: str, target: Path) -> None: ...
 
-    def boxes(self) -> Mapping[str, Mapping[str, Any]]: ...
+    def listing(self) -> Mapping[str, object]: ...
 
     def room(self) -> bool: ...
 
@@ -98,7 +99,7 @@ class BoxCloud(ABC):
             "started_at": now.isoformat(),
             "lifetime_s": (intent.kill_at - now).total_seconds(),
         }
-        answer = host.start(token, spec, payload.secrets)["started"]
+        answer = host.start(token, spec, payload.secrets).get("started")
         if answer == "busy":
             raise NoCapacity(f"all places on {intent.instance_type} are taken")
         machine = self.status(_id(intent.instance_type, token))
@@ -118,16 +119,26 @@ class BoxCloud(ABC):
         """The boxes whose tags hold all of these."""
         found: list[Machine] = []
         for name in self.hosts():
-            for token, seen in self.host(name).boxes().items():
+            boxes = boxes_of(self.host(name).listing())
+            if boxes is None:
+                raise Unclear("it does not list its boxes", where=f"node {name}")
+            for token, seen in boxes.items():
                 machine = _machine(_id(name, token), seen)
-                if machine is not None and tags.items() <= machine.tags.items():
+                # One that is only being laid out has no tags yet.
+                if machine is not None and machine.tags and tags.items() <= machine.tags.items():
                     found.append(machine)
         return found
 
     def status(self, machine_id: str) -> Machine | None:
         """Read off the locks and the processes, not off what anybody wrote down."""
         name, token = _parts(machine_id)
-        return _machine(machine_id, self.host(name).ask("show", token))
+        return _machine(machine_id, self._box(name, token))
+
+    def _box(self, name: str, token: str) -> BoxSeen:
+        seen = box_of(self.host(name).ask("show", token))
+        if seen is None:
+            raise Unclear("no answer that can be understood", where=f"node {name}")
+        return seen
 
     def terminate(self, machine_id: str) -> None:
         """Ask the supervisor; where none is left, end the remaining processes."""
@@ -141,14 +152,7 @@ class BoxCloud(ABC):
 
     def report(self, intent: Intent) -> Report:
         """The files the supervisor writes."""
-        seen = self.host(intent.instance_type).ask("show", _checked(intent.token))
-        return Report(
-            seen["status"],
-            seen["end"],
-            seen["log_bytes"],
-            seen["checkpoint_bytes"],
-            seen["outputs_bytes"],
-        )
+        return self._box(intent.instance_type, _checked(intent.token)).report
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """Leave the request where the supervisor looks for it."""
@@ -161,10 +165,10 @@ class BoxCloud(ABC):
     def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """Copied whole, or not at all."""
         host, token = self.host(intent.instance_type), _checked(intent.token)
-        seen = host.ask("show", token)
+        report = self.report(intent)
         sizes = {
-            files.CHECKPOINT: seen["checkpoint_bytes"],
-            files.OUTPUTS + ".tar": seen["outputs_bytes"],
+            files.CHECKPOINT: report.checkpoint_bytes,
+            files.OUTPUTS + ".tar": report.outputs_bytes,
         }
         if not sizes.get(name):
             return False
@@ -194,12 +198,16 @@ def _parts(machine_id: str) -> tuple[str, str]:
     return host, _checked(token)
 
 
-def _machine(machine_id: str, seen: Mapping[str, Any]) -> Machine | None:
-    if seen["state"] == "none" or not seen["started_at"]:
+def _machine(machine_id: str, seen: BoxSeen) -> Machine | None:
+    """By what lives on the machine; the times are the box's own, no later than now."""
+    if seen.state == "none":
         return None
-    began = datetime.fromisoformat(seen["started_at"])
-    if seen["state"] == "alive":
-        return Machine(machine_id, MachineState.RUNNING, seen["tags"], began)
-    elapsed = (seen["end"] or {}).get("elapsed_s")
-    ended = None if elapsed is None else began + timedelta(seconds=elapsed)
-    return Machine(machine_id, MachineState.TERMINATED, seen["tags"], began, ended)
+    now = datetime.now(UTC)
+    began = None if seen.started_at is None else min(seen.started_at, now)
+    if seen.state == "alive":
+        return Machine(machine_id, MachineState.RUNNING, seen.tags, began)
+    elapsed_s = seen.report.end.elapsed_s if seen.report.end else None
+    ended = None
+    if began is not None and elapsed_s is not None:
+        ended = min(began + timedelta(seconds=elapsed_s), now)
+    return Machine(machine_id, MachineState.TERMINATED, seen.tags, began, ended)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
+from mlbroker.broker.clouds.guest_report import End, Report
 from mlbroker.broker.clouds.interface import (
     RUN_TAG,
     TOKEN_TAG,
@@ -19,7 +20,6 @@ from mlbroker.broker.clouds.interface import (
     MachineState,
     NoCapacity,
     Payload,
-    Report,
     Traits,
 )
 from mlbroker.broker.errors import InputError
@@ -73,7 +73,7 @@ class RentedCloud(ABC):
         """Remove them, where the machine has not done so."""
 
     @abstractmethod
-    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> End | None:
         """The end, with its rank, of one of these machines that the vendor ended, or that died."""
 
     @cached_property
@@ -130,7 +130,7 @@ class RentedCloud(ABC):
             return report
         gone = self.lost_member(intent, box.unfinished(intent.nodes))
         # One that goes in order leaves its end first, perhaps between the two looks.
-        if gone is None or gone["rank"] not in box.unfinished(intent.nodes):
+        if gone is None or gone.rank not in box.unfinished(intent.nodes):
             return report
         return replace(report, end=gone)
 
@@ -247,9 +247,9 @@ def joined_consoles(texts: Mapping[str, str]) -> str:
     return "\n".join(f"{name}:\n{text}" for name, text in texts.items() if text)
 
 
-def lost(name: str, rank: int, why: str) -> Mapping[str, Any]:
+def lost(name: str, rank: int, why: str) -> End:
     """The end of a run of several machines, of which the vendor ended this one."""
-    return {"why": why, "exit_code": None, "detail": f"machine {name} ended", "rank": rank}
+    return End(why, detail=f"machine {name} ended", rank=rank)
 
 
 def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:

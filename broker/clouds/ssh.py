@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from mlbroker.broker.clouds.guest_report import ANSWER_BYTES, document
 from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits, Unclear
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
@@ -132,12 +133,12 @@ class _SshHost:
         self._home = home
         self._sent = False
 
-    def ask(self, action: str, token: str, *rest: str) -> dict[str, Any]:
+    def ask(self, action: str, token: str, *rest: str) -> Mapping[str, object]:
         return self._answer(action, _box(token), *rest)
 
     def start(
         self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
-    ) -> dict[str, Any]:
+    ) -> Mapping[str, object]:
         order = json.dumps({"spec": dict(spec), "secrets": dict(secrets)}).encode()
         return self._answer("start", _box(token), stdin=order)
 
@@ -152,12 +153,11 @@ class _SshHost:
         with open(target, "wb") as file:
             self._guest("get", _box(token), name, sink=file)
 
-    def boxes(self) -> Mapping[str, Mapping[str, Any]]:
-        found: Mapping[str, Mapping[str, Any]] = self._answer("list", f"{ROOT}/machines")["boxes"]
-        return found
+    def listing(self) -> Mapping[str, object]:
+        return self._answer("list", f"{ROOT}/machines")
 
     def room(self) -> bool:
-        return bool(self._answer("room", self._slots(), str(self._node.count))["room"])
+        return bool(self._answer("room", self._slots(), str(self._node.count)).get("room"))
 
     def extras(self, intent: Intent) -> Mapping[str, Any]:
         return {
@@ -172,9 +172,8 @@ class _SshHost:
     def _slots(self) -> str:
         return f"{ROOT}/slots/{_file_name(self._node.name)}"
 
-    def _answer(self, *words: str, stdin: bytes | None = None) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._guest(*words, stdin=stdin))
-        return answer
+    def _answer(self, *words: str, stdin: bytes | None = None) -> Mapping[str, object]:
+        return document(self._guest(*words, stdin=stdin), ANSWER_BYTES)
 
     def _guest(
         self,

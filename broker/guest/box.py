@@ -1,13 +1,17 @@
 """The folder a run lives in on its machine: what to do, how it goes, how it ended."""
 
+import errno
 import json
 import os
-from typing import Any, Dict, Optional
+import stat
+from typing import Any, BinaryIO, Dict, Optional
 
 SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "log"
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
+# No file that is read as a whole is longer, nor nested deeper.
+READ_BYTES, DEEPEST = 1 << 24, 16
 # Asked to end because another machine of the run did.
 FOLLOWS = "another_failed"
 # Inside the guest program: the folder of what jobs may import.
@@ -31,11 +35,21 @@ def write_json(box: str, name: str, value: Dict[str, Any], durable: bool = True)
     write(box, name, json.dumps(value, sort_keys=True), durable)
 
 
+def plain_file(box: str, name: str) -> BinaryIO:
+    """A file of the box to read; OSError for what would never end or make its reader wait."""
+    # The job may have put a pipe or a device there: without this, opening it might not return.
+    descriptor = os.open(os.path.join(box, name), os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no plain file", name)
+    return open(descriptor, "rb")
+
+
 def read(box: str, name: str) -> Optional[str]:
-    """A file's text; None when it is not there."""
+    """A file's text, as far as anybody reads; None when it is not there."""
     try:
-        with open(os.path.join(box, name), encoding="utf-8") as file:
-            return file.read()
+        with plain_file(box, name) as file:
+            return file.read(READ_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
 
@@ -52,10 +66,20 @@ def vanished(box: str) -> bool:
 
 
 def read_json(box: str, name: str) -> Optional[Dict[str, Any]]:
-    """A JSON file's content; None when it is not there or not whole."""
+    """A JSON file's content; None when it is not there, not whole, or nothing of ours."""
     text = read(box, name)
     try:
-        value = json.loads(text) if text else None
-    except ValueError:
+        value = json.loads(text, parse_int=_whole) if text else None
+    except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and _within(value, DEEPEST) else None
+
+
+def _whole(digits: str) -> Optional[int]:
+    return int(digits) if len(digits) < 20 else None
+
+
+def _within(value: Any, levels: int) -> bool:
+    """Whether nothing is nested deeper: what is cannot be written out again."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_within(each, levels - 1) for each in inner)

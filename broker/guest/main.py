@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 from . import box as files
-from .processes import end_all, members
+from .processes import LEAST_MARKER, end_all, members
 from .watchdog import free_slot, is_alive, prevent, start
 
 # What a client may write, and what stays of a box when it is discarded.
@@ -70,7 +70,8 @@ def show(box: str) -> Dict[str, Any]:
         # Nobody enforces the kill time any more: whatever of the job is left has to go.
         lost = "watchdog and supervisor were killed, or the machine restarted"
         ended = {"why": "machine_failed", "exit_code": None, "detail": lost}
-    alive = enforced or (started and bool(spec) and bool(members(_marker(spec), mine=False)))
+    # Also of a box that somebody emptied, or removed: what the job left running is not gone by it.
+    alive = enforced or bool(_left(box))
     return {
         "state": "alive" if alive else "over" if started else "none",
         "tags": (spec or {}).get("tags", {}),
@@ -104,17 +105,22 @@ def put(box: str, name: str) -> None:
 
 def read(box: str, name: str, offset: int) -> None:
     """So much of a file from `offset` on as one answer holds."""
+    sys.stdout.buffer.write(part(box, os.path.basename(name), offset))
+
+
+def part(box: str, name: str, offset: int) -> bytes:
+    """So much of a file from `offset` on as one answer holds; empty when it is not there."""
     try:
-        with open(os.path.join(box, os.path.basename(name)), "rb") as file:
+        with files.plain_file(box, name) as file:
             file.seek(offset)
-            sys.stdout.buffer.write(file.read(_CHUNK))
-    except FileNotFoundError:
-        return
+            return file.read(_CHUNK)
+    except OSError:
+        return b""
 
 
 def get(box: str, name: str) -> None:
     """A whole file."""
-    with open(os.path.join(box, os.path.basename(name)), "rb") as file:
+    with files.plain_file(box, os.path.basename(name)) as file:
         shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
 
 
@@ -126,13 +132,10 @@ def stop(box: str, why: str) -> None:
 
 def end(box: str) -> bool:
     """Ask the supervisor to end the run; where none lives, end what is left of it."""
-    spec = files.read_json(box, files.SPEC)
-    if spec is None:
-        return True
     if is_alive(box):
         stop(box, "stopped")
         return False
-    return end_all(_marker(spec), mine=False)
+    return end_all(_marker(box), mine=False)
 
 
 def discard(box: str) -> None:
@@ -149,8 +152,15 @@ def discard(box: str) -> None:
                 continue
 
 
-def _marker(spec: Any) -> bytes:
-    return f"MLBROKER_TOKEN={spec['token']}".encode()
+def _left(box: str) -> Set[int]:
+    """The run's processes, whoever kept them; a folder of another kind has none."""
+    marker = _marker(box)
+    return members(marker, mine=False) if len(marker) >= LEAST_MARKER else set()
+
+
+def _marker(box: str) -> bytes:
+    """What the run's processes bear: the box is called by its token, whatever is written in it."""
+    return f"MLBROKER_TOKEN={os.path.basename(box)}".encode()
 
 
 def _size(box: str, name: str) -> int:

@@ -12,6 +12,8 @@ import time
 from typing import Dict, List, Optional, Set
 
 PR_SET_CHILD_SUBREAPER = 36
+# Shorter ones could be those of others.
+LEAST_MARKER = 20
 
 
 def adopt_orphans() -> bool:
@@ -48,7 +50,7 @@ def members(marker: bytes, mine: bool) -> Set[int]:
 
     Never this process, nor those above it.
     """
-    if not marker.startswith(b"MLBROKER_TOKEN=") or len(marker) < 20:
+    if not marker.startswith(b"MLBROKER_TOKEN=") or len(marker) < LEAST_MARKER:
         raise ValueError("a marker must name a run")
     parents: Dict[int, int] = {}
     for pid in _pids():

@@ -1,10 +1,9 @@
 """Where a running job is heading: when it will be done, at what cost, and what forbids it."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
+from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.view import Progress
@@ -13,6 +12,8 @@ from mlbroker.broker.runs.view import Progress
 LEAST_STEPS = 3
 LEAST_S = 2.0
 IDLE_SHOWN_AFTER_S = 60.0
+# No forecast is longer: no cap lasts so long, and calendars end.
+LONGEST_S = 1e9
 
 
 class Forecaster:
@@ -24,18 +25,18 @@ class Forecaster:
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
 
-    def progress(self, run: Run, status: Mapping[str, Any], now: datetime) -> Progress:
+    def progress(self, run: Run, status: Status, now: datetime) -> Progress:
         """The guest's status, reckoned on."""
         elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
-        step, steps = status.get("step"), status.get("steps") or self._order.steps
-        left_s = self._left_s(step, steps, float(status.get("elapsed_s") or elapsed))
+        step, steps = status.step, status.steps or self._order.steps
+        left_s = self._left_s(step, steps, status.elapsed_s or elapsed)
         spent = self._candidate.bill.charge_usd(Decimal(str(elapsed)))
-        idle_s = status.get("idle_s")
+        idle_s = status.idle_s
         idle = idle_s if idle_s and idle_s >= IDLE_SHOWN_AFTER_S else None
         deadline = self._order.deadline_at
         watts = self._candidate.watts
         return Progress(
-            phase=str(status.get("phase", "")),
+            phase=status.phase,
             elapsed_s=elapsed,
             spent_usd=run.spent_usd + spent,
             cap_usd=run.cap_usd,
@@ -47,8 +48,8 @@ class Forecaster:
             if left_s is None
             else run.spent_usd + self._candidate.bill.charge_usd(Decimal(str(elapsed + left_s))),
             deadline_at=datetime.fromisoformat(deadline) if deadline else None,
-            cpu=status.get("cpu"),
-            gpu=status.get("gpu"),
+            cpu=status.cpu,
+            gpu=status.gpu,
             idle_s=idle,
             idle_usd=None if idle is None else self._candidate.bill.charge_usd(Decimal(str(idle))),
             energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
@@ -66,7 +67,7 @@ class Forecaster:
             return None
         # A job that hangs gets no faster by it: time since the last step counts too.
         since = max(0.0, at_s - self._last[1])
-        return max(0.0, (steps - step) * took / done - since)
+        return min(LONGEST_S, max(0.0, (steps - step) * took / done - since))
 
 
 def overrun(progress: Progress) -> str | None:

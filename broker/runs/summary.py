@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Run
@@ -65,13 +66,13 @@ def live_summary(
         report = cloud.report(intent_of(run, attempt, order))
     except MlbrokerError as error:
         return row | {"phase": f"unknown: {error.what}"}
-    status = report.status or {}
+    status = report.status or Status()
     seconds = Decimal(str(max(0.0, (min(now, attempt.kill_at) - attempt.began_at).total_seconds())))
     spent = run.spent_usd + order.candidate(attempt).bill.charge_usd(seconds)
     return row | {
-        "phase": "ended" if report.end else status.get("phase"),
-        "step": status.get("step"),
-        "steps": status.get("steps") or order.steps,
+        "phase": "ended" if report.end else status.phase or None,
+        "step": status.step,
+        "steps": status.steps or order.steps,
         "spent_usd": exact_usd(spent),
     }
 

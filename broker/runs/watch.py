@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.interface import Cloud, Intent, Report, Unclear
+from mlbroker.broker.clouds.guest_report import Report
+from mlbroker.broker.clouds.interface import Cloud, Intent, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.checkpoints import extract
@@ -49,7 +50,7 @@ class Watcher:
         self._clock = clock
         self._view = view
         self._stop_asked_at: datetime | None = None
-        self._fetched_checkpoint = -1
+        self._fetched_checkpoint: float | None = None
         self._fetch_at: datetime | None = None
         self._unreachable = False
         self._warned: set[str] = set()
@@ -59,11 +60,12 @@ class Watcher:
         """One look at the guest's report."""
         report = cloud.report(intent)
         self._reached()
+        self._say_unclear(report)
         self._pull_log(cloud, intent, report)
         if report.end is not None:
             end = report.end
-            rank = end.get("rank") if intent.nodes > 1 else None
-            return Seen(None, end["why"], end.get("exit_code"), end.get("detail"), rank)
+            rank = end.rank if intent.nodes > 1 else None
+            return Seen(None, end.why, end.exit_code, end.detail, rank)
         if report.status:
             progress = self._forecaster.progress(run, report.status, self._clock.now())
             self._view.progress(run, progress)
@@ -73,7 +75,7 @@ class Watcher:
                 return Seen(ask=asked)
         if run.stop_requested and not self._stopping(cloud, intent, run.stop_requested):
             return Seen(None, run.stop_requested, None, "the guest did not answer to the stop")
-        return Seen(_PHASES.get((report.status or {}).get("phase", "")))
+        return Seen(_PHASES.get(report.status.phase) if report.status else None)
 
     def unreachable(self, error: CloudError) -> None:
         """The place does not answer: say so once. The kill time holds without us."""
@@ -136,7 +138,7 @@ class Watcher:
         return any(self._log_offsets.values())
 
     def _keep_checkpoint(self, cloud: Cloud, intent: Intent, report: Report) -> None:
-        saved = int((report.status or {}).get("checkpoint_at") or 0)
+        saved = report.status.checkpoint_at if report.status else None
         now = self._clock.now()
         due = self._fetch_at is None or now >= self._fetch_at
         if saved and saved != self._fetched_checkpoint and due:
@@ -167,6 +169,16 @@ class Watcher:
             self._stop_asked_at = now
             cloud.stop_job(intent, why)
         return (now - self._stop_asked_at).total_seconds() < STOP_PATIENCE_S
+
+    def _say_unclear(self, report: Report) -> None:
+        """Once for each thing that the guest may mean, and nobody here understands."""
+        new = [name for name in report.unclear if name not in self._warned]
+        if new:
+            self._warned.update(new)
+            self._view.warn(
+                f"the machine's report is not understood in {', '.join(new)}: "
+                "this counts as not said"
+            )
 
     def _reached(self) -> None:
         if self._unreachable:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.clouds.guest_report import Report, report_of
 from mlbroker.broker.clouds.interface import (
     Denied,
     Intent,
@@ -21,7 +22,6 @@ from mlbroker.broker.clouds.interface import (
     NoCapacity,
     NoQuota,
     Payload,
-    Report,
     Traits,
     Unclear,
     refusals_make_nothing,
@@ -246,7 +246,13 @@ class SimCloud:
                 return Report()
             age = (world.now - machine.started_at).total_seconds()
             status = {"phase": "running", "step": int(age), "steps": int(machine.duration_s)}
-            return Report(status | {"elapsed_s": age}, machine.end, log_bytes=len(b"out\n"))
+            return report_of(
+                {
+                    "status": status | {"elapsed_s": age},
+                    "end": machine.end,
+                    "log_bytes": len(b"out\n"),
+                }
+            )
 
     def stop_job(self, intent: Intent, why: str) -> None:
         with self._call("stop_job") as world:

@@ -18,6 +18,7 @@ from mlbroker.broker.clouds.aws.machines import attempts_of, lost_member, machin
 from mlbroker.broker.clouds.aws.names import Names, secrets_path
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
+from mlbroker.broker.clouds.guest_report import End
 from mlbroker.broker.clouds.interface import (
     RUN_TAG,
     TOKEN_TAG,
@@ -170,7 +171,7 @@ class AwsCloud(RentedCloud):
                 told = client.get_console_output(InstanceId=id_)
         return str(told.get("Output") or "")
 
-    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> End | None:
         """By the states that EC2 tells."""
         instances = self._instances(intent.region, Filters=_by_token(intent.token))
         return lost_member(instances, unfinished)

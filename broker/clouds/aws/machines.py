@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from mlbroker.broker.clouds.guest_report import End
 from mlbroker.broker.clouds.interface import TOKEN_TAG, Machine, MachineState
 from mlbroker.broker.clouds.rented import Member, joint_machine, lost
 
@@ -60,9 +61,7 @@ def attempts_of(region: str, instances: Sequence[Mapping[str, Any]]) -> list[Mac
     return [machine_of(region, members) for members in groups.values()]
 
 
-def lost_member(
-    instances: Sequence[Mapping[str, Any]], unfinished: set[int]
-) -> Mapping[str, Any] | None:
+def lost_member(instances: Sequence[Mapping[str, Any]], unfinished: set[int]) -> End | None:
     """The end of a run of several machines one of which ended without a word."""
     for instance in instances:
         if instance["AmiLaunchIndex"] in unfinished and _STATES[instance["State"]["Name"]] in (

@@ -16,6 +16,7 @@ from mlbroker.broker.clouds.azure.names import NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure.request import machine_body
 from mlbroker.broker.clouds.azure.shape import shape_of, zones_offering
+from mlbroker.broker.clouds.guest_report import End
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Denied,
@@ -221,7 +222,7 @@ class AzureCloud(RentedCloud):
                 return
             done(poller, f"removing {name}", where)
 
-    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> End | None:
         """By the states that Azure tells."""
         group = checked_token(intent)
         for rank, name in enumerate(machine_names(group, intent.nodes)):

@@ -7,7 +7,7 @@ which Compute Engine deletes it with its disk. The one inside is the first line 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlbroker.broker.clouds.gcp import vault
 from mlbroker.broker.clouds.gcp.calls import TIMEOUT_S, Calls, translated
@@ -26,6 +26,7 @@ from mlbroker.broker.clouds.gcp.network import (
 )
 from mlbroker.broker.clouds.gcp.request import bulk_body, insert_body
 from mlbroker.broker.clouds.gcp.shape import shape_of
+from mlbroker.broker.clouds.guest_report import End
 from mlbroker.broker.clouds.interface import (
     TOKEN_TAG,
     Cloud,
@@ -257,7 +258,7 @@ class GcpCloud(RentedCloud):
             except NotFound:
                 return
 
-    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> End | None:
         """By the states that Compute Engine tells."""
         if intent.zone is None:
             return None

@@ -132,7 +132,7 @@ def test_what_the_guest_left_is_read_and_then_removed(
     assert not cloud.fetch(wanted, "outputs.tar", tmp_path / "o")
     report = cloud.report(wanted)
     assert report.status is not None
-    assert report.status["phase"] == "running"
+    assert report.status.phase == "running"
     cloud.discard(wanted)
     assert cloud.report(wanted).status is None
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mlbroker.broker.cli.run_view import PlainView, progress_line
+from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.ledger import Attempt, Run, State
 from mlbroker.broker.runs.forecast import Forecaster, overrun
 from mlbroker.broker.runs.order import LaunchOption, Order
@@ -34,7 +35,7 @@ def order(**fields: Any) -> Order:
 def watch(forecaster: Forecaster, *seen: tuple[float, int], kill_s: float = 1000) -> Any:
     progress = None
     for at, step in seen:
-        status = {"phase": "running", "step": step, "elapsed_s": at}
+        status = Status("running", at, step)
         progress = forecaster.progress(run(kill_s), status, T0 + timedelta(seconds=at))
     assert progress is not None
     return progress
@@ -76,7 +77,7 @@ def test_cap_and_deadline_are_told_apart() -> None:
 
 def test_idle_time_is_shown_as_money() -> None:
     forecaster = Forecaster(order(), CANDIDATE)
-    status = {"phase": "running", "step": None, "elapsed_s": 300.0, "idle_s": 200.0, "cpu": 0.0}
+    status = Status("running", elapsed_s=300.0, idle_s=200.0, cpu=0.0)
     progress = forecaster.progress(run(), status, T0 + timedelta(seconds=300))
     assert progress.idle_usd == Decimal(200)
     assert "IDLE for 0:03:20, 200.0000 USD for nothing" in progress_line(progress)

@@ -2,10 +2,8 @@
 
 import io
 import tarfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.mlbroker import Cli
@@ -13,8 +11,8 @@ from tests.support.sim_runs import CANDIDATES, SimRuns
 from tests.support.simulator import SimCloud
 
 from mlbroker.broker.cli.run_carry import report
-from mlbroker.broker.clouds.bucket import joint_end
-from mlbroker.broker.clouds.interface import Intent, Report
+from mlbroker.broker.clouds.guest_report import End, Report, joint_end
+from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.errors import JobFailed
 from mlbroker.broker.runs.folder import RunFolder
 
@@ -26,7 +24,7 @@ class Three(SimCloud):
 
     def report(self, intent: Intent) -> Report:
         found = super().report(intent)
-        end: Mapping[str, Any] = {"why": "failed", "exit_code": 3, "rank": 1}
+        end = End("failed", 3, rank=1)
         return replace(
             found,
             end=end if found.end else None,
@@ -77,9 +75,9 @@ def test_each_machines_log_and_outputs_come_home_and_the_failing_one_is_named(
 
 
 def test_who_failed_goes_before_those_that_followed() -> None:
-    done, failed = {"why": "finished"}, {"why": "failed", "exit_code": 3}
-    follows = {"why": "another_failed"}
-    assert joint_end([follows, done, failed]) == {**failed, "rank": 2}
-    assert joint_end([None, failed, failed]) == {**failed, "rank": 1}
+    done, failed = End("finished"), End("failed", 3)
+    follows = End("another_failed")
+    assert joint_end([follows, done, failed]) == replace(failed, rank=2)
+    assert joint_end([None, failed, failed]) == replace(failed, rank=1)
     assert joint_end([done, None]) is None
     assert joint_end([done, done]) == done

@@ -19,7 +19,8 @@ from tests.support.strict import StrictCloud
 
 from mlbroker.broker.clouds.aws.calls import Calls
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
-from mlbroker.broker.clouds.interface import Intent, MachineState, Payload, Report
+from mlbroker.broker.clouds.guest_report import Report
+from mlbroker.broker.clouds.interface import Intent, MachineState, Payload
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 
@@ -90,8 +91,8 @@ def test_a_job_runs_unprivileged_and_leaves_everything_in_the_bucket(
     cloud.create(wanted, payload)
     report = wait_for(ended(cloud, wanted))
     live.guest.bare = False
-    assert (report.end["why"], report.end["exit_code"]) == ("finished", 0)
-    assert (report.end["step"], report.end["steps"]) == (5, 10)
+    assert (report.end.why, report.end.exit_code) == ("finished", 0)
+    assert (report.end.step, report.end.steps) == (5, 10)
     log = whole_log(cloud, wanted, report.log_bytes)
     uid = 65534 if os.getuid() == 0 else os.getuid()
     assert f"uid {uid} key *** 3" in log
@@ -139,7 +140,7 @@ def test_at_the_kill_time_the_job_is_saved_and_the_machine_goes(
     wanted = intent(live, run_id, intended_at=now, kill_at=now + timedelta(seconds=life_s))
     cloud.create(wanted, Payload({"command": "trap '' TERM; while :; do sleep 0.1; done"}))
     report = wait_for(ended(cloud, wanted))
-    assert report.end["why"] == "capped"
+    assert report.end.why == "capped"
     wait_for(lambda: gone(live, wanted))
     (vm,) = live.vms(wanted.token)
     assert vm.ends_at is not None
@@ -168,7 +169,7 @@ def test_a_stop_is_obeyed(live: StrictAws, cloud: AwsCloud, run_id: str) -> None
     wait_for(lambda: cloud.report(wanted).log_bytes)
     cloud.stop_job(wanted, "stopped")
     report = wait_for(ended(cloud, wanted))
-    assert report.end["why"] == "stopped"
+    assert report.end.why == "stopped"
     wait_for(lambda: gone(live, wanted))
 
 
@@ -180,7 +181,7 @@ def test_a_bucket_that_fails_for_a_while_loses_nothing(
     wait_for(lambda: cloud.report(wanted).status)
     live.faults.failing["PutObject"] = 12
     report = wait_for(ended(cloud, wanted))
-    assert report.end["why"] == "finished"
+    assert report.end.why == "finished"
     log = whole_log(cloud, wanted, report.log_bytes)
     assert [line for line in log.splitlines() if line.startswith("line")] == [
         f"line {number}" for number in (1, 2, 3, 4)
@@ -195,6 +196,6 @@ def test_one_lost_machine_of_several_ends_the_run(
     wait_for(lambda: cloud.report(wanted).status)
     live.ec2.end(live.vms(wanted.token)[1])
     report = wait_for(ended(cloud, wanted))
-    assert report.end["why"] == "machine_failed"
+    assert report.end.why == "machine_failed"
     cloud.terminate(machine.id)
     wait_for(lambda: gone(live, wanted))

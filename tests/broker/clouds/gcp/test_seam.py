@@ -375,7 +375,7 @@ def test_several_machines_are_one_and_end_together(
     assert partly.state is MachineState.TERMINATING
     end = cloud.report(wanted).end
     assert end is not None
-    assert end["why"] == "preempted"
+    assert end.why == "preempted"
     cloud.terminate(machine.id)
     world.clock.advance(60)
     gone = cloud.status(machine.id)

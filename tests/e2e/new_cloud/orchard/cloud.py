@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from mlbroker.broker.clouds.guest_report import End
 from mlbroker.broker.clouds.interface import (
     Cloud,
     Intent,
@@ -100,7 +101,7 @@ class OrchardCloud(RentedCloud):
         """Orchard keeps none."""
         return ""
 
-    def lost_member(self, intent: Intent, unfinished: set[int]) -> Mapping[str, Any] | None:
+    def lost_member(self, intent: Intent, unfinished: set[int]) -> End | None:
         """Orchard makes machines one by one."""
         machines = self.find(intent.tags)
         gone = machines and machines[0].state is MachineState.TERMINATED and 0 in unfinished

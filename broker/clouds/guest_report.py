@@ -1,0 +1,269 @@
+"""All that a guest says, read into values. Nothing here fails, whatever was said.
+
+A job may write to its machine's files and to its folder in the bucket, so what comes from there
+has any type, size and depth. What is not understood counts as not said, and is named once in
+`Report.unclear`. What a run costs and when it ends is never taken from here alone: see the driver.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from mlbroker.broker.guest.box import FOLLOWS
+from mlbroker.broker.output import clean
+
+T = TypeVar("T")
+
+# Longer documents are no reports.
+REPORT_BYTES = 1 << 18
+# The answer about all boxes of a machine, and about one.
+ANSWER_BYTES = 1 << 25
+LONGEST_TEXT = 300
+MOST_STEPS = 10**15
+LONGEST_S = 1e10
+MOST_BYTES = 2**63 - 1
+
+PHASES = frozenset({"preparing", "setup", "running", "ending"})
+ENDS = frozenset(
+    {
+        "finished", "failed", "setup_failed", "capped", "stopped", "idle", "overrun", "move",
+        "preempted", "machine_failed", FOLLOWS,
+    }
+)  # fmt: skip
+STATES = frozenset({"none", "alive", "over"})
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The guest's heartbeat; None is what it did not say.
+
+    `elapsed_s` counts from the job's start, `checkpoint_at` is the time of the last save in seconds
+    since 1970, `cpu` is in cores, `gpu` the busy share of the busiest one.
+    """
+
+    phase: str = ""
+    elapsed_s: float | None = None
+    step: int | None = None
+    steps: int | None = None
+    cpu: float | None = None
+    gpu: float | None = None
+    idle_s: float | None = None
+    checkpoint_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the job ended. `why` is one of ENDS; of several machines, `rank` ended the run."""
+
+    why: str
+    exit_code: int | None = None
+    detail: str | None = None
+    elapsed_s: float | None = None
+    step: int | None = None
+    steps: int | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the guest last said: its heartbeat, and its end record once it has ended.
+
+    `log_bytes`, `checkpoint_bytes` and `outputs_bytes` say how much there is to fetch. Of a run of
+    several machines all are those of rank 0, save `other_log_bytes`, which are those of ranks 1,
+    2, …, and the end, which names the `rank` that ended it. `unclear` names what was said and not
+    understood.
+    """
+
+    status: Status | None = None
+    end: End | None = None
+    log_bytes: int = 0
+    checkpoint_bytes: int = 0
+    outputs_bytes: int = 0
+    other_log_bytes: tuple[int, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSeen:
+    """A box as the guest program on its machine shows it: `state` is one of STATES."""
+
+    state: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    started_at: datetime | None = None
+    report: Report = Report()
+
+
+def document(data: bytes | None, at_most: int = REPORT_BYTES) -> Mapping[str, object]:
+    """A JSON object; an empty one for whatever is none, or is longer than `at_most`."""
+    if not data or len(data) > at_most:
+        return {}
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def report_of(raw: object) -> Report:
+    """One machine's report."""
+    said = _Said(raw)
+    return Report(
+        status=_status(said),
+        end=_end(said),
+        log_bytes=said.count("log_bytes", MOST_BYTES) or 0,
+        checkpoint_bytes=said.count("checkpoint_bytes", MOST_BYTES) or 0,
+        outputs_bytes=said.count("outputs_bytes", MOST_BYTES) or 0,
+        unclear=tuple(said.unclear),
+    )
+
+
+def box_of(raw: object) -> BoxSeen | None:
+    """The guest program's answer to `show`; None when it is no answer at all."""
+    said = _Said(raw)
+    state = said.word("state", STATES)
+    if state is None:
+        return None
+    tags = said.inner("tags")
+    told = {} if tags is None else tags.texts()
+    return BoxSeen(state, told, said.moment("started_at"), report_of(raw))
+
+
+def boxes_of(raw: object) -> Mapping[str, BoxSeen] | None:
+    """The guest program's answer to `list`, by token; None when it is no answer at all."""
+    boxes = _Said(raw).inner("boxes")
+    if boxes is None:
+        return None
+    found = {token: box_of(shown) for token, shown in boxes.raw.items()}
+    return {token: seen for token, seen in found.items() if seen is not None}
+
+
+def joint_report(reports: Sequence[Report]) -> Report:
+    """Of a run on several machines, by rank: the first one's, with the end of all."""
+    first = reports[0]
+    return Report(
+        status=first.status,
+        end=joint_end([report.end for report in reports]),
+        log_bytes=first.log_bytes,
+        checkpoint_bytes=first.checkpoint_bytes,
+        outputs_bytes=first.outputs_bytes,
+        other_log_bytes=tuple(report.log_bytes for report in reports[1:]),
+        unclear=tuple(dict.fromkeys(name for report in reports for name in report.unclear)),
+    )
+
+
+def joint_end(ends: Sequence[End | None]) -> End | None:
+    """How a run of several machines ended: by the one that failed, or when all are done."""
+    failed = [
+        replace(end, rank=rank)
+        for rank, end in enumerate(ends)
+        if end is not None and end.why != "finished"
+    ]
+    # Those that were ended for another's sake only follow.
+    failed.sort(key=lambda end: end.why == FOLLOWS)
+    if failed:
+        return failed[0]
+    return ends[0] if all(end is not None for end in ends) else None
+
+
+def log_part_offset(name: str) -> int | None:
+    """Where a part of the log in the bucket begins, by its name; None for what is no such name."""
+    return int(name) if len(name) == 15 and name.isascii() and name.isdigit() else None
+
+
+def _status(said: "_Said") -> Status | None:
+    told = said.inner("status")
+    if told is None:
+        return None
+    steps = told.count("steps", MOST_STEPS)
+    return Status(
+        phase=told.word("phase", PHASES) or "",
+        elapsed_s=told.number("elapsed_s", LONGEST_S),
+        step=told.count("step", MOST_STEPS),
+        # No job has none: it has not said how many.
+        steps=steps or None,
+        cpu=told.number("cpu", 1e6),
+        gpu=told.number("gpu", 1e3),
+        idle_s=told.number("idle_s", LONGEST_S),
+        checkpoint_at=told.number("checkpoint_at", 1e11),
+    )
+
+
+def _end(said: "_Said") -> End | None:
+    told = said.inner("end")
+    why = None if told is None else told.word("why", ENDS)
+    if told is None or why is None:
+        if told is not None and told.raw.get("why") is None:
+            said.unclear.append("end")
+        return None
+    return End(
+        why=why,
+        exit_code=told.count("exit_code", 255),
+        detail=told.text("detail"),
+        elapsed_s=told.number("elapsed_s", LONGEST_S),
+        step=told.count("step", MOST_STEPS),
+        steps=told.count("steps", MOST_STEPS) or None,
+    )
+
+
+class _Said:
+    """Takes values out of one mapping, and notes the names of those it does not understand."""
+
+    def __init__(self, raw: object, within: str = "", unclear: list[str] | None = None) -> None:
+        self.raw: Mapping[str, object] = raw if isinstance(raw, dict) else {}
+        self._within = within
+        self.unclear: list[str] = [] if unclear is None else unclear
+
+    def inner(self, name: str) -> "_Said | None":
+        """A mapping."""
+        found = self.raw.get(name)
+        inner = _Said(found, f"{self._within}{name}.", self.unclear)
+        return self._understood(name, inner if isinstance(found, dict) else None)
+
+    def word(self, name: str, among: frozenset[str]) -> str | None:
+        """One of these words."""
+        found = self.raw.get(name)
+        return self._understood(name, found if isinstance(found, str) and found in among else None)
+
+    def text(self, name: str) -> str | None:
+        """Of one line, no longer than anybody reads, that no terminal obeys."""
+        found = self.raw.get(name)
+        if not isinstance(found, str):
+            return self._understood(name, None)
+        return clean(" ".join(found[: 4 * LONGEST_TEXT].split()))[:LONGEST_TEXT]
+
+    def texts(self) -> Mapping[str, str]:
+        """All texts, as they are: to be compared, not shown."""
+        return {name: text for name, text in self.raw.items() if isinstance(text, str)}
+
+    def count(self, name: str, most: int) -> int | None:
+        """A whole number from 0 on."""
+        found = self.raw.get(name)
+        if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= most:
+            return found
+        return self._understood(name, None)
+
+    def number(self, name: str, most: float) -> float | None:
+        """A number from 0 on."""
+        found = self.raw.get(name)
+        # Compared before it is converted: some whole numbers have no float, and NaN is in no range.
+        if isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found <= most:
+            return float(found)
+        return self._understood(name, None)
+
+    def moment(self, name: str) -> datetime | None:
+        """A time with its zone."""
+        found = self.raw.get(name)
+        try:
+            moment = datetime.fromisoformat(found) if isinstance(found, str) else None
+        except ValueError:
+            moment = None
+        # Far ones could not be reckoned with.
+        fits = moment is not None and moment.tzinfo is not None and 2000 <= moment.year <= 2200
+        return self._understood(name, moment if fits else None)
+
+    def _understood(self, name: str, value: T | None) -> T | None:
+        if value is None and self.raw.get(name) is not None:
+            self.unclear.append(self._within + name)
+        return value
