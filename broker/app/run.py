@@ -296,8 +296,6 @@ def _pack(
     listener.note(
         f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}"
     )
-    for name in bundle.left_out:
-        listener.warn(
-            f"{name} stays behind: it is no plain file, or leads out of the work directory"
-        )
+    if bundle.left_out:
+        listener.warn(f"left out of the bundle: {bundle.left_out}")
     return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}

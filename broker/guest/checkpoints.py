@@ -1,12 +1,13 @@
 """Saves the job's checkpoint folder on its period, beside the job, and puts an earlier one back."""
 
 import os
-import tarfile
 import threading
 import time
 from typing import Optional, Tuple
 
+from . import packing
 from .box import CHECKPOINT, OUTPUTS, RESTORE
+from .unpacking import unpack
 
 Signature = Tuple[int, int, int]
 
@@ -17,26 +18,9 @@ def restore(box: str, folder: str) -> bool:
     if not os.path.exists(archive) or (os.path.isdir(folder) and os.listdir(folder)):
         return False
     os.makedirs(folder, exist_ok=True)
-    with tarfile.open(archive) as tar:
-        extract(tar, folder)
+    with open(archive, "rb") as stream:
+        unpack(stream, folder, links=True)
     return True
-
-
-def extract(tar: tarfile.TarFile, folder: str) -> None:
-    """Unpack plain files, folders and links that stay inside; refuse everything else."""
-    top = os.path.realpath(folder)
-    for member in tar.getmembers():
-        target = os.path.realpath(os.path.join(top, member.name))
-        if target != top and not target.startswith(top + os.sep):
-            raise ValueError(f"archive member leaves its folder: {member.name!r}")
-        if member.issym():
-            points_to = os.path.realpath(os.path.join(os.path.dirname(target), member.linkname))
-            if points_to != top and not points_to.startswith(top + os.sep):
-                raise ValueError(f"archive link leaves its folder: {member.name!r}")
-        elif not (member.isfile() or member.isdir()):
-            raise ValueError(f"archive member is no plain file: {member.name!r}")
-        member.mode &= 0o777
-        tar.extract(member, top)
 
 
 class Saver:
@@ -93,8 +77,8 @@ def pack(folder: str, archive: str) -> bool:
     """An archive of a folder, swapped in whole; False when the folder changed while it was read."""
     before = _signature(folder)
     temporary = archive + ".tmp"
-    with tarfile.open(temporary, "w") as tar:
-        tar.add(folder, arcname=".", filter=_plain)
+    with open(temporary, "wb") as stream:
+        packing.pack(folder, stream, links=True)
     if _signature(folder) != before:
         # A file was half written while it was copied: the copy may be torn, the old one is whole.
         os.unlink(temporary)
@@ -103,12 +87,6 @@ def pack(folder: str, archive: str) -> bool:
         os.fsync(file.fileno())
     os.replace(temporary, archive)
     return True
-
-
-def _plain(member: tarfile.TarInfo) -> Optional[tarfile.TarInfo]:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member if member.isfile() or member.isdir() else None
 
 
 def _signature(folder: str) -> Signature:

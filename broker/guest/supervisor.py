@@ -1,19 +1,20 @@
 """Runs set-up and job on their machine, and ends them at the kill time whoever else is alive."""
 
+import gzip
 import os
 import select
 import shutil
 import signal
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 from . import box as files
-from .checkpoints import Saver, extract, pack_outputs, restore
+from .checkpoints import Saver, pack_outputs, restore
 from .output import Output
 from .processes import adopt_orphans, boot_clock, end_all, members, reap, signal_all
+from .unpacking import unpack
 from .usage import Usage
 
 TICK_S = 0.05
@@ -79,7 +80,7 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
         try:
             ending = self._work()
-        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+        except (OSError, ValueError, KeyError) as error:
             ending = Ending("machine_failed", None, f"{type(error).__name__}: {error}")
         self._usage.stop()
         self._phase = "ending"
@@ -130,8 +131,10 @@ class Supervisor:
         os.makedirs(self._workdir, exist_ok=True)
         bundle = os.path.join(self._box, files.BUNDLE)
         if os.path.exists(bundle):
-            with tarfile.open(bundle) as tar:
-                extract(tar, self._workdir)
+            with gzip.open(bundle) as stream:
+                left_out = unpack(stream, self._workdir, links=True).left_out
+            if left_out:
+                self._output.say(f"left out of the work directory: {left_out}")
         checkpoint = self._spec.get("checkpoint")
         if checkpoint:
             folder = os.path.join(self._workdir, checkpoint["path"])

@@ -1,10 +1,8 @@
 """An agent as the job of a run: what travels to its machine, and what it reports from there."""
 
-import io
 import json
 import shlex
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,18 +29,12 @@ FAULTS = {"lost", "preempted", "machine_failed", "failed"}
 
 def pack(workdir: Path, spec: Mapping[str, Any], target: Path, secrets: Mapping[str, str]) -> None:
     """Write the bundle: what a run would send, and the probe in a folder of its own beside it."""
-    plain = target.with_name("workdir.tar.gz")
-    pack_workdir(workdir, plain, secrets)
-    with tarfile.open(plain) as source, tarfile.open(target, "w:gz", compresslevel=6) as tar:
-        for member in source:
-            tar.addfile(member, source.extractfile(member) if member.isfile() else None)
-        for path in sorted(PROBE_FOLDER.rglob("*.py")):
-            tar.add(path, f"{FOLDER}/{path.relative_to(PROBE_FOLDER)}")
-        text = (json.dumps(spec) + "\n").encode()
-        entry = tarfile.TarInfo(f"{FOLDER}/{SPEC}")
-        entry.size = len(text)
-        tar.addfile(entry, io.BytesIO(text))
-    plain.unlink()
+    probe = {
+        f"{FOLDER}/{path.relative_to(PROBE_FOLDER)}": path.read_bytes()
+        for path in sorted(PROBE_FOLDER.rglob("*.py"))
+    }
+    spec_file = {f"{FOLDER}/{SPEC}": (json.dumps(spec) + "\n").encode()}
+    pack_workdir(workdir, target, secrets, probe | spec_file)
 
 
 def run_spec(

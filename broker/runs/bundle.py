@@ -5,13 +5,14 @@ import hashlib
 import os
 import stat
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.guest.archives import LeftOut
+from mlbroker.broker.guest.packing import Packer, target_inside
 
 # So large a file is no place where somebody keeps a token by mistake.
 _SEARCH_BYTES = 20_000_000
@@ -19,45 +20,40 @@ _SEARCH_BYTES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What was packed. `left_out` are files that are no plain files, or links that lead outside."""
+    """What was packed, and what was not: no plain file, unreadable, or a link that leads out."""
 
     path: Path
     files: int
     bytes: int
     sha256: str
-    left_out: tuple[str, ...]
+    left_out: LeftOut
 
 
-def pack_workdir(workdir: Path, target: Path, secrets: Mapping[str, str]) -> Bundle:
-    """Archive the files of `workdir` that .gitignore does not name, in a fixed order.
+def pack_workdir(
+    workdir: Path,
+    target: Path,
+    secrets: Mapping[str, str],
+    beside: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    """Archive the files of `workdir` that .gitignore does not name, and those `beside` them.
 
-    A file that holds the value of a secret is refused: bundles travel and stay.
+    The order is fixed. A file that holds the value of a secret is refused: bundles travel and stay.
     """
     top = workdir.resolve()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    left_out: list[str] = []
-    count = 0
     with (
         open(target, "wb") as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
     ):
+        packer = Packer(packed)
         for name in _names(top):
-            path = top / name
-            member = _member(tar, top, path, name)
-            if member is None:
-                left_out.append(name)
-                continue
-            count += 1
-            if member.isfile():
-                _refuse_secrets(path, name, secrets)
-                with open(path, "rb") as file:
-                    tar.addfile(member, file)
-            else:
-                tar.addfile(member)
+            _add(packer, top, name, secrets)
+        for name, content in (beside or {}).items():
+            packer.data(name.encode(), content)
+        packer.close()
     data = target.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    return Bundle(target, count, len(data), digest, tuple(left_out))
+    return Bundle(target, packer.files, len(data), digest, packer.left_out)
 
 
 def _names(top: Path) -> list[str]:
@@ -96,27 +92,22 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _member(tar: tarfile.TarFile, top: Path, path: Path, name: str) -> tarfile.TarInfo | None:
-    """The archive's entry; None for what must not travel."""
-    found = path.lstat()
+def _add(packer: Packer, top: Path, name: str, secrets: Mapping[str, str]) -> None:
+    path, found = os.fsencode(top / name), (top / name).lstat()
     if stat.S_ISLNK(found.st_mode):
-        goal = os.path.realpath(path)
-        if goal != str(top) and not goal.startswith(f"{top}{os.sep}"):
-            return None
-    elif not stat.S_ISREG(found.st_mode):
-        return None
-    member = tar.gettarinfo(str(path), arcname=name)
-    if member.islnk():  # a second name of a file packed before: packed again, as a file
-        member.type, member.linkname, member.size = tarfile.REGTYPE, "", found.st_size
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = int(found.st_mtime)
-    member.mode &= 0o755
-    return member
+        target = target_inside(os.fsencode(top), os.fsencode(name))
+        if target is None:
+            packer.left_out.add(os.fsencode(name), "leads out of the work directory")
+        else:
+            packer.link(os.fsencode(name), found, target)
+        return
+    if stat.S_ISREG(found.st_mode):
+        _refuse_secrets(top / name, name, secrets)
+    packer.file(os.fsencode(name), path)
 
 
 def _refuse_secrets(path: Path, name: str, secrets: Mapping[str, str]) -> None:
-    if not secrets or path.stat().st_size > _SEARCH_BYTES:
+    if not secrets or path.stat().st_size > _SEARCH_BYTES or not os.access(path, os.R_OK):
         return
     data = path.read_bytes()
     for secret, value in secrets.items():

@@ -1,6 +1,5 @@
 """Reads what the guest reports: output into the run's log, steps into a forecast, files home."""
 
-import tarfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +10,9 @@ from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.clouds.interface import Cloud, Intent, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
-from mlbroker.broker.guest.checkpoints import extract
+from mlbroker.broker.guest.archives import no_room, room_below, why_of
+from mlbroker.broker.guest.tar_reader import BadArchive
+from mlbroker.broker.guest.unpacking import unpack
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
@@ -103,7 +104,7 @@ class Watcher:
             name = str(outputs.relative_to(self._folder.path))
             self._try(found, missing, name, fetch)
             if outputs.exists():
-                _unpack(outputs, folder.outputs)
+                self._unpack(outputs, folder.outputs)
         return found, missing
 
     def _try(self, found: list[str], missing: list[str], name: str, fetch: Any) -> None:
@@ -116,10 +117,31 @@ class Watcher:
                 if last:
                     missing.append(name)
                 self._clock.sleep(1.0)
-            except (CloudError, OSError, tarfile.TarError, ValueError) as error:
+            except (CloudError, OSError, ValueError) as error:
                 self._view.warn(f"{name} was not collected: {error}")
                 missing.append(name)
                 return
+
+    def _unpack(self, archive: Path, folder: Path) -> None:
+        """What can be had of it; an archive that was not all unpacked is kept beside the rest."""
+        size = archive.stat().st_size
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            room = room_below(str(folder))
+            if size > room:
+                raise no_room("unpacking it", size, room)
+            with open(archive, "rb") as stream:
+                _, left_out, missing = unpack(stream, str(folder))
+        except (OSError, BadArchive) as error:
+            why = why_of(error) if isinstance(error, OSError) else error
+            self._view.warn(f"outputs were not all unpacked: {why}; all that came is in {archive}")
+            return
+        if missing:
+            self._view.warn(f"outputs that could not be brought home: {missing}")
+        if left_out:
+            self._view.warn(f"outputs that stay in {archive}: {left_out}")
+        else:
+            archive.unlink()
 
     def _pull_log(self, cloud: Cloud, intent: Intent, report: Report) -> bool:
         """Each machine's log into its own file; what rank 0 writes is shown."""
@@ -184,10 +206,3 @@ class Watcher:
         if self._unreachable:
             self._view.warn("the machine answers again")
         self._unreachable = False
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive) as tar:
-        extract(tar, str(folder))
-    archive.unlink()
