@@ -1,8 +1,12 @@
 """Where mlbroker keeps its state on this machine."""
 
 import os
+import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+
+from mlbroker.broker.errors import InputError
 
 # The user's guardrails, found upward from the job file.
 POLICY_NAME = "mlbroker-policy.yaml"
@@ -18,16 +22,67 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("mlbroker", appauthor=False))
 
 
+def present(path: Path) -> bool:
+    """Whether there is a file of this name.
+
+    A link that leads nowhere (a share that is not mounted, a loop) is not taken for none, nor is a
+    name that cannot be looked up: both are refused, as what the file forbids would be allowed.
+    """
+    try:
+        if stat.S_ISLNK(path.lstat().st_mode):
+            path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.is_symlink():
+            return False
+        raise InputError(
+            f"is a link to {os.readlink(path)}, which is not there",
+            where=str(path),
+            hint="Bring back what it leads to, or remove the link.",
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot be looked up: {error.strerror}", where=str(path), hint="Mend or remove it."
+        ) from None
+    return True
+
+
+def usual_file(path: Path) -> Path | None:
+    """The file at its usual place, None where there is none.
+
+    One whose name only resembles the usual one would be ignored in silence: it is refused.
+    """
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        names = []  # a folder one may pass through, but not list
+    for name in names:
+        if name != path.name and _plain(name) == _plain(path.name):
+            other = path.parent / name
+            if "." in name.lstrip(".") or not other.is_dir():
+                raise InputError(
+                    f"would not be read: it has to be called {path.name}",
+                    where=str(other),
+                    hint="Rename it, or move it away.",
+                )
+    return path if present(path) else None
+
+
+def _plain(name: str) -> str:
+    """A file's name without what people get wrong: case, dots, dashes, the ending."""
+    found = re.fullmatch(r"\.*(.+?)(\.(ya?ml|json|txt))*", name.lower(), re.DOTALL)
+    return re.sub(r"[-_\s]", "", found[1] if found else "").replace("policies", "policy")
+
+
 def named_file(usual: Path, variable: str, environ: Mapping[str, str]) -> Path | None:
     """The file that a variable names, which must exist, else `usual` where there is one."""
     if environ.get(variable):
         return Path(environ[variable]).expanduser()
-    return usual if usual.exists() else None
+    return usual_file(usual)
 
 
 def policy_path(job_path: Path, option: Path | None = None) -> Path | None:
     """The policy file of `--policy`, else the nearest one upward from the job; None without."""
     if option is not None:
         return option
-    candidates = (folder / POLICY_NAME for folder in job_path.absolute().parents)
-    return next((path for path in candidates if path.exists()), None)
+    found = (usual_file(folder / POLICY_NAME) for folder in job_path.absolute().parents)
+    return next((path for path in found if path is not None), None)

@@ -11,6 +11,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.yaml_fields import nearest_hint
+from mlbroker.broker.home import named_file, present
 from mlbroker.broker.measure.store import MeasurementStore, learnt
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
@@ -52,8 +53,7 @@ def book_of(
 
 def with_nodes(book: Book, state: Path, option: Path | None) -> Book:
     """The book with the user's own machines in it, where there is a file of them."""
-    path = state / "nodes.yaml"
-    if option is None and "MLBROKER_NODES" not in os.environ and not path.exists():
+    if option is None and named_file(state / "nodes.yaml", "MLBROKER_NODES", os.environ) is None:
         return book
     from mlbroker.broker.files.nodes import load_nodes, nodes_file
     from mlbroker.broker.prices.own_nodes import WithNodes
@@ -71,7 +71,7 @@ def with_nodes(book: Book, state: Path, option: Path | None) -> Book:
 
 def within_reach(book: Book, state: Path, job: Job) -> Book:
     """The book without what the account cannot have now: beyond its quota, or short lately."""
-    if not (state / "quotas.json").exists() and not (state / "capacity.sqlite").exists():
+    if not present(state / "quotas.json") and not present(state / "capacity.sqlite"):
         return book
     from mlbroker.broker.prices.availability import available_book
 

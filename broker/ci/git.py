@@ -34,6 +34,7 @@ class Repository:
             )
         self.root = Path(os.fsdecode(found.stdout.removesuffix(b"\n")))
         self._trees: dict[str, dict[str, str]] = {}
+        self._links: dict[str, set[str]] = {}
         self._listed: dict[tuple[str, ...], list[str]] = {}
 
     @classmethod
@@ -92,13 +93,21 @@ class Repository:
         blob = self.tree(commit).get(path)
         return None if blob is None else self.blobs([blob])[blob]
 
+    def is_link(self, commit: str, path: str) -> bool:
+        """Whether the path was a symbolic link at a commit: what it led to may lie anywhere."""
+        self.tree(commit)
+        return path in self._links[commit]
+
     def _read_tree(self, commit: str) -> dict[str, str]:
         entries = self._read("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0")
         files = {}
+        links = self._links[commit] = set()
         for entry in entries:
             facts, _, path = entry.partition(b"\t")
             mode, kind, blob = facts.split(b" ") if path else (b"", b"", b"")
-            if kind == b"blob" and mode != b"120000":
+            if mode == b"120000":
+                links.add(os.fsdecode(path))
+            elif kind == b"blob":
                 files[os.fsdecode(path)] = blob.decode("ascii")
         return files
 

@@ -15,7 +15,7 @@ from mlbroker.broker.ci.pairs import pair_jobs
 from mlbroker.broker.ci.priced import read_previous
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import read_bytes
-from mlbroker.broker.home import POLICY_NAME, policy_path
+from mlbroker.broker.home import POLICY_NAME, policy_path, present, usual_file
 from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.planner import Planner
@@ -131,7 +131,8 @@ class _Session:
     def _file(self, path: str) -> bytes | None:
         """A file of the work tree, or an absolute path's."""
         found = self._root / path
-        return read_bytes(found) if found.exists() else None
+        there = usual_file(found) if found.name == POLICY_NAME else found
+        return read_bytes(found) if there is not None and present(found) else None
 
     def _at(self, repository: Repository, commit: str, current: PricingContext) -> PricingContext:
         """What held at a commit; `current` itself where that is the same."""
@@ -163,12 +164,13 @@ class _Session:
         names = [inside] if inside is not None else _policy_files(repository, commit)
         if all(repository.content(commit, name) == self._file(name) for name in names):
             return None
-        return self._policies(
-            lambda path: (
-                self._file(path) if Path(path).is_absolute() else repository.content(commit, path)
-            ),
-            inside,
-        )
+
+        def then(path: str) -> bytes | None:
+            # A link leads where it leads now.
+            now = Path(path).is_absolute() or repository.is_link(commit, path)
+            return self._file(path) if now else repository.content(commit, path)
+
+        return self._policies(then, inside)
 
     def _inside(self, path: Path) -> str | None:
         """The path inside the repository, None for one outside."""

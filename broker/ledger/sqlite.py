@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.home import present
 from mlbroker.broker.ledger.facts import (
     GENESIS,
     Account,
@@ -121,7 +122,7 @@ class SqliteStorage:
 
     def _reading(self) -> sqlite3.Connection | None:
         """None while there is no ledger, or one whose first writer died before its tables."""
-        if not self._path.exists():
+        if not present(self._path):
             return None
         connection = self._open()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -131,7 +132,7 @@ class SqliteStorage:
         # SQLite handles must not cross a fork.
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
-        new = create and not self._path.exists()
+        new = create and not present(self._path)
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.home import present
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
 if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
@@ -86,7 +87,7 @@ class Past(NamedTuple):
 def generation(folder: Path) -> int:
     """The number of the user's present state; 0 when there is nothing beyond the book."""
     path = folder / FILE
-    if not path.exists():
+    if not present(path):
         return 0
     db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)
     try:
@@ -110,7 +111,7 @@ class OwnPrices:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._db: sqlite3.Connection | None = None
-        if self._path.exists():
+        if present(self._path):
             self._db = self._connect()
 
     def __enter__(self) -> "OwnPrices":

@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.home import present
 from mlbroker.pricing.offer import InstanceType
 from mlbroker.pricing.vendors import vendor
 
@@ -78,6 +80,8 @@ class Quotas:
 
 def load(home: Path) -> Quotas:
     """The quotas fetched last; none at all when none were."""
+    if not present(home / FILE):
+        return Quotas((), {})
     try:
         document = json.loads((home / FILE).read_text("utf-8"))
         quotas = [
@@ -86,9 +90,15 @@ def load(home: Path) -> Quotas:
             for row in rows
         ]
         return Quotas(quotas, document["as_of"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         # A cache, no more: a damaged one is as good as none, and the next refresh replaces it.
         return Quotas((), {})
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}",
+            where=str(home / FILE),
+            hint="Make it readable, or remove it and fetch it again: mlbroker prices quotas",
+        ) from None
 
 
 def save(home: Path, cloud: str, quotas: Iterable[Quota], now: datetime) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from mlbroker.broker.home import present
+
 FILE = "capacity.sqlite"
 # Vendors' shortages of a type last from minutes to hours; after this it is worth another try.
 REMEMBERED = timedelta(hours=1)
@@ -53,7 +55,7 @@ def remember(home: Path, shortage: Shortage) -> None:
 def lately(home: Path, now: datetime) -> list[Shortage]:
     """The shortages that still count."""
     path = home / FILE
-    if not path.exists():
+    if not present(path):
         return []
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as db:
         try:

@@ -200,6 +200,26 @@ def test_the_policy_file_of_base_and_head(changed: Repository, home: Path) -> No
     assert (same["base"]["market"], same["head"]["market"]) == ("spot", "on_demand")
 
 
+def test_a_policy_file_that_is_a_link_holds_at_the_base_too(
+    repository: Repository, home: Path
+) -> None:
+    link = repository.root / "mlbroker-policy.yaml"
+    repository.write("central/rules.yaml", "deny: {markets: [spot]}\n")
+    link.symlink_to("central/rules.yaml")
+    repository.commit({"same.yaml": job_text("same")})
+    repository.branch()
+    repository.write("same.yaml", job_text("same", 30_000))
+    (job,) = document(repository, home, "--base", "main")["jobs"]
+    assert (job["base"]["market"], job["head"]["market"]) == ("on_demand", "on_demand")
+    link.unlink()
+    link.symlink_to("nowhere.yaml")
+    done = check("--base", "main", cwd=repository.root, home=home)
+    assert (done.code, "is a link to nowhere.yaml, which is not there" in done.stderr) == (2, True)
+    link.unlink()
+    repository.write("mlbroker-policy.yml", "deny: {markets: [spot]}\n")
+    assert check(cwd=repository.root, home=home).code == 2
+
+
 def test_a_job_that_the_policy_forbids_is_exit_5(changed: Repository, home: Path) -> None:
     changed.write("policies/strict.yaml", "max_spend_per_run: 0.01 USD\n")
     missing = check("--base", "main", "--policy", "nothing.yaml", cwd=changed.root, home=home)
