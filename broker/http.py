@@ -138,7 +138,7 @@ class Http:
                     return read(body, answered)
             except urllib.error.HTTPError as error:
                 with error:
-                    if error.code == http.HTTPStatus.NOT_MODIFIED:
+                    if error.code == http.HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers:
                         raise NotModified from None
                     refused = Refused(error.code, _said(error), _wait_asked(error.headers), host)
                 if error.code >= 500 and not repeatable:

@@ -27,6 +27,8 @@ TITLES = {
     "azure-faults": "runs on the loopback Azure under random faults",
     "azure-client-dead": "kill -9 of clients at any request to Azure (loopback), then a month",
     "hostile": "hostile names, values, paths and words against a canary",
+    "lying-github": "comments through a GitHub whose answers are changed at random",
+    "lying-gitlab": "comments through a GitLab whose answers are changed at random",
 }
 
 

@@ -9,6 +9,8 @@ from typing import IO, Any
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.http import Http, HttpError, Refused, read_json
 
+# A list whose next page is always another one ends here: no request has so many comments.
+MOST_PAGES = 1000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -41,17 +43,20 @@ class Api:
         """One document."""
         return self.call("GET", path).document
 
-    def pages(self, path: str) -> list[Any]:
-        """All items of a list that comes in pages."""
-        items: list[Any] = []
-        url: str | None = path
-        while url is not None:
+    def pages(self, path: str) -> list[dict[str, Any]]:
+        """All items of a list that comes in pages, each an object."""
+        items: list[dict[str, Any]] = []
+        url = path
+        for _ in range(MOST_PAGES):
             answer = self.call("GET", url)
-            if not isinstance(answer.document, list):
-                raise CloudError(f"the answer to GET {path} is not a list")
-            items += answer.document
+            page = answer.document
+            if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+                raise CloudError(f"the answer to GET {path} is not a list of objects")
+            items += page
+            if answer.next_page is None:
+                return items
             url = answer.next_page
-        return items
+        raise CloudError(f"the answer to GET {path} has more than {MOST_PAGES} pages")
 
     def call(
         self, method: str, path: str, body: Any = None, *, repeatable: bool | None = None

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +52,9 @@ class FakeForge:
         self.calls: list[str] = []
         self.seen_tokens: set[str] = set()
         self.faults: deque[Fault] = deque()
+        # What becomes of every answer on its way: status, headers and body.
+        self.lie: Callable[[int, dict[str, str], bytes], tuple[int, dict[str, str], bytes]] | None
+        self.lie = None
         self.url = ""
         self._next_id = 1
 
@@ -107,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             status, document, headers = fault.status, {"message": "fault"}, fault.headers
         content = b"" if document is None else json.dumps(document).encode()
+        if forge.lie is not None:
+            status, headers, content = forge.lie(status, headers, content)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

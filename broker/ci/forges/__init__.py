@@ -1,8 +1,10 @@
 """Where comments go. A new forge is one file with a class and one entry here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
+
+from mlbroker.broker.errors import CloudError
 
 
 class Comment(NamedTuple):
@@ -10,6 +12,14 @@ class Comment(NamedTuple):
 
     id: str
     body: str
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> "Comment":
+        """One item of a list; its number becomes part of an address, so it has to be one."""
+        number, body = item.get("id"), item.get("body") or ""
+        if type(number) is not int or not isinstance(body, str):
+            raise CloudError("the forge lists a comment that has no number, or no text")
+        return cls(str(number), body)
 
 
 class Forge(Protocol):

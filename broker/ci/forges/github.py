@@ -29,8 +29,12 @@ class GitHub:
     def comments(self) -> list[Comment]:
         """All comments, oldest first."""
         found = self._api.pages(f"{self._of_request}?per_page=100")
-        self._nodes = {str(item["id"]): item.get("node_id", "") for item in found}
-        return [Comment(str(item["id"]), item.get("body") or "") for item in found]
+        comments = [Comment.of(item) for item in found]
+        self._nodes = {
+            comment.id: item.get("node_id", "")
+            for comment, item in zip(comments, found, strict=True)
+        }
+        return comments
 
     def create(self, body: str) -> None:
         """Write a new comment."""
@@ -88,7 +92,7 @@ def _number() -> int | None:
         try:
             found = json.loads(Path(event).read_text("utf-8"))["pull_request"]["number"]
             return int(found)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             pass
     in_ref = re.fullmatch(r"refs/pull/(\d+)/\w+", os.environ.get("GITHUB_REF", ""))
     return int(in_ref[1]) if in_ref else None

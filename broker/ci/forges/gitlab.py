@@ -19,11 +19,7 @@ class GitLab:
     def comments(self) -> list[Comment]:
         """All comments, oldest first; what GitLab itself notes is left out."""
         found = self._api.pages(f"{self._notes}?per_page=100&sort=asc&order_by=created_at")
-        return [
-            Comment(str(item["id"]), item.get("body") or "")
-            for item in found
-            if not item.get("system")
-        ]
+        return [Comment.of(item) for item in found if not item.get("system")]
 
     def create(self, body: str) -> None:
         """Write a new comment."""
