@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.clouds import opener
-from mlbroker.broker.errors import CloudError
+from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.output import print_json, say, warn
@@ -19,6 +19,7 @@ _WORDS = {
     Did.ORPHAN_ENDED: "ended machine {what} {detail}",
     Did.FOREIGN: "machine {what} {detail}",
     Did.UNREACHABLE: "could not reach {what}: {detail}",
+    Did.FAILED: "could not deal with {what}: {detail}",
 }
 
 
@@ -53,6 +54,11 @@ def command(json: Json = False) -> None:
         print_json({"schema": "mlbroker.reconcile/1", "findings": rows})
     elif not findings:
         say("Machines and ledger agree; there was nothing to do.")
+    if any(finding.did is Did.FAILED for finding in findings):
+        raise MlbrokerError(
+            "not everything could be dealt with; this is a bug, please report it",
+            hint="All else was seen to, and caps hold.",
+        )
     if any(finding.did is Did.UNREACHABLE for finding in findings):
         raise CloudError(
             "not everything could be reached", hint="Caps hold meanwhile; try again later."

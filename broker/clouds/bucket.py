@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.guest_report import (
     REPORT_BYTES,
     Report,
-    document,
     joint_report,
     log_part_offset,
-    report_of,
+    report_in,
 )
 from mlbroker.broker.clouds.interface import Denied, Unclear, one_line
 
@@ -71,7 +70,7 @@ class BucketBox:
 
     def _reports(self, nodes: int) -> list[Report]:
         names = [f"{rank}/report.json" for rank in range(nodes)]
-        return [report_of(document(self._get(name, REPORT_BYTES))) for name in names]
+        return [report_in(self._get(name, REPORT_BYTES)) for name in names]
 
     def read_log(self, offset: int, rank: int) -> bytes:
         """The part that holds this offset, from there on; empty when it is not there yet."""

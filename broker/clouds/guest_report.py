@@ -106,8 +106,14 @@ def document(data: bytes | None, at_most: int = REPORT_BYTES) -> Mapping[str, ob
     return found if isinstance(found, dict) else {}
 
 
+def report_in(data: bytes | None) -> Report:
+    """One machine's report, as the bucket holds it."""
+    found = document(data)
+    return report_of(found) if found or not data else Report(unclear=("report",))
+
+
 def report_of(raw: object) -> Report:
-    """One machine's report."""
+    """The same, of what is read already."""
     said = _Said(raw)
     return Report(
         status=_status(said),

@@ -123,7 +123,7 @@ class BoxCloud(ABC):
             if boxes is None:
                 raise Unclear("it does not list its boxes", where=f"node {name}")
             for token, seen in boxes.items():
-                machine = _machine(_id(name, token), seen)
+                machine = machine_of(_id(name, token), seen)
                 # One that is only being laid out has no tags yet.
                 if machine is not None and machine.tags and tags.items() <= machine.tags.items():
                     found.append(machine)
@@ -132,7 +132,7 @@ class BoxCloud(ABC):
     def status(self, machine_id: str) -> Machine | None:
         """Read off the locks and the processes, not off what anybody wrote down."""
         name, token = _parts(machine_id)
-        return _machine(machine_id, self._box(name, token))
+        return machine_of(machine_id, self._box(name, token))
 
     def _box(self, name: str, token: str) -> BoxSeen:
         seen = box_of(self.host(name).ask("show", token))
@@ -198,7 +198,7 @@ def _parts(machine_id: str) -> tuple[str, str]:
     return host, _checked(token)
 
 
-def _machine(machine_id: str, seen: BoxSeen) -> Machine | None:
+def machine_of(machine_id: str, seen: BoxSeen) -> Machine | None:
     """By what lives on the machine; the times are the box's own, no later than now."""
     if seen.state == "none":
         return None

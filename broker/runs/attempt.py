@@ -91,5 +91,5 @@ def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:
     """Remove what the guest left. The books are closed: files that stay are no failed run."""
     try:
         cloud.discard(intent)
-    except CloudError as error:
+    except (CloudError, OSError) as error:
         warn(f"attempt {intent.attempt}: its files could not be removed: {error}")

@@ -43,12 +43,12 @@ class Console:
     def _keep(self, cloud: Cloud, attempt: Attempt) -> None:
         try:
             text = cloud.console_log(attempt.machine_id or "")
-        except CloudError:
+            if text:
+                data = masked(text.encode("utf-8", "replace")[-KEPT_BYTES:], self._secrets)
+                self._folder.console(attempt.number).write_bytes(data)
+        except (CloudError, OSError):
             # It would only have helped to understand.
             return
-        if text:
-            data = masked(text.encode()[-KEPT_BYTES:], self._secrets)
-            self._folder.console(attempt.number).write_bytes(data)
 
 
 def last_lines(path: Path, count: int) -> list[str]:

@@ -10,18 +10,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from mlbroker.broker.clouds.interface import (
-    Cloud,
-    Intent,
-    Machine,
-    MachineState,
-    Unclear,
-)
+from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.attempt import create, discard, intent_of, payload_for, token_of
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
+from mlbroker.broker.runs.ending import LastAlive, until_gone
 from mlbroker.broker.runs.failover import (
     TRY_ELSEWHERE,
     next_option,
@@ -38,8 +33,6 @@ from mlbroker.broker.runs.watch import Watcher
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 12
-# A terminate call that was accepted and came to nothing is repeated this often.
-INSIST_EVERY_S = 20.0
 # How long past the kill time to wait for a place that does not answer, before leaving it open.
 PATIENCE_S = 60.0
 QUEUE_POLL_S = 0.5
@@ -72,6 +65,7 @@ class Driver:
         self._fresh: str | None = None
         self._order: Order | None = None
         self._watcher: Watcher | None = None
+        self._last_alive = LastAlive(ledger)
         self._console = Console(folder, clock, secrets)
 
     def drive(self, run_id: str) -> Run:
@@ -236,6 +230,8 @@ class Driver:
                     return self._append(run, State.ENDED, why="capped")
                 if run.stop_requested:
                     return self._append(run, State.ENDED, why=run.stop_requested)
+                if not self._patient:
+                    return run
             elif self._clock.now() > until:
                 return self._gone(run, None)
             self._clock.sleep(cloud.traits.poll_s)
@@ -243,6 +239,7 @@ class Driver:
 
     def _confirmed(self, run: Run) -> Run:
         cloud, intent = self._at(run)
+        asked_at = self._clock.now()
         try:
             seen = self._watch(run).look(cloud, intent, run)
             machine = None if seen.why else cloud.status(run.attempt.machine_id or "")
@@ -263,6 +260,7 @@ class Driver:
             if seen.why:
                 return run
             return self._gone(run, machine)
+        self._last_alive.saw(run, asked_at)
         if self._clock.now() > self._give_up_at(run):
             return self._append(run, State.ENDED, why="capped", detail="the kill switch was late")
         if seen.state is not None and seen.state is not run.state:
@@ -284,8 +282,14 @@ class Driver:
 
     def _ended(self, run: Run) -> Run:
         cloud, intent = self._at(run)
-        found, missing = self._watch(run).collect(cloud, intent)
-        self._console.close(cloud, run.attempt, spoke="log" in found)
+        found: list[str] = []
+        missing = ["all"]
+        try:
+            found, missing = self._watch(run).collect(cloud, intent)
+            self._console.close(cloud, run.attempt, spoke="log" in found)
+        except Exception as error:
+            # Whatever a guest left, and whatever comes of it here: its machine is ended and paid.
+            self._view.warn(f"collecting failed: {type(error).__name__}: {error}")
         return self._append(run, State.COLLECTED, files=found, missing=missing)
 
     def _collected(self, run: Run) -> Run:
@@ -294,28 +298,16 @@ class Driver:
         return self._append(run, State.TERMINATING)
 
     def _terminating(self, run: Run) -> Run:
-        """Until the end was seen. An accepted call is not the end, nor is a moment's absence."""
         cloud, _ = self._at(run)
-        insist_at = self._clock.now() + timedelta(seconds=INSIST_EVERY_S)
-        # Where nobody tells when it ended, the kill switch says by when at the latest.
-        latest = run.attempt.kill_at + timedelta(seconds=cloud.traits.kill_slack_s)
-        unseen_since: datetime | None = None
-        while True:
-            machine = self._look(run)
-            now = self._clock.now()
-            if machine is not None and machine.state is MachineState.TERMINATED:
-                return self._terminated(run, machine.ended_at or min(now, latest))
-            if machine is None:
-                unseen_since = unseen_since or now
-                if now - unseen_since >= timedelta(seconds=cloud.traits.visible_after_s):
-                    return self._terminated(run, min(unseen_since, latest))
-            else:
-                unseen_since = None
-                latest = max(latest, now)
-                if now >= insist_at:
-                    self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
-                    insist_at = now + timedelta(seconds=INSIST_EVERY_S)
-            self._clock.sleep(cloud.traits.poll_s)
+        ended_at = until_gone(
+            run.attempt,
+            lambda: self._look(run),
+            lambda: self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or "")),
+            cloud.traits,
+            self._clock,
+            self._patient,
+        )
+        return self._terminated(run, self._last_alive.bound(run, ended_at))
 
     def _terminated(self, run: Run, ended_at: datetime) -> Run:
         stood = ended_at - run.attempt.began_at

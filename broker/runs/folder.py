@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.guest import box as files
+
+# More of what a job says is not brought home: a machine may claim, and serve, any amount.
+LOG_KEPT_BYTES = 1 << 30
 
 
 def unusable(path: Path, error: OSError) -> MlbrokerError:
@@ -49,19 +53,37 @@ class RunFolder:
         return self.path / f"console.{attempt}.log"
 
     def log_offset(self, attempt: int) -> int:
-        """How much of an attempt's log was brought home."""
-        marker = self._log_marker(attempt)
-        return int(marker.read_text()) if marker.exists() else 0
+        """How much of an attempt's log is at home. Its bytes say so, whoever died writing them."""
+        begin = self._log_begin(attempt)
+        if begin is None:
+            return 0
+        return max(0, self._log_bytes() - begin)
 
-    def keep_log(self, attempt: int, data: bytes, offset: int) -> None:
-        """Put more of an attempt's log behind the rest; now as far as `offset` is at home."""
+    def log_room(self) -> int:
+        """How many bytes more the log may take here."""
+        return LOG_KEPT_BYTES - self._log_bytes()
+
+    def keep_log(self, attempt: int, data: bytes) -> None:
+        """Put more of an attempt's log behind the rest."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if self._log_begin(attempt) is None:
+            files.write(str(self.path), self._begin_name(attempt), str(self._log_bytes()))
         with open(self.log, "ab") as log:
             log.write(data)
-        self._log_marker(attempt).write_text(str(offset))
 
-    def _log_marker(self, attempt: int) -> Path:
-        return self.path / f"log.{attempt}.offset"
+    def _log_bytes(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def _log_begin(self, attempt: int) -> int | None:
+        """Where an attempt's part of the log begins; None before its first byte is here."""
+        if attempt == 1:
+            return 0
+        text = files.read(str(self.path), self._begin_name(attempt)) or ""
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @staticmethod
+    def _begin_name(attempt: int) -> str:
+        return f"log.{attempt}.begin"
 
     @property
     def bundle(self) -> Path:

@@ -16,7 +16,7 @@ from mlbroker.broker.runs.view import View
 from mlbroker.broker.words import exact_usd
 
 ORPHAN_PATIENCE_S = 300.0
-_ON_A_MACHINE = frozenset({State.CONFIRMED, State.BOOTSTRAPPED, State.RUNNING})
+_ON_A_MACHINE = frozenset({State.CREATED, State.CONFIRMED, State.BOOTSTRAPPED, State.RUNNING})
 
 
 class Did(StrEnum):
@@ -28,6 +28,7 @@ class Did(StrEnum):
     ORPHAN_ENDED = "orphan_ended"
     FOREIGN = "foreign"
     UNREACHABLE = "unreachable"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,16 @@ class Reconciler:
         """Do it, and tell step by step."""
         used = {attempt.cloud for run in self._ledger.runs() for attempt in run.attempts}
         for name in sorted(used):
-            try:
-                # A machine that is listed now has its reservation in the ledger already.
-                machines = list(self._opened(name).find({}))
-            except (CloudError, MlbrokerError) as error:
-                yield Finding(Did.UNREACHABLE, name, str(error))
-                continue
-            for machine in machines:
-                if machine.state is not MachineState.TERMINATED:
-                    yield from self._machine(name, machine)
+            yield from _whatever_comes(name, self._cloud(name))
         for run in self._ledger.runs():
             if not run.settled:
-                yield self._run(run)
+                yield from _whatever_comes(run.run_id, self._run(run))
+
+    def _cloud(self, name: str) -> Iterator[Finding]:
+        # A machine that is listed now has its reservation in the ledger already.
+        for machine in list(self._opened(name).find({})):
+            if machine.state is not MachineState.TERMINATED:
+                yield from _whatever_comes(machine.id, self._machine(name, machine))
 
     def _machine(self, cloud: str, machine: Machine) -> Iterator[Finding]:
         run = self._ledger.run(machine.tags.get(RUN_TAG, ""))
@@ -109,28 +108,37 @@ class Reconciler:
         )
         return Finding(Did.ORPHAN_ENDED, machine.id, f"on {cloud}, left over from run {run.run_id}")
 
-    def _run(self, run: Run) -> Finding:
+    def _run(self, run: Run) -> Iterator[Finding]:
         folder = RunFolder.of(self._state, run.run_id)
         with folder.carried(wait=False) as ours:
             if not ours:
-                return Finding(Did.ATTENDED, run.run_id, f"{run.state}: another process carries it")
+                yield Finding(Did.ATTENDED, run.run_id, f"{run.state}: another process carries it")
+                return
             driver = Driver(
                 self._ledger, self._opened, self._clock, folder, self._view, patient=False
             )
-            try:
-                while not run.settled:
-                    before, run = run, driver.advance(run.run_id)
-                    if before.state is run.state and run.state in _ON_A_MACHINE:
-                        if run.stop_requested:
-                            continue
-                        return Finding(
-                            Did.STILL_RUNNING,
-                            run.run_id,
-                            f"on {run.attempt.cloud}, ended by "
-                            f"{run.attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest",
-                        )
-            except MlbrokerError as error:
-                return Finding(Did.UNREACHABLE, run.run_id, str(error))
-        return Finding(
+            while not run.settled:
+                before, run = run, driver.advance(run.run_id)
+                if before.state is run.state and run.state in _ON_A_MACHINE:
+                    if run.stop_requested:
+                        continue
+                    yield Finding(
+                        Did.STILL_RUNNING,
+                        run.run_id,
+                        f"on {run.attempt.cloud}, ended by "
+                        f"{run.attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest",
+                    )
+                    return
+        yield Finding(
             Did.SETTLED, run.run_id, f"{run.outcome}, {exact_usd(run.spent_usd)} USD spent"
         )
+
+
+def _whatever_comes(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """What fails here, be it our own mistake, keeps nobody from what comes after it."""
+    try:
+        yield from findings
+    except MlbrokerError as error:
+        yield Finding(Did.UNREACHABLE, what, str(error))
+    except Exception as error:
+        yield Finding(Did.FAILED, what, f"{type(error).__name__}: {error}")

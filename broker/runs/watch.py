@@ -15,14 +15,17 @@ from mlbroker.broker.guest.tar_reader import BadArchive
 from mlbroker.broker.guest.unpacking import unpack
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.runs.clock import Clock
-from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.folder import LOG_KEPT_BYTES, RunFolder
 from mlbroker.broker.runs.forecast import Forecaster, overrun
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.view import Progress, View
+from mlbroker.broker.words import size
 
 FETCH_EVERY_S = 30.0
 # A stop was asked for and the guest does not answer to it: the machine goes without it.
 STOP_PATIENCE_S = 30.0
+# Of a log that does not end, or comes in crumbs: no look takes long, nor does the last one.
+PARTS_A_LOOK, MOST_PARTS, LOG_WITHIN_S = 64, 1_000_000, 1800.0
 
 _PHASES = {"setup": State.BOOTSTRAPPED, "running": State.RUNNING}
 
@@ -55,14 +58,13 @@ class Watcher:
         self._fetch_at: datetime | None = None
         self._unreachable = False
         self._warned: set[str] = set()
-        self._log_offsets: dict[int, int] = {}
 
     def look(self, cloud: Cloud, intent: Intent, run: Run) -> Seen:
         """One look at the guest's report."""
         report = cloud.report(intent)
         self._reached()
         self._say_unclear(report)
-        self._pull_log(cloud, intent, report)
+        self._follow_log(cloud, intent, report)
         if report.end is not None:
             end = report.end
             rank = end.rank if intent.nodes > 1 else None
@@ -78,6 +80,12 @@ class Watcher:
             return Seen(None, run.stop_requested, None, "the guest did not answer to the stop")
         return Seen(_PHASES.get(report.status.phase) if report.status else None)
 
+    def _follow_log(self, cloud: Cloud, intent: Intent, report: Report) -> None:
+        try:
+            self._pull_log(cloud, intent, report, PARTS_A_LOOK)
+        except OSError as error:
+            self._warn_once("log", f"the log cannot be kept, the run goes on: {error}")
+
     def unreachable(self, error: CloudError) -> None:
         """The place does not answer: say so once. The kill time holds without us."""
         if not self._unreachable:
@@ -89,7 +97,10 @@ class Watcher:
         found: list[str] = []
         missing: list[str] = []
         self._try(
-            found, missing, "log", lambda: self._pull_log(cloud, intent, cloud.report(intent))
+            found,
+            missing,
+            "log",
+            lambda: self._pull_log(cloud, intent, cloud.report(intent), MOST_PARTS),
         )
         self._try(
             found,
@@ -124,12 +135,12 @@ class Watcher:
 
     def _unpack(self, archive: Path, folder: Path) -> None:
         """What can be had of it; an archive that was not all unpacked is kept beside the rest."""
-        size = archive.stat().st_size
+        packed = archive.stat().st_size
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             room = room_below(str(folder))
-            if size > room:
-                raise no_room("unpacking it", size, room)
+            if packed > room:
+                raise no_room("unpacking it", packed, room)
             with open(archive, "rb") as stream:
                 _, left_out, missing = unpack(stream, str(folder))
         except (OSError, BadArchive) as error:
@@ -143,28 +154,49 @@ class Watcher:
         else:
             archive.unlink()
 
-    def _pull_log(self, cloud: Cloud, intent: Intent, report: Report) -> bool:
-        """Each machine's log into its own file; what rank 0 writes is shown."""
-        for rank, size in enumerate((report.log_bytes, *report.other_log_bytes)):
+    def _pull_log(self, cloud: Cloud, intent: Intent, report: Report, parts: int) -> bool:
+        """Each machine's log into its own file; what rank 0 writes is shown.
+
+        No more than so many parts, nor for longer than LOG_WITHIN_S, nor past what a log may take.
+        """
+        spoke = False
+        until = self._clock.now() + timedelta(seconds=LOG_WITHIN_S)
+        for rank, there in enumerate((report.log_bytes, *report.other_log_bytes)):
             folder = self._folder.of_rank(rank)
-            if rank not in self._log_offsets:
-                self._log_offsets[rank] = folder.log_offset(intent.attempt)
-            while self._log_offsets[rank] < size:
-                data = cloud.read_log(intent, self._log_offsets[rank], rank)
-                if not data:
+            # Anew each time: a write that failed half way left some of it.
+            offset = folder.log_offset(intent.attempt)
+            for _ in range(parts):
+                if offset >= there or self._clock.now() > until:
                     break
-                self._log_offsets[rank] += len(data)
-                folder.keep_log(intent.attempt, data, self._log_offsets[rank])
+                data = cloud.read_log(intent, offset, rank)[: max(0, folder.log_room())]
+                if not data:
+                    self._say_full(folder)
+                    break
+                folder.keep_log(intent.attempt, data)
+                offset += len(data)
                 if rank == 0:
                     self._view.output(data)
-        return any(self._log_offsets.values())
+            spoke = spoke or offset > 0
+        return spoke
+
+    def _say_full(self, folder: RunFolder) -> None:
+        if folder.log_room() <= 0:
+            self._warn_once(
+                f"full {folder.path}",
+                f"the log has reached {size(LOG_KEPT_BYTES)}: no more of it is brought home",
+            )
 
     def _keep_checkpoint(self, cloud: Cloud, intent: Intent, report: Report) -> None:
         saved = report.status.checkpoint_at if report.status else None
         now = self._clock.now()
         due = self._fetch_at is None or now >= self._fetch_at
         if saved and saved != self._fetched_checkpoint and due:
-            cloud.fetch(intent, files.CHECKPOINT, self._folder.checkpoint)
+            try:
+                cloud.fetch(intent, files.CHECKPOINT, self._folder.checkpoint)
+            except Unclear:
+                raise
+            except (CloudError, OSError) as error:
+                self._warn_once("checkpoint", f"the checkpoint is not brought home: {error}")
             self._fetched_checkpoint = saved
             self._fetch_at = now + timedelta(seconds=FETCH_EVERY_S)
 
@@ -194,13 +226,16 @@ class Watcher:
 
     def _say_unclear(self, report: Report) -> None:
         """Once for each thing that the guest may mean, and nobody here understands."""
-        new = [name for name in report.unclear if name not in self._warned]
-        if new:
-            self._warned.update(new)
-            self._view.warn(
-                f"the machine's report is not understood in {', '.join(new)}: "
-                "this counts as not said"
+        for name in report.unclear:
+            self._warn_once(
+                f"unclear {name}",
+                f"the machine's report is not understood in {name}: it counts as not said",
             )
+
+    def _warn_once(self, what: str, text: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            self._view.warn(text)
 
     def _reached(self) -> None:
         if self._unreachable:

@@ -1,0 +1,77 @@
+"""The end of an attempt's machine: asked for until it was seen, and when it was, for the books."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from mlbroker.broker.clouds.interface import Machine, MachineState, Traits, Unclear
+from mlbroker.broker.ledger import Attempt, Ledger, Run, State
+from mlbroker.broker.runs.clock import Clock
+from mlbroker.pricing.vendors import vendor
+
+# A terminate call that was accepted and came to nothing is repeated this often.
+INSIST_EVERY_S = 20.0
+# One machine that does not end keeps nobody longer than this from the runs after it.
+STUBBORN_S = 300.0
+
+
+def until_gone(
+    attempt: Attempt,
+    look: Callable[[], Machine | None],
+    insist: Callable[[], None],
+    traits: Traits,
+    clock: Clock,
+    patient: bool,
+) -> datetime:
+    """Wait for the end, and say when it was. An accepted call is no end, nor a moment's absence.
+
+    Unclear when it does not come, for those who have other runs to look after (not `patient`).
+    """
+    began = clock.now()
+    insist_at = began + timedelta(seconds=INSIST_EVERY_S)
+    # Where nobody tells when it ended, the kill switch says by when at the latest.
+    latest = attempt.kill_at + timedelta(seconds=traits.kill_slack_s)
+    unseen_since: datetime | None = None
+    while True:
+        machine = look()
+        now = clock.now()
+        if machine is not None and machine.state is MachineState.TERMINATED:
+            return machine.ended_at or min(now, latest)
+        if machine is None:
+            unseen_since = unseen_since or now
+            if now - unseen_since >= timedelta(seconds=traits.visible_after_s):
+                return min(unseen_since, latest)
+        else:
+            unseen_since = None
+            latest = max(latest, now)
+            if not patient and now - began > timedelta(seconds=STUBBORN_S):
+                raise Unclear("it does not end", where=attempt.machine_id)
+            if now >= insist_at:
+                insist()
+                insist_at = now + timedelta(seconds=INSIST_EVERY_S)
+        clock.sleep(traits.poll_s)
+
+
+class LastAlive:
+    """When attempts were last seen alive, by our own clock.
+
+    On one's own machines the end is told by a file that the job may write: it is never taken for
+    earlier than this.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seen: dict[str, datetime] = {}
+
+    def saw(self, run: Run, at: datetime) -> None:
+        """Its machine was asked at this time, and lived."""
+        self._seen[run.attempt.token] = at
+
+    def bound(self, run: Run, told: datetime) -> datetime:
+        """The time told, or a later one at which it was seen: here, or by who wrote the ledger."""
+        attempt = run.attempt
+        if not vendor(attempt.cloud).own:
+            return told
+        facts = self._ledger.facts(run.run_id)
+        moved = [fact.at for fact in facts if fact.kind in (State.BOOTSTRAPPED, State.RUNNING)]
+        seen = [*moved, self._seen.get(attempt.token, attempt.intended_at)]
+        return max(told, *(at for at in seen if at >= attempt.intended_at))
