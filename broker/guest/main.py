@@ -7,7 +7,7 @@ import sys
 from typing import Any, Dict, List, Set
 
 from . import box as files
-from .processes import LEAST_MARKER, end_all, members
+from .processes import LEAST_MARKER, end_all, members, wake
 from .watchdog import free_slot, is_alive, prevent, start
 
 # What a client may write, and what stays of a box when it is discarded.
@@ -134,6 +134,8 @@ def end(box: str) -> bool:
     """Ask the supervisor to end the run; where none lives, end what is left of it."""
     if is_alive(box):
         stop(box, "stopped")
+        # Keepers that somebody froze would keep the job for ever.
+        wake(os.path.join(box, files.ALIVE))
         return False
     return end_all(_marker(box), mine=False)
 

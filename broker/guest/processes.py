@@ -98,6 +98,20 @@ def signal_all(pids: Set[int], number: int) -> None:
             continue
 
 
+def wake(path: str) -> None:
+    """Let go on whoever was stopped (SIGSTOP) and holds this file open."""
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is None or fields[0] not in "Tt":
+            continue
+        try:
+            folder = f"/proc/{pid}/fd"
+            if os.path.realpath(path) in [os.readlink(f"{folder}/{n}") for n in os.listdir(folder)]:
+                os.kill(pid, signal.SIGCONT)
+        except OSError:
+            continue
+
+
 def end_all(marker: bytes, mine: bool, give_up_after_s: float = 10.0) -> bool:
     """Kill until no member is left; False when some could not be killed in time.
 

@@ -18,6 +18,8 @@ from .supervisor import GRACE_S, Supervisor
 POLL_S = 0.1
 # How much later than the supervisor the watchdog strikes.
 LATE_S = 0.7
+# Whoever has not looked for so long was frozen, or the machine asleep: the supervisor as well.
+ASLEEP_S = 5.0
 
 
 def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
@@ -135,8 +137,12 @@ def _watch_over(
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     strike_at = began + spec["lifetime_s"] + LATE_S
-    overdue = False
+    overdue, looked_at = False, began
     while os.waitpid(supervisor, os.WNOHANG)[0] == 0:
+        if boot_clock() - looked_at > ASLEEP_S:
+            # Awake past the kill time, the supervisor ends the job at once, and saves its work.
+            strike_at = max(strike_at, boot_clock() + LATE_S)
+        looked_at = boot_clock()
         if files.vanished(box):
             # The supervisor sees it too, and gives the job its time to save itself.
             strike_at = min(strike_at, boot_clock() + GRACE_S + LATE_S)

@@ -4,13 +4,18 @@ Intent and token are rebuilt from ledger and order: they are the same in every p
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, Payload, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.order import LOCAL, Order
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
+from mlbroker.pricing.billing import WorstCase
+from mlbroker.pricing.vendors import vendor
 
 CREATE_TRIES = 6
 
@@ -40,6 +45,27 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
         disk_gb=candidate.disk_gb,
         image_id=candidate.image_id,
     )
+
+
+def next_intent(
+    run: Run, order: Order, option: LaunchOption, worst: WorstCase, now: datetime
+) -> dict[str, Any]:
+    """What is written down of the run's next attempt, on this machine and up to its worst case."""
+    number = len(run.attempts) + 1
+    return {
+        "attempt": number,
+        "token": token_of(run.run_id, number),
+        "cloud": option.cloud,
+        "region": option.region,
+        "zone": option.zone,
+        "instance_type": option.instance_type,
+        "market": option.market,
+        "nodes": option.nodes,
+        "price_per_hour_usd": str(option.price_per_hour_usd),
+        "kill_at": (now + timedelta(seconds=float(worst.lifetime_s))).isoformat(),
+        "worst_usd": str(worst.usd),
+        "order_sha256": order.digest(),
+    }
 
 
 def payload_for(
@@ -85,6 +111,17 @@ def create(cloud: Cloud, intent: Intent, payload: Payload, clock: Clock) -> Mach
                 raise
             clock.sleep(min(2.0**attempt, 8.0))
     raise AssertionError("unreachable")
+
+
+def charge_usd(attempt: Attempt, order: Order, ended_at: datetime, latest: datetime) -> Decimal:
+    """What an attempt cost that ended then; `latest` is its kill time and the slack after it.
+
+    A vendor's meter goes on until the very end. A machine of one's own may have been asleep at the
+    kill time, keepers and all, and is charged no further than that.
+    """
+    until = min(ended_at, latest) if vendor(attempt.cloud).own else ended_at
+    stood_s = Decimal(str((until - attempt.began_at).total_seconds()))
+    return order.candidate(attempt).bill.charge_usd(max(Decimal(0), stood_s))
 
 
 def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:

@@ -7,13 +7,19 @@ later ones watch what is there, and wind up the rest.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.runs.attempt import create, discard, intent_of, payload_for, token_of
+from mlbroker.broker.runs.attempt import (
+    charge_usd,
+    create,
+    discard,
+    intent_of,
+    next_intent,
+    payload_for,
+)
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
 from mlbroker.broker.runs.ending import LastAlive, until_gone
@@ -129,24 +135,8 @@ class Driver:
         worst = candidate.bill.worst_case(left_usd, cloud.traits.kill_slack_s)
         if worst is None:
             return self._settle(run, "capped")
-        now = self._clock.now()
-        number = len(run.attempts) + 1
-        return self._append(
-            run,
-            State.INTENDED,
-            attempt=number,
-            token=token_of(run.run_id, number),
-            cloud=candidate.cloud,
-            region=candidate.region,
-            zone=candidate.zone,
-            instance_type=candidate.instance_type,
-            market=candidate.market,
-            nodes=candidate.nodes,
-            price_per_hour_usd=str(candidate.price_per_hour_usd),
-            kill_at=(now + timedelta(seconds=float(worst.lifetime_s))).isoformat(),
-            worst_usd=str(worst.usd),
-            order_sha256=self.order.digest(),
-        )
+        intent = next_intent(run, self.order, candidate, worst, self._clock.now())
+        return self._append(run, State.INTENDED, **intent)
 
     def _queue(self, run: Run, cloud: Cloud) -> Run:
         """All places are taken: wait in front of the machine, which costs nothing yet."""
@@ -310,9 +300,7 @@ class Driver:
         return self._terminated(run, self._last_alive.bound(run, ended_at))
 
     def _terminated(self, run: Run, ended_at: datetime) -> Run:
-        stood = ended_at - run.attempt.began_at
-        seconds = max(Decimal(0), Decimal(str(stood.total_seconds())))
-        charge = self.order.candidate(run.attempt).bill.charge_usd(seconds)
+        charge = charge_usd(run.attempt, self.order, ended_at, self._latest(run))
         return self._append(
             run,
             State.TERMINATED,
@@ -384,6 +372,9 @@ class Driver:
         until = self._clock.now() + timedelta(seconds=PATIENCE_S if self._patient else 2.0)
         return until_answered(call, self._clock, max(until, at_least or until))
 
-    def _give_up_at(self, run: Run) -> datetime:
+    def _latest(self, run: Run) -> datetime:
         slack = self._opened(run.attempt.cloud).traits.kill_slack_s
-        return run.attempt.kill_at + timedelta(seconds=slack + PATIENCE_S / 10)
+        return run.attempt.kill_at + timedelta(seconds=slack)
+
+    def _give_up_at(self, run: Run) -> datetime:
+        return self._latest(run) + timedelta(seconds=PATIENCE_S / 10)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tests.support.mlbroker import PATIENCE_S, Cli, processes_with, wait_for
 
+from mlbroker.broker.guest.main import answer
+
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
@@ -268,3 +270,41 @@ def test_a_job_for_several_nodes_is_refused_on_one(cli: Cli) -> None:
     answer = cli.run_local(cli.job("true", num_nodes=2))
     assert answer.returncode == 2
     assert "num_nodes" in answer.stderr
+
+
+def test_keepers_asleep_over_the_kill_time_end_the_job_when_they_wake(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    job = cli.job(f"export {mark}; echo up; sleep 300")
+    began = time.monotonic()
+    client = cli.start(
+        "run", job, "--on", "local", "--local-price", "360", "--budget", "1", "--yes"
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    (box,) = (cli.home / "machines").iterdir()
+    asleep = [*processes_with(str(box)), *processes_with(mark)]
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    # 1 USD pays for 10 s, 2 of them slack: these are over when the lid is opened again.
+    wait_for(lambda: time.monotonic() - began > 13)
+    for pid in asleep:
+        os.kill(pid, signal.SIGCONT)
+    _, said = client.communicate()
+    assert not processes_with(mark)
+    (row,) = cli.ledger()
+    assert (row["outcome"], client.returncode) == ("capped", 3), said
+    assert Decimal(row["spent_usd"]) <= 1
+
+
+def test_keepers_that_stay_asleep_are_woken_to_end_the_job(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    job = cli.job(f"export {mark}; echo up; sleep 300")
+    assert cli.run_local(job, "--detach").returncode == 0
+    wait_for(lambda: processes_with(mark))
+    (box,) = (cli.home / "machines").iterdir()
+    for pid in processes_with(str(box)):
+        if mark.encode() not in Path(f"/proc/{pid}/environ").read_bytes():
+            os.kill(pid, signal.SIGSTOP)
+    assert answer("end", str(box), []) == {"ended": False}
+    wait_for(lambda: not processes_with(mark))
+    assert cli("stop", "--all").returncode == 0
