@@ -5,7 +5,7 @@ The other end is `broker/guest/courier.py`, on the machine. Nothing here knows w
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,12 +120,19 @@ class BucketBox:
         """Remove the folder."""
         self._empty(self._folder)
 
-    def _empty(self, folder: str) -> None:
+    def discard_all_but(self, name: str) -> None:
+        """Remove all but this folder in it."""
+        self._empty(self._folder, f"{self._folder}/{name}/")
+
+    def _empty(self, folder: str, but: str | None = None) -> None:
         import obstore
 
         with self._errors():
             for batch in obstore.list(self._store, folder, chunk_size=_BATCH):
-                paths = [meta["path"] for meta in batch]
+                found = [meta["path"] for meta in batch]
+                paths = [path for path in found if but is None or not path.startswith(but)]
+                if not paths:
+                    continue
                 try:
                     obstore.delete(self._store, paths)
                 except FileNotFoundError:
@@ -159,29 +166,30 @@ class BucketBox:
                     break
         return bytes(data[: at_most + 1])
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from obstore.exceptions import BaseError as StoreError
-        from obstore.exceptions import (
-            NotFoundError,
-            PermissionDeniedError,
-            UnauthenticatedError,
-        )
+    def _errors(self) -> AbstractContextManager[None]:
+        return store_errors(self._where, self._hint)
 
-        try:
-            yield
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise Denied(
-                f"the bucket may not be used: {one_line(error)}", where=self._where
-            ) from None
-        except (NotFoundError, FileNotFoundError) as error:
-            raise Denied(
-                f"there is no such bucket: {one_line(error)}", where=self._where, hint=self._hint
-            ) from None
-        except StoreError as error:
-            raise Unclear(
-                f"the bucket does not answer: {one_line(error)}", where=self._where
-            ) from None
+
+@contextmanager
+def store_errors(where: str, hint: str | None) -> Iterator[None]:
+    """Turn what a bucket's library raises into a CloudError that says what to do."""
+    from obstore.exceptions import BaseError as StoreError
+    from obstore.exceptions import (
+        NotFoundError,
+        PermissionDeniedError,
+        UnauthenticatedError,
+    )
+
+    try:
+        yield
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise Denied(f"the bucket may not be used: {one_line(error)}", where=where) from None
+    except (NotFoundError, FileNotFoundError) as error:
+        raise Denied(
+            f"there is no such bucket: {one_line(error)}", where=where, hint=hint
+        ) from None
+    except StoreError as error:
+        raise Unclear(f"the bucket does not answer: {one_line(error)}", where=where) from None
 
 
 def _log_part(offset: int, rank: int) -> str:

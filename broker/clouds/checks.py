@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.clouds.rented import RentedCloud
+from mlbroker.broker.clouds.seats import SEATS, SeatedCloud
 from mlbroker.broker.errors import MlbrokerError
 
 
@@ -39,9 +40,11 @@ def probe(cloud: str, region: str, instance_type: str, now: datetime) -> Intent:
 
 
 def secrets_work(cloud: RentedCloud, intent: Intent, through: str) -> str:
-    """Handed over and taken back."""
-    cloud.hand_over(intent, {"PROBE": "probe"})
-    cloud.forget_secrets(intent)
+    """Handed over and taken back, with all that was lent for it."""
+    try:
+        cloud.hand_over(intent, {"PROBE": "probe"})
+    finally:
+        cloud.discard(intent)
     return f"can be handed over through {through}"
 
 
@@ -60,3 +63,14 @@ def bucket_works(cloud: RentedCloud, intent: Intent) -> str:
     cloud.report(intent)
     cloud.box(intent).discard()
     return "can be written, read and emptied"
+
+
+def seats_free(cloud: SeatedCloud, region: str) -> str:
+    """So many attempts more can stand in the region at once."""
+    free = len(SEATS) - len(cloud.leases(region))
+    if not free:
+        raise MlbrokerError(
+            f"all {len(SEATS)} are taken",
+            hint="`mlbroker reconcile` settles runs whose client died, and frees their seats.",
+        )
+    return f"{free} of {len(SEATS)} free"

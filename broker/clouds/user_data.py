@@ -61,15 +61,16 @@ def start_script(
     deletes: bool = False,
     later_s: int = 0,
     first_boot: str = "",
+    folder: str | None = None,
 ) -> str:
-    """What the attempt's machine starts with.
+    """What the attempt's machine starts with; `folder` is its own in the bucket, if not the usual.
 
     `deletes`: it has to have itself deleted, so long after the kill time. `first_boot` is a line
     that sees to it that the script runs at each later boot too.
     """
-    digest = hashlib.sha256(guest_program()).hexdigest()
     # Those of the guest's boot module.
-    arguments = [intent.cloud, intent.region, bucket, run_folder(intent.token), digest]
+    arguments = [intent.cloud, intent.region, bucket, folder or run_folder(intent.token)]
+    arguments.append(hashlib.sha256(guest_program()).hexdigest())
     # Only words get in that mean nothing to a shell.
     if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
         raise ValueError(f"not fit for a script: {arguments}")

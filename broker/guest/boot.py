@@ -18,7 +18,7 @@ def main(arguments: List[str]) -> None:
     cloud, region, bucket, folder, expected = arguments
     program = os.path.abspath("guest.pyz")
     if not opened(cloud, region, bucket).get_file(folder + "/guest.pyz", program):
-        raise SystemExit("the bucket has no guest program")
+        raise SystemExit("the bucket has no guest program for this machine, or may not be read")
     with open(program, "rb") as file:
         found = hashlib.sha256(file.read()).hexdigest()
     if found != expected:

@@ -315,6 +315,9 @@ class Driver:
         if not run.attempt.disarmed:
             self._patiently(run, lambda: cloud.disarm_kill(intent))
             run = self._append(run, "disarmed")
+        if run.attempt.machine_id is None:
+            # What was laid down for it is lent from a small stock; nothing is there to collect.
+            discard(cloud, intent, self._view.warn)
         why = run.attempt.why or "lost"
         may_go_on = self._secrets is not None and run.stop_requested in (None, "move")
         if why in TRY_ELSEWHERE and may_go_on and len(run.attempts) < MAX_ATTEMPTS:

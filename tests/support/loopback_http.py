@@ -83,9 +83,13 @@ class TokenRequest(Asked):
         return cls(environ, environ["wsgi.input"].read(length) if length else b"")
 
     @property
+    def bearer(self) -> str:
+        """The token it bears; a guest's names its machine."""
+        return (self.header("authorization") or "").removeprefix("Bearer ")
+
+    @property
     def who(self) -> str | None:
         """Whose token it bears."""
-        token = (self.header("authorization") or "").removeprefix("Bearer ")
-        if token == "launcher-token":
+        if self.bearer == "launcher-token":
             return LAUNCHER
-        return GUEST if token.startswith("guest-") else None
+        return GUEST if self.bearer.startswith("guest-") else None

@@ -20,6 +20,7 @@ WAIT_S = 120.0
 # In real time, one answer about an operation comes this soon: a thread is held no longer.
 HELD_S = 5.0
 _JSON = [("Content-Type", "application/json")]
+_STARTS = re.compile(r"boot\.pyz [-0-9a-z]+ [-0-9a-z]+ \S+ (runs/\S+) [0-9a-f]{64}")
 _MACHINE = re.compile(r"/_machine/([-0-9a-z]+)/(.*)")
 
 
@@ -207,6 +208,12 @@ class StrictCloud(ABC):
             if not vm.works:
                 return Answer("404 Not Found", _JSON)
         return Answer("200 OK", _JSON)
+
+
+def folder_in(user_data: str) -> str:
+    """The folder in the bucket that a machine was told in the script it starts with."""
+    found = _STARTS.search(user_data)
+    return found.group(1) if found else "runs/nobody"
 
 
 @contextmanager

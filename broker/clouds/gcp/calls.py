@@ -27,6 +27,10 @@ _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _SIGN_IN = "Sign in to Google Cloud again: gcloud auth application-default login"
 _QUOTAS = "Ask Google for a larger quota (IAM & Admin, Quotas & System Limits)."
 _ROLES = "`mlbroker doctor --cloud gcp` prints the permissions that are needed."
+_NO_SEATS = (
+    "Apply what `mlbroker init --cloud gcp` writes, again where the region was set up by an older "
+    "mlbroker: each run's machines have an account of their own."
+)
 _TOO_FAST = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
 _NO_QUOTA = frozenset({"quotaExceeded", "QUOTA_EXCEEDED", "QUOTA_EXCEEDED_WITH_DETAILS"})
 _NO_CAPACITY = frozenset(
@@ -242,6 +246,8 @@ def translate(status: int, reasons: Sequence[str], message: str, where: str) -> 
     if any(r in _NO_CAPACITY for r in reasons):
         return NoCapacity(text, where=where)
     hint = {401: _SIGN_IN, 403: _ROLES}.get(status)
+    if "of type 'serviceAccount' was not found" in message:
+        hint = _NO_SEATS
     if "has not been used in project" in message or "accessNotConfigured" in reasons:
         hint = "Switch the API on: `mlbroker init --cloud gcp` writes what the project needs once."
     return Denied(text, where=where, hint=hint)

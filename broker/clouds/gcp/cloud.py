@@ -16,7 +16,6 @@ from mlbroker.broker.clouds.gcp.names import (
     Names,
     instance_names,
     request_id,
-    secret_path,
 )
 from mlbroker.broker.clouds.gcp.network import (
     how_to_set_up,
@@ -39,13 +38,13 @@ from mlbroker.broker.clouds.interface import (
 )
 from mlbroker.broker.clouds.rented import (
     Member,
-    RentedCloud,
     id_parts,
     joined_consoles,
     lost,
     refuse_fast_clock,
     rented_traits,
 )
+from mlbroker.broker.clouds.seats import Seat, SeatedCloud
 from mlbroker.broker.clouds.user_data import start_script
 from mlbroker.broker.errors import CloudError
 
@@ -60,7 +59,7 @@ LATER_S = 60
 _SCRIPT_BYTES = 262144
 
 
-class GcpCloud(RentedCloud):
+class GcpCloud(SeatedCloud):
     """A machine's id is `ZONE/NAME`, or `ZONE/NAME+NAME` for a run of several machines."""
 
     traits = rented_traits(
@@ -100,12 +99,15 @@ class GcpCloud(RentedCloud):
         calls, names = self._calls, self._names(intent.region)
         shape = shape_of(calls, zone, intent)
         spot = spot_in(calls, names)
+        seat = self.take_seat(intent)
         # Google runs it at every boot.
-        script = start_script(intent, names.bucket, _SCRIPT_BYTES, deletes=True, later_s=LATER_S)
+        script = start_script(
+            intent, names.bucket, _SCRIPT_BYTES, deletes=True, later_s=LATER_S, folder=seat.folder
+        )
         if intent.nodes == 1:
-            body = insert_body(intent, names, zone, shape, spot, script)
+            body = insert_body(intent, names, seat.number, zone, shape, spot, script)
         else:
-            body = bulk_body(intent, names, shape, spot, script)
+            body = bulk_body(intent, names, seat.number, shape, spot, script)
         self.send(intent, payload)
         return body
 
@@ -178,14 +180,14 @@ class GcpCloud(RentedCloud):
 
     def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
         """In Secret Manager."""
-        names = self._names(intent.region)
+        names, seat = self._names(intent.region), self.take_seat(intent)
         if secrets:
-            vault.hand_over(self._calls, names, intent, secrets)
-        return secret_path(names.project, intent.token)
+            vault.hand_over(self._calls, names, seat, intent, secrets)
+        return vault.path(names, seat)
 
-    def forget_secrets(self, intent: Intent) -> None:
+    def empty(self, region: str, seat: Seat) -> None:
         """From Secret Manager."""
-        vault.forget(self._calls, self._names(intent.region), intent)
+        vault.forget(self._calls, self._names(region), seat)
 
     def _insert(self, intent: Intent, zone: str, body: dict[str, object]) -> Unclear | None:
         """Ask once: Google knows a request by its number, and a machine by its name.

@@ -6,16 +6,24 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
-from mlbroker.broker.clouds.checks import Check, bucket_works, probe, secrets_work, tried
+from mlbroker.broker.clouds.checks import (
+    Check,
+    bucket_works,
+    probe,
+    seats_free,
+    secrets_work,
+    tried,
+)
 from mlbroker.broker.clouds.gcp.calls import Calls, translated
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.gcp.machines import unending
 from mlbroker.broker.clouds.gcp.names import Names
 from mlbroker.broker.clouds.gcp.network import how_to_set_up, regions_set_up, spot_in
 from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER
-from mlbroker.broker.clouds.gcp.setup import own_things
+from mlbroker.broker.clouds.gcp.setup import own_objects, own_things
 from mlbroker.broker.clouds.gcp.shape import shape_of
-from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.clouds.interface import Denied, Intent
+from mlbroker.broker.clouds.seats import SEATS
 from mlbroker.broker.errors import MlbrokerError
 
 PROBE_TYPE = "e2-standard-2"
@@ -49,7 +57,8 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
             f"{region}: secrets", partial(secrets_work, cloud, intent, "Secret Manager"), hint
         )
         yield tried(f"{region}: network", partial(_network, calls, region), hint)
-        yield tried(f"{region}: machines' account", partial(_account, calls, region), hint)
+        yield tried(f"{region}: seats", partial(seats_free, cloud, region), hint)
+        yield tried(f"{region}: machines' accounts", partial(_accounts, calls, region), hint)
         yield tried(f"{region}: image", partial(_image, calls, cloud, intent), hint)
         yield tried(f"{region}: machines", partial(_audit, calls, region, now), hint)
         yield from _quotas(calls, f"{region}: quota", "Regions", QUOTAS, region=region)
@@ -61,9 +70,12 @@ def policies(project: str | None, region: str) -> str:
     names = Names(project or "PROJECT", region)
     documents = {
         f"launcher (role {names.launcher_role}, in the project)": list(LAUNCHER),
-        f"launcher (on {names.guest})": [ACT_AS],
-        f"machines (role {names.guest_role}, on the bucket {names.bucket})": list(GUEST),
-        f"machines (role {names.guest_role}, in the project, on condition)": own_things(),
+        f"launcher (on {names.guest('00')} to {names.guest(SEATS[-1])})": [ACT_AS],
+        f"machines (role {names.guest_role})": list(GUEST),
+        "machines of seat 00 (in the project, on condition)": own_things(names, "00"),
+        f"machines of seat 00 (on the bucket {names.bucket}, on condition)": own_objects(
+            names, "00"
+        ),
     }
     return json.dumps(documents, indent=2)
 
@@ -96,14 +108,22 @@ def _network(calls: Calls, region: str) -> str:
     return f"lets nobody in; machines reach the internet through {how}"
 
 
-def _account(calls: Calls, region: str) -> str:
-    email = Names(calls.project, region).guest
-    if not _granted(calls, "IAM", _IAM, f"/serviceAccounts/{email}", (ACT_AS,)):
-        raise MlbrokerError(
-            f"{email} may not be handed to machines",
-            hint="Take the role roles/iam.serviceAccountUser on this service account.",
-        )
-    return f"{email} may be handed to machines"
+def _accounts(calls: Calls, region: str) -> str:
+    names = Names(calls.project, region)
+    for email in map(names.guest, SEATS):
+        try:
+            granted = _granted(calls, "IAM", _IAM, f"/serviceAccounts/{email}", (ACT_AS,))
+        except Denied as error:
+            # Also where the region was set up by an mlbroker whose machines shared one account.
+            raise MlbrokerError(
+                f"{email}: {error.what}", hint=f"{how_to_set_up(region)} Apply it again."
+            ) from None
+        if not granted:
+            raise MlbrokerError(
+                f"{email} may not be handed to machines",
+                hint="Take the role roles/iam.serviceAccountUser on this service account.",
+            )
+    return f"{names.guest(SEATS[0])} and {len(SEATS) - 1} more may be handed to machines"
 
 
 def _image(calls: Calls, cloud: GcpCloud, intent: Intent) -> str:

@@ -72,7 +72,9 @@ class Gcp(Vendor):
         return "{}/{}/{}".format(self._storage.rstrip("/"), self._bucket, quote(key))
 
     def _read(self, key: str, into: Optional[BinaryIO] = None) -> Answer:
-        return self._send("GET", self._object(key), into=into)
+        answer = self._send("GET", self._object(key), into=into)
+        # Whoever may not list is not told whether there is such an object.
+        return answer._replace(status=404) if answer.status == 403 else answer
 
     def _told(self, path: str) -> Optional[str]:
         """A value of the metadata server; None where there is none."""

@@ -24,15 +24,22 @@ class Names(NamedTuple):
         """Where jobs go in, and logs, checkpoints and outputs come out."""
         return f"mlbroker-{self.project}-{self.region}"
 
-    @property
-    def guest(self) -> str:
-        """The service account of the machines."""
-        return f"{self.guest_account}@{self.project}.iam.gserviceaccount.com"
+    def guest(self, seat: str) -> str:
+        """The service account of the machines on a seat."""
+        return f"{self.guest_account(seat)}@{self.project}.iam.gserviceaccount.com"
+
+    def guest_account(self, seat: str) -> str:
+        """Its short name, of thirty characters at most."""
+        return f"mlb-{self.region}-{seat}"
 
     @property
-    def guest_account(self) -> str:
-        """Its short name, of thirty characters at most."""
-        return f"mlb-{self.region}"
+    def seat_tag(self) -> str:
+        """The tag whose value is a machine's seat: by it a machine may delete itself alone."""
+        return f"mlbroker-{self.region}"
+
+    def secret(self, seat: str, name: str) -> str:
+        """A secret of a seat; those of all regions lie together."""
+        return f"{self.guest_account(seat)}-{name}"
 
     @property
     def guest_role(self) -> str:
@@ -68,8 +75,3 @@ def instance_names(intent: Intent) -> tuple[str, ...]:
 def request_id(intent: Intent, zone: str) -> str:
     """By this Google knows a request that was made before."""
     return str(uuid.uuid5(_REQUESTS, f"{intent.token} {zone}"))
-
-
-def secret_path(project: str, token: str) -> str:
-    """The secret that holds an attempt's secrets."""
-    return f"projects/{project}/secrets/{token}"

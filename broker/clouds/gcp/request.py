@@ -14,11 +14,13 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def insert_body(
-    intent: Intent, names: Names, zone: str, shape: Shape, spot: Spot, script: str
+    intent: Intent, names: Names, seat: str, zone: str, shape: Shape, spot: Spot, script: str
 ) -> dict[str, Any]:
     """`instances.insert` for one machine."""
     (name,) = instance_names(intent)
-    body = _properties(intent, names, shape, spot, script)
+    body = _properties(intent, names, seat, shape, spot, script)
+    # In a single request they stand beside what describes the machine.
+    body["params"] = {"resourceManagerTags": body.pop("resourceManagerTags")}
     disk = body["disks"][0]["initializeParams"]
     disk["diskType"] = f"zones/{zone}/diskTypes/{disk['diskType']}"
     for accelerator in body.get("guestAccelerators", []):
@@ -31,11 +33,11 @@ def insert_body(
 
 
 def bulk_body(
-    intent: Intent, names: Names, shape: Shape, spot: Spot, script: str
+    intent: Intent, names: Names, seat: str, shape: Shape, spot: Spot, script: str
 ) -> dict[str, Any]:
     """`instances.bulkInsert` for a run of several machines: all of them, or none."""
     machines = instance_names(intent)
-    properties = _properties(intent, names, shape, spot, script)
+    properties = _properties(intent, names, seat, shape, spot, script)
     # Only each other: the network's one rule is for machines with this tag.
     properties["tags"] = {"items": [NODES_TAG]}
     return {
@@ -52,7 +54,7 @@ def termination_time(kill_at: datetime) -> str:
 
 
 def _properties(
-    intent: Intent, names: Names, shape: Shape, spot: Spot, script: str
+    intent: Intent, names: Names, seat: str, shape: Shape, spot: Spot, script: str
 ) -> dict[str, Any]:
     interface: dict[str, Any] = {"subnetwork": spot.subnet}
     if spot.needs_address:
@@ -60,6 +62,7 @@ def _properties(
     body: dict[str, Any] = {
         "machineType": shape.machine_type,
         "labels": dict(intent.tags),
+        "resourceManagerTags": {f"{names.project}/{names.seat_tag}": seat},
         "description": f"mlbroker {intent.job}"[:255],
         "disks": [
             {
@@ -74,7 +77,7 @@ def _properties(
             }
         ],
         "networkInterfaces": [interface],
-        "serviceAccounts": [{"email": names.guest, "scopes": [SCOPE]}],
+        "serviceAccounts": [{"email": names.guest(seat), "scopes": [SCOPE]}],
         "metadata": {
             "items": [
                 {"key": "startup-script", "value": script},

@@ -14,6 +14,7 @@ LAUNCHER = (
     "compute.images.getFromFamily",
     "compute.images.useReadOnly",
     "compute.instances.create",
+    "compute.instances.createTagBinding",
     "compute.instances.delete",
     "compute.instances.get",
     "compute.instances.getSerialPortOutput",
@@ -32,6 +33,7 @@ LAUNCHER = (
     "compute.subnetworks.useExternalIp",
     "compute.zoneOperations.get",
     "compute.zoneOperations.list",
+    "resourcemanager.tagValueBindings.create",
     "secretmanager.secrets.create",
     "secretmanager.secrets.delete",
     "secretmanager.versions.add",
@@ -41,11 +43,13 @@ LAUNCHER = (
     "storage.objects.get",
     "storage.objects.list",
 )
-# On the machines' service account alone: to hand it over.
+# On the machines' service accounts alone: to hand them over.
 ACT_AS = "iam.serviceAccounts.actAs"
 
-# For the machines: their job in, their results out, their own end, nothing else. Objects are
-# replaced, which Cloud Storage counts as deleting them.
+# For the machines, each on the condition of its seat: their job in, their results out, their own
+# end, nothing else. Objects are replaced, which Cloud Storage counts as deleting them; listing
+# is not needed, at the price that an object that is not there is answered with a 403
+# (cloud.google.com/storage/docs/json_api/v1/status-codes).
 GUEST = (
     "compute.instances.delete",
     "secretmanager.secrets.delete",
@@ -53,7 +57,4 @@ GUEST = (
     "storage.objects.create",
     "storage.objects.delete",
     "storage.objects.get",
-    "storage.objects.list",
 )
-# Whatever mlbroker makes is called so; the machines' rights end there.
-OWN_PREFIX = "mlb-"

@@ -8,8 +8,9 @@ import shlex
 from typing import Any
 
 from mlbroker.broker.clouds.gcp.names import NODES_TAG, Names
-from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER, OWN_PREFIX
+from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER
 from mlbroker.broker.clouds.rented import KEEP_DAYS, Form
+from mlbroker.broker.clouds.seats import SEATS, seat_folder
 from mlbroker.broker.clouds.templates import filled, filled_text, names_of
 
 SERVICES = (
@@ -22,17 +23,28 @@ SERVICES = (
 RANGE = "10.64.0.0/18"
 
 
-def own_things() -> str:
-    """The condition of the machines' rights: only machines and secrets that mlbroker made."""
-    parts = (
-        ("compute.googleapis.com/Instance", "/instances/{name}"),
-        ("secretmanager.googleapis.com/Secret", "/secrets/{name}"),
-        ("secretmanager.googleapis.com/SecretVersion", "/secrets/{name}"),
+def own_things(names: Names, seat: str) -> str:
+    """The condition of a seat's rights in the project: its own secrets, and its own machines.
+
+    Machines are told by their tag, which is part of the call that makes them
+    (cloud.google.com/iam/docs/conditions-attribute-reference). Twelve operators are allowed.
+    """
+    secret = f'resource.name.extract("/secrets/{{name}}").startsWith("{names.secret(seat, "")}")'
+    secrets = " || ".join(
+        f'(resource.type == "secretmanager.googleapis.com/{kind}" && {secret})'
+        for kind in ("Secret", "SecretVersion")
     )
-    return " || ".join(
-        f'(resource.type == "{kind}" && resource.name.extract("{path}").startsWith("{OWN_PREFIX}"))'
-        for kind, path in parts
+    machines = (
+        '(resource.type == "compute.googleapis.com/Instance" && '
+        f'resource.matchTag("{names.project}/{names.seat_tag}", "{seat}"))'
     )
+    return f"{secrets} || {machines}"
+
+
+def own_objects(names: Names, seat: str) -> str:
+    """The condition of a seat's rights on the bucket: its own folder."""
+    folder = f"projects/_/buckets/{names.bucket}/objects/{seat_folder(seat)}/"
+    return f'resource.name.startsWith("{folder}")'
 
 
 def terraform(region: str) -> str:
@@ -47,9 +59,11 @@ def terraform(region: str) -> str:
         "nodes_tag": NODES_TAG,
         "guest_rights": list(GUEST),
         "launcher_rights": list(LAUNCHER),
-        "own_things": own_things(),
     }
     document: dict[str, Any] = filled("gcp", "terraform.yaml", values)
+    for seat in SEATS:
+        for kind, made in filled("gcp", "seat.yaml", values | _of_seat(names, seat)).items():
+            document["resource"].setdefault(kind, {}).update(made)
     services = {f"{key}_{service.partition('.')[0]}": service for service in SERVICES}
     # Nothing can be made before its API is switched on.
     for made in document["resource"].values():
@@ -68,21 +82,37 @@ def gcloud(region: str) -> str:
         "action": {"type": "Delete"},
         "condition": {"age": KEEP_DAYS, "matchesPrefix": ["runs/"]},
     }
-    condition = f"title=only what mlbroker made,expression={own_things()}"
-    values = names_of(Names("$project", region)) | {
+    names = Names("$project", region)
+    values = names_of(names) | {
         "services": " ".join(SERVICES),
         "range": RANGE,
         "nodes_tag": NODES_TAG,
         "lifecycle": shlex.quote(json.dumps({"rule": [rule]})),
         "guest_rights": ",".join(GUEST),
         "launcher_rights": ",".join(LAUNCHER),
-        "condition": shlex.quote(condition),
         "act_as": ACT_AS,
+        "seats": " ".join(SEATS),
+        # The script fills its own seat in.
+        **_of_seat(names, "$seat"),
     }
     return filled_text("gcp", "gcloud.sh", values)
 
 
+def _of_seat(names: Names, seat: str) -> dict[str, str]:
+    return {
+        "seat": seat,
+        "guest": names.guest(seat),
+        "guest_account": names.guest_account(seat),
+        "own_things": own_things(names, seat),
+        "own_objects": own_objects(names, seat),
+    }
+
+
 FORMS = {
-    "terraform": Form(terraform, ".tf.json", "terraform init && terraform apply"),
+    "terraform": Form(
+        terraform,
+        ".tf.json",
+        "terraform init && terraform apply -var launcher_{region}=user:YOU@example.com",
+    ),
     "gcloud": Form(gcloud, ".sh", "bash {file} user:YOU@example.com"),
 }

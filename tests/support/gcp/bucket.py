@@ -22,6 +22,7 @@ class Storage:
             f"mlbroker-{PROJECT}-{region}": {} for region in REGIONS
         }
         self._uploads: dict[str, dict[int, bytes]] = {}
+        self._generations: dict[tuple[str, str], int] = {}
 
     @staticmethod
     def action(request: TokenRequest) -> str:
@@ -48,23 +49,35 @@ class Storage:
         if "uploads" in request.query or "uploadId" in request.query:
             return self._in_parts(request, bucket, key)
         if request.method == "PUT":
-            if request.header("x-goog-if-generation-match") == "0" and key in objects:
-                return _refused("412 Precondition Failed", "PreconditionFailed", "It exists.")
+            generation = self._generation(bucket, key)
+            if request.header("x-goog-if-generation-match") not in (None, str(generation)):
+                return _refused(
+                    "412 Precondition Failed",
+                    "PreconditionFailed",
+                    "At least one of the pre-conditions you specified did not hold.",
+                )
             objects[key] = request.body
-            return Answer("200 OK", [("ETag", _tag(request.body)), ("x-goog-generation", "1")])
+            self._generations[bucket, key] = generation + 1
+            now = ("x-goog-generation", str(generation + 1))
+            return Answer("200 OK", [("ETag", _tag(request.body)), now])
         if key not in objects:
             return _refused("404 Not Found", "NoSuchKey", "The specified key does not exist.")
         if request.method == "DELETE":
             del objects[key]
             return Answer("204 No Content")
-        return self._object(request, objects[key])
+        return self._object(request, objects[key], self._generation(bucket, key))
 
-    def _object(self, request: TokenRequest, data: bytes) -> Answer:
+    def _generation(self, bucket: str, key: str) -> int:
+        """Which writing of an object is there; 0 for none."""
+        there = key in self.buckets[bucket]
+        return self._generations.get((bucket, key), 1) if there else 0
+
+    def _object(self, request: TokenRequest, data: bytes, generation: int) -> Answer:
         # HEAD has to carry the same validators as GET: clients refuse objects without an ETag.
         headers = [
             ("ETag", _tag(data)),
             ("Last-Modified", "Tue, 24 Nov 2026 12:00:00 GMT"),
-            ("x-goog-generation", "1"),
+            ("x-goog-generation", str(generation)),
             ("Content-Type", "application/octet-stream"),
         ]
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.header("range") or "")

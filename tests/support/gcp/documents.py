@@ -15,8 +15,9 @@ def region_link(zone: str) -> str:
 
 
 def instance(vm: Vm, now: datetime) -> dict[str, Any]:
+    shown = {k: v for k, v in vm.body.items() if k not in ("params", "resourceManagerTags")}
     found = {
-        **vm.body,
+        **shown,
         "kind": "compute#instance",
         "id": vm.id,
         "name": vm.name,

@@ -41,6 +41,17 @@ class Vm:
         return self.tags.get("mlbroker-token", "")
 
     @property
+    def account(self) -> str:
+        """Whom its token is of."""
+        accounts = self.body.get("serviceAccounts") or [{}]
+        return str(accounts[0].get("email"))
+
+    @property
+    def attached_tags(self) -> dict[str, str]:
+        """Those that conditions look at, which are no labels."""
+        return dict(self.body.get("params", self.body).get("resourceManagerTags", {}))
+
+    @property
     def region(self) -> str:
         return self.zone.rpartition("-")[0]
 

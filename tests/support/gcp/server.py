@@ -14,11 +14,13 @@ from tests.support.gcp.faults import GcpFaults
 from tests.support.gcp.gce import Gce
 from tests.support.gcp.guests import GcpSandboxes, Metadata
 from tests.support.gcp.machines import Vm
-from tests.support.gcp.rights import may, rights_of
+from tests.support.gcp.rights import guest_lacks, launcher_lacks, rights_of
 from tests.support.gcp.vault import Vault
 from tests.support.loopback import KeepAlive
 from tests.support.loopback_http import GUEST, Answer, Environ, TokenRequest
-from tests.support.strict import StrictCloud, served
+from tests.support.strict import StrictCloud, folder_in, served
+
+from mlbroker.broker.clouds.seats import LEASES
 
 _SERVICES = (
     ("compute.v1", "/compute/v1/"),
@@ -46,6 +48,8 @@ class StrictGcp(StrictCloud):
         super().calm()
         self.gce.calm()
         self.missing.clear()
+        for objects in self.storage.buckets.values():
+            objects.pop(LEASES, None)
 
     def sell_all(self) -> None:
         catalog.sell_all()
@@ -67,10 +71,10 @@ class StrictGcp(StrictCloud):
         return [o.user for o in operations if o.target_id == vm.id and o.kind == "delete"]
 
     def put_object(self, vm: Vm, name: str, data: bytes) -> None:
-        self._bucket(vm)[f"runs/{vm.token}/{name}"] = data
+        self._bucket(vm)[f"{folder_in(vm.user_data)}/{name}"] = data
 
     def get_object(self, vm: Vm, name: str) -> bytes | None:
-        return self._bucket(vm).get(f"runs/{vm.token}/{name}")
+        return self._bucket(vm).get(f"{folder_in(vm.user_data)}/{name}")
 
     def _bucket(self, vm: Vm) -> dict[str, bytes]:
         return self.storage.buckets[f"mlbroker-{PROJECT}-{vm.region}"]
@@ -111,11 +115,27 @@ class StrictGcp(StrictCloud):
         say = refuse_xml if request.service == "storage" else refuse
         if who is None:
             return say(401, "authError", "TokenRequest had invalid authentication credentials.")
-        missing = may(who, request.action, self.missing, self.faults.guests_may_delete)
+        missing = self._lacks(who, request)
         if missing:
             self.denied.append((who, missing))
             return say(403, "forbidden", f"Required '{missing}' permission for '{request.path}'")
+        if who == GUEST and request.action == "storage.objects.get" and not self._is_there(request):
+            # Whoever may not list is not told that there is no such object.
+            return say(403, "AccessDenied", "Access denied: storage.objects.list is required")
         return None
+
+    def _lacks(self, who: str, request: TokenRequest) -> str | None:
+        """The permission that is missing for this request."""
+        if who != GUEST:
+            return launcher_lacks(request.action, self.missing)
+        if request.action == "compute.instances.delete" and not self.faults.guests_may_delete:
+            return request.action
+        vm = next((vm for vm in self.machines() if request.bearer == f"guest-{vm.id}"), None)
+        return guest_lacks(request, vm, self.gce.machines.living())
+
+    def _is_there(self, request: TokenRequest) -> bool:
+        bucket, _, key = request.path.lstrip("/").partition("/")
+        return key in self.storage.buckets.get(bucket, {})
 
     def answer(self, request: TokenRequest) -> Answer:
         service = request.service

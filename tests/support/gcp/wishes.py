@@ -8,12 +8,17 @@ from typing import Any
 from tests.support.gcp import catalog
 from tests.support.gcp.documents import Networks
 
+from mlbroker.broker.clouds.gcp.names import Names
+from mlbroker.broker.clouds.seats import SEATS
+
 Refusal = tuple[int, str, str]
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 SHORTEST, LONGEST = timedelta(seconds=30), timedelta(days=120)
-ACCOUNTS = {f"mlb-{region}@{catalog.PROJECT}.iam.gserviceaccount.com" for region in catalog.REGIONS}
+ACCOUNTS = {
+    Names(catalog.PROJECT, region).guest(seat) for region in catalog.REGIONS for seat in SEATS
+}
 
 
 @dataclass
@@ -233,4 +238,10 @@ def _wrong_rest(wish: Wish) -> Refusal | None:
             "invalidParameter",
             f"The resource '{email}' of type 'serviceAccount' was not found.",
         )
+    keys = {
+        f"{catalog.PROJECT}/{Names(catalog.PROJECT, region).seat_tag}" for region in catalog.REGIONS
+    }
+    for key, value in wish.body.get("params", wish.body).get("resourceManagerTags", {}).items():
+        if key not in keys or value not in SEATS:
+            return 403, "forbidden", f"Permission denied on resource '{key}/{value}'"
     return None

@@ -10,7 +10,7 @@ from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.clouds.gcp import roles as gcp_roles
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.gcp.doctor import checks, policies
-from mlbroker.broker.clouds.interface import Payload
+from mlbroker.broker.clouds.interface import Denied, Payload
 
 HERE = ("us-central1",)
 
@@ -35,7 +35,7 @@ def test_all_regions_that_are_set_up_are_looked_at(world: StrictGcp) -> None:
 
 def test_a_region_without_set_up_is_told_what_to_do(world: StrictGcp) -> None:
     missing = found(world, "asia-east1")
-    for what in ("bucket", "network", "machines' account"):
+    for what in ("bucket", "network", "machines' accounts"):
         assert missing[f"asia-east1: {what}"].ok is False
     hint = missing["asia-east1: network"].hint
     assert hint is not None
@@ -52,7 +52,7 @@ def test_a_missing_right_is_named(world: StrictGcp) -> None:
 
 def test_an_account_that_may_not_be_handed_over_is_told(world: StrictGcp) -> None:
     world.missing.add(gcp_roles.ACT_AS)
-    account = found(world)["us-central1: machines' account"]
+    account = found(world)["us-central1: machines' accounts"]
     assert account.ok is False
     assert account.hint is not None
     assert "roles/iam.serviceAccountUser" in account.hint
@@ -124,8 +124,34 @@ def test_quotas_of_nothing_are_told(world: StrictGcp) -> None:
 
 def test_the_least_rights_are_printed() -> None:
     document = json.loads(policies(None, "europe-west4"))
-    launcher, act_as, machines, condition = document.values()
+    launcher, act_as, machines, in_the_project, on_the_bucket = document.values()
     assert launcher == list(gcp_roles.LAUNCHER)
     assert act_as == ["iam.serviceAccounts.actAs"]
     assert machines == list(gcp_roles.GUEST)
-    assert 'startsWith("mlb-")' in condition
+    assert 'startsWith("mlb-europe-west4-00-")' in in_the_project
+    assert "objects/runs/00/" in on_the_bucket
+
+
+def test_a_region_whose_machines_shared_one_account_is_to_be_set_up_again(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"mlb-us-central1@loopback-project.iam.gserviceaccount.com"}
+    for module in ("rights", "wishes"):
+        monkeypatch.setattr(f"tests.support.gcp.{module}.ACCOUNTS", before)
+    accounts = found(world)["us-central1: machines' accounts"]
+    assert accounts.ok is False
+    assert "Apply it again" in (accounts.hint or "")
+    with pytest.raises(Denied, match="an account of their own") as refused:
+        cloud.create(intent(world, run_id), Payload({"command": "true"}))
+    assert refused.value.made_nothing
+
+
+def test_taken_seats_are_counted(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    for number in range(16):
+        wanted = intent(world, f"{run_id}-{number}")
+        cloud.take_seat(wanted)
+        left = 15 - number
+        seats = found(world)["us-central1: seats"]
+        assert (seats.ok, seats.says) == (
+            (True, f"{left} of 16 free") if left else (False, "all 16 are taken")
+        )

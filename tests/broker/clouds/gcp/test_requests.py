@@ -42,7 +42,7 @@ def intent(market: str = "on_demand", nodes: int = 1, token: str = "mlb-r1-1") -
 
 
 def insert(of: Intent, shape: Shape = PLAIN, spot: Spot = CLOSED) -> dict[str, Any]:
-    return insert_body(of, NAMES, "europe-west4-b", shape, spot, "#!/bin/bash\n")
+    return insert_body(of, NAMES, "07", "europe-west4-b", shape, spot, "#!/bin/bash\n")
 
 
 def test_insert_is_exactly_this() -> None:
@@ -50,6 +50,7 @@ def test_insert_is_exactly_this() -> None:
         "name": "mlb-r1-1",
         "machineType": "zones/europe-west4-b/machineTypes/e2-standard-4",
         "labels": LABELS,
+        "params": {"resourceManagerTags": {"acme/mlbroker-europe-west4": "07"}},
         "description": "mlbroker bert",
         "disks": [
             {
@@ -68,7 +69,7 @@ def test_insert_is_exactly_this() -> None:
         ],
         "serviceAccounts": [
             {
-                "email": "mlb-europe-west4@acme.iam.gserviceaccount.com",
+                "email": "mlb-europe-west4-07@acme.iam.gserviceaccount.com",
                 "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
             }
         ],
@@ -131,7 +132,7 @@ def test_an_image_without_uefi_is_not_shielded() -> None:
 
 
 def test_several_machines_come_together_or_not_at_all() -> None:
-    body = bulk_body(intent(nodes=3), NAMES, ATTACHED, CLOSED, "#!/bin/bash\n")
+    body = bulk_body(intent(nodes=3), NAMES, "07", ATTACHED, CLOSED, "#!/bin/bash\n")
     properties = body.pop("instanceProperties")
     assert body == {
         "count": "3",
@@ -146,6 +147,7 @@ def test_several_machines_come_together_or_not_at_all() -> None:
     assert properties["disks"][0]["initializeParams"]["diskType"] == "pd-balanced"
     assert properties["scheduling"]["terminationTime"] == "2026-11-24T10:30:15Z"
     assert properties["tags"] == {"items": ["mlbroker-nodes"]}
+    assert properties["resourceManagerTags"] == {"acme/mlbroker-europe-west4": "07"}
 
 
 @pytest.mark.parametrize("shape", [PLAIN, ATTACHED])
@@ -153,7 +155,7 @@ def test_both_bodies_are_what_the_discovery_document_says(shape: Shape) -> None:
     where = "/compute/v1/projects/acme/zones/europe-west4-b/instances"
     for path, body in (
         (where, insert(intent("spot"), shape)),
-        (where + "/bulkInsert", bulk_body(intent(nodes=2), NAMES, shape, CLOSED, "#!")),
+        (where + "/bulkInsert", bulk_body(intent(nodes=2), NAMES, "07", shape, CLOSED, "#!")),
     ):
         method = api("compute.v1").find("POST", path)
         assert method is not None
