@@ -27,6 +27,9 @@ TITLES = {
     "azure-faults": "runs on the loopback Azure under random faults",
     "azure-client-dead": "kill -9 of clients at any request to Azure (loopback), then a month",
     "hostile": "hostile names, values, paths and words against a canary",
+    "lying-guests": "runs whose guests leave anything in the bucket: reports, logs, archives",
+    "lying-boxes": "runs on this machine whose jobs leave any kind of file in their keeper's place",
+    "lying-nodes": "runs over SSH whose nodes answer anything",
     "lying-github": "comments through a GitHub whose answers are changed at random",
     "lying-gitlab": "comments through a GitLab whose answers are changed at random",
 }

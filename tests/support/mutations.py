@@ -52,7 +52,7 @@ def odd_value(chance: Random) -> Any:
     if kind == 5:
         return chance.choice(list(_Huge.words)).strip('"')
     if kind == 6:
-        return ["x"] * chance.choice((10, 50_000))
+        return ["x"] * chance.choice((10, 20_000))
     return chance.choice((chance.uniform(-1e3, 1e12), chance.randint(-(10**6), 10**18)))
 
 
@@ -61,7 +61,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, dict):
         pairs = list(value.items())
     elif isinstance(value, list):
-        pairs = list(enumerate(value))
+        pairs = list(enumerate(value[:50]))
     else:
         return
     for key, inner in pairs:

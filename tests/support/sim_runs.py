@@ -1,13 +1,15 @@
 """Runs on the simulator: opened, driven, crashed, reconciled, and held to the invariants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from tests.support.simulator import Service, SimCloud, billed_usd
 
+from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.ledger import Ledger, Run, open_ledger
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
@@ -31,32 +33,40 @@ class SimRuns:
 
     home: Path
     service: Service = field(default_factory=Service)
+    candidates: tuple[LaunchOption, ...] = CANDIDATES
 
     def __post_init__(self) -> None:
-        self.cloud = SimCloud(self.service)
+        self.cloud: Any = SimCloud(self.service)
 
     @property
     def ledger(self) -> Ledger:
         return open_ledger(self.home)
 
-    def opened(self, name: str) -> SimCloud:
-        return self.cloud
+    def opened(self, name: str) -> Cloud:
+        cloud: Cloud = self.cloud
+        return cloud
 
-    def reserve(self, run_id: str = "r1", cap: str = "10") -> Run:
-        order = Order(run_id, "job", CANDIDATES, {"command": "true"})
-        worst = worst_case(CANDIDATES[0], Decimal(cap), self.cloud.traits)
+    def reserve(self, run_id: str = "r1", cap: str = "10", nodes: int = 1) -> Run:
+        candidates = tuple(replace(c, bill=replace(BILL, nodes=nodes)) for c in self.candidates)
+        order = Order(run_id, "job", candidates, {"command": "true"})
+        worst = worst_case(candidates[0], Decimal(cap), self.cloud.traits)
         return reserve(
             self.ledger, RunFolder.of(self.home, run_id), order, self.service.now(),
             cap_usd=Decimal(cap), worst_usd=worst.usd, user="u", project=None, facts={},
         )  # fmt: skip
 
     def driver(
-        self, run_id: str = "r1", secrets: Mapping[str, str] | None = None, patient: bool = True
+        self,
+        run_id: str = "r1",
+        secrets: Mapping[str, str] | None = None,
+        patient: bool = True,
+        view: View | None = None,
     ) -> Driver:
         folder = RunFolder.of(self.home, run_id)
         return Driver(
-            self.ledger, self.opened, self.service, folder, View(), secrets, patient=patient
-        )
+            self.ledger, self.opened, self.service, folder, view or View(), secrets,
+            patient=patient,
+        )  # fmt: skip
 
     def launch(self, run_id: str = "r1", cap: str = "10") -> Run:
         self.reserve(run_id, cap)
