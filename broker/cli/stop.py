@@ -1,6 +1,5 @@
 """`mlbroker stop`: end runs in order, and account for them."""
 
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,10 +7,11 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.clouds import opener
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
 from mlbroker.broker.output import say
+from mlbroker.broker.runs.bypass import Bypass
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
@@ -20,6 +20,11 @@ from mlbroker.broker.runs.view import View
 from mlbroker.broker.words import exact_usd
 
 POLL_S = 0.2
+# Who carries a run and does not end it in this time is helped; the guest is only asked again.
+GET_ON_S = 5.0
+# The job is gone, and whoever carries the run is given so long to bring its files home.
+CARRIER_PATIENCE_S = 30.0
+MACHINE_PATIENCE_S = 120.0
 
 
 def command(
@@ -43,8 +48,7 @@ def command(
             say(f"Run {each.run_id} is asked to stop …")
     for each in runs:
         if not each.settled:
-            ended = _see_stopped(ledger, each)
-            say(f"Run {ended.run_id}: {ended.outcome}, {exact_usd(ended.spent_usd)} USD spent")
+            say(f"Run {each.run_id}: {_see_stopped(ledger, each)}")
 
 
 def _request_stop(ledger: Ledger, run: Run) -> None:
@@ -54,15 +58,51 @@ def _request_stop(ledger: Ledger, run: Run) -> None:
         ledger.append(datetime.now(UTC), run.run_id, "stop_requested", wish)
 
 
-def _see_stopped(ledger: Ledger, run: Run) -> Run:
-    """Wait for its end; where nobody carries the run, carry it there."""
-    folder = RunFolder.of(home(), run.run_id)
+def _see_stopped(ledger: Ledger, run: Run) -> str:
+    """Wait for its end, and say what it came to; where nobody carries the run, carry it there.
+
+    One who carries it without getting on (suspended, hung) is not waited for: the job is ended
+    past it, and only the closing of the account is left to it.
+    """
+    folder, clock = RunFolder.of(home(), run.run_id), Clock()
+    bypass: Bypass | None = None
+    asked_at = moved_at = clock.now()
     while True:
         with folder.carried(wait=False) as ours:
-            current = ledger.run(run.run_id)
-            if current is not None and current.settled:
-                return current
+            current = ledger.run(run.run_id) or run
+            if current.settled:
+                return _ended(current)
             if ours:
-                driver = Driver(ledger, opener(home()), Clock(), folder, View())
-                return driver.drive(run.run_id)
-        time.sleep(POLL_S)
+                driver = Driver(ledger, opener(home()), clock, folder, View())
+                return _ended(driver.drive(run.run_id))
+        if current.state is not run.state:
+            run, moved_at = current, clock.now()
+        carrier = folder.carrier()
+        stands = carrier is not None and carrier.stopped
+        who = "another process" if carrier is None else str(carrier)
+        if bypass is None and (stands or _seconds(clock, asked_at) > GET_ON_S):
+            say(f"Run {run.run_id} is carried by {who}: asking its machine past it …")
+            bypass = Bypass(opener(home()), folder, clock)
+        if bypass is not None:
+            patience_s = POLL_S if stands else CARRIER_PATIENCE_S
+            gone, waited_s = bypass.gone(current), _seconds(clock, moved_at)
+            if gone and waited_s > patience_s:
+                return (
+                    f"the job is ended. Its account is closed by {who}: let that go on, or end it "
+                    f"and call `mlbroker reconcile`"
+                )
+            if waited_s > MACHINE_PATIENCE_S:
+                raise CloudError(
+                    f"could not be ended: {bypass.trouble or 'its machine goes on'}",
+                    where=f"run {run.run_id}, carried by {who}",
+                    hint="Its cap holds; try again later.",
+                )
+        clock.sleep(POLL_S)
+
+
+def _ended(run: Run) -> str:
+    return f"{run.outcome}, {exact_usd(run.spent_usd)} USD spent"
+
+
+def _seconds(clock: Clock, since: datetime) -> float:
+    return (clock.now() - since).total_seconds()

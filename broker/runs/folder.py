@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.guest import box as files
+from mlbroker.broker.runs.carrier import Carrier
 
 # More of what a job says is not brought home: a machine may claim, and serve, any amount.
 LOG_KEPT_BYTES = 1 << 30
@@ -108,7 +109,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise unusable(self.path, error) from error
         try:
@@ -117,6 +118,15 @@ class RunFolder:
             except BlockingIOError:
                 yield False
             else:
+                Carrier.sign(lock)
                 yield True
         finally:
             os.close(lock)
+
+    def carrier(self) -> Carrier | None:
+        """Who carries this run, while somebody does; None where that is not told."""
+        return Carrier.of(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "lock"

@@ -112,7 +112,8 @@ class Reconciler:
         folder = RunFolder.of(self._state, run.run_id)
         with folder.carried(wait=False) as ours:
             if not ours:
-                yield Finding(Did.ATTENDED, run.run_id, f"{run.state}: another process carries it")
+                who = folder.carrier() or "another process"
+                yield Finding(Did.ATTENDED, run.run_id, f"{run.state}: {who} carries it")
                 return
             driver = Driver(
                 self._ledger, self._opened, self._clock, folder, self._view, patient=False

@@ -5,13 +5,30 @@ import io
 import json
 import os
 import signal
+import socket
 import uuid
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.mlbroker import PATIENCE_S, Cli, command_lines, processes_with, wait_for
+
+from mlbroker.broker.clouds import opener
+from mlbroker.broker.clouds.interface import Payload
+from mlbroker.broker.errors import CloudError
+from mlbroker.broker.ledger import State, open_ledger
+from mlbroker.broker.runs.attempt import intent_of
+from mlbroker.broker.runs.bypass import Bypass
+from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch import reserve
+from mlbroker.broker.runs.order import LaunchOption, Order
+from mlbroker.broker.runs.view import View
+from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.vendors import Meter
 
 
 @pytest.fixture
@@ -87,6 +104,54 @@ def test_stop_works_when_the_client_is_dead(cli: Cli) -> None:
     assert [r["outcome"] for r in cli.ledger()] == ["stopped"]
 
 
+def test_stop_ends_the_job_of_a_client_that_is_suspended(cli: Cli) -> None:
+    mark = f"MARK={uuid.uuid4()}"
+    client = cli.start(
+        "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
+        "--local-price", "1", "--budget", "1", "--yes",
+    )  # fmt: skip
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    # From here on it only looks: it is not suspended while it writes to the ledger.
+    wait_for(lambda: ps(cli)[0]["state"] == "running")
+    os.kill(client.pid, signal.SIGSTOP)
+    stopped = cli("stop", "--all")
+    assert stopped.returncode == 0, stopped.stderr
+    assert processes_with(mark) == []
+    assert f"is carried by process {client.pid} on {socket.gethostname()} since" in stopped.stderr
+    assert "which is suspended" in stopped.stderr
+    (row,) = cli.ledger()
+    assert (row["state"], row["reserved_usd"]) == ("running", "1"), "its account is left to it"
+    os.kill(client.pid, signal.SIGCONT)
+    _, said = client.communicate()
+    assert client.returncode == 130, said
+    (row,) = cli.ledger()
+    assert (row["outcome"], row["reserved_usd"]) == ("stopped", "0")
+    assert Decimal(0) < Decimal(row["spent_usd"]) < Decimal("0.1")
+    facts = [fact.kind for fact in open_ledger(cli.home).facts()]
+    assert facts.count("terminated") == facts.count("settled") == 1
+
+
+def test_a_start_still_to_come_is_kept_from_coming(cli: Cli) -> None:
+    """The client stands still between arming the kill switch and asking for the machine."""
+    folder, now = RunFolder.of(cli.home, "r1"), datetime.now(UTC)
+    one = LaunchOption("local", "on-prem", "local", "on_demand", Bill(Decimal(1), 1, Meter()))
+    order = Order("r1", "job", (one,), {"command": "true"})
+    ledger, opened = open_ledger(cli.home), opener(cli.home)
+    reserve(
+        ledger, folder, order, now, cap_usd=Decimal(1), worst_usd=Decimal(1), user="u",
+        project=None, facts={},
+    )  # fmt: skip
+    client = Driver(ledger, opened, Clock(), folder, View(), {})
+    while client.advance("r1").state is not State.ARMED:
+        pass
+    run = ledger.append(now, "r1", "stop_requested", {"why": "stopped", "by": "u"})
+    assert Bypass(opened, folder, Clock()).gone(run)
+    with pytest.raises(CloudError, match="cancelled"):
+        opened("local").create(intent_of(run, run.attempt, order), Payload({"command": "true"}))
+    assert client.drive("r1").outcome == "stopped"
+
+
 def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
     client = cli.start(
         "run", cli.job("echo up; sleep 300"), "--on", "local", "--local-price", "1",
@@ -96,6 +161,7 @@ def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
     assert client.stdout.readline() == "up\n"
     attended = json.loads(cli("reconcile", "--json").stdout)["findings"]
     assert [f["did"] for f in attended] == ["attended"]
+    assert f"process {client.pid} on" in attended[0]["detail"]
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     left = json.loads(cli("reconcile", "--json").stdout)["findings"]
@@ -136,15 +202,6 @@ def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
 
 def test_a_reservation_without_a_machine_is_released(cli: Cli) -> None:
     """The client died between the reservation and the intent."""
-    from datetime import UTC, datetime
-
-    from mlbroker.broker.ledger import open_ledger
-    from mlbroker.broker.runs.folder import RunFolder
-    from mlbroker.broker.runs.launch import reserve
-    from mlbroker.broker.runs.order import LaunchOption, Order
-    from mlbroker.pricing.billing import Bill
-    from mlbroker.pricing.vendors import Meter
-
     one = Decimal(1)
     machine = LaunchOption("local", "on-prem", "local", "on_demand", Bill(one, 1, Meter()))
     order = Order("r1", "job", (machine,), {})
