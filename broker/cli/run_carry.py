@@ -134,8 +134,9 @@ def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
         on, which = (
             ("", "") if last.rank is None else (f" on rank {last.rank}", f" --rank {last.rank}")
         )
+        how = f"ended with exit code {run.exit_code}" if run.exit_code else f"failed: {run.detail}"
         return JobFailed(
-            f"the {during} ended with exit code {run.exit_code}{on}",
+            f"the {during} {how}{on}",
             where=where,
             hint=f"Its output: mlbroker logs {run.run_id}{which}",
         )

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlbroker.broker.clouds.arriving import Arriving, arriving
 from mlbroker.broker.clouds.guest_report import (
     REPORT_BYTES,
     Report,
@@ -27,6 +28,8 @@ _BATCH = 500
 LISTED_AT_MOST = 120_000
 # Twice what the courier puts into a part of the log.
 PART_BYTES = 8 << 20
+# Parts of outputs: at the courier's size, three terabytes.
+MOST_PARTS = 100_000
 
 
 def run_folder(token: str) -> str:
@@ -65,8 +68,9 @@ class BucketBox:
         return joint_report(self._reports(nodes))
 
     def unfinished(self, nodes: int) -> set[int]:
-        """The ranks of machines that have not left their end."""
-        return {rank for rank, found in enumerate(self._reports(nodes)) if found.end is None}
+        """The ranks of machines whose job has not ended, as far as they told."""
+        reports = enumerate(self._reports(nodes))
+        return {rank for rank, found in reports if found.end is None and found.ended is None}
 
     def _reports(self, nodes: int) -> list[Report]:
         names = [f"{rank}/report.json" for rank in range(nodes)]
@@ -96,20 +100,26 @@ class BucketBox:
 
     def fetch(self, name: str, target: Path, rank: int) -> bool:
         """Copy what a machine left; False when it left no such file."""
+        with arriving(target) as file:
+            if not self._copy(f"{rank}/{name}", file):
+                # Outputs come in parts, named by where they begin.
+                for _ in range(MOST_PARTS):
+                    if not self._copy(f"{rank}/{name}/{file.written:015d}", file):
+                        break
+        return file.written > 0
+
+    def _copy(self, name: str, into: Arriving) -> bool:
         import obstore
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(target.name + ".part")
+        began = into.written
         with self._errors():
             try:
-                found = obstore.get(self._store, self._key(f"{rank}/{name}"))
+                found = obstore.get(self._store, self._key(name))
             except FileNotFoundError:
                 return False
-            with open(temporary, "wb") as file:
-                for chunk in found:
-                    file.write(chunk)
-        temporary.replace(target)
-        return True
+            for chunk in found:
+                into.write(bytes(chunk))
+        return into.written > began
 
     def ask_to_stop(self, why: str) -> None:
         """Leave the request where the machine looks for it."""

@@ -64,23 +64,24 @@ class End:
     step: int | None = None
     steps: int | None = None
     rank: int | None = None
+    log_bytes_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What the guest last said: its heartbeat, and its end record once it has ended.
 
-    `log_bytes`, `checkpoint_bytes` and `outputs_bytes` say how much there is to fetch. Of a run of
-    several machines all are those of rank 0, save `other_log_bytes`, which are those of ranks 1,
-    2, …, and the end, which names the `rank` that ended it. `unclear` names what was said and not
-    understood.
+    `ended` says how the job ended as soon as it has, `end` the same when its files can be fetched.
+    `log_bytes` and `checkpoint_bytes` say how much there is to fetch. Of a run of several machines
+    all are those of rank 0, save `other_log_bytes`, which are those of ranks 1, 2, …, and the ends,
+    which name the `rank` that ended it. `unclear` names what was said and not understood.
     """
 
     status: Status | None = None
     end: End | None = None
+    ended: End | None = None
     log_bytes: int = 0
     checkpoint_bytes: int = 0
-    outputs_bytes: int = 0
     other_log_bytes: tuple[int, ...] = ()
     unclear: tuple[str, ...] = ()
 
@@ -117,10 +118,10 @@ def report_of(raw: object) -> Report:
     said = _Said(raw)
     return Report(
         status=_status(said),
-        end=_end(said),
+        end=_end(said, "end"),
+        ended=_end(said, "ended"),
         log_bytes=said.count("log_bytes", MOST_BYTES) or 0,
         checkpoint_bytes=said.count("checkpoint_bytes", MOST_BYTES) or 0,
-        outputs_bytes=said.count("outputs_bytes", MOST_BYTES) or 0,
         unclear=tuple(said.unclear),
     )
 
@@ -151,9 +152,9 @@ def joint_report(reports: Sequence[Report]) -> Report:
     return Report(
         status=first.status,
         end=joint_end([report.end for report in reports]),
+        ended=joint_end([report.end or report.ended for report in reports]),
         log_bytes=first.log_bytes,
         checkpoint_bytes=first.checkpoint_bytes,
-        outputs_bytes=first.outputs_bytes,
         other_log_bytes=tuple(report.log_bytes for report in reports[1:]),
         unclear=tuple(dict.fromkeys(name for report in reports for name in report.unclear)),
     )
@@ -196,12 +197,12 @@ def _status(said: "_Said") -> Status | None:
     )
 
 
-def _end(said: "_Said") -> End | None:
-    told = said.inner("end")
+def _end(said: "_Said", name: str) -> End | None:
+    told = said.inner(name)
     why = None if told is None else told.word("why", ENDS)
     if told is None or why is None:
         if told is not None and told.raw.get("why") is None:
-            said.unclear.append("end")
+            said.unclear.append(name)
         return None
     return End(
         why=why,
@@ -210,6 +211,7 @@ def _end(said: "_Said") -> End | None:
         elapsed_s=told.number("elapsed_s", LONGEST_S),
         step=told.count("step", MOST_STEPS),
         steps=told.count("steps", MOST_STEPS) or None,
+        log_bytes_dropped=told.count("log_bytes_dropped", MOST_BYTES) or 0,
     )
 
 

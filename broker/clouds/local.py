@@ -6,16 +6,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import copyfile, copyfileobj
+from shutil import copyfile
 from typing import Any
 
+from mlbroker.broker.clouds.arriving import Arriving
 from mlbroker.broker.clouds.guest_report import document
-from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits
+from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits, Unclear
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
-from mlbroker.broker.guest.box import plain_file
 from mlbroker.broker.guest.bundle import guest_program
-from mlbroker.broker.guest.main import answer, part
+from mlbroker.broker.guest.main import answer, get, part
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"
@@ -58,7 +58,10 @@ class _ThisMachine:
         self._machines = home / "machines"
 
     def ask(self, action: str, token: str, *rest: str) -> Mapping[str, object]:
-        return answer(action, str(self._machines / token), list(rest))
+        try:
+            return answer(action, str(self._machines / token), list(rest))
+        except OSError as error:
+            raise Unclear(f"the job's box cannot be used now: {error}") from error
 
     def start(
         self, token: str, spec: Mapping[str, Any], secrets: Mapping[str, str]
@@ -91,13 +94,8 @@ class _ThisMachine:
     def read(self, token: str, name: str, offset: int) -> bytes:
         return part(str(self._machines / token), name, offset)
 
-    def get(self, token: str, name: str, target: Path) -> None:
-        try:
-            box = str(self._machines / token)
-            with plain_file(box, name) as source, open(target, "wb") as copy:
-                copyfileobj(source, copy)
-        except OSError as error:
-            raise Denied(f"{name} cannot be copied: {error}") from error
+    def get(self, token: str, name: str, into: Arriving) -> None:
+        get(str(self._machines / token), name, into)
 
     def listing(self) -> Mapping[str, object]:
         return answer("list", str(self._machines), [])

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlbroker.broker.clouds.arriving import Arriving, arriving
 from mlbroker.broker.clouds.guest_report import BoxSeen, Report, box_of, boxes_of
 from mlbroker.broker.clouds.interface import (
     Denied,
@@ -40,7 +41,7 @@ class Host(Protocol):
 
     def read(self, token: str, name: str, offset: int) -> bytes: ...
 
-    def get(self, token: str, name: str, target: Path) -> None: ...
+    def get(self, token: str, name: str, into: Arriving) -> None: ...
 
     def listing(self) -> Mapping[str, object]: ...
 
@@ -165,18 +166,11 @@ class BoxCloud(ABC):
     def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """Copied whole, or not at all."""
         host, token = self.host(intent.instance_type), _checked(intent.token)
-        report = self.report(intent)
-        sizes = {
-            files.CHECKPOINT: report.checkpoint_bytes,
-            files.OUTPUTS + ".tar": report.outputs_bytes,
-        }
-        if not sizes.get(name):
+        if name == files.CHECKPOINT and not self.report(intent).checkpoint_bytes:
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        host.get(token, name, part)
-        part.replace(target)
-        return True
+        with arriving(target) as file:
+            host.get(token, name, file)
+        return file.written > 0
 
     def discard(self, intent: Intent) -> None:
         """Remove the box's bulk; its identity stays, so that the token is never used again."""

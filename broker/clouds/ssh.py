@@ -12,10 +12,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from threading import Timer
 from typing import IO, Any
 
+from mlbroker.broker.clouds.arriving import Arriving
 from mlbroker.broker.clouds.guest_report import ANSWER_BYTES, document
 from mlbroker.broker.clouds.interface import Cloud, Denied, Intent, Traits, Unclear
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
@@ -30,6 +32,8 @@ TRANSFER_S = 3600
 # One connection serves all calls and lingers so long after the last.
 LINGER_S = 15
 _UNREACHABLE = 255
+_PROGRAM = ("python3", "-I", "-S")
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +153,36 @@ class _SshHost:
     def read(self, token: str, name: str, offset: int) -> bytes:
         return self._guest("read", _box(token), name, str(offset))
 
-    def get(self, token: str, name: str, target: Path) -> None:
-        with open(target, "wb") as file:
-            self._guest("get", _box(token), name, sink=file)
+    def get(self, token: str, name: str, into: Arriving) -> None:
+        self._send_program()
+        command = [*self._ssh(), shlex.join([*_PROGRAM, _program_name(), "get", _box(token), name])]
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                start_new_session=True,
+            ) as process,
+        ):
+            assert process.stdout is not None
+            late = Timer(TRANSFER_S, process.kill)
+            late.start()
+            try:
+                for chunk in iter(partial(process.stdout.read, _CHUNK), b""):
+                    into.write(chunk)
+                code = process.wait()
+            finally:
+                # Also when it sends more than there is room for.
+                late.cancel()
+                process.kill()
+            said.seek(0)
+            errors = said.read(ANSWER_BYTES).decode("utf-8", "replace").strip()
+        if code < 0:
+            raise Unclear(f"{self._node.name} did not send {name} in {TRANSFER_S} s")
+        if code != 0:
+            self._fail(code, errors)
 
     def listing(self) -> Mapping[str, object]:
         return self._answer("list", f"{ROOT}/machines")
@@ -180,13 +211,10 @@ class _SshHost:
         *words: str,
         stdin: bytes | None = None,
         source: IO[bytes] | None = None,
-        sink: IO[bytes] | None = None,
     ) -> bytes:
         """The guest program's answer to one action."""
         self._send_program()
-        return self._remote(
-            ["python3", "-I", "-S", _program_name(), *words], stdin=stdin, source=source, sink=sink
-        )
+        return self._remote([*_PROGRAM, _program_name(), *words], stdin=stdin, source=source)
 
     def _send_program(self) -> None:
         if self._sent:
@@ -205,7 +233,6 @@ class _SshHost:
         *,
         stdin: bytes | None = None,
         source: IO[bytes] | None = None,
-        sink: IO[bytes] | None = None,
     ) -> bytes:
         """Run one command on the node. sshd hands it to a shell, so every word is quoted."""
         command = [*self._ssh(), shlex.join(words)]
@@ -214,9 +241,8 @@ class _SshHost:
                 command,
                 input=stdin if source is None else None,
                 stdin=source if source is not None else None if stdin else subprocess.DEVNULL,
-                stdout=sink if sink is not None else subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                timeout=TRANSFER_S if source or sink else CALL_S,
+                capture_output=True,
+                timeout=TRANSFER_S if source else CALL_S,
                 check=False,
                 start_new_session=True,
             )
@@ -226,7 +252,7 @@ class _SshHost:
             raise Denied("there is no ssh on this machine", hint="Install OpenSSH.") from None
         if done.returncode != 0:
             self._fail(done.returncode, done.stderr.decode("utf-8", "replace").strip())
-        return b"" if sink is not None else done.stdout
+        return done.stdout
 
     def _fail(self, code: int, said: str) -> None:
         where, last = f"node {self._node.name}", said.splitlines()[-1] if said else f"exit {code}"

@@ -1,5 +1,6 @@
 """The folder a run lives in on its machine: what to do, how it goes, how it ended."""
 
+import contextlib
 import errno
 import json
 import os
@@ -10,6 +11,10 @@ SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
+# As which the outputs travel; on no disk but that of who wants them.
+OUTPUTS_TAR = "outputs.tar"
+# These are written when the disk may be full: their room is taken before anything runs.
+ROOM_BYTES = {END: 8192, STOP: 512}
 # No file that is read as a whole is longer, nor nested deeper.
 READ_BYTES, DEEPEST = 1 << 24, 16
 # Asked to end because another machine of the run did.
@@ -22,17 +27,52 @@ def write(box: str, name: str, text: str, durable: bool = True) -> None:
     """Replace a file as a whole: readers see the old text or the new, never a part."""
     path = os.path.join(box, name)
     temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        # Half a file only makes a full disk fuller.
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def write_json(box: str, name: str, value: Dict[str, Any], durable: bool = True) -> None:
     """Replace a JSON file as a whole."""
     write(box, name, json.dumps(value, sort_keys=True), durable)
+
+
+def reserve(box: str) -> None:
+    """Take the room of what is written last, as blanks."""
+    for name, size in ROOM_BYTES.items():
+        write(box, name, " " * size)
+
+
+def write_reserved(box: str, name: str, text: str) -> None:
+    """Write over the blanks, in their place: a disk has no need to find room for it."""
+    data = text.encode("utf-8", "replace").ljust(ROOM_BYTES[name])
+    try:
+        file = os.open(os.path.join(box, name), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.pwrite(file, data, 0)
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError:
+        # The blanks are gone, or lie on a disk that writes nothing to the same place twice.
+        write(box, name, text)
+
+
+def write_end(
+    box: str, why: str, exit_code: Optional[int], detail: Optional[str], **more: Any
+) -> None:
+    """How the job ended: the one record that a full disk must not prevent."""
+    record = dict(more, why=why, exit_code=exit_code, detail=detail[:500] if detail else None)
+    write_reserved(box, END, json.dumps(record, sort_keys=True))
 
 
 def plain_file(box: str, name: str) -> BinaryIO:
@@ -46,12 +86,13 @@ def plain_file(box: str, name: str) -> BinaryIO:
 
 
 def read(box: str, name: str) -> Optional[str]:
-    """A file's text, as far as anybody reads; None when it is not there."""
+    """A file's text, as far as anybody reads; None when it is not there, or blank so far."""
     try:
         with plain_file(box, name) as file:
-            return file.read(READ_BYTES).decode("utf-8", "replace")
+            text = file.read(READ_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
+    return text if text.strip() else None
 
 
 def vanished(box: str) -> bool:

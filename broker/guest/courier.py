@@ -11,12 +11,14 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
+from .main import get
 from .supervisor import HEARTBEAT_S
 from .vendor import Vendor, opened
 from .watchdog import is_alive
 
-OUTPUTS_TAR = files.OUTPUTS + ".tar"
 LOG_PART_BYTES = 4 << 20
+OUTPUTS_PART_BYTES = 32 << 20
+AGAIN_AFTER_S = 2.0
 # Reports come often while a failure is likely, and seldom in the long hours after.
 SHORTEST_S, LONGEST_S = HEARTBEAT_S, 10.0
 # What the kill switches leave for the last files to travel: a quarter of its life at most.
@@ -37,10 +39,11 @@ class Courier:
         self._rank = rank
         self._own = "{}/{}".format(shared, rank)
         self._pushed: Dict[str, Tuple[int, int]] = {}
-        self._bytes = {files.LOG: 0, files.CHECKPOINT: 0, OUTPUTS_TAR: 0}
+        self._bytes = {files.LOG: 0, files.CHECKPOINT: 0}
         self._began = time.monotonic()
         self._next = 0.0
         self._nodes = 1
+        self._told_end = False
 
     def run(self) -> None:
         """Start the job, carry until it has ended, and leave the end record last of all."""
@@ -55,13 +58,16 @@ class Courier:
                 return
             except (OSError, ValueError) as error:
                 print("courier: {}".format(error), file=sys.stderr, flush=True)
-                time.sleep(2.0)
+                time.sleep(AGAIN_AFTER_S)
 
     def _leave(self) -> None:
-        for name in (files.CHECKPOINT, OUTPUTS_TAR):
-            self._push_file(name)
+        # How the job ended is told before its files travel: should the machine be taken away
+        # meanwhile, nobody runs the job again for want of them.
+        self._report(None)
+        self._push_file(files.CHECKPOINT)
         while self._push_log():
             pass
+        self._push_outputs()
         end = files.read_json(self._box, files.END)
         end = end or {
             "why": "machine_failed", "exit_code": None, "detail": "the supervisor is gone",
@@ -143,8 +149,10 @@ class Courier:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now < self._next:
+        ended = files.read(self._box, files.END) is not None
+        if now < self._next and ended == self._told_end:
             return
+        self._told_end = ended
         self._next = now + min(LONGEST_S, max(SHORTEST_S, (now - self._began) / 60))
         try:
             self._heed()
@@ -160,11 +168,11 @@ class Courier:
         if files.read(self._box, files.STOP) is not None:
             return
         if self._vendor.interruption() is not None:
-            files.write(self._box, files.STOP, "preempted")
+            files.write_reserved(self._box, files.STOP, "preempted")
             return
         asked = self._vendor.get(self._shared + "/stop")
         if asked is not None:
-            files.write(self._box, files.STOP, asked.decode("utf-8", "replace"))
+            files.write_reserved(self._box, files.STOP, asked.decode("utf-8", "replace"))
 
     def _push_file(self, name: str) -> None:
         path = os.path.join(self._box, name)
@@ -177,6 +185,12 @@ class Courier:
             self._vendor.put_file(self._own + "/" + name, path)
             self._pushed[name] = signature
             self._bytes[name] = found.st_size
+
+    def _push_outputs(self) -> None:
+        """Packed on their way, in parts named by where they begin: the disk may have no room."""
+        parts = _Parts(self._vendor, "{}/{}".format(self._own, files.OUTPUTS_TAR))
+        get(self._box, files.OUTPUTS_TAR, parts)
+        parts.close()
 
     def _push_log(self) -> bool:
         """One part of what the log has grown by; False when nothing was left."""
@@ -196,12 +210,46 @@ class Courier:
     def _report(self, end: Optional[Dict[str, Any]]) -> None:
         report = {
             "status": files.read_json(self._box, files.STATUS),
+            "ended": files.read_json(self._box, files.END),
             "end": end,
             "log_bytes": self._bytes[files.LOG],
             "checkpoint_bytes": self._bytes[files.CHECKPOINT],
-            "outputs_bytes": self._bytes[OUTPUTS_TAR],
         }
         self._vendor.put(self._own + "/report.json", json.dumps(report, sort_keys=True).encode())
+
+
+class _Parts:
+    """Objects one after the other, as of one long stream."""
+
+    def __init__(self, vendor: Vendor, key: str) -> None:
+        self._vendor = vendor
+        self._key = key
+        self._offset = 0
+        self._held = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Some more of it."""
+        self._held += data
+        while len(self._held) >= OUTPUTS_PART_BYTES:
+            self._put(OUTPUTS_PART_BYTES)
+
+    def close(self) -> None:
+        """The last part."""
+        if self._held:
+            self._put(len(self._held))
+
+    def _put(self, size: int) -> None:
+        data = bytes(self._held[:size])
+        del self._held[:size]
+        while True:
+            try:
+                self._vendor.put("{}/{:015d}".format(self._key, self._offset), data)
+                break
+            except (OSError, ValueError) as error:
+                # There is nothing left to do but this, until the machine's own end.
+                print("courier: {}".format(error), file=sys.stderr, flush=True)
+                time.sleep(AGAIN_AFTER_S)
+        self._offset += size
 
 
 def node_facts(rank: int, addresses: List[str]) -> Dict[str, str]:

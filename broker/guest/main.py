@@ -7,6 +7,7 @@ import sys
 from typing import Any, Dict, List, Set
 
 from . import box as files
+from .packing import Writable, pack
 from .processes import LEAST_MARKER, end_all, members, wake
 from .watchdog import free_slot, is_alive, prevent, start
 
@@ -23,7 +24,7 @@ def main(arguments: List[str]) -> int:
     if action == "read":
         read(box, rest[0], int(rest[1]))
     elif action == "get":
-        get(box, rest[0])
+        get(box, rest[0], sys.stdout.buffer)
     else:
         print(json.dumps(answer(action, box, rest)))
     return 0
@@ -63,8 +64,8 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
 def show(box: str) -> Dict[str, Any]:
     """What is known of the run in this box: `state` is none, alive or over."""
     spec = files.read_json(box, files.SPEC)
-    ended = files.read_json(box, files.END)
     enforced = is_alive(box)
+    ended = files.read_json(box, files.END)
     started = enforced or files.read(box, files.ALIVE) == files.STARTED
     if started and not enforced and ended is None:
         # Nobody enforces the kill time any more: whatever of the job is left has to go.
@@ -77,10 +78,11 @@ def show(box: str) -> Dict[str, Any]:
         "tags": (spec or {}).get("tags", {}),
         "started_at": (spec or {}).get("started_at"),
         "status": files.read_json(box, files.STATUS),
-        "end": ended,
+        # Not the end while the last files are being saved.
+        "ended": ended,
+        "end": None if enforced else ended,
         "log_bytes": _size(box, files.LOG),
         "checkpoint_bytes": _size(box, files.CHECKPOINT),
-        "outputs_bytes": _size(box, files.OUTPUTS + ".tar"),
     }
 
 
@@ -118,16 +120,22 @@ def part(box: str, name: str, offset: int) -> bytes:
         return b""
 
 
-def get(box: str, name: str) -> None:
-    """A whole file."""
+def get(box: str, name: str, into: Writable) -> None:
+    """A whole file; outputs are packed on their way, nothing where there are none."""
+    if name == files.OUTPUTS_TAR:
+        folder = os.path.join(box, files.OUTPUTS)
+        if os.path.isdir(folder) and os.listdir(folder):
+            pack(folder, into)
+        return
     with files.plain_file(box, os.path.basename(name)) as file:
-        shutil.copyfileobj(file, sys.stdout.buffer, _CHUNK)
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            into.write(chunk)
 
 
 def stop(box: str, why: str) -> None:
     """Leave the request where the supervisor looks for it; the first one counts."""
     if os.path.isdir(box) and files.read(box, files.STOP) is None:
-        files.write(box, files.STOP, why)
+        files.write_reserved(box, files.STOP, why)
 
 
 def end(box: str) -> bool:

@@ -55,12 +55,13 @@ class Output:
         self._write(_mask(ready, self._secrets))
 
     def _write(self, data: bytes) -> None:
+        left = memoryview(data)
         try:
-            self._log.write(data)
-            self._log.flush()
+            while left:
+                left = left[self._log.write(left) :]
         except OSError:
             # A full disk must not end the job, nor the supervision of it.
-            self.dropped_bytes += len(data)
+            self.dropped_bytes += len(left)
 
     def _read_step(self, line: bytes) -> None:
         found = _step_of(line, self._progress)

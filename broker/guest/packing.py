@@ -36,7 +36,7 @@ def pack(folder: str, stream: Writable, links: bool = False) -> Packed:
     """
     packer = Packer(stream)
     top = os.fsencode(folder)
-    for name, found in _below(top, packer.left_out):
+    for name, found in below(top, packer.left_out):
         path = os.path.join(top, name)
         if stat.S_ISLNK(found.st_mode) and links:
             target = target_inside(top, name)
@@ -145,7 +145,7 @@ class Packer:
         return why
 
 
-def _below(top: bytes, left_out: LeftOut) -> Iterator[Tuple[bytes, os.stat_result]]:
+def below(top: bytes, left_out: LeftOut) -> Iterator[Tuple[bytes, os.stat_result]]:
     """Everything below a folder that an archive can hold, a folder before what is in it."""
     stack = [b""]
     while stack:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 from . import box as files
-from .checkpoints import Saver, pack_outputs, restore
+from .checkpoints import Saver, restore
 from .output import Output
 from .processes import adopt_orphans, boot_clock, end_all, members, reap, signal_all
+from .tar_reader import BadArchive
 from .unpacking import unpack
 from .usage import Usage
 
@@ -72,7 +73,7 @@ class Supervisor:
         self._usage = Usage(self._members)
 
     def run(self) -> None:
-        """Do it all, and leave the end record when nobody of the run is left alive."""
+        """Do it all; the end record is there once nobody of the run is left alive."""
         adopt_orphans()
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -89,26 +90,26 @@ class Supervisor:
         self._output.tick(final=True)
         if files.vanished(self._box):
             return
+        # First of all: whatever becomes of the files now, the job has ended and is not run again.
+        files.write_end(
+            self._box,
+            *ending,
+            elapsed_s=elapsed,
+            step=self._output.step,
+            steps=self._output.steps,
+            log_bytes_dropped=self._output.dropped_bytes,
+        )
         if self._saver:
             self._saver.finish(within_s=max(0.5, min(60.0, self._kill_at - boot_clock())))
-        pack_outputs(self._box)
+            self._say_saved()
         self._write_status(force=True)
-        files.write_json(
-            self._box,
-            files.END,
-            {
-                "why": ending.why,
-                "exit_code": ending.exit_code,
-                "detail": ending.detail,
-                "elapsed_s": elapsed,
-                "step": self._output.step,
-                "steps": self._output.steps,
-                "log_bytes_dropped": self._output.dropped_bytes,
-            },
-        )
 
     def _work(self) -> Ending:
-        self._prepare()
+        try:
+            self._prepare()
+        except BadArchive as error:
+            # On another machine it is no better.
+            return Ending("setup_failed", None, f"what was to be unpacked is damaged: {error}")
         self._usage.start()
         for phase, script in (
             ("setup", self._spec.get("setup")),
@@ -138,9 +139,12 @@ class Supervisor:
         checkpoint = self._spec.get("checkpoint")
         if checkpoint:
             folder = os.path.join(self._workdir, checkpoint["path"])
-            if restore(self._box, folder):
-                self._output.say(f"checkpoint restored to {checkpoint['path']}")
+            for line in restore(self._box, folder, checkpoint["path"], self._is_repeated()):
+                self._output.say(line)
             self._saver = Saver(self._box, folder, checkpoint["every_s"])
+
+    def _is_repeated(self) -> bool:
+        return str((self._spec.get("facts") or {}).get("MLBROKER_ATTEMPT", "1")) != "1"
 
     def _keep_to_slot(self) -> None:
         """Stay on the processors of this job's slot, where the machine has several slots."""
@@ -243,7 +247,12 @@ class Supervisor:
         reap(but=self._job_pid)
         if self._saver:
             self._saver.tick()
+            self._say_saved()
         self._write_status()
+
+    def _say_saved(self) -> None:
+        while self._saver and self._saver.notes:
+            self._output.say(self._saver.notes.pop(0))
 
     def _write_status(self, force: bool = False) -> None:
         now = time.monotonic()

@@ -43,6 +43,14 @@ def unpack(stream: Readable, folder: str, links: bool = False) -> Unpacked:
         os.close(top)
 
 
+def holds_files(stream: Readable) -> bool:
+    """Whether there is anything in an archive, as far as it can be read."""
+    try:
+        return any(member.kind == FILE for member in TarReader(stream))
+    except (BadArchive, OSError):
+        return False
+
+
 class _Unpacking:
     """One archive on its way into the folder that is open as `top`."""
 

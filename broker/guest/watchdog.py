@@ -39,6 +39,7 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     slot = free_slot(os.path.expanduser(slots["root"]), slots["count"]) if slots else None
     if slots and slot is None:
         return "busy"
+    files.reserve(box)
     files.write_json(box, files.SPEC, spec)
     os.write(alive, files.STARTED.encode())
     os.fsync(alive)
@@ -146,22 +147,18 @@ def _watch_over(
         if files.vanished(box):
             # The supervisor sees it too, and gives the job its time to save itself.
             strike_at = min(strike_at, boot_clock() + GRACE_S + LATE_S)
-        if boot_clock() >= strike_at and files.read(box, files.END) is None:
+        if boot_clock() >= strike_at:
             overdue = True
             os.kill(supervisor, signal.SIGKILL)
             os.waitpid(supervisor, 0)
             break
         time.sleep(POLL_S)
     end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), mine=True)
+    # Of a job that had ended by itself only its last files are lost, not how it ended.
     if files.read(box, files.END) is None and not files.vanished(box):
         why = "capped" if overdue else "machine_failed"
         detail = None if overdue else "the supervisor was killed"
-        elapsed = boot_clock() - began
-        files.write_json(
-            box,
-            files.END,
-            {"why": why, "exit_code": None, "detail": detail, "elapsed_s": elapsed},
-        )
+        files.write_end(box, why, None, detail, elapsed_s=boot_clock() - began)
 
 
 def _call_for_the_books(afterwards: Any) -> None:

@@ -241,17 +241,19 @@ class Driver:
             return run
         if seen.ask:
             return self._append(run, "stop_requested", why=seen.ask, by="mlbroker")
+        gone = machine is None or machine.state is MachineState.TERMINATED
+        late = self._clock.now() > self._give_up_at(run)
+        if not (seen.why or gone):
+            self._last_alive.saw(run, asked_at)
+        if not seen.why and (gone or late):
+            # It may have said how the job ended between the two looks, or long before its own end.
+            seen = self._watch(run).look(cloud, intent, run, last=True)
         if seen.why:
             told = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
             return self._append(run, State.ENDED, why=seen.why, **told)
-        if machine is None or machine.state is MachineState.TERMINATED:
-            # It may have left its end record between the two looks.
-            seen = self._watch(run).look(cloud, intent, run)
-            if seen.why:
-                return run
+        if machine is None or gone:
             return self._gone(run, machine)
-        self._last_alive.saw(run, asked_at)
-        if self._clock.now() > self._give_up_at(run):
+        if late:
             return self._append(run, State.ENDED, why="capped", detail="the kill switch was late")
         if seen.state is not None and seen.state is not run.state:
             return self._append(run, seen.state)

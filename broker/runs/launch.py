@@ -21,6 +21,7 @@ from typing import Any
 
 from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.guest.unpacking import holds_files
 from mlbroker.broker.ledger import Admission, Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
@@ -128,6 +129,13 @@ def bring_checkpoint(earlier: RunFolder, later: RunFolder) -> None:
             where=str(earlier.path),
             hint="The job has to write one, to the folder that checkpoint: path: names.",
         )
+    with open(earlier.checkpoint, "rb") as stream:
+        if not holds_files(stream):
+            raise InputError(
+                "the earlier run's checkpoint holds no file that can be read",
+                where=str(earlier.checkpoint),
+                hint="Start a new run: there is nothing to resume from.",
+            )
     later.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = later.checkpoint.with_suffix(".part")
     copyfile(earlier.checkpoint, part)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.guest_report import Report
+from mlbroker.broker.clouds.guest_report import End, Report
 from mlbroker.broker.clouds.interface import Cloud, Intent, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
@@ -59,16 +59,18 @@ class Watcher:
         self._unreachable = False
         self._warned: set[str] = set()
 
-    def look(self, cloud: Cloud, intent: Intent, run: Run) -> Seen:
-        """One look at the guest's report."""
+    def look(self, cloud: Cloud, intent: Intent, run: Run, *, last: bool = False) -> Seen:
+        """One look at the guest's report; the last one, when the machine is gone or has to go."""
         report = cloud.report(intent)
         self._reached()
         self._say_unclear(report)
         self._follow_log(cloud, intent, report)
         if report.end is not None:
-            end = report.end
-            rank = end.rank if intent.nodes > 1 else None
-            return Seen(None, end.why, end.exit_code, end.detail, rank)
+            return self._ended(report.end, intent)
+        if report.ended is not None and last:
+            # It is not run again, whatever did not come home.
+            self._view.warn("the machine went before all that the job left was brought home")
+            return self._ended(report.ended, intent)
         if report.status:
             progress = self._forecaster.progress(run, report.status, self._clock.now())
             self._view.progress(run, progress)
@@ -77,6 +79,8 @@ class Watcher:
             if asked is not None:
                 return Seen(ask=asked)
         if run.stop_requested and not self._stopping(cloud, intent, run.stop_requested):
+            if report.ended is not None:
+                return self._ended(report.ended, intent)
             return Seen(None, run.stop_requested, None, "the guest did not answer to the stop")
         return Seen(_PHASES.get(report.status.phase) if report.status else None)
 
@@ -85,6 +89,13 @@ class Watcher:
             self._pull_log(cloud, intent, report, PARTS_A_LOOK)
         except OSError as error:
             self._warn_once("log", f"the log cannot be kept, the run goes on: {error}")
+
+    def _ended(self, end: End, intent: Intent) -> Seen:
+        if end.log_bytes_dropped:
+            lost = f"{end.log_bytes_dropped:,} bytes of the job's output"
+            self._view.warn(f"{lost} are in no log: the machine's disk was full")
+        rank = end.rank if intent.nodes > 1 else None
+        return Seen(None, end.why, end.exit_code, end.detail, rank)
 
     def unreachable(self, error: CloudError) -> None:
         """The place does not answer: say so once. The kill time holds without us."""
@@ -110,11 +121,11 @@ class Watcher:
         )
         for rank in range(intent.nodes):
             folder = self._folder.of_rank(rank)
-            outputs = folder.path / "outputs.tar"
-            fetch = partial(cloud.fetch, intent, outputs.name, outputs, rank)
+            outputs = folder.path / f"outputs.{intent.attempt}.tar"
+            fetch = partial(cloud.fetch, intent, files.OUTPUTS_TAR, outputs, rank)
             name = str(outputs.relative_to(self._folder.path))
             self._try(found, missing, name, fetch)
-            if outputs.exists():
+            if name in found:
                 self._unpack(outputs, folder.outputs)
         return found, missing
 

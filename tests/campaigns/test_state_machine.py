@@ -33,10 +33,14 @@ class Runs(RuleBasedStateMachine):
         self.launched = 0
         COUNTS["examples"] += 1
 
-    @rule(job_s=st.sampled_from([1.0, 60.0, 400.0, 5000.0]), code=st.sampled_from([0, 0, 0, 1]))
-    def launch(self, job_s: float, code: int) -> None:
+    @rule(
+        job_s=st.sampled_from([1.0, 60.0, 400.0, 5000.0]),
+        code=st.sampled_from([0, 0, 0, 1]),
+        packing_s=st.sampled_from([0.0, 0.0, 30.0, 600.0]),
+    )
+    def launch(self, job_s: float, code: int, packing_s: float) -> None:
         with self.sim.service.world() as world:
-            world.job_s, world.job_code = job_s, code
+            world.job_s, world.job_code, world.packing_s = job_s, code, packing_s
         self.launched += 1
         run_id = f"r{self.launched}"
         self.sim.reserve(run_id)

@@ -94,7 +94,12 @@ class SimRuns:
         assert len(tokens) == len(set(tokens)), "two machines for one attempt"
         assert all(machine.ended_at for machine in machines), "a machine was left"
         by_run: dict[str, list[tuple[float, float]]] = {}
-        for machine in machines:
+        done: dict[str, str] = {}
+        for machine in sorted(machines, key=lambda machine: machine.started_at):
+            run_id = machine.tags["mlbroker-run"]
+            assert run_id not in done, f"run again after {done[run_id]} had ended"
+            if machine.end is not None and machine.end["why"] in ("finished", "failed"):
+                done[run_id] = machine.token
             ended = machine.ended_at or now
             by_run.setdefault(machine.tags["mlbroker-run"], []).append(
                 (machine.started_at.timestamp(), ended.timestamp())

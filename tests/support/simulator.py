@@ -44,6 +44,8 @@ class SimMachine:
     preempted: bool = False
     stop: str | None = None
     end: dict[str, Any] | None = None
+    # When its last files have been brought to where they can be fetched.
+    packed_at: datetime = EPOCH
 
 
 @dataclass
@@ -67,6 +69,7 @@ class World:
     failing_deletes: int = 0
     job_s: float = 30.0
     job_code: int = 0
+    packing_s: float = 0.0
     broken_kill: bool = False
     forgetful: bool = False
 
@@ -139,6 +142,7 @@ def _live(world: World) -> None:
             elif done_at <= world.now and (kill_at is None or done_at < kill_at):
                 why = "finished" if machine.code == 0 else "failed"
                 machine.end = {"why": why, "exit_code": machine.code}
+                machine.packed_at = world.now + timedelta(seconds=world.packing_s)
         if kill_at is not None and kill_at <= world.now and not world.broken_kill:
             machine.ended_at = kill_at
             if machine.end is None:
@@ -245,11 +249,13 @@ class SimCloud:
             if machine is None:
                 return Report()
             age = (world.now - machine.started_at).total_seconds()
+            packed = machine.packed_at <= (machine.ended_at or world.now)
             status = {"phase": "running", "step": int(age), "steps": int(machine.duration_s)}
             return report_of(
                 {
                     "status": status | {"elapsed_s": age},
-                    "end": machine.end,
+                    "ended": machine.end,
+                    "end": machine.end if packed else None,
                     "log_bytes": len(b"out\n"),
                 }
             )

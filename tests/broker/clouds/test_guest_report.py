@@ -50,7 +50,7 @@ ANYTHING = st.recursive(
 
 
 def believable(report: Report) -> None:
-    for size in (report.log_bytes, report.checkpoint_bytes, report.outputs_bytes):
+    for size in (report.log_bytes, report.checkpoint_bytes):
         assert type(size) is int
         assert 0 <= size < 2**63
     for said in (report.status, report.end):
@@ -102,11 +102,11 @@ def test_what_is_understood_is_taken_and_the_rest_is_named() -> None:
     said = document(
         b'{"status": {"phase": "running", "phase": "setup", "step": "7", "steps": 1e400,'
         b' "elapsed_s": 5, "cpu": "\\u001b[2J", "gpu": NaN, "idle_s": -1, "checkpoint_at": [0]},'
-        b' "end": {"why": "won"}, "log_bytes": -4, "outputs_bytes": 12}'
+        b' "end": {"why": "won"}, "log_bytes": -4, "checkpoint_bytes": 12}'
     )
     report = report_of(said)
     assert report.status == Status("setup", elapsed_s=5.0)
-    assert (report.end, report.log_bytes, report.outputs_bytes) == (None, 0, 12)
+    assert (report.end, report.log_bytes, report.checkpoint_bytes) == (None, 0, 12)
     assert report.unclear == (
         "status.steps", "status.step", "status.cpu", "status.gpu", "status.idle_s",
         "status.checkpoint_at", "end.why", "log_bytes",

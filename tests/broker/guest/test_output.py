@@ -81,3 +81,11 @@ def test_a_full_disk_costs_output_not_the_job() -> None:
     output = Output(Full(), [], None)  # type: ignore[arg-type]
     output.feed(b"line\n")
     assert output.dropped_bytes == 5
+
+
+def test_what_a_full_disk_does_not_take_is_counted() -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        output = Output(full, [], None)
+        output.feed(b"::mlbroker step=1\n")
+        output.tick(final=True)
+    assert (output.step, output.dropped_bytes) == (1, 18)

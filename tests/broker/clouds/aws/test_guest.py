@@ -100,7 +100,7 @@ def test_a_job_runs_unprivileged_and_leaves_everything_in_the_bucket(
     assert "prepared True" in log
     assert cloud.fetch(wanted, "outputs.tar", tmp_path / "outputs.tar")
     with tarfile.open(tmp_path / "outputs.tar") as archive:
-        model = archive.extractfile("./model")
+        model = archive.extractfile("model")
         assert model is not None
         assert model.read() == b"weights"
     wait_for(lambda: gone(live, wanted))
