@@ -5,6 +5,7 @@ Results go to stdout, everything said beside them to stderr. Rich is imported on
 
 import json
 import os
+import re
 import shutil
 import sys
 import unicodedata
@@ -31,6 +32,26 @@ def clean(text: str) -> str:
     )
 
 
+# What runners of CI obey in a log: `::error::` where a line begins, `##[group]` and `##vso[…]`
+# anywhere in it.
+_ORDER = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
+
+
+def inert(text: str, colon: str = "\\x3a", sharp: str = "\\x23") -> str:
+    """`text` without anything that a runner of CI would obey; all that is printed goes through.
+
+    `colon` and `sharp` are how the format spells those characters.
+    """
+    if "::" not in text and "##" not in text:
+        return text
+    return _ORDER.sub(lambda found: sharp if found[1] is None else found[1] + colon, text)
+
+
+def in_a_line(text: str) -> str:
+    """`clean(text)` on one line, also where a file's name has several."""
+    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def fail(error: MlbrokerError) -> int:
     """Print what went wrong and what to do about it; returns the exit code."""
     say(f"Error: {error}")
@@ -39,12 +60,12 @@ def fail(error: MlbrokerError) -> int:
 
 def say(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
-    print(clean(text), file=sys.stderr)
+    print(inert(clean(text)), file=sys.stderr)
 
 
 def print_line(text: str) -> None:
     """A line of the result, on stdout."""
-    cleaned = clean(text)
+    cleaned = inert(clean(text))
     if is_terminal():
         import textwrap
 
@@ -64,7 +85,13 @@ def warn(text: str) -> None:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout. Money is passed in as decimal strings; NaN is refused."""
-    print(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True))
+    print(json_text(document))
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """The document, in ASCII."""
+    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True)
+    return inert(text, sharp="\\u0023")
 
 
 def is_terminal() -> bool:
@@ -86,20 +113,20 @@ def print_table(
     `right` names the right-aligned columns; `highlight` is the index of a row to stress. `spare`
     are the indices of columns to leave out, one after the other, on a terminal too narrow for all.
     """
-    cells = [[clean(cell) for cell in row] for row in rows]
+    cells = [[in_a_line(cell) for cell in row] for row in rows]
     if is_terminal():
         columns, cells = _narrowed(columns, cells, spare)
         _rich_table(columns, cells, title, right, highlight)
         return
     if title:
-        print(clean(title))
+        print(inert(clean(title)))
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for row in [list(columns), *cells]:
         line = "  ".join(
             cell.rjust(width) if name in right else cell.ljust(width)
             for cell, width, name in zip(row, widths, columns, strict=True)
         )
-        print(line.rstrip())
+        print(inert(line.rstrip()))
 
 
 def print_rows(

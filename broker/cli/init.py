@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.output import clean, say
+from mlbroker.broker.output import print_line, say
 
 
 def command(
@@ -41,7 +41,7 @@ def command(
 
         setup = setup_of(cloud, region, form)
         _write(folder / setup.file, setup.text, force)
-        typer.echo(f"Wrote {clean(str(folder / setup.file))}.")
+        print_line(f"Wrote {folder / setup.file}.")
         say("mlbroker applies nothing by itself. Look it over, then:")
         say(f"  {setup.apply}")
         say(f"  mlbroker doctor --cloud {cloud}")
@@ -50,7 +50,7 @@ def command(
     project = look_at(folder.resolve())
     _write(path, job_yaml(project), force)
     load_job(path)
-    typer.echo(f"Wrote {clean(str(path))}.")
+    print_line(f"Wrote {path}.")
     found = project.command or "no training script: edit `run`"
     say(f"Found: {found}; set-up: {project.setup or 'none'}.")
     say("Next: look it over, then measure and plan:")

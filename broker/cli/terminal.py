@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.output import clean, say, warn
+from mlbroker.broker.output import clean, inert, say, warn
 from mlbroker.broker.words import count, figure, span
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Live(ExitStack, Terminal):
         if self._bar is None:
             say(text)
         else:
-            self._bar.console.print(clean(text), markup=False, highlight=False)
+            self._bar.console.print(inert(clean(text)), markup=False, highlight=False)
 
     def warn(self, text: str) -> None:
         """Above the bar too."""

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.home import named_file
+from mlbroker.broker.output import say
 from mlbroker.broker.prices import embedded
 from mlbroker.broker.prices.index_schema import LAYOUT, SCHEMA
 
@@ -87,7 +87,7 @@ def _build(path: Path, what: str, fill: Callable[[Path], None]) -> None:
         with _lock(path.parent / "build.lock"):
             if path.exists():  # another process built it while this one waited
                 return
-            sys.stderr.write(f"Building the local index of {what} (once) …\n")
+            say(f"Building the local index of {what} (once) …")
             # One builder at a time holds the lock, so whatever lies there was left by a dead one.
             aside = path.with_suffix(".building")
             aside.unlink(missing_ok=True)

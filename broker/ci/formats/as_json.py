@@ -1,12 +1,12 @@
 """The check as a document: schema `mlbroker.check/1` (see `mlbroker schema check`)."""
 
-import json
 from datetime import UTC
 from typing import Any
 
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck, Crossing
 from mlbroker.broker.ci.priced import priced_document
+from mlbroker.broker.output import json_text
 from mlbroker.broker.plan_document import snapshot_document
 from mlbroker.broker.words import exact_usd_or_none
 
@@ -15,7 +15,7 @@ SCHEMA = "mlbroker.check/1"
 
 def render(check: CostCheck) -> str:
     """One JSON document; nothing in it depends on the order in which files were found."""
-    return json.dumps(document(check), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+    return json_text(document(check)) + "\n"
 
 
 def document(check: CostCheck) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from xml.sax.saxutils import escape, quoteattr
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
+from mlbroker.broker.output import inert
 
 
 def render(check: CostCheck) -> str:
@@ -15,12 +16,14 @@ def render(check: CostCheck) -> str:
     failures = sum("<failure" in case for case in cases)
     errors = sum("<error" in case for case in cases)
     stamp = check.generated_at.isoformat(timespec="seconds")
-    return (
+    return inert(
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<testsuites>\n<testsuite name="mlbroker check" tests="{len(cases)}"'
         f' failures="{failures}" errors="{errors}" skipped="0" timestamp={quoteattr(stamp)}>\n'
         + "".join(cases)
-        + "</testsuite>\n</testsuites>\n"
+        + "</testsuite>\n</testsuites>\n",
+        colon="&#58;",
+        sharp="&#35;",
     )
 
 

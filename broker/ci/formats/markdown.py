@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
+from mlbroker.broker.output import inert
 from mlbroker.broker.words import money
 
 # GitHub refuses comments of 65,536 characters; the rest is for the marker and the last lines.
@@ -47,7 +48,8 @@ def render(check: CostCheck) -> str:
 def safe(text: str) -> str:
     """Text that stays text: no markup, no HTML, no link, no mention of a user, one line."""
     flat = "".join(c if c.isprintable() else "\ufffd" for c in text.replace("\n", " "))
-    return flat.translate(_ESCAPES).replace("://", "&#58;//").replace("www.", "www&#46;")
+    plain = flat.translate(_ESCAPES).replace("://", "&#58;//").replace("www.", "www&#46;")
+    return inert(plain, colon="&#58;")
 
 
 def _fitted(

@@ -1,6 +1,5 @@
 """The check as SARIF 2.1.0: findings with file and line, which forges show beside the code."""
 
-import json
 from typing import Any
 from urllib.parse import quote
 
@@ -8,6 +7,7 @@ from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
 from mlbroker.broker.ci.pairs import ChangeStatus
+from mlbroker.broker.output import json_text
 
 _RULES = {
     "broken-job": "The job file cannot be read",
@@ -58,7 +58,7 @@ def render(check: CostCheck) -> str:
             }
         ],
     }
-    return json.dumps(log, indent=2, ensure_ascii=True) + "\n"
+    return json_text(log) + "\n"
 
 
 def _result(rule: str, level: str, text: str, job: JobChange, at: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import io
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.formats import words
-from mlbroker.broker.output import print_line, print_table
+from mlbroker.broker.output import in_a_line, print_line, print_table
 
 COLUMNS = ("job", "cost $", "change", "month $", "time", "in time", "kgCO2e", "basis", "machine")
 RIGHT = ("cost $", "change", "month $", "time", "in time", "kgCO2e")
@@ -66,4 +66,4 @@ def show(check: CostCheck) -> None:
 def _label(job: JobChange) -> str:
     """The path of a job's file, with its name where the path does not tell it."""
     path, name = job.pair.path, job.pair.name
-    return path if name in path else f"{path} ({name})"
+    return in_a_line(path if name in path else f"{path} ({name})")

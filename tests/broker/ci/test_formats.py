@@ -1,7 +1,10 @@
 """What the formats promise: validity, size, and that nothing in a job can break out of them."""
 
+import io
 import json
+import re
 import xml.etree.ElementTree as ET
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,6 +22,7 @@ from mlbroker.broker.ci.pairs import ChangeStatus, JobPair
 from mlbroker.broker.ci.priced import Inputs, PricedJob, priced_document, priced_from
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
+from mlbroker.broker.output import fail, inert, print_json, print_line, print_table, say
 from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market
@@ -233,3 +237,45 @@ def test_values_of_limits() -> None:
     for text in ("10", "%", "-5%", "1e3%", "ten%", "1.2.3%"):
         with pytest.raises(InputError):
             parse_share(text)
+
+
+# As runners read a log: a command begins a line (GitHub), or stands anywhere in one (Azure).
+OBEYED = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
+ORDERS = ("::error::x", "a\n::stop-commands::t", "a\r\n  ::x::", "##vso[task.x]y", "a ##[group]b")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_line_of_any_format_is_a_command_to_ci(name: str, order: str) -> None:
+    hostile = change(order, base=side("1"), head=side("2"), path=order, reasons=(order,))
+    problem = InputError(order, where=order, hint=order)
+    stuck = change(order, base=side("1"), head=side(problem=order), path=order)
+    broken = change(order, ChangeStatus.BROKEN, path=order, problem=problem)
+    check = check_of(hostile, broken, stuck, limits=Thresholds(max_cost_usd=Decimal("0.1")))
+    text = renderer(name)(check)
+    assert OBEYED.search(text) is None
+    if name == "json":
+        assert json.loads(text)["jobs"][0]["path"] == order
+    if name == "junit":
+        case = ET.fromstring(text).find(".//testcase")
+        assert case is not None
+        assert case.get("classname") == order.replace("\r", "\ufffd")
+
+
+@given(st.text(st.sampled_from(":#[v \n\tx"), max_size=12))
+def test_nothing_that_is_printed_is_a_command_to_ci(text: str) -> None:
+    assert OBEYED.search(inert(text)) is None
+    shown = io.StringIO()
+    with redirect_stdout(shown), redirect_stderr(shown):
+        say(text)
+        print_line(text)
+        print_table([text or "a"], [[text]], title=text)
+        print_json({text: text})
+        fail(InputError(text, where=text, hint=text))
+    assert OBEYED.search(shown.getvalue()) is None
+
+
+@given(st.text(max_size=60))
+def test_texts_that_order_nothing_are_printed_as_they_are(text: str) -> None:
+    if OBEYED.search(text) is None:
+        assert inert(text) == text
