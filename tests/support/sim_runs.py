@@ -47,7 +47,7 @@ class SimRuns:
         return cloud
 
     def reserve(self, run_id: str = "r1", cap: str = "10", nodes: int = 1) -> Run:
-        candidates = tuple(replace(c, bill=replace(BILL, nodes=nodes)) for c in self.candidates)
+        candidates = tuple(replace(c, bill=replace(c.bill, nodes=nodes)) for c in self.candidates)
         order = Order(run_id, "job", candidates, {"command": "true"})
         worst = worst_case(candidates[0], Decimal(cap), self.cloud.traits)
         return reserve(
@@ -68,8 +68,8 @@ class SimRuns:
             patient=patient,
         )  # fmt: skip
 
-    def launch(self, run_id: str = "r1", cap: str = "10") -> Run:
-        self.reserve(run_id, cap)
+    def launch(self, run_id: str = "r1", cap: str = "10", nodes: int = 1) -> Run:
+        self.reserve(run_id, cap, nodes)
         return self.driver(run_id, {}).drive(run_id)
 
     def reconcile(self) -> list[Finding]:

@@ -180,11 +180,10 @@ def test_stop_ends_it_in_order(sim: SimRuns) -> None:
 
 @pytest.mark.parametrize(("faster", "second"), [(True, "large"), (False, None)])
 def test_a_move_goes_to_a_faster_machine_or_not_at_all(
-    sim: SimRuns, monkeypatch: pytest.MonkeyPatch, faster: bool, second: str | None
+    sim: SimRuns, faster: bool, second: str | None
 ) -> None:
     hours = {"small": 2.0, "medium": 3.0, "large": 1.0 if faster else 4.0}
-    timed = tuple(replace(c, duration_h=hours[c.instance_type]) for c in CANDIDATES)
-    monkeypatch.setattr("tests.support.sim_runs.CANDIDATES", timed)
+    sim.candidates = tuple(replace(c, duration_h=hours[c.instance_type]) for c in CANDIDATES)
     set_world(sim, job_s=900.0)
     sim.reserve(cap="12")
     driver = sim.driver(secrets={})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.mlbroker import Cli
-from tests.support.sim_runs import CANDIDATES, SimRuns
+from tests.support.sim_runs import SimRuns
 from tests.support.simulator import SimCloud
 
 from mlbroker.broker.cli.run_carry import report
@@ -47,9 +47,7 @@ class Three(SimCloud):
 
 
 @pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimRuns:
-    several = tuple(replace(c, bill=replace(c.bill, nodes=3)) for c in CANDIDATES)
-    monkeypatch.setattr("tests.support.sim_runs.CANDIDATES", several)
+def sim(tmp_path: Path) -> SimRuns:
     sim = SimRuns(Cli(tmp_path).home)
     sim.cloud = Three(sim.service)
     return sim
@@ -58,7 +56,7 @@ def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimRuns:
 def test_each_machines_log_and_outputs_come_home_and_the_failing_one_is_named(
     sim: SimRuns, tmp_path: Path
 ) -> None:
-    run = sim.launch(cap="20")
+    run = sim.launch(cap="20", nodes=3)
     assert (run.outcome, run.exit_code, run.attempt.rank) == ("failed", 3, 1)
     folder = RunFolder.of(sim.home, "r1")
     assert folder.log.read_bytes() == LOGS[0]
