@@ -68,6 +68,7 @@ class Supervisor:
         self._status_at = 0.0
         self._asked: Optional[str] = None
         self._saver: Optional[Saver] = None
+        self._ending: Optional[Ending] = None
         log = open(os.path.join(box, files.LOG), "ab", buffering=0)  # noqa: SIM115  # for life
         self._output = Output(log, list(secrets.values()), spec.get("progress"))
         self._usage = Usage(self._members)
@@ -82,27 +83,31 @@ class Supervisor:
         try:
             ending = self._work()
         except (OSError, ValueError, KeyError) as error:
-            ending = Ending("machine_failed", None, f"{type(error).__name__}: {error}")
+            failed = Ending("machine_failed", None, f"{type(error).__name__}: {error}")
+            ending = self._ending or failed
         self._usage.stop()
         self._phase = "ending"
         end_all(self._marker, mine=True)
-        elapsed = boot_clock() - self._began
+        elapsed_s = boot_clock() - self._began
         self._output.tick(final=True)
         if files.vanished(self._box):
             return
-        # First of all: whatever becomes of the files now, the job has ended and is not run again.
-        files.write_end(
-            self._box,
-            *ending,
-            elapsed_s=elapsed,
-            step=self._output.step,
-            steps=self._output.steps,
-            log_bytes_dropped=self._output.dropped_bytes,
-        )
+        # Before its files are saved: whatever becomes of them, the job is not run again.
+        self._write_end(ending, elapsed_s)
         if self._saver:
             self._saver.finish(within_s=max(0.5, min(60.0, self._kill_at - boot_clock())))
             self._say_saved()
         self._write_status(force=True)
+
+    def _write_end(self, ending: Ending, elapsed_s: float) -> None:
+        files.write_end(
+            self._box,
+            *ending,
+            elapsed_s=elapsed_s,
+            step=self._output.step,
+            steps=self._output.steps,
+            log_bytes_dropped=self._output.dropped_bytes,
+        )
 
     def _work(self) -> Ending:
         try:
@@ -176,6 +181,8 @@ class Supervisor:
             os.set_blocking(pipe.fileno(), False)
             ending = self._watch(job, pipe.fileno())
             if phase == "running" and ending.why in ("finished", "failed"):
+                self._ending = ending
+                self._write_end(ending, boot_clock() - self._began)
                 # Children left behind hold no claim to the machine once the job itself is over.
                 end_all(self._marker, mine=True)
             self._drain(pipe.fileno(), until=time.monotonic() + DRAIN_S)
