@@ -21,7 +21,7 @@ _HERE = Path(__file__).parent
 # imported only then.
 CLOUDS: dict[str, str] = {
     "local": "mlbroker.broker.clouds.local",
-    "ssh": "mlbroker.broker.clouds.ssh",
+    "ssh": "mlbroker.broker.clouds.ssh.cloud",
     "aws": "mlbroker.broker.clouds.aws.cloud",
     "gcp": "mlbroker.broker.clouds.gcp.cloud",
     "azure": "mlbroker.broker.clouds.azure.cloud",

@@ -39,9 +39,13 @@ class LocalCloud(BoxCloud):
         """This machine, with as many places as its node in the nodes file has."""
         return _ThisMachine(self._home, name)
 
-    def hosts(self) -> Sequence[str]:
+    def host_of(self, name: str, token: str) -> Host:
+        """This machine too."""
+        return self.host(name)
+
+    def hosts(self, token: str | None) -> Sequence[tuple[str, Host]]:
         """Boxes of every node that is this machine lie together."""
-        return ["local"]
+        return [("local", self.host("local"))]
 
 
 def open_cloud(home: Path) -> Cloud:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from mlbroker.broker.clouds.arriving import Arriving, arriving
 from mlbroker.broker.clouds.guest_report import BoxSeen, Report, box_of, boxes_of
 from mlbroker.broker.clouds.interface import (
+    TOKEN_TAG,
     Denied,
     Intent,
     Machine,
@@ -60,8 +61,12 @@ class BoxCloud(ABC):
         """The machine of this name."""
 
     @abstractmethod
-    def hosts(self) -> Sequence[str]:
-        """All machines that may hold boxes of ours."""
+    def host_of(self, name: str, token: str) -> Host:
+        """The machine that this attempt is on, which was called so when it was made."""
+
+    @abstractmethod
+    def hosts(self, token: str | None) -> Sequence[tuple[str, Host]]:
+        """All machines that may hold boxes of ours, by name; those that may hold this attempt's."""
 
     def regions_set_up(self) -> frozenset[str]:
         """Own machines stand in one."""
@@ -87,7 +92,7 @@ class BoxCloud(ABC):
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Fill the box and start its watchdog; a box that was started is left as it is."""
-        host, token = self.host(intent.instance_type), _checked(intent.token)
+        host, token = self._host(intent), _checked(intent.token)
         for source, name in ((payload.bundle, files.BUNDLE), (payload.restore, files.RESTORE)):
             if source is not None and source.exists():
                 host.put(token, name, source)
@@ -110,7 +115,7 @@ class BoxCloud(ABC):
 
     def cancel(self, intent: Intent) -> None:
         """Mark the box, so that a start still on its way comes to nothing."""
-        self.host(intent.instance_type).ask("prevent", _checked(intent.token))
+        self._host(intent).ask("prevent", _checked(intent.token))
 
     def has_room(self, instance_type: str) -> bool:
         """Whether a place is free now."""
@@ -119,8 +124,8 @@ class BoxCloud(ABC):
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         """The boxes whose tags hold all of these."""
         found: list[Machine] = []
-        for name in self.hosts():
-            boxes = boxes_of(self.host(name).listing())
+        for name, host in self.hosts(tags.get(TOKEN_TAG)):
+            boxes = boxes_of(host.listing())
             if boxes is None:
                 raise Unclear("it does not list its boxes", where=f"node {name}")
             for token, seen in boxes.items():
@@ -135,8 +140,11 @@ class BoxCloud(ABC):
         name, token = _parts(machine_id)
         return machine_of(machine_id, self._box(name, token))
 
+    def _host(self, intent: Intent) -> Host:
+        return self.host_of(intent.instance_type, intent.token)
+
     def _box(self, name: str, token: str) -> BoxSeen:
-        seen = box_of(self.host(name).ask("show", token))
+        seen = box_of(self.host_of(name, token).ask("show", token))
         if seen is None:
             raise Unclear("no answer that can be understood", where=f"node {name}")
         return seen
@@ -144,12 +152,12 @@ class BoxCloud(ABC):
     def terminate(self, machine_id: str) -> None:
         """Ask the supervisor; where none is left, end the remaining processes."""
         name, token = _parts(machine_id)
-        self.host(name).ask("end", token)
+        self.host_of(name, token).ask("end", token)
 
     def console_log(self, machine_id: str) -> str:
         """What watchdog and supervisor had to say about themselves."""
         name, token = _parts(machine_id)
-        return self.host(name).read(token, "guest.log", 0).decode("utf-8", "replace")
+        return self.host_of(name, token).read(token, "guest.log", 0).decode("utf-8", "replace")
 
     def report(self, intent: Intent) -> Report:
         """The files the supervisor writes."""
@@ -157,15 +165,15 @@ class BoxCloud(ABC):
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """Leave the request where the supervisor looks for it."""
-        self.host(intent.instance_type).ask("stop", _checked(intent.token), why)
+        self._host(intent).ask("stop", _checked(intent.token), why)
 
     def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """From the log file itself."""
-        return self.host(intent.instance_type).read(_checked(intent.token), files.LOG, offset)
+        return self._host(intent).read(_checked(intent.token), files.LOG, offset)
 
     def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """Copied whole, or not at all."""
-        host, token = self.host(intent.instance_type), _checked(intent.token)
+        host, token = self._host(intent), _checked(intent.token)
         if name == files.CHECKPOINT and not self.report(intent).checkpoint_bytes:
             return False
         with arriving(target) as file:
@@ -174,7 +182,7 @@ class BoxCloud(ABC):
 
     def discard(self, intent: Intent) -> None:
         """Remove the box's bulk; its identity stays, so that the token is never used again."""
-        self.host(intent.instance_type).ask("discard", _checked(intent.token))
+        self._host(intent).ask("discard", _checked(intent.token))
 
 
 def _checked(token: str) -> str:

@@ -86,7 +86,7 @@ class Node:
     price_per_hour_usd: Decimal
     how: str
     host: str | None = None
-    port: int = 22
+    port: int | None = None
     user: str | None = None
     identity_file: Path | None = None
     host_key: str | None = None
@@ -139,7 +139,7 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         price_per_hour_usd=price.usd_per_hour,
         how=price.how,
         host=host,
-        port=fields.value("port", lambda text: parse_count(text, 65535)) or 22,
+        port=fields.value("port", lambda text: parse_count(text, 65535)),
         user=fields.value("user", _USER),
         identity_file=fields.value("identity_file", lambda text: _path(text, path)),
         host_key=fields.value("host_key", _host_key),

@@ -106,7 +106,7 @@ def _as_files_of_a_bundle(folder: Path, texts: list[str]) -> None:
 
 def _as_words_over_ssh(folder: Path, texts: list[str]) -> None:
     """sshd hands a command line to a shell: every word has to arrive as that word."""
-    from mlbroker.broker.clouds.ssh import SshCloud
+    from mlbroker.broker.clouds.ssh.cloud import SshCloud
 
     home = folder / "ssh-home"
     home.mkdir()

@@ -11,7 +11,7 @@ from tests.support.boxes import BoxHarness
 from tests.support.sshd import SSHD, Sshd, make_sshd
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Payload
-from mlbroker.broker.clouds.ssh import SshCloud
+from mlbroker.broker.clouds.ssh.cloud import SshCloud
 from mlbroker.testing.clouds import make_intent
 
 

@@ -1,0 +1,149 @@
+"""Where a node's attempts are, and paths and shells that OpenSSH takes amiss."""
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.mlbroker import Cli, processes_with, wait_for
+from tests.support.sshd import SSHD, Sshd, make_sshd
+
+from mlbroker.broker.clouds.interface import Denied, Unclear
+from mlbroker.broker.clouds.ssh.cloud import SshCloud
+from mlbroker.broker.clouds.ssh.reach import Memory, Reach
+from mlbroker.broker.clouds.ssh.remote import call
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists(SSHD) or shutil.which("ssh") is None,
+    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
+)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Sshd]:
+    server = make_sshd(tmp_path / "sshd")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Sshd]:
+    server = make_sshd(tmp_path / "other")
+    yield server
+    server.stop()
+
+
+def at_home(folder: Path, node: Sshd) -> Cli:
+    cli = Cli(folder)
+    cli.home.mkdir(parents=True)
+    (cli.home / "nodes.yaml").write_text(node.nodes_yaml())
+    return cli
+
+
+def reach(node: Sshd, **fields: object) -> Reach:
+    plain = {
+        "name": "box", "host": "127.0.0.1", "port": node.port, "user": None,
+        "identity_file": str(node.folder / "user_key"), "host_key": node.host_key,
+        "known_hosts": None, "count": 1, "vcpus": 2, "gpus": 0,
+    }  # fmt: skip
+    return Reach(**plain | fields)  # type: ignore[arg-type]
+
+
+def test_a_run_is_looked_for_where_it_was_made(tmp_path: Path, node: Sshd, other: Sshd) -> None:
+    """The nodes file gives its name to another machine, then to none, while the job computes."""
+    cli, mark = at_home(tmp_path, node), f"MARK={uuid.uuid4()}"
+    job = cli.job(f"export {mark}; echo up; sleep 300")
+    client = cli.start("run", job, "--on", "box", "--budget", "1", "--yes")
+    assert client.stdout is not None
+    assert client.stdout.readline() == "up\n"
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    (cli.home / "nodes.yaml").write_text(other.nodes_yaml())
+    answer = cli("reconcile")
+    assert answer.returncode == 0, answer.stderr
+    assert "goes on on ssh" in answer.stderr
+    # A new run on the new machine does not make the old one forgotten.
+    assert cli("run", cli.job("true"), "--on", "box", "--budget", "1", "--yes").returncode == 0
+    assert "goes on on ssh" in cli("reconcile").stderr
+    (cli.home / "nodes.yaml").unlink()
+    node.stop()
+    away = cli("reconcile")
+    assert (away.returncode, "could not reach" in away.stderr) == (1, True)
+    node.start()
+    (cli.home / "nodes.yaml").write_text("not: [a nodes file")
+    assert processes_with(mark)
+    assert cli("stop", "--all").returncode == 0
+    wait_for(lambda: not processes_with(mark))
+    assert sorted(row["outcome"] for row in cli.ledger()) == ["stopped", "succeeded"]
+    assert list((cli.home / "ssh").glob("*.attempt.json")) == []
+
+
+def test_a_node_that_moved_is_found_at_its_new_address(tmp_path: Path, node: Sshd) -> None:
+    """Only where its box is: an address alone proves nothing."""
+    home = tmp_path / "home"
+    home.mkdir()
+    Memory(home).keep(reach(node, port=1), "mlb-r1-1")
+    (home / "nodes.yaml").write_text(node.nodes_yaml())
+    with pytest.raises(Unclear):
+        SshCloud(home).status("box/mlb-r1-1")
+    box = node.node_home / ".mlbroker" / "machines" / "mlb-r1-1"
+    box.mkdir(parents=True)
+    (box / "alive").write_text("started\n")
+    (box / "spec.json").write_text('{"started_at": "2026-11-24T12:00:00+00:00"}')
+    with pytest.raises(Unclear):
+        SshCloud(home).status("box/mlb-r1-1")
+    (box / "end.json").write_text('{"why": "finished", "elapsed_s": 60}')
+    machine = SshCloud(home).status("box/mlb-r1-1")
+    assert machine is not None
+    assert machine.ended_at is not None
+
+
+@pytest.mark.parametrize("home", ["50%done", "Application Support", 'a "b" %h%%'])
+def test_no_path_is_read_as_a_sign_of_sshs(tmp_path: Path, node: Sshd, home: str) -> None:
+    cli = at_home(tmp_path / home, node)
+    key = cli.home / "key"
+    shutil.copy(node.folder / "user_key", key)
+    (cli.home / "nodes.yaml").write_text(node.nodes_yaml(identity_file=str(key)))
+    # As long as batch systems set it: too long for a socket in it.
+    scratch = tmp_path / ("scratch-of-somebody-" + "x" * 60)
+    scratch.mkdir()
+    job = cli.job("echo done")
+    answer = cli("run", job, "--on", "box", "--budget", "1", "--yes", TMPDIR=str(scratch))
+    assert (answer.returncode, answer.stdout) == (0, "done\n"), answer.stderr
+
+
+def test_a_path_that_ssh_cannot_be_given_is_named(tmp_path: Path, node: Sshd) -> None:
+    with pytest.raises(Denied, match="cannot be given a path"):
+        call(reach(node, identity_file="/a${b}"), tmp_path, ["true"], at_most=100)
+
+
+def test_what_a_shell_says_to_everybody_is_no_answer(tmp_path: Path, node: Sshd) -> None:
+    landing = node.folder / "landing.sh"
+    landing.write_text(landing.read_text().replace("cd ", "printf 'Welcome to \\377box'; cd ", 1))
+    cli = at_home(tmp_path, node)
+    job = cli.job("echo out > $MLBROKER_OUTPUT_DIR/out; echo done")
+    answer = cli("run", job, "--on", "box", "--budget", "1", "--yes")
+    assert (answer.returncode, answer.stdout) == (0, "done\n"), answer.stderr
+    (row,) = cli.ledger()
+    assert (cli.home / "runs" / row["run_id"] / "outputs" / "out").read_text() == "out\n"
+
+
+def test_an_answer_without_end_is_cut_off(tmp_path: Path, node: Sshd) -> None:
+    with pytest.raises(Unclear, match="more than 1000 bytes"):
+        call(reach(node), tmp_path, ["yes"], at_most=1000)
+    complaining = ["sh", "-c", "head -c 3000000 /dev/zero >&2; echo no >&2; exit 3"]
+    with pytest.raises(Denied, match=r"the guest program failed: .*no"):
+        call(reach(node), tmp_path, complaining, at_most=1000)
+    given = call(reach(node), tmp_path, ["wc", "-c"], stdin=b"x" * 3_000_000, at_most=1000)
+    assert given.strip() == b"3000000"
+    assert call(reach(node), tmp_path, ["true"], stdin=b"x" * 3_000_000, at_most=1000) == b""
+
+
+def test_a_port_that_nobody_named_is_left_to_sshs_configuration(tmp_path: Path) -> None:
+    from mlbroker.broker.clouds.ssh.remote import command_line
+
+    plain = Reach("box", "gpu-box", None, None, None, None, None, 1, 2, 0)
+    assert "-p" not in command_line(plain, tmp_path)
