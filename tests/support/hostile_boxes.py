@@ -17,8 +17,8 @@ from tests.support.simulator import Service
 
 from mlbroker.broker.clouds.interface import Intent, Machine, MachineState, Payload
 from mlbroker.broker.clouds.local import LocalCloud
-from mlbroker.broker.clouds.on_prem import Host
-from mlbroker.broker.clouds.ssh import SshCloud
+from mlbroker.broker.clouds.ssh.cloud import SshCloud
+from mlbroker.broker.clouds.ssh.reach import Reach
 from mlbroker.broker.runs.order import LaunchOption
 
 SHOWN = {
@@ -153,6 +153,7 @@ class LyingNode:
         stdin: bytes | None = None,
         source: IO[bytes] | None = None,
         sink: IO[bytes] | None = None,
+        at_most: int = 0,
     ) -> bytes:
         answer = self._answer(list(words))
         if sink is not None:
@@ -199,9 +200,9 @@ class LyingNodes(SshCloud):
         nodes = [{"name": name, **node} for name in ("a", "b", "c")]
         (home / "nodes.yaml").write_text(json.dumps({"nodes": nodes}))
 
-    def host(self, name: str) -> Host:
-        new = name not in self._open
-        host = super().host(name)
+    def _opened(self, node: Reach) -> Any:
+        new = node not in self._open
+        host = super()._opened(node)
         if new:
             LyingNode(host, self._around, self._chance)
         return host
