@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlbroker.broker.clouds.arriving import Arriving
-from mlbroker.broker.clouds.guest_report import box_of, document
+from mlbroker.broker.clouds.guest_report import ANSWER_BYTES, box_of, document
 from mlbroker.broker.clouds.interface import Cloud, Intent, Traits
 from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.clouds.ssh.reach import Memory, Reach, file_name
