@@ -13,9 +13,11 @@ from tests.support.simulator import SimCloud
 
 from mlbroker.broker.clouds.guest_report import End, Report
 from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest.packing import pack
 from mlbroker.broker.ledger import State
 from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch import bring_checkpoint
 
 
 @pytest.fixture
@@ -101,6 +103,24 @@ def test_one_is_asked_to_stop_on_a_full_disk(cli: Cli) -> None:
         assert [row["outcome"] for row in cli.ledger()] == ["stopped"]
     finally:
         subprocess.run(["umount", "-l", str(machines)], check=True)
+
+
+def test_nothing_is_resumed_from_nothing(tmp_path: Path) -> None:
+    earlier, later = RunFolder.of(tmp_path, "r1"), RunFolder.of(tmp_path, "r2")
+    earlier.path.mkdir(parents=True)
+    (tmp_path / "ckpt").mkdir()
+    with open(earlier.checkpoint, "wb") as stream:
+        pack(str(tmp_path / "ckpt"), stream)
+    with pytest.raises(InputError, match="holds no file"):
+        bring_checkpoint(earlier, later)
+    earlier.checkpoint.write_text("junk")
+    with pytest.raises(InputError, match="holds no file"):
+        bring_checkpoint(earlier, later)
+    (tmp_path / "ckpt" / "w").write_text("w")
+    with open(earlier.checkpoint, "wb") as stream:
+        pack(str(tmp_path / "ckpt"), stream)
+    bring_checkpoint(earlier, later)
+    assert later.checkpoint.read_bytes() == earlier.checkpoint.read_bytes()
 
 
 @pytest.fixture
