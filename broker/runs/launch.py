@@ -22,7 +22,6 @@ from typing import Any
 from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.guest.unpacking import holds_files
-from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Admission, Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
@@ -137,7 +136,7 @@ def bring_checkpoint(earlier: RunFolder, later: RunFolder) -> None:
                 where=str(earlier.checkpoint),
                 hint="Start a new run: there is nothing to resume from.",
             )
-    private_folder(str(later.path))
+    later.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = later.checkpoint.with_suffix(".part")
     copyfile(earlier.checkpoint, part)
     os.replace(part, later.checkpoint)

@@ -54,6 +54,10 @@ _ASK_AGAIN = frozenset(
     }
 )
 _SIGN_IN = "Sign in to AWS again (`aws sso login`, or renew the keys), then try again."
+_APPLY_AGAIN = (
+    "The set-up is missing, or of an earlier mlbroker: `mlbroker init --cloud aws --region …` "
+    "writes it; apply it again."
+)
 _DOCTOR = "`mlbroker doctor --cloud aws` tells what is missing."
 _HINTS = {
     "InvalidParameterValue": _DOCTOR,
@@ -186,9 +190,12 @@ def translate(error: dict[str, Any], where: str) -> CloudError:
         return NoQuota(text, where=where, hint=_HINTS.get(code))
     if code in _ASK_AGAIN:
         return Unclear(text, where=where)
-    hint = _HINTS.get(code)
+    hint = _APPLY_AGAIN if "iaminstanceprofile" in message.lower() else _HINTS.get(code)
     if code in _PERMISSION:
-        hint = "`mlbroker doctor --cloud aws` prints the permissions that are needed."
+        hint = (
+            "`mlbroker doctor --cloud aws --policies` prints the permissions that are needed. "
+            "After an upgrade apply again what `mlbroker init --cloud aws` writes."
+        )
     return Denied(text, where=where, hint=hint)
 
 

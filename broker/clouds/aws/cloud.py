@@ -1,21 +1,27 @@
 """AWS: a machine of EC2 for each attempt, told everything through the user's own bucket.
 
+What it is to do lies there before it is asked for; the links that let it read that, and its
+secrets, are handed over when it is there (box.py).
+
 The kill switch outside is set before the machine exists: a one-time schedule that lets Systems
 Manager end whatever carries the attempt's tag. The one inside is the first line of its script.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlbroker.broker.clouds.aws.box import AwsBox
 from mlbroker.broker.clouds.aws.calls import Calls, code_of, endpoint, translated, unless
+from mlbroker.broker.clouds.aws.guest import SECRETS
 from mlbroker.broker.clouds.aws.images import choose_image
 from mlbroker.broker.clouds.aws.machines import attempts_of, lost_member, machine_of
-from mlbroker.broker.clouds.aws.names import Names, secrets_path
+from mlbroker.broker.clouds.aws.names import Names
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
 from mlbroker.broker.clouds.guest_report import End
@@ -26,6 +32,7 @@ from mlbroker.broker.clouds.interface import (
     Denied,
     Intent,
     Machine,
+    MachineState,
     NoCapacity,
     NoQuota,
     Payload,
@@ -43,12 +50,13 @@ from mlbroker.broker.clouds.user_data import start_script
 from mlbroker.broker.errors import CloudError
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import S3Store
 
 # The scheduler keeps to the minute, Systems Manager needs some seconds for each step.
 KILL_SLACK_S = 180.0
 _RETRY_FOR = timedelta(seconds=30)
 _USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
+_STARTS = (MachineState.PENDING, MachineState.RUNNING)
 _NOT_FOUND = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 
 
@@ -63,6 +71,8 @@ class AwsCloud(RentedCloud):
 
     def __init__(self, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
+        # The instances of an attempt, by its token, once all have their links.
+        self._equipped: dict[str, tuple[str, ...]] = {}
 
     def arm_kill(self, intent: Intent) -> None:
         """Create the schedule; one of this name is this attempt's own."""
@@ -87,7 +97,7 @@ class AwsCloud(RentedCloud):
         self.forget_secrets(intent)
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
-        """Lay the job into the bucket and its secrets beside it, then ask for the machine."""
+        """Lay the job into the bucket, ask for the machine, then hand it what opens the job."""
         # AWS makes all of a request's machines or none, and says no before it makes any.
         with refusals_make_nothing():
             script = start_script(intent, self._names(intent.region).bucket)
@@ -95,12 +105,15 @@ class AwsCloud(RentedCloud):
         try:
             with refusals_make_nothing():
                 self.send(intent, payload)
-            return self._launch(intent, request)
+            machine = self._launch(intent, request)
         except (NoCapacity, NoQuota, Denied):
             # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
             with suppress(CloudError):
-                self.discard(intent)
+                self._box(intent, lambda _: ()).discard()
             raise
+        if machine.state in _STARTS:
+            self.equip(intent, id_parts(machine.id)[1], payload.secrets)
+        return machine
 
     def request(self, intent: Intent, script: str) -> dict[str, Any]:
         """What makes the machine, once its image, subnet and security group were looked up."""
@@ -179,7 +192,7 @@ class AwsCloud(RentedCloud):
     def _names(self, region: str) -> Names:
         return Names(self._calls.account, region)
 
-    def bucket(self, region: str) -> tuple["ObjectStore", str]:
+    def bucket(self, region: str) -> tuple["S3Store", str]:
         """One of S3."""
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
@@ -195,25 +208,39 @@ class AwsCloud(RentedCloud):
         )
         return store, f"bucket {bucket}"
 
+    def box(self, intent: Intent) -> AwsBox:
+        """The attempt's folder and those of its machines."""
+        return self._box(intent, partial(self._machines_of, intent))
+
+    def _machines_of(self, intent: Intent, box: AwsBox) -> Sequence[str]:
+        """As written down; those whose launcher died first are equipped by whoever looks next."""
+        machines = self._equipped.get(intent.token) or box.written_down()
+        if intent.token not in self._equipped and not box.are_equipped(machines):
+            for machine in self._described(intent.region, Filters=_by_token(intent.token)):
+                machines = tuple(id_parts(machine.id)[1])
+                if machine.state in _STARTS and len(machines) == intent.nodes:
+                    box.equip(machines, {})
+        if len(machines) == intent.nodes:
+            self._equipped[intent.token] = machines
+        return machines
+
+    def equip(self, intent: Intent, machines: Sequence[str], secrets: Mapping[str, str]) -> None:
+        """Give these machines what they wait for."""
+        self._box(intent, lambda _: machines).equip(machines, secrets)
+        self._equipped[intent.token] = tuple(machines)
+
     def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
-        """In the parameter store."""
-        path = secrets_path(intent.token)
-        ssm = self._calls.client("ssm", intent.region)
-        with translated(f"aws {intent.region}"):
-            for name, value in secrets.items():
-                ssm.put_parameter(
-                    Name=f"{path}/{name}", Value=value, Type="SecureString", Overwrite=True
-                )
-        return path
+        """In the folder of each machine, which has one when it is there: `equip` lays them."""
+        return SECRETS
 
     def forget_secrets(self, intent: Intent) -> None:
-        """From the parameter store."""
-        path = secrets_path(intent.token)
-        ssm = self._calls.client("ssm", intent.region)
-        with translated(f"aws {intent.region}"):
-            kept = ssm.get_parameters_by_path(Path=path)["Parameters"]
-            if kept:
-                ssm.delete_parameters(Names=[parameter["Name"] for parameter in kept])
+        """From the folders of the machines."""
+        self.box(intent).forget_secrets()
+
+    def _box(self, intent: Intent, look: Callable[[AwsBox], Sequence[str]]) -> AwsBox:
+        store, _ = self.bucket(intent.region)
+        names, hint = self._names(intent.region), self.how_to_set_up(intent.region)
+        return AwsBox(store, names, intent, hint, look)
 
     def _launch(self, intent: Intent, request: dict[str, Any]) -> Machine:
         # One request at a time: the library would repeat what a full zone answers (HTTP 500), and

@@ -1,4 +1,7 @@
-"""What a machine on AWS asks for with its own identity: metadata, its bucket, its secrets."""
+"""What a machine on AWS asks for with its own identity: metadata, and its folder in the bucket.
+
+It may touch that folder alone. There it is handed links to what else it has to read.
+"""
 
 import hashlib
 import json
@@ -16,6 +19,15 @@ METADATA = "http://169.254.169.254"
 # S3 takes at most 5 GB in one request.
 WHOLE_BYTES = 256 << 20
 PART_BYTES = 128 << 20
+# In the machine's own folder: what it is handed once it is there.
+LINKS, SECRETS, STOP = "links.json", "secrets.json", "stop"
+# Nobody pays for a machine whose launcher died between asking for it and telling it what to do.
+LINKS_WITHIN_S = 600.0
+
+
+def own_folder(account: str, region: str, instance: str) -> str:
+    """What the policy of the machines grants to this instance, in its bucket."""
+    return "machines/arn:aws:ec2:{}:{}:instance/{}".format(region, account, instance)
 
 
 class Metadata:
@@ -55,7 +67,7 @@ class Metadata:
 
 
 class Aws(Vendor):
-    """The bucket and the parameters of one region."""
+    """The bucket of one region; keys are those of the run's folder, `runs/TOKEN/NAME`."""
 
     name = "AWS"
 
@@ -65,6 +77,8 @@ class Aws(Vendor):
         self._region = region
         self._bucket = bucket
         self._endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        self._own = ""
+        self._links: Dict[str, Any] = {}
 
     def address(self) -> str:
         """Where the other machines of the run reach this one."""
@@ -79,8 +93,13 @@ class Aws(Vendor):
         return self.metadata.get("meta-data/spot/instance-action")
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object."""
-        self._right(self._object("PUT", key, data))
+        """Write an object; a request to stop goes to the other machines of the run."""
+        if _name(key) != STOP:
+            self._right(self._object("PUT", key, data))
+            return
+        for link in self._handed()["stop"]:
+            # A link that is too old is no reason to stay: who watches ends them, or the kill time.
+            self._tried("PUT", link, dict, data)
 
     def put_file(self, key: str, path: str) -> None:
         """Write a file as an object, in parts when it is large."""
@@ -108,39 +127,40 @@ class Aws(Vendor):
             raise Refused(body.decode("utf-8", "replace")[:300])
 
     def secrets(self, path: str) -> Dict[str, str]:
-        """The values kept below this path of the parameter store, by the last part of the name."""
-        found: Dict[str, str] = {}
-        token: Optional[str] = None
-        while True:
-            wanted: Dict[str, Any] = {"Path": path, "WithDecryption": True}
-            if token:
-                wanted["NextToken"] = token
-            answer = self._ssm("GetParametersByPath", wanted)
-            for entry in answer["Parameters"]:
-                found[entry["Name"].rpartition("/")[2]] = entry["Value"]
-            token = answer.get("NextToken")
-            if not token:
-                return found
+        """Those that lie beside the links."""
+        answer = self._object("GET", path)
+        found: Dict[str, str] = {} if _is_absent(answer) else json.loads(self._right(answer))
+        return found
 
     def forget_secrets(self, path: str, names: List[str]) -> None:
         """Remove them: they were read, nobody needs them any more."""
-        for start in range(0, len(names), 10):
-            batch = [path + "/" + name for name in names[start : start + 10]]
-            self._ssm("DeleteParameters", {"Names": batch})
-
-    def _ssm(self, action: str, wanted: Dict[str, Any]) -> Dict[str, Any]:
-        headers = {
-            "content-type": "application/x-amz-json-1.1",
-            "x-amz-target": "AmazonSSM." + action,
-        }
-        url = self._endpoint or "https://ssm.{}.amazonaws.com".format(self._region)
-        data = json.dumps(wanted).encode()
-        sent = self._signed("POST", url, "/", [], headers, data, "ssm")
-        answer: Dict[str, Any] = json.loads(self._right(sent))
-        return answer
+        self._right(self._object("DELETE", path))
 
     def _read(self, key: str, into: Optional[BinaryIO] = None) -> Answer:
-        return self._object("GET", key, into=into)
+        link = self._handed()["read"].get(_name(key))
+        if link:
+            return self._tried("GET", link, dict, b"", into)
+        answer = self._object("GET", key, into=into)
+        return answer._replace(status=404) if _is_absent(answer) else answer
+
+    def _handed(self) -> Dict[str, Any]:
+        """The links; they come soon after the machine, or never."""
+        until = time.monotonic() + LINKS_WITHIN_S
+        while not self._links:
+            answer = self._object("GET", LINKS)
+            if not _is_absent(answer):
+                self._links = json.loads(self._right(answer))
+            elif time.monotonic() > until:
+                raise SystemExit("nobody told this machine what to do: its launcher is gone")
+            else:
+                time.sleep(1.0)
+        return self._links
+
+    def _folder(self) -> str:
+        if not self._own:
+            me = json.loads(self.metadata.get("dynamic/instance-identity/document") or "{}")
+            self._own = own_folder(me["accountId"], me["region"], me["instanceId"])
+        return self._own
 
     def _object(
         self,
@@ -150,12 +170,12 @@ class Aws(Vendor):
         query: Optional[List[Tuple[str, str]]] = None,
         into: Optional[BinaryIO] = None,
     ) -> Answer:
-        path = "/" + key
+        path = "/{}/{}".format(self._folder(), _name(key))
         if self._endpoint:
             url, path = self._endpoint, "/" + self._bucket + path
         else:
             url = "https://{}.s3.{}.amazonaws.com".format(self._bucket, self._region)
-        return self._signed(method, url, path, query or [], {}, body, "s3", into)
+        return self._signed(method, url, path, query or [], body, into)
 
     def _signed(
         self,
@@ -163,9 +183,7 @@ class Aws(Vendor):
         url: str,
         path: str,
         query: List[Tuple[str, str]],
-        given: Dict[str, str],
         body: Body,
-        service: str,
         into: Optional[BinaryIO] = None,
     ) -> Answer:
         where = urlsplit(url)
@@ -177,9 +195,9 @@ class Aws(Vendor):
                 where.netloc,
                 path,
                 query,
-                given,
+                {},
                 digest,
-                service,
+                "s3",
                 self._region,
                 self.metadata.credentials(),
                 datetime.now(timezone.utc),
@@ -193,6 +211,16 @@ class Aws(Vendor):
 def opened(region: str, bucket: str) -> Vendor:
     """The cloud of a machine in this region."""
     return Aws(region, bucket)
+
+
+def _name(key: str) -> str:
+    """A file's name in the run's folder, or in the machine's own."""
+    return key.split("/", 2)[2] if key.startswith("runs/") else key
+
+
+def _is_absent(answer: Answer) -> bool:
+    """To who may not list, S3 says of what is not there that it may not be read."""
+    return answer.status in (403, 404)
 
 
 def _between(body: bytes, name: str) -> str:

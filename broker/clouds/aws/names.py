@@ -5,6 +5,8 @@ Everything belongs to one region, so that a region can be set up, or given up, b
 
 from typing import NamedTuple
 
+from mlbroker.broker.clouds.aws.guest import own_folder
+
 TERMINATE = "AWS-TerminateEC2Instance"
 
 
@@ -21,8 +23,12 @@ class Names(NamedTuple):
 
     @property
     def guest(self) -> str:
-        """Role and instance profile of the machines."""
-        return f"mlbroker-guest-{self.region}"
+        """Role and instance profile of the machines.
+
+        Before each machine had a folder of its own it was `mlbroker-guest-REGION`: an account that
+        was set up for that has no such role, and says so before anything is launched.
+        """
+        return f"mlbroker-machine-{self.region}"
 
     @property
     def kill_role(self) -> str:
@@ -54,7 +60,6 @@ class Names(NamedTuple):
         """In full."""
         return f"arn:aws:sqs:{self.region}:{self.account}:{self.dead_letters}"
 
-
-def secrets_path(token: str) -> str:
-    """Where a run's secrets wait for its machine, in the parameter store."""
-    return f"/mlbroker/{token}"
+    def own_folder(self, machine: str) -> str:
+        """Where an instance may read and write in the bucket, and no other instance."""
+        return own_folder(self.account, self.region, machine)

@@ -19,7 +19,7 @@ def launcher_policy(names: Names) -> Policy:
 
 
 def guest_policy(names: Names) -> Policy:
-    """For the machines: their job in, their results out, nothing else."""
+    """For the machines: each its own folder in the bucket, nothing else."""
     return _policies(names)["guest"]
 
 

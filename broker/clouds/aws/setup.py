@@ -17,6 +17,8 @@ from mlbroker.broker.clouds.rented import KEEP_DAYS, Form
 from mlbroker.broker.clouds.templates import filled, names_of
 
 _MACHINES = ["ec2.amazonaws.com"]
+# How a policy names the instance that asks, which IAM knows when it asks.
+LATER = "${ec2:"
 _KILLERS = ["scheduler.amazonaws.com", "ssm.amazonaws.com"]
 
 
@@ -31,7 +33,11 @@ def cloudformation(region: str) -> str:
 def terraform(region: str) -> str:
     """The same as Terraform's JSON configuration (`mlbroker.tf.json`)."""
     names = Names("${data.aws_caller_identity.me.account_id}", region)
-    rights = {name: json.dumps(it, sort_keys=True) for name, it in _rights(names).items()}
+    # What IAM fills in later is doubled: Terraform would fill it in itself.
+    rights = {
+        name: json.dumps(it, sort_keys=True).replace(LATER, "$" + LATER)
+        for name, it in _rights(names).items()
+    }
     values = names_of(names) | rights | {"keep_days": KEEP_DAYS}
     return json.dumps(filled("aws", "terraform.yaml", values), indent=2) + "\n"
 
@@ -47,12 +53,14 @@ def _rights(names: Names) -> dict[str, Any]:
 
 
 def _substituted(value: Any) -> Any:
-    """CloudFormation fills an account number in only where it is told to."""
+    """CloudFormation fills an account number in only where it is told to, and there everything."""
     if isinstance(value, dict):
         return {key: _substituted(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_substituted(item) for item in value]
-    return {"Fn::Sub": value} if isinstance(value, str) and "${AWS::" in value else value
+    if not isinstance(value, str) or "${AWS::" not in value:
+        return value
+    return {"Fn::Sub": value.replace(LATER, LATER.replace("{", "{!"))}
 
 
 FORMS = {

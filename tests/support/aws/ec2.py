@@ -107,6 +107,13 @@ class Ec2:
                 "InstanceCreditSpecification.NotSupported",
                 f"The {params['InstanceType']} instance type does not support T2 Unlimited.",
             )
+        profile = params.get("IamInstanceProfile.Name")
+        if profile and not self._has_profile(profile):
+            return refuse(
+                "InvalidParameterValue",
+                f"Value ({profile}) for parameter iamInstanceProfile.name is invalid. "
+                "Invalid IAM Instance Profile name",
+            )
         token = (request.region, zone, params.get("ClientToken", ""))
         digest = hashlib.sha256(repr(sorted(params.items())).encode()).hexdigest()
         if token[2] and token in self._tokens:
@@ -269,6 +276,12 @@ class Ec2:
         backend: Any = ec2_backends[self._account][region]
         found = backend.describe_subnets(filters={"subnet-id": [subnet]})
         return str(found[0].availability_zone) if found else ""
+
+    def _has_profile(self, name: str) -> bool:
+        from moto.iam.models import iam_backends
+
+        backend: Any = iam_backends[self._account]["aws"]
+        return any(profile.name == name for profile in backend.instance_profiles.values())
 
     def _is_hidden(self, id_: str) -> bool:
         return self.machines.is_hidden(id_)

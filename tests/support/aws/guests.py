@@ -27,8 +27,9 @@ class AwsSandboxes(Sandboxes):
 class Metadata:
     """The instance metadata service, version 2 only."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, account: str) -> None:
         self._clock = clock
+        self._account = account
         self._tokens: set[str] = set()
 
     def answer(self, vm: Vm, path: str, request: Request) -> Answer:
@@ -49,9 +50,11 @@ class Metadata:
         return Answer("200 OK", _TEXT, text.encode())
 
     def _values(self, vm: Vm) -> dict[str, str]:
-        role = f"mlbroker-guest-{vm.region}"
+        role = f"mlbroker-machine-{vm.region}"
         base = "meta-data/iam/security-credentials/"
+        me = {"accountId": self._account, "region": vm.region, "instanceId": vm.id}
         values = {
+            "dynamic/instance-identity/document": json.dumps(me),
             "meta-data/instance-id": vm.id,
             "meta-data/ami-launch-index": str(vm.index),
             "meta-data/local-ipv4": f"127.0.0.{vm.index + 1}",

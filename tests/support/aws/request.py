@@ -1,6 +1,7 @@
 """One request to the loopback cloud, and the answers AWS gives when it says no."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,16 +24,36 @@ class Request(Asked):
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length) if length else b""
         request = cls(environ, body)
-        for part in environ.get("HTTP_AUTHORIZATION", "").replace(",", " ").split():
-            if part.startswith("Credential="):
-                scope = part.removeprefix("Credential=").split("/")
+        parts = environ.get("HTTP_AUTHORIZATION", "").replace(",", " ").split()
+        named = [p.partition("=")[2] for p in parts if p.startswith("Credential=")]
+        for credential in named or [request.query.get("X-Amz-Credential")]:
+            if credential:
+                scope = credential.split("/")
                 request.key, request.region, request.service = scope[0], scope[-3], scope[-2]
         return request
 
     @property
+    def is_link(self) -> bool:
+        """Whether it comes with a signed link: whoever has it asks with the signer's right."""
+        return "X-Amz-Signature" in self.query
+
+    @property
     def who(self) -> str:
-        """Whose key it is."""
-        return self.key
+        """Whose key it is, where the key's owner asks."""
+        return "link" if self.is_link else self.key
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is asked for."""
+        return self.path.strip("/").partition("/")[0]
+
+    @property
+    def objects(self) -> list[str]:
+        """The keys in it that are asked for; none where it is asked for as a whole."""
+        if "delete" in self.query:
+            return re.findall(r"<Key>([^<]+)</Key>", self.body.decode())
+        key = self.path.lstrip("/").partition("/")[2]
+        return [key] if key else []
 
     @cached_property
     def params(self) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,16 @@ from tests.support.aws.ec2 import ENABLED, Ec2
 from tests.support.aws.faults import AwsFaults
 from tests.support.aws.guests import AwsSandboxes, Metadata
 from tests.support.aws.kills import Kills
+from tests.support.aws.links import is_forged
 from tests.support.aws.machines import OWN, USER, Vm
 from tests.support.aws.request import Request
+from tests.support.aws.rights import Rights, denied
 from tests.support.loopback import Quiet
+from tests.support.loopback_guests import Script
 from tests.support.loopback_http import Answer, Environ
 from tests.support.strict import StrictCloud, served
+
+from mlbroker.broker.clouds.aws.guest import LINKS, LINKS_WITHIN_S, SECRETS, own_folder
 
 ACCOUNT = "123456789012"
 
@@ -32,7 +39,8 @@ class StrictAws(StrictCloud):
         self.faults = AwsFaults()
         self.control = self.ec2 = Ec2(self.clock, self.faults, ACCOUNT, self.started, self.ended)
         self.kills = Kills(self.clock, self.faults, self.ec2, ACCOUNT)
-        self.metadata = Metadata(self.clock)
+        self.rights = Rights(ACCOUNT)
+        self.metadata = Metadata(self.clock, ACCOUNT)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         self.quotas: dict[str, float] = {}
         # What Cost Explorer says of each run.
@@ -78,24 +86,46 @@ class StrictAws(StrictCloud):
         return found
 
     def secrets(self) -> list[str]:
-        ssm = account.client_of("ssm", "us-east-1", self.url)
-        found = ssm.get_parameters_by_path(Path="/mlbroker", Recursive=True)["Parameters"]
-        return [parameter["Name"] for parameter in found]
+        return [key for key in self.stored() if key.endswith(f"/{SECRETS}")]
 
     def ended_by(self, vm: Vm) -> list[str]:
         return [{OWN: "guest", USER: "launcher"}.get(vm.why, "vendor")]
 
     def get_object(self, vm: Vm, name: str) -> bytes | None:
         bucket = self._buckets().get(f"mlbroker-{ACCOUNT}-{vm.region}")
-        found = bucket.keys.get(f"runs/{vm.token}/{name}") if bucket else None
-        return None if found is None else bytes(found.value)
+        if bucket is None:
+            return None
+        # What the machines of a run share lies in the run's folder: they have links to it.
+        keys = (f"{self.folder(vm)}/{name}", f"runs/{vm.token}/{name}")
+        return next((bytes(bucket.keys[key].value) for key in keys if key in bucket.keys), None)
 
     def put_object(self, vm: Vm, name: str, data: bytes) -> None:
         from moto.s3.models import s3_backends
 
         bucket = f"mlbroker-{ACCOUNT}-{vm.region}"
         with suppress(Exception):
-            s3_backends[ACCOUNT]["aws"].put_object(bucket, f"runs/{vm.token}/{name}", data)
+            s3_backends[ACCOUNT]["aws"].put_object(bucket, f"{self.folder(vm)}/{name}", data)
+
+    def folder(self, vm: Vm) -> str:
+        """The machine's own."""
+        return own_folder(ACCOUNT, vm.region, vm.id)
+
+    def started(self, vm: Vm) -> None:
+        """Played by a script it does nothing before it was told what, and goes when it is not."""
+        if isinstance(self.guest, Script):
+            self._await_links(vm, self.clock.now() + timedelta(seconds=LINKS_WITHIN_S))
+        else:
+            super().started(vm)
+
+    def _await_links(self, vm: Vm, until: datetime) -> None:
+        if vm.ends_at is not None:
+            return
+        if self.get_object(vm, LINKS) is not None:
+            super().started(vm)
+        elif self.clock.now() < until:
+            self.clock.after(5.0, partial(self._await_links, vm, until))
+        else:
+            self.ec2.power_off(vm)
 
     def delete_itself(self, vm: Vm) -> None:
         """It shuts down: what follows was said at launch."""
@@ -115,6 +145,12 @@ class StrictAws(StrictCloud):
             self.calls.append((request.key, request.service, request.action))
             self.requests.append(request)
 
+    def refused(self, request: Request) -> Answer | None:
+        answer = denied(request) if is_forged(request) else self.rights.refused(request)
+        if answer is not None:
+            self.denied.append((request.key, f"{request.service}:{request.action}"))
+        return answer
+
     def answer(self, request: Request) -> Answer:
         known = recorded.answer(request, self.quotas, self.bill)
         if known is not None:
@@ -123,7 +159,10 @@ class StrictAws(StrictCloud):
             return self.ec2.answer(request, self._forward)
         if request.service == "scheduler":
             return self.kills.answer(request, self._forward)
-        return self._forward(request)
+        answer = self._forward(request)
+        if answer.status.startswith("404") and not self.rights.sees_absence(request):
+            return denied(request)
+        return answer
 
     def _forward(self, request: Request) -> Answer:
         return Answer.of(self._moto, request)

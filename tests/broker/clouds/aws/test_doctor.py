@@ -27,8 +27,6 @@ def test_an_account_that_is_set_up_is_well_and_stays_as_it_is(world: StrictAws) 
     s3 = client_of("s3", "us-east-1", world.url)
     kept = s3.list_objects_v2(Bucket=f"mlbroker-{ACCOUNT}-us-east-1").get("Contents", [])
     assert [item["Key"] for item in kept if "doctor" in item["Key"]] == []
-    ssm = client_of("ssm", "us-east-1", world.url)
-    assert ssm.get_parameters_by_path(Path="/mlbroker", Recursive=True)["Parameters"] == []
 
 
 def test_a_region_without_set_up_is_told_what_to_do(spoiled: StrictAws) -> None:
@@ -53,7 +51,6 @@ def test_a_region_that_is_switched_off_is_told(world: StrictAws) -> None:
         ("CreateSchedule", "kill switch"),
         ("RunInstances", "launch"),
         ("PutObject", "bucket"),
-        ("PutParameter", "secrets"),
         ("GetQueueAttributes", "failed kills"),
         ("ListSchedules", "machines"),
     ],

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.aws.account import ACCOUNT
 from tests.support.aws.machines import OWN, RECLAIMED
 from tests.support.aws.runs import intent
 from tests.support.aws.server import StrictAws
@@ -107,7 +108,9 @@ def test_a_job_runs_unprivileged_and_leaves_everything_in_the_bucket(
     (vm,) = live.vms(wanted.token)
     assert vm.why == OWN, "it ended itself"
     assert "geheim" not in vm.user_data
-    assert [r for r in live.requests if b"geheim" in r.body and r.action != "PutParameter"] == []
+    told = [r.path for r in live.requests if b"geheim" in r.body]
+    assert told == [f"/mlbroker-{ACCOUNT}-us-east-1/{live.folder(vm)}/secrets.json"]
+    assert live.secrets() == [], "it removed them"
 
 
 def test_a_machine_taken_without_a_word_is_seen_as_reclaimed(

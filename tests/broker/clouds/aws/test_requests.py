@@ -52,7 +52,7 @@ def test_launch_is_exactly_this() -> None:
         "InstanceType": "g6.xlarge",
         "MinCount": 1,
         "MaxCount": 1,
-        "IamInstanceProfile": {"Name": "mlbroker-guest-eu-west-1"},
+        "IamInstanceProfile": {"Name": "mlbroker-machine-eu-west-1"},
         "InstanceInitiatedShutdownBehavior": "terminate",
         "MetadataOptions": {
             "HttpTokens": "required",

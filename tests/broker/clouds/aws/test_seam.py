@@ -168,19 +168,16 @@ def test_a_missing_role_says_so_and_leaves_nothing(
     spoiled: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
     iam = client_of("iam", "us-east-1", spoiled.url)
-    profile, role = "mlbroker-guest-us-east-1", "mlbroker-kill-us-east-1"
+    profile, role = "mlbroker-machine-us-east-1", "mlbroker-kill-us-east-1"
     iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=profile)
     iam.delete_instance_profile(InstanceProfileName=profile)
     iam.delete_role_policy(RoleName=role, PolicyName="mlbroker")
     iam.delete_role(RoleName=role)
     wanted = intent(spoiled, run_id)
-    for attempt in (
-        lambda: cloud.arm_kill(wanted),
-        lambda: cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "geheim"})),
-    ):
-        with pytest.raises(Denied) as refused:
-            attempt()
-        assert "doctor --cloud aws" in str(refused.value)
+    with pytest.raises(Denied, match="doctor --cloud aws"):
+        cloud.arm_kill(wanted)
+    with pytest.raises(Denied, match="init --cloud aws"):
+        cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "geheim"}))
     assert spoiled.secrets() == []
     s3 = client_of("s3", "us-east-1", spoiled.url)
     assert s3.list_objects_v2(Bucket=f"mlbroker-{ACCOUNT}-us-east-1")["KeyCount"] == 0
@@ -192,10 +189,11 @@ def test_secrets_of_a_machine_that_never_read_them_go_with_its_kill_switch(
     wanted = intent(world, run_id)
     cloud.arm_kill(wanted)
     machine = cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "geheim"}))
-    assert world.secrets() == [f"/mlbroker/{wanted.token}/A"]
+    kept = f"{world.folder(*world.vms(wanted.token))}/secrets.json"
+    assert kept in world.secrets()
     cloud.terminate(machine.id)
     cloud.disarm_kill(wanted)
-    assert world.secrets() == []
+    assert kept not in world.secrets()
 
 
 def test_without_credentials_nothing_is_tried(
@@ -283,18 +281,19 @@ def test_an_open_security_group_is_refused(world: StrictAws, cloud: AwsCloud, ru
         ec2.revoke_security_group_ingress(**rule)
 
 
-def test_no_secret_is_in_any_request_but_the_one_to_the_parameter_store(
+def test_no_secret_is_in_any_request_but_the_one_to_the_machines_own_folder(
     world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
     wanted = intent(world, run_id)
     cloud.arm_kill(wanted)
     cloud.create(wanted, Payload({"command": "true"}, secrets={"HF_TOKEN": "geheim-4711"}))
     holding = [r for r in world.requests if b"geheim-4711" in _unpacked(r.body)]
-    assert [request.action for request in holding] == ["PutParameter"]
-    assert holding[0].json()["Type"] == "SecureString"
+    assert [(r.action, r.objects) for r in holding] == [
+        ("PutObject", [f"{world.folder(*world.vms(wanted.token))}/secrets.json"])
+    ]
     cloud.discard(wanted)
-    ssm = client_of("ssm", "us-east-1", world.url)
-    assert ssm.get_parameters_by_path(Path=f"/mlbroker/{wanted.token}")["Parameters"] == []
+    (vm,) = world.vms(wanted.token)
+    assert [key for key in world.stored() if wanted.token in key or vm.id in key] == []
 
 
 def test_disarming_what_is_not_armed_is_no_error(
