@@ -30,6 +30,10 @@ TITLES = {
     "lying-guests": "runs whose guests leave anything in the bucket: reports, logs, archives",
     "lying-boxes": "runs on this machine whose jobs leave any kind of file in their keeper's place",
     "lying-nodes": "runs over SSH whose nodes answer anything",
+    "lying-aws": "runs on an AWS (loopback) whose answers are changed at random",
+    "lying-gcp": "runs on a Google Cloud (loopback) whose answers are changed at random",
+    "lying-azure": "runs on an Azure (loopback) whose answers are changed at random",
+    "full-disk": "runs whose machine's disk is full at a random moment",
     "lying-github": "comments through a GitHub whose answers are changed at random",
     "lying-gitlab": "comments through a GitLab whose answers are changed at random",
 }

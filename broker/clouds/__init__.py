@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.clouds.understood import understood
 from mlbroker.broker.errors import InputError
 
 _HERE = Path(__file__).parent
@@ -38,8 +39,7 @@ def opener(home: Path) -> Callable[[str], Cloud]:
                 f"mlbroker cannot launch on {name} yet",
                 hint=f"It can launch on: {', '.join(sorted(CLOUDS))}.",
             )
-        cloud: Cloud = import_module(CLOUDS[name]).open_cloud(home)
-        return cloud
+        return understood(import_module(CLOUDS[name]).open_cloud(home), name)
 
     return opened
 

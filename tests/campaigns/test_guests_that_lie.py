@@ -113,7 +113,7 @@ def test_runs_whose_guests_lie_in_the_bucket(tmp_path: Path) -> None:
 def test_runs_whose_boxes_hold_anything(tmp_path: Path) -> None:
     """On this machine the job may leave any kind of file in its keeper's place."""
     campaign(
-        "lying-boxes", tmp_path, 25, 2000, own_machines("local"),
+        "lying-boxes", tmp_path, 15, 2000, own_machines("local"),
         lambda runs, around, chance: HostileBoxes(runs.home, runs.service, around, chance),
     )  # fmt: skip
 
