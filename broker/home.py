@@ -6,7 +6,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.guest.box import private_folder as private_folder
+from mlbroker.broker.output import warn
 
 # The user's guardrails, found upward from the job file.
 POLICY_NAME = "mlbroker-policy.yaml"
@@ -20,6 +22,27 @@ def home() -> Path:
     import platformdirs  # imported only when needed: most test and CI calls set the variable
 
     return Path(platformdirs.user_data_dir("mlbroker", appauthor=False))
+
+
+def private_home(folder: Path) -> None:
+    """The state folder, made for this user alone; one that others may write to is closed to them.
+
+    Who may write there could put another ledger in its place. A folder like /tmp, where nobody may
+    take away what is another's, is left as it is.
+    """
+    private_folder(str(folder))
+    mode = folder.stat().st_mode
+    if not mode & 0o022 or mode & stat.S_ISVTX:
+        return
+    try:
+        folder.chmod(stat.S_IMODE(mode) & ~0o022)
+    except OSError:
+        raise RefusedError(
+            "others may write to the state folder, and it is not yours to close",
+            where=str(folder),
+            hint="Set MLBROKER_HOME to a folder of your own; one inside it will do.",
+        ) from None
+    warn(f"{folder}: others could write to the state folder; now they cannot")
 
 
 def present(path: Path) -> bool:

@@ -16,6 +16,7 @@ from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.broker.guest.main import answer, get, part
+from mlbroker.broker.home import private_folder
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"
@@ -72,7 +73,7 @@ class _ThisMachine:
     ) -> Mapping[str, object]:
         box = self._machines / token
         try:
-            box.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(str(box))
             (box / _PROGRAM).write_bytes(guest_program())
         except OSError as error:
             raise Denied(f"cannot lay out the job's box: {error}") from error
@@ -92,7 +93,7 @@ class _ThisMachine:
 
     def put(self, token: str, name: str, source: Path) -> None:
         box = self._machines / token
-        box.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(str(box))
         copyfile(source, box / name)
 
     def read(self, token: str, name: str, offset: int) -> bytes:

@@ -23,6 +23,18 @@ FOLLOWS = "another_failed"
 PROBE = "probe"
 
 
+def private_folder(path: str) -> None:
+    """Make it, and what is missing above it, for this user alone, whatever the umask."""
+    above = os.path.dirname(path)
+    if above and not os.path.isdir(above):
+        private_folder(above)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
 def write(box: str, name: str, text: str, durable: bool = True) -> None:
     """Replace a file as a whole: readers see the old text or the new, never a part."""
     path = os.path.join(box, name)

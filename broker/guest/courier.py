@@ -273,7 +273,7 @@ def _on_path(program: str) -> bool:
 def main(arguments: List[str]) -> int:
     """`PROGRAM CLOUD REGION BUCKET FOLDER BOX`, on a rented machine."""
     program, name, region, bucket, folder, box = arguments
-    os.makedirs(box, mode=0o700, exist_ok=True)
+    files.private_folder(box)
     vendor = opened(name, region, bucket)
     Courier(program, box, vendor, folder, vendor.rank()).run()
     return 0

@@ -96,7 +96,7 @@ def put(box: str, name: str) -> None:
     """A file from stdin into the box, as a whole or not at all."""
     if name not in _WRITABLE:
         raise SystemExit("not a file to be put: " + name)
-    os.makedirs(box, mode=0o700, exist_ok=True)
+    files.private_folder(box)
     part = os.path.join(box, name + ".part")
     with open(part, "wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)

@@ -28,7 +28,7 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     The file `alive` is locked by watchdog and supervisor as long as either lives, and the kernel
     lets go of the lock whatever kills them: nobody has to trust a process id.
     """
-    os.makedirs(box, mode=0o700, exist_ok=True)
+    files.private_folder(box)
     alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
     if not _lock(alive):
         return "before"
@@ -66,7 +66,7 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
 
 def prevent(box: str) -> bool:
     """See to it that this box is never started; False when it was."""
-    os.makedirs(box, mode=0o700, exist_ok=True)
+    files.private_folder(box)
     alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not _lock(alive):
@@ -82,7 +82,7 @@ def prevent(box: str) -> bool:
 
 def free_slot(root: str, count: int) -> Optional[Tuple[int, int]]:
     """A place for one more job on this machine, locked: its number and the lock; None if full."""
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    files.private_folder(root)
     for number in range(count):
         lock = os.open(os.path.join(root, f"{number}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if _lock(lock):

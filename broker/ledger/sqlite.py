@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.home import present
+from mlbroker.broker.home import present, private_home
 from mlbroker.broker.ledger.facts import (
     GENESIS,
     Account,
@@ -61,7 +61,7 @@ class SqliteStorage:
     def write(self) -> Iterator["_SqliteTransaction"]:
         """One durable transaction; an exception inside rolls it back."""
         with self._errors():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_home(self._path.parent)
             with self._turn():
                 connection = self._open(create=True)
                 connection.execute("BEGIN IMMEDIATE")
@@ -133,6 +133,11 @@ class SqliteStorage:
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
         new = create and not present(self._path)
+        if create:
+            # Its log and the log's index take after it.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            if self._path.stat().st_mode & 0o077:
+                self._path.chmod(0o600)
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 from mlbroker.broker.errors import CloudError
+from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER, reports_in
 from mlbroker.broker.runs.bundle import pack_workdir
@@ -46,7 +47,7 @@ def run_spec(
     if cloud == "local":
         # As a run on this machine does: in the job's own folder, with all that lies there.
         path = folder.path / SPEC
-        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(str(folder.path))
         path.write_text(json.dumps(spec) + "\n", encoding="utf-8")
         python, probe = shlex.quote(sys.executable), shlex.quote(str(PROBE_FOLDER))
         command = f"cd {probe} && exec {python} -m mlbroker_agent < {shlex.quote(str(path))}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.home import private_folder
 from mlbroker.broker.measure import facts
 from mlbroker.broker.measure.columns import FIELDS, stored
 from mlbroker.profiles.job import Job
@@ -144,7 +145,7 @@ class MeasurementStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(str(self._path.parent))
         with self._connection() as db:
             # A rollback journal rather than WAL: writers are rare, and switching a new file to
             # WAL is not safe when several processes open it at once.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError, MlbrokerError
-from mlbroker.broker.home import named_file
+from mlbroker.broker.home import named_file, private_folder
 from mlbroker.broker.output import say
 from mlbroker.broker.prices import embedded
 from mlbroker.broker.prices.index_schema import LAYOUT, SCHEMA
@@ -83,7 +83,7 @@ def _regular(path: Path) -> os.stat_result:
 
 def _build(path: Path, what: str, fill: Callable[[Path], None]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(str(path.parent))
         with _lock(path.parent / "build.lock"):
             if path.exists():  # another process built it while this one waited
                 return

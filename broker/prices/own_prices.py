@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.home import present
+from mlbroker.broker.home import present, private_folder
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
 if TYPE_CHECKING:  # opening a book that is already indexed should not load its writer
@@ -132,7 +132,7 @@ class OwnPrices:
     def open(self) -> sqlite3.Connection:
         """The database, made if need be."""
         if self._db is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(str(self._path.parent))
             self._db = self._connect()
         return self._db
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.home import present
+from mlbroker.broker.home import present, private_folder
 from mlbroker.pricing.offer import InstanceType
 from mlbroker.pricing.vendors import vendor
 
@@ -113,7 +113,7 @@ def save(home: Path, cloud: str, quotas: Iterable[Quota], now: datetime) -> None
         "as_of": {**known.as_of, cloud: now.isoformat(timespec="minutes")},
         "quotas": rows,
     }
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(str(home))
     aside = home / f".{FILE}"
     aside.write_text(json.dumps(document), "utf-8")
     aside.replace(home / FILE)

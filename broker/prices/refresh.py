@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.home import private_folder
 from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.interface import Batch, Feed, FetchPlan, Known, Scope
 from mlbroker.broker.prices.index_cache import index_path, publish_generation
@@ -112,7 +113,7 @@ def _words(scope: Scope) -> str:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One refresh at a time; a second one is told, and does not wait."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(str(folder))
     with (folder / "refresh.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from mlbroker.broker.home import present
+from mlbroker.broker.home import present, private_folder
 
 FILE = "capacity.sqlite"
 # Vendors' shortages of a type last from minutes to hours; after this it is worth another try.
@@ -33,7 +33,7 @@ class Shortage(NamedTuple):
 
 def remember(home: Path, shortage: Shortage) -> None:
     """Keep a shortage seen at a launch; the newest stands for its place."""
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(str(home))
     with closing(sqlite3.connect(home / FILE, timeout=30)) as db, db:
         db.execute(_SCHEMA)
         # Short of room, no need for more: what is long over goes.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.guest import box as files
+from mlbroker.broker.home import private_folder, private_home
 from mlbroker.broker.runs.carrier import Carrier
 
 # More of what a job says is not brought home: a machine may claim, and serve, any amount.
@@ -66,7 +67,7 @@ class RunFolder:
 
     def keep_log(self, attempt: int, data: bytes) -> None:
         """Put more of an attempt's log behind the rest."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        private_folder(str(self.path))
         if self._log_begin(attempt) is None:
             files.write(str(self.path), self._begin_name(attempt), str(self._log_bytes()))
         with open(self.log, "ab") as log:
@@ -108,7 +109,8 @@ class RunFolder:
         The kernel frees the lock however its holder ends.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_home(self.home)
+            private_folder(str(self.path))
             lock = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise unusable(self.path, error) from error

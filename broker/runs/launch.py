@@ -22,6 +22,7 @@ from typing import Any
 from mlbroker.broker.clouds.interface import Traits
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.guest.unpacking import holds_files
+from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Admission, Ledger, Run
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
@@ -136,7 +137,7 @@ def bring_checkpoint(earlier: RunFolder, later: RunFolder) -> None:
                 where=str(earlier.checkpoint),
                 hint="Start a new run: there is nothing to resume from.",
             )
-    later.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(str(later.path))
     part = later.checkpoint.with_suffix(".part")
     copyfile(earlier.checkpoint, part)
     os.replace(part, later.checkpoint)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Attempt
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.vendors import Meter, vendor
@@ -83,7 +84,7 @@ class Order:
 
     def save(self, folder: Path) -> None:
         """Write it durably."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(str(folder))
         with open(folder / "order.json", "w", encoding="utf-8") as file:
             file.write(self._text())
             file.flush()

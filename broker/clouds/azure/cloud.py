@@ -29,7 +29,6 @@ from mlbroker.broker.clouds.interface import (
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.rented import (
-    RentedCloud,
     checked_token,
     joined_consoles,
     lost,
@@ -37,6 +36,7 @@ from mlbroker.broker.clouds.rented import (
     refuse_fast_clock,
     rented_traits,
 )
+from mlbroker.broker.clouds.seats import Seat, SeatedCloud
 from mlbroker.broker.clouds.user_data import start_script
 from mlbroker.broker.errors import CloudError
 
@@ -53,7 +53,7 @@ _EVERY_BOOT = (
 )
 
 
-class AzureCloud(RentedCloud):
+class AzureCloud(SeatedCloud):
     """A machine's id is its resource group's name, which is the attempt's token."""
 
     traits = rented_traits(
@@ -82,13 +82,16 @@ class AzureCloud(RentedCloud):
         with refusals_make_nothing():
             zone = intent.zone or self.first_zone(intent)
             shape = shape_of(calls, intent.region, intent.instance_type, intent.image_id)
+            seat = self.take_seat(intent)
+            kill.let_end_itself(calls, names, group, seat.number)
             script = start_script(
-                intent, names.account, _SCRIPT_BYTES, deletes=True, first_boot=_EVERY_BOOT
-            )
+                intent, names.account, _SCRIPT_BYTES, deletes=True, first_boot=_EVERY_BOOT,
+                folder=seat.folder,
+            )  # fmt: skip
             self.send(intent, payload)
         number = zone.removeprefix(intent.region).removeprefix("-") or None
         for rank, name in enumerate(machine_names(group, intent.nodes)):
-            body = machine_body(intent, names, name, number, shape, script)
+            body = machine_body(intent, names, seat.number, name, number, shape, script)
             try:
                 self._put(group, name, body)
             except CloudError as error:
@@ -158,15 +161,15 @@ class AzureCloud(RentedCloud):
         return self._calls.store(account), f"container {NAME} of storage account {account}"
 
     def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
-        """In the region's key vault."""
-        names = self._names(intent.region)
+        """In the key vault of its seat."""
+        names, seat = self._names(intent.region), self.seat(intent) or self.take_seat(intent)
         if secrets:
-            vault.hand_over(self._calls, names, intent, secrets)
-        return f"{names.vault}/{intent.token}"
+            vault.hand_over(self._calls, names, seat, intent, secrets)
+        return f"{names.vault(seat.number)}/{seat.name}"
 
-    def forget_secrets(self, intent: Intent) -> None:
-        """From the key vault."""
-        vault.forget(self._calls, self._names(intent.region), intent)
+    def empty(self, region: str, seat: Seat) -> None:
+        """From the key vault of the seat."""
+        vault.forget(self._calls, self._names(region), seat)
 
     def _put(self, group: str, name: str, body: dict[str, Any]) -> None:
         """Ask once, and only for a machine that was never asked for."""

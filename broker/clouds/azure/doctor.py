@@ -9,18 +9,20 @@ from mlbroker.broker.clouds.azure import kill
 from mlbroker.broker.clouds.azure.calls import Calls, translated
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
 from mlbroker.broker.clouds.azure.machines import listed
-from mlbroker.broker.clouds.azure.names import Names
+from mlbroker.broker.clouds.azure.names import ENDER, NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up, spot_in
-from mlbroker.broker.clouds.azure.roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA
+from mlbroker.broker.clouds.azure.roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA, own_blobs
 from mlbroker.broker.clouds.azure.shape import shape_of
 from mlbroker.broker.clouds.checks import (
     Check,
     bucket_works,
     kill_works,
     probe,
+    seats_free,
     secrets_work,
     tried,
 )
+from mlbroker.broker.clouds.seats import SEATS
 from mlbroker.broker.errors import MlbrokerError
 
 PROBE_SIZE = "Standard_D2s_v5"
@@ -46,7 +48,9 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
         intent, names = probe("azure", region, PROBE_SIZE, now), Names(subscription, region)
         for name, attempt in (
             ("bucket", partial(bucket_works, cloud, intent)),
-            ("secrets", partial(secrets_work, cloud, intent, f"key vault {names.vault}")),
+            ("seats", partial(seats_free, cloud, region)),
+            ("machines' identities", partial(_identities, calls, names)),
+            ("secrets", partial(secrets_work, cloud, intent, "the key vault of a seat")),
             ("network", partial(_network, calls, region)),
             ("image", partial(_image, calls, region)),
             ("kill switch", partial(kill_works, cloud, intent)),
@@ -62,7 +66,8 @@ def policies(subscription: str | None, region: str) -> str:
     documents = {
         "launcher (actions, in the subscription)": list(LAUNCHER),
         f"launcher (data actions, in {names.group})": list(LAUNCHER_DATA),
-        f"machines (data actions, in {names.group})": list(GUEST_DATA),
+        "machines (data actions, on the key vault of their seat)": list(GUEST_DATA),
+        f"machines of seat 00 (the same, on container {NAME}, on condition)": own_blobs("00"),
         "machines (actions, given in each run's own group)": list(GUEST),
     }
     return json.dumps(documents, indent=2)
@@ -72,6 +77,12 @@ def _network(calls: Calls, region: str) -> str:
     spot = spot_in(calls, Names(calls.subscription, region))
     how = "an address of their own" if spot.needs_address else "a NAT gateway"
     return f"lets nobody in; machines reach the internet through {how}"
+
+
+def _identities(calls: Calls, names: Names) -> str:
+    for identity in (names.ender, *map(names.seat, SEATS)):
+        kill.principal_of(calls, names, identity)
+    return f"{ENDER}, and {len(SEATS)} for seats"
 
 
 def _image(calls: Calls, region: str) -> str:

@@ -40,13 +40,7 @@ def arm(calls: Calls, names: Names, intent: Intent) -> None:
     where = f"azure {names.region}"
     group = checked_token(intent)
     spot = spot_in(calls, names)
-    identity = calls.ask("GET", names.guest, _IDENTITY_VERSION, where)
-    if identity is None:
-        raise Denied(
-            f"there is no identity for machines in {names.group}",
-            where=where,
-            hint=how_to_set_up(names.region),
-        )
+    principal = principal_of(calls, names, names.ender)
     body = workflow_body(names, group, intent)
     calls.ask("PUT", names.workflow(group), _LOGIC_VERSION, where, body)
     with translated(where):
@@ -54,19 +48,43 @@ def arm(calls: Calls, names: Names, intent: Intent) -> None:
         calls.resources.resource_groups.create_or_update(
             group, {"location": names.region, "tags": tags}
         )
+    _let_end(calls, names, group, principal)
+    for name in machine_names(group, intent.nodes):
+        _admit(calls, names, intent, name, spot)
+
+
+def let_end_itself(calls: Calls, names: Names, group: str, seat: str) -> None:
+    """Give the machines on this seat the right to end their own group, and no other."""
+    _let_end(calls, names, group, principal_of(calls, names, names.seat(seat)))
+
+
+def principal_of(calls: Calls, names: Names, identity: str) -> str:
+    """By what rights are given to an identity of the set-up."""
+    where = f"azure {names.region}"
+    found = calls.ask("GET", identity, _IDENTITY_VERSION, where)
+    if found is None:
+        raise Denied(
+            f"there is no identity {identity.rpartition('/')[2]} in {names.group}",
+            where=where,
+            hint=f"{how_to_set_up(names.region)} Apply it, again where the region was set up by an "
+            "older mlbroker: each run's machines have an identity of their own.",
+        )
+    return str(found["properties"]["principalId"])
+
+
+def _let_end(calls: Calls, names: Names, group: str, principal: str) -> None:
     scope = names.attempt(group)
-    right = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{assignment_id(scope)}"
+    number = assignment_id(f"{scope} {principal}")
     given = {
         "properties": {
             "roleDefinitionId": f"/subscriptions/{names.subscription}/providers/"
             f"Microsoft.Authorization/roleDefinitions/{role_id(names.subscription)}",
-            "principalId": identity["properties"]["principalId"],
+            "principalId": principal,
             "principalType": "ServicePrincipal",
         }
     }
-    calls.ask("PUT", right, _RIGHTS_VERSION, where, given)
-    for name in machine_names(group, intent.nodes):
-        _admit(calls, names, intent, name, spot)
+    right = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{number}"
+    calls.ask("PUT", right, _RIGHTS_VERSION, f"azure {names.region}", given)
 
 
 def _admit(calls: Calls, names: Names, intent: Intent, name: str, spot: Spot) -> None:
@@ -145,7 +163,7 @@ def workflow_body(names: Names, group: str, intent: Intent) -> dict[str, Any]:
                     "uri": uri,
                     "authentication": {
                         "type": "ManagedServiceIdentity",
-                        "identity": names.guest,
+                        "identity": names.ender,
                         "audience": f"{MANAGEMENT}/",
                     },
                 },
@@ -156,7 +174,7 @@ def workflow_body(names: Names, group: str, intent: Intent) -> dict[str, Any]:
     return {
         "location": names.region,
         "tags": dict(intent.tags),
-        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.guest: {}}},
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.ender: {}}},
         "properties": {"state": "Enabled", "definition": definition},
     }
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 NODES_TAG = "mlbroker-nodes"
 NAME = "mlbroker"
 GROUP_PREFIX = f"{NAME}-"
-GUEST = "mlbroker-guest"
+ENDER = "mlbroker-end"
 GUEST_ROLE = "mlbroker guest of one run"
 _ASSIGNMENTS = uuid.UUID("0b0f4f39-2f1b-4a4f-8a36-5d1f5f0f7d51")
 
@@ -26,17 +26,30 @@ class Names(NamedTuple):
     @property
     def account(self) -> str:
         """The storage account. Its name is taken from all of Azure, so it is told by a hash."""
-        return "mlb" + self._digest[:21]
+        return "mlb" + _digest(f"{self.subscription}/{self.region}")[:21]
+
+    def vault(self, seat: str) -> str:
+        """The key vault of a seat, named likewise."""
+        return "mlb-" + _digest(f"{self.subscription}/{self.region}/{seat}")[:20]
 
     @property
-    def vault(self) -> str:
-        """The key vault, named likewise."""
-        return "mlb-" + self._digest[:20]
+    def container(self) -> str:
+        """The container, below its set-up's group."""
+        account = f"Microsoft.Storage/storageAccounts/{self.account}"
+        return f"{account}/blobServices/default/containers/{NAME}"
 
     @property
-    def guest(self) -> str:
-        """The identity of the machines, and of what ends them from outside."""
-        return self._in_group("Microsoft.ManagedIdentity/userAssignedIdentities", GUEST)
+    def ender(self) -> str:
+        """The identity of what ends machines from outside."""
+        return self.identity(ENDER)
+
+    def seat(self, seat: str) -> str:
+        """The identity of the machines on a seat."""
+        return self.identity(seat_identity(seat))
+
+    def identity(self, name: str) -> str:
+        """A managed identity of the set-up."""
+        return self._in_group("Microsoft.ManagedIdentity/userAssignedIdentities", name)
 
     @property
     def subnet(self) -> str:
@@ -67,11 +80,16 @@ class Names(NamedTuple):
     def _in_group(self, kind: str, name: str) -> str:
         return f"{self.attempt(self.group)}/providers/{kind}/{name}"
 
-    @property
-    def _digest(self) -> str:
-        return hashlib.sha256(f"{self.subscription}/{self.region}".encode()).hexdigest()
+
+def seat_identity(seat: str) -> str:
+    """What the identity of a seat is called."""
+    return f"{NAME}-seat-{seat}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def assignment_id(scope: str) -> str:
-    """By this Azure knows the guest's right on a group that was given before."""
+    """By this Azure knows a right that was given before."""
     return str(uuid.uuid5(_ASSIGNMENTS, scope))

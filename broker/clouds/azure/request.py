@@ -15,7 +15,7 @@ _PRICE_STEP_USD = Decimal("0.00001")
 
 
 def machine_body(
-    intent: Intent, names: Names, name: str, zone: str | None, shape: Shape, script: str
+    intent: Intent, names: Names, seat: str, name: str, zone: str | None, shape: Shape, script: str
 ) -> dict[str, Any]:
     """`virtualMachines` for one machine; its disk, interface and address go when it goes."""
     properties: dict[str, Any] = {
@@ -75,7 +75,7 @@ def machine_body(
     body: dict[str, Any] = {
         "location": intent.region,
         "tags": dict(intent.tags),
-        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.guest: {}}},
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.seat(seat): {}}},
         "properties": properties,
     }
     if zone is not None:

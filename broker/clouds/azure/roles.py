@@ -3,6 +3,8 @@
 Every action here is used, and nothing is called that needs another; a test holds both to it.
 """
 
+from mlbroker.broker.clouds.seats import seat_folder
+
 # In the subscription, for the user, or the CI job, that calls `mlbroker run`.
 LAUNCHER = (
     "Microsoft.Authorization/roleAssignments/write",
@@ -42,7 +44,8 @@ LAUNCHER_DATA = (
     f"{_BLOBS}/read",
     f"{_BLOBS}/write",
 )
-# For the machines, in the set-up's group: their job in, their results out.
+# For the machines, on their seat's vault, and in their seat's folder of the container: their job
+# in, their results out.
 GUEST_DATA = (
     "Microsoft.KeyVault/vaults/secrets/delete",
     "Microsoft.KeyVault/vaults/secrets/getSecret/action",
@@ -54,3 +57,13 @@ GUEST = (
     "Microsoft.Compute/virtualMachines/delete",
     "Microsoft.Resources/subscriptions/resourceGroups/delete",
 )
+
+
+def own_blobs(seat: str) -> str:
+    """The condition of a seat's rights on the container: its own folder.
+
+    Listing asks for the same right as reading but is of no blob, and so is refused
+    (learn.microsoft.com/azure/storage/blobs/storage-auth-abac-attributes).
+    """
+    asked = " AND ".join(f"!(ActionMatches{{'{_BLOBS}/{what}'}})" for what in ("read", "write"))
+    return f"(({asked}) OR (@Resource[{_BLOBS}:path] StringLike '{seat_folder(seat)}/*'))"

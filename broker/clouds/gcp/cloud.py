@@ -180,7 +180,7 @@ class GcpCloud(SeatedCloud):
 
     def hand_over(self, intent: Intent, secrets: Mapping[str, str]) -> str:
         """In Secret Manager."""
-        names, seat = self._names(intent.region), self.take_seat(intent)
+        names, seat = self._names(intent.region), self.seat(intent) or self.take_seat(intent)
         if secrets:
             vault.hand_over(self._calls, names, seat, intent, secrets)
         return vault.path(names, seat)

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlbroker.broker.clouds.interface import Denied
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.broker.guest import box as files
+from mlbroker.broker.home import private_folder
 
 _NODE, _ATTEMPT = ".node.json", ".attempt.json"
 
@@ -64,7 +65,7 @@ class Memory:
     def folder(self) -> Path:
         """Where it is kept."""
         folder = self._home / "ssh"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(str(folder))
         return folder
 
     def described(self, name: str) -> Reach | None:

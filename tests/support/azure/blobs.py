@@ -69,6 +69,9 @@ class Blobs:
             return refuse_xml(400, "MissingRequiredHeader", "x-ms-blob-type is required.")
         if request.header("if-none-match") == "*" and key in blobs:
             return refuse_xml(409, "BlobAlreadyExists", "The specified blob already exists.")
+        wanted = request.header("if-match")
+        if wanted is not None and (key not in blobs or wanted != _tag(blobs[key])):
+            return refuse_xml(412, "ConditionNotMet", "The condition was not met.")
         blobs[key] = request.body
         return Answer("201 Created", [("ETag", _tag(request.body)), ("Last-Modified", _WHEN)])
 

@@ -8,7 +8,6 @@ from typing import Any
 from mlbroker.broker.prices.price_book import open_book
 
 SUBSCRIPTION = "00000000-0000-4000-8000-00000000a2be"
-PRINCIPAL = "00000000-0000-4000-8000-0000000009e5"
 REGIONS = ("eastus", "westeurope")
 ZONED = frozenset({"eastus"})
 

@@ -1,16 +1,25 @@
 """What Azure says about things: the resources as its answers shape them."""
 
+import uuid
 from datetime import datetime
 from typing import Any
 
-from tests.support.azure.catalog import PRINCIPAL, SUBSCRIPTION
+from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
 from tests.support.azure.machines import Group, Operation, Vm, stamp
 from tests.support.azure.schema import found, refuse
 from tests.support.loopback_http import Answer
 
-from mlbroker.broker.clouds.azure.names import GUEST, NAME, Names
+from mlbroker.broker.clouds.azure.names import ENDER, NAME, Names, seat_identity
+from mlbroker.broker.clouds.seats import SEATS
 
 _ROOT = f"/subscriptions/{SUBSCRIPTION}"
+# The identities of the set-up, and by what each is given rights.
+PRINCIPALS = {
+    id_: str(uuid.uuid5(uuid.NAMESPACE_URL, id_))
+    for region in REGIONS
+    for name in (ENDER, *map(seat_identity, SEATS))
+    for id_ in [Names(SUBSCRIPTION, region).identity(name)]
+}
 
 
 def machine_path(group: str, name: str) -> str:
@@ -61,13 +70,14 @@ def operation(one: Operation) -> dict[str, Any]:
 
 
 def identity(group: str, name: str) -> Answer:
-    if name != GUEST:
-        return refuse(404, "ResourceNotFound", f"The identity '{name}' was not found.")
     path = f"{_ROOT}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity"
+    id_ = f"{path}/userAssignedIdentities/{name}"
+    if id_ not in PRINCIPALS:
+        return refuse(404, "ResourceNotFound", f"The identity '{name}' was not found.")
     document = {
-        "id": f"{path}/userAssignedIdentities/{name}",
+        "id": id_,
         "name": name,
-        "properties": {"principalId": PRINCIPAL, "clientId": PRINCIPAL},
+        "properties": {"principalId": PRINCIPALS[id_], "clientId": PRINCIPALS[id_]},
     }
     return found(document)
 

@@ -35,6 +35,12 @@ class Vm:
         return self.tags.get("mlbroker-token", "")
 
     @property
+    def identity(self) -> str:
+        """Whose tokens it is given."""
+        given = (self.body.get("identity") or {}).get("userAssignedIdentities", {})
+        return next(iter(given), "")
+
+    @property
     def region(self) -> str:
         return str(self.body["location"])
 

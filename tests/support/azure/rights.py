@@ -1,14 +1,20 @@
-"""Who may do what: exactly what the roles that mlbroker writes down allow, and no more."""
+"""Who may do what: what the set-up that mlbroker writes assigns, evaluated for each request."""
 
 import re
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import NamedTuple
 
 from tests.support.azure.blobs import PREFIX as STORAGE
 from tests.support.azure.blobs import Blobs
+from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
-from tests.support.loopback_http import GUEST, LAUNCHER, TokenRequest
+from tests.support.loopback_http import TokenRequest
 
 from mlbroker.broker.clouds.azure import roles as azure_roles
+from mlbroker.broker.clouds.azure.names import Names
+from mlbroker.broker.clouds.azure.setup import document
 
 _VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "PATCH": "write"}
 _GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
@@ -27,10 +33,8 @@ _JOINS = {
         "Microsoft.Network/virtualNetworks/subnets/join/action",
     ),
 }
-_ROLES = {
-    LAUNCHER: frozenset(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA),
-    GUEST: frozenset(azure_roles.GUEST_DATA),
-}
+_LAUNCHER = frozenset(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA)
+_IDENTITY = re.compile(r"\[reference\(resourceId\('[^']+', '([^']+)'\), '[^']+'\).principalId\]")
 # What the guest may do in a group where it was given its role.
 IN_ITS_GROUP = frozenset(azure_roles.GUEST)
 
@@ -64,7 +68,76 @@ def group_of(request: TokenRequest) -> str | None:
     return found.group(1) if found else None
 
 
-def missing(who: str, action: str) -> str | None:
-    """The right that is missing, or None."""
+def missing(action: str) -> str | None:
+    """The right that the launcher has not, or None."""
     needed = (action, *_JOINS.get(action, ()))
-    return next((one for one in needed if one not in _ROLES[who]), None)
+    return next((one for one in needed if one not in _LAUNCHER), None)
+
+
+class Assignment(NamedTuple):
+    """A role, given to an identity in a scope, perhaps on a condition."""
+
+    identity: str
+    scope: str
+    data_actions: frozenset[str]
+    condition: str | None
+
+
+def granted(identity: str, request: TokenRequest) -> bool:
+    """Whether a machine's identity may ask for this data, by what the set-up assigns."""
+    scope, blob = _asked_of(request)
+    return any(
+        one.identity == identity
+        and one.scope == scope
+        and request.action in one.data_actions
+        and (one.condition is None or _holds(one.condition, request.action, blob))
+        for region in REGIONS
+        for one in assignments(region)
+    )
+
+
+@cache
+def assignments(region: str) -> tuple[Assignment, ...]:
+    """Those that deploying the set-up makes, of identities of its own."""
+    names = Names(SUBSCRIPTION, region)
+    whole = document(names)
+    roles = {
+        one["name"]: frozenset(one["properties"]["permissions"][0]["dataActions"])
+        for one in whole["resources"]
+        if one["type"].endswith("/roleDefinitions")
+    }
+    (inner,) = (one for one in whole["resources"] if one["type"].endswith("/deployments"))
+    found = []
+    for one in inner["properties"]["template"]["resources"]:
+        about = one.get("properties", {})
+        matched = _IDENTITY.fullmatch(about.get("principalId", ""))
+        if one["type"].endswith("/roleAssignments") and matched:
+            actions = roles[about["roleDefinitionId"].rpartition("/")[2]]
+            identity = names.identity(matched.group(1))
+            found.append(Assignment(identity, one["scope"], actions, about.get("condition")))
+    return tuple(found)
+
+
+def _asked_of(request: TokenRequest) -> tuple[str, str | None]:
+    """The scope of what is asked, below the set-up's group, and the blob's path if it is of one."""
+    if request.path.startswith(VAULTS):
+        vault = request.path.removeprefix(VAULTS).partition("/")[0]
+        return f"Microsoft.KeyVault/vaults/{vault}", None
+    if request.path.startswith(STORAGE):
+        account, container, *key = request.path.removeprefix(STORAGE).split("/", 2)
+        base = f"Microsoft.Storage/storageAccounts/{account}/blobServices/default/containers"
+        return f"{base}/{container}", key[0] if key and key[0] else None
+    return "", None
+
+
+def _holds(condition: str, action: str, blob: str | None) -> bool:
+    """Whether a condition is true: what is used of the language, written as Python."""
+    text = re.sub(r"ActionMatches\{('[^']+')\}", r"(action == \1)", condition)
+    text = re.sub(r"@Resource\[[^\]]+/blobs:path\] StringLike ('[^']+')", r"like(\1)", text)
+    text = text.replace("!", " not ").replace(" AND ", " and ").replace(" OR ", " or ")
+
+    def like(pattern: str) -> bool:
+        # An attribute that what is asked does not have is like nothing.
+        return blob is not None and fnmatchcase(blob, pattern)
+
+    return bool(eval(text, {"__builtins__": {}}, {"action": action, "like": like}))

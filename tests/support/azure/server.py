@@ -14,15 +14,16 @@ from tests.support.azure.catalog import SUBSCRIPTION
 from tests.support.azure.faults import AzureFaults
 from tests.support.azure.guests import AzureSandboxes, Metadata, token
 from tests.support.azure.machines import Vm
-from tests.support.azure.rights import IN_ITS_GROUP, action_of, group_of, missing
+from tests.support.azure.rights import IN_ITS_GROUP, action_of, granted, group_of, missing
 from tests.support.azure.schema import found, refuse
 from tests.support.azure.vault import PREFIX as VAULTS
 from tests.support.azure.vault import Vault
 from tests.support.loopback import KeepAlive
 from tests.support.loopback_http import GUEST, Answer, Environ, TokenRequest
-from tests.support.strict import StrictCloud, served
+from tests.support.strict import StrictCloud, folder_in, served
 
 from mlbroker.broker.clouds.azure.names import Names
+from mlbroker.broker.clouds.seats import LEASES
 
 _OPERATION = re.compile(r".*/operation(?:s|results)/([-0-9a-f]+)")
 
@@ -43,6 +44,8 @@ class StrictAzure(StrictCloud):
     def calm(self) -> None:
         super().calm()
         self.arm.calm()
+        for blobs in self.blobs.accounts.values():
+            blobs.pop(LEASES, None)
 
     def sell_all(self) -> None:
         catalog.sell_all()
@@ -65,10 +68,10 @@ class StrictAzure(StrictCloud):
         return list(dict.fromkeys(who for who, action in self.calls if action == asked))
 
     def put_object(self, vm: Vm, name: str, data: bytes) -> None:
-        self._bucket(vm)[f"runs/{vm.token}/{name}"] = data
+        self._bucket(vm)[f"{folder_in(vm.user_data)}/{name}"] = data
 
     def get_object(self, vm: Vm, name: str) -> bytes | None:
-        return self._bucket(vm).get(f"runs/{vm.token}/{name}")
+        return self._bucket(vm).get(f"{folder_in(vm.user_data)}/{name}")
 
     def _bucket(self, vm: Vm) -> dict[str, bytes]:
         return self.blobs.accounts[Names(SUBSCRIPTION, vm.region).account]
@@ -78,7 +81,7 @@ class StrictAzure(StrictCloud):
         group = self.arm.machines.group(vm.group)
         if group is None:
             return
-        if self.faults.guests_may_delete and self.arm.rights.may_delete(vm.group):
+        if self.faults.guests_may_delete and self.arm.rights.may_delete(vm.group, vm.identity):
             if vm.name == vm.group:
                 self.arm.delete_group(group)
             else:
@@ -102,12 +105,7 @@ class StrictAzure(StrictCloud):
         say = refuse_xml if request.path.startswith(STORAGE) else refuse
         if who is None:
             return say(401, "AuthenticationFailed", "Authentication failed.")
-        group = group_of(request)
-        if who == GUEST and group and request.action in IN_ITS_GROUP:
-            allowed = self.faults.guests_may_delete and self.arm.rights.may_delete(group)
-            lacking = None if allowed else request.action
-        else:
-            lacking = missing(who, request.action)
+        lacking = self._lacks(who, request)
         if lacking is None:
             return None
         self.denied.append((who, lacking))
@@ -117,6 +115,21 @@ class StrictAzure(StrictCloud):
             f"The client does not have authorization to perform action '{lacking}' over scope "
             f"'{request.path}'.",
         )
+
+    def _lacks(self, who: str, request: TokenRequest) -> str | None:
+        """The right that is missing for this request."""
+        if who != GUEST:
+            return missing(request.action)
+        vm = next((vm for vm in self.machines() if request.bearer == f"guest-{vm.id}"), None)
+        group = group_of(request)
+        if vm is None:
+            allowed = False
+        elif group and request.action in IN_ITS_GROUP:
+            may = self.arm.rights.may_delete(group, vm.identity)
+            allowed = self.faults.guests_may_delete and may
+        else:
+            allowed = granted(vm.identity, request)
+        return None if allowed else request.action
 
     def answer(self, request: TokenRequest) -> Answer:
         if request.path.startswith(STORAGE):

@@ -9,6 +9,7 @@ from tests.support.loopback_clock import VirtualClock
 from tests.support.loopback_http import Answer, TokenRequest
 
 from mlbroker.broker.clouds.azure.names import Names
+from mlbroker.broker.clouds.seats import SEATS
 
 PREFIX = "/vault/"
 _RIGHTS = {
@@ -25,7 +26,9 @@ class Vault:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self._vaults = {Names(SUBSCRIPTION, region).vault for region in REGIONS}
+        self._vaults = {
+            Names(SUBSCRIPTION, region).vault(seat) for region in REGIONS for seat in SEATS
+        }
         self._secrets: dict[tuple[str, str], dict[str, Any]] = {}
         self.bin: set[tuple[str, str]] = set()
 

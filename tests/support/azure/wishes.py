@@ -5,6 +5,7 @@ from typing import Any
 from tests.support.azure.catalog import IMAGES, REGIONS, SIZES, SUBSCRIPTION, ZONED
 
 from mlbroker.broker.clouds.azure.names import Names
+from mlbroker.broker.clouds.seats import SEATS
 
 Refusal = tuple[int, str, str]
 _MISSING = "Required parameter '{}' is missing (null)."
@@ -87,7 +88,7 @@ def _wrong_market(had: dict[str, Any], region: str) -> Refusal | None:
 
 
 def _wrong_identity(identity: dict[str, Any], region: str) -> Refusal | None:
-    known = {Names(SUBSCRIPTION, region).guest}
+    known = {Names(SUBSCRIPTION, region).seat(seat) for seat in SEATS}
     strange = set(identity.get("userAssignedIdentities", {})) - known
     if strange:
         return 400, "FailedIdentityOperation", f"Resource '{strange}' was not found."

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.azure.catalog import PRINCIPAL, REGIONS, SUBSCRIPTION
+from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
+from tests.support.azure.documents import PRINCIPALS
 from tests.support.azure.faults import AzureFaults
 from tests.support.azure.schema import found, refuse
 from tests.support.loopback_clock import VirtualClock
@@ -24,26 +25,27 @@ _DELETE = re.compile(
 
 
 class Rights:
-    """Which group the machines' identity may delete."""
+    """Which identity may delete which group."""
 
     def __init__(self) -> None:
-        self._groups: set[str] = set()
+        self._groups: dict[str, set[str]] = {}
 
-    def may_delete(self, group: str) -> bool:
-        return group.lower() in self._groups
+    def may_delete(self, group: str, identity: str) -> bool:
+        principal = PRINCIPALS.get(identity)
+        return principal in self._groups.get(group.lower(), ())
 
     def forget(self, group: str) -> None:
-        self._groups.discard(group.lower())
+        self._groups.pop(group.lower(), None)
 
     def answer(self, group: str, name: str, body: Any) -> Answer:
         given = (body or {}).get("properties", {})
         if set(given) != {"roleDefinitionId", "principalId", "principalType"}:
             return refuse(400, "InvalidRequestContent", "The request content was invalid.")
-        if given["principalId"] != PRINCIPAL:
+        if given["principalId"] not in PRINCIPALS.values():
             return refuse(400, "PrincipalNotFound", "Principal does not exist in the directory.")
         if given["roleDefinitionId"].rpartition("/")[2] != role_id(SUBSCRIPTION):
             return refuse(400, "RoleDefinitionDoesNotExist", "The role does not exist.")
-        self._groups.add(group.lower())
+        self._groups.setdefault(group.lower(), set()).add(given["principalId"])
         return found({"name": name, **body}, "201 Created")
 
 
@@ -89,7 +91,9 @@ class Workflows:
         (action,) = definition["actions"].values()
         (trigger,) = definition["triggers"].values()
         wanted = _DELETE.fullmatch(action["inputs"]["uri"])
-        if wanted and self._faults.kill_works and self._rights.may_delete(wanted.group(1)):
+        identity = action["inputs"]["authentication"]["identity"]
+        may = wanted and self._rights.may_delete(wanted.group(1), identity)
+        if wanted and may and self._faults.kill_works:
             self._delete(wanted.group(1))
         self._plan(name, body, 60.0 * trigger["recurrence"]["interval"] - LATE_S)
 
@@ -115,5 +119,5 @@ def _wrong(body: Any) -> str | None:
             return "The action is not valid."
         if inputs["authentication"].get("identity") not in identities:
             return "The identity of the action is not the workflow's."
-    known = {Names(SUBSCRIPTION, body["location"]).guest}
+    known = {Names(SUBSCRIPTION, body["location"]).ender}
     return None if identities <= known else "The identity does not exist."

@@ -9,23 +9,28 @@ from tests.support.azure.server import StrictAzure
 
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
 from mlbroker.broker.clouds.azure.doctor import checks, policies
+from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.azure.roles import LAUNCHER
 from mlbroker.broker.clouds.checks import Check
-from mlbroker.broker.clouds.interface import Payload
+from mlbroker.broker.clouds.interface import Denied, Payload
+from mlbroker.broker.clouds.seats import LEASES
 
 
 def found(world: StrictAzure, *regions: str) -> dict[str, Check]:
     return {check.name: check for check in checks(regions, world.clock.now())}
 
 
-def test_a_good_subscription_passes_and_is_left_as_it_was(world: StrictAzure) -> None:
+def test_a_good_subscription_passes_and_is_left_as_it_was(
+    world: StrictAzure, cloud: AzureCloud
+) -> None:
     result = found(world)
     assert {name for name, check in result.items() if not check.ok} == set()
     assert SUBSCRIPTION in result["credentials"].says
     assert {name.partition(":")[0] for name in result} == {"credentials", "eastus", "westeurope"}
     assert world.denied == []
     assert world.vault.names() == []
-    assert not any(world.blobs.accounts.values())
+    assert set(world.stored()) <= {LEASES}
+    assert cloud.leases("eastus") == {}
     assert not [name for name in world.arm.workflows.all if "doctor" in name]
     groups = world.arm.machines.groups.values()
     assert not [group.name for group in groups if "doctor" in group.name and not group.gone]
@@ -36,6 +41,24 @@ def test_a_region_without_its_network_says_what_to_do(world: StrictAzure) -> Non
     check = found(world, "eastus")["eastus: network"]
     assert check.ok is False
     assert "init --cloud azure --region eastus" in str(check.hint)
+
+
+def test_a_region_whose_machines_shared_one_identity_is_to_be_set_up_again(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {Names(SUBSCRIPTION, "eastus").identity("mlbroker-guest"): "1"}
+    wanted = intent(world, run_id)
+    cloud.arm_kill(wanted)
+    for module in ("documents", "workflows"):
+        monkeypatch.setattr(f"tests.support.azure.{module}.PRINCIPALS", before)
+    check = found(world, "eastus")["eastus: machines' identities"]
+    assert check.ok is False
+    assert "mlbroker-end" in check.says
+    assert "again where the region was set up by an older mlbroker" in str(check.hint)
+    for ask in (lambda: cloud.arm_kill(wanted), lambda: cloud.create(wanted, Payload({}))):
+        with pytest.raises(Denied, match="there is no identity mlbroker-"):
+            ask()
+    assert world.vms(wanted.token) == []
 
 
 def test_an_open_network_is_named(world: StrictAzure) -> None:
@@ -84,4 +107,4 @@ def test_without_a_subscription_the_first_check_says_so(
 def test_policies_are_the_rights_that_the_loopback_cloud_grants() -> None:
     documents = json.loads(policies(None, "eastus"))
     assert documents["launcher (actions, in the subscription)"] == list(LAUNCHER)
-    assert len(documents) == 4
+    assert len(documents) == 5

@@ -27,7 +27,8 @@ from mlbroker.broker.clouds.user_data import start_script
 SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
 NAMES = Names(SUBSCRIPTION, "westeurope")
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/mlbroker-westeurope"
-GUEST = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mlbroker-guest"
+GUEST = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mlbroker-seat-07"
+ENDER = GUEST.replace("seat-07", "end")
 FIREWALL = f"{GROUP}/providers/Microsoft.Network/networkSecurityGroups/mlbroker"
 SUBNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/mlbroker/subnets/mlbroker"
 OWN = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/mlb-r1-1/providers/Microsoft.Network"
@@ -61,7 +62,7 @@ def intent(market: str = "on_demand", token: str = "mlb-r1-1") -> Intent:
 
 
 def body(of: Intent, zone: str | None = "2") -> Any:
-    return machine_body(of, NAMES, of.token, zone, PLAIN, "#!/bin/bash\n")
+    return machine_body(of, NAMES, "07", of.token, zone, PLAIN, "#!/bin/bash\n")
 
 
 def test_a_machine_is_exactly_this() -> None:
@@ -170,7 +171,7 @@ def test_the_kill_switch_is_exactly_this() -> None:
     assert workflow_body(NAMES, "mlb-r1-1", intent()) == {
         "location": "westeurope",
         "tags": TAGS,
-        "identity": {"type": "UserAssigned", "userAssignedIdentities": {GUEST: {}}},
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {ENDER: {}}},
         "properties": {
             "state": "Enabled",
             "definition": {
@@ -198,7 +199,7 @@ def test_the_kill_switch_is_exactly_this() -> None:
                             "&forceDeletionTypes=Microsoft.Compute/virtualMachines",
                             "authentication": {
                                 "type": "ManagedServiceIdentity",
-                                "identity": GUEST,
+                                "identity": ENDER,
                                 "audience": "https://management.azure.com/",
                             },
                         },
@@ -224,7 +225,7 @@ def test_the_script_arms_its_timer_first_and_asks_for_its_groups_end_last() -> N
 def test_names_are_what_azure_takes() -> None:
     assert NAMES.account.isalnum()
     assert len(NAMES.account) == 24
-    assert len(NAMES.vault) == 24
+    assert len(NAMES.vault("07")) == 24
     assert NAMES.account != Names(SUBSCRIPTION, "eastus").account
     assert machine_names("mlb-r1-1", 2) == ("mlb-r1-1-n0", "mlb-r1-1-n1")
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.azure.rights import GUEST, LAUNCHER
 from tests.support.azure.runs import AzureRuns, intent
 from tests.support.azure.server import StrictAzure
+from tests.support.loopback_http import GUEST, LAUNCHER
 
 from mlbroker.broker.clouds.azure import calls as azure_calls
 from mlbroker.broker.clouds.azure import roles as azure_roles
@@ -323,9 +323,11 @@ def test_no_secret_is_in_any_request_but_the_one_to_the_vault(
     holding = [r.action for r in world.requests if b"geheim-4711" in r.body]
     assert holding == ["Microsoft.KeyVault/vaults/secrets/setSecret/action"]
     assert "geheim" not in world.vms(wanted.token)[0].user_data
-    assert wanted.token in world.vault.names()
+    seat = cloud.seat(wanted)
+    assert seat is not None
+    assert seat.name in world.vault.names()
     cloud.discard(wanted)
-    assert wanted.token not in world.vault.names()
+    assert seat.name not in world.vault.names()
     cloud.discard(wanted)
 
 

@@ -8,11 +8,12 @@ from tests.support.azure.catalog import SUBSCRIPTION
 
 from mlbroker.broker.app.account import setup_of
 from mlbroker.broker.clouds.azure.kill import role_id
-from mlbroker.broker.clouds.azure.names import GUEST, Names
+from mlbroker.broker.clouds.azure.names import ENDER, Names, seat_identity
 from mlbroker.broker.clouds.azure.roles import GUEST as GUEST_ACTIONS
 from mlbroker.broker.clouds.azure.roles import GUEST_DATA, LAUNCHER, LAUNCHER_DATA
 from mlbroker.broker.clouds.azure.setup import template
 from mlbroker.broker.clouds.interface import Denied
+from mlbroker.broker.clouds.seats import SEATS
 
 NAMES = Names(SUBSCRIPTION, "eastus")
 
@@ -34,8 +35,6 @@ def test_it_makes_what_the_launcher_asks_for(resources: list[dict[str, Any]]) ->
     for kind, name in (
         ("Microsoft.Resources/resourceGroups", NAMES.group),
         ("Microsoft.Storage/storageAccounts", NAMES.account),
-        ("Microsoft.KeyVault/vaults", NAMES.vault),
-        ("Microsoft.ManagedIdentity/userAssignedIdentities", GUEST),
         ("Microsoft.Network/virtualNetworks", "mlbroker"),
         ("Microsoft.Network/networkSecurityGroups", "mlbroker"),
         (
@@ -44,6 +43,39 @@ def test_it_makes_what_the_launcher_asks_for(resources: list[dict[str, Any]]) ->
         ),
     ):
         assert [one["name"] for one in of(resources, kind)] == [name]
+
+
+def test_each_seat_has_an_identity_and_a_vault(resources: list[dict[str, Any]]) -> None:
+    identities = of(resources, "Microsoft.ManagedIdentity/userAssignedIdentities")
+    assert [one["name"] for one in identities] == [ENDER, *map(seat_identity, SEATS)]
+    vaults = [one["name"] for one in of(resources, "Microsoft.KeyVault/vaults")]
+    assert vaults == [NAMES.vault(seat) for seat in SEATS]
+    assert len(set(vaults)) == len(SEATS)
+
+
+def test_a_seat_has_rights_on_its_vault_and_in_its_folder_alone(
+    resources: list[dict[str, Any]],
+) -> None:
+    given = [
+        one
+        for one in of(resources, "Microsoft.Authorization/roleAssignments")
+        if "launcher" not in one["properties"]["principalId"]
+    ]
+    assert len(given) == 2 * len(SEATS)
+    assert len({one["name"] for one in given}) == len(given)
+    for seat, (vault, container) in zip(
+        SEATS, zip(given[::2], given[1::2], strict=True), strict=True
+    ):
+        for one in (vault, container):
+            assert f"'{seat_identity(seat)}'" in one["properties"]["principalId"]
+        assert vault["scope"].endswith(f"/{NAMES.vault(seat)}")
+        assert container["scope"].endswith("/containers/mlbroker")
+        condition = container["properties"]["condition"]
+        assert f"blobs:path] StringLike 'runs/{seat}/*'" in condition
+        assert condition.count("(") == condition.count(")")
+        # All that the role may do with blobs is under the condition.
+        for action in (a for a in GUEST_DATA if "/blobs/" in a):
+            assert f"!(ActionMatches{{'{action}'}})" in condition
 
 
 def test_nobody_comes_in(resources: list[dict[str, Any]]) -> None:
@@ -81,7 +113,12 @@ def test_the_launcher_can_give_only_the_machines_role(resources: list[dict[str, 
         f"RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {{{role_id(SUBSCRIPTION)}}}" in condition
     )
     assert condition.count("(") == condition.count(")")
-    assert condition.endswith("outputs.guest.value, '}))')]")
+    assert condition.endswith("outputs.identities.value, '}))')]")
+    (inner,) = [one for one in resources if one["type"] == "Microsoft.Resources/deployments"]
+    identities = inner["properties"]["template"]["outputs"]["identities"]["value"]
+    assert identities.count("principalId") == 1 + len(SEATS)
+    # Azure takes expressions of so many characters.
+    assert len(identities) < 24_576
 
 
 def test_init_writes_it_and_says_how_to_apply_it(monkeypatch: pytest.MonkeyPatch) -> None:
