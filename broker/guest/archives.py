@@ -10,7 +10,8 @@ from typing import List, Optional
 
 # As many files and folders as a run may leave; far fewer than fill a disk's table of files.
 MOST_MEMBERS = 1_000_000
-NAME_BYTES, PATH_BYTES, DEPTH = 255, 4000, 64
+# A path has 4,096 bytes, the folder that all is unpacked into included.
+NAME_BYTES, PATH_BYTES, DEPTH = 255, 3000, 64
 # So much of a disk is left free: the smaller of the two.
 RESERVE_BYTES, RESERVE_SHARE = 256 << 20, 0.05
 

@@ -214,7 +214,7 @@ def _check_outputs(home: Path, run: Run, lines: list[str], warned: str, told: st
             path = RunFolder.of(home, "r1").outputs / name
             at_home = path.exists() and sha256(path.read_bytes()).hexdigest() == digest
             # Where there was no room to unpack it, the archive stays.
-            kept = (RunFolder.of(home, "r1").path / "outputs.tar").exists()
+            kept = any(RunFolder.of(home, "r1").path.glob("outputs*.tar"))
             said = kept or name in warned or any("outputs" in one for one in missing)
             assert at_home or said, f"{name} is not at home, and nobody said so: {told}"
     assert not run.reserved_usd

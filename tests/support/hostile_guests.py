@@ -64,7 +64,14 @@ class LyingCloud(SimCloud):
         self._laid.add(mark)
         for name in ("checkpoint.tar", "outputs.tar"):
             if chance.random() < 0.7:
-                self._put(intent, f"{rank}/{name}", hostile_archive(chance, self._around))
+                data = hostile_archive(chance, self._around)
+                cut = chance.randrange(len(data) + 1)
+                if chance.random() < 0.5:
+                    self._put(intent, f"{rank}/{name}", data)
+                else:
+                    # Outputs come in parts, each named by where it begins.
+                    self._put(intent, f"{rank}/{name}/{0:015d}", data[:cut])
+                    self._put(intent, f"{rank}/{name}/{cut:015d}", data[cut:])
         odd = ("000000000000000", "000000000000007", "999999999999999", "-5", "log", "0/0", "1e3")
         for name in chance.sample(odd, chance.randint(0, 4)):
             self._put(intent, f"{rank}/log/{name}", hostile_log(chance))
