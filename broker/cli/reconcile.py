@@ -1,6 +1,9 @@
 """`mlbroker reconcile`: make machines and ledger agree, and say what was done."""
 
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.clouds import opener
@@ -37,7 +40,12 @@ class _Aloud(View):
         warn(text)
 
 
-def command(json: Json = False) -> None:
+Adopt = Annotated[
+    bool, typer.Option("--adopt", help="Take over a copied ledger whose original is gone.")
+]
+
+
+def command(adopt: Adopt = False, json: Json = False) -> None:
     """Make machines and ledger agree, and say what was done.
 
     Machines of runs that are over are ended; runs whose process died are settled, or left
@@ -45,6 +53,8 @@ def command(json: Json = False) -> None:
     """
     findings = []
     state = home()
+    if adopt:
+        open_ledger(state).refuse_copy(adopt=True)
     for finding in Reconciler(open_ledger(state), opener(state), Clock(), state, _Aloud())():
         findings.append(finding)
         if not json:

@@ -121,6 +121,15 @@ class Ledger:
         """One run, or None when the ledger does not know it."""
         return fold(self._storage.facts(run_id)) if run_id else None
 
+    def refuse_copy(self, adopt: bool = False) -> None:
+        """Refuse when this is a copy whose runs are open at the original; `adopt` takes them over.
+
+        Asked before anything is done to a machine; whatever is written asks by itself.
+        """
+        if adopt or self._storage.accounts():
+            with self._storage.write(adopt):
+                pass
+
     def lineage(self, run_id: str) -> Lineage:
         """The run with all that it goes on from, and that go on from it."""
         return Lineage.of(run_id, self._storage.openings(), self.run)

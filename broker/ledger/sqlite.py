@@ -29,6 +29,7 @@ from mlbroker.broker.ledger.facts import (
     first_break,
 )
 from mlbroker.broker.ledger.state import State
+from mlbroker.broker.ledger.whereabouts import settle_in
 
 VERSION = 1
 
@@ -56,9 +57,10 @@ class SqliteStorage:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._owner = 0
+        self._settled_in = False
 
     @contextmanager
-    def write(self) -> Iterator["_SqliteTransaction"]:
+    def write(self, adopt: bool = False) -> Iterator["_SqliteTransaction"]:
         """One durable transaction; an exception inside rolls it back."""
         with self._errors():
             private_home(self._path.parent)
@@ -66,8 +68,11 @@ class SqliteStorage:
                 connection = self._open(create=True)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    if adopt or not self._settled_in:
+                        settle_in(connection, self._path, adopt)
                     yield _SqliteTransaction(connection)
                     connection.execute("COMMIT")
+                    self._settled_in = True
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")

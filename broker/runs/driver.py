@@ -86,6 +86,8 @@ class Driver:
         run = self._ledger.run(run_id)
         if run is None:
             raise MlbrokerError(f"no run {run_id} in the ledger")
+        if self._order is None and not run.settled:
+            self._ledger.refuse_copy()
         return run if run.settled else self._advance(run)
 
     def _advance(self, run: Run) -> Run:

@@ -59,6 +59,7 @@ class Reconciler:
 
     def __call__(self) -> Iterator[Finding]:
         """Do it, and tell step by step."""
+        self._ledger.refuse_copy()
         used = {attempt.cloud for run in self._ledger.runs() for attempt in run.attempts}
         for name in sorted(used):
             yield from _whatever_comes(name, self._cloud(name))
