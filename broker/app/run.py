@@ -22,6 +22,7 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.files.nodes import ENVIRONMENT
+from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
@@ -150,6 +151,11 @@ def reserve(
         deadline_at=deadline_at(job, prepared.now),
         on_overrun=request.on_overrun,
     )
+    for name in unmasked(dict(secrets)):
+        listener.warn(
+            f"the secret {name}, or a line of it, is shorter than {LEAST_MASKED} characters: "
+            "the log may show it"
+        )
     folder = RunFolder.of(state, order.run_id)
     facts: dict[str, object] = {
         "fingerprint": job.fingerprint(),

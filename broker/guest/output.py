@@ -2,9 +2,11 @@
 
 import re
 import time
-from typing import BinaryIO, List, Optional, Tuple
+from typing import BinaryIO, Dict, List, Optional, Tuple
 
 MASK = b"***"
+# Letters; shorter ones would be found in many a word, and masking them would tell where.
+LEAST_MASKED = 4
 _MARKER = re.compile(rb"::mlbroker +step=(\d{1,15})(?!\d)(?:/(\d{1,15})(?!\d))?")
 # A pattern of the user's own is tried on so much of a line, no more.
 _LINE_LIMIT = 4096
@@ -40,7 +42,19 @@ class Output:
         """Let go of a line that is long in coming, save what may be the start of a secret."""
         late = time.monotonic() - self._held_since > _HOLD_S or len(self._held) > _HOLD_BYTES
         if self._held and (final or late):
-            self._emit(len(self._held) if final else max(0, len(self._held) - self._longest + 1))
+            self._emit(len(self._held) if final else self._before_secrets())
+
+    def _before_secrets(self) -> int:
+        """How much of a line may go: no secret begins there that is not there as a whole."""
+        cut = max(0, len(self._held) - self._longest + 1)
+        whole = False
+        while not whole:
+            whole = True
+            for needle in self._secrets:
+                found = self._held.find(needle, max(0, cut - len(needle) + 1), cut + len(needle))
+                if 0 <= found < cut < found + len(needle):
+                    cut, whole = found, False
+        return cut
 
     def say(self, text: str) -> None:
         """A line of ours in the log, in its turn."""
@@ -96,9 +110,20 @@ def _step_of(
     return (int(text), None) if text and text.isdigit() and len(text) < 16 else None
 
 
+def unmasked(secrets: Dict[str, str]) -> List[str]:
+    """The names of those that a log may show, whole or a line of them: they are too short."""
+    return sorted(
+        name
+        for name, value in secrets.items()
+        if any(0 < len(line.strip()) < LEAST_MASKED for line in value.splitlines())
+    )
+
+
 def _needles(secrets: List[str]) -> List[bytes]:
-    """What to look for: each secret, and each line of those that have several; longest first."""
-    found = {secret.encode() for secret in secrets if secret}
-    for secret in secrets:
-        found.update(line.encode() for line in secret.splitlines() if len(line) >= 8)
+    """What to look for: each secret, and each of its lines, as programs trim them; longest first.
+
+    Not what is so short that it is in many a word.
+    """
+    texts = {text.strip() for secret in secrets for text in (secret, *secret.splitlines())}
+    found = [text.encode("utf-8", "surrogateescape") for text in texts if len(text) >= LEAST_MASKED]
     return sorted(found, key=len, reverse=True)

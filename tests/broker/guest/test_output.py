@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbroker.broker.guest.output import Output
+from mlbroker.broker.guest.output import Output, unmasked
 
 
 def passed(chunks: list[bytes], secrets: list[str], progress: str | None = None) -> Output:
@@ -52,6 +52,29 @@ def test_lines_of_a_secret_with_several_are_masked_one_by_one() -> None:
     key = "-----BEGIN KEY-----\nAAAABBBBCCCC\n-----END KEY-----"
     shown = text_of(passed([b"> AAAABBBBCCCC <\n"], [key]))
     assert shown == b"> *** <\n"
+
+
+def test_short_secrets_and_trimmed_lines_are_masked() -> None:
+    secrets = ["hunt9x\n", " 1234\r\nabcd\r\n"]
+    assert text_of(passed([b"pw=hunt9x end\n", b"pin 1234\n"], secrets)) == b"pw=*** end\npin ***\n"
+    # A letter is in every word: it is told at the launch, and not masked.
+    assert text_of(passed([b"banana abc\n"], ["a", "abc"])) == b"banana abc\n"
+    told = {"A": "abcd", "B": "abc", "C": "long enough\nab\n", "D": "long\n\nlines\n"}
+    assert unmasked(told) == ["B", "C"]
+    assert text_of(passed([b"\xff1234\n"], ["\udcff1234"])) == b"***\n"
+
+
+@given(st.lists(st.sampled_from(["hunt9x", "a much longer secret", "a much", " x"]), max_size=12))
+def test_no_secret_is_cut_where_a_line_is_let_go(words: list[str]) -> None:
+    secrets = ["hunt9x", "a much longer secret"]
+    output = Output(io.BytesIO(), secrets, None)  # type: ignore[arg-type]
+    for word in words:
+        output.feed(word.encode())
+        output._held_since -= 10
+        output.tick()
+    output.tick(final=True)
+    shown = "".join(words).replace("a much longer secret", "***").replace("hunt9x", "***")
+    assert text_of(output) == shown.encode()
 
 
 @pytest.mark.parametrize(
