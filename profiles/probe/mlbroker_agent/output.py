@@ -49,7 +49,7 @@ class OutputScanner:
         return list(found.values())
 
     def _scan(self, line: bytes) -> List[OutputStep]:
-        found = []
+        found: List[Optional[OutputStep]] = []
         if b"::mlbroker" in line:
             match = MARKER.search(line)
             if match:
@@ -63,7 +63,7 @@ class OutputScanner:
                     total_text = _group(text, "total") or ""
                     total = int(total_text) if total_text.isdigit() else 0
                     found.append(self._counts["regex"].seen("regex", int(number), total))
-        return found
+        return [step for step in found if step is not None]
 
 
 class Restarts:
@@ -72,12 +72,20 @@ class Restarts:
     def __init__(self) -> None:
         self._offset = 0
         self._last = 0
+        self._fell = False
 
-    def seen(self, source: str, number: int, total: int) -> OutputStep:
-        """The number as part of one count. A total that was passed before is an epoch's."""
-        if number < self._last:
-            self._offset += max(self._last, total)
-        self._last = number
+    def seen(self, source: str, number: int, total: int) -> Optional[OutputStep]:
+        """The number as part of one count; None where it only counts down (what is left to do).
+
+        A total that was passed before is an epoch's.
+        """
+        last, self._last = self._last, number
+        fell, self._fell = self._fell, number < last
+        if number < last:
+            # An epoch begins with a small number, and its next one is larger.
+            if fell or number > last / 2:
+                return None
+            self._offset += max(last, total)
         return OutputStep(source, self._offset + number, 0 if self._offset else total)
 
 

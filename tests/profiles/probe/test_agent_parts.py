@@ -54,6 +54,13 @@ def test_numbers_that_begin_anew_in_each_epoch_become_one_count() -> None:
     assert counts == [1, 5, 10, 11, 15, 20, 21]
 
 
+@pytest.mark.parametrize("by", [1, 3, 10])
+def test_a_count_of_what_is_left_is_no_measure(by: int) -> None:
+    scanner = OutputScanner(r"(\d+) left")
+    found = [step for n in range(100, 0, -by) for step in seen(scanner, b"%d left\n" % n)]
+    assert found == [("regex", 100, 0)]
+
+
 def test_an_endless_line_and_a_flood_cost_no_memory() -> None:
     scanner = OutputScanner(r"(\d+)")
     for _ in range(200):
