@@ -6,7 +6,6 @@ Results go to stdout, everything said beside them to stderr. Rich is imported on
 import json
 import os
 import re
-import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +68,7 @@ def print_line(text: str) -> None:
     if is_terminal():
         import textwrap
 
-        width = shutil.get_terminal_size().columns
+        width = _columns()
         indent = " " * (len(cleaned) - len(cleaned.lstrip()) + 2)
         cleaned = "\n".join(
             textwrap.fill(line, width, subsequent_indent=indent) if len(line) > width else line
@@ -139,12 +138,19 @@ def print_rows(
     print_table(list(columns), cells, right=right)
 
 
+def _columns() -> int:
+    """How wide the terminal is."""
+    import shutil  # brings compressors along, which few commands need
+
+    return shutil.get_terminal_size().columns
+
+
 def _narrowed(
     columns: Sequence[str], cells: list[list[str]], spare: Sequence[int]
 ) -> tuple[Sequence[str], list[list[str]]]:
     """Without as many of the spare columns as it takes to fit the terminal."""
     widths = [max(map(len, column)) + GAP for column in zip(columns, *cells, strict=True)]
-    room = shutil.get_terminal_size().columns
+    room = _columns()
     gone: set[int] = set()
     for index in spare:
         if sum(width for number, width in enumerate(widths) if number not in gone) <= room:
