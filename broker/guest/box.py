@@ -4,8 +4,9 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import stat
-from typing import Any, BinaryIO, Dict, Optional
+from typing import Any, BinaryIO, Collection, Dict, Optional
 
 SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "log"
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
@@ -33,6 +34,18 @@ def private_folder(path: str) -> None:
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+
+
+def clear(folder: str, but: Collection[str] = ()) -> None:
+    """Remove what is in a folder, save the entries of these names."""
+    for entry in os.scandir(folder):
+        if entry.name in but:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
 
 
 def write(box: str, name: str, text: str, durable: bool = True) -> None:

@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import shutil
 import stat
 import threading
 import time
 from typing import Dict, List, Optional, Set, Tuple
 
 from .archives import LeftOut, no_room, room_below, why_of
-from .box import CHECKPOINT, RESTORE
+from .box import CHECKPOINT, RESTORE, clear
 from .packing import Packed, below, pack
 from .tar_reader import BLOCK, BadArchive
 from .unpacking import Unpacked, unpack
@@ -40,7 +39,8 @@ def restore(box: str, folder: str, name: str, repeated: bool) -> List[str]:
             found = unpack(stream, folder, links=True)
     except (BadArchive, OSError):
         # Half a checkpoint would be taken for a whole one by the next try.
-        _empty(folder)
+        with contextlib.suppress(OSError):
+            clear(folder)
         raise
     return _told(found, name)
 
@@ -167,12 +167,3 @@ def looks(folder: str) -> Dict[bytes, Look]:
 
 def _grew(before: Look, after: Look) -> bool:
     return after[0] > before[0] and after[2] == before[2]
-
-
-def _empty(folder: str) -> None:
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)

@@ -150,16 +150,8 @@ def end(box: str) -> bool:
 
 def discard(box: str) -> None:
     """Remove a box's bulk; its identity stays, so that the token is never used again."""
-    for entry in os.scandir(box) if os.path.isdir(box) else ():
-        if entry.name in _KEPT:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            try:
-                os.unlink(entry.path)
-            except FileNotFoundError:
-                continue
+    if os.path.isdir(box):
+        files.clear(box, but=_KEPT)
 
 
 def _left(box: str) -> Set[int]:

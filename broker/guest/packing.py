@@ -161,12 +161,12 @@ def below(top: bytes, left_out: LeftOut) -> Iterator[Tuple[bytes, os.stat_result
         if name:
             yield name, found
         for one in inner:
-            below = os.path.join(name, one)
-            fault = fault_of(below)
+            path = os.path.join(name, one)
+            fault = fault_of(path)
             if fault is None:
-                stack.append(below)
+                stack.append(path)
             else:
-                left_out.add(below, fault)
+                left_out.add(path, fault)
 
 
 def target_inside(top: bytes, name: bytes) -> Optional[bytes]:

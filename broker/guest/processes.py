@@ -30,7 +30,7 @@ def boot_clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _stat(pid: int) -> Optional[List[str]]:
+def stat_fields(pid: int) -> Optional[List[str]]:
     """The fields of /proc/PID/stat from the state on; None when the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -54,7 +54,7 @@ def members(marker: bytes, mine: bool) -> Set[int]:
         raise ValueError("a marker must name a run")
     parents: Dict[int, int] = {}
     for pid in _pids():
-        fields = _stat(pid)
+        fields = stat_fields(pid)
         if fields is not None and fields[0] not in "ZX":
             parents[pid] = int(fields[1])
     found = {pid for pid in parents if mine and os.getpid() in _above(pid, parents)}
@@ -101,7 +101,7 @@ def signal_all(pids: Set[int], number: int) -> None:
 def wake(path: str) -> None:
     """Let go on whoever was stopped (SIGSTOP) and holds this file open."""
     for pid in _pids():
-        fields = _stat(pid)
+        fields = stat_fields(pid)
         if fields is None or fields[0] not in "Tt":
             continue
         try:
@@ -136,7 +136,7 @@ def cpu_seconds(pids: Set[int]) -> float:
     """Processor time these processes, and their buried children, have used."""
     ticks = 0
     for pid in pids:
-        fields = _stat(pid)
+        fields = stat_fields(pid)
         if fields is not None:
             ticks += sum(int(value) for value in fields[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -38,9 +38,6 @@ class Vendor(ABC):
 
     name = ""
 
-    def __init__(self) -> None:
-        self._tokens: Dict[str, Tuple[str, float]] = {}
-
     @abstractmethod
     def address(self) -> str:
         """Where the other machines of the run reach this one."""
@@ -73,10 +70,6 @@ class Vendor(ABC):
     def _read(self, key: str, into: Optional[BinaryIO] = None) -> Answer:
         """An object, as the vendor answers; `into` a file, where one is given."""
 
-    def _new_token(self, scope: str) -> Dict[str, Any]:
-        """An access token of the machine's identity, as the vendor gives it."""
-        raise NotImplementedError
-
     def get(self, key: str) -> Optional[bytes]:
         """An object's content; None when there is no such object."""
         answer = self._read(key)
@@ -94,32 +87,6 @@ class Vendor(ABC):
         self._right(answer)
         os.replace(path + ".part", path)
         return True
-
-    def _token(self, scope: str) -> str:
-        """An access token, renewed before it expires."""
-        token, until = self._tokens.get(scope, ("", 0.0))
-        if time.monotonic() >= until:
-            found = self._new_token(scope)
-            token = str(found["access_token"])
-            until = time.monotonic() + max(5.0, float(found["expires_in"]) - 300)
-            self._tokens[scope] = token, until
-        return token
-
-    def _send(
-        self,
-        method: str,
-        url: str,
-        body: Body = b"",
-        given: Optional[Dict[str, str]] = None,
-        into: Optional[BinaryIO] = None,
-        scope: str = "",
-    ) -> Answer:
-        """One request with the machine's token for this scope."""
-
-        def headers() -> Dict[str, str]:
-            return dict(given or {}, Authorization="Bearer " + self._token(scope))
-
-        return self._tried(method, url, headers, body, into)
 
     def _tried(
         self,
@@ -156,6 +123,43 @@ class Vendor(ABC):
         """The answer to a deletion; what was not there is gone too."""
         if answer.status != 404:
             self._right(answer)
+
+
+class TokenVendor(Vendor):
+    """A vendor whose machines prove who they are by access tokens."""
+
+    def __init__(self) -> None:
+        self._tokens: Dict[str, Tuple[str, float]] = {}
+
+    @abstractmethod
+    def _new_token(self, scope: str) -> Dict[str, Any]:
+        """An access token of the machine's identity, as the vendor gives it."""
+
+    def _token(self, scope: str) -> str:
+        """An access token, renewed before it expires."""
+        token, until = self._tokens.get(scope, ("", 0.0))
+        if time.monotonic() >= until:
+            found = self._new_token(scope)
+            token = str(found["access_token"])
+            until = time.monotonic() + max(5.0, float(found["expires_in"]) - 300)
+            self._tokens[scope] = token, until
+        return token
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        body: Body = b"",
+        given: Optional[Dict[str, str]] = None,
+        into: Optional[BinaryIO] = None,
+        scope: str = "",
+    ) -> Answer:
+        """One request with the machine's token for this scope."""
+
+        def headers() -> Dict[str, str]:
+            return dict(given or {}, Authorization="Bearer " + self._token(scope))
+
+        return self._tried(method, url, headers, body, into)
 
 
 def opened(cloud: str, region: str, bucket: str) -> Vendor:

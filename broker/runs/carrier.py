@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mlbroker.broker.guest.processes import stat_fields
+
 _STOPPED = "Tt"
 
 
@@ -43,12 +45,8 @@ class Carrier:
         """Whether it is known to stand still: of this host, and suspended (Ctrl-Z, SIGSTOP)."""
         if self.host != socket.gethostname():
             return False
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        # The name, in parentheses, may hold anything.
-        return stat.rpartition(")")[2].split()[0] in _STOPPED
+        fields = stat_fields(self.pid)
+        return fields is not None and fields[0] in _STOPPED
 
     def __str__(self) -> str:
         state = ", which is suspended" if self.stopped else ""

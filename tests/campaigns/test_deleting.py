@@ -49,18 +49,6 @@ def vendor(request: pytest.FixtureRequest) -> Vendor:
 
 
 @pytest.fixture(scope="module")
-def server(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictCloud]:
-    folder = tmp_path_factory.mktemp(vendor.name)
-    with vendor.standing(folder, frozen=True) as world, vendor.without_pauses(world):
-        yield world
-
-
-@pytest.fixture(scope="module")
-def calls(server: StrictCloud, vendor: Vendor) -> Any:
-    return vendor.calls()
-
-
-@pytest.fixture(scope="module")
 def zygote(
     server: StrictCloud, vendor: Vendor, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Zygote]:

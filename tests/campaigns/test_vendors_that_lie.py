@@ -6,7 +6,7 @@ yes nor a no, and ends no client without a word.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,18 +32,6 @@ _COUNT = itertools.count()
 @pytest.fixture(scope="module", params=VENDORS)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
     return vendor_named(request.param)
-
-
-@pytest.fixture(scope="module")
-def server(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictCloud]:
-    folder = tmp_path_factory.mktemp(vendor.name)
-    with vendor.standing(folder, frozen=True) as world, vendor.without_pauses(world):
-        yield world
-
-
-@pytest.fixture(scope="module")
-def calls(server: StrictCloud, vendor: Vendor) -> Any:
-    return vendor.calls()
 
 
 def test_answers_that_cannot_be_understood(

@@ -41,6 +41,18 @@ class Ask:
         return answer.status_code
 
 
+def asks_of_files(inside: str, headers: Mapping[str, str] | None = None) -> dict[str, Ask]:
+    """For the files of the run whose folder is at `inside`; `headers` go with what is written."""
+    given = headers or {}
+    return {
+        "reads its job": Ask("GET", f"{inside}/spec.json"),
+        "reads its report": Ask("GET", f"{inside}/0/report.json"),
+        "puts a program": Ask("PUT", f"{inside}/guest.pyz", b"evil", given),
+        "puts a report": Ask("PUT", f"{inside}/0/report.json", b"{}", given),
+        "asks it to stop": Ask("PUT", f"{inside}/stop", b"finished", given),
+    }
+
+
 class Borders(NamedTuple):
     """What a machine may do of its own run and of no other, by what it is.
 

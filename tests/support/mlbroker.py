@@ -87,6 +87,16 @@ class Cli:
             **extra,
         )
 
+    def start_local(self, run: str, budget: str = "1", price: str = "1") -> "subprocess.Popen[str]":
+        """A client that runs this on this machine, from the job's first line (`up`) on."""
+        client = self.start(
+            "run", self.job(run), "--on", "local", "--local-price", price, "--budget", budget,
+            "--yes",
+        )  # fmt: skip
+        assert client.stdout is not None
+        assert client.stdout.readline() == "up\n"
+        return client
+
     def ledger(self) -> list[dict[str, Any]]:
         answer = self("ledger", "--json")
         assert answer.returncode == 0, answer.stderr

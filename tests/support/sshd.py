@@ -7,13 +7,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from tests.support.mlbroker import PATIENCE_S
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+needs_openssh = pytest.mark.skipif(
+    not os.path.exists(SSHD) or shutil.which("ssh") is None,
+    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
+)
 # SHLVL keeps bash from the start-up file of whoever runs the tests, which it reads below sshd and
 # which may take its time.
 CONFIG = """
@@ -149,3 +154,11 @@ def _children(pid: int) -> list[int]:
             if int(fields[1]) == pid:
                 found += [int(entry.name), *_children(int(entry.name))]
     return found
+
+
+@contextlib.contextmanager
+def running_sshd(folder: Path) -> Iterator[Sshd]:
+    """The same, stopped in the end."""
+    server = make_sshd(folder)
+    yield server
+    server.stop()

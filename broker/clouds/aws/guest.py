@@ -72,7 +72,6 @@ class Aws(Vendor):
     name = "AWS"
 
     def __init__(self, region: str, bucket: str) -> None:
-        super().__init__()
         self.metadata = Metadata()
         self._region = region
         self._bucket = bucket

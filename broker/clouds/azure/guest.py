@@ -6,7 +6,7 @@ import os
 from typing import Any, BinaryIO, Dict, List, Optional
 from urllib.parse import quote, urlencode
 
-from ...guest.vendor import Answer, Refused, Vendor, insist, metadata, rank_in
+from ...guest.vendor import Answer, Refused, TokenVendor, Vendor, insist, metadata, rank_in
 
 METADATA = "http://169.254.169.254"
 MANAGEMENT = "https://management.azure.com"
@@ -20,7 +20,7 @@ BLOCK_BYTES = 64 << 20
 _STORAGE_VERSION = {"x-ms-version": "2021-12-02"}
 
 
-class Azure(Vendor):
+class Azure(TokenVendor):
     """The container of the run's region, and its key vault."""
 
     name = "Azure"

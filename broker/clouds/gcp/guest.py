@@ -6,7 +6,7 @@ import os
 from typing import Any, BinaryIO, Dict, List, Optional
 from urllib.parse import quote
 
-from ...guest.vendor import Answer, Refused, Vendor, insist, metadata, rank_in
+from ...guest.vendor import Answer, Refused, TokenVendor, Vendor, insist, metadata, rank_in
 
 METADATA = "metadata.google.internal"
 STORAGE = "https://storage.googleapis.com"
@@ -14,7 +14,7 @@ SECRETS = "https://secretmanager.googleapis.com/"
 COMPUTE = "https://compute.googleapis.com/compute/v1/"
 
 
-class Gcp(Vendor):
+class Gcp(TokenVendor):
     """The bucket of the run's region, and the project's secrets."""
 
     name = "Google Cloud"

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import List, Optional
 from weakref import WeakSet
 
@@ -22,7 +23,7 @@ MIN_GAP_NS = 1000000
 TELL_EVERY_S = 1.0
 
 
-class StepCount:
+class StepCount(ABC):
     """How many steps are done, of how many, and how long the loop waited for its data."""
 
     def __init__(self) -> None:
@@ -31,9 +32,9 @@ class StepCount:
         self.waited_s = 0.0
         self._offset = 0
 
+    @abstractmethod
     def add(self, steps: int) -> None:
         """So many more steps are done."""
-        raise NotImplementedError
 
     def reach(self, number: int) -> None:
         """Step `number` is done. A smaller number than before starts a new epoch."""

@@ -1,14 +1,12 @@
 """`profile --auto`, `run --auto-profile` and the plan's advice, on nodes that are this machine."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.cli import mlbroker
-from tests.support.sshd import SSHD, Sshd, make_sshd
+from tests.support.sshd import Sshd, needs_openssh, running_sshd
 
 JOB = """
 name: toy
@@ -88,15 +86,11 @@ def test_a_run_measures_first_where_asked(job: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Sshd]:
-    found = make_sshd(tmp_path / "sshd")
-    yield found
-    found.stop()
+    with running_sshd(tmp_path / "sshd") as server:
+        yield server
 
 
-@pytest.mark.skipif(
-    not os.path.exists(SSHD) or shutil.which("ssh") is None,
-    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
-)
+@needs_openssh
 def test_nodes_over_ssh_and_here_are_weighed_together(
     job: Path, tmp_path: Path, server: Sshd
 ) -> None:

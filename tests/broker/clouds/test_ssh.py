@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import uuid
 from collections.abc import Iterator
@@ -19,19 +18,15 @@ from tests.support.mlbroker import (
     read_until,
     wait_for,
 )
-from tests.support.sshd import SSHD, Sshd, make_sshd
+from tests.support.sshd import Sshd, needs_openssh, running_sshd
 
-pytestmark = pytest.mark.skipif(
-    not os.path.exists(SSHD) or shutil.which("ssh") is None,
-    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
-)
+pytestmark = needs_openssh
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Sshd]:
-    server = make_sshd(tmp_path / "sshd")
-    yield server
-    server.stop()
+    with running_sshd(tmp_path / "sshd") as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,31 +9,26 @@ from pathlib import Path
 
 import pytest
 from tests.support.mlbroker import Cli, processes_with, wait_for
-from tests.support.sshd import SSHD, Sshd, make_sshd
+from tests.support.sshd import Sshd, needs_openssh, running_sshd
 
 from mlbroker.broker.clouds.interface import Denied, Unclear
 from mlbroker.broker.clouds.ssh.cloud import SshCloud
 from mlbroker.broker.clouds.ssh.reach import Memory, Reach
 from mlbroker.broker.clouds.ssh.remote import call
 
-pytestmark = pytest.mark.skipif(
-    not os.path.exists(SSHD) or shutil.which("ssh") is None,
-    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
-)
+pytestmark = needs_openssh
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Sshd]:
-    server = make_sshd(tmp_path / "sshd")
-    yield server
-    server.stop()
+    with running_sshd(tmp_path / "sshd") as server:
+        yield server
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Sshd]:
-    server = make_sshd(tmp_path / "other")
-    yield server
-    server.stop()
+    with running_sshd(tmp_path / "other") as server:
+        yield server
 
 
 def at_home(folder: Path, node: Sshd) -> Cli:

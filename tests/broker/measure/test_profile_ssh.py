@@ -1,19 +1,14 @@
 """`mlbroker profile --on NODE` over a real sshd on loopback."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.mlbroker import Cli
-from tests.support.sshd import SSHD, Sshd, make_sshd
+from tests.support.sshd import Sshd, needs_openssh, running_sshd
 
-pytestmark = pytest.mark.skipif(
-    not os.path.exists(SSHD) or shutil.which("ssh") is None,
-    reason="needs OpenSSH: apt-get install openssh-server openssh-client",
-)
+pytestmark = needs_openssh
 
 TRAIN = """
 import time
@@ -25,9 +20,8 @@ for i in steps(range(2000), total=2000):
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Sshd]:
-    server = make_sshd(tmp_path / "sshd")
-    yield server
-    server.stop()
+    with running_sshd(tmp_path / "sshd") as server:
+        yield server
 
 
 def test_the_job_travels_is_measured_there_and_paid_for(tmp_path: Path, node: Sshd) -> None:

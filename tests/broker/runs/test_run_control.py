@@ -89,12 +89,7 @@ def test_all_runs_are_asked_to_stop_before_the_first_is_waited_for(cli: Cli) -> 
 
 
 def test_stop_works_when_the_client_is_dead(cli: Cli) -> None:
-    client = cli.start(
-        "run", cli.job("echo up; sleep 300"), "--on", "local", "--local-price", "1",
-        "--budget", "1", "--yes",
-    )  # fmt: skip
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
+    client = cli.start_local("echo up; sleep 300")
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     (row,) = ps(cli)
@@ -106,12 +101,7 @@ def test_stop_works_when_the_client_is_dead(cli: Cli) -> None:
 
 def test_stop_ends_the_job_of_a_client_that_is_suspended(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
-    client = cli.start(
-        "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
-        "--local-price", "1", "--budget", "1", "--yes",
-    )  # fmt: skip
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
+    client = cli.start_local(f"export {mark}; echo up; sleep 300")
     # From here on it only looks: it is not suspended while it writes to the ledger.
     wait_for(lambda: ps(cli)[0]["state"] == "running")
     os.kill(client.pid, signal.SIGSTOP)
@@ -153,12 +143,7 @@ def test_a_start_still_to_come_is_kept_from_coming(cli: Cli) -> None:
 
 
 def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
-    client = cli.start(
-        "run", cli.job("echo up; sleep 300"), "--on", "local", "--local-price", "1",
-        "--budget", "1", "--yes",
-    )  # fmt: skip
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
+    client = cli.start_local("echo up; sleep 300")
     attended = json.loads(cli("reconcile", "--json").stdout)["findings"]
     assert [f["did"] for f in attended] == ["attended"]
     assert f"process {client.pid} on" in attended[0]["detail"]
@@ -174,12 +159,7 @@ def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
 def test_reconcile_settles_what_a_dead_machine_left(cli: Cli) -> None:
     """Client, watchdog and supervisor are all killed: the job's processes are found and ended."""
     mark = f"MARK={uuid.uuid4()}"
-    client = cli.start(
-        "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
-        "--local-price", "1", "--budget", "1", "--yes",
-    )  # fmt: skip
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
+    client = cli.start_local(f"export {mark}; echo up; sleep 300")
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     lines = command_lines()

@@ -108,12 +108,8 @@ def test_set_up_counts_against_the_cap(cli: Cli) -> None:
 
 def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
-    job = cli.job(f"export {mark}; echo started; (setsid sleep 300 &); sleep 300")
-    client = cli.start(
-        "run", job, "--on", "local", "--local-price", "3600", "--budget", "15", "--yes"
-    )
-    assert client.stdout is not None
-    assert client.stdout.readline() == "started\n"
+    job = f"export {mark}; echo up; (setsid sleep 300 &); sleep 300"
+    client = cli.start_local(job, budget="15", price="3600")
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     assert processes_with(mark), "the job goes on without its client"
@@ -126,12 +122,7 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
 
 def test_a_job_whose_state_folder_is_removed_ends_with_its_supervisor(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
-    client = cli.start(
-        "run", cli.job(f"export {mark}; echo up; sleep 300"), "--on", "local",
-        "--local-price", "1", "--budget", "1", "--yes",
-    )  # fmt: skip
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
+    client = cli.start_local(f"export {mark}; echo up; sleep 300")
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     assert processes_with(mark)
@@ -274,13 +265,8 @@ def test_a_job_for_several_nodes_is_refused_on_one(cli: Cli) -> None:
 
 def test_keepers_asleep_over_the_kill_time_end_the_job_when_they_wake(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
-    job = cli.job(f"export {mark}; echo up; sleep 300")
     began = time.monotonic()
-    client = cli.start(
-        "run", job, "--on", "local", "--local-price", "180", "--budget", "1", "--yes"
-    )
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
+    client = cli.start_local(f"export {mark}; echo up; sleep 300", price="180")
     (box,) = (cli.home / "machines").iterdir()
     asleep = [*processes_with(str(box)), *processes_with(mark)]
     for pid in asleep:

@@ -1,7 +1,7 @@
 """What a machine on Azure could try with another run's things."""
 
 from tests.support.azure.catalog import SUBSCRIPTION
-from tests.support.borders import Ask, Borders, Neighbour
+from tests.support.borders import Ask, Borders, Neighbour, asks_of_files
 from tests.support.strict import folder_in
 
 from mlbroker.broker.clouds.azure.names import NAME, Names
@@ -17,11 +17,7 @@ def _own(of: Neighbour) -> dict[str, Ask]:
     secret = f"/vault/{vault}/secrets/{of.seat.name}?api-version=7.4"
     group = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{of.intent.token}"
     return {
-        "reads its job": Ask("GET", f"{inside}/spec.json"),
-        "reads its report": Ask("GET", f"{inside}/0/report.json"),
-        "puts a program": Ask("PUT", f"{inside}/guest.pyz", b"evil", _WRITE),
-        "puts a report": Ask("PUT", f"{inside}/0/report.json", b"{}", _WRITE),
-        "asks it to stop": Ask("PUT", f"{inside}/stop", b"finished", _WRITE),
+        **asks_of_files(inside, _WRITE),
         "puts a block": Ask("PUT", f"{inside}/0/outputs.tar?comp=block&blockid=MA==", b"evil"),
         "reads its secret": Ask("GET", secret),
         "deletes its secret": Ask("DELETE", secret),

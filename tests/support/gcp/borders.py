@@ -1,6 +1,6 @@
 """What a machine on Google Cloud could try with another run's things."""
 
-from tests.support.borders import Ask, Borders, Neighbour
+from tests.support.borders import Ask, Borders, Neighbour, asks_of_files
 from tests.support.gcp.catalog import PROJECT
 from tests.support.strict import folder_in
 
@@ -13,11 +13,7 @@ def _own(of: Neighbour) -> dict[str, Ask]:
     secret = f"/v1/projects/{PROJECT}/secrets/{name}"
     machine = f"/compute/v1/projects/{PROJECT}/zones/{of.vm.zone}/instances/{of.vm.name}"
     return {
-        "reads its job": Ask("GET", f"{inside}/spec.json"),
-        "reads its report": Ask("GET", f"{inside}/0/report.json"),
-        "puts a program": Ask("PUT", f"{inside}/guest.pyz", b"evil"),
-        "puts a report": Ask("PUT", f"{inside}/0/report.json", b"{}"),
-        "asks it to stop": Ask("PUT", f"{inside}/stop", b"finished"),
+        **asks_of_files(inside),
         "deletes its report": Ask("DELETE", f"{inside}/0/report.json"),
         "reads its secret": Ask("GET", f"{secret}/versions/latest:access"),
         "deletes its secret": Ask("DELETE", secret),
