@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import stat
 from typing import Any, BinaryIO, Collection, Dict, Optional
 
@@ -38,6 +37,8 @@ def private_folder(path: str) -> None:
 
 def clear(folder: str, but: Collection[str] = ()) -> None:
     """Remove what is in a folder, save the entries of these names."""
+    import shutil  # with its compressors, which readers of the state folder never need
+
     for entry in os.scandir(folder):
         if entry.name in but:
             continue
