@@ -23,6 +23,7 @@ REASON_WORDS = {
     Reason.PROBE_FAILED: "failed when the job was tried on them",
     Reason.INTERRUPTED_TOO_OFTEN: "would be interrupted too often",
     Reason.CREDITS_RUN_OUT: "are burstable, and would run out of credits",
+    Reason.NOT_LAUNCHABLE: "could not be launched, or not do the job, as they are sold",
 }
 NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
 

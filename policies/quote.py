@@ -29,6 +29,7 @@ class Reason(StrEnum):
     PROBE_FAILED = "probe_failed"
     INTERRUPTED_TOO_OFTEN = "interrupted_too_often"
     CREDITS_RUN_OUT = "credits_run_out"
+    NOT_LAUNCHABLE = "not_launchable"
 
 
 # Why the account cannot have a type, by type id and market (1 is spot).

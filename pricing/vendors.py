@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
+from mlbroker.pricing.launchable import Launch
+from mlbroker.pricing.offer import InstanceType
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ def _no_credits(instance_type: str) -> None:
     return None
 
 
+def _always_launchable(kind: InstanceType, launch: Launch) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Vendor:
     """One cloud.
@@ -48,6 +54,7 @@ class Vendor:
     `setup_s` is from the create call to the job's own command. `usual_region` is the home of most
     accounts, and `usual_types` what most jobs land on there, smallest first. `family` is what
     policy files call a type's family, `quota_family` that under which the vendor counts it.
+    `not_launchable` tells why a run could not use a type; None where it can.
     `own` machines are the user's: nobody meters their disk, address and traffic.
     """
 
@@ -60,6 +67,7 @@ class Vendor:
     family: Callable[[str], str] = series_of
     quota_family: Callable[[str], str] = str
     credits: Callable[[str], Credits | None] = _no_credits
+    not_launchable: Callable[[InstanceType, Launch], str | None] = _always_launchable
 
 
 # Meters are of Linux machines, from the vendors' pricing pages, read 2026-11. AWS EC2 bills per

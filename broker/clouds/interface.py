@@ -33,6 +33,10 @@ class Denied(CloudError):
     """The credentials do not allow it, or the request itself is wrong: trying again is useless."""
 
 
+class Unfit(CloudError):
+    """This type, size, image or disk is not to be had so in this region; another type may be."""
+
+
 class Unclear(CloudError):
     """No answer, or none to rely on: it may have happened. Ask again with the same token."""
 
@@ -47,7 +51,7 @@ def refusals_make_nothing() -> Iterator[None]:
     """A no that comes in here is for certain: no machine was asked for, or the vendor declined."""
     try:
         yield
-    except (NoCapacity, NoQuota, Denied) as error:
+    except (NoCapacity, NoQuota, Denied, Unfit) as error:
         error.made_nothing = True
         raise
 
@@ -137,7 +141,7 @@ class Traits:
 class Cloud(Protocol):
     """A place where machines are made. Every call may be repeated, by any process.
 
-    Calls fail with NoCapacity, NoQuota, Denied or Unclear, nothing else.
+    Calls fail with NoCapacity, NoQuota, Denied, Unfit or Unclear, nothing else.
     """
 
     traits: Traits

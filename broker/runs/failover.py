@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota
+from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota, Unfit
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Run
-from mlbroker.broker.runs.order import LaunchOption, Order, place_of
+from mlbroker.broker.runs.order import LaunchOption, Order, kind_of, place_of
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 
@@ -15,6 +15,7 @@ _REFUSALS: dict[type[CloudError], str] = {
     NoCapacity: "no_capacity",
     NoQuota: "no_quota",
     Denied: "denied",
+    Unfit: "unfit",
 }
 _OUTCOMES = {
     "finished": "succeeded",
@@ -29,7 +30,7 @@ _OUTCOMES = {
     "machine_failed": "machine_failed",
     "lost": "lost",
 }
-TRY_ELSEWHERE = {"no_capacity", "no_quota", "preempted", "machine_failed", "move"}
+TRY_ELSEWHERE = {"no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "move"}
 
 
 def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> LaunchOption | None:
@@ -40,6 +41,9 @@ def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> Launch
     tried = [place_of(attempt) for attempt in run.attempts]
     refused = {place_of(attempt) for attempt in run.attempts if attempt.machine_id is None}
     left = [c for c in order.candidates if place_of(c) not in refused or queues(c.cloud)]
+    # What a region will not have of a type, none of its zones has.
+    unfit = {kind_of(attempt) for attempt in run.attempts if attempt.why == "unfit"}
+    left = [c for c in left if kind_of(c) not in unfit]
     why = run.attempt.why if run.attempts else None
     if why == "machine_failed":
         left = [c for c in left if place_of(c) not in tried]

@@ -118,6 +118,11 @@ def place_of(at: LaunchOption | Attempt) -> tuple[str, str, str | None, str, str
     return at.cloud, at.region, at.zone, at.instance_type, at.market
 
 
+def kind_of(at: LaunchOption | Attempt) -> tuple[str, str, str, str]:
+    """What tells them apart, whatever the zone."""
+    return at.cloud, at.region, at.instance_type, at.market
+
+
 def _candidate(raw: dict[str, Any]) -> LaunchOption:
     bill = raw.get("bill")
     raw["bill"] = _bill_before_meters(raw) if bill is None else _bill(bill)

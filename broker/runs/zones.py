@@ -7,7 +7,7 @@ from mlbroker.broker.clouds import CLOUDS
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.prices.shortages import Shortage
-from mlbroker.broker.runs.order import LaunchOption, place_of
+from mlbroker.broker.runs.order import LaunchOption, kind_of, place_of
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.offer import InstanceType, Market
 
@@ -35,7 +35,7 @@ def by_zone(
         found += [replace(candidate, zone=zone) for zone in zones]
         if len(found) >= ENOUGH:
             break
-    if first is not None and (not found or _kind(found[0]) != _kind(first)):
+    if first is not None and (not found or kind_of(found[0]) != kind_of(first)):
         what = f"{first.instance_type} is offered in no zone of {first.region} that is set up"
         if not found:
             raise InputError(f"{what}, nor are its runners-up")
@@ -99,7 +99,3 @@ def launchable_in(
             )
         regions = both
     return wanted._replace(regions=regions)
-
-
-def _kind(at: LaunchOption) -> tuple[str, str, str, str]:
-    return at.cloud, at.region, at.instance_type, at.market

@@ -20,6 +20,7 @@ from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import power
 from mlbroker.pricing.book import RegionPrice
+from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
@@ -166,10 +167,18 @@ def _enter(
     """Put `members` into the running under one option, in each market that has a price."""
     ceiling = ceiling_nano_usd(option)
     markets = admitted_markets(option, filters)
+    launches = [
+        (market, Launch(market is Market.SPOT, bool(option.image_id))) for market in markets
+    ]
     for number in members:
         machine = field.machines[number]
-        for market in markets:
-            spot = market is Market.SPOT
+        for market, launch in launches:
+            spot = launch.spot
+            unusable = vendor(machine.type.cloud).not_launchable(machine.type, launch)
+            if unusable is not None:
+                why = (Reason.NOT_LAUNCHABLE, unusable)
+                field.refusals.append(TypeRefusal(number, machine.type, market, *why))
+                continue
             prices = shelf.get((number, int(spot)), [])
             within = prices
             if ceiling is not None:

@@ -24,6 +24,7 @@ from mlbroker.broker.clouds.interface import (
     Payload,
     Traits,
     Unclear,
+    Unfit,
     refusals_make_nothing,
 )
 
@@ -61,6 +62,7 @@ class World:
     lost_after: Counter[str] = field(default_factory=Counter)
     no_capacity: set[str] = field(default_factory=set)
     no_quota: set[str] = field(default_factory=set)
+    unfit: set[str] = field(default_factory=set)
     # The next so many creates are given up by the client, and arrive so much later.
     late_creates: int = 0
     late_s: float = 10.0
@@ -205,6 +207,8 @@ class SimCloud:
             with refusals_make_nothing():
                 if intent.instance_type in world.no_quota:
                     raise NoQuota(f"quota of {intent.instance_type} is 0")
+                if intent.instance_type in world.unfit:
+                    raise Unfit(f"{intent.instance_type} does not take this image")
                 if intent.instance_type in world.no_capacity:
                     raise NoCapacity(f"no {intent.instance_type} left in {intent.region}")
             world.machines.append(machine)
@@ -291,7 +295,7 @@ class SimCloud:
         with self._service.world() as world:
             try:
                 yield world
-            except (NoCapacity, NoQuota, Denied, Unclear) as error:
+            except (NoCapacity, NoQuota, Denied, Unfit, Unclear) as error:
                 failure = error
             answer_lost = failure is None and world.lost_after[name] > 0
             if answer_lost:

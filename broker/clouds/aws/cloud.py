@@ -37,6 +37,7 @@ from mlbroker.broker.clouds.interface import (
     NoQuota,
     Payload,
     Unclear,
+    Unfit,
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.rented import (
@@ -106,7 +107,7 @@ class AwsCloud(RentedCloud):
             with refusals_make_nothing():
                 self.send(intent, payload)
             machine = self._launch(intent, request)
-        except (NoCapacity, NoQuota, Denied):
+        except (NoCapacity, NoQuota, Denied, Unfit):
             # There is no machine to fetch it. What cannot be removed now, the bucket's rule will.
             with suppress(CloudError):
                 self._box(intent, lambda _: ()).discard()

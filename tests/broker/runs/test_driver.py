@@ -65,6 +65,17 @@ def test_no_capacity_and_no_quota_fail_over_to_the_next(sim: SimRuns) -> None:
     sim.check()
 
 
+def test_a_type_that_is_refused_is_left_and_others_are_tried(sim: SimRuns) -> None:
+    set_world(sim, unfit={"small"})
+    run = sim.launch()
+    assert run.outcome == "succeeded"
+    assert [(a.instance_type, a.why) for a in run.attempts] == [
+        ("small", "unfit"),
+        ("medium", "finished"),
+    ]
+    sim.check()
+
+
 def test_a_no_to_another_process_proves_nothing(sim: SimRuns) -> None:
     # Who armed it has asked for the machine, and was killed before it heard an answer.
     set_world(sim, late_creates=1, no_capacity={"small"})
