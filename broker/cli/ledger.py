@@ -10,9 +10,10 @@ import typer
 from mlbroker.broker.app import ledger as reports
 from mlbroker.broker.app.ledger import RunFilter
 from mlbroker.broker.cli.options import Json, no_effect
+from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import LedgerError
+from mlbroker.broker.ledger import LedgerError, open_ledger
 from mlbroker.broker.output import print_json, print_rows, say
 from mlbroker.broker.words import count
 
@@ -55,6 +56,7 @@ def show(
         no_effect(f"before `{name}`: it goes after it", **filters, json=json)
         return
     rows = reports.runs(home(), RunFilter(run, user, project, job, month))
+    note_copy(open_ledger(home()))
     total = reports.total(rows)
     if json:
         print_json({"schema": "mlbroker.ledger/1", "runs": rows, "total": total})

@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LAST, Ledger, Run, open_ledger
-from mlbroker.broker.output import print_line
+from mlbroker.broker.output import print_line, say
 from mlbroker.broker.runs.attempt import intent_of
+from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
 
 POLL_S = 0.2
+COMPLAINTS = 20
 
 
 def command(
@@ -32,6 +35,7 @@ def command(
 ) -> None:
     """Show a run's output; the last run's when none is named."""
     ledger = open_ledger(home())
+    note_copy(ledger)
     found = ledger.find(run)
     if console:
         _show_consoles(found, home())
@@ -41,6 +45,10 @@ def command(
     for data in _output(ledger, found, home(), follow, rank):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+    if complaints := last_lines(RunFolder.of(home(), found.run_id).complaints, COMPLAINTS):
+        say("Whoever carried it in the background said:")
+        for line in complaints:
+            say(f"  | {line}")
 
 
 def _show_consoles(run: Run, state: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mlbroker.broker.cli.options import Json
+from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
@@ -22,7 +23,9 @@ def command(
     """List runs and their machines: those still open, or all of them."""
     opened = opener(home())
     now = datetime.now(UTC)
-    runs = [run for run in open_ledger(home()).runs() if all_ or not run.settled]
+    ledger = open_ledger(home())
+    note_copy(ledger)
+    runs = [run for run in ledger.runs() if all_ or not run.settled]
     rows = [live_summary(run, opened, home(), now) for run in runs]
     if json:
         print_json({"schema": "mlbroker.ps/1", "runs": rows})

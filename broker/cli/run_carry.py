@@ -110,7 +110,9 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
     if brought:
         say(f"Outputs: {', '.join(map(str, brought))}")
     elif run.outcome == "succeeded" and run.attempt.cloud != LOCAL:
-        say("Outputs: none, as the job left nothing in $MLBROKER_OUTPUT_DIR")
+        lost = ", ".join(run.attempt.missing)
+        none = "none, as the job left nothing in $MLBROKER_OUTPUT_DIR"
+        say(f"Outputs: {f'not brought home: {lost}' if lost else none}")
     error = _error(run, folder)
     if error is not None:
         raise error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.ledger import Ledger
 from mlbroker.broker.output import clean, inert, say, warn
 from mlbroker.broker.words import count, figure, span
 
@@ -27,6 +28,12 @@ class Terminal:
     def warn(self, text: str) -> None:
         """A line that must not be missed."""
         warn(text)
+
+
+def note_copy(ledger: Ledger) -> None:
+    """Of a copied ledger only this is known: how its runs stood when it was copied."""
+    if (why := ledger.why_copy()) is not None:
+        warn(f"{why.what}. {why.hint}")
 
 
 def confirm(question: str, refusal: str, *, money: bool = True) -> None:

@@ -131,8 +131,11 @@ class _ThisMachine:
     def _afterwards(self, run_id: str) -> dict[str, Any]:
         keep = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
         environment = {name: os.environ[name] for name in keep if name in os.environ}
+        # As RunFolder calls them, which clouds need not know.
+        folder = self._home / "runs" / run_id
         return {
-            "lock": str(self._home / "runs" / run_id / "lock"),
+            "lock": str(folder / "lock"),
+            "complaints": str(folder / "carrier.log"),
             "argv": [sys.executable, "-m", "mlbroker.broker.runs.background", run_id],
             "env": {**environment, "MLBROKER_HOME": str(self._home)},
         }

@@ -172,11 +172,17 @@ def _call_for_the_books(afterwards: Any) -> None:
     except FileNotFoundError:
         # The state folder is gone, and the books with it.
         return
+    try:
+        complaints = os.open(
+            afterwards["complaints"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
+    except OSError:
+        complaints = subprocess.DEVNULL
     subprocess.Popen(
         afterwards["argv"],
         env=afterwards["env"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=complaints,
         start_new_session=True,
     )

@@ -130,6 +130,10 @@ class Ledger:
             with self._storage.write(adopt):
                 pass
 
+    def why_copy(self) -> RefusedError | None:
+        """What `refuse_copy` would raise, for commands that only read."""
+        return self._storage.why_copy()
+
     def lineage(self, run_id: str) -> Lineage:
         """The run with all that it goes on from, and that go on from it."""
         return Lineage.of(run_id, self._storage.openings(), self.run)

@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.home import present, private_home
 from mlbroker.broker.ledger.facts import (
     GENESIS,
@@ -29,7 +30,7 @@ from mlbroker.broker.ledger.facts import (
     first_break,
 )
 from mlbroker.broker.ledger.state import State
-from mlbroker.broker.ledger.whereabouts import settle_in
+from mlbroker.broker.ledger.whereabouts import settle_in, why_copy
 
 VERSION = 1
 
@@ -98,6 +99,12 @@ class SqliteStorage:
         with self._errors():
             connection = self._reading()
             return [] if connection is None else _accounts(connection, "")
+
+    def why_copy(self) -> RefusedError | None:
+        """Why nothing may be written here while runs are open: it is another ledger's copy."""
+        with self._errors():
+            connection = self._reading()
+            return None if connection is None else why_copy(connection, self._path)
 
     def verify(self) -> Break | None:
         """The first damage found, in the file's pages or in the chain of hashes."""

@@ -78,6 +78,7 @@ class Attempt:
     detail: str | None = None
     rank: int | None = None
     made_nothing: bool = False
+    missing: tuple[str, ...] = ()
     charged_usd: Decimal = Decimal(0)
     disarmed: bool = False
 
@@ -201,6 +202,8 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
     if state is State.ENDED:
         told = {name: body.get(name) for name in ("exit_code", "detail", "rank")}
         return _change(run, why=body["why"], **told)
+    if state is State.COLLECTED:
+        return _change(run, missing=tuple(body.get("missing", ())))
     if state is State.TERMINATED:
         return _change(
             run,

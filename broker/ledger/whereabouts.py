@@ -36,20 +36,35 @@ def place_of(ledger: Path) -> Place:
 def settle_in(connection: sqlite3.Connection, ledger: Path, adopt: bool = False) -> None:
     """Inside a transaction that writes: know this place, or refuse as a copy with open runs."""
     connection.execute(_SCHEMA)
-    now = place_of(ledger)
-    known = [Place(*row) for row in connection.execute("SELECT host, path, files FROM kept_at")]
+    now, known = place_of(ledger), _known(connection)
     if adopt or (known and not _is_original(now, known)):
-        (open_runs,) = connection.execute("SELECT count(*) FROM accounts WHERE open").fetchone()
-        if open_runs and not adopt:
-            raise RefusedError(
-                f"this ledger is a copy of {known[0].path} (host {known[0].host.split()[-1]}), and "
-                f"{open_runs} of its runs are open there: both would settle them",
-                where=str(ledger),
-                hint="Use the original. If that is gone for good: mlbroker reconcile --adopt",
-            )
+        refusal = None if adopt else why_copy(connection, ledger)
+        if refusal is not None:
+            raise refusal
         connection.execute("DELETE FROM kept_at")
     if now not in known or adopt:
         connection.execute("INSERT OR REPLACE INTO kept_at VALUES (?, ?, ?)", now)
+
+
+def why_copy(connection: sqlite3.Connection, ledger: Path) -> RefusedError | None:
+    """What refuses a copy whose runs are open at the original; nothing is written."""
+    try:
+        known = _known(connection)
+    except sqlite3.OperationalError:  # written by a release that did not know its place
+        return None
+    (open_runs,) = connection.execute("SELECT count(*) FROM accounts WHERE open").fetchone()
+    if not (known and open_runs) or _is_original(place_of(ledger), known):
+        return None
+    return RefusedError(
+        f"this ledger is a copy of {known[0].path} (host {known[0].host.split()[-1]}), and "
+        f"{open_runs} of its runs are open there: both would settle them",
+        where=str(ledger),
+        hint="Use the original. If that is gone for good: mlbroker reconcile --adopt",
+    )
+
+
+def _known(connection: sqlite3.Connection) -> list[Place]:
+    return [Place(*row) for row in connection.execute("SELECT host, path, files FROM kept_at")]
 
 
 def _is_original(now: Place, known: list[Place]) -> bool:

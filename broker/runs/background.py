@@ -9,11 +9,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.output import warn
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
@@ -23,7 +25,7 @@ from mlbroker.broker.runs.view import View
 def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | None) -> int:
     """Start the process that carries the run on as soon as this one lets go; its process id."""
     # What it may have to complain about is kept with the run.
-    with open(RunFolder.of(state, run_id).path / "carrier.log", "ab") as complaints:
+    with open(RunFolder.of(state, run_id).complaints, "ab") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlbroker.broker.runs.background", run_id],
             env={**os.environ, "MLBROKER_HOME": str(state)},
@@ -40,13 +42,23 @@ def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | N
     return process.pid
 
 
+class Complaints(View):
+    """Nobody watches: what needs attention goes to stderr, which is kept with the run."""
+
+    def warn(self, text: str) -> None:
+        """A line, with its time."""
+        warn(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {text}")
+
+
 def carry(run_id: str, secrets: dict[str, str] | None, state: Path) -> None:
     """Wait for whoever carries the run, then carry it to its settlement."""
     folder = RunFolder.of(state, run_id)
     with folder.carried():
         run = open_ledger(state).run(run_id)
         if run is not None and not run.settled:
-            driver = Driver(open_ledger(state), opener(state), Clock(), folder, View(), secrets)
+            driver = Driver(
+                open_ledger(state), opener(state), Clock(), folder, Complaints(), secrets
+            )
             driver.drive(run_id)
 
 

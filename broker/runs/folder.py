@@ -98,6 +98,11 @@ class RunFolder:
         return self.path / "checkpoint.tar"
 
     @property
+    def complaints(self) -> Path:
+        """What a process that carried the run in the background had to say."""
+        return self.path / "carrier.log"
+
+    @property
     def outputs(self) -> Path:
         """What the job left in MLBROKER_OUTPUT_DIR."""
         return self.path / "outputs"

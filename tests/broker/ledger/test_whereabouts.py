@@ -76,6 +76,9 @@ def test_a_copied_state_folder_does_not_end_the_originals_job(tmp_path: Path) ->
     for words in (("reconcile",), ("stop", "--all")):
         refused = other(*words)
         assert (refused.returncode, "is a copy of" in refused.stderr) == (3, True), refused.stderr
+    for words in (("ps",), ("ledger",), ("logs",)):
+        assert "is a copy of" in other(*words).stderr
+        assert "is a copy of" not in cli(*words).stderr
     assert processes_with(mark)
     assert cli("stop", "--all").returncode == 0
     assert cli.ledger()[0]["outcome"] == "stopped"

@@ -11,8 +11,9 @@ from tests.support.mlbroker import Cli, wait_for
 from tests.support.sim_runs import SimRuns
 from tests.support.simulator import SimCloud
 
+from mlbroker.broker.cli.run_carry import report
 from mlbroker.broker.clouds.guest_report import End, Report
-from mlbroker.broker.clouds.interface import Intent
+from mlbroker.broker.clouds.interface import Denied, Intent
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest.packing import pack
 from mlbroker.broker.ledger import State
@@ -187,3 +188,26 @@ def test_of_a_torn_archive_all_is_kept_that_came(sim: SimRuns, tmp_path: Path) -
     assert (folder.outputs / "a").read_text() == "whole"
     assert not (folder.outputs / "b").exists()
     assert (folder.path / "outputs.1.tar").stat().st_size == 4000
+
+
+def test_outputs_that_could_not_be_fetched_are_not_said_to_be_none(
+    sim: SimRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Barred(SimCloud):
+        """Its files may not be read."""
+
+        def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
+            raise Denied("the bucket may not be read")
+
+    sim.cloud = Barred(sim.service)
+    report(sim.launch(), RunFolder.of(sim.home, "r1"), json=False)
+    assert "Outputs: not brought home: checkpoint.tar, outputs.1.tar" in capsys.readouterr().err
+
+
+def test_what_a_background_process_warned_of_is_shown_with_the_log(cli: Cli) -> None:
+    job = cli.job('echo done; mkfifo "$MLBROKER_OUTPUT_DIR/pipe"')
+    assert cli.run_local(job, "--detach").returncode == 0
+    wait_for(lambda: cli.ledger()[0]["outcome"])
+    answer = cli("logs")
+    assert answer.stdout == "done\n"
+    assert "pipe" in answer.stderr
