@@ -122,6 +122,7 @@ class CloudSuite:
         assert status is not None
         assert status.state in (MachineState.PENDING, MachineState.RUNNING)
         assert later.find({**intent.tags, "mlbroker-run": "another"}) == []
+        assert later.account() == harness.cloud.account(), "else it counts as out of sight"
         later.terminate(machine.id)
 
     def test_the_same_token_makes_one_machine(self, harness: Harness) -> None:

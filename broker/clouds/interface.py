@@ -146,6 +146,13 @@ class Cloud(Protocol):
 
     traits: Traits
 
+    def account(self) -> str:
+        """Whose machines these are: account, project or subscription; empty for own machines.
+
+        With the credentials of another one, a machine that lives looks as if it were gone.
+        """
+        ...
+
     def regions_set_up(self) -> frozenset[str]:
         """The regions that can be launched in; own machines are all in ON_PREM."""
         ...

@@ -70,6 +70,7 @@ class Attempt:
     intended_at: datetime
     kill_at: datetime
     worst_usd: Decimal
+    account: str = ""
     machine_id: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -238,6 +239,7 @@ def _intended(fact: Fact) -> Attempt:
         intended_at=fact.at,
         kill_at=datetime.fromisoformat(body["kill_at"]),
         worst_usd=Decimal(body["worst_usd"]),
+        account=body.get("account", ""),
     )
 
 

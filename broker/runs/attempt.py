@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, Payload, Unclear
-from mlbroker.broker.errors import CloudError
+from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
@@ -48,7 +48,7 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
 
 
 def next_intent(
-    run: Run, order: Order, option: LaunchOption, worst: WorstCase, now: datetime
+    run: Run, order: Order, option: LaunchOption, account: str, worst: WorstCase, now: datetime
 ) -> dict[str, Any]:
     """What is written down of the run's next attempt, on this machine and up to its worst case."""
     number = len(run.attempts) + 1
@@ -56,6 +56,7 @@ def next_intent(
         "attempt": number,
         "token": token_of(run.run_id, number),
         "cloud": option.cloud,
+        "account": account,
         "region": option.region,
         "zone": option.zone,
         "instance_type": option.instance_type,
@@ -66,6 +67,17 @@ def next_intent(
         "worst_usd": str(worst.usd),
         "order_sha256": order.digest(),
     }
+
+
+def refuse_other_account(attempt: Attempt, now: str) -> None:
+    """With credentials of another account than the launch's, nothing is known of its machine."""
+    if now != attempt.account:
+        raise InputError(
+            f"it was launched in {attempt.cloud}'s account {attempt.account}, and the credentials "
+            f"are of {now}",
+            where=attempt.token,
+            hint="Use those of the launch: its machine is not to be seen with these.",
+        )
 
 
 def payload_for(

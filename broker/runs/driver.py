@@ -19,6 +19,7 @@ from mlbroker.broker.runs.attempt import (
     intent_of,
     next_intent,
     payload_for,
+    refuse_other_account,
 )
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
@@ -125,19 +126,21 @@ class Driver:
         if candidate is None:
             return self._settle(run, outcome_of(run))
         cloud = self._opened(candidate.cloud)
-        if cloud.traits.queues:
-            try:
+        room = True
+        try:
+            account = self._for_a_while(cloud.account)
+            if cloud.traits.queues:
                 room = self._for_a_while(lambda: cloud.has_room(candidate.instance_type))
-            except CloudError as error:
-                return self._settle(run, outcome_of(run), str(error))
-            if not room:
-                return self._queue(run, cloud)
-            self._waiting = False
+        except CloudError as error:
+            return self._settle(run, outcome_of(run), str(error))
+        if not room:
+            return self._queue(run, cloud)
+        self._waiting = False
         left_usd = run.reserved_usd - run.spent_usd
         worst = candidate.bill.worst_case(left_usd, cloud.traits.kill_slack_s)
         if worst is None:
             return self._settle(run, "capped")
-        intent = next_intent(run, self.order, candidate, worst, self._clock.now())
+        intent = next_intent(run, self.order, candidate, account, worst, self._clock.now())
         return self._append(run, State.INTENDED, **intent)
 
     def _queue(self, run: Run, cloud: Cloud) -> Run:
@@ -365,7 +368,10 @@ class Driver:
         return self._ledger.append(self._clock.now(), run.run_id, kind, body)
 
     def _at(self, run: Run) -> tuple[Cloud, Intent]:
-        return self._opened(run.attempt.cloud), intent_of(run, run.attempt, self.order)
+        cloud = self._opened(run.attempt.cloud)
+        if run.attempt.account:
+            refuse_other_account(run.attempt, self._patiently(run, cloud.account))
+        return cloud, intent_of(run, run.attempt, self.order)
 
     def _look(self, run: Run) -> Machine | None:
         cloud, _ = self._at(run)

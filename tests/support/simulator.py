@@ -157,6 +157,7 @@ class SimCloud:
     def __init__(self, service: Service, name: str = "sim") -> None:
         self._service = service
         self.name = name
+        self.of_account = "one"
         self.traits = Traits(
             kill_slack_s=5.0,
             visible_after_s=20.0,
@@ -216,6 +217,9 @@ class SimCloud:
 
     def cancel(self, intent: Intent) -> None:
         """A vendor offers no such thing."""
+
+    def account(self) -> str:
+        return self.of_account
 
     def has_room(self, instance_type: str) -> bool:
         return True

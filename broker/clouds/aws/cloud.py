@@ -75,6 +75,10 @@ class AwsCloud(RentedCloud):
         # The instances of an attempt, by its token, once all have their links.
         self._equipped: dict[str, tuple[str, ...]] = {}
 
+    def account(self) -> str:
+        """The credentials'."""
+        return self._calls.account
+
     def arm_kill(self, intent: Intent) -> None:
         """Create the schedule; one of this name is this attempt's own."""
         names = self._names(intent.region)

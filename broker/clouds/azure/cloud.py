@@ -67,6 +67,10 @@ class AzureCloud(SeatedCloud):
     def __init__(self, calls: Calls | None = None) -> None:
         self._calls = calls or Calls()
 
+    def account(self) -> str:
+        """The subscription."""
+        return self._calls.subscription
+
     def arm_kill(self, intent: Intent) -> None:
         """The Logic App first, then the group it will delete, then what lets a machine in."""
         refuse_fast_clock(intent, self._calls.clock(), "azure")

@@ -72,6 +72,10 @@ class GcpCloud(SeatedCloud):
         self._calls = calls or Calls()
         self._zones: dict[str, tuple[str, ...]] = {}
 
+    def account(self) -> str:
+        """The project."""
+        return self._calls.project
+
     def arm_kill(self, intent: Intent) -> None:
         """Nothing to set: the time of its end is part of the machine from its beginning."""
         refuse_fast_clock(intent, self._calls.clock(), "gcp")

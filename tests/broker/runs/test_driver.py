@@ -76,6 +76,22 @@ def test_a_type_that_is_refused_is_left_and_others_are_tried(sim: SimRuns) -> No
     sim.check()
 
 
+def test_with_another_accounts_credentials_nothing_counts_as_gone(sim: SimRuns) -> None:
+    sim.reserve()
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    sim.cloud.of_account = "another"
+    findings = {finding.what: finding for finding in sim.reconcile()}
+    assert "account one, and the credentials are of another" in findings["r1"].detail
+    run = sim.ledger.run("r1")
+    assert run is not None
+    assert (run.state, run.reserved_usd > 0) == (State.RUNNING, True)
+    sim.cloud.of_account = "one"
+    sim.wind_up()
+    sim.check()
+
+
 def test_a_no_to_another_process_proves_nothing(sim: SimRuns) -> None:
     # Who armed it has asked for the machine, and was killed before it heard an answer.
     set_world(sim, late_creates=1, no_capacity={"small"})
