@@ -4,8 +4,6 @@ import gzip
 import hashlib
 import os
 import stat
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest.archives import LeftOut
 from mlbroker.broker.guest.packing import Packer, target_inside
+from mlbroker.broker.runs.workdir import files_below
 
 # So large a file is no place where somebody keeps a token by mistake.
 _SEARCH_BYTES = 20_000_000
@@ -46,50 +45,14 @@ def pack_workdir(
         gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
     ):
         packer = Packer(packed)
-        for name in _names(top):
+        for name in files_below(top, packer.left_out):
             _add(packer, top, name, secrets)
         for name, content in (beside or {}).items():
             packer.data(name.encode(), content)
         packer.close()
-    data = target.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    return Bundle(target, packer.files, len(data), digest, packer.left_out)
-
-
-def _names(top: Path) -> list[str]:
-    """Relative paths of all files, sorted; git decides what is ignored, also outside of a clone."""
-    inside = _git(top, "rev-parse", "--is-inside-work-tree")
-    if inside is not None:
-        listed = _git(top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    else:
-        with tempfile.TemporaryDirectory() as empty:
-            _git(top, "init", "--quiet", "--bare", empty)
-            listed = _git(
-                top, f"--git-dir={empty}", f"--work-tree={top}",
-                "ls-files", "-z", "--others", "--exclude-standard",
-            )  # fmt: skip
-    if listed is None:
-        raise InputError(
-            "git is needed to tell which files belong to the job", hint="Install git and try again."
-        )
-    names = {os.fsdecode(name) for name in listed.split(b"\0") if name}
-    return sorted(name for name in names if os.path.lexists(top / name))
-
-
-def _git(folder: Path, *arguments: str) -> bytes | None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env={**environment, "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
+    with open(target, "rb") as archive:
+        digest = hashlib.file_digest(archive, "sha256").hexdigest()
+    return Bundle(target, packer.files, target.stat().st_size, digest, packer.left_out)
 
 
 def _add(packer: Packer, top: Path, name: str, secrets: Mapping[str, str]) -> None:
