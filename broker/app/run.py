@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 # For each type the plan keeps the best region: so many types are enough to fail over.
 RUNNERS_UP = 300
+# Clocks of machines that share a ledger differ by seconds.
+CLOCK_TOLERANCE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,11 @@ def reserve(
                 project=launch.current_project(request.job_path, request.project),
                 facts=facts,
                 admission=_admission(prepared, at),
+            )
+        if run.counts_at - run.reserved_at > CLOCK_TOLERANCE:
+            listener.warn(
+                f"the ledger has a run of {run.counts_at:%Y-%m-%d %H:%M} UTC, and the clock says "
+                f"{run.reserved_at:%Y-%m-%d %H:%M}: this one counts against the caps of then"
             )
         yield run
 

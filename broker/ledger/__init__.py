@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,16 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
 from mlbroker.broker.ledger.sqlite import SqliteStorage
-from mlbroker.broker.ledger.state import STANDALONE, Attempt, IllegalStep, Run, State, fold, step
+from mlbroker.broker.ledger.state import (
+    COUNTS_AT,
+    STANDALONE,
+    Attempt,
+    IllegalStep,
+    Run,
+    State,
+    fold,
+    step,
+)
 
 __all__ = [
     "LAST",
@@ -32,8 +41,6 @@ __all__ = [
     "open_ledger",
 ]
 
-# A clock may be corrected by a little; further back than this, day and month caps mean nothing.
-CLOCK_TOLERANCE = timedelta(seconds=60)
 # What a person calls the run that was reserved last.
 LAST = "last"
 
@@ -70,13 +77,11 @@ class Ledger:
         That is the `admission`, and for a run that goes on from another its `Lineage`.
         """
         with self._storage.write() as transaction:
-            last = transaction.last_at()
-            if last is not None and at < last - CLOCK_TOLERANCE:
-                raise RefusedError(
-                    f"the clock says {at:%Y-%m-%d %H:%M} UTC, but the ledger's last entry is of "
-                    f"{last:%Y-%m-%d %H:%M} UTC",
-                    hint="Set the clock right; daily and monthly caps cannot be kept without it.",
-                )
+            latest = transaction.latest_account()
+            if latest is not None and at < latest:
+                # The clock was ahead, or is set back. Counted no earlier than what is in the books,
+                # it escapes no daily or monthly cap either way.
+                body = {**body, COUNTS_AT: latest.isoformat()}
             if body.get(RESUMES):
                 openings = transaction.openings()
                 lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
@@ -203,9 +208,7 @@ class Ledger:
 
 
 def _account(run: Run) -> Account:
-    return Account(
-        run.run_id, run.user, run.project, run.reserved_at, not run.settled, run.held_usd
-    )
+    return Account(run.run_id, run.user, run.project, run.counts_at, not run.settled, run.held_usd)
 
 
 def _unused_approvals(facts: Sequence[Fact]) -> list[Fact]:

@@ -223,9 +223,10 @@ class _SqliteTransaction:
         # An open reservation counts whenever it was made.
         return _accounts(self._connection, "WHERE open OR at >= ?", since.isoformat())
 
-    def last_at(self) -> datetime | None:
-        row = self._connection.execute("SELECT at FROM facts ORDER BY seq DESC LIMIT 1").fetchone()
-        return datetime.fromisoformat(row[0]) if row else None
+    def latest_account(self) -> datetime | None:
+        """The time of the run that counts latest, whenever it was written."""
+        (latest,) = self._connection.execute("SELECT max(at) FROM accounts").fetchone()
+        return datetime.fromisoformat(latest) if latest else None
 
     def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Fact:
         last, previous = _head(self._connection)

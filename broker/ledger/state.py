@@ -48,6 +48,8 @@ _NEXT: dict[State | None, frozenset[State]] = {
     State.SETTLED: frozenset(),
 }
 
+# Of a run that was opened by a clock behind that of runs before it.
+COUNTS_AT = "counts_at"
 # Kinds that say something about a run without moving it.
 NOTES = frozenset({"stop_requested", "disarmed", "noted"})
 # Kinds that belong to no run.
@@ -123,6 +125,12 @@ class Run:
     def held_usd(self) -> Decimal:
         """What it takes of its caps: until it is settled, all it may still come to cost."""
         return self.spent_usd if self.settled else max(self.reserved_usd, self.spent_usd)
+
+    @property
+    def counts_at(self) -> datetime:
+        """The day and month whose caps it counts against: its own, or that of entries before it."""
+        later = self.details.get(COUNTS_AT)
+        return self.reserved_at if later is None else datetime.fromisoformat(later)
 
     @property
     def settled(self) -> bool:

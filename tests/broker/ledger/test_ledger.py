@@ -175,12 +175,17 @@ def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
         open_ledger(tmp_path).reserve(NOW, "r2", RESERVED)
 
 
-def test_a_clock_set_back_reserves_nothing_and_loses_nothing(tmp_path: Path) -> None:
+def test_whichever_way_the_clock_is_set_no_run_escapes_a_cap(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     ledger.reserve(NOW, "r1", RESERVED)
-    with pytest.raises(RefusedError, match="clock"):
-        ledger.reserve(NOW - timedelta(days=1), "r2", RESERVED)
-    ledger.reserve(NOW - timedelta(seconds=30), "r2", RESERVED)
+    for number, at in enumerate((NOW + timedelta(hours=1), NOW, NOW - timedelta(days=40)), start=2):
+        ledger.reserve(at, f"r{number}", RESERVED)
+    assert [run.reserved_at for run in ledger.runs()] == sorted(
+        (NOW - timedelta(days=40), NOW, NOW, NOW + timedelta(hours=1))
+    ), "what the clock said is on record"
+    counts = {account.run_id: account.at - NOW for account in ledger.accounts()}
+    ahead = timedelta(hours=1)
+    assert counts == {"r1": timedelta(0), "r2": ahead, "r3": ahead, "r4": ahead}
     # What happened is recorded all the same.
     ledger.append(NOW - timedelta(days=1), "r1", "settled", BODIES["settled"])
     assert ledger.verify() is None
