@@ -241,15 +241,16 @@ def _planned(
         why = _why_not(best, opened)
         if why is None:
             return found
+        listener.note(
+            f"Note: the plan's choice, {best.instance_type} in {best.region}, cannot be launched: "
+            f"{why}"
+        )
         where = launchable_in(wanted, kinds, opened, listener.note)
     except CloudError as error:
         if not request.dry_run:
             raise
         listener.warn(str(error))
         return found
-    listener.note(
-        f"Note: the plan's choice, {best.instance_type} in {best.region}, cannot be launched: {why}"
-    )
     listener.note(f"Planned again for where it can be: {', '.join(where.regions)}.")
     return options(where)
 

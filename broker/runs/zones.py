@@ -23,15 +23,25 @@ def by_zone(
 ) -> tuple[LaunchOption, ...]:
     """The candidates zone by zone; places that lately had no capacity come last.
 
-    Raises InputError when no zone has any of them.
+    Raises InputError when no zone has any of them, and what the first one's cloud says instead of
+    an answer; runners-up on clouds that are not to be used are passed over.
     """
     found: list[LaunchOption] = []
     first: LaunchOption | None = None
+    closed: set[str] = set()
     for candidate in candidates:
         first = first or candidate
-        zones = opened(candidate.cloud).zones_for(
-            candidate.region, candidate.instance_type, candidate.zone
-        )
+        if candidate.cloud in closed:
+            continue
+        try:
+            zones = opened(candidate.cloud).zones_for(
+                candidate.region, candidate.instance_type, candidate.zone
+            )
+        except (CloudError, InputError):
+            if candidate.cloud == first.cloud:
+                raise
+            closed.add(candidate.cloud)
+            continue
         found += [replace(candidate, zone=zone) for zone in zones]
         if len(found) >= ENOUGH:
             break
@@ -71,7 +81,11 @@ def open_regions(
             hint = f"`mlbroker init --cloud {name}` writes what an account needs once."
             closed[name] = InputError("it is set up in no region", where=name, hint=hint)
     if closed and not found:
-        raise next(iter(closed.values()))
+        raise CloudError(
+            "nothing is set up to launch on: "
+            + "; ".join(f"{why.where or name}: {why.what}" for name, why in closed.items()),
+            hint="`mlbroker doctor --cloud NAME` says what to do. On this machine: --on local.",
+        )
     for name, why in closed.items():
         say(f"Note: nothing is launched on {name}: {why}")
     return tuple(sorted(found))

@@ -12,7 +12,7 @@ from tests.support.sim_runs import SimRuns
 
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.clouds.local import LocalCloud
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.prices.shortages import Shortage, lately
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import ENOUGH, by_zone, open_regions, why_not_in
@@ -133,5 +133,16 @@ def test_regions_that_can_be_launched_in_are_those_of_clouds_that_answer() -> No
         True,
     ]
     assert "pip install it" in said[2]
-    with pytest.raises(Denied, match="no credentials"):
+    with pytest.raises(CloudError, match="y: no credentials found; z: it is set up in no region"):
         open_regions(["y", "z"], opened, said.append)
+
+
+def test_an_own_machine_needs_no_cloud_behind_it() -> None:
+    shut = Zoned(error=Denied("no credentials found", where="y"))
+    clouds = {"local": OWN, "y": shut, "x": Zoned()}
+    asked = [candidate("local", "here"), candidate("y", "r1"), candidate("y", "r2"),
+             candidate("x", "r1")]  # fmt: skip
+    assert [cloud for cloud, _ in told(asked, clouds)[0]] == ["local", "x", "x"]
+    assert shut.asked == ["r1"]
+    with pytest.raises(Denied, match="no credentials"):
+        told(asked[1:], clouds)
