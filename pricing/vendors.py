@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
+from mlbroker.pricing.gcp_types import gcp_not_launchable
 from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.offer import InstanceType
 
@@ -109,6 +110,7 @@ VENDORS = {
         ),
         quota_family=series_of,
         credits=GCP_CREDITS.get,
+        not_launchable=gcp_not_launchable,
     ),
     "azure": Vendor(
         "Azure",

@@ -21,6 +21,7 @@ from mlbroker.broker.clouds.interface import (
     NoCapacity,
     Payload,
     Traits,
+    Unfit,
 )
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest import box as files
@@ -277,7 +278,7 @@ def refuse_fast_clock(intent: Intent, vendors_now: datetime, where: str) -> None
 def refuse_unfit_image(intent: Intent, image: str, made_for: str, arch: str, least_gb: int) -> None:
     """Said before anything is asked for: an image of other machines, or larger than the disk."""
     if made_for != arch:
-        raise Denied(
+        raise Unfit(
             f"image {image} is for {made_for}, {intent.instance_type} is {arch}",
             where="resources.image_id",
         )

@@ -1,6 +1,7 @@
-"""Google Cloud's programming interface, with its many errors turned into the four a run knows."""
+"""Google Cloud's programming interface, with its many errors turned into the few a run knows."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear, one_line
+from mlbroker.broker.clouds.interface import (
+    Denied,
+    NoCapacity,
+    NoQuota,
+    Unclear,
+    Unfit,
+    one_line,
+)
 from mlbroker.broker.clouds.rented import missing_library
 from mlbroker.broker.errors import CloudError
 
@@ -45,6 +53,17 @@ _NO_CAPACITY = frozenset(
         "INTERNAL_ERROR",
     }
 )
+# A no to a type, or to what follows from it in the request: other types may be had. The words are
+# Compute Engine's, as public code meets them; the fields are those that the type decides.
+_UNFIT = re.compile(
+    r"features are not compatible for creating instance"
+    r"|machine type is unsupported"
+    r"|do not support (onHostMaintenance|live migration)"
+    r"|field 'resource\.(instanceProperties\.)?(machineType|disks\b|guestAccelerators"
+    r"|shieldedInstanceConfig|networkInterfaces\[0\]\.nicType"
+    r"|scheduling\.(onHostMaintenance|provisioningModel))"
+)
+_NOT_IN_THIS_ZONE = re.compile(r"/zones/[^/]+/(machine|accelerator|disk)Types/\S+' was not found")
 
 
 class Calls:
@@ -243,8 +262,10 @@ def translate(status: int, reasons: Sequence[str], message: str, where: str) -> 
         return Unclear(text, where=where)
     if any(r in _NO_QUOTA for r in reasons):
         return NoQuota(text, where=where, hint=_QUOTAS)
-    if any(r in _NO_CAPACITY for r in reasons):
+    if any(r in _NO_CAPACITY for r in reasons) or _NOT_IN_THIS_ZONE.search(message):
         return NoCapacity(text, where=where)
+    if "UNSUPPORTED_OPERATION" in reasons or _UNFIT.search(message):
+        return Unfit(text, where=where)
     hint = {401: _SIGN_IN, 403: _ROLES}.get(status)
     if "of type 'serviceAccount' was not found" in message:
         hint = _NO_SEATS

@@ -6,9 +6,13 @@ from typing import Any
 
 from mlbroker.broker.clouds.gcp.names import NODES_TAG, Names, instance_names
 from mlbroker.broker.clouds.gcp.network import Spot
-from mlbroker.broker.clouds.gcp.shape import Shape
+from mlbroker.broker.clouds.gcp.shape import METAL_CARD, Shape
 from mlbroker.broker.clouds.interface import Intent
 
+# What a Hyperdisk has at no extra charge; left unsaid, it gets more with its size, at a price
+# (cloud.google.com/compute/docs/disks/hd-types/hyperdisk-balanced, 2026-11).
+FREE_IOPS = "3000"
+FREE_MIB_PER_S = "140"
 # What a machine may ask for at all; what it is allowed is said by its service account's role.
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -59,6 +63,8 @@ def _properties(
     interface: dict[str, Any] = {"subnetwork": spot.subnet}
     if spot.needs_address:
         interface["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
+    if shape.is_bare_metal:
+        interface["nicType"] = METAL_CARD
     body: dict[str, Any] = {
         "machineType": shape.machine_type,
         "labels": dict(intent.tags),
@@ -71,8 +77,8 @@ def _properties(
                 "initializeParams": {
                     "sourceImage": shape.image,
                     "diskSizeGb": str(intent.disk_gb),
-                    "diskType": shape.disk_type,
                     "labels": dict(intent.tags),
+                    **_disk_kind(shape),
                 },
             }
         ],
@@ -91,7 +97,7 @@ def _properties(
         body["guestAccelerators"] = [
             {"acceleratorType": shape.attached, "acceleratorCount": shape.attached_count}
         ]
-    if shape.image_is_uefi:
+    if shape.shielded:
         body["shieldedInstanceConfig"] = {
             # NVIDIA's driver is built on the image and not signed for Secure Boot.
             "enableSecureBoot": not shape.has_gpu,
@@ -101,13 +107,23 @@ def _properties(
     return body
 
 
+def _disk_kind(shape: Shape) -> Mapping[str, str]:
+    if not shape.hyperdisk:
+        return {"diskType": "pd-balanced"}
+    return {
+        "diskType": "hyperdisk-balanced",
+        "provisionedIops": FREE_IOPS,
+        "provisionedThroughput": FREE_MIB_PER_S,
+    }
+
+
 def _scheduling(intent: Intent, shape: Shape) -> Mapping[str, Any]:
     """Google itself ends the machine: absolutely, so that no restart moves the time."""
     is_spot = intent.market == "spot"
     return {
         "provisioningModel": "SPOT" if is_spot else "STANDARD",
         "automaticRestart": False,
-        "onHostMaintenance": "TERMINATE" if is_spot or shape.has_gpu else "MIGRATE",
+        "onHostMaintenance": "MIGRATE" if shape.moves and not is_spot else "TERMINATE",
         "instanceTerminationAction": "DELETE",
         "terminationTime": termination_time(intent.kill_at),
     }

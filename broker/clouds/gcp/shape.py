@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlbroker.broker.clouds.gcp.calls import Calls, translated
-from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity
+from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, Unfit
 from mlbroker.broker.clouds.rented import refuse_unfit_image
+from mlbroker.pricing.gcp_types import is_bare_metal, only_stops, takes_only_hyperdisk
 
 # Rocky Linux brings pip's wheels along, so that a job can have an environment of its own.
 PLAIN = {
@@ -16,23 +17,30 @@ WITH_DRIVER = (
     "projects/deeplearning-platform-release/global/images/family/"
     "common-cu129-ubuntu-2204-nvidia-580"
 )
-# Families that take no other disks (cloud.google.com/compute/docs/disks, 2026-11).
-HYPERDISK_ONLY = frozenset(
-    {"a4", "a4x", "c4", "c4a", "c4d", "c4n", "g4", "m4", "m4n", "n4", "n4a", "n4d"}
-)
+# The network card of bare metal, and what an image says that has its driver.
+METAL_CARD = "IDPF"
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Everything about the machine itself. `attached` are accelerators put into it."""
+    """Everything about the machine itself. `attached` are accelerators put into it.
+
+    `moves` says whether it can go to another host at maintenance, or only stop.
+    """
 
     machine_type: str
     attached: str | None
     attached_count: int
     has_gpu: bool
     image: str
-    image_is_uefi: bool
-    disk_type: str
+    shielded: bool
+    hyperdisk: bool
+    moves: bool
+
+    @property
+    def is_bare_metal(self) -> bool:
+        """Whether there is no hypervisor under it."""
+        return is_bare_metal(self.machine_type)
 
 
 def split_type(name: str) -> tuple[str, str | None, int]:
@@ -64,15 +72,22 @@ def shape_of(calls: Calls, zone: str, intent: Intent) -> Shape:
     image = _image(calls, intent.image_id or _usual_image(intent.instance_type, arch, has_gpu))
     made_for = image.architecture or arch
     refuse_unfit_image(intent, image.name, made_for, arch, image.disk_size_gb)
-    family = machine_type.partition("-")[0]
+    features = {str(feature.type_) for feature in image.guest_os_features}
+    metal = is_bare_metal(machine_type)
+    if metal and METAL_CARD not in features:
+        raise Unfit(
+            f"image {image.name} has no driver for the network of {machine_type}, {METAL_CARD}",
+            where="resources.image_id",
+        )
     return Shape(
         machine_type,
         attached,
         count,
         has_gpu,
         str(image.self_link).partition("/compute/v1/")[2],
-        any(feature.type_ == "UEFI_COMPATIBLE" for feature in image.guest_os_features),
-        "hyperdisk-balanced" if family in HYPERDISK_ONLY else "pd-balanced",
+        "UEFI_COMPATIBLE" in features and not metal,
+        takes_only_hyperdisk(machine_type),
+        not has_gpu and not only_stops(machine_type),
     )
 
 
@@ -80,7 +95,7 @@ def _usual_image(name: str, arch: str, has_gpu: bool) -> str:
     if not has_gpu:
         return PLAIN[arch]
     if arch != "X86_64":
-        raise Denied(
+        raise Unfit(
             f"mlbroker knows no image with NVIDIA's driver for {name}",
             where="resources.image_id",
             hint="Name one: image_id: projects/PROJECT/global/images/NAME",

@@ -160,9 +160,7 @@ def test_alternatives_of_the_job_file_are_all_in_the_running(book: PriceBook) ->
 
 
 def test_highest_hourly_price_of_an_option(book: PriceBook) -> None:
-    option = ResourceOption(
-        Requirements(gpu_model="V100-16GB"), max_price_per_hour_usd=Decimal("1.00")
-    )
+    option = ResourceOption(Requirements(gpu_model="T4"), max_price_per_hour_usd=Decimal("1.00"))
     plan = plan_of(book, replace(JOB, deadline=None, resources=(option,)), top=0)
     assert plan.quotes
     assert all(quote.price_per_hour_usd <= 1 for quote in plan.quotes)

@@ -104,6 +104,7 @@ def wrong_wish(wish: Wish, zone: str, networks: Networks, now: datetime) -> Refu
         _wrong_disks(wish, zone),
         _wrong_network(wish, zone, networks),
         _wrong_gpus(wish, zone),
+        _wrong_market(wish),
         _wrong_schedule(wish, now),
         _wrong_rest(wish),
     )
@@ -157,15 +158,30 @@ def _wrong_disks(wish: Wish, zone: str) -> Refusal | None:
     prefix = f"zones/{zone}/diskTypes/"
     if prefix not in kind:
         return _invalid("disks[0].initializeParams.diskType", kind, "The URL is malformed.")
-    hyperdisk = wish.kind.name.partition("-")[0] in catalog.HYPERDISK_ONLY
-    if hyperdisk != kind.rpartition("/")[2].startswith("hyperdisk"):
-        name = wish.kind.name
-        return (400, "badRequest", f"[{kind.rpartition('/')[2]}] features are not compatible "
-                f"for creating instance of {name}.")  # fmt: skip
+    short = kind.rpartition("/")[2]
+    if not wish.kind.takes(short):
+        return _incompatible(short, wish.kind.name)
+    provisioned = {"provisionedIops", "provisionedThroughput"} & parameters.keys()
+    if provisioned and not short.startswith("hyperdisk"):
+        return _invalid("disks[0].initializeParams", provisioned, f"Not supported for {short}.")
+    return _wrong_firmware(wish, image)
+
+
+def _wrong_firmware(wish: Wish, image: catalog.Image) -> Refusal | None:
     shielded = wish.body.get("shieldedInstanceConfig")
     if shielded and "UEFI_COMPATIBLE" not in image.features:
         return _invalid("shieldedInstanceConfig", shielded, "The image is not UEFI compatible.")
+    if shielded and wish.kind.is_bare_metal:
+        return _invalid("shieldedInstanceConfig", shielded, "Bare metal is not supported.")
+    card = (wish.body.get("networkInterfaces") or [{}])[0].get("nicType")
+    if wish.kind.is_bare_metal and (card != "IDPF" or "IDPF" not in image.features):
+        return _invalid("networkInterfaces[0].nicType", card, "Bare metal wants IDPF.")
     return None
+
+
+def _incompatible(*features: str) -> Refusal:
+    what = ", ".join(features)
+    return 400, "badRequest", f"[{what}] features are not compatible for creating instance."
 
 
 def _wrong_network(wish: Wish, zone: str, networks: Networks) -> Refusal | None:
@@ -185,7 +201,7 @@ def _wrong_gpus(wish: Wish, zone: str) -> Refusal | None:
         if name not in catalog.ATTACHABLE or zone not in catalog.zones_of(name):
             return _invalid("guestAccelerators", name, "Unknown in this zone.")
         if not wish.kind.name.startswith("n1-"):
-            return 400, "badRequest", f"[{wish.kind.name}, {name}] features are not compatible."
+            return _incompatible(wish.kind.name, name)
     if wish.gpus and wish.scheduling.get("onHostMaintenance") != "TERMINATE":
         return (
             400,
@@ -193,6 +209,23 @@ def _wrong_gpus(wish: Wish, zone: str) -> Refusal | None:
             "Instances with guest accelerators do not support live migration.",
         )
     return None
+
+
+def _wrong_market(wish: Wish) -> Refusal | None:
+    kind, model = wish.kind, "SPOT" if wish.is_spot else "STANDARD"
+    if model not in kind.models():
+        return _incompatible(kind.name, model)
+    given = wish.scheduling.get("onHostMaintenance", "TERMINATE" if wish.is_spot else "MIGRATE")
+    if kind.name.startswith("z3-") and given not in kind.maintenance():
+        return _invalid("scheduling.onHostMaintenance", given, f"{kind.name} does not support it.")
+    if wish.is_spot or given in kind.maintenance():
+        return None
+    family = kind.name.partition("-")[0]
+    return _invalid(
+        "scheduling.onHostMaintenance",
+        given,
+        f"{family} instances do not support onHostMaintenance={given} unless they are preemptible.",
+    )
 
 
 def _wrong_schedule(wish: Wish, now: datetime) -> Refusal | None:

@@ -1,6 +1,7 @@
 """The request that spends and that ends spending, in full: closed, capped, gone when done."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,8 +18,9 @@ from mlbroker.broker.clouds.interface import Denied, Intent
 NAMES = Names("acme", "europe-west4")
 LABELS = {"mlbroker-run": "r1", "mlbroker-token": "mlb-r1-1"}
 IMAGE = "projects/rocky-linux-cloud/global/images/rocky-linux-9-v1"
-PLAIN = Shape("e2-standard-4", None, 0, False, IMAGE, True, "pd-balanced")
-ATTACHED = Shape("n1-standard-4", "nvidia-tesla-t4", 2, True, IMAGE, True, "pd-balanced")
+PLAIN = Shape("e2-standard-4", None, 0, False, IMAGE, True, False, True)
+ATTACHED = Shape("n1-standard-4", "nvidia-tesla-t4", 2, True, IMAGE, True, False, False)
+METAL = Shape("c3-standard-192-metal", None, 0, False, IMAGE, False, True, False)
 CLOSED = Spot(NAMES.subnet, needs_address=False)
 
 
@@ -127,7 +129,7 @@ def test_an_address_only_where_there_is_no_other_way_out() -> None:
 
 
 def test_an_image_without_uefi_is_not_shielded() -> None:
-    old = Shape("e2-standard-4", None, 0, False, IMAGE, False, "pd-balanced")
+    old = replace(PLAIN, shielded=False)
     assert "shieldedInstanceConfig" not in insert(intent(), old)
 
 
@@ -150,7 +152,13 @@ def test_several_machines_come_together_or_not_at_all() -> None:
     assert properties["resourceManagerTags"] == {"acme/mlbroker-europe-west4": "07"}
 
 
-@pytest.mark.parametrize("shape", [PLAIN, ATTACHED])
+def test_a_hyperdisk_has_what_costs_nothing_beside_its_size() -> None:
+    parameters = insert(intent(), METAL)["disks"][0]["initializeParams"]
+    assert parameters["diskType"] == "zones/europe-west4-b/diskTypes/hyperdisk-balanced"
+    assert (parameters["provisionedIops"], parameters["provisionedThroughput"]) == ("3000", "140")
+
+
+@pytest.mark.parametrize("shape", [PLAIN, ATTACHED, METAL])
 def test_both_bodies_are_what_the_discovery_document_says(shape: Shape) -> None:
     where = "/compute/v1/projects/acme/zones/europe-west4-b/instances"
     for path, body in (

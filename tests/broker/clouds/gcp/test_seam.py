@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.gcp import documents
 from tests.support.gcp.gce import PREEMPTED
 from tests.support.gcp.machines import Vm
 from tests.support.gcp.rights import needs
@@ -24,6 +25,7 @@ from mlbroker.broker.clouds.interface import (
     NoQuota,
     Payload,
     Unclear,
+    Unfit,
 )
 from mlbroker.broker.errors import CloudError
 
@@ -260,8 +262,12 @@ def test_without_credentials_nothing_is_tried(
     [
         ("e2-standard-2", "rocky-linux-9-optimized-gcp-v", "pd-balanced"),
         ("n4-standard-2", "rocky-linux-9-optimized-gcp-v", "hyperdisk-balanced"),
+        ("c3-standard-192-metal", "rocky-linux-9-optimized-gcp-v", "hyperdisk-balanced"),
+        ("z3-highmem-8-highlssd", "rocky-linux-9-optimized-gcp-v", "pd-balanced"),
+        ("z3-highmem-88-highlssd", "rocky-linux-9-optimized-gcp-v", "pd-balanced"),
         ("c4a-standard-4", "rocky-linux-9-optimized-gcp-arm64-v", "hyperdisk-balanced"),
         ("g2-standard-4", "common-cu129-ubuntu-2204-nvidia-580-v", "pd-balanced"),
+        ("a3-highgpu-8g", "common-cu129-ubuntu-2204-nvidia-580-v", "pd-balanced"),
         (T4, "common-cu129-ubuntu-2204-nvidia-580-v", "pd-balanced"),
     ],
 )
@@ -273,6 +279,94 @@ def test_image_and_disk_are_told_by_the_hardware(
     parameters = body["disks"][0]["initializeParams"]
     assert image in parameters["sourceImage"]
     assert parameters["diskType"].endswith(f"/{disk}")
+
+
+@pytest.mark.parametrize("kind", ["e2-standard-2", "a3-highgpu-1g", "a3-ultragpu-8g", T4])
+def test_spot_machines_are_taken_as_google_sells_them(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, kind: str
+) -> None:
+    wanted = intent(world, run_id, instance_type=kind, market="spot")
+    assert cloud.create(wanted, JOB).tags == wanted.tags
+
+
+def test_no_performance_of_a_disk_is_bought(world: StrictGcp, cloud: GcpCloud, run_id: str) -> None:
+    wanted = intent(world, run_id, instance_type="n4-standard-2", disk_gb=500)
+    cloud.create(wanted, JOB)
+    (vm,) = world.vms(wanted.token)
+    made = documents.disk(vm)
+    assert (made["provisionedIops"], made["provisionedThroughput"]) == ("3000", "140")
+
+
+@pytest.mark.parametrize("kind", ["a3-highgpu-1g", "a4x-highgpu-4g"])
+def test_a_type_that_is_not_sold_so_is_left_for_another(
+    world: StrictGcp, cloud: GcpCloud, run_id: str, kind: str
+) -> None:
+    wanted = intent(world, run_id, instance_type=kind, zone="us-central1-c")
+    with pytest.raises(Unfit) as refused:
+        cloud.create(wanted, JOB)
+    assert refused.value.made_nothing
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "kind"),
+    [
+        (
+            400,
+            "badRequest",
+            "[pd-balanced, n9-standard-2] features are not compatible for creating instance.",
+            Unfit,
+        ),
+        (
+            400,
+            "invalid",
+            "Invalid value for field 'resource.scheduling.onHostMaintenance': 'TERMINATE'. e2 "
+            "instances do not support onHostMaintenance=TERMINATE unless they are preemptible.",
+            Unfit,
+        ),
+        (
+            400,
+            "badRequest",
+            "Instances with guest accelerators do not support live migration.",
+            Unfit,
+        ),
+        (
+            400,
+            "invalid",
+            "Invalid value for field 'resource.disks[0].initializeParams.diskType': "
+            "'zones/us-central1-a/diskTypes/pd-balanced'.",
+            Unfit,
+        ),
+        (400, "UNSUPPORTED_OPERATION", "It is not supported here.", Unfit),
+        (
+            404,
+            "notFound",
+            "The resource 'projects/p/zones/us-central1-a/acceleratorTypes/nvidia-l4' "
+            "was not found",
+            NoCapacity,
+        ),
+        (404, "notFound", "The resource 'projects/p/global/images/mine' was not found", Denied),
+        (
+            400,
+            "invalid",
+            "Invalid value for field 'resource.labels': ''. Label value is invalid.",
+            Denied,
+        ),
+    ],
+)
+def test_a_no_to_a_type_is_told_from_a_no_to_the_request(
+    world: StrictGcp,
+    cloud: GcpCloud,
+    run_id: str,
+    status: int,
+    reason: str,
+    message: str,
+    kind: type[CloudError],
+) -> None:
+    world.faults.errors[INSERT] = (status, reason, message)
+    with pytest.raises(CloudError) as refused:
+        cloud.create(intent(world, run_id), JOB)
+    assert type(refused.value) is kind
+    assert refused.value.made_nothing
 
 
 def test_an_own_image_without_uefi_is_started_without_shield(

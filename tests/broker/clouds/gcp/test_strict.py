@@ -144,6 +144,31 @@ def test_disks_that_a_family_does_not_take_are_refused(world: StrictGcp) -> None
     assert "not compatible" in answer["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "scheduling", "says"),
+    [
+        ("e2-standard-2", {"onHostMaintenance": "TERMINATE"}, "e2 instances do not support"),
+        ("c3-standard-192-metal", {"onHostMaintenance": "MIGRATE"}, "c3 instances do not support"),
+        ("c3-standard-192-metal", {"provisioningModel": "SPOT"}, "not compatible"),
+        ("z3-highmem-88-highlssd", {"onHostMaintenance": "MIGRATE"}, "z3-highmem-88-highlssd"),
+        ("z3-highmem-8-highlssd", {"provisioningModel": "SPOT"}, "does not support it"),
+        ("a3-highgpu-1g", {"onHostMaintenance": "TERMINATE"}, "not compatible"),
+    ],
+)
+def test_what_a_type_does_not_do_is_refused(
+    world: StrictGcp, kind: str, scheduling: dict[str, str], says: str
+) -> None:
+    body: dict[str, Any] = {**good(), "machineType": f"zones/us-central1-a/machineTypes/{kind}"}
+    if kind.endswith("-metal"):
+        body["networkInterfaces"] = [{"subnetwork": SUBNET, "nicType": "IDPF"}]
+        body["disks"][0]["initializeParams"]["diskType"] = (
+            "zones/us-central1-a/diskTypes/hyperdisk-balanced"
+        )
+    status, answer = post(world, {**body, "scheduling": {**scheduling, "automaticRestart": False}})
+    assert status == 400
+    assert says in answer["error"]["message"]
+
+
 def test_a_right_body_makes_a_machine_once(world: StrictGcp) -> None:
     number = "?requestId=6f1c2a58-0f1e-4b43-9d3e-0f2f5c1f7a01"
     status, first = post(world, good(), BASE + number)
