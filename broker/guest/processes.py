@@ -1,15 +1,20 @@
 """Finding and ending every process of a run, also those that try to get away.
 
-A process belongs to the run if it descends from the supervisor (which adopts orphans), or if it
-carries the run's token in its environment. Either is enough, so a child has to lose both its
-parents and its environment to escape, and orphans never lose the supervisor while it lives.
+A process belongs to the run if it descends from the supervisor (which adopts orphans), if it
+carries the run's token in its environment, or if it was started in the run's copy of the work
+directory, as a window of a tmux server that was there before. Orphans never lose the supervisor
+while it lives. What a daemon does elsewhere for the job (a container) is not told from what it
+does for others: it counts as work, and is left alone.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
 import time
 from typing import Dict, List, Optional, Set
+
+from .box import WORK
 
 PR_SET_CHILD_SUBREAPER = 36
 # Shorter ones could be those of others.
@@ -45,9 +50,10 @@ def _pids() -> List[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def members(marker: bytes, mine: bool) -> Set[int]:
+def members(marker: bytes, mine: bool, box: str = "") -> Set[int]:
     """Every living process with `marker` in its environment, and with `mine` all below this one.
 
+    With `box`, those too that were started in its copy of the work directory, and still are there.
     Never this process, nor those above it.
     """
     if not marker.startswith(b"MLBROKER_TOKEN=") or len(marker) < LEAST_MARKER:
@@ -58,14 +64,75 @@ def members(marker: bytes, mine: bool) -> Set[int]:
         if fields is not None and fields[0] not in "ZX":
             parents[pid] = int(fields[1])
     found = {pid for pid in parents if mine and os.getpid() in _above(pid, parents)}
-    for pid in set(parents) - found:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                if marker in file.read().split(b"\0"):
-                    found.add(pid)
-        except OSError:
-            continue
+    # Not where a link of this name leads: there others may be.
+    work = os.path.join(os.path.realpath(box), WORK) if box else ""
+    found |= {pid for pid in set(parents) - found if _bears(pid, marker, work)}
     return found - {os.getpid(), 0, 1} - set(_above(os.getpid(), parents))
+
+
+def _bears(pid: int, marker: bytes, work: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read().split(b"\0")
+        if marker in environment:
+            return True
+        # Whoever went there later, to look around, was started somewhere else.
+        began = next((each[4:] for each in environment if each.startswith(b"PWD=")), None)
+        return bool(
+            work
+            and began
+            and _inside(os.path.realpath(os.fsdecode(began)), work)
+            and _inside(os.readlink(f"/proc/{pid}/cwd"), work)
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _inside(path: str, real_folder: str) -> bool:
+    return path == real_folder or path.startswith(real_folder + os.sep)
+
+
+def helpers(folder: str, of: Set[int]) -> Set[int]:
+    """Processes that are likely at work for `of`, the run's own: they began after this one, and
+    are in its folder, hold a file there, or are in a container. None of them is ever ended.
+    """
+    began, real = _began(os.getpid()), os.path.realpath(folder)
+    young = {pid for pid in _pids() if _began(pid) > began} - of - {os.getpid()}
+    return {pid for pid in young if _in_container(pid) or _holds(pid, real)}
+
+
+def _began(pid: int) -> int:
+    """In ticks since boot; 0 when it is gone."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields is not None else 0
+
+
+def _in_container(pid: int) -> bool:
+    """Whether it has another number in a space of processes of its own. Everybody may ask that."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            numbers = [line.split() for line in file if line.startswith(b"NSpid:")]
+    except OSError:
+        return False
+    return any(len(line) > 2 for line in numbers)
+
+
+def _holds(pid: int, real_folder: str) -> bool:
+    return any(_inside(path, real_folder) for path in open_paths(pid))
+
+
+def open_paths(pid: int) -> List[str]:
+    """Where a process is, and what it has open: files by their path, sockets as `socket:[N]`."""
+    found = []
+    try:
+        found.append(os.readlink(f"/proc/{pid}/cwd"))
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    except OSError:
+        # Of another user, or gone.
+        return found
+    return found
 
 
 def _above(pid: int, parents: Dict[int, int]) -> List[int]:
@@ -105,25 +172,24 @@ def wake(path: str) -> None:
         if fields is None or fields[0] not in "Tt":
             continue
         try:
-            folder = f"/proc/{pid}/fd"
-            if os.path.realpath(path) in [os.readlink(f"{folder}/{n}") for n in os.listdir(folder)]:
+            if os.path.realpath(path) in open_paths(pid):
                 os.kill(pid, signal.SIGCONT)
         except OSError:
             continue
 
 
-def end_all(marker: bytes, mine: bool, give_up_after_s: float = 10.0) -> bool:
+def end_all(marker: bytes, mine: bool, box: str = "", give_up_after_s: float = 10.0) -> bool:
     """Kill until no member is left; False when some could not be killed in time.
 
     They are all stopped before the first is killed, so that a fork bomb cannot outrun the kills.
     """
     until = time.monotonic() + give_up_after_s
     while True:
-        left = members(marker, mine)
+        left = members(marker, mine, box)
         if not left:
             return True
         signal_all(left, signal.SIGSTOP)
-        signal_all(members(marker, mine), signal.SIGKILL)
+        signal_all(members(marker, mine, box), signal.SIGKILL)
         if mine:
             # Elsewhere the dead belong to others, who wait for their exit codes.
             reap()

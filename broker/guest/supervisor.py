@@ -71,7 +71,7 @@ class Supervisor:
         self._ending: Optional[Ending] = None
         log = open(os.path.join(box, files.LOG), "ab", buffering=0)  # noqa: SIM115  # for life
         self._output = Output(log, list(secrets.values()), spec.get("progress"))
-        self._usage = Usage(self._members)
+        self._usage = Usage(self._members, self._workdir)
 
     def run(self) -> None:
         """Do it all; the end record is there once nobody of the run is left alive."""
@@ -87,7 +87,7 @@ class Supervisor:
             ending = self._ending or failed
         self._usage.stop()
         self._phase = "ending"
-        end_all(self._marker, mine=True)
+        end_all(self._marker, True, self._box)
         elapsed_s = boot_clock() - self._began
         self._output.tick(final=True)
         if files.vanished(self._box):
@@ -123,6 +123,8 @@ class Supervisor:
             if script is None:
                 continue
             self._phase = phase
+            # However long it was set up before: it has done nothing for no time yet.
+            self._usage.touch()
             self._write_status(force=True)
             ending = self._script(phase, script)
             if ending.why != "finished":
@@ -184,7 +186,7 @@ class Supervisor:
                 self._ending = ending
                 self._write_end(ending, boot_clock() - self._began)
                 # Children left behind hold no claim to the machine once the job itself is over.
-                end_all(self._marker, mine=True)
+                end_all(self._marker, True, self._box)
             self._drain(pipe.fileno(), until=time.monotonic() + DRAIN_S)
         return ending
 
@@ -199,7 +201,7 @@ class Supervisor:
             if asked_at is not None:
                 gone = code is not None and not self._members()
                 if gone or now >= min(asked_at + self._grace_s, self._kill_at):
-                    end_all(self._marker, mine=True)
+                    end_all(self._marker, True, self._box)
                     job.wait()
                     return Ending(why)
             elif code is not None:
@@ -310,7 +312,7 @@ class Supervisor:
         return environment
 
     def _members(self) -> "set[int]":
-        return members(self._marker, mine=True)
+        return members(self._marker, True, self._box)
 
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked = "stopped"

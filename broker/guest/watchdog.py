@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import box as files
@@ -133,6 +134,9 @@ def _watch_over(
     if supervisor == 0:
         try:
             Supervisor(box, spec, secrets, began, slot).run()
+        except Exception:
+            # To the box's own log, which is what is shown of a machine that failed.
+            traceback.print_exc()
         finally:
             os._exit(0)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -153,7 +157,7 @@ def _watch_over(
             os.waitpid(supervisor, 0)
             break
         time.sleep(POLL_S)
-    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), mine=True)
+    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), True, box)
     # Of a job that had ended by itself only its last files are lost, not how it ended.
     if files.read(box, files.END) is None and not files.vanished(box):
         why = "capped" if overdue else "machine_failed"

@@ -114,10 +114,15 @@ def test_ctrl_c_asks_once(cli: Cli, answer: str, code: int, outcome: str | None)
 
 
 def test_a_job_that_does_nothing_is_ended_when_that_is_asked_for(cli: Cli) -> None:
-    answer = cli.run_local(
-        cli.job("sleep 300"), "--on-idle", "stop", "--idle-after", "2s", budget="10"
+    """For so long from its own start: what set-up waited for does not count."""
+    job = cli.job(
+        "trap 'date +%s%N > ended' TERM; date +%s%N > started; sleep 300 & wait", setup="sleep 3"
     )
+    answer = cli.run_local(job, "--on-idle", "stop", "--idle-after", "2s", budget="10")
     assert answer.returncode == 3, answer.stderr
+    started, ended = (int((cli.folder / name).read_text()) for name in ("started", "ended"))
+    # Its shell took a while to start, too.
+    assert ended - started > 1e9
     assert "idle" in answer.stderr
     assert [row["outcome"] for row in cli.ledger()] == ["stopped"]
 
