@@ -77,6 +77,7 @@ class Quote(NamedTuple):
     carbon_kgco2e: float | None
     grid_intensity_kgco2e_per_kwh: float | None
     option: int = 0
+    arch: str = "x86_64"
 
 
 class Rejection(NamedTuple):

@@ -173,9 +173,10 @@ def _row(quote: Quote, rank: str) -> Sequence[str]:
 def _choice_words(plan: Plan) -> str:
     choice = plan.choice
     assert choice is not None
+    arm = ", an ARM machine" if choice.arch == "arm64" else ""
     text = (
         f"Choose {choice.cloud} {choice.instance_type} in {choice.region}"
-        f" ({choice.market.replace('_', '-')}): {money(choice.cost_usd.expected)} USD,"
+        f" ({choice.market.replace('_', '-')}{arm}): {money(choice.cost_usd.expected)} USD,"
         f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
         f"{choice.evidence[1:]}"
         + (f"; {_interval_words(choice)}." if choice.basis is Basis.PREDICTED else ".")

@@ -20,6 +20,7 @@ from mlbroker.profiles.job import DataLocation, ResourceOption
 KNOWN = (
     "accelerators",
     "any_of",
+    "arch",
     "cloud",
     "cpus",
     "disk_size",
@@ -41,6 +42,9 @@ _name = matching(
     "letters, digits, dot, dash and underscore only",
 )
 _image_name = matching(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,299}", "the name of an image")
+_ARCHITECTURES = {
+    "x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64",
+}  # fmt: skip
 # SkyPilot counts in powers of two: its GB is a GiB.
 _UNIT_GIB = {
     "KB": Decimal(1) / 2**20,
@@ -99,6 +103,8 @@ def _options(fields: Fields) -> tuple[ResourceOption, ...]:
     spot = fields.value("use_spot", parse_flag)
     memory = fields.value("memory", _memory)
     cpus = fields.value("cpus", _cpus)
+    image, named = _image(fields, region), fields.value("instance_type", _name)
+    arch = fields.value("arch", _arch) or (_arch_of(image) if image and not named else None)
     return tuple(
         ResourceOption(
             requirements=Requirements(
@@ -107,14 +113,15 @@ def _options(fields: Fields) -> tuple[ResourceOption, ...]:
                 memory_gib_per_vcpu=memory if isinstance(memory, float) else None,
                 gpu_model=model,
                 gpu_count=count,
+                arch=arch,
             ),
             cloud=cloud,
             region=region,
             zone=zone,
-            instance_type=fields.value("instance_type", _name),
+            instance_type=named,
             market=None if spot is None else Market.SPOT if spot else Market.ON_DEMAND,
             disk_gb=fields.value("disk_size", _disk_gb) or ResourceOption().disk_gb,
-            image_id=_image(fields, region),
+            image_id=image,
             max_price_per_hour_usd=fields.value("max_hourly_cost", parse_money_usd),
         )
         for model, count in _accelerators(fields)
@@ -160,6 +167,17 @@ def _image(fields: Fields, region: str | None) -> str | None:
             )
         return images.value(region, _image_name)
     return fields.value("image_id", _image_name)
+
+
+def _arch(text: str) -> str:
+    if text not in _ARCHITECTURES:
+        raise InputError(f"{quoted(text)} is no architecture", hint="write x86_64 or arm64")
+    return _ARCHITECTURES[text]
+
+
+def _arch_of(image: str) -> str:
+    """Images are made for one architecture; without another word in the name that is x86-64."""
+    return "arm64" if any(mark in image.lower() for mark in ("arm", "aarch64")) else "x86_64"
 
 
 def _cpus(text: str) -> Amount:

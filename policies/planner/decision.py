@@ -121,7 +121,7 @@ class Decision:
             self._regions[row.region_id],
             self._request.job.resources[option].disk_gb,
         )
-        return quote._replace(option=option)
+        return quote._replace(option=option, arch=machine.type.hardware.arch)
 
     def _probe_offers(self) -> tuple[Offered, ...]:
         nodes = self._constraints.nodes

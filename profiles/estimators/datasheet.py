@@ -112,7 +112,9 @@ def gpu_speed(hardware: Hardware) -> float:
     if not peak:
         return 0.0
     # Several GPUs of one machine rarely scale fully; .9 is data-parallel training within a node.
-    return math.sqrt(peak * gpu.memory_bandwidth_gb_per_s) * math.pow(hardware.gpu_count, 0.9)
+    # A share of a GPU is that share of its units and of its bandwidth.
+    scale = hardware.gpu_count**0.9 if hardware.gpu_count > 1 else hardware.gpu_count
+    return math.sqrt(peak * gpu.memory_bandwidth_gb_per_s) * scale
 
 
 def parallel_fraction(rows: Sequence[Measurement]) -> float:

@@ -178,8 +178,19 @@ def test_places_and_markets() -> None:
     assert only_option("{disk_size: 1500MB}").disk_gb == 1
 
 
+def test_an_architecture_is_a_need() -> None:
+    assert only_option("{cpus: 4}").requirements.arch is None
+    assert only_option("{arch: amd64}").requirements.arch == "x86_64"
+    with pytest.raises(InputError, match="write x86_64 or arm64"):
+        only_option("{arch: sparc}")
+
+
 def test_images() -> None:
     assert only_option("{image_id: docker:ubuntu:latest}").image_id == "docker:ubuntu:latest"
+    assert only_option("{image_id: ami-1}").requirements.arch == "x86_64", "most images are"
+    assert only_option("{image_id: a:ubuntu:22-arm64:latest}").requirements.arch == "arm64"
+    assert only_option("{image_id: ami-1, arch: aarch64}").requirements.arch == "arm64"
+    assert only_option("{image_id: ami-1, instance_type: c7g.large}").requirements.arch is None
     by_region = "image_id: {us-east-1: ami-1, us-west-2: ami-2}"
     assert only_option(f"{{infra: aws/us-west-2, {by_region}}}").image_id == "ami-2"
 

@@ -59,6 +59,7 @@ ACCEPTED = [
     "run: x\nbroker: {deadline: 1h30m, budget: 25, objective: carbon, work: {steps: 5}}",
     "run: x\nbroker: {deadline: 2026-11-30T18:00+01:00, budget: $25}",
     "run: x\nresources: {accelerators: {H100: 8}, cpus: 8+, memory: 4x, disk_size: 256}",
+    "run: x\nresources: {cpus: 4, arch: arm64}",
     "run: x\nresources: {accelerators: [L4:1, A100], image_id: docker:ubuntu}",
     "run: x\nresources: {accelerators: {L4:1, T4:1}, use_spot: false, max_hourly_cost: 2.5}",
     "run: x\nresources: {ordered: [{infra: aws/us-east-1}, {infra: '*'}]}",
