@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
 
 POLL_S = 0.2
+PIECE_BYTES = 1 << 20
 COMPLAINTS = 20
 
 
@@ -55,7 +57,7 @@ def _show_consoles(run: Run, state: Path) -> None:
     """Those that were kept: of machines that did not get as far as the job; else the one alive."""
     folder = RunFolder.of(state, run.run_id)
     texts = {
-        attempt.number: _from(folder.console(attempt.number), 0).decode("utf-8", "replace")
+        attempt.number: _piece(folder.console(attempt.number), 0).decode("utf-8", "replace")
         for attempt in run.attempts
     }
     if not any(texts.values()) and run.attempts and not run.settled and run.attempt.machine_id:
@@ -73,17 +75,17 @@ def _show_consoles(run: Run, state: Path) -> None:
 
 
 def _output(ledger: Ledger, run: Run, state: Path, follow: bool, rank: int) -> Iterator[bytes]:
-    """What was brought home, and behind it what is still on the machine."""
+    """What was brought home, and behind it what is still on the machine; a piece at a time."""
     folder = RunFolder.of(state, run.run_id)
+    own = folder.of_rank(rank)
     home_offset = 0
     away_offset: int | None = None
     while True:
         current = ledger.run(run.run_id) or run
-        own = folder.of_rank(rank)
-        data = _from(own.log, home_offset) if away_offset is None else b""
-        home_offset += len(data)
-        if data:
-            yield data
+        if away_offset is None:
+            for data in _pieces(partial(_piece, own.log), home_offset):
+                home_offset += len(data)
+                yield data
         with folder.carried(wait=False) as unattended:
             pass
         # Nobody brings it home: read it where it is.
@@ -92,18 +94,26 @@ def _output(ledger: Ledger, run: Run, state: Path, follow: bool, rank: int) -> I
                 away_offset = own.log_offset(current.attempt.number)
             order = Order.load(folder.path, current.details["order_sha256"])
             intent = intent_of(current, current.attempt, order)
-            data = opener(state)(current.attempt.cloud).read_log(intent, away_offset, rank)
-            away_offset += len(data)
-            yield data
+            read = partial(opener(state)(current.attempt.cloud).read_log, intent, rank=rank)
+            for data in _pieces(read, away_offset):
+                away_offset += len(data)
+                yield data
         if not follow or current.settled:
             return
         time.sleep(POLL_S)
 
 
-def _from(path: Path, offset: int) -> bytes:
+def _pieces(read: Callable[[int], bytes], offset: int) -> Iterator[bytes]:
+    """All that is there from an offset on, as `read` gives it."""
+    while data := read(offset):
+        offset += len(data)
+        yield data
+
+
+def _piece(path: Path, offset: int) -> bytes:
     try:
         with open(path, "rb") as file:
             file.seek(offset)
-            return file.read()
+            return file.read(PIECE_BYTES)
     except FileNotFoundError:
         return b""

@@ -6,14 +6,24 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mlbroker import PATIENCE_S, Cli, command_lines, processes_with, wait_for
+from tests.support.mlbroker import (
+    PATIENCE_S,
+    SCRIPT,
+    Cli,
+    command_lines,
+    processes_with,
+    wait_for,
+)
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.clouds.interface import Payload
@@ -143,7 +153,10 @@ def test_a_start_still_to_come_is_kept_from_coming(cli: Cli) -> None:
 
 
 def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
-    client = cli.start_local("echo up; sleep 300")
+    gate = cli.folder / "gate"
+    client = cli.start_local(
+        f"echo up; until test -e {gate}; do sleep 0.05; done; head -c 3000000 /dev/zero; sleep 300"
+    )
     attended = json.loads(cli("reconcile", "--json").stdout)["findings"]
     assert [f["did"] for f in attended] == ["attended"]
     assert f"process {client.pid} on" in attended[0]["detail"]
@@ -151,8 +164,10 @@ def test_reconcile_leaves_a_healthy_run_alone(cli: Cli) -> None:
     client.communicate()
     left = json.loads(cli("reconcile", "--json").stdout)["findings"]
     assert [f["did"] for f in left] == ["still_running"]
-    # Read where it is, as nobody brings it home.
+    # Read where it is, as nobody brings it home: all of it.
     assert cli("logs").stdout == "up\n"
+    gate.touch()
+    wait_for(lambda: len(cli("logs").stdout) == 3_000_003)
     cli("stop", "--all")
 
 
@@ -216,6 +231,28 @@ def test_ledger_filters_totals_and_exports(cli: Cli) -> None:
     head = json.loads(cli("ledger", "verify", "--json").stdout)["head"]
     assert cli("ledger", "verify", "--head", head).returncode == 0
     assert cli("ledger", "verify", "--head", head[:-1] + "x").returncode == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--follow",)])
+def test_a_log_is_shown_without_being_held_in_memory(cli: Cli, options: tuple[str, ...]) -> None:
+    cli.run_local(cli.job("true"))
+    log = RunFolder.of(cli.home, cli.ledger()[0]["run_id"]).log
+    with open(log, "wb") as file:
+        file.truncate(400_000_000)
+    status = cli.folder / "status"
+    script = (
+        "import atexit, pathlib\n"
+        f"status = pathlib.Path({str(status)!r})\n"
+        "atexit.register(lambda: status.write_bytes(open('/proc/self/status', 'rb').read()))\n"
+    )
+    argv = [sys.executable, "-c", script + SCRIPT, "logs", *options]
+    with subprocess.Popen(argv, env=cli.environment(), stdout=subprocess.PIPE) as shown:
+        assert shown.stdout is not None
+        pieces = iter(partial(shown.stdout.read, 1 << 20), b"")
+        assert sum(map(len, pieces)) == 400_000_000
+    assert shown.returncode == 0
+    (most,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    assert int(most.split()[1]) < 200_000, most
 
 
 def test_runs_that_do_not_exist_are_named(cli: Cli) -> None:
