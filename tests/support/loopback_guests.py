@@ -166,21 +166,28 @@ class Script:
         self.job_s = job_s
         self.code = 0
         self.timer = timer
+        self._booted: set[str] = set()
         self._left: set[str] = set()
 
     def start(self, vm: Any) -> None:
+        if vm.id in self._booted:
+            # A second boot is the end: what the job was doing is lost.
+            self._left.add(vm.id)
+            self._clock.after(5.0, lambda: self._end_it(vm))
+            return
+        self._booted.add(vm.id)
         began = self._clock.now()
         if self.timer:
             left = int(vm.user_data.partition("left=$((")[2].partition(" -")[0])
             seconds = left - began.timestamp()
-            self._clock.after(max(1.0, seconds), lambda: self._power_off(vm))
+            self._clock.after(max(1.0, seconds), lambda: self._end_it(vm))
         self._bucket.put_object(vm, "0/log/000000000000000", b"started\n")
         if self.job_s is not None:
             self._clock.after(self.job_s, lambda: self._finish(vm))
         self._beat(vm, began)
 
     def _beat(self, vm: Any, began: Any) -> None:
-        if vm.ends_at is not None or vm.id in self._left:
+        if not self._works(vm):
             return
         elapsed = (self._clock.now() - began).total_seconds()
         self._report(vm, {"phase": "running", "elapsed_s": elapsed, "step": int(elapsed)}, None)
@@ -192,14 +199,21 @@ class Script:
         self._clock.after(60.0, lambda: self._beat(vm, began))
 
     def _finish(self, vm: Any) -> None:
-        if vm.ends_at is None and vm.id not in self._left:
+        if self._works(vm):
             why = "finished" if self.code == 0 else "failed"
             self._leave(vm, {"why": why, "exit_code": self.code})
+
+    def _works(self, vm: Any) -> bool:
+        return vm.works and vm.id not in self._left
 
     def _leave(self, vm: Any, end: dict[str, Any]) -> None:
         self._left.add(vm.id)
         self._report(vm, {"phase": "ending"}, end)
-        self._clock.after(5.0, lambda: self._power_off(vm))
+        self._clock.after(5.0, lambda: self._end_it(vm))
+
+    def _end_it(self, vm: Any) -> None:
+        if vm.works:
+            self._power_off(vm)
 
     def _report(self, vm: Any, status: dict[str, Any], end: dict[str, Any] | None) -> None:
         document = {"status": status, "end": end, "log_bytes": 8}

@@ -19,7 +19,11 @@ from mlbroker.broker.guest.vendor import rank_in
 # Google answers each wait after two minutes at most; machines take half a minute to come.
 WAITS = 3
 WAIT_TIMEOUT_S = 150.0
-_PREEMPTED = "compute.instances.preempted"
+# Google took it away: for another, with its host, or for its host's maintenance
+# (cloud.google.com/compute/docs/logging/audit-logging, system events).
+_TAKEN = frozenset(
+    f"compute.instances.{what}" for what in ("preempted", "hostError", "terminateOnHostMaintenance")
+)
 _BEGINNINGS = frozenset({"insert", "bulkInsert", "start"})
 _STATES = {
     "PENDING": MachineState.PENDING,
@@ -176,7 +180,7 @@ def _told(name: str, operations: Iterable[Any]) -> Member | None:
         if operation.status == operation.Status.DONE and not operation.error.errors:
             end = _moment(operation.end_time)
             ended = max(ended, end) if ended and end else end
-            preempted = preempted or kind == _PREEMPTED
+            preempted = preempted or kind in _TAKEN
     if ended is None:
         return None
     labels = past_tags(re.sub(r"-n\d+$", "", name))

@@ -118,11 +118,16 @@ def _disk_kind(shape: Shape) -> Mapping[str, str]:
 
 
 def _scheduling(intent: Intent, shape: Shape) -> Mapping[str, Any]:
-    """Google itself ends the machine: absolutely, so that no restart moves the time."""
+    """Google itself ends the machine: absolutely, so that no restart moves the time.
+
+    After an error of its host a machine that does not restart stands still, out of reach of that
+    time, and its disk bills; one that does has itself deleted, as that is its second boot. Spot
+    machines cannot restart (compute/docs/instances/setting-vm-host-options, 2026-11).
+    """
     is_spot = intent.market == "spot"
     return {
         "provisioningModel": "SPOT" if is_spot else "STANDARD",
-        "automaticRestart": False,
+        "automaticRestart": not is_spot,
         "onHostMaintenance": "MIGRATE" if shape.moves and not is_spot else "TERMINATE",
         "instanceTerminationAction": "DELETE",
         "terminationTime": termination_time(intent.kill_at),

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,9 @@ from tests.support.loopback_clock import VirtualClock
 from tests.support.loopback_http import Answer, TokenRequest
 
 PREEMPTED = "compute.instances.preempted"
+HOST_ERROR = "compute.instances.hostError"
+RESTARTED = "compute.instances.automaticRestart"
+RESTART_S = 120.0
 LIMIT_REACHED = "delete"
 NOTICE_S = 30.0
 # The vendor ends a machine up to half a minute after its time has come.
@@ -45,6 +48,8 @@ class Gce(Parts):
         self.made: Counter[str] = Counter()
         # Spot machines are taken away this long after they run; None leaves them.
         self.preempt_after_s: float | None = None
+        # The host of the next machine dies this long after it runs; None lets it live.
+        self.host_error_after_s: float | None = None
         self._clock = clock
         self._faults = faults
         self._started = started
@@ -56,7 +61,7 @@ class Gce(Parts):
         """Plenty of everything, at once."""
         self.limits.clear()
         self.networks = documents.Networks()
-        self.preempt_after_s = None
+        self.preempt_after_s = self.host_error_after_s = None
         self.machines.hidden_s = 0.0
 
     def answer(self, request: TokenRequest, method: Method) -> Answer:
@@ -91,6 +96,24 @@ class Gce(Parts):
             # A machine that stands still is not ended by its limit any more.
             vm.terminates_at = None
             self._ended(vm)
+
+    def host_error(self, vm: Vm) -> None:
+        """Its host died under it: it stands still, or restarts elsewhere where it may."""
+        if vm.works:
+            self._done(self.machines.begin(vm.zone, HOST_ERROR, vm.path, vm.id))
+            self.stop(vm)
+            if vm.body["scheduling"].get("automaticRestart", vm.market != "spot"):
+                self._clock.after(RESTART_S, partial(self._restart, vm))
+
+    def _restart(self, vm: Vm) -> None:
+        """Its limit holds again; a machine whose time is over is not started any more."""
+        ends = vm.body["scheduling"].get("terminationTime")
+        limit = datetime.fromisoformat(ends) if ends else None
+        if vm.ends_at is not None or (limit and limit <= self._clock.now()):
+            return
+        self._done(self.machines.begin(vm.zone, RESTARTED, vm.path, vm.id))
+        vm.stopped_at, vm.terminates_at = None, limit
+        self._started(vm)
 
     def preempt(self, vm: Vm) -> None:
         """Announce the end of a spot machine, half a minute ahead."""
@@ -189,6 +212,9 @@ class Gce(Parts):
         if vm.market == "spot" and self.preempt_after_s is not None:
             self._clock.after(self.preempt_after_s, partial(self.preempt, vm))
             self.preempt_after_s = None
+        if self.host_error_after_s is not None:
+            self._clock.after(self.host_error_after_s, partial(self.host_error, vm))
+            self.host_error_after_s = None
 
     def _limit_reached(self, vm: Vm) -> None:
         if not self._faults.kill_works or vm.terminates_at is None:

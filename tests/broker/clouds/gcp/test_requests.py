@@ -84,7 +84,7 @@ def test_insert_is_exactly_this() -> None:
         },
         "scheduling": {
             "provisioningModel": "STANDARD",
-            "automaticRestart": False,
+            "automaticRestart": True,
             "onHostMaintenance": "MIGRATE",
             "instanceTerminationAction": "DELETE",
             "terminationTime": "2026-11-24T10:30:15Z",
