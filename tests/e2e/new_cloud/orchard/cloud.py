@@ -46,6 +46,10 @@ class OrchardCloud(RentedCloud):
         inside="a timer on the machine, whose shutdown ends it",
     )
 
+    def account(self) -> str:
+        """The only one there is."""
+        return "orchard"
+
     def arm_kill(self, intent: Intent) -> None:
         """Nothing to set: the time of its end is part of the order."""
         refuse_fast_clock(intent, calls.clock(), "orchard")
