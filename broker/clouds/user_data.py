@@ -32,7 +32,8 @@ poweroff -f
 
 # A machine that merely shuts down bills on, if only for its disk. So it has itself deleted, as the
 # unprivileged user, and only when nothing else helped does it shut down. A second boot is the end
-# too: what the job was doing is lost.
+# too: what the job was doing is lost. Ubuntu's images, those with NVIDIA's driver among them, leave
+# out what `python3 -m venv` needs, and the job's user could not install it.
 _DELETING = """\
 #!/bin/bash
 left=$(({kill_at} - $(date +%s))); ((left < {lifetime})) || left={lifetime}; ((left > 0)) || left=1
@@ -44,6 +45,9 @@ bash -c "timeout 30 $end; poweroff -f" || \
 umask 022
 [ ! -e "$HOME/boot.pyz" ] || exec $end
 {first_boot}\
+python3 -c 'import ensurepip' 2>/dev/null || ! command -v apt-get >/dev/null || {{ \
+export DEBIAN_FRONTEND=noninteractive; timeout 120 apt-get -qq update; \
+timeout 300 apt-get -qq -y -o DPkg::Lock::Timeout=240 install python3-venv; }} </dev/null
 id -u mlbroker >/dev/null 2>&1 || useradd --system --home-dir "$HOME" --shell /bin/bash mlbroker
 mkdir -p "$HOME" && chown mlbroker: "$HOME" && cd "$HOME" && base64 -d >boot.pyz <<'END'
 {program}

@@ -68,6 +68,7 @@ class Sandboxes:
             "poweroff": f"{tell} {machine}/poweroff",
             "systemd-run": self.timer(sys.executable, machine),
             "id": "exit 0",
+            "apt-get": "exit 0",
             "chown": "exec /usr/bin/chown nobody: $2" if self._as_nobody else "exit 0",
             "runuser": f'shift 3; {become} "$@"',
         }.items():

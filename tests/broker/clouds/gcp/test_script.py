@@ -29,13 +29,14 @@ def startup_script(kill_at: int, lifetime_s: int, token: str = "mlb-r1-1") -> st
     return start_script(intent, BUCKET, 262144, deletes=True, later_s=LATER_S)
 
 
-def run(folder: Path, script: str, systemd: str = "exit 0") -> list[str]:
+def run(folder: Path, script: str, systemd: str = "exit 0", python: str = "exit 0") -> list[str]:
     """Run it where the programs it calls only take notes; what they were called with."""
     programs = folder / "bin"
     programs.mkdir()
     notes = folder / "notes"
     for name, text in {
         "systemd-run": systemd,
+        "apt-get": "exit 0",
         "runuser": "exit 0",
         "poweroff": "exit 0",
         "chown": "exit 0",
@@ -44,6 +45,8 @@ def run(folder: Path, script: str, systemd: str = "exit 0") -> list[str]:
     }.items():
         (programs / name).write_text(f'#!/bin/bash\necho "{name} $*" >>{notes}\n{text}\n')
         (programs / name).chmod(0o755)
+    (programs / "python3").write_text(f"#!/bin/bash\n{python}\n")
+    (programs / "python3").chmod(0o755)
     (folder / "script").write_text(script)
     environment = {"PATH": f"{programs}:/usr/bin:/bin", "MLBROKER_GUEST_HOME": str(folder / "home")}
     subprocess.run(
@@ -67,6 +70,17 @@ def test_the_timer_is_armed_first_and_later_than_googles(tmp_path: Path) -> None
     )
     # At the end of a job the machine is deleted, never merely shut down.
     assert not any(note.startswith("poweroff") for note in rest)
+
+
+def test_an_image_without_environments_of_pythons_own_gets_them(tmp_path: Path) -> None:
+    """As Ubuntu is: `python3 -m venv` needs a package, and the job's user may install none."""
+    notes = run(tmp_path, startup_script(KILL_AT, 7200), python="exit 1")
+    called = [note.split()[0] for note in notes]
+    assert called == [
+        *("date", "systemd-run", "apt-get", "apt-get"),
+        *("id", "chown", "runuser", "runuser"),
+    ]
+    assert notes[3].endswith("install python3-venv")
 
 
 def test_a_machine_with_a_wrong_date_lives_no_longer_than_its_life(tmp_path: Path) -> None:
