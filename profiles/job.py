@@ -101,8 +101,8 @@ class Job:
 
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
-    `workdir` is an absolute path or None. `ignored` are the fields of the file mlbroker leaves
-    alone.
+    `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
+    `ignored` are the fields of the file mlbroker leaves alone.
     """
 
     name: str
@@ -123,6 +123,7 @@ class Job:
     objective: Objective = Objective()
     runs_per_month: int | None = None
     progress: str | None = None
+    outputs: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
     @property

@@ -297,6 +297,7 @@ def _spec(request: RunRequest) -> dict[str, object]:
         "checkpoint": (
             {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
         ),
+        "outputs": list(job.outputs),
         "stop_when_idle_s": request.stop_when_idle_s,
     }
 

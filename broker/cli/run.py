@@ -15,6 +15,7 @@ from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, pars
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.runs.launch import secret_values
+from mlbroker.broker.runs.outputs import where_from
 from mlbroker.broker.words import duration, exact_usd
 from mlbroker.policies.candidates import Filters
 
@@ -171,6 +172,7 @@ def _show(prepared: PreparedRun) -> None:
         f"{duration(float(prepared.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(prepared.worst.usd)} USD are reserved."
     )
+    say(where_from(prepared.request.job, first.cloud))
 
 
 def _idle_limit(on_idle: OnIdle, idle_after: str | None) -> float | None:

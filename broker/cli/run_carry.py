@@ -19,7 +19,7 @@ from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.order import LOCAL
+from mlbroker.broker.runs.outputs import what_came
 from mlbroker.broker.runs.summary import run_summary
 from mlbroker.broker.words import exact_usd
 
@@ -105,14 +105,8 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
         f"Run {run.run_id}: {run.outcome}, {exact_usd(run.spent_usd)} of "
         f"{exact_usd(run.cap_usd)} USD spent"
     )
-    brought = [path for path in (folder.outputs, *sorted(folder.path.glob("ranks/*/outputs")))
-               if path.is_dir()]  # fmt: skip
-    if brought:
-        say(f"Outputs: {', '.join(map(str, brought))}")
-    elif run.outcome == "succeeded" and run.attempt.cloud != LOCAL:
-        lost = ", ".join(run.attempt.missing)
-        none = "none, as the job left nothing in $MLBROKER_OUTPUT_DIR"
-        say(f"Outputs: {f'not brought home: {lost}' if lost else none}")
+    for line in what_came(run, folder):
+        say(line)
     error = _error(run, folder)
     if error is not None:
         raise error

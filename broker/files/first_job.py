@@ -127,6 +127,8 @@ def job_yaml(project: Project) -> str:
             "  # work: {steps: 12000}      # or {epochs: 3, steps_per_epoch: 4000}",
             "  # progress: 'step (\\d+)'    # how the step number shows in the job's output",
             "  # checkpoint: {path: ckpt/, every: 10m}   # makes cheap spot machines usable",
+            "  # outputs: [model.bin, 'plots/*.png']     # brought home, with what is left in",
+            "  #                           # $MLBROKER_OUTPUT_DIR; without, what is new and small",
             "  # data: {input_gb: 40, output_gb: 1, at: aws/us-east-1}",
             "  # objective: cost           # or time, carbon, {usd_per_kg_co2e: 0.1}",
             "  # runs_per_month: 30        # for the monthly figure in CI checks",

@@ -27,6 +27,9 @@ from mlbroker.profiles.job import (
     Work,
 )
 
+# Each is looked for at every file that the job leaves.
+MOST_OUTPUTS = 100
+
 
 def read_broker(block: Fields) -> dict[str, Any]:
     """The arguments of `Job` that the block gives; what it leaves out keeps its default."""
@@ -73,9 +76,24 @@ def _checkpoint(block: Fields, key: str) -> Checkpoint:
     return Checkpoint(path, every_s)
 
 
+def _outputs(block: Fields, key: str) -> tuple[str, ...]:
+    node = block.node(key)
+    items = node.items if node is not None else None
+    if not items or len(items) > MOST_OUTPUTS or any(item.text is None for item in items):
+        what = f"must be a list of 1 to {MOST_OUTPUTS} paths or patterns"
+        block.fail(key, what, "[model.bin, 'runs/**/*.json']")
+    return tuple(block.parsed(key, item.text or "", _inside) for item in items)
+
+
 def _inside(text: str) -> str:
     path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or text.startswith("~") or not text.isprintable():
+    if (
+        not text
+        or path.is_absolute()
+        or ".." in path.parts
+        or text.startswith("~")
+        or not text.isprintable()
+    ):
         raise InputError(
             f"{quoted(text)} is not a path inside the work directory", hint="for example ckpt/"
         )
@@ -130,6 +148,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "budget": ("budget_usd", _simple(parse_money_usd)),
     "work": ("work", _work),
     "checkpoint": ("checkpoint", _checkpoint),
+    "outputs": ("outputs", _outputs),
     "profile": ("profile", _profile),
     "data": ("data", _data),
     "objective": ("objective", _objective),

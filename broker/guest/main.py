@@ -7,7 +7,8 @@ import sys
 from typing import Any, Dict, List, Set
 
 from . import box as files
-from .packing import Writable, pack
+from .outputs import pack_outputs
+from .packing import Writable
 from .processes import LEAST_MARKER, end_all, members, wake
 from .watchdog import free_slot, is_alive, prevent, start
 
@@ -123,9 +124,7 @@ def part(box: str, name: str, offset: int) -> bytes:
 def get(box: str, name: str, into: Writable) -> None:
     """A whole file; outputs are packed on their way, nothing where there are none."""
     if name == files.OUTPUTS_TAR:
-        folder = os.path.join(box, files.OUTPUTS)
-        if os.path.isdir(folder) and os.listdir(folder):
-            pack(folder, into)
+        pack_outputs(box, into)
         return
     with files.plain_file(box, os.path.basename(name)) as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):

@@ -35,6 +35,13 @@ def pack(folder: str, stream: Writable, links: bool = False) -> Packed:
     travel as these files. What cannot be read is left out, and named in the archive itself.
     """
     packer = Packer(stream)
+    pack_below(packer, folder, links)
+    packer.close()
+    return Packed(packer.files, packer.left_out, packer.grew, packer.torn)
+
+
+def pack_below(packer: "Packer", folder: str, links: bool = False) -> None:
+    """The same, into an archive that holds other things too."""
     top = os.fsencode(folder)
     for name, found in below(top, packer.left_out):
         path = os.path.join(top, name)
@@ -48,8 +55,6 @@ def pack(folder: str, stream: Writable, links: bool = False) -> Packed:
             packer.folder(name, found)
         else:
             packer.file(name, path, follow=not links)
-    packer.close()
-    return Packed(packer.files, packer.left_out, packer.grew, packer.torn)
 
 
 class Packer:

@@ -23,6 +23,7 @@ HEARTBEAT_S = 1.0
 # Time for the job to save itself between SIGTERM and the kill, never more than a tenth of its life.
 GRACE_S = 10.0
 DRAIN_S = 1.0
+DISK_TICK_S = 0.02
 
 # Nobody can ask it to stop any more, nor hear how it ended.
 _VANISHED = "vanished"
@@ -164,9 +165,12 @@ class Supervisor:
             os.sched_setaffinity(0, here[self._slot * size : (self._slot + 1) * size])
 
     def _script(self, phase: str, text: str) -> Ending:
-        path = os.path.join(self._box, phase + ".sh")
+        name = files.RUNNING if phase == "running" else files.SETUP_SCRIPT
+        path = os.path.join(self._box, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text + "\n")
+        # What the job writes is later than this file, also where a disk's clock ticks slowly.
+        time.sleep(DISK_TICK_S)
         shell = shutil.which("bash") or "/bin/sh"
         job = subprocess.Popen(
             [shell, path],

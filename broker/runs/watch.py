@@ -159,7 +159,7 @@ class Watcher:
             self._view.warn(f"outputs were not all unpacked: {why}; all that came is in {archive}")
             return
         if missing:
-            self._view.warn(f"outputs that could not be brought home: {missing}")
+            self._view.warn(f"outputs that did not come home: {missing}")
         if left_out:
             self._view.warn(f"outputs that stay in {archive}: {left_out}")
         else:

@@ -21,6 +21,7 @@ broker:
   objective: {usd_per_kg_co2e: 0.1}
   runs_per_month: 30
   progress: 'step (\\d+)/'
+  outputs: [model.bin, 'runs/**/*.json']
 """
 
 SKYPILOT = """\
@@ -112,6 +113,12 @@ REFUSED = {
     "run: x\nbroker: {checkpoint: {path: ckpt}}": "needs both path and every",
     "run: x\nbroker: {checkpoint: {path: ../c, every: 5m}}": "not a path inside the work directory",
     "run: x\nbroker: {checkpoint: {path: /c, every: 5m}}": "not a path inside the work directory",
+    "run: x\nbroker: {outputs: [model, ../c]}": "'../c' is not a path inside the work directory",
+    "run: x\nbroker: {outputs: [/c]}": "broker.outputs: '/c' is not a path inside the",
+    "run: x\nbroker: {outputs: ['']}": "broker.outputs: '' is not a path inside",
+    "run: x\nbroker: {outputs: []}": "must be a list of 1 to 100 paths or patterns",
+    "run: x\nbroker: {outputs: model.bin}": "must be a list of 1 to 100 paths or patterns",
+    "run: x\nbroker: {outputs: [{path: c}]}": "must be a list of 1 to 100 paths or patterns",
     "run: x\nbroker: {profile: {max_costs: 5}}": "did you mean 'max_cost'?",
     "run: x\nbroker: {data: {input: 5}}": "did you mean 'input_gb'?",
     "run: x\nbroker: {data: {input_gb: -5}}": "broker.data.input_gb: '-5' is not a number",

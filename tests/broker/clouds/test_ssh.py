@@ -66,7 +66,7 @@ def test_a_bundle_goes_out_and_outputs_come_home(cli: Cli, node: Sshd) -> None:
     (row,) = cli.ledger()
     assert (row["cloud"], row["instance_type"], row["outcome"]) == ("ssh", "box", "succeeded")
     outputs = cli.home / "runs" / row["run_id"] / "outputs"
-    assert f"Outputs: {outputs}\n" in answer.stderr
+    assert f"Outputs: 1 file, 0.0 kB, in {outputs}: model\n" in answer.stderr
     assert (outputs / "model").read_text() == "weights"
     # The node keeps the box's identity, not its bulk.
     (box,) = (node.node_home / ".mlbroker" / "machines").iterdir()
@@ -74,9 +74,20 @@ def test_a_bundle_goes_out_and_outputs_come_home(cli: Cli, node: Sshd) -> None:
 
 
 def test_a_job_that_leaves_nothing_to_bring_home_is_told(cli: Cli, node: Sshd) -> None:
-    answer = run(cli, cli.job("echo weights > model"))
+    answer = run(cli, cli.job("echo weights > model", broker={"outputs": ["best*.pt"]}))
     assert answer.returncode == 0, answer.stderr
+    assert "Outputs: best*.pt, and what the job leaves in $MLBROKER_OUTPUT_DIR." in answer.stderr
+    assert "did not come home: best*.pt (nothing of this name was there)" in answer.stderr
     assert "Outputs: none, as the job left nothing in $MLBROKER_OUTPUT_DIR" in answer.stderr
+
+
+def test_a_job_that_writes_beside_itself_loses_nothing(cli: Cli, node: Sshd) -> None:
+    answer = run(cli, cli.job("echo weights > model; cat train.py", workdir=str(workdir(cli))))
+    assert answer.returncode == 0, answer.stderr
+    assert "else new files of its work directory, up to 100.0 MB" in answer.stderr
+    (outputs,) = (cli.home / "runs").glob("*/outputs")
+    assert [path.name for path in outputs.iterdir()] == ["model"]
+    assert f"in {outputs}: model\n" in answer.stderr
 
 
 def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(

@@ -66,6 +66,7 @@ def test_every_field(tmp_path: Path) -> None:
         objective=Objective(ObjectiveKind.WEIGHTED, Decimal("0.1")),
         runs_per_month=30,
         progress=r"step (\d+)/",
+        outputs=("model.bin", "runs/**/*.json"),
     )
     assert file.source == str(path)
     assert file.lines["broker.deadline"] == 11
@@ -84,7 +85,7 @@ def test_the_file_gives_the_name_where_the_job_does_not() -> None:
 
 def test_null_is_absent_everywhere() -> None:
     keys = "deadline confidence budget work checkpoint profile data objective runs_per_month"
-    block = "".join(f"  {key}:\n" for key in [*keys.split(), "progress"])
+    block = "".join(f"  {key}:\n" for key in [*keys.split(), "progress", "outputs"])
     top = "".join(f"{key}: null\n" for key in ("name", "workdir", "num_nodes", "envs", "setup"))
     assert job_of(f"run: x\n{top}broker:\n{block}") == job_of("run: x\nbroker:\n")
 

@@ -58,6 +58,7 @@ def test_the_job_works_in_its_own_folder(cli: Cli) -> None:
     (cli.folder / "data.txt").write_text("here")
     answer = cli.run_local(cli.job("cat data.txt"))
     assert answer.stdout == "here"
+    assert f"Outputs: where the job put them, in {cli.folder}\n" in answer.stderr
 
 
 def test_a_failing_job_is_100_and_its_code_is_in_the_json(cli: Cli) -> None:
