@@ -17,8 +17,9 @@ SETUP_SCRIPT, RUNNING = "setup.sh", "running.sh"
 OUTPUTS_TAR = "outputs.tar"
 # These are written when the disk may be full: their room is taken before anything runs.
 ROOM_BYTES = {END: 8192, STOP: 512}
-# No file that is read as a whole is longer, nor nested deeper.
-READ_BYTES, DEEPEST = 1 << 24, 16
+# What is nested deeper, or larger, is none of ours. A larger file is not even read: it is looked at
+# every few seconds. A spec holds the job's file, of a megabyte, of six bytes a letter at most.
+DEEPEST, READ_BYTES, SPEC_BYTES = 16, 1 << 14, 1 << 23
 # Asked to end because another machine of the run did.
 FOLLOWS = "another_failed"
 # Inside the guest program: the folder of what jobs may import.
@@ -114,10 +115,13 @@ def plain_file(box: str, name: str) -> BinaryIO:
 
 
 def read(box: str, name: str) -> Optional[str]:
-    """A file's text, as far as anybody reads; None when it is not there, or blank so far."""
+    """A file's text; None when it is not there, blank so far, or larger than any of ours."""
+    most = SPEC_BYTES if name == SPEC else READ_BYTES
     try:
         with plain_file(box, name) as file:
-            text = file.read(READ_BYTES).decode("utf-8", "replace")
+            if os.fstat(file.fileno()).st_size > most:
+                return None
+            text = file.read(most).decode("utf-8", "replace")
     except OSError:
         return None
     return text if text.strip() else None

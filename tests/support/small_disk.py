@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.support.mlbroker import processes_with
 
 _NEW_MOUNTS, _NEW_USERS = 0x20000, 0x10000000
-_RECURSIVE_PRIVATE, _DETACH = (1 << 14) | (1 << 18), 2
+_REMOUNT, _RECURSIVE_PRIVATE, _DETACH = 1 << 5, (1 << 14) | (1 << 18), 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,11 +45,21 @@ class SmallDisk:
         self._marker = marker
         self._mounted = mounted
         self._filler = folder / "filler"
+        self._megabytes = megabytes
         folder.mkdir(parents=True, exist_ok=True)
         if mounted:
-            options = f"size={int(megabytes * 1024)}k,mode=0700".encode()
-            if _LIBC.mount(b"small", os.fsencode(folder), b"tmpfs", 0, options) != 0:
-                raise OSError(ctypes.get_errno(), "cannot mount", str(folder))
+            self._mount(0)
+
+    def _mount(self, flags: int) -> None:
+        options = f"size={int(self._megabytes * 1024)}k,mode=0700".encode()
+        if _LIBC.mount(b"small", os.fsencode(self.folder), b"tmpfs", flags, options) != 0:
+            raise OSError(ctypes.get_errno(), "cannot mount", str(self.folder))
+
+    def grow(self) -> None:
+        """Somebody makes room, whatever it was that took it all."""
+        if self._mounted:
+            self._megabytes += 1
+            self._mount(_REMOUNT)
 
     def fill(self) -> None:
         """Somebody else takes all that is left."""
