@@ -41,6 +41,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
     state = row["outcome"] or row["phase"] or row["state"]
     if row["unattended"]:
         state += " (unattended)"
+    if row["checkpoint_fault"]:
+        state += " (checkpoint not saved)"
     return [
         row["run_id"],
         row["job"],

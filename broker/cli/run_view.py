@@ -153,6 +153,8 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"GPU {progress.gpu * 100:.0f}%")
     if progress.energy_kwh is not None:
         parts.append(f"{progress.energy_kwh:.3f} kWh")
+    if progress.checkpoint_fault is not None:
+        parts.append("CHECKPOINT NOT SAVED")
     if progress.idle_s is not None:
         parts.append(
             f"IDLE for {stopwatch(progress.idle_s)}, {progress.idle_usd:.4f} USD for nothing"

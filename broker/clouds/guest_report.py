@@ -40,7 +40,8 @@ class Status:
     """The guest's heartbeat; None is what it did not say.
 
     `elapsed_s` counts from the job's start, `checkpoint_at` is the time of the last save in seconds
-    since 1970, `cpu` is in cores, `gpu` the busy share of the busiest one.
+    since 1970 and `checkpoint_fault` why the latest came to nothing, `cpu` is in cores, `gpu` the
+    busy share of the busiest one.
     """
 
     phase: str = ""
@@ -51,6 +52,7 @@ class Status:
     gpu: float | None = None
     idle_s: float | None = None
     checkpoint_at: float | None = None
+    checkpoint_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ def _status(said: "_Said") -> Status | None:
         gpu=told.number("gpu", 1e3),
         idle_s=told.number("idle_s", LONGEST_S),
         checkpoint_at=told.number("checkpoint_at", 1e11),
+        checkpoint_fault=told.text("checkpoint_fault"),
     )
 
 

@@ -59,7 +59,8 @@ def _told(found: Unpacked, name: str) -> List[str]:
 class Saver:
     """Copies the checkpoint folder into the box in its own thread: the kill timer never waits.
 
-    `notes` are lines for the log, to be taken out by who writes it.
+    `notes` are lines for the log, to be taken out by who writes it. `fault` is why the last save
+    came to nothing, None when it did not.
     """
 
     def __init__(self, box: str, folder: str, every_s: float) -> None:
@@ -73,6 +74,7 @@ class Saver:
         self._fails_since: Optional[float] = None
         self._noted: Set[str] = set()
         self.saved_at: Optional[float] = None
+        self.fault: Optional[str] = None
         self.notes: List[str] = []
 
     def tick(self) -> None:
@@ -87,18 +89,26 @@ class Saver:
         until = time.monotonic() + within_s
         if self._thread:
             self._thread.join(within_s)
-        last = threading.Thread(target=self.save, daemon=True)
+        last = threading.Thread(target=self.save, args=(True,), daemon=True)
         last.start()
         last.join(max(0.0, until - time.monotonic()))
 
-    def save(self) -> None:
-        """Write the archive beside the old one and swap them, when anything changed."""
+    def save(self, last: bool = False) -> None:
+        """Write the archive beside the old one and swap them, when anything changed.
+
+        That there is nothing to save is a fault where more was expected: not at the `last` save.
+        """
         archive = os.path.join(self._box, CHECKPOINT)
         temporary = archive + ".tmp"
         began = time.monotonic()
         try:
             before = looks(self._folder)
-            if not before or before == self._saved:
+            if not before:
+                if not last:
+                    self._fail("no checkpoint is saved: its folder holds no file so far")
+                return
+            if before == self._saved:
+                self.fault = None
                 return
             self._needs_room(before)
             with open(temporary, "wb") as stream:
@@ -113,14 +123,14 @@ class Saver:
                 self._next = time.monotonic() + again_s
                 return
             os.replace(temporary, archive)
-            self._saved, self._fails_since = before, None
+            self._saved, self._fails_since, self.fault = before, None, None
             self.saved_at = time.time()
             if packed.left_out:
                 self._note(f"left out of the checkpoint: {packed.left_out}")
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            self._note(f"the checkpoint was not saved: {why_of(error)}")
+            self._fail(f"the checkpoint was not saved: {why_of(error)}")
 
     def _is_whole(
         self, packed: Packed, before: Dict[bytes, Look], after: Dict[bytes, Look]
@@ -138,7 +148,7 @@ class Saver:
             names = LeftOut()
             for name in sorted(packed.torn):
                 names.add(name, "written to all the time")
-            self._note(f"no checkpoint could be saved for a while: {names}")
+            self._fail(f"no checkpoint could be saved for a while: {names}")
             return False
         self._logs |= grew
         return True
@@ -149,6 +159,12 @@ class Saver:
         room = room_below(self._box)
         if needed > room:
             raise no_room("a copy of the checkpoint", needed, room)
+
+    def _fail(self, text: str) -> None:
+        """Told again when saves went well in between."""
+        if text != self.fault:
+            self.notes.append(text)
+        self.fault = text
 
     def _note(self, text: str) -> None:
         if text not in self._noted:

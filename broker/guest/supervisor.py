@@ -282,6 +282,7 @@ class Supervisor:
             "gpu": self._usage.gpu,
             "idle_s": self._usage.idle_s,
             "checkpoint_at": self._saver.saved_at if self._saver else None,
+            "checkpoint_fault": self._saver.fault if self._saver else None,
         }
         try:
             files.write_json(self._box, files.STATUS, status, durable=False)

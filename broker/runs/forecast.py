@@ -52,6 +52,7 @@ class Forecaster:
             gpu=status.gpu,
             idle_s=idle,
             idle_usd=None if idle is None else self._candidate.bill.charge_usd(Decimal(str(idle))),
+            checkpoint_fault=status.checkpoint_fault,
             energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
         )
 

@@ -49,9 +49,12 @@ def live_summary(
 ) -> dict[str, Any]:
     """The same, with what its machine says: phase, steps and the money spent up to `now`.
 
+    `checkpoint_fault`: why the latest save of its checkpoint came to nothing.
     `unattended`: no process carries the run; its cap holds all the same.
     """
-    row = run_summary(run) | {"phase": None, "step": None, "steps": None, "unattended": False}
+    row = run_summary(run) | {
+        "phase": None, "step": None, "steps": None, "checkpoint_fault": None, "unattended": False,
+    }  # fmt: skip
     if run.settled or not run.attempts:
         return row
     folder = RunFolder.of(state, run.run_id)
@@ -73,6 +76,7 @@ def live_summary(
         "phase": "ended" if report.end else status.phase or None,
         "step": status.step,
         "steps": status.steps or order.steps,
+        "checkpoint_fault": status.checkpoint_fault,
         "spent_usd": exact_usd(spent),
     }
 

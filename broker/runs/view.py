@@ -31,6 +31,7 @@ class Progress:
     idle_s: float | None = None
     idle_usd: Decimal | None = None
     energy_kwh: float | None = None
+    checkpoint_fault: str | None = None
 
 
 class View:

@@ -145,4 +145,31 @@ def test_without_room_for_a_copy_none_is_begun(
         "the checkpoint was not saved: a copy of the checkpoint needs 10,024 bytes of disk, "
         "5,000 may be used"
     )
+    assert saver.fault == note
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
+
+
+def test_a_save_that_fails_is_told_until_one_succeeds(tmp_path: Path, folder: Path) -> None:
+    saver = Saver(str(tmp_path), str(folder), every_s=60)
+    saver.save(last=True)
+    assert (saver.fault, saver.notes) == (None, [])
+    empty = "no checkpoint is saved: its folder holds no file so far"
+    saver.save()
+    saver.save()
+    assert (saver.fault, saver.notes) == (empty, [empty])
+    (folder / "weights").write_text("1")
+    saver.save()
+    assert saver.fault is None
+    blocked = tmp_path / "checkpoint.tar.tmp"
+    (folder / "weights").write_text("22")
+    blocked.mkdir()
+    saver.save()
+    refused = "the checkpoint was not saved: Is a directory"
+    assert (saver.fault, saver.notes) == (refused, [empty, refused])
+    blocked.rmdir()
+    saver.save()
+    assert saver.fault is None
+    (folder / "weights").write_text("333")
+    blocked.mkdir()
+    saver.save()
+    assert saver.notes == [empty, refused, refused], "told again, as it went well in between"

@@ -83,6 +83,15 @@ def test_idle_time_is_shown_as_money() -> None:
     assert "IDLE for 0:03:20, 200.0000 USD for nothing" in progress_line(progress)
 
 
+def test_that_the_checkpoint_is_not_saved_stands_in_the_line() -> None:
+    status = Status(
+        "running", checkpoint_fault="the checkpoint was not saved: Read-only file system"
+    )
+    progress = Forecaster(order(), CANDIDATE).progress(run(), status, T0)
+    assert "CHECKPOINT NOT SAVED" in progress_line(progress)
+    assert "NOT SAVED" not in progress_line(watch(Forecaster(order(), CANDIDATE), (10, 1)))
+
+
 def test_the_line_tells_phase_steps_money_and_forecast() -> None:
     progress = watch(Forecaster(order(steps=100), CANDIDATE), (10, 1), (50, 21))
     line = progress_line(progress)

@@ -77,6 +77,19 @@ def test_a_detached_run_is_seen_followed_and_settled(cli: Cli) -> None:
     assert cli("logs").stdout == "::mlbroker step=1/2\ndone\n"
 
 
+def test_a_checkpoint_that_is_not_saved_is_told_at_once_and_until_it_is(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    script = f"until test -e {gate}; do sleep 0.05; done; mkdir ckpt; echo 1 > ckpt/w; sleep 300"
+    detached(cli, script, broker={"checkpoint": {"path": "ckpt/", "every": "1s"}})
+    why = "no checkpoint is saved: its folder holds no file so far"
+    wait_for(lambda: [row["checkpoint_fault"] for row in ps(cli)] == [why])
+    assert "running (checkpoint not saved)" in " ".join(cli("ps").stdout.split())
+    wait_for(lambda: cli("logs").stdout == f"[mlbroker] {why}\n")
+    gate.touch()
+    wait_for(lambda: [row["checkpoint_fault"] for row in ps(cli)] == [None])
+    cli("stop", "--all")
+
+
 def test_stop_ends_a_run_carried_by_another_process(cli: Cli) -> None:
     mark = f"MARK={uuid.uuid4()}"
     run_id = detached(cli, f"export {mark}; echo up; sleep 300")
