@@ -152,17 +152,18 @@ def _title(plan: Plan) -> str:
 
 
 def _row(quote: Quote, rank: str) -> Sequence[str]:
-    chance = quote.deadline_probability
+    chance, star = quote.deadline_probability, "*" if quote.price_stale else ""
     return (
         rank,
         quote.cloud,
         quote.region,
         quote.instance_type,
         _market(quote),
-        f"{quote.price_per_hour_usd.normalize():f}" + ("*" if quote.price_stale else ""),
+        f"{quote.price_per_hour_usd.normalize():f}{star}",
         duration(quote.duration_h.p50 * 3600),
         duration(quote.duration_h.p90 * 3600),
-        money(quote.cost_usd.expected),
+        # Here too: the price an hour is not shown on a narrow terminal.
+        money(quote.cost_usd.expected) + star,
         money(quote.cost_usd.p90),
         "" if chance is None else f"{min(chance, 0.999):.1%}" if chance > 0.99 else f"{chance:.0%}",
         "?" if quote.carbon_kgco2e is None else f"{quote.carbon_kgco2e:.2g}",
@@ -181,6 +182,8 @@ def _choice_words(plan: Plan) -> str:
         f"{choice.evidence[1:]}"
         + (f"; {_interval_words(choice)}." if choice.basis is Basis.PREDICTED else ".")
     )
+    if choice.price_stale:
+        text += f" Its price is of {choice.price_as_of}, and stale (*): mlbroker prices refresh."
     saving, baseline = plan.savings_usd, plan.baseline
     if saving is not None and baseline is not None and saving > 0:
         text += (
