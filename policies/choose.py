@@ -20,6 +20,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud
 from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.spot import at_most_per_hour_usd
 from mlbroker.profiles.job import ObjectiveKind
 
 if TYPE_CHECKING:
@@ -185,13 +186,14 @@ class Chooser:
         figures = self._expected(candidate, row, place, outcome)
         if self._forbidden(candidate, row, place, *figures):
             return None
-        return Needs(sure_s, self._usd_per_s(row, place) * sure_s + place.once_usd(sure_s))
+        usd_per_s = self._most_usd_per_s(candidate, row, place)
+        return Needs(sure_s, usd_per_s * sure_s + place.once_usd(sure_s))
 
     def least_needs(self, candidate: Candidate) -> Needs:
         """No price of the candidate needs less than this of either."""
         machine, place = candidate.machine, self._best_place(candidate)
         sure_s = min(pace.sure_s for pace in (machine.pace, *machine.regional.values()))
-        usd_per_s = self._usd_per_s(candidate.rows[0], place)
+        usd_per_s = self._most_usd_per_s(candidate, candidate.rows[0], place)
         return Needs(sure_s, usd_per_s * sure_s + place.fixed_usd)
 
     def prices(self, candidate: Candidate) -> Iterable[RegionPrice]:
@@ -272,7 +274,7 @@ class Chooser:
             return Refusal(candidate, row, Reason.TOO_SLOW, needs_s=pace.sure_s)
         if self.budget is None:
             return None
-        usd_per_s = self._usd_per_s(row, place)
+        usd_per_s = self._most_usd_per_s(candidate, row, place)
         needs_usd = usd_per_s * pace.sure_s + place.once_usd(pace.sure_s)
         if self.budget < needs_usd:
             return Refusal(candidate, row, Reason.OVER_BUDGET, needs_usd=needs_usd)
@@ -286,7 +288,6 @@ class Chooser:
         refusal = self._steady_refusal(candidate, row, place)
         if refusal is not None:
             return refusal
-        usd_per_s = self._usd_per_s(row, place)
         outcome = pace.steady
         if candidate.spot:
             outcome = pace.on_spot(row.interruption_rate)
@@ -295,6 +296,7 @@ class Chooser:
             if not pace.in_time_on_spot(row.interruption_rate):
                 return Refusal(candidate, row, Reason.TOO_SLOW, INTERRUPTED)
             if self.budget is not None:
+                usd_per_s = self._most_usd_per_s(candidate, row, place)
                 affordable_s = place.affordable_s(self.budget, usd_per_s)
                 if not outcome.reaches(affordable_s, constraints.confidence):
                     return Refusal(candidate, row, Reason.OVER_BUDGET, INTERRUPTED)
@@ -350,6 +352,13 @@ class Chooser:
 
     def _usd_per_s(self, row: RegionPrice, place: RegionCosts) -> float:
         return (row.nano_usd_per_hour * NANO + place.usd_per_hour) * self.constraints.nodes / 3600
+
+    def _most_usd_per_s(self, candidate: Candidate, row: RegionPrice, place: RegionCosts) -> float:
+        """No less than a run reserves: a spot price may rise. Budgets are kept even so."""
+        usd = row.nano_usd_per_hour * NANO
+        if candidate.spot:
+            usd = at_most_per_hour_usd(candidate.machine.type.cloud, usd)
+        return (usd + place.usd_per_hour) * self.constraints.nodes / 3600
 
     def _carbon(self, candidate: Candidate, outcome: Outcome, place: RegionCosts) -> float | None:
         watts = candidate.machine.power_w

@@ -54,7 +54,8 @@ class Cost(NamedTuple):
 class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
-    `price_per_hour_usd` is of one machine; `duration_h` includes set-up. Unknown energy and
+    `price_per_hour_usd` is of one machine, and what it may rise to while the run lives is
+    `max_price_per_hour_usd` (None: it does not); `duration_h` includes set-up. Unknown energy and
     carbon are None, never 0. `option` is the one of the job's resource options that it is of.
     """
 
@@ -78,6 +79,7 @@ class Quote(NamedTuple):
     grid_intensity_kgco2e_per_kwh: float | None
     option: int = 0
     arch: str = "x86_64"
+    max_price_per_hour_usd: Decimal | None = None
 
 
 class Rejection(NamedTuple):

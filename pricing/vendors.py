@@ -56,6 +56,8 @@ class Vendor:
     accounts, and `usual_types` what most jobs land on there, smallest first. `family` is what
     policy files call a type's family, `quota_family` that under which the vendor counts it.
     `not_launchable` tells why a run could not use a type; None where it can.
+    A spot machine is reckoned at up to `spot_headroom` times its price, and a bid has to be above
+    `least_bid_usd`.
     `own` machines are the user's: nobody meters their disk, address and traffic.
     """
 
@@ -69,6 +71,8 @@ class Vendor:
     quota_family: Callable[[str], str] = str
     credits: Callable[[str], Credits | None] = _no_credits
     not_launchable: Callable[[InstanceType, Launch], str | None] = _always_launchable
+    spot_headroom: Decimal = Decimal("1.25")
+    least_bid_usd: Decimal = Decimal(0)
 
 
 # Meters are of Linux machines, from the vendors' pricing pages, read 2026-11. AWS EC2 bills per
@@ -96,6 +100,8 @@ VENDORS = {
         ),
         quota_family=letters_of,
         credits=AWS_CREDITS.get,
+        # EC2 API reference, SpotMarketOptions.MaxPrice: "must be more than USD $0.001".
+        least_bid_usd=Decimal("0.001"),
     ),
     "gcp": Vendor(
         "Google Cloud",

@@ -138,6 +138,7 @@ def read_previous(path: Path) -> PreviousCheck:
 
 def _quote_from(document: dict[str, Any]) -> Quote:
     cost = {name: Decimal(document["cost_usd"][name]) for name in _COST}
+    most = document.get("max_price_per_hour_usd")
     return Quote(
         cloud=str(document["cloud"]),
         region=str(document["region"]),
@@ -157,6 +158,7 @@ def _quote_from(document: dict[str, Any]) -> Quote:
         energy_kwh=_optional(document["energy_kwh"]),
         carbon_kgco2e=_optional(document["carbon_kgco2e"]),
         grid_intensity_kgco2e_per_kwh=_optional(document["grid_intensity_kgco2e_per_kwh"]),
+        max_price_per_hour_usd=None if most is None else Decimal(most),
     )
 
 

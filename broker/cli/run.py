@@ -163,9 +163,11 @@ def _measure_first(request: RunRequest, yes: bool) -> None:
 def _show(prepared: PreparedRun) -> None:
     """What is about to be done, for the question and the dry run."""
     first = prepared.options[0]
+    most = first.max_price_per_hour_usd
     say(
         f"{prepared.request.job.name}: {first.nodes} x {first.instance_type} ({first.cloud}, "
         f"{first.region}, {first.market}) at {exact_usd(first.price_per_hour_usd)} USD/h each"
+        + ("" if most is None else f", {exact_usd(most)} at most")
     )
     say(
         f"Cap {exact_usd(prepared.cap_usd)} USD: the machine is ended "

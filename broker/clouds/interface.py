@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.errors import CloudError
@@ -70,7 +70,9 @@ class Intent:
     """One attempt, as recorded before the first byte leaves. Equal tokens mean equal intents.
 
     `lifetime_s` counts from `intended_at` to `kill_at`, the moment by which the kill switches end
-    the machine whoever else is alive. `image_id` and `disk_gb` are those the job asked for.
+    the machine whoever else is alive. `max_price_per_hour_usd` is what may be paid for one machine,
+    the bid where the vendor takes one; None for the price itself. `image_id` and `disk_gb` are
+    those the job asked for.
     """
 
     token: str
@@ -88,6 +90,7 @@ class Intent:
     kill_at: datetime
     disk_gb: int = 100
     image_id: str | None = None
+    max_price_per_hour_usd: Decimal | None = None
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -136,6 +139,18 @@ class Traits:
     poll_s: float
     layers: tuple[str, ...]
     queues: bool = False
+
+
+@runtime_checkable
+class TellsPrice(Protocol):
+    """A cloud that also tells what a spot machine's hours really cost; most do not."""
+
+    def price_paid(self, intent: Intent, began: datetime, ended: datetime) -> Decimal | None:
+        """USD for one machine and hour, on average over its life; None where it is not known.
+
+        Asked once the attempt's machines are gone. Fails as a Cloud does.
+        """
+        ...
 
 
 class Cloud(Protocol):

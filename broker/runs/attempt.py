@@ -4,17 +4,26 @@ Intent and token are rebuilt from ledger and order: they are the same in every p
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, Payload, Unclear
+from mlbroker.broker.clouds.interface import (
+    Cloud,
+    Intent,
+    Machine,
+    Payload,
+    TellsPrice,
+    Unclear,
+)
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
 from mlbroker.pricing.billing import WorstCase
+from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 
 CREATE_TRIES = 6
@@ -44,6 +53,7 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
         kill_at=attempt.kill_at,
         disk_gb=candidate.disk_gb,
         image_id=candidate.image_id,
+        max_price_per_hour_usd=candidate.dearest.price_per_hour_usd,
     )
 
 
@@ -125,7 +135,48 @@ def create(cloud: Cloud, intent: Intent, payload: Payload, clock: Clock) -> Mach
     raise AssertionError("unreachable")
 
 
-def charge_usd(attempt: Attempt, order: Order, ended_at: datetime, latest: datetime) -> Decimal:
+class Charge(NamedTuple):
+    """What an attempt cost, at which price for one machine and hour, and whose price that is.
+
+    `price` is `frozen` (when it was planned), `paid` (as the cloud tells) or `maximum` (a spot
+    price that nobody told: no less than what was paid).
+    """
+
+    usd: Decimal
+    price_per_hour_usd: Decimal
+    price: str
+
+
+def price_paid(
+    cloud: Cloud, intent: Intent, began: datetime, ended: datetime, warn: Callable[[str], None]
+) -> Decimal | None:
+    """What the cloud says that a spot machine's hour cost; None where nothing believable is told.
+
+    The vendor ends a machine that would cost more than the maximum, so more is not charged.
+    """
+    most = intent.max_price_per_hour_usd or intent.price_per_hour_usd
+    if intent.market != Market.SPOT or not isinstance(cloud, TellsPrice):
+        return None
+    try:
+        paid = cloud.price_paid(intent, began, ended)
+    except CloudError as error:
+        warn(f"what was paid is not known, the maximum is charged: {error}")
+        return None
+    if paid is None or not paid.is_finite() or paid <= 0:
+        return None
+    if paid > most:
+        warn(f"{intent.cloud} tells {paid:f} USD/h paid, above the maximum of {most:f} USD/h")
+        return None
+    return paid
+
+
+def charge(
+    attempt: Attempt,
+    order: Order,
+    ended_at: datetime,
+    latest: datetime,
+    paid_per_hour_usd: Decimal | None = None,
+) -> Charge:
     """What an attempt cost that ended then; `latest` is its kill time and the slack after it.
 
     A vendor's meter goes on until the very end. A machine of one's own may have been asleep at the
@@ -133,7 +184,12 @@ def charge_usd(attempt: Attempt, order: Order, ended_at: datetime, latest: datet
     """
     until = min(ended_at, latest) if vendor(attempt.cloud).own else ended_at
     stood_s = Decimal(str((until - attempt.began_at).total_seconds()))
-    return order.candidate(attempt).bill.charge_usd(max(Decimal(0), stood_s))
+    option = order.candidate(attempt)
+    bill, price = option.dearest, "frozen" if option.dearest == option.bill else "maximum"
+    if paid_per_hour_usd is not None:
+        bill, price = replace(bill, price_per_hour_usd=paid_per_hour_usd), "paid"
+    usd = bill.charge_usd(max(Decimal(0), stood_s))
+    return Charge(usd, bill.price_per_hour_usd, price)
 
 
 def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:

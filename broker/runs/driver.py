@@ -13,12 +13,13 @@ from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineStat
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.attempt import (
-    charge_usd,
+    charge,
     create,
     discard,
     intent_of,
     next_intent,
     payload_for,
+    price_paid,
     refuse_other_account,
 )
 from mlbroker.broker.runs.clock import Clock, until_answered
@@ -137,7 +138,7 @@ class Driver:
             return self._queue(run, cloud)
         self._waiting = False
         left_usd = run.reserved_usd - run.spent_usd
-        worst = candidate.bill.worst_case(left_usd, cloud.traits.kill_slack_s)
+        worst = candidate.dearest.worst_case(left_usd, cloud.traits.kill_slack_s)
         if worst is None:
             return self._settle(run, "capped")
         intent = next_intent(run, self.order, candidate, account, worst, self._clock.now())
@@ -307,13 +308,18 @@ class Driver:
         return self._terminated(run, self._last_alive.bound(run, ended_at))
 
     def _terminated(self, run: Run, ended_at: datetime) -> Run:
-        charge = charge_usd(run.attempt, self.order, ended_at, self._latest(run))
+        attempt, warn = run.attempt, self._view.warn
+        cloud, intent = self._at(run)
+        paid = price_paid(cloud, intent, attempt.began_at, ended_at, warn)
+        cost = charge(attempt, self.order, ended_at, self._latest(run), paid)
         return self._append(
             run,
             State.TERMINATED,
             why=run.attempt.why or "lost",
             ended_at=ended_at.isoformat(),
-            charged_usd=str(charge),
+            charged_usd=str(cost.usd),
+            charged_price=cost.price,
+            charged_price_per_hour_usd=str(cost.price_per_hour_usd),
         )
 
     def _over(self, run: Run) -> Run:

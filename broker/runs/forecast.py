@@ -30,7 +30,7 @@ class Forecaster:
         elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
         step, steps = status.step, status.steps or self._order.steps
         left_s = self._left_s(step, steps, status.elapsed_s or elapsed)
-        spent = self._candidate.bill.charge_usd(Decimal(str(elapsed)))
+        spent = self._candidate.dearest.charge_usd(Decimal(str(elapsed)))
         idle_s = status.idle_s
         idle = idle_s if idle_s and idle_s >= IDLE_SHOWN_AFTER_S else None
         deadline = self._order.deadline_at
@@ -46,12 +46,14 @@ class Forecaster:
             finish_at=None if left_s is None else now + timedelta(seconds=left_s),
             total_usd=None
             if left_s is None
-            else run.spent_usd + self._candidate.bill.charge_usd(Decimal(str(elapsed + left_s))),
+            else run.spent_usd + self._candidate.dearest.charge_usd(Decimal(str(elapsed + left_s))),
             deadline_at=datetime.fromisoformat(deadline) if deadline else None,
             cpu=status.cpu,
             gpu=status.gpu,
             idle_s=idle,
-            idle_usd=None if idle is None else self._candidate.bill.charge_usd(Decimal(str(idle))),
+            idle_usd=None
+            if idle is None
+            else self._candidate.dearest.charge_usd(Decimal(str(idle))),
             checkpoint_fault=status.checkpoint_fault,
             energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
         )

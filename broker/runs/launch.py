@@ -67,7 +67,7 @@ def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str
 
 def worst_case(candidate: LaunchOption, cap_usd: Decimal, traits: Traits) -> WorstCase:
     """The lifetime that a cap pays for, and its worst case; refused when the cap is too small."""
-    bill = candidate.bill
+    bill = candidate.dearest
     worst = bill.worst_case(cap_usd, traits.kill_slack_s)
     if worst is None:
         least = bill.charge_usd(Decimal(traits.kill_slack_s) + 1)

@@ -133,6 +133,7 @@ def _of_quote(
         duration_h=hours,
         disk_gb=option.disk_gb,
         image_id=option.image_id,
+        max_price_per_hour_usd=quote.max_price_per_hour_usd,
     )
 
 

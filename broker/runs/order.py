@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ LOCAL = "local"
 class LaunchOption:
     """One machine the run may use, billed at the price frozen when it was planned.
 
+    A spot price moves: `max_price_per_hour_usd` is what may be paid at most for an hour of one
+    machine; None where it is the frozen price.
     `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
     """
 
@@ -39,6 +41,13 @@ class LaunchOption:
     duration_h: float | None = None
     disk_gb: int = 100
     image_id: str | None = None
+    max_price_per_hour_usd: Decimal | None = None
+
+    @property
+    def dearest(self) -> Bill:
+        """The bill at the most that may be asked: reserved by it, and ended in time for it."""
+        most = self.max_price_per_hour_usd
+        return self.bill if most is None else replace(self.bill, price_per_hour_usd=most)
 
     @property
     def nodes(self) -> int:
@@ -126,8 +135,10 @@ def kind_of(at: LaunchOption | Attempt) -> tuple[str, str, str, str]:
 def _candidate(raw: dict[str, Any]) -> LaunchOption:
     bill = raw.get("bill")
     raw["bill"] = _bill_before_meters(raw) if bill is None else _bill(bill)
-    expected = raw["expected_usd"]
-    return LaunchOption(**raw | {"expected_usd": None if expected is None else Decimal(expected)})
+    for name in ("expected_usd", "max_price_per_hour_usd"):
+        usd = raw.get(name)
+        raw[name] = None if usd is None else Decimal(usd)
+    return LaunchOption(**raw)
 
 
 def _bill(raw: dict[str, Any]) -> Bill:

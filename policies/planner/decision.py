@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from mlbroker.policies.baseline import usual_type
 from mlbroker.policies.candidates import Filters, TypeRefusal
@@ -20,6 +21,7 @@ from mlbroker.policies.region_costs import RegionCosts, region_costs
 from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.price_units import NANO_PER_USD
+from mlbroker.pricing.spot import most_per_hour_usd
 from mlbroker.pricing.vendors import VENDORS, vendor
 from mlbroker.profiles.prediction import Target
 from mlbroker.profiles.probe_advice import Offered
@@ -113,15 +115,27 @@ class Decision:
         return self._quoted(pick.candidate.machine, pick.row, pick.candidate.option)
 
     def _quoted(self, machine: PacedType, row: RegionPrice, option: int) -> Quote:
+        wanted = self._request.job.resources[option]
         quote = make_quote(
             self._constraints,
             machine.power_w,
             machine.pace_in(row.region_id),
             self._book.offer(row.type_id, row.spot, row.region_id),
             self._regions[row.region_id],
-            self._request.job.resources[option].disk_gb,
+            wanted.disk_gb,
         )
-        return quote._replace(option=option, arch=machine.type.hardware.arch)
+        most = self._most_usd(row, quote, wanted.max_price_per_hour_usd) if row.spot else None
+        arch = machine.type.hardware.arch
+        return quote._replace(option=option, arch=arch, max_price_per_hour_usd=most)
+
+    def _most_usd(self, row: RegionPrice, quote: Quote, ceiling: Decimal | None) -> Decimal:
+        """What a spot machine may come to cost an hour: never more than one on demand."""
+        try:
+            on_demand = self._book.offer(row.type_id, 0, row.region_id).price_per_hour_usd
+        except KeyError:
+            on_demand = None
+        price = quote.price_per_hour_usd
+        return most_per_hour_usd(quote.cloud, quote.market, price, on_demand, ceiling)
 
     def _probe_offers(self) -> tuple[Offered, ...]:
         nodes = self._constraints.nodes

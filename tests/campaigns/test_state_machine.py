@@ -1,5 +1,6 @@
 """Hypothesis drives runs through launches, crashes, faults, preemptions, clock jumps, deletes."""
 
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.support.campaign import figures, size
-from tests.support.sim_runs import SimRuns
+from tests.support.sim_runs import RISING, SimRuns
 
 from mlbroker.broker.clouds.interface import Unclear
 from mlbroker.broker.errors import MlbrokerError
@@ -18,17 +19,29 @@ from mlbroker.broker.ledger import IllegalStep
 from mlbroker.broker.runs.driver import Driver
 
 EXAMPLES, STEPS = size(25, 2000), size(25, 50)
-CALLS = ("arm_kill", "create", "find", "status", "terminate", "report", "fetch", "disarm_kill")
+CALLS = (
+    "arm_kill",
+    "create",
+    "find",
+    "status",
+    "terminate",
+    "report",
+    "fetch",
+    "disarm_kill",
+    "price_paid",
+)
 COUNTS: Counter[str] = Counter()
 
 
 class Runs(RuleBasedStateMachine):
     """A client that launches runs one after another, and a vendor with moods."""
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(rises_after_s=st.sampled_from([0.0, 20.0, math.inf]), tells=st.booleans())
+    def open(self, rises_after_s: float, tells: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
-        self.sim = SimRuns(self.folder)
+        self.sim = SimRuns(self.folder, candidates=RISING)
+        with self.sim.service.world() as world:
+            world.rises_after_s, world.tells_price = rises_after_s, tells
         self.drivers: dict[str, Driver] = {}
         self.launched = 0
         COUNTS["examples"] += 1
@@ -37,8 +50,9 @@ class Runs(RuleBasedStateMachine):
         job_s=st.sampled_from([1.0, 60.0, 400.0, 5000.0]),
         code=st.sampled_from([0, 0, 0, 1]),
         packing_s=st.sampled_from([0.0, 0.0, 30.0, 600.0]),
+        steps=st.sampled_from([40, 12, 4, 0]),
     )
-    def launch(self, job_s: float, code: int, packing_s: float) -> None:
+    def launch(self, job_s: float, code: int, packing_s: float, steps: int) -> None:
         with self.sim.service.world() as world:
             world.job_s, world.job_code, world.packing_s = job_s, code, packing_s
         self.launched += 1
@@ -46,9 +60,13 @@ class Runs(RuleBasedStateMachine):
         self.sim.reserve(run_id)
         self.drivers[run_id] = self.sim.driver(run_id, {})
         COUNTS["launches"] += 1
+        self._go_on(steps)
 
     @rule(steps=st.integers(1, 8))
     def go_on(self, steps: int) -> None:
+        self._go_on(steps)
+
+    def _go_on(self, steps: int) -> None:
         for run_id, driver in self.drivers.items():
             for _ in range(steps):
                 try:

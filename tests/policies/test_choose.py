@@ -1,5 +1,6 @@
 """The chooser looks at few regions and still finds what looking at all of them finds."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,9 +12,12 @@ from tests.support.moments import NOW
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.choose import Chooser, Pick
 from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.planner.decision import decide
 from mlbroker.policies.planner.field import all_prices, gather
+from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import region_costs
+from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, Objective, ObjectiveKind, Work
@@ -102,6 +106,27 @@ def test_the_quick_way_finds_what_the_long_way_finds(
     first, again, _ = field_of(job, book, evidence)
     best = first.choose(again, top=1).picks
     assert [pick.key for pick in best] == [pick.key for pick in picks[:1]]
+
+
+@settings(deadline=None)
+@given(jobs, books)
+def test_a_budget_is_kept_even_by_a_spot_price_that_rises_as_far_as_it_may(
+    job: Job, book: SmallBook
+) -> None:
+    """What is planned is not refused at launch: it may live as long as it was planned to."""
+    job = replace(job, budget_usd=job.budget_usd or Decimal(1))
+    plan = decide(book, NOW, PlanRequest(job, Evidence(job), top=0))
+    for quote in plan.quotes:
+        if quote.market is Market.SPOT:
+            most = quote.max_price_per_hour_usd
+            assert most is not None
+            assert quote.price_per_hour_usd <= most
+            place = next(r for r in REGIONS if (r.cloud, r.name) == (quote.cloud, quote.region))
+            bill = Bill.of(place, most, quote.nodes, 100, quote.cost_usd.network)
+            assert job.budget_usd is not None
+            within = bill.worst_case(job.budget_usd, slack_s=0)
+            assert within is not None
+            assert float(within.lifetime_s) >= int(quote.duration_h.p50 * 3600) - 1
 
 
 def test_a_dearer_region_with_cheaper_side_prices_can_win() -> None:

@@ -21,10 +21,13 @@ from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.vendors import vendor
 
 PRICE = Decimal(36)  # a cent a second
+MOST = PRICE * 5 / 4
 BILL = Bill(PRICE, 1, vendor("sim").meter)
 CANDIDATES = tuple(
     LaunchOption("sim", "r", kind, "spot", BILL) for kind in ("small", "medium", "large")
 )
+# What they cost may rise by a quarter while they run.
+RISING = tuple(replace(candidate, max_price_per_hour_usd=MOST) for candidate in CANDIDATES)
 
 
 @dataclass
@@ -112,5 +115,6 @@ class SimRuns:
             assert run.settled
             assert run.reserved_usd == 0
             assert run.spent_usd <= Decimal(cap), "over the cap by our own books"
-        runs = len(self.ledger.runs())
-        assert billed_usd(self.service, float(PRICE)) <= float(cap) * runs + 1e-6
+            billed = billed_usd(self.service, run.run_id)
+            assert billed <= Decimal(cap), "over the cap by the vendor's meter"
+            assert billed <= run.spent_usd, "the books say less than the vendor's meter"

@@ -4,17 +4,20 @@ The service outlives its clients: with a `path` its state is a file, so that a c
 killed with -9 between any two calls, and the next one finds what the vendor would have kept.
 """
 
+import math
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.clouds.guest_report import Report, report_of
 from mlbroker.broker.clouds.interface import (
+    RUN_TAG,
     Denied,
     Intent,
     Machine,
@@ -45,6 +48,10 @@ class SimMachine:
     preempted: bool = False
     stop: str | None = None
     end: dict[str, Any] | None = None
+    # The price of an hour, and what it rises to so many seconds after the start.
+    usd_per_hour: Decimal = Decimal(0)
+    risen_usd_per_hour: Decimal = Decimal(0)
+    rises_after_s: float = math.inf
     # When its last files have been brought to where they can be fetched.
     packed_at: datetime = EPOCH
 
@@ -73,6 +80,9 @@ class World:
     job_code: int = 0
     packing_s: float = 0.0
     broken_kill: bool = False
+    # Of spot prices: when in a machine's life they rise to the bid, and whether the vendor tells.
+    rises_after_s: float = math.inf
+    tells_price: bool = False
     forgetful: bool = False
 
 
@@ -199,6 +209,10 @@ class SimCloud:
                 duration_s=world.job_s,
                 code=world.job_code,
                 deletes_that_fail=world.failing_deletes,
+                usd_per_hour=intent.price_per_hour_usd * intent.nodes,
+                risen_usd_per_hour=(intent.max_price_per_hour_usd or intent.price_per_hour_usd)
+                * intent.nodes,
+                rises_after_s=world.rises_after_s,
             )
             if world.late_creates:
                 world.late_creates -= 1
@@ -247,6 +261,16 @@ class SimCloud:
                         machine.deletes_that_fail -= 1  # accepted, and nothing comes of it
                     else:
                         machine.ended_at = world.now
+
+    def price_paid(self, intent: Intent, began: datetime, ended: datetime) -> Decimal | None:
+        with self._call("price_paid") as world:
+            machine = _by_token(world, intent.token)
+            if machine is None or not world.tells_price:
+                return None
+            seconds = max(60.0, (ended - machine.started_at).total_seconds())
+            average = _billed(machine, ended) / Decimal(str(seconds)) * 3600 / intent.nodes
+            most = intent.max_price_per_hour_usd or intent.price_per_hour_usd
+            return min(average.quantize(Decimal("0.000001"), ROUND_UP), most)
 
     def console_log(self, machine_id: str) -> str:
         return f"{machine_id} booted"
@@ -331,14 +355,25 @@ def opened(service: Service) -> Callable[[str], SimCloud]:
     return lambda name: clouds.setdefault(name, SimCloud(service, name))
 
 
-def billed_usd(service: Service, price_per_hour: float) -> float:
-    """What the vendor's own meter says, machines that still run up to now."""
+def billed_usd(service: Service, run_id: str | None = None) -> Decimal:
+    """What the vendor's own meter says, of a run or of all; machines that still run up to now."""
     with service.world() as world:
-        seconds = sum(
-            max(60.0, ((m.ended_at or world.now) - m.started_at).total_seconds())
-            for m in world.machines
+        return sum(
+            (
+                _billed(m, m.ended_at or world.now)
+                for m in world.machines
+                if run_id in (None, m.tags[RUN_TAG])
+            ),
+            Decimal(0),
         )
-    return seconds * price_per_hour / 3600
+
+
+def _billed(machine: SimMachine, until: datetime) -> Decimal:
+    """The machine's own bill: by the second, a minute at least, at the price of each second."""
+    seconds = max(60.0, (until - machine.started_at).total_seconds())
+    before = min(seconds, machine.rises_after_s)
+    usd = machine.usd_per_hour * Decimal(str(before))
+    return (usd + machine.risen_usd_per_hour * Decimal(str(seconds - before))) / 3600
 
 
 __all__ = ["EPOCH", "Service", "SimCloud", "World", "billed_usd", "opened"]

@@ -1,5 +1,6 @@
 """The state machine on a simulated vendor: failover, faults, crashes between any two steps."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.sim_runs import CANDIDATES, SimRuns
+from tests.support.sim_runs import CANDIDATES, MOST, PRICE, RISING, SimRuns
 from tests.support.simulator import SimCloud
 
 from mlbroker.broker.ledger import Ledger, State
@@ -39,6 +40,54 @@ def test_a_run_goes_through_every_state(sim: SimRuns) -> None:
     sim.check()
     with sim.service.world() as world:
         assert world.armed == {}
+
+
+@pytest.mark.parametrize(
+    ("rises_after_s", "tells", "price", "at"),
+    [
+        (0.0, False, "maximum", MOST),
+        (math.inf, False, "maximum", MOST),  # nobody told that it never rose
+        (0.0, True, "paid", MOST),
+        (math.inf, True, "paid", PRICE),
+        (45.0, True, "paid", (PRICE + MOST) / 2),
+    ],
+)
+def test_a_spot_price_that_rises_is_within_the_cap_and_in_the_books(
+    sim: SimRuns, rises_after_s: float, tells: bool, price: str, at: Decimal
+) -> None:
+    sim.candidates = RISING
+    set_world(sim, job_s=90.0, rises_after_s=rises_after_s, tells_price=tells)
+    run = sim.launch()
+    over = next(fact for fact in sim.ledger.facts() if fact.kind == "terminated")
+    assert over.body["charged_price"] == price
+    assert Decimal(over.body["charged_price_per_hour_usd"]) == at
+    stood_s = (run.attempt.ended_at - run.attempt.began_at).total_seconds()  # type: ignore[operator]
+    assert run.spent_usd == at * Decimal(stood_s) / 3600  # more than the least of a minute
+    assert run.attempt.price_per_hour_usd == PRICE
+    sim.check()
+
+
+def test_a_spot_machine_is_ended_in_time_for_the_price_it_may_rise_to(sim: SimRuns) -> None:
+    sim.candidates = RISING
+    set_world(sim, job_s=1e6, rises_after_s=0.0)
+    run = sim.launch(cap="1")
+    assert run.outcome == "capped"
+    assert Decimal("0.9") < run.spent_usd <= 1
+    sim.check(cap="1")
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "NaN", "Infinity", "45.01", "1e9", None])
+def test_a_price_that_cannot_be_is_not_charged(
+    sim: SimRuns, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.candidates = RISING
+    monkeypatch.setattr(SimCloud, "price_paid", lambda *_: None if told is None else Decimal(told))
+    run = sim.launch()
+    stood_s = (run.attempt.ended_at - run.attempt.began_at).total_seconds()  # type: ignore[operator]
+    assert run.spent_usd == MOST * max(60, Decimal(stood_s)) / 3600
+    assert [f.body["charged_price"] for f in sim.ledger.facts() if f.kind == "terminated"] == [
+        "maximum"
+    ]
 
 
 def test_the_kill_switch_is_armed_before_the_machine_exists(sim: SimRuns) -> None:

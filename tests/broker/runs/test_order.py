@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,9 +21,12 @@ MACHINE = LaunchOption(
 
 
 def test_an_order_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    order = Order("r1", "job", (MACHINE,), {"command": "true"}, secrets=("TOKEN",))
+    rising = replace(MACHINE, max_price_per_hour_usd=Decimal("0.24"))
+    order = Order("r1", "job", (MACHINE, rising), {"command": "true"}, secrets=("TOKEN",))
     order.save(tmp_path)
-    assert Order.load(tmp_path, order.digest()) == order
+    loaded = Order.load(tmp_path, order.digest())
+    assert loaded == order
+    assert loaded.candidates[1].dearest.usd_per_hour - BILL.usd_per_hour == Decimal("0.096")
 
 
 def test_a_changed_order_is_refused(tmp_path: Path) -> None:
@@ -42,6 +46,7 @@ def test_the_order_of_a_run_opened_by_an_earlier_release_is_billed_as_it_was_the
     raw = json.loads((tmp_path / "order.json").read_text())
     (machine,) = raw["candidates"]
     del machine["bill"], machine["disk_gb"], machine["image_id"]
+    del machine["max_price_per_hour_usd"]
     raw |= {"disk_gb": 1000, "image_id": "theirs"}
     machine |= {"nodes": 2, "price_per_hour_usd": "0.192"}
     machine |= {"extra_per_hour_usd": "0.228", "fixed_usd": "0.45"}
@@ -49,6 +54,7 @@ def test_the_order_of_a_run_opened_by_an_earlier_release_is_billed_as_it_was_the
     (tmp_path / "order.json").write_text(text)
     loaded = Order.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
     bill = loaded.candidates[0].bill
+    assert loaded.candidates[0].dearest == bill
     assert (loaded.candidates[0].disk_gb, loaded.candidates[0].image_id) == (1000, "theirs")
     assert bill.nodes == 2
     assert (
