@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mlbroker.pricing.azure_types import azure_not_launchable
 from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
 from mlbroker.pricing.gcp_types import gcp_not_launchable
 from mlbroker.pricing.launchable import Launch
@@ -131,6 +132,7 @@ VENDORS = {
         ),
         family=_azure_family,
         credits=azure_credits,
+        not_launchable=azure_not_launchable,
     ),
     "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True),
     "local": Vendor("this machine", Meter(), setup_s=1.0, own=True),

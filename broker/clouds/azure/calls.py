@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from mlbroker.broker.clouds.azure.names import NAME
-from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear, one_line
+from mlbroker.broker.clouds.interface import (
+    Denied,
+    NoCapacity,
+    NoQuota,
+    Unclear,
+    Unfit,
+    one_line,
+)
 from mlbroker.broker.clouds.rented import missing_library
 from mlbroker.broker.errors import CloudError
 
@@ -49,6 +56,20 @@ _NO_CAPACITY = frozenset(
 )
 _NO_QUOTA = frozenset({"QuotaExceeded", "ResourceQuotaExceeded"})
 _AGAIN = frozenset({"AnotherOperationInProgress", "RetryableError", "RetryableErrorDueTo"})
+# An image of the Marketplace with a plan, whose terms nobody accepted for the subscription.
+_WITH_TERMS = frozenset(
+    {
+        "VMMarketplaceInvalidInput",
+        "ResourcePurchaseValidationFailed",
+        "MarketplacePurchaseEligibilityFailed",
+    }
+)
+_TERMS = "Accept the image's terms once: az vm image terms accept --urn PUBLISHER:OFFER:SKU:VERSION"
+# A no to a size, or to this image on it, in Azure's words: other sizes may be had.
+_UNFIT = re.compile(
+    r"cannot boot Hypervisor Generation|CPU Architecture|VM size '?[\w-]+'? (is not supported|does "
+    r"not support)|is not supported for creation of VMs|size [\w-]+ is not available"
+)
 _QUOTA_WORDS = re.compile(r"\bquota\b", re.IGNORECASE)
 _RETRIES = {"retry_total": 4, "retry_backoff_factor": 0.2, "retry_backoff_max": 4}
 
@@ -268,7 +289,9 @@ def translate(status: int, code: str, message: str, where: str) -> CloudError:
     # Azure calls several things not allowed; only its text tells which.
     if code in _NO_QUOTA or (code == "OperationNotAllowed" and _QUOTA_WORDS.search(message)):
         return NoQuota(text, where=where, hint=_QUOTAS)
-    hint = {401: _SIGN_IN, 403: _ROLES}.get(status)
+    if _UNFIT.search(message):
+        return Unfit(text, where=where)
+    hint = _TERMS if code in _WITH_TERMS else {401: _SIGN_IN, 403: _ROLES}.get(status)
     return Denied(text, where=where, hint=hint)
 
 

@@ -26,6 +26,7 @@ from mlbroker.broker.clouds.interface import (
     NoCapacity,
     NoQuota,
     Payload,
+    Unfit,
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.rented import (
@@ -208,7 +209,7 @@ class AzureCloud(SeatedCloud):
                     # Made, and not to be seen yet.
                     if error.status_code != 404:
                         raise
-        except (NoCapacity, NoQuota, Denied) as refusal:
+        except (NoCapacity, NoQuota, Denied, Unfit) as refusal:
             with suppress(Denied):
                 self._clear_away(group, name)
                 # Whoever may not ask how it went does not know how it went.

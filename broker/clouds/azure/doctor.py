@@ -12,7 +12,7 @@ from mlbroker.broker.clouds.azure.machines import listed
 from mlbroker.broker.clouds.azure.names import ENDER, NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up, spot_in
 from mlbroker.broker.clouds.azure.roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA, own_blobs
-from mlbroker.broker.clouds.azure.shape import shape_of
+from mlbroker.broker.clouds.azure.shape import plan_of, shape_of
 from mlbroker.broker.clouds.checks import (
     Check,
     bucket_works,
@@ -87,6 +87,8 @@ def _identities(calls: Calls, names: Names) -> str:
 
 def _image(calls: Calls, region: str) -> str:
     image = shape_of(calls, region, PROBE_SIZE, None).image
+    if plan_of(calls, region, image) is not None:
+        raise MlbrokerError(f"{image['offer']} {image['sku']} has come to carry a plan")
     return f"{image['offer']} {image['sku']}"
 
 

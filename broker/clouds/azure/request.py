@@ -5,12 +5,14 @@ import hashlib
 from decimal import ROUND_UP, Decimal
 from typing import Any
 
-from mlbroker.broker.clouds.azure.names import NAME, Names
+from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.azure.network import Spot
 from mlbroker.broker.clouds.azure.shape import Shape
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.clouds.rented import checked_token
 
+# Azure makes this user a member of those who may do all: it must not be the job's own, mlbroker.
+NOBODY = "azureuser"
 _PRICE_STEP_USD = Decimal("0.00001")
 
 
@@ -32,14 +34,14 @@ def machine_body(
         },
         "osProfile": {
             "computerName": name,
-            "adminUsername": NAME,
+            "adminUsername": NOBODY,
             "customData": base64.b64encode(script.encode()).decode(),
             "linuxConfiguration": {
                 "disablePasswordAuthentication": True,
                 "ssh": {
                     "publicKeys": [
                         {
-                            "path": f"/home/{NAME}/.ssh/authorized_keys",
+                            "path": f"/home/{NOBODY}/.ssh/authorized_keys",
                             "keyData": nobodys_key(),
                         }
                     ]
@@ -78,6 +80,8 @@ def machine_body(
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {names.seat(seat): {}}},
         "properties": properties,
     }
+    if shape.plan is not None:
+        body["plan"] = dict(shape.plan)
     if zone is not None:
         body["zones"] = [zone]
     return body

@@ -9,6 +9,7 @@ from mlbroker.broker.clouds.seats import seat_folder
 LAUNCHER = (
     "Microsoft.Authorization/roleAssignments/write",
     "Microsoft.Compute/locations/operations/read",
+    "Microsoft.Compute/locations/publishers/artifacttypes/offers/skus/versions/read",
     "Microsoft.Compute/locations/usages/read",
     "Microsoft.Compute/skus/read",
     "Microsoft.Compute/virtualMachines/delete",

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlbroker.broker.clouds.azure.calls import Calls, translated
-from mlbroker.broker.clouds.interface import Denied, NoCapacity
+from mlbroker.broker.clouds.interface import Denied, NoCapacity, Unfit
 
-# AlmaLinux brings pip's wheels along, so that a job can have an environment of its own.
+# Images of the Marketplace that carry a plan are refused until its terms were accepted; Canonical's
+# and Microsoft's carry none. What Ubuntu leaves out, the machine installs (user_data.py).
 PLAIN = {
-    "x64": "almalinux:almalinux-x86_64:9-gen2:latest",
-    "Arm64": "almalinux:almalinux-arm:9-arm-gen2:latest",
+    "x64": "Canonical:ubuntu-24_04-lts:server:latest",
+    "Arm64": "Canonical:ubuntu-24_04-lts:server-arm64:latest",
 }
-PLAIN_GEN1 = "almalinux:almalinux-x86_64:9-gen1:latest"
+PLAIN_GEN1 = "Canonical:ubuntu-24_04-lts:server-gen1:latest"
 WITH_DRIVER = "microsoft-dsvm:ubuntu-hpc:2204:latest"
 _URN_PARTS = ("publisher", "offer", "sku", "version")
 
@@ -37,6 +38,7 @@ class Shape:
     image: Mapping[str, str]
     disk_type: str
     is_trusted: bool
+    plan: Mapping[str, str] | None = None
 
 
 def sizes(calls: Calls, region: str) -> Mapping[str, Size]:
@@ -68,20 +70,36 @@ def shape_of(calls: Calls, region: str, name: str, image_id: str | None) -> Shap
         raise NoCapacity(
             f"{name} is not offered in {region} to this subscription", where=f"azure {region}"
         )
+    image = _image(image_id or _usual_image(size, name))
     return Shape(
         name,
-        _image(image_id or _usual_image(size, name)),
+        image,
         "Premium_LRS" if size.takes_premium else "StandardSSD_LRS",
         # What an image of the user's own can do is not known here.
         size.is_trusted and size.is_gen2 and image_id is None and not size.has_gpu,
+        plan_of(calls, region, image) if image_id else None,
     )
+
+
+def plan_of(calls: Calls, region: str, image: Mapping[str, str]) -> Mapping[str, str] | None:
+    """The plan that an image of the Marketplace carries; a machine is asked for with it."""
+    if "id" in image:
+        return None
+    where = (region, image["publisher"], image["offer"], image["sku"])
+    published, version = calls.compute.virtual_machine_images, image["version"]
+    with translated("resources.image_id"):
+        if version == "latest":
+            newest = published.list(*where, top=1, orderby="name desc")
+            version = str(newest[0].name) if newest else version
+        plan = published.get(*where, version).plan
+    return plan and {"name": plan.name, "publisher": plan.publisher, "product": plan.product}
 
 
 def _usual_image(size: Size, name: str) -> str:
     if not size.has_gpu:
         return PLAIN[size.arch] if size.is_gen2 else PLAIN_GEN1
     if size.arch != "x64":
-        raise Denied(
+        raise Unfit(
             f"mlbroker knows no image with NVIDIA's driver for {name}",
             where="resources.image_id",
             hint="Name one: image_id: PUBLISHER:OFFER:SKU:VERSION",
@@ -98,7 +116,7 @@ def _image(image_id: str) -> Mapping[str, str]:
             f"{image_id} is not an image of Azure",
             where="resources.image_id",
             hint="They are called PUBLISHER:OFFER:SKU:VERSION, or /subscriptions/…; "
-            "leave it out for AlmaLinux.",
+            "leave it out for Ubuntu.",
         )
     return dict(zip(_URN_PARTS, parts, strict=True))
 

@@ -14,7 +14,7 @@ from tests.support.azure.faults import AzureFaults
 from tests.support.azure.limits import Limits
 from tests.support.azure.machines import Event, Group, Machines, Operation, Vm
 from tests.support.azure.schema import found, refuse, wrong_machine
-from tests.support.azure.wishes import wrong_wish
+from tests.support.azure.wishes import wrong_plan, wrong_wish
 from tests.support.azure.workflows import Rights, Workflows
 from tests.support.loopback_clock import VirtualClock
 from tests.support.loopback_http import Answer, TokenRequest
@@ -46,6 +46,8 @@ class Arm:
         self.workflows = Workflows(clock, faults, self.rights, self._asked_to_delete)
         self.networks = documents.Networks()
         self.made: Counter[str] = Counter()
+        # Images of the Marketplace, PUBLISHER:OFFER:SKU, whose terms the subscription accepted.
+        self.terms_accepted: set[str] = set()
         # Spot machines are taken away this long after they run; None leaves them.
         self.preempt_after_s: float | None = None
         self._clock = clock
@@ -183,6 +185,8 @@ class Arm:
             wanted = re.fullmatch(r"location eq '(\w+)'", request.query.get("$filter", ""))
             region = wanted.group(1) if wanted else "eastus"
             return found({"value": [catalog.sku(s, region) for s in catalog.SIZES.values()]})
+        if "publishers" in words:
+            return documents.image(words)
         if words[-1] == "usages":
             return found({"value": self.limits.usages(words[-2])})
         if words[0] == "operationresults":
@@ -282,7 +286,11 @@ class Arm:
         said = wrong_machine(body)
         if said:
             return refuse(400, "InvalidRequestContent", said)
-        wish = wrong_wish(body) or links.missing(self.machines, body)
+        wish = (
+            wrong_wish(body)
+            or wrong_plan(body, self.terms_accepted)
+            or links.missing(self.machines, body)
+        )
         if wish:
             return refuse(*wish)
         size = catalog.SIZES[body["properties"]["hardwareProfile"]["vmSize"]]

@@ -20,6 +20,7 @@ class Size:
     gpus: int = 0
     arch: str = "x64"
     gen: str = "V1,V2"
+    confidential: bool = False
 
 
 SIZES = {
@@ -28,19 +29,31 @@ SIZES = {
         Size("Standard_D2s_v5", 2, 8),
         Size("Standard_D4s_v5", 4, 16),
         Size("Standard_D2ps_v5", 2, 8, arch="Arm64", gen="V2"),
+        Size("Standard_DC2as_v5", 2, 8, gen="V2", confidential=True),
         Size("Standard_A1_v2", 1, 2, gen="V1"),
         Size("Standard_NC4as_T4_v3", 4, 28, gpus=1),
         Size("Standard_ND128isr_GB200_v6", 128, 900, gpus=4, arch="Arm64", gen="V2"),
     )
 }
-IMAGES = frozenset(
-    {
-        ("almalinux", "almalinux-x86_64", "9-gen2"),
-        ("almalinux", "almalinux-x86_64", "9-gen1"),
-        ("almalinux", "almalinux-arm", "9-arm-gen2"),
-        ("microsoft-dsvm", "ubuntu-hpc", "2204"),
-    }
-)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One of the Marketplace. What carries a plan is refused without it, and without its terms."""
+
+    gen: str
+    arch: str = "x64"
+    plan: bool = False
+
+
+IMAGES = {
+    ("Canonical", "ubuntu-24_04-lts", "server"): Image("V2"),
+    ("Canonical", "ubuntu-24_04-lts", "server-gen1"): Image("V1"),
+    ("Canonical", "ubuntu-24_04-lts", "server-arm64"): Image("V2", "Arm64"),
+    ("microsoft-dsvm", "ubuntu-hpc", "2204"): Image("V2"),
+    ("almalinux", "almalinux-x86_64", "9-gen2"): Image("V2", plan=True),
+}
+VERSIONS = ("2026.10.01", "2026.11.02")
 
 
 def sell_all() -> None:
@@ -65,6 +78,8 @@ def sku(size: Size, region: str) -> dict[str, Any]:
         "HyperVGenerations": size.gen,
         "PremiumIO": "True" if "s_" in size.name else "False",
     }
+    if size.confidential:
+        can["ConfidentialComputingType"] = "SNP"
     if size.gpus:
         can["GPUs"] = str(size.gpus)
     return {

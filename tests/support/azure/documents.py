@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from tests.support.azure.catalog import REGIONS, SUBSCRIPTION
+from tests.support.azure.catalog import IMAGES, REGIONS, SUBSCRIPTION, VERSIONS
 from tests.support.azure.machines import Group, Operation, Vm, stamp
 from tests.support.azure.schema import found, refuse
 from tests.support.loopback_http import Answer
@@ -35,6 +35,22 @@ def group(one: Group) -> dict[str, Any]:
         "tags": one.tags,
         "properties": {"provisioningState": one.state},
     }
+
+
+def image(words: list[str]) -> Answer:
+    """`…/publishers/P/artifacttypes/vmimage/offers/O/skus/S/versions[/V]` of the Marketplace."""
+    at = words.index("publishers")
+    told = (words[at + 1], words[at + 5], words[at + 7])
+    known = IMAGES.get(told)
+    if known is None:
+        return refuse(404, "NotFound", f"Artifact: VMImage was not found: {told}.")
+    if len(words) == at + 9:
+        return found([{"location": words[at - 1], "name": each} for each in VERSIONS[::-1]])
+    if words[at + 9] not in VERSIONS:
+        return refuse(404, "NotFound", f"Artifact: VMImage was not found: {words[at + 9]}.")
+    plan = {"publisher": told[0], "product": told[1], "name": told[2]} if known.plan else None
+    properties = {"hyperVGeneration": known.gen, "architecture": known.arch, "plan": plan}
+    return found({"location": words[at - 1], "name": words[at + 9], "properties": properties})
 
 
 def machine(vm: Vm, view_at: datetime | None) -> dict[str, Any]:

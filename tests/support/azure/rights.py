@@ -54,7 +54,8 @@ def action_of(request: TokenRequest) -> str:
         return "Microsoft.Insights/eventtypes/values/Read"
     words = rest.split("/")
     if words[0] == "locations":
-        kinds = ["locations", words[2]]
+        # `locations/REGION/usages`, `locations/REGION/publishers/NAME/artifacttypes/…`
+        kinds = ["locations", *words[2::2]]
     elif request.method == "POST":
         kinds = [*words[:-1:2], words[-1]]
     else:

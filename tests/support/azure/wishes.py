@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.azure.catalog import IMAGES, REGIONS, SIZES, SUBSCRIPTION, ZONED
+from tests.support.azure.catalog import IMAGES, REGIONS, SIZES, SUBSCRIPTION, VERSIONS, ZONED
 
 from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.seats import SEATS
@@ -23,6 +23,14 @@ def wrong_wish(body: dict[str, Any]) -> Refusal | None:
     size = SIZES.get(had["hardwareProfile"].get("vmSize", ""))
     if size is None:
         return 400, "InvalidParameter", "The value of parameter 'vmSize' is invalid."
+    if size.confidential and (had.get("securityProfile") or {}).get("securityType") not in (
+        "ConfidentialVM", "ConfidentialVM_NonPersistedTPM"
+    ):  # fmt: skip
+        return (
+            400, "BadRequest",
+            f"The VM size '{size.name}' is not supported for creation of VMs and Virtual Machine "
+            "Scale Set with '<NULL>' security type.",
+        )  # fmt: skip
     zones = body.get("zones") or []
     if zones and (region not in ZONED or zones[0] not in ("1", "2", "3")):
         return 400, "InvalidAvailabilityZone", f"The zone(s) '{zones}' are not supported."
@@ -42,14 +50,46 @@ def _wrong_storage(had: dict[str, Any], region: str) -> Refusal | None:
         return 400, "InvalidParameter", "osDisk.diskSizeGB is smaller than the image's own disk."
     if "id" in image:
         return None
-    told = tuple(image.get(part) for part in ("publisher", "offer", "sku"))
-    if told not in IMAGES or not image.get("version"):
+    told = tuple(str(image.get(part)) for part in ("publisher", "offer", "sku"))
+    known = IMAGES.get(told)  # type: ignore[call-overload]
+    if known is None or image.get("version") not in ("latest", *VERSIONS):
         return 404, "PlatformImageNotFound", f"The platform image '{told}' is not available."
     size = SIZES[had["hardwareProfile"]["vmSize"]]
-    if ("arm" in str(image["sku"])) != (size.arch == "Arm64"):
-        return 400, "BadRequest", f"Cannot create a VM with size {size.name}: other architecture."
-    if "gen2" in str(image["sku"]) and "V2" not in size.gen:
-        return 400, "BadRequest", "The selected VM size cannot boot Hypervisor Generation 2."
+    if known.arch != size.arch:
+        return (
+            400, "BadRequest",
+            f"Cannot create a VM of size '{size.name}' because this VM size only supports a CPU "
+            f"Architecture of '{size.arch}', but an image or disk with CPU Architecture "
+            f"'{known.arch}' was given.",
+        )  # fmt: skip
+    if known.gen not in size.gen:
+        return (
+            400, "BadRequest",
+            f"The selected VM size '{size.name}' cannot boot Hypervisor Generation '{known.gen}'.",
+        )  # fmt: skip
+    return None
+
+
+def wrong_plan(body: dict[str, Any], accepted: set[str]) -> Refusal | None:
+    """What the Marketplace asks of an image that carries a plan."""
+    image = body["properties"]["storageProfile"].get("imageReference") or {}
+    told = tuple(str(image.get(part)) for part in ("publisher", "offer", "sku"))
+    known = IMAGES.get(told)  # type: ignore[call-overload]
+    plan = body.get("plan")
+    if known is None or not known.plan:
+        return None
+    if plan != {"publisher": told[0], "product": told[1], "name": told[2]}:
+        return (
+            400, "VMMarketplaceInvalidInput",
+            "Creating a virtual machine from Marketplace image or a custom image sourced from a "
+            "Marketplace image requires Plan information in the request.",
+        )  # fmt: skip
+    if ":".join(told) not in accepted:
+        return (
+            400, "ResourcePurchaseValidationFailed",
+            "User failed validation to purchase resources. Error message: 'You have not accepted "
+            "the legal terms on this subscription'",
+        )  # fmt: skip
     return None
 
 
@@ -64,7 +104,10 @@ def _wrong_system(had: dict[str, Any], region: str) -> Refusal | None:
     if not system.get("adminPassword") and not keys:
         return 400, "InvalidParameter", "Authentication using either SSH or by user name is needed."
     kinds = ("ssh-rsa ", "ssh-ed25519 ")
-    if any(not str(key.get("keyData", "")).startswith(kinds) for key in keys):
+    home = f"/home/{system['adminUsername']}/.ssh/authorized_keys"
+    if any(
+        not str(key.get("keyData", "")).startswith(kinds) or key.get("path") != home for key in keys
+    ):
         return 400, "InvalidParameter", "The value of parameter linuxConfiguration.ssh is invalid."
     return None
 

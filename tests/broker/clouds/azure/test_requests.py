@@ -34,9 +34,9 @@ SUBNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/mlbroker/subnets/
 OWN = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/mlb-r1-1/providers/Microsoft.Network"
 TAGS = {"mlbroker-run": "r1", "mlbroker-token": "mlb-r1-1"}
 IMAGE = {
-    "publisher": "almalinux",
-    "offer": "almalinux-x86_64",
-    "sku": "9-gen2",
+    "publisher": "Canonical",
+    "offer": "ubuntu-24_04-lts",
+    "sku": "server",
     "version": "latest",
 }
 PLAIN = Shape("Standard_D4s_v5", IMAGE, "Premium_LRS", True)
@@ -86,14 +86,14 @@ def test_a_machine_is_exactly_this() -> None:
             },
             "osProfile": {
                 "computerName": "mlb-r1-1",
-                "adminUsername": "mlbroker",
+                "adminUsername": "azureuser",
                 "customData": base64.b64encode(b"#!/bin/bash\n").decode(),
                 "linuxConfiguration": {
                     "disablePasswordAuthentication": True,
                     "ssh": {
                         "publicKeys": [
                             {
-                                "path": "/home/mlbroker/.ssh/authorized_keys",
+                                "path": "/home/azureuser/.ssh/authorized_keys",
                                 "keyData": nobodys_key(),
                             }
                         ]

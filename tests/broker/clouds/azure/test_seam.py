@@ -17,6 +17,7 @@ from mlbroker.broker.clouds.interface import (
     NoQuota,
     Payload,
     Unclear,
+    Unfit,
 )
 from mlbroker.broker.errors import CloudError
 
@@ -225,7 +226,7 @@ def test_azures_words_become_the_four_that_a_run_knows(
         ({"instance_type": "Standard_X99", "zone": None}, "not offered in eastus"),
         ({"region": "japaneast", "zone": None}, "japaneast"),
         ({"image_id": "docker:python"}, "not an image of Azure"),
-        ({"image_id": "none:none:none:latest"}, "PlatformImageNotFound"),
+        ({"image_id": "none:none:none:latest"}, "VMImage was not found"),
         ({"instance_type": "Standard_ND128isr_GB200_v6"}, "knows no image with NVIDIA"),
         ({"disk_gb": 5}, "diskSizeGB"),
         ({"zone": "eastus-9"}, "InvalidAvailabilityZone"),
@@ -247,8 +248,8 @@ def test_wrong_wishes_are_refused(
 @pytest.mark.parametrize(
     ("size", "sku", "disk", "is_trusted"),
     [
-        (SIZE, "9-gen2", "Premium_LRS", True),
-        ("Standard_A1_v2", "9-gen1", "StandardSSD_LRS", False),
+        (SIZE, "server", "Premium_LRS", True),
+        ("Standard_A1_v2", "server-gen1", "StandardSSD_LRS", False),
         (T4, "2204", "Premium_LRS", False),
     ],
 )
@@ -267,6 +268,39 @@ def test_image_and_disk_are_told_by_the_size(
     assert storage["imageReference"]["sku"] == sku
     assert storage["osDisk"]["managedDisk"]["storageAccountType"] == disk
     assert ("securityProfile" in body["properties"]) == is_trusted
+
+
+MARKETPLACE = "almalinux:almalinux-x86_64:9-gen2"
+
+
+def test_an_image_with_a_plan_is_asked_for_with_it_once_its_terms_are_accepted(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    wanted = intent(world, run_id, image_id=f"{MARKETPLACE}:latest")
+    with pytest.raises(Denied, match="legal terms") as refused:
+        make(cloud, wanted)
+    assert "az vm image terms accept" in str(refused.value.hint)
+    world.control.terms_accepted.add(MARKETPLACE)
+    make(cloud, wanted)
+    plan = {"publisher": "almalinux", "product": "almalinux-x86_64", "name": "9-gen2"}
+    assert [body["plan"] for body in asked(world)] == [plan, plan]
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "says"),
+    [
+        ("Standard_DC2as_v5", None, "security type"),
+        ("Standard_D2ps_v5", "Canonical:ubuntu-24_04-lts:server:latest", "CPU Architecture"),
+        ("Standard_A1_v2", "Canonical:ubuntu-24_04-lts:server:latest", "Hypervisor Generation"),
+        ("Standard_ND128isr_GB200_v6", None, "no image with NVIDIA"),
+    ],
+)
+def test_a_size_that_is_refused_leads_to_others(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, size: str, image: str | None, says: str
+) -> None:
+    with pytest.raises(Unfit, match=says) as refused:
+        make(cloud, intent(world, run_id, instance_type=size, image_id=image))
+    assert refused.value.made_nothing
 
 
 def test_places_are_zones_where_there_are_some(world: StrictAzure, cloud: AzureCloud) -> None:

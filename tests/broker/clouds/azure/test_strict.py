@@ -19,9 +19,9 @@ from mlbroker.broker.clouds.azure.shape import Shape
 NAMES = Names(SUBSCRIPTION, "eastus")
 GROUPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
 IMAGE = {
-    "publisher": "almalinux",
-    "offer": "almalinux-x86_64",
-    "sku": "9-gen2",
+    "publisher": "Canonical",
+    "offer": "ubuntu-24_04-lts",
+    "sku": "server",
     "version": "latest",
 }
 
