@@ -57,7 +57,7 @@ class RunRequest:
     """What to run, where it may, and what to do when it goes wrong.
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
-    this run, and not for all that it `resumes`.
+    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent.
     """
 
     job: Job
@@ -72,6 +72,7 @@ class RunRequest:
     on_overrun: str | None = None
     stop_when_idle_s: float | None = None
     dry_run: bool = False
+    guest_late_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         if not request.dry_run:
             raise
         listener.warn(str(error))
-    worst = launch.worst_case(options[0], cap_usd, opened(options[0].cloud).traits)
+    traits = opened(options[0].cloud).traits
+    worst = launch.worst_case(options[0], cap_usd, traits, request.guest_late_s)
     prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now)
     if request.dry_run and judge is not None:
         _ask_policy(prepared, open_ledger(state))
@@ -152,6 +154,7 @@ def reserve(
         steps=job.work.steps if job.work else None,
         deadline_at=deadline_at(job, prepared.now),
         on_overrun=request.on_overrun,
+        guest_late_s=request.guest_late_s,
     )
     for name in unmasked(dict(secrets)):
         listener.warn(

@@ -72,7 +72,8 @@ class Intent:
     `lifetime_s` counts from `intended_at` to `kill_at`, the moment by which the kill switches end
     the machine whoever else is alive. `max_price_per_hour_usd` is what may be paid for one machine,
     the bid where the vendor takes one; None for the price itself. `image_id` and `disk_gb` are
-    those the job asked for.
+    those the job asked for. `guest_late_s`: the machine's own keepers strike so much later than
+    `kill_at`, so that the kill switch outside has to; 0 in every run but a proof of it.
     """
 
     token: str
@@ -91,6 +92,7 @@ class Intent:
     disk_gb: int = 100
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
+    guest_late_s: int = 0
 
     @property
     def tags(self) -> Mapping[str, str]:

@@ -152,7 +152,7 @@ class RentedCloud(ABC):
         spec = {
             **payload.spec,
             "token": intent.token,
-            "kill_at": intent.kill_at.timestamp(),
+            "kill_at": intent.kill_at.timestamp() + intent.guest_late_s,
             "nodes": intent.nodes,
             "secret_names": sorted(payload.secrets),
             "secrets_at": self.hand_over(intent, payload.secrets),

@@ -78,6 +78,7 @@ def start_script(
     # Only words get in that mean nothing to a shell.
     if not all(a.isascii() and a.replace("-", "").replace("/", "").isalnum() for a in arguments):
         raise ValueError(f"not fit for a script: {arguments}")
+    later_s += intent.guest_late_s
     lifetime_s = max(1, int((intent.kill_at - intent.intended_at).total_seconds()))
     script = (_DELETING if deletes else _SCRIPT).format(
         kill_at=int(intent.kill_at.timestamp()) + later_s,

@@ -54,6 +54,7 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
         disk_gb=candidate.disk_gb,
         image_id=candidate.image_id,
         max_price_per_hour_usd=candidate.dearest.price_per_hour_usd,
+        guest_late_s=order.guest_late_s,
     )
 
 

@@ -138,7 +138,8 @@ class Driver:
             return self._queue(run, cloud)
         self._waiting = False
         left_usd = run.reserved_usd - run.spent_usd
-        worst = candidate.dearest.worst_case(left_usd, cloud.traits.kill_slack_s)
+        slack_s = cloud.traits.kill_slack_s + self.order.guest_late_s
+        worst = candidate.dearest.worst_case(left_usd, slack_s)
         if worst is None:
             return self._settle(run, "capped")
         intent = next_intent(run, self.order, candidate, account, worst, self._clock.now())

@@ -65,12 +65,14 @@ def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str
     return {name: environ[name] for name in job.secrets}
 
 
-def worst_case(candidate: LaunchOption, cap_usd: Decimal, traits: Traits) -> WorstCase:
+def worst_case(
+    candidate: LaunchOption, cap_usd: Decimal, traits: Traits, guest_late_s: int = 0
+) -> WorstCase:
     """The lifetime that a cap pays for, and its worst case; refused when the cap is too small."""
-    bill = candidate.dearest
-    worst = bill.worst_case(cap_usd, traits.kill_slack_s)
+    bill, slack_s = candidate.dearest, traits.kill_slack_s + guest_late_s
+    worst = bill.worst_case(cap_usd, slack_s)
     if worst is None:
-        least = bill.charge_usd(Decimal(traits.kill_slack_s) + 1)
+        least = bill.charge_usd(Decimal(slack_s) + 1)
         raise RefusedError(
             f"{exact_usd(cap_usd)} USD does not pay for {candidate.instance_type} at "
             f"{exact_usd(bill.usd_per_hour)} USD/h: one second with its kill slack costs "

@@ -62,7 +62,10 @@ class LaunchOption:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Everything any process needs to carry the run on, save the values of secrets."""
+    """Everything any process needs to carry the run on, save the values of secrets.
+
+    `guest_late_s` is as in Intent, and counts under the cap as the kill slack does.
+    """
 
     run_id: str
     job: str
@@ -72,6 +75,7 @@ class Order:
     steps: int | None = None
     deadline_at: str | None = None
     on_overrun: str | None = None
+    guest_late_s: int = 0
 
     def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""

@@ -52,6 +52,20 @@ def test_the_machines_own_timer_ends_it_though_the_vendor_does_not(
     assert vm.gone_at <= wanted.kill_at + timedelta(seconds=cloud.traits.kill_slack_s)
 
 
+def test_for_a_proof_the_machines_own_timer_waits_until_the_vendor_should_have_ended_it(
+    world: StrictCloud, cloud: Any, vendor: Vendor, run_id: str
+) -> None:
+    endless(world)
+    world.faults.kill_works = False
+    wanted = vendor.intent(world, run_id, guest_late_s=900)
+    cloud.arm_kill(wanted)
+    cloud.create(wanted, JOB)
+    world.clock.advance(86400)
+    (vm,) = world.vms(wanted.token)
+    later = timedelta(seconds=vendor.timer_later_s + 900)
+    assert vm.ends_at == wanted.kill_at.replace(microsecond=0) + later
+
+
 def test_a_clock_that_is_ahead_would_outlive_the_cap_and_is_refused(
     world: StrictCloud, cloud: Any, vendor: Vendor, run_id: str
 ) -> None:
