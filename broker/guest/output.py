@@ -2,14 +2,13 @@
 
 import re
 import time
-from typing import BinaryIO, Dict, List, Optional, Tuple
+from typing import BinaryIO, Dict, List, Optional
+
+from .step_lines import StepLines
 
 MASK = b"***"
 # Letters; shorter ones would be found in many a word, and masking them would tell where.
 LEAST_MASKED = 4
-_MARKER = re.compile(rb"::mlbroker +step=(\d{1,15})(?!\d)(?:/(\d{1,15})(?!\d))?")
-# A pattern of the user's own is tried on so much of a line, no more.
-_LINE_LIMIT = 4096
 _HOLD_BYTES = 65536
 _HOLD_S = 0.3
 
@@ -21,12 +20,12 @@ class Output:
         self._log = log
         self._secrets = _needles(secrets)
         self._longest = max(map(len, self._secrets), default=1)
-        self._progress = re.compile(progress.encode()) if progress else None
+        self._lines = StepLines(progress)
+        self._counted_by: Optional[str] = None
         self._held = b""
         self._held_since = 0.0
         self.step: Optional[int] = None
         self.steps: Optional[int] = None
-        self.last_step_at: Optional[float] = None
         self.dropped_bytes = 0
 
     def feed(self, data: bytes) -> None:
@@ -65,7 +64,7 @@ class Output:
         ready, self._held = self._held[:cut], self._held[cut:]
         self._held_since = time.monotonic()
         for line in re.split(rb"[\r\n]", ready):
-            self._read_step(line[:_LINE_LIMIT])
+            self._read_steps(line)
         self._write(_mask(ready, self._secrets))
 
     def _write(self, data: bytes) -> None:
@@ -77,13 +76,16 @@ class Output:
             # A full disk must not end the job, nor the supervision of it.
             self.dropped_bytes += len(left)
 
-    def _read_step(self, line: bytes) -> None:
-        found = _step_of(line, self._progress)
-        if found is not None:
-            if self.step is None or found[0] > self.step:
-                self.last_step_at = time.monotonic()
-            self.step = max(self.step or 0, found[0])
-            self.steps = found[1] or self.steps
+    def _read_steps(self, line: bytes) -> None:
+        for seen in self._lines.read(line):
+            if self._counted_by == "regex" != seen.source:
+                continue  # the user's own pattern says what a step is
+            if self._counted_by != seen.source:
+                self._counted_by, self.step, self.steps = seen.source, None, None
+            self.step = max(self.step or 0, seen.done)
+            self.steps = seen.total or self.steps
+            if self.steps is not None and self.steps < self.step:
+                self.steps = None  # it was an epoch's
 
 
 def masked(data: bytes, secrets: List[str]) -> bytes:
@@ -95,19 +97,6 @@ def _mask(data: bytes, needles: List[bytes]) -> bytes:
     for needle in needles:
         data = data.replace(needle, MASK)
     return data
-
-
-def _step_of(
-    line: bytes, progress: Optional["re.Pattern[bytes]"]
-) -> Optional[Tuple[int, Optional[int]]]:
-    marker = _MARKER.search(line)
-    if marker:
-        return int(marker.group(1)), int(marker.group(2)) if marker.group(2) else None
-    match = progress.search(line) if progress else None
-    if match is None:
-        return None
-    text = match.groupdict().get("step") or (match.group(1) if match.re.groups else None)
-    return (int(text), None) if text and text.isdigit() and len(text) < 16 else None
 
 
 def unmasked(secrets: Dict[str, str]) -> List[str]:

@@ -150,7 +150,7 @@ def _nothing_spoke(seen: Observation) -> str:
     words = _last_words(seen)
     printed = f"{seen.end.get('output_bytes', 0):,} bytes of output"
     text = f"{counted} in {seen.end['time_s']:.0f} s ({printed})"
-    return f"{text}; {words}" if words else text
+    return "; ".join(part for part in (text, seen.notes.get("not_hooked"), words) if part)
 
 
 def _last_words(seen: Observation) -> str:

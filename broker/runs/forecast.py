@@ -28,7 +28,7 @@ class Forecaster:
     def progress(self, run: Run, status: Status, now: datetime) -> Progress:
         """The guest's status, reckoned on."""
         elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
-        step, steps = status.step, status.steps or self._order.steps
+        step, steps = status.step, self._order.steps or status.steps
         left_s = self._left_s(step, steps, status.elapsed_s or elapsed)
         spent = self._candidate.dearest.charge_usd(Decimal(str(elapsed)))
         idle_s = status.idle_s

@@ -75,7 +75,7 @@ def live_summary(
     return row | {
         "phase": "ended" if report.end else status.phase or None,
         "step": status.step,
-        "steps": status.steps or order.steps,
+        "steps": order.steps or status.steps,
         "checkpoint_fault": status.checkpoint_fault,
         "spent_usd": exact_usd(spent),
     }

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional
 
 from . import machine, processes
 from .gauges import Gauges
+from .hooked import Deaf, with_probe
 from .output import CHUNK, OutputScanner
 from .sources import EventFiles, ProgressFile, StepEvent
 
@@ -64,6 +65,7 @@ class Agent:
         self._progress_file = ProgressFile(self._env["MLBROKER_PROGRESS_FILE"])
         self._scanner = OutputScanner(None)
         self._gauges = Gauges()
+        self._deaf = Deaf(PROBE)
         self._selector = selectors.DefaultSelector()
         self._phase = "setup"
         self._exit: Optional[int] = None
@@ -115,7 +117,8 @@ class Agent:
             self._gauges.gpu.start(int(self._spec["gpus"]))
             if self._gauges.gpu.fileno is not None:
                 self._selector.register(self._gauges.gpu.fileno, selectors.EVENT_READ, "gpu")
-            self._run_phase(self._spec["command"], self._spec.get("progress"))
+            command = with_probe(self._spec["command"], PROBE)
+            self._run_phase(command, self._spec.get("progress"))
 
     def _end_all(self, grace_s: float) -> None:
         """Whatever happened: nothing of the job is left after this."""
@@ -217,7 +220,10 @@ class Agent:
         now = time.monotonic()
         if now - self._sampled >= SAMPLE_S or self._exit is not None:
             self._sampled = now
-            _report(sample=self._gauges.sample(self._living()), time_s=now - self._started)
+            living = self._living()
+            _report(sample=self._gauges.sample(living), time_s=now - self._started)
+            for why in self._deaf.among(living) if self._phase == "command" else ():
+                _report(note=["agent", 0, "not_hooked", why])
 
     def _living(self) -> List[processes.Process]:
         return processes.descendants(os.getpid(), self._gauges.gpu.pid)

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 # Instruction sets that decide how fast numerical code runs.
 TELLING_FLAGS = (
@@ -19,6 +19,8 @@ TELLING_FLAGS = (
     "sve2",
 )
 BANDWIDTH_BLOCK = 128 << 20
+CGROUPS = "/sys/fs/cgroup"
+OWN_GROUPS = "/proc/self/cgroup"
 GPU_FIELDS = "name,memory.total"
 
 
@@ -40,10 +42,61 @@ def describe(bandwidth_s: float) -> Dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores this process may use, which can be fewer than the machine has."""
+    """Cores this process may use, which can be fewer than the machine has.
+
+    A quota of processor time (`docker --cpus 1.5`, a limit in Kubernetes) counts as the nearest
+    whole number of cores, at least one.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quotas = [*_quotas("cpu", "cpu.max"), *_quotas("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    return max(1, int(min([float(cores), *quotas]) + 0.5))
+
+
+def _quotas(controller: str, *names: str) -> Iterator[float]:
+    """Cores by the quota of each group around this process: `max` and -1 are none."""
+    for group in _groups(controller):
+        try:
+            quota, period = (int(word) for word in _words(group, names))
+        except (OSError, ValueError):
+            continue
+        if quota > 0 and period > 0:
+            yield quota / period
+
+
+def _groups(controller: str) -> Iterator[str]:
+    """Folders of the control groups this process is in, each with those around it.
+
+    A container may see its own group as the root of all, under a path that is the host's.
+    """
+    try:
+        with open(OWN_GROUPS, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        lines = []
+    for line in [*lines, "0::/"]:
+        number, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if number == "0":
+            roots = [CGROUPS, os.path.join(CGROUPS, "unified")]
+        elif controller in names.split(","):
+            roots = [os.path.join(CGROUPS, names), os.path.join(CGROUPS, controller)]
+        else:
+            continue
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for root in roots:
+            for depth in range(len(parts), -1, -1):
+                yield os.path.join(root, *parts[:depth])
+
+
+def _words(group: str, names: Tuple[str, ...]) -> List[str]:
+    words: List[str] = []
+    for name in names:
+        with open(os.path.join(group, name), encoding="ascii") as file:
+            words += file.read().split()
+    return words
 
 
 def memory_bandwidth(seconds: float) -> float:
@@ -78,12 +131,10 @@ def _memory_gib() -> Optional[float]:
     amounts = []
     with contextlib.suppress(ValueError, OSError):
         amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path, encoding="ascii") as file:
-                amounts.append(int(file.read()))
-        except (OSError, ValueError):
-            continue
+    for group in _groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                amounts += [int(word) for word in _words(group, (name,))]
     return min(amounts) / 2**30 if amounts else None
 
 

@@ -86,6 +86,11 @@ def test_no_secret_is_cut_where_a_line_is_let_go(words: list[str]) -> None:
         (b"[12 of 90]\n", r"\[(?P<step>\d+) of", 12, None),
         (b"step=five\n::mlbroker step=x\n", r"step=(\w+)", None, None),
         (b"nothing\n", None, None, None),
+        (b"step 1/50\nstep 50/50\nstep 1/50\nstep 7/50\n", r"step (\d+)", 57, None),
+        (b"s 9/50\ns 50/50\ns 1/50\n", r"s (?P<step>\d+)/(?P<total>\d+)", 51, None),
+        (b"s 9/50\ns 10/50\n", r"s (?P<step>\d+)/(?P<total>\d+)", 10, 50),
+        (b"::mlbroker step=80\nepoch 3\n", r"epoch (\d+)", 3, None),
+        (b"epoch 3\n::mlbroker step=80\n", r"epoch (\d+)", 3, None),
         (b"::mlbroker step=99999999999999999999999\n", None, None, None),
     ],
 )

@@ -2,7 +2,9 @@
 
 import ast
 import os
+import shlex
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,9 +14,12 @@ from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.profiles.probe.mlbroker_agent.gauges import GpuGauge, PackageEnergy
-from mlbroker.profiles.probe.mlbroker_agent.machine import describe
-from mlbroker.profiles.probe.mlbroker_agent.output import CHUNK, MAX_LINE, OutputScanner
+from mlbroker.profiles.probe.mlbroker_agent.hooked import Deaf, with_probe
+from mlbroker.profiles.probe.mlbroker_agent.machine import describe, usable_cores
+from mlbroker.profiles.probe.mlbroker_agent.output import CHUNK, OutputScanner
+from mlbroker.profiles.probe.mlbroker_agent.processes import Process
 from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, ProgressFile
+from mlbroker.profiles.probe.mlbroker_agent.step_lines import MAX_LINE
 
 SOURCES = sorted(PROBE_FOLDER.rglob("*.py"))
 
@@ -146,3 +151,90 @@ def test_the_machine_describes_itself() -> None:
     assert facts["memory_gib"] > 0
     assert facts["memory_gb_per_s"] > 0.1
     assert facts["arch"] in {"x86_64", "arm64"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "100000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/", {"cpu.max": "240000 100000"}, 2),
+        ("0::/", {"cpu.max": "5000 100000"}, 1),
+        ("0::/pod/job", {"pod/cpu.max": "300000 100000", "pod/job/cpu.max": "max 100000"}, 3),
+        ("0::/pod/job", {"pod/cpu.max": "max 100000", "pod/job/cpu.max": "200000 100000"}, 2),
+        ("0::/of/the/host", {"cpu.max": "400000 100000"}, 4),  # the root of its own namespace
+        ("0::/../sibling", {"cpu.max": "rubbish"}, 8),
+        ("4:cpu,cpuacct:/docker/a", {"cpu,cpuacct/docker/a/cpu.cfs_quota_us": "150000",
+                                     "cpu,cpuacct/docker/a/cpu.cfs_period_us": "50000"}, 3),
+        ("4:cpu:/a", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("1:cpu:/\n0::/x", {"unified/x/cpu.max": "200000 100000"}, 2),
+    ],
+)  # fmt: skip
+def test_a_quota_of_processor_time_counts_as_cores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    files: dict[str, str],
+    cores: int,
+) -> None:
+    where = "mlbroker.profiles.probe.mlbroker_agent.machine"
+    (tmp_path / "own").write_text(groups + "\n")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(f"{where}.OWN_GROUPS", str(tmp_path / "own"))
+    monkeypatch.setattr(f"{where}.CGROUPS", str(tmp_path))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("script", "sees"),
+    [
+        ("PYTHONPATH=src {python}", "/probe:src"),
+        ('A=1 PYTHONPATH="src:x y" {python}', "/probe:src:x y"),
+        ("export PYTHONPATH=$PWD/src\n{python}", "/probe:{cwd}/src"),
+        ("cd .; env PYTHONPATH=src {python}", "/probe:src"),
+        ("if true; then PYTHONPATH=$PYTHONPATH:src {python}; fi", "/probe:/before:src"),
+        ("X='PYTHONPATH=src' {python}", "/before"),
+        ("cat >/dev/null <<E\nPYTHONPATH=a\nE\nPYTHONPATH=src {python}", "src"),
+    ],
+)
+def test_a_script_that_sets_its_own_path_keeps_the_probe_on_it(
+    tmp_path: Path, script: str, sees: str
+) -> None:
+    show = f"{shlex.quote(sys.executable)} -c 'import os; print(os.environ[\"PYTHONPATH\"])'"
+    text = with_probe(script.replace("{python}", show), "/probe")
+    done = subprocess.run(
+        ["bash", "-c", text],
+        env={**os.environ, "PYTHONPATH": "/before"},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == sees.replace("{cwd}", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "why"),
+    [
+        ([], {"PYTHONPATH": "a:/probe", "MLBROKER_PROBE_DIR": "/x"}, None),
+        ([], {"PYTHONPATH": "src", "MLBROKER_PROBE_DIR": "/x"}, "a PYTHONPATH of its own, src"),
+        (["-uI"], {"PYTHONPATH": "/probe", "MLBROKER_PROBE_DIR": "/x"}, "with -I"),
+        (["-W", "ignore"], {"PYTHONPATH": "/probe"}, "without the variables"),
+    ],
+)
+def test_a_python_that_cannot_see_the_probe_is_named(
+    options: list[str], env: dict[str, str], why: str | None
+) -> None:
+    command = [sys.executable, *options, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        assert job.stdout is not None
+        job.stdout.readline()  # it has become a Python
+        deaf = Deaf("/probe")
+        found = deaf.among([Process(job.pid, 0, False, 0.0, 0)])
+        assert deaf.among([Process(job.pid, 0, False, 0.0, 0)]) == []
+    assert len(found) == (why is not None)
+    assert why is None or why in found[0]
