@@ -245,6 +245,18 @@ def gcp_zones(prices: Prices, kind: str) -> dict[str, Any]:
             "selfLink": link}  # fmt: skip
 
 
+def _paged(
+    what: str, entries: list[dict[str, Any]], query: dict[str, list[str]], size: int
+) -> dict[str, Any]:
+    """One of Google's pages; the last one's token is empty."""
+    start = int(query.get("pageToken", ["0"])[0])
+    end = start + size
+    return {
+        what: entries[start:end],
+        "nextPageToken": str(end) if end < len(entries) else "",
+    }
+
+
 def gcp_region(name: str) -> dict[str, Any]:
     """A region with its quotas."""
     rows = (("CPUS", 24, 8), ("A2_CPUS", 12, 0), ("PREEMPTIBLE_CPUS", 100, 0),
@@ -349,9 +361,10 @@ class PriceServers:
         if path == "/api/retail/prices":
             return self._azure(query)
         if path.endswith("/skus") and path.startswith("/v1/"):
-            return _json({"skus": gcp_skus(), "nextPageToken": ""})
+            return _json(_paged("skus", gcp_skus(), query, 20))
         if path.endswith("/regions"):
-            return _json({"items": [gcp_region("us-central1"), gcp_region("europe-west1")]})
+            regions = [gcp_region("us-central1"), gcp_region("europe-west1")]
+            return _json(_paged("items", regions, query, 1))
         if path.endswith("/Microsoft.Compute/skus"):
             return _json({"value": AZURE_SKUS})
         if path.endswith("/usages"):

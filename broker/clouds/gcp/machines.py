@@ -142,19 +142,16 @@ def past(calls: Calls, token: str) -> list[tuple[str, Member]]:
         "project": calls.project,
         "filter": f'targetLink eq ".*/instances/{re.escape(token)}(-n[0-9]+)?"',
     }
-    found: list[tuple[str, Member]] = []
+    # Those on one machine may stand on several pages.
+    on_machine: dict[tuple[str, str], list[Any]] = {}
     with translated("gcp"):
         pages = calls.client("GlobalOperations").aggregated_list(request=request, **calls.reading)
         for scope, part in pages:
-            by_name: dict[str, list[Any]] = {}
             for operation in part.operations:
                 name = str(operation.target_link).rpartition("/")[2]
-                by_name.setdefault(name, []).append(operation)
-            for name, operations in by_name.items():
-                gone = _told(name, operations)
-                if gone is not None:
-                    found.append((scope.rpartition("/")[2], gone))
-    return found
+                on_machine.setdefault((scope.rpartition("/")[2], name), []).append(operation)
+    told = ((zone, _told(name, found)) for (zone, name), found in on_machine.items())
+    return [(zone, member) for zone, member in told if member is not None]
 
 
 def _past(calls: Calls, zone: str, name: str) -> Member | None:

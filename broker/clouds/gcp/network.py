@@ -54,15 +54,16 @@ def spot_in(calls: Calls, names: Names) -> Spot:
 
 
 def regions_set_up(calls: Calls) -> frozenset[str]:
-    """Told by the buckets: one call for all regions."""
+    """Told by the buckets: one call for all regions, as a rule."""
     prefix = Names(calls.project, "").bucket
-    answer = calls.ask(
-        "GET",
-        f"{storage_url()}/storage/v1/b",
-        "gcp",
-        params={"project": calls.project, "prefix": prefix},
-    )
-    return frozenset(str(bucket["name"]).removeprefix(prefix) for bucket in answer.get("items", []))
+    wanted = {"project": calls.project, "prefix": prefix}
+    found: set[str] = set()
+    while True:
+        page = calls.ask("GET", f"{storage_url()}/storage/v1/b", "gcp", params=wanted)
+        found.update(str(one["name"]).removeprefix(prefix) for one in page.get("items", []))
+        if "nextPageToken" not in page:
+            return frozenset(found)
+        wanted["pageToken"] = str(page["nextPageToken"])
 
 
 def zones_offering(calls: Calls, name: str) -> tuple[str, ...]:

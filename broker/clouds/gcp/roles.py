@@ -27,6 +27,7 @@ LAUNCHER = (
     "compute.machineTypes.list",
     "compute.projects.get",
     "compute.regions.get",
+    "compute.regions.list",
     "compute.routers.list",
     "compute.subnetworks.get",
     "compute.subnetworks.use",

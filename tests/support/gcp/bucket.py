@@ -35,7 +35,7 @@ class Storage:
         names = {"GET": "get", "HEAD": "get", "DELETE": "delete"}
         return "storage.objects." + names.get(request.method, "create")
 
-    def answer(self, request: TokenRequest) -> Answer:
+    def answer(self, request: TokenRequest, page: int) -> Answer:
         if request.path == "/storage/v1/b":
             prefix = request.query.get("prefix", "")
             names = [name for name in self.buckets if name.startswith(prefix)]
@@ -45,7 +45,7 @@ class Storage:
             return _refused("404 Not Found", "NoSuchBucket", "The specified bucket does not exist.")
         objects = self.buckets[bucket]
         if not key:
-            return self._listed(bucket, request)
+            return self._listed(bucket, request, page)
         if "uploads" in request.query or "uploadId" in request.query:
             return self._in_parts(request, bucket, key)
         if request.method == "PUT":
@@ -87,21 +87,28 @@ class Storage:
         span = ("Content-Range", f"bytes {start}-{min(end, len(data) - 1)}/{len(data)}")
         return Answer("206 Partial Content", [*headers, span], data[start : end + 1])
 
-    def _listed(self, bucket: str, request: TokenRequest) -> Answer:
+    def _listed(self, bucket: str, request: TokenRequest, page: int) -> Answer:
         prefix = request.query.get("prefix", "")
         objects = self.buckets[bucket]
+        # A page begins after the last key of the one before, whatever was removed in between.
+        after = request.query.get("continuation-token", "")
+        keys = sorted(key for key in objects if key.startswith(prefix) and key > after)
+        shown = keys[: min(page, int(request.query.get("max-keys", "1000")))]
+        more = len(shown) < len(keys)
+        token = (
+            f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>" if more else ""
+        )
         items = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(objects[key])}</Size>"
             f"<ETag>{escape(_tag(objects[key]))}</ETag>"
             "<LastModified>2026-11-24T12:00:00.000Z</LastModified></Contents>"
-            for key in sorted(objects)
-            if key.startswith(prefix)
+            for key in shown
         )
         text = (
             '<?xml version="1.0" encoding="UTF-8"?>'
             '<ListBucketResult xmlns="http://doc.s3.amazonaws.com/2006-03-01">'
             f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix>"
-            f"<IsTruncated>false</IsTruncated>{items}</ListBucketResult>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{items}</ListBucketResult>"
         )
         return Answer("200 OK", XML, text.encode())
 

@@ -121,6 +121,11 @@ def kind_of(name: str) -> Kind | None:
     return _KINDS.get(name)
 
 
+def kinds_called(name: str) -> list[Kind]:
+    """The machine type of this name, or all."""
+    return [kind for kind in _KINDS.values() if name in ("", kind.name)]
+
+
 def zones_of(name: str) -> tuple[str, ...]:
     """Where a machine type or an accelerator is offered."""
     return tuple(z for z in ZONES if z.endswith("c")) if name in ONLY_IN_C else ZONES

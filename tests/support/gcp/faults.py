@@ -10,12 +10,16 @@ from tests.support.loopback_http import Answer, TokenRequest
 
 @dataclass
 class GcpFaults(Faults):
-    """`late_inserts` are accepted and fail afterwards; `stuck` operations end after an hour."""
+    """`late_inserts` are accepted and fail afterwards; `stuck` operations end after an hour.
+
+    `page` is how much of a list comes at once, at most.
+    """
 
     late_inserts: int = 0
     stuck: int = 0
     unreachable_zones: set[str] = field(default_factory=set)
     guests_may_delete: bool = True
+    page: int = 500
 
     def no(self, request: TokenRequest, *error: Any) -> Answer:
         return refuse(*error)

@@ -32,13 +32,10 @@ class Parts:
         return found(documents.machine_type(kind, path["zone"]))
 
     def machineTypes_aggregatedList(self, request: TokenRequest, path: dict[str, str]) -> Answer:
-        name = name_in_filter(request)
-        kind = catalog.kind_of(name)
-        zones = catalog.zones_of(name) if kind else ()
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
-        for zone in zones:
-            assert kind
-            by_zone[zone].append(documents.machine_type(kind, zone))
+        for kind in catalog.kinds_called(name_in_filter(request)):
+            for zone in catalog.zones_of(kind.name):
+                by_zone[zone].append(documents.machine_type(kind, zone))
         return scopes("machineTypes", by_zone, wanted_by(request), self._faults.unreachable_zones)
 
     def acceleratorTypes_aggregatedList(
@@ -60,6 +57,13 @@ class Parts:
         items = [{"name": zone, "status": "UP", "region": documents.region_link(zone)}
                  for zone in catalog.ZONES]  # fmt: skip
         return found({"kind": "compute#zoneList", "items": items})
+
+    def regions_list(self, request: TokenRequest, path: dict[str, str]) -> Answer:
+        items = [
+            {"name": name, "status": "UP", "quotas": self.limits.quotas_of(name)}
+            for name in catalog.REGIONS
+        ]
+        return found({"kind": "compute#regionList", "items": items})
 
     def regions_get(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         if path["region"] not in catalog.REGIONS:

@@ -1,5 +1,6 @@
 """Lists and lookups as Compute Engine answers them: scopes, filters, and what is not there."""
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -47,7 +48,8 @@ def _holds(item: dict[str, Any], name: str, how: str, value: str) -> bool:
 
 
 def name_in_filter(request: TokenRequest) -> str:
-    terms = {name: value for name, _, value in terms_of(request.query.get("filter", ""))}
+    text = request.query.get("filter")
+    terms = {name: value for name, _, value in terms_of(text)} if text else {}
     return terms.get("name", "")
 
 
@@ -69,3 +71,36 @@ def scopes(
             scope = {"warning": {"code": "NO_RESULTS_ON_PAGE", "message": "empty"}}
         items[f"zones/{zone}"] = scope
     return found({"kind": f"compute#{what}AggregatedList", "items": items})
+
+
+def paged(request: TokenRequest, answer: Answer, largest: int) -> Answer:
+    """One page of a list, and where the next one begins; an entry is a thing, or a silent scope."""
+    if not answer.ok:
+        return answer
+    document = json.loads(answer.body)
+    items = document.get("items", [])
+    entries = list(items) if isinstance(items, list) else list(_entries(items))
+    start = int(request.query.get("pageToken", "0"))
+    end = start + min(largest, int(request.query.get("maxResults", "500")))
+    page = entries[start:end]
+    document["items"] = page if isinstance(items, list) else _regrouped(page)
+    if end < len(entries):
+        document["nextPageToken"] = str(end)
+    return found(document)
+
+
+def _entries(items: dict[str, dict[str, Any]]) -> Iterable[tuple[str, str, Any]]:
+    for scope, part in items.items():
+        for what, said in part.items():
+            for one in said if isinstance(said, list) else [said]:
+                yield scope, what, one
+
+
+def _regrouped(entries: Iterable[tuple[str, str, Any]]) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for scope, what, one in entries:
+        if what == "warning":
+            items.setdefault(scope, {})[what] = one
+        else:
+            items.setdefault(scope, {}).setdefault(what, []).append(one)
+    return items

@@ -14,6 +14,7 @@ from tests.support.gcp.faults import GcpFaults
 from tests.support.gcp.gce import Gce
 from tests.support.gcp.guests import GcpSandboxes, Metadata
 from tests.support.gcp.machines import Vm
+from tests.support.gcp.queries import paged
 from tests.support.gcp.rights import guest_lacks, launcher_lacks, rights_of
 from tests.support.gcp.vault import Vault
 from tests.support.loopback import KeepAlive
@@ -140,7 +141,8 @@ class StrictGcp(StrictCloud):
     def answer(self, request: TokenRequest) -> Answer:
         service = request.service
         if service == "storage":
-            return self.storage.answer(request)
+            answer = self.storage.answer(request, self.faults.page)
+            return paged(request, answer, self.faults.page) if _is_list(request) else answer
         if service == "nothing":
             return refuse(404, "notFound", f"{request.method} {request.path} is no method")
         method = api(service).find(request.method, request.path)
@@ -153,7 +155,8 @@ class StrictGcp(StrictCloud):
         if method.id.endswith("testIamPermissions"):
             return rights_of(request, method, self.missing)
         try:
-            return self.gce.answer(request, method)
+            answer = self.gce.answer(request, method)
+            return paged(request, answer, self.faults.page) if _is_list(request) else answer
         except ValueError as error:
             return refuse(400, "invalid", str(error))
 
@@ -170,6 +173,12 @@ class StrictGcp(StrictCloud):
 
     def metadata_of(self, vm: Vm, what: str, request: TokenRequest) -> Answer:
         return self.metadata.answer(vm, what, request)
+
+
+def _is_list(request: TokenRequest) -> bool:
+    """Whether the answer is a list in JSON."""
+    in_json = request.action != "storage.objects.list"
+    return in_json and request.action.lower().endswith("list")
 
 
 @contextmanager

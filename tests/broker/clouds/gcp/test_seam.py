@@ -28,6 +28,9 @@ from mlbroker.broker.clouds.interface import (
     Unfit,
 )
 from mlbroker.broker.errors import CloudError
+from mlbroker.broker.http import Http
+from mlbroker.broker.prices.feeds.gcp.feed import GcpFeed
+from mlbroker.broker.prices.feeds.gcp.rest import Google
 
 JOB = Payload({"command": "true"})
 INSERT = "compute.instances.insert"
@@ -488,7 +491,9 @@ def test_too_little_room_for_all_makes_none(world: StrictGcp, cloud: GcpCloud, r
     assert world.vms(wanted.token) == []
 
 
-def test_the_roles_suffice_and_hold_nothing_idle(runs: GcpRuns, run_id: str) -> None:
+def test_the_roles_suffice_and_hold_nothing_idle(
+    runs: GcpRuns, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = intent(runs.world, run_id, zone=None, nodes=1)
     runs.cloud.create(wanted, Payload({"command": "true"}, secrets={"A": "12345678"}))
     own = "projects/loopback-project/global/images/rocky"
@@ -504,6 +509,12 @@ def test_the_roles_suffice_and_hold_nothing_idle(runs: GcpRuns, run_id: str) -> 
     runs.cloud.report(wanted)
     list(checks(("us-central1",), runs.world.clock.now()))
     runs.cloud.discard(wanted)
+    # `prices quotas` and `prices refresh`, whose catalogue takes no permission.
+    monkeypatch.setenv("MLBROKER_GCP_COMPUTE_URL", runs.world.url)
+    monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "launcher-token")
+    assert GcpFeed().quotas(["us-central1"], Http())
+    for kind in ("machineTypes", "acceleratorTypes"):
+        assert list(Google(Http()).zonal(kind))
     assert [what for who, what in runs.world.denied if who == LAUNCHER] == []
     used = {p for who, action in runs.world.calls if who == LAUNCHER for p in needs(action)}
     assert set(gcp_roles.LAUNCHER) == used
