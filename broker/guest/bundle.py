@@ -25,7 +25,7 @@ def guest_program() -> bytes:
     entries = dict(_entries("main", modules))
     # What jobs import as `mlbroker_probe`; Python reads modules from inside the archive.
     probe = files("mlbroker.profiles").joinpath("probe").joinpath("mlbroker_probe")
-    for name in ("__init__.py", "_events.py"):
+    for name in ("__init__.py", "_events.py", "_loops.py"):
         entries[f"{PROBE}/mlbroker_probe/{name}"] = probe.joinpath(name).read_text("utf-8")
     return _archive(entries, zipfile.ZIP_STORED)
 

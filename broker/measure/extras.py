@@ -7,7 +7,7 @@ from typing import Any
 from mlbroker.broker.measure.watch import Observation
 
 # Notes of the probe that are for the agent, not for people.
-_INTERNAL = {"library", "parent", "total", "not_hooked"}
+_INTERNAL = {"library", "parent", "total", "epoch", "not_hooked"}
 # Above this share of the machine, other processes have slowed the job down.
 CROWDED = 0.1
 

@@ -100,22 +100,27 @@ def _result(job: Job, seen: Observation) -> dict[str, Any]:
         if seen.completed:
             return _whole(seen)
         raise InputError(_nothing_spoke(seen), where=job.name, hint=f"What is understood: {WAYS}")
-    if found.total_steps is None:
+    if found.total_steps is None and not seen.completed:
         raise InputError(
             f"a step takes {found.step_time_s:.4g} s, but how many steps the whole job "
-            "has is not known",
+            f"has is not known{_epoch(seen)}",
             where=job.name,
             hint="say it in the job file's broker block, `work: {steps: N}`, or with --steps N",
         )
     return _counted(seen, found)
 
 
+def _epoch(seen: Observation) -> str:
+    epoch = seen.notes.get("epoch")
+    return f": the total seen may be an epoch's ({epoch})" if epoch else ""
+
+
 def _counted(seen: Observation, found: Estimate) -> dict[str, Any]:
     steps, overhead_s = found.total_steps, found.overhead_s
-    if seen.completed and seen.series is not None and steps is not None:
+    if seen.completed and seen.series is not None:
         done = seen.series.counts[-1]
         # The last steps may be unspoken when only every tenth is told.
-        steps = steps if done >= COMPLETE * steps else done
+        steps = steps if steps is not None and done >= COMPLETE * steps else done
         overhead_s = max(0.0, float(seen.end["time_s"]) - steps * found.step_time_s)
     return {
         "time_s": found.step_time_s,

@@ -11,10 +11,12 @@ Python 3.8 and later.
 """
 
 import os
+import sys
 import time
 from typing import Any, Iterable, Iterator, Optional, Union
 
 from ._events import Counter, Teller
+from ._loops import loop_around
 
 __all__ = ["step", "steps"]
 
@@ -44,7 +46,8 @@ def steps(iterable: Iterable[Any], *, total: Optional[int] = None) -> Iterable[A
     """Iterate over `iterable`, one step for each turn of the loop.
 
     `total` is the number of steps of the whole job. Without it the length of `iterable` counts,
-    which is right for one loop, and not for a loop that is entered again in every epoch.
+    unless the loop stands in another one: then it is entered again in every epoch, who knows how
+    often, and the total is not known.
     """
     if _counter is None:
         return iterable
@@ -59,13 +62,18 @@ class _Counted:
         self._total = total
 
     def __iter__(self) -> Iterator[Any]:
+        return self._turns(loop_around(sys._getframe(1)))
+
+    def _turns(self, loop: Optional[str]) -> Iterator[Any]:
         counter = _counter
         assert counter is not None
         if self._total is not None:
             counter.total = int(self._total)
         elif counter.count == 0:
-            counter.total = _length(self._iterable)
-            counter.note("total", "length")
+            length = _length(self._iterable)
+            counter.total = length if loop is None else None
+            if loop is not None and length:
+                counter.note("epoch", "%d steps each time that %s comes here" % (length, loop))
         else:
             counter.total = None  # a second loop: how many there will be is not known
         iterator = iter(self._iterable)

@@ -5,6 +5,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional
 
 from ._events import Counter
+from ._loops import loop_around
 
 _sites: Dict[str, "Site"] = {}
 _open: List["Site"] = []
@@ -18,8 +19,8 @@ class Site:
         self.entries = 0
         self.whole: Optional[int] = None
 
-    def enter(self, total: Optional[int]) -> None:
-        """A bar of this place starts to move."""
+    def enter(self, total: Optional[int], loop: Optional[str]) -> None:
+        """A bar of this place starts to move, in this loop if any."""
         parent = _open[-1] if _open else None
         self.entries += 1
         if parent is not None:
@@ -28,8 +29,9 @@ class Site:
                 self.counter.note("parent", parent.counter.source)
         else:
             # Entered again outside any other bar: how often there will be more is not known.
-            self.whole = total if self.entries == 1 else None
-            self.counter.note("total", "length" if self.whole else "unknown")
+            self.whole = total if self.entries == 1 and loop is None else None
+            if loop is not None and total and self.entries == 1:
+                self.counter.note("epoch", "%d steps each time that %s comes here" % (total, loop))
         self.counter.total = self.whole
         self.counter.begin()
         _open.append(self)
@@ -46,14 +48,15 @@ def count_bars(module: Any) -> None:
     init, iterate, update, close = bar.__init__, bar.__iter__, bar.update, bar.close
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        self._mlbroker_site = _site()
+        frame = _caller()
+        self._mlbroker_site, self._mlbroker_loop = _site(frame), loop_around(frame)
         self._mlbroker_state = ""
         init(self, *args, **kwargs)
 
     def __iter__(self: Any) -> Iterator[Any]:
         site = self._mlbroker_site
         self._mlbroker_state = "iterated"
-        site.enter(_total(self))
+        site.enter(_total(self), self._mlbroker_loop)
         for item in iterate(self):
             yield item
             site.counter.add(1)
@@ -62,7 +65,7 @@ def count_bars(module: Any) -> None:
     def manual_update(self: Any, n: Any = 1) -> Any:
         if self._mlbroker_state == "":
             self._mlbroker_state = "updated"
-            self._mlbroker_site.enter(_total(self))
+            self._mlbroker_site.enter(_total(self), self._mlbroker_loop)
         if self._mlbroker_state == "updated" and isinstance(n, int) and n > 0:
             self._mlbroker_site.counter.add(n)
         return update(self, n)
@@ -76,10 +79,15 @@ def count_bars(module: Any) -> None:
     bar.update, bar.close = manual_update, manual_close
 
 
-def _site() -> Site:
+def _caller() -> Any:
+    """The frame outside of tqdm that makes the bar."""
     frame: Any = sys._getframe(2)
     while frame.f_back is not None and _is_tqdm(frame):
         frame = frame.f_back
+    return frame
+
+
+def _site(frame: Any) -> Site:
     name = "tqdm@%s:%d" % (os.path.basename(frame.f_code.co_filename), frame.f_lineno)
     if name not in _sites:
         _sites[name] = Site(name)

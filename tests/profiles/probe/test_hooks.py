@@ -361,3 +361,27 @@ for epoch in range(2):
 """
     )
     assert (best(streams).counts[-1], best(streams).total) == (10, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "total"),
+    [
+        ("for i in steps(range(5)): pass", 5),
+        ("def train():\n  for i in steps(range(5)): pass\ntrain()", 5),
+        ("for e in range(1):\n  for i in steps(range(5)): pass", None),
+        ("def train():\n  for i in steps(range(5)): pass\nfor e in range(1): train()", None),
+        ("x = steps(range(5))\nfor e in range(1):\n  for i in x: pass", None),
+        ("n = 0\nwhile n < 1:\n  n += 1\n  for i in steps(range(5)): pass", None),
+        ("while True:\n  for i in steps(range(5)): pass\n  break", 5),
+        ("for e in range(2):\n  try: int('x')\n  except ValueError: continue\n"
+         "for i in steps(range(5)): pass", 5),
+        ("def loader():\n  for i in steps(range(5)): yield i\nfor i in loader(): pass", 5),
+        ("for e in range(1):\n  for i in steps(range(5), total=100): pass", 100),
+    ],
+)  # fmt: skip
+def test_the_length_of_a_loop_within_a_loop_is_not_the_jobs(
+    run: Run, script: str, total: int | None
+) -> None:
+    streams, notes = run("from mlbroker_probe import steps\n" + script)
+    assert (best(streams).counts[-1], best(streams).total) == (5, total)
+    assert ("epoch" in said(notes)) == (total is None)
