@@ -61,7 +61,7 @@ class Bill:
             price_per_hour_usd,
             nodes,
             sold_by.meter,
-            disk_usd_per_hour=per_month * disk_gb / HOURS_PER_MONTH,
+            disk_usd_per_hour=per_month * sold_by.billed_disk_gb(disk_gb) / HOURS_PER_MONTH,
             address_usd_per_hour=USUAL_PUBLIC_IP_USD_PER_HOUR if address is None else address,
             once_usd=once_usd,
         )

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from mlbroker.pricing.azure_types import azure_not_launchable
 from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
+from mlbroker.pricing.disks import azure_billed_gb
 from mlbroker.pricing.gcp_types import gcp_not_launchable
 from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.offer import InstanceType
@@ -57,6 +58,7 @@ class Vendor:
     accounts, and `usual_types` what most jobs land on there, smallest first. `family` is what
     policy files call a type's family, `quota_family` that under which the vendor counts it.
     `not_launchable` tells why a run could not use a type; None where it can.
+    A disk is billed as `billed_disk_gb` of its size.
     A spot machine is reckoned at up to `spot_headroom` times its price, and a bid has to be above
     `least_bid_usd`.
     `own` machines are the user's: nobody meters their disk, address and traffic.
@@ -71,6 +73,7 @@ class Vendor:
     family: Callable[[str], str] = series_of
     quota_family: Callable[[str], str] = str
     credits: Callable[[str], Credits | None] = _no_credits
+    billed_disk_gb: Callable[[int], Decimal] = Decimal
     not_launchable: Callable[[InstanceType, Launch], str | None] = _always_launchable
     spot_headroom: Decimal = Decimal("1.25")
     least_bid_usd: Decimal = Decimal(0)
@@ -133,6 +136,7 @@ VENDORS = {
         family=_azure_family,
         credits=azure_credits,
         not_launchable=azure_not_launchable,
+        billed_disk_gb=azure_billed_gb,
     ),
     "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True),
     "local": Vendor("this machine", Meter(), setup_s=1.0, own=True),

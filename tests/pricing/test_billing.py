@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.pricing import billing
-from mlbroker.pricing.billing import LONGEST_S, Bill
+from mlbroker.pricing.billing import HOURS_PER_MONTH, LONGEST_S, Bill
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import VENDORS, Meter
 
@@ -52,7 +52,33 @@ def test_disk_by_the_second_and_by_the_hour() -> None:
     assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (disk + address) / 2)
     azure = Region("azure", "eastus", None, None, Decimal("0.08"), address)
     bill = Bill.of(azure, Decimal(1), 3, 100)
-    assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (disk + address / 2))
+    p10 = Decimal(128) * Decimal("0.08") / 730
+    assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (p10 + address / 2))
+
+
+@pytest.mark.parametrize(
+    ("disk_gb", "usd_a_month"),
+    # List prices of premium tiers in East US, where a P10 is 0.154 USD a GiB.
+    [(30, "5.28"), (32, "5.28"), (50, "10.21"), (100, "19.71"), (128, "19.71")],
+)
+def test_a_disk_of_azure_is_billed_as_the_next_larger_tier(disk_gb: int, usd_a_month: str) -> None:
+    east = Region("azure", "eastus", disk_usd_per_gb_month=Decimal("0.154"))
+    month = Bill.of(east, Decimal(1), 1, disk_gb).disk_usd_per_hour * HOURS_PER_MONTH
+    assert month == pytest.approx(Decimal(usd_a_month), abs=Decimal("0.005"))
+
+
+@given(st.integers(1, 32767), st.integers(1, 32767))
+def test_no_disk_is_billed_as_less_than_its_size_nor_a_larger_one_as_less(
+    one: int, other: int
+) -> None:
+    east = Region("azure", "eastus", disk_usd_per_gb_month=Decimal("0.154"))
+    less, more = (
+        (Bill.of(east, Decimal(1), 1, disk_gb).disk_usd_per_hour * HOURS_PER_MONTH).quantize(
+            Decimal("0.0001")
+        )
+        for disk_gb in sorted((one, other))
+    )
+    assert Decimal("0.154") * min(one, other) <= less <= more
 
 
 def test_unknown_side_prices_are_the_usual_ones_not_nothing() -> None:
@@ -71,14 +97,14 @@ def test_ones_own_machines_meter_nothing_beside_the_hours() -> None:
 
 
 def test_a_disk_billed_in_begun_hours_does_not_break_the_cap() -> None:
-    """1,000 GB on Azure under 0.45 USD: by the second they would last 74 minutes, and bill 0.57."""
+    """1,000 GB on Azure under 0.45 USD: by the second they would last 74 minutes, and bill 0.58."""
     bill = Bill.of(Region("azure", "eastus"), Decimal("0.192"), 1, 1000)
     by_the_second_s = Decimal("0.45") / bill.usd_per_hour * 3600
-    assert bill.charge_usd(by_the_second_s) == pytest.approx(Decimal("0.57"), abs=Decimal("0.005"))
+    assert bill.charge_usd(by_the_second_s) == pytest.approx(Decimal("0.58"), abs=Decimal("0.005"))
     worst = bill.worst_case(Decimal("0.45"), 60)
     assert worst is not None
     assert worst.lifetime_s == 3600 - 60  # the second begun hour of disk is not to be had
-    assert worst.usd == Decimal("0.361384")
+    assert worst.usd == Decimal("0.365329")
 
 
 @pytest.mark.parametrize(
