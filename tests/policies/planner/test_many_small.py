@@ -14,7 +14,8 @@ from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.planner.many import ManyPlanner
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
-from mlbroker.pricing.offer import Market
+from mlbroker.pricing.offer import Hardware, InstanceType, Market
+from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import ESTIMATORS
 from mlbroker.profiles.job import (
     Job,
@@ -50,6 +51,27 @@ def test_each_of_many_gets_the_choice_of_its_own_plan(
             assert quick.plan is not None
             assert quick.plan.near_miss == plan.near_miss
             assert quick.plan.rejections == plan.rejections
+
+
+@pytest.mark.parametrize("first", [1, 10])
+def test_a_type_that_cannot_be_launched_is_chosen_by_neither(first: int) -> None:
+    """However cheap: Google sells small A3 machines as spot only, and bare metal never so."""
+    kinds = [
+        InstanceType("gcp", name, Hardware(8, 32, "x86_64"))
+        for name in ("a3-highgpu-1g", "c3-standard-192-metal", "n2-standard-8")
+    ]
+    prices = {
+        (0, 0, Market.ON_DEMAND): "0.01",
+        (1, 0, Market.SPOT): "0.02",
+        (2, 0, Market.ON_DEMAND): "1.00",
+    }
+    book = SmallBook(kinds, [Region("gcp", "us-central1", "us")], prices, {})
+    job = Job("j", "true", work=Work(1000))
+    request = PlanRequest(job, Evidence(job))
+    quick = ManyPlanner(book, NOW, first).choose(request).quote
+    assert quick is not None
+    assert quick == Planner(book, NOW).plan(request).choice
+    assert quick.instance_type == "n2-standard-8"
 
 
 class Reader:

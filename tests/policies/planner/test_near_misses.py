@@ -100,7 +100,9 @@ def test_what_spot_needs_rounds_the_disk_up_as_the_bill_does() -> None:
     miss = planned(book, replace(job, budget_usd=Decimal("0.01")), hour).near_miss
     assert miss is not None
     assert miss.budget_usd is not None
-    assert abs(miss.budget_usd - free.cost_usd.p90) < Decimal("0.001")
+    # The price may rise by a quarter, and the budget has to hold even then.
+    risen_usd = Decimal("0.25") / 4 * Decimal(free.duration_h.p90)
+    assert abs(miss.budget_usd - free.cost_usd.p90 - risen_usd) < Decimal("0.001")
     assert planned(book, replace(job, budget_usd=miss.budget_usd), hour).choice == free
     less = replace(job, budget_usd=miss.budget_usd * Decimal("0.99"))
     assert planned(book, less, hour).choice is None
