@@ -59,6 +59,11 @@ def cpu_power(folder: Path) -> dict[str, list[float]]:
     }
 
 
+# azure.microsoft.com/pricing/details/bandwidth, "routed via Microsoft Premium Global Network", the
+# first tier that is paid, by the continent of the source. Read 2026-11.
+AZURE_EGRESS_USD_PER_GB = {"us": 0.087, "ca": 0.087, "mx": 0.087, "eu": 0.087, "sa": 0.181}
+AZURE_EGRESS_ELSEWHERE_USD_PER_GB = 0.12
+
 Lookup = Callable[[str, str, str], float | None]
 
 
@@ -82,7 +87,8 @@ def _lookup(rows: list[Row], kinds: dict[str, str], column: str) -> Lookup:
 def _internet(folder: Path) -> Lookup:
     """The first paid tier to the internet.
 
-    For GCP that is the premium network tier, which its machines use unless told otherwise.
+    For GCP that is the premium network tier, and for Azure its own global network: so machines are
+    routed unless told otherwise. The tables have what Azure takes for routing by others.
     """
     own: dict[tuple[str, str], float] = {}
     for row in read_table(folder, "egress_internet_by_region.csv"):
@@ -93,6 +99,8 @@ def _internet(folder: Path) -> Lookup:
     }
 
     def price(cloud: str, region: str, geography: str) -> float | None:
+        if cloud == "azure":
+            return AZURE_EGRESS_USD_PER_GB.get(geography, AZURE_EGRESS_ELSEWHERE_USD_PER_GB)
         if cloud == "gcp":
             return general.get((cloud, geography, "internet_premium_tier"))
         return own.get((cloud, region), general.get((cloud, geography, "internet")))

@@ -151,7 +151,17 @@ def azure_item(name: str, region: str, price: float, spot: bool, **changes: Any)
         "armRegionName": region, "productName": "Virtual Machines Series", "skuName": short,
         "meterName": short, "serviceName": "Virtual Machines", "unitOfMeasure": "1 Hour",
         "type": "Consumption", "isPrimaryMeterRegion": True, "armSkuName": name,
+        "effectiveStartDate": "2024-05-01T00:00:00Z",
     } | changes  # fmt: skip
+
+
+ODD_METERS: tuple[tuple[float, dict[str, Any]], ...] = (
+    (0.3, {"isPrimaryMeterRegion": False}),
+    (3.0, {"isPrimaryMeterRegion": False, "effectiveStartDate": "2025-01-01T00:00:00Z"}),
+    (0.1, {"effectiveStartDate": "2099-01-01T00:00:00Z"}),
+    (0.2, {"effectiveEndDate": "2025-06-30T23:59:59Z"}),
+    (0.9, {"effectiveStartDate": "2015-01-01T00:00:00Z"}),
+)
 
 
 @cache
@@ -167,6 +177,10 @@ def azure_items(prices: Prices, region: str) -> list[dict[str, Any]]:
             items.append(azure_item(name, region, price / 2, spot, type="DevTestConsumption"))
             items.append(azure_item(name, region, price * 4000, spot, type="Reservation"))
             items.append(azure_item(name, region, price / 5, False, meterName="X Low Priority"))
+            if len(items) < 200:
+                # Meters beside the one that bills, cheaper and dearer, and one without an end.
+                for share, odd in ODD_METERS:
+                    items.insert(0, azure_item(name, region, price * share, spot, **odd))
     return items
 
 

@@ -3,6 +3,7 @@
 import os
 import urllib.parse
 from collections.abc import Collection, Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from mlbroker.broker.http import Http
@@ -74,22 +75,28 @@ def _region(region: str, scope: Scope, known: Known, http: Http) -> Batch:
         condition += f" and armSkuName eq '{_quoted(next(iter(scope.instance_types)))}'"
     query = urllib.parse.urlencode({"currencyCode": "USD", "$filter": condition})
     first = f"{base}/api/retail/prices?{query}"
-    cheapest: dict[tuple[str, bool], int] = {}
+    meters: dict[tuple[str, bool], tuple[bool, int, int]] = {}
     dishonest = 0
     for page in follow(first, http.json, lambda page: _next(page, base), "azure"):
         for item in page["Items"]:
             sold = plain_size(item)
             if sold is None or item["armRegionName"] != region or not scope.admits(sold[0]):
                 continue
+            begins, ends = _day(item, "effectiveStartDate"), _day(item, "effectiveEndDate")
+            if (begins or 0) > known.day or (ends or known.day + 1) <= known.day:
+                continue
             price = nano_from_usd(item["retailPrice"])
             if price is None:
                 dishonest += 1
             else:
-                # One size can have several meters (old and new, or one with a promotion).
-                cheapest[sold] = min(price, cheapest.get(sold, price))
+                # Several meters can be in force at once: the primary one bills, of two the newer
+                # (learn.microsoft.com/rest/api/cost-management/retail-prices), and of two the
+                # dearer.
+                meter = (item.get("isPrimaryMeterRegion") is not False, begins or 0, price)
+                meters[sold] = max(meter, meters.get(sold, meter))
     rows = [
         PriceRecord("azure", region, name, spot, price, known.day, "azure-retail-prices")
-        for (name, spot), price in cheapest.items()
+        for (name, spot), (_, _, price) in meters.items()
     ]
     types = scope.instance_types or None
     covers = (Cover(region, False, types), Cover(region, True, types))
@@ -123,6 +130,12 @@ def plain_size(item: Mapping[str, Any]) -> tuple[str, bool] | None:
     if name.startswith("standard_"):
         name = f"S{name[1:]}"
     return name, spot
+
+
+def _day(item: Mapping[str, Any], name: str) -> int | None:
+    """The day of `2024-07-01T00:00:00Z`, as a number; None where it is not told."""
+    told = item.get(name)
+    return date.fromisoformat(told[:10]).toordinal() if told else None
 
 
 def _next(page: Mapping[str, Any], base: str) -> str | None:
