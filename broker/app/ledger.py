@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from mlbroker.broker.app.proof_bill import completed
 from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
@@ -91,11 +92,13 @@ def bill(state: Path, cloud: str, month: str | None) -> Document:
     if month is not None:
         first = _month(month, "is no month", "Write it as 2026-11.")
     ours = [run for run in open_ledger(state).runs() if _billed_in(run, cloud, first)]
+    rows = compare(ours, role_of(cloud, "bill").billed(first))
     return {
         "schema": "mlbroker.bill/1",
         "cloud": cloud,
         "month": f"{first:%Y-%m}",
-        "runs": compare(ours, role_of(cloud, "bill").billed(first)),
+        "runs": rows,
+        "proofs": list(completed(state, rows)),
     }
 
 

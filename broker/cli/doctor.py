@@ -1,11 +1,12 @@
 """`mlbroker doctor`: is everything there that a run needs, and what to do about what is not."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlbroker.broker.app.account import checked, least_rights
-from mlbroker.broker.cli.options import Json
+from mlbroker.broker.cli.options import Json, no_effect
 from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.home import home
@@ -22,12 +23,29 @@ def command(
     policies: Annotated[
         bool, typer.Option("--policies", help="Print the least rights that do, and stop.")
     ] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Launch a machine and see the kill switch end it.")
+    ] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Prove it with a GPU.")] = False,
+    spot: Annotated[bool, typer.Option("--spot", help="Prove it on spot.")] = False,
+    budget: Annotated[str | None, typer.Option(help="Hard cap of the proof, in USD (1).")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the proof's report here: .md or JSON.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check this machine and a cloud's account: by trying, without leaving or launching anything.
 
-    Exit codes: 0 all there, 1 something is missing.
+    Only --prove launches: it costs cents, asks first, and leaves a run in the ledger.
+
+    Exit codes: 0 all there, 1 something is missing, or a claim does not hold.
     """
+    if prove:
+        no_effect("with --prove", policies=policies)
+        _prove(cloud, region, budget or "1", report, gpu=gpu, spot=spot, yes=yes, json=json)
+        return
+    no_effect("without --prove", gpu=gpu, spot=spot, budget=budget, yes=yes, report=report)
     if policies:
         if cloud is None:
             raise InputError("goes with --cloud", where="--policies")
@@ -38,6 +56,19 @@ def command(
     bad = [check for check in found if check.ok is False]
     if bad:
         raise MlbrokerError(f"{len(bad)} of {len(found)} checks failed", hint=bad[0].hint)
+
+
+def _prove(
+    cloud: str | None, regions: list[str] | None, budget: str, report: Path | None, **how: bool
+) -> None:
+    from mlbroker.broker.cli.prove import prove_cloud
+
+    if cloud is None:
+        raise InputError("goes with --cloud", where="--prove")
+    if len(regions or ()) > 1:
+        raise InputError("takes one --region", where="--prove")
+    region = regions[0] if regions else None
+    prove_cloud(home(), cloud, region, budget, report, **how)
 
 
 def _show(found: list[Check], json: bool) -> None:

@@ -3,7 +3,8 @@
 The files of a rented cloud's folder bear the same names everywhere: `cloud` is what a run talks
 to, `calls` the vendor's interface, `request` what makes a machine, `machines` what the vendor says
 of one, `network`, `names`, `roles`; `guest` travels to the machine. Commands find `setup`
-(`init --cloud`), `doctor` and `bill` by these names; a cloud without one has no such command.
+(`init --cloud`), `doctor`, `proof` and `bill` by these names; a cloud without one has no such
+command.
 """
 
 from collections.abc import Callable

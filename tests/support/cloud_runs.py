@@ -103,11 +103,13 @@ class CloudRuns:
         run_id: str,
         cap: str | None = None,
         candidates: tuple[LaunchOption, ...] | None = None,
+        guest_late_s: int = 0,
     ) -> Run:
         usd = Decimal(cap or self.cap)
         candidates = tuple(replace(c, disk_gb=DISK_GB) for c in candidates or self.candidates)
-        order = Order(run_id, "job", candidates, {"command": "true"})
-        worst = worst_case(candidates[0], usd, self.cloud.traits)
+        spec = {"command": "true"}
+        order = Order(run_id, "job", candidates, spec, guest_late_s=guest_late_s)
+        worst = worst_case(candidates[0], usd, self.cloud.traits, guest_late_s)
         return reserve(
             self.ledger, RunFolder.of(self.home, run_id), order, self.clock.now(),
             cap_usd=usd, worst_usd=worst.usd, user="u", project=None, facts={},

@@ -16,7 +16,8 @@ class Faults(ABC):
     `lost_before`: never arrives; `lost_after`: takes effect, but no answer comes back;
     `failing`: answered with a server's error; `throttled`: too many at once. `rate` does these
     four at random. `errors` holds the answers of a vendor that says no until it is told otherwise.
-    `late_deletes` are accepted and fail afterwards. `kill_works`: the kill switch outside does.
+    `late_deletes` are accepted and fail afterwards; `disks_stay` when their machine is gone.
+    `kill_works`: the kill switch outside does.
     """
 
     lost_before: Counter[str] = field(default_factory=Counter)
@@ -25,6 +26,7 @@ class Faults(ABC):
     throttled: Counter[str] = field(default_factory=Counter)
     errors: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     late_deletes: int = 0
+    disks_stay: bool = False
     kill_works: bool = True
     rate: float = 0.0
     random: Random = field(default_factory=lambda: Random(0))

@@ -166,6 +166,7 @@ class Script:
         self._power_off = power_off
         self.job_s = job_s
         self.code = 0
+        self.log = b"started\n"
         self.timer = timer
         self._booted: set[str] = set()
         self._left: set[str] = set()
@@ -182,7 +183,7 @@ class Script:
             left = int(vm.user_data.partition("left=$((")[2].partition(" -")[0])
             seconds = left - began.timestamp()
             self._clock.after(max(1.0, seconds), lambda: self._end_it(vm))
-        self._bucket.put_object(vm, "0/log/000000000000000", b"started\n")
+        self._bucket.put_object(vm, "0/log/000000000000000", self.log)
         if self.job_s is not None:
             self._clock.after(self.job_s, lambda: self._finish(vm))
         self._beat(vm, began)
@@ -217,7 +218,7 @@ class Script:
             self._power_off(vm)
 
     def _report(self, vm: Any, status: dict[str, Any], end: dict[str, Any] | None) -> None:
-        document = {"status": status, "end": end, "log_bytes": 8}
+        document = {"status": status, "end": end, "log_bytes": len(self.log)}
         self._bucket.put_object(vm, "0/report.json", json.dumps(document).encode())
 
     def end(self, vm: Any) -> None:

@@ -7,6 +7,7 @@ Every permission here is used, and nothing is called that needs another; a test 
 LAUNCHER = (
     "compute.acceleratorTypes.list",
     "compute.disks.create",
+    "compute.disks.list",
     "compute.disks.setLabels",
     "compute.firewalls.list",
     "compute.globalOperations.list",

@@ -57,6 +57,8 @@ class Ec2:
             "TerminateInstances": self._terminate,
             "DescribeRegions": self._regions,
             "GetConsoleOutput": self._console,
+            "DescribeVolumes": self._volumes,
+            "DescribeNetworkInterfaces": self._interfaces,
         }.get(request.action)
         self.machines.impose()
         return handler(request, forward) if handler else forward(request)
@@ -254,6 +256,26 @@ class Ec2:
             for name in ENABLED
         )
         return _xml("DescribeRegionsResponse", f"<regionInfo>{items}</regionInfo>")
+
+    def _volumes(self, request: Request, forward: Forward) -> Answer:
+        kept = self._faults.disks_stay
+        ids = [vm.id for vm in self._tagged(request) if kept or vm.ends_at is None]
+        items = "".join(f"<item><volumeId>vol-{id_}</volumeId></item>" for id_ in ids)
+        return _xml("DescribeVolumesResponse", f"<volumeSet>{items}</volumeSet>")
+
+    def _interfaces(self, request: Request, forward: Forward) -> Answer:
+        ids = [vm.id for vm in self._tagged(request) if vm.ends_at is None]
+        items = "".join(
+            f"<item><networkInterfaceId>eni-{i}</networkInterfaceId></item>" for i in ids
+        )
+        inner = f"<networkInterfaceSet>{items}</networkInterfaceSet>"
+        return _xml("DescribeNetworkInterfacesResponse", inner)
+
+    def _tagged(self, request: Request) -> list[Vm]:
+        """Machines whose volumes and interfaces bear the tag that is asked for."""
+        key = request.params["Filter.1.Name"].removeprefix("tag:")
+        value = request.params["Filter.1.Value.1"]
+        return [vm for vm in self.machines.all.values() if vm.tags.get(key) == value]
 
     def _console(self, request: Request, forward: Forward) -> Answer:
         id_ = request.params.get("InstanceId", "")

@@ -21,7 +21,8 @@ class Parts:
 
     def disks_aggregatedList(self, request: TokenRequest, path: dict[str, str]) -> Answer:
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
-        for vm in self.machines.living():
+        kept = self.machines.all if self._faults.disks_stay else self.machines.living()
+        for vm in kept:
             by_zone[vm.zone].append(documents.disk(vm))
         return scopes("disks", by_zone, wanted_by(request), self._faults.unreachable_zones)
 

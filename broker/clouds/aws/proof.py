@@ -1,0 +1,40 @@
+"""What may be left of an attempt on AWS: volume, interface, schedule and files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.clouds.aws.calls import Calls, translated, unless
+from mlbroker.broker.clouds.aws.cloud import AwsCloud
+from mlbroker.broker.clouds.interface import TOKEN_TAG, Intent
+from mlbroker.broker.clouds.leftovers import Looks, common
+from mlbroker.broker.clouds.rented import id_parts
+
+
+def remains(home: Path, intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
+    """Secrets lie among a machine's files; its address goes with its interface."""
+    calls = Calls()
+    cloud = AwsCloud(calls)
+    region = intent.region
+    wanted = [{"Name": f"tag:{TOKEN_TAG}", "Values": [intent.token]}]
+
+    def listed(operation: str, kind: str, name: str) -> Sequence[str]:
+        client: Any = calls.client("ec2", region)
+        with translated(f"aws {region}"):
+            pages = client.get_paginator(operation).paginate(Filters=wanted)
+            return [str(one[name]) for page in pages for one in page[kind]]
+
+    def schedule() -> list[str]:
+        client = calls.client("scheduler", region)
+        with translated(f"aws {region}"), unless("ResourceNotFoundException"):
+            return [str(client.get_schedule(Name=intent.token)["Name"])]
+        return []
+
+    return {
+        **common(cloud, intent, (intent.token, *id_parts(machine_id)[1])),
+        "disk": lambda: listed("describe_volumes", "Volumes", "VolumeId"),
+        "network interface and address": lambda: listed(
+            "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
+        ),
+        "kill schedule": schedule,
+    }

@@ -1,0 +1,40 @@
+"""What may be left of an attempt on Google Cloud: disk, secrets, files and seat.
+
+A network interface, and an address that was not reserved, are parts of their instance.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlbroker.broker.clouds.gcp.calls import Calls, secrets_url, translated
+from mlbroker.broker.clouds.gcp.cloud import GcpCloud
+from mlbroker.broker.clouds.interface import TOKEN_TAG, Denied, Intent
+from mlbroker.broker.clouds.leftovers import Looks, common
+
+
+def remains(home: Path, intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
+    """`secrets_at` is where they were; whoever launches may remove them, and not look."""
+    calls = Calls()
+    cloud = GcpCloud(calls)
+
+    def disk() -> Sequence[str]:
+        with translated("gcp"):
+            from google.cloud import compute_v1
+
+            request = compute_v1.AggregatedListDisksRequest(
+                project=calls.project, filter=f'labels.{TOKEN_TAG} = "{intent.token}"'
+            )
+            pages = calls.client("Disks").aggregated_list(request, **calls.reading)
+            return [str(one.name) for _, scope in pages for one in scope.disks]
+
+    def secrets() -> list[str]:
+        try:
+            calls.ask("DELETE", f"{secrets_url()}{secrets_at}", "Secret Manager")
+        except Denied as error:
+            if "not found" not in error.what:
+                raise
+            return []
+        return ["secret"]
+
+    found = {**common(cloud, intent, (intent.token,)), "disk": disk}
+    return {**found, "secrets": secrets} if secrets_at else found
