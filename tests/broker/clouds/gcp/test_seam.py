@@ -18,6 +18,7 @@ from tests.support.loopback_http import LAUNCHER
 from mlbroker.broker.clouds.gcp import roles as gcp_roles
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.gcp.doctor import checks
+from mlbroker.broker.clouds.gcp.proof import remains
 from mlbroker.broker.clouds.interface import (
     Denied,
     MachineState,
@@ -508,6 +509,8 @@ def test_the_roles_suffice_and_hold_nothing_idle(
     assert gone == runs.cloud.status(machine.id)
     runs.cloud.report(wanted)
     list(checks(("us-central1",), runs.world.clock.now()))
+    for look in remains(runs.home, wanted, machine.id, runs.cloud.hand_over(wanted, {})).values():
+        look()
     runs.cloud.discard(wanted)
     # `prices quotas` and `prices refresh`, whose catalogue takes no permission.
     monkeypatch.setenv("MLBROKER_GCP_COMPUTE_URL", runs.world.url)
