@@ -145,7 +145,9 @@ def read_json(box: str, name: str) -> Optional[Dict[str, Any]]:
         value = json.loads(text, parse_int=_whole) if text else None
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and _within(value, DEEPEST) else None
+    # Of a spec, which may be large, nothing is passed on but words.
+    is_ours = isinstance(value, dict) and (name == SPEC or _within(value, DEEPEST))
+    return value if is_ours else None
 
 
 def _whole(digits: str) -> Optional[int]:
@@ -154,5 +156,10 @@ def _whole(digits: str) -> Optional[int]:
 
 def _within(value: Any, levels: int) -> bool:
     """Whether nothing is nested deeper: what is cannot be written out again."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(_within(each, levels - 1) for each in inner)
+    layer = [value]
+    for _ in range(levels):
+        inner = [each.values() if isinstance(each, dict) else each for each in layer]
+        layer = [one for each in inner for one in each if isinstance(one, (dict, list))]
+        if not layer:
+            return True
+    return False

@@ -64,7 +64,8 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
 
 def show(box: str) -> Dict[str, Any]:
     """What is known of the run in this box: `state` is none, alive or over."""
-    spec = files.read_json(box, files.SPEC)
+    spec = files.read_json(box, files.SPEC) or {}
+    tags, started_at = spec.get("tags"), spec.get("started_at")
     enforced = is_alive(box)
     ended = files.read_json(box, files.END)
     started = enforced or files.read(box, files.ALIVE) == files.STARTED
@@ -76,8 +77,8 @@ def show(box: str) -> Dict[str, Any]:
     alive = enforced or bool(_left(box))
     return {
         "state": "alive" if alive else "over" if started else "none",
-        "tags": (spec or {}).get("tags", {}),
-        "started_at": (spec or {}).get("started_at"),
+        "tags": _words(tags) if isinstance(tags, dict) else {},
+        "started_at": started_at if isinstance(started_at, str) else None,
         "status": files.read_json(box, files.STATUS),
         # Not the end while the last files are being saved.
         "ended": ended,
@@ -85,6 +86,10 @@ def show(box: str) -> Dict[str, Any]:
         "log_bytes": _size(box, files.LOG),
         "checkpoint_bytes": _size(box, files.CHECKPOINT),
     }
+
+
+def _words(tags: Dict[str, Any]) -> Dict[str, str]:
+    return {name: value for name, value in tags.items() if isinstance(value, str)}
 
 
 def listing(root: str) -> Dict[str, Any]:
