@@ -12,10 +12,12 @@ from mlbroker.pricing.offer import InstanceType
 _CONFIDENTIAL = ("Standard_DC", "Standard_EC")
 _CONFIDENTIAL_MARKS = ("as_", "ads_", "es_", "eds_")
 # Azure hands A10s out as virtual GPUs, which take its GRID driver alone
-# (github.com/Azure/azhpc-extensions, NvidiaGPU/Nvidia-GPU-Linux-Resources.json, 2026-11).
+# (github.com/Azure/azhpc-images/issues/398; NvidiaGPU/Nvidia-GPU-Linux-Resources.json of
+# github.com/Azure/azhpc-extensions, 2026-11).
 _GRID_ONLY = frozenset({"A10", "M60"})
 # NVIDIA's open kernel modules, which the newest GPUs need, know Turing and later
-# (developer.nvidia.com/blog, "NVIDIA Transitions Fully Towards Open-Source").
+# (developer.nvidia.com/blog, "NVIDIA Transitions Fully Towards Open-Source"); seen on V100s
+# (github.com/Azure/azhpc-images/issues/406).
 _TOO_OLD = frozenset({"K80", "P40", "P100", "V100-16GB", "V100-32GB"})
 
 
@@ -26,6 +28,8 @@ def azure_not_launchable(kind: InstanceType, launch: Launch) -> str | None:
     gpu = kind.hardware.gpu
     if gpu is None or launch.own_image:
         return None
+    if kind.hardware.arch != "x86_64":
+        return f"mlbroker knows no image with NVIDIA's driver for {kind.hardware.arch}"
     if gpu.model in _GRID_ONLY:
         return f"Azure's {gpu.model} needs its GRID driver, which the image with CUDA has not"
     if gpu.model in NOT_CUDA:

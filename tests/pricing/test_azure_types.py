@@ -7,9 +7,11 @@ from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType
 
 
-def why_not(name: str, gpu: str | None = None, own_image: bool = False) -> str | None:
+def why_not(
+    name: str, gpu: str | None = None, own_image: bool = False, arch: str = "x86_64"
+) -> str | None:
     of = Gpu(gpu, 24.0) if gpu else None
-    kind = InstanceType("azure", name, Hardware(8, 32.0, "x86_64", gpu=of, gpu_count=bool(of)))
+    kind = InstanceType("azure", name, Hardware(8, 32.0, arch, gpu=of, gpu_count=bool(of)))
     return azure_not_launchable(kind, Launch(False, own_image))
 
 
@@ -32,6 +34,7 @@ def test_sizes_with_nearly_such_names_are(name: str) -> None:
 def test_gpus_without_a_driver_need_an_image_of_the_users_own() -> None:
     assert "GRID" in (why_not("Standard_NV36ads_A10_v5", "A10") or "")
     assert "MI300X" in (why_not("Standard_ND96isr_MI300X_v5", "MI300X") or "")
+    assert "arm64" in (why_not("Standard_ND128isr_NDR_GB200_v6", "GB200", arch="arm64") or "")
     assert "V100" in (why_not("Standard_NC6s_v3", "V100-16GB") or "")
     for name, gpu in (("Standard_NV36ads_A10_v5", "A10"), ("Standard_NC6s_v3", "V100-16GB")):
         assert why_not(name, gpu, own_image=True) is None

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mlbroker.broker.clouds.azure.names import NAME
 from mlbroker.broker.clouds.interface import (
@@ -65,6 +65,19 @@ _WITH_TERMS = frozenset(
     }
 )
 _TERMS = "Accept the image's terms once: az vm image terms accept --urn PUBLISHER:OFFER:SKU:VERSION"
+# There is no such image, or no such zone, in this region.
+_NOT_HERE = frozenset(
+    {
+        "PlatformImageNotFound",
+        "ImageNotFound",
+        "GalleryImageNotFound",
+        "InvalidAvailabilityZone",
+        "LocationNotAvailableForResourceType",
+    }
+)
+# "… the provided max price '0.01 USD' is lower than the current spot price '0.02 USD' …": the
+# price has risen since (aka.ms/AzureSpot/errormessages).
+_PRICE_ROSE = re.compile(r"\bmax price\b.*\blower than\b", re.IGNORECASE)
 # A no to a size, or to this image on it, in Azure's words: other sizes may be had.
 _UNFIT = re.compile(
     r"cannot boot Hypervisor Generation|CPU Architecture|VM size '?[\w-]+'? (is not supported|does "
@@ -171,6 +184,17 @@ class Calls:
         wanted = urlencode({"api-version": version, **query})
         url = f"{management_url()}{path}?{wanted}"
         return self._send(lambda r: self.resources.send_request(r), method, url, where, body)
+
+    def ask_all(self, path: str, version: str, where: str, **query: str) -> Iterator[Any]:
+        """The entries of a list, however many pages it has."""
+        while True:
+            page = self.ask("GET", path, version, where, **query) or {}
+            yield from page.get("value", ())
+            if not page.get("nextLink"):
+                return
+            # Asked of the same place, whatever host the link names.
+            query = dict(parse_qsl(urlsplit(page["nextLink"]).query))
+            query.pop("api-version", None)
 
     def ask_vault(
         self, method: str, vault: str, path: str, body: object = None
@@ -289,7 +313,9 @@ def translate(status: int, code: str, message: str, where: str) -> CloudError:
     # Azure calls several things not allowed; only its text tells which.
     if code in _NO_QUOTA or (code == "OperationNotAllowed" and _QUOTA_WORDS.search(message)):
         return NoQuota(text, where=where, hint=_QUOTAS)
-    if _UNFIT.search(message):
+    if _PRICE_ROSE.search(message):
+        return NoCapacity(text, where=where)
+    if code in _NOT_HERE or _UNFIT.search(message):
         return Unfit(text, where=where)
     hint = _TERMS if code in _WITH_TERMS else {401: _SIGN_IN, 403: _ROLES}.get(status)
     return Denied(text, where=where, hint=hint)

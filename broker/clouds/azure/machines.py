@@ -127,15 +127,14 @@ def gone(calls: Calls, group: str) -> Machine | None:
 def _events(calls: Calls, group: str) -> list["_Event"]:
     """What was done in the group and came about, as the activity log tells it."""
     since = stamp(datetime.now(UTC) - timedelta(days=_LOG_DAYS))
-    answer = calls.ask(
-        "GET",
+    answer = calls.ask_all(
         f"/subscriptions/{calls.subscription}/providers/Microsoft.Insights/eventtypes/"
         "management/values",
         _LOG_VERSION,
         "azure",
         **{"$filter": f"eventTimestamp ge '{since}' and resourceGroupName eq '{group}'"},
     )
-    events = [_event(told) for told in (answer or {}).get("value", [])]
+    events = [_event(told) for told in answer]
     return [event for event in events if event.succeeded]
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any
 
 from mlbroker.broker.clouds.azure.names import Names
@@ -63,11 +63,10 @@ def machine_body(
     }
     if intent.market == "spot":
         # Azure ends the machine when its price rises above this: the cap was reckoned with it.
-        # Azure takes five decimals; rounded down, a price with six would never be granted.
         properties |= {
             "priority": "Spot",
             "evictionPolicy": "Delete",
-            "billingProfile": {"maxPrice": float(max_price(intent.price_per_hour_usd))},
+            "billingProfile": {"maxPrice": float(max_price(intent))},
         }
     if shape.is_trusted:
         properties["securityProfile"] = {
@@ -87,17 +86,33 @@ def machine_body(
     return body
 
 
-def max_price(price_per_hour_usd: Decimal) -> Decimal:
-    """The most that an hour of the spot machine may cost."""
-    return price_per_hour_usd.quantize(_PRICE_STEP_USD, ROUND_UP)
+def max_price(intent: Intent) -> Decimal:
+    """The most that an hour of the spot machine may cost, with the five decimals Azure takes.
+
+    Not above what the cap was reckoned with, unless the price itself has more decimals: below its
+    price a machine is never granted.
+    """
+    most = intent.max_price_per_hour_usd or intent.price_per_hour_usd
+    rounded = most.quantize(_PRICE_STEP_USD, ROUND_DOWN)
+    if rounded < intent.price_per_hour_usd:
+        rounded = intent.price_per_hour_usd.quantize(_PRICE_STEP_USD, ROUND_UP)
+    return rounded
 
 
 def nobodys_key() -> str:
-    """A public key, which Azure insists on; there is no private one to it."""
-    point = hashlib.sha256(b"mlbroker: nobody signs in").digest()
-    kind = b"ssh-ed25519"
-    blob = len(kind).to_bytes(4, "big") + kind + len(point).to_bytes(4, "big") + point
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()} nobody"
+    """A public key, which Azure insists on; nobody made a private one to it.
+
+    Of RSA with 2048 bits, which every image and size takes
+    (learn.microsoft.com/azure/virtual-machines/linux/mac-create-ssh-keys).
+    """
+    digests = [hashlib.sha256(f"mlbroker: nobody signs in {n}".encode()).digest() for n in range(8)]
+    modulus = bytearray(b"".join(digests))
+    modulus[0] |= 0x80
+    modulus[-1] |= 1
+    # With its highest bit set it would be read as negative: a zero goes before it.
+    fields = (b"ssh-rsa", b"\x01\x00\x01", b"\0" + bytes(modulus))
+    blob = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return f"ssh-rsa {base64.b64encode(blob).decode()} nobody"
 
 
 def interface_body(intent: Intent, names: Names, name: str, spot: Spot) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""A run's secrets in its seat's key vault: one for each attempt, useless past the kill time."""
+"""A run's secrets in its seat's key vault: one for each attempt.
+
+That it expires keeps nobody from reading it (github.com/Azure/AzureKeyVault/issues/19): it is
+deleted, by its machine, by who settles the run, or before its seat is lent again.
+"""
 
 import json
 from collections.abc import Mapping

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.support.azure import catalog, documents, links
 from tests.support.azure.faults import AzureFaults
@@ -177,18 +178,18 @@ class Arm:
         now = self._clock.now()
         if words[-1].lower() == "resourcegroups":
             groups = [g for g in self.machines.groups.values() if not g.gone]
-            return found({"value": [documents.group(one) for one in groups]})
+            return self._page(request, [documents.group(one) for one in groups])
         if words[-1] == "virtualMachines":
             shown = self.machines.visible(now)
-            return found({"value": [documents.machine(vm, None) for vm in shown]})
+            return self._page(request, [documents.machine(vm, None) for vm in shown])
         if words[-1] == "skus":
             wanted = re.fullmatch(r"location eq '(\w+)'", request.query.get("$filter", ""))
             region = wanted.group(1) if wanted else "eastus"
-            return found({"value": [catalog.sku(s, region) for s in catalog.SIZES.values()]})
+            return self._page(request, [catalog.sku(s, region) for s in catalog.SIZES.values()])
         if "publishers" in words:
             return documents.image(words)
         if words[-1] == "usages":
-            return found({"value": self.limits.usages(words[-2])})
+            return self._page(request, self.limits.usages(words[-2]))
         if words[0] == "operationresults":
             return self._result(request, words[1])
         if words[-2] == "operations":
@@ -199,6 +200,16 @@ class Arm:
         if words[-1] == "values":
             return self._activity(request)
         return refuse(404, "InvalidResourceType", f"{path} is not part of the loopback cloud")
+
+    def _page(self, request: TokenRequest, values: list[Any]) -> Answer:
+        """Half of a list, and where the other half is: no list comes whole."""
+        start = int(request.query.get("$skiptoken", 0))
+        end = len(values) if start else (len(values) + 1) // 2
+        page: dict[str, Any] = {"value": values[start:end]}
+        if end < len(values):
+            query = urlencode({**request.query, "$skiptoken": end})
+            page["nextLink"] = f"{self._url()}{request.path}?{query}"
+        return found(page)
 
     def _result(self, request: TokenRequest, id_: str) -> Answer:
         operation = self.machines.operations.get(id_)
@@ -218,7 +229,7 @@ class Arm:
             return refuse(400, "BadRequest", "The filter has to begin with a time.")
         events = self.machines.events if self._faults.log_works else []
         told = [one.document for one in events if one.group == wanted.group(2)]
-        return found({"value": told})
+        return self._page(request, told)
 
     def _group(self, request: TokenRequest, name: str, body: Any) -> Answer:
         group = self.machines.group(name)
@@ -290,6 +301,7 @@ class Arm:
             wrong_wish(body)
             or wrong_plan(body, self.terms_accepted)
             or links.missing(self.machines, body)
+            or self.limits.too_dear(body)
         )
         if wish:
             return refuse(*wish)

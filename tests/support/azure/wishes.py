@@ -1,5 +1,6 @@
 """Whether what is asked for can be made at all, beyond the shape of the request."""
 
+import base64
 from typing import Any
 
 from tests.support.azure.catalog import IMAGES, REGIONS, SIZES, SUBSCRIPTION, VERSIONS, ZONED
@@ -103,13 +104,22 @@ def _wrong_system(had: dict[str, Any], region: str) -> Refusal | None:
     keys = (system.get("linuxConfiguration") or {}).get("ssh", {}).get("publicKeys", [])
     if not system.get("adminPassword") and not keys:
         return 400, "InvalidParameter", "Authentication using either SSH or by user name is needed."
-    kinds = ("ssh-rsa ", "ssh-ed25519 ")
     home = f"/home/{system['adminUsername']}/.ssh/authorized_keys"
-    if any(
-        not str(key.get("keyData", "")).startswith(kinds) or key.get("path") != home for key in keys
-    ):
+    if any(not _is_rsa(str(key.get("keyData", ""))) or key.get("path") != home for key in keys):
         return 400, "InvalidParameter", "The value of parameter linuxConfiguration.ssh is invalid."
     return None
+
+
+def _is_rsa(key: str) -> bool:
+    """Of 2048 bits or more, which Azure takes everywhere."""
+    kind, _, data = key.partition(" ")
+    blob, fields = base64.b64decode(data.partition(" ")[0]), [b""]
+    while blob:
+        size = 4 + int.from_bytes(blob[:4], "big")
+        fields.append(blob[4:size])
+        blob = blob[size:]
+    modulus = int.from_bytes(fields[-1], "big", signed=True)
+    return kind == "ssh-rsa" and fields[1] == b"ssh-rsa" and modulus.bit_length() >= 2048
 
 
 def _wrong_network(had: dict[str, Any], region: str) -> Refusal | None:

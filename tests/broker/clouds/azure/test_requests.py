@@ -2,6 +2,7 @@
 
 import base64
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -162,9 +163,24 @@ def test_spot_is_deleted_when_taken_away_and_never_dearer_than_reckoned() -> Non
     assert not {"evictionPolicy", "billingProfile"} & set(regular)
 
 
-@pytest.mark.parametrize(("price", "most"), [("0.0187", "0.0187"), ("0.0000001", "0.00001")])
-def test_the_highest_price_has_the_five_decimals_that_azure_takes(price: str, most: str) -> None:
-    assert max_price(Decimal(price)) == Decimal(most)
+@pytest.mark.parametrize(
+    ("price", "most", "sent"),
+    [
+        ("0.0187", None, "0.0187"),
+        ("0.0000001", None, "0.00001"),
+        ("0.0187034", "0.0187034", "0.01871"),
+        ("0.0187034", "0.0233792", "0.02337"),
+    ],
+)
+def test_the_highest_price_has_the_five_decimals_that_azure_takes(
+    price: str, most: str | None, sent: str
+) -> None:
+    wanted = replace(
+        intent("spot"),
+        price_per_hour_usd=Decimal(price),
+        max_price_per_hour_usd=Decimal(most) if most else None,
+    )
+    assert max_price(wanted) == Decimal(sent)
 
 
 def test_the_kill_switch_is_exactly_this() -> None:

@@ -1,6 +1,8 @@
 """What the launcher does with each answer of Azure, on the strict server."""
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from mlbroker.broker.clouds.interface import (
     Unfit,
 )
 from mlbroker.broker.errors import CloudError
+from mlbroker.broker.http import Http
+from mlbroker.broker.prices.feeds.azure.feed import AzureFeed
 
 JOB = Payload({"command": "true"})
 REFUSED = (403, "AuthorizationFailed", "does not have authorization")
@@ -202,9 +206,13 @@ def test_a_no_that_may_have_left_something_is_not_for_certain(
         (429, "TooManyRequests", "Slow down, the read quota is used", Unclear),
         (503, "ServerUnavailable", "Later", Unclear),
         (403, "AuthorizationFailed", "does not have authorization", Denied),
+        (404, "PlatformImageNotFound", "The platform image is not available", Unfit),
+        (400, "InvalidAvailabilityZone", "The zone(s) '3' are not supported", Unfit),
+        (400, "InvalidParameter", "The value of parameter adminUsername is invalid", Denied),
+        (409, "OperationNotAllowed", "max price '1' is lower than the current", NoCapacity),
     ],
 )
-def test_azures_words_become_the_four_that_a_run_knows(
+def test_azures_words_become_the_five_that_a_run_knows(
     world: StrictAzure,
     cloud: AzureCloud,
     run_id: str,
@@ -301,6 +309,34 @@ def test_a_size_that_is_refused_leads_to_others(
     with pytest.raises(Unfit, match=says) as refused:
         make(cloud, intent(world, run_id, instance_type=size, image_id=image))
     assert refused.value.made_nothing
+
+
+@pytest.mark.parametrize(("most", "is_made"), [("0.02", False), ("0.025", True)])
+def test_a_spot_price_that_rose_is_met_by_the_head_room_or_leads_elsewhere(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, most: str, is_made: bool
+) -> None:
+    world.arm.limits.spot_price_per_hour_usd = 0.021
+    wanted = intent(world, run_id, market="spot", price_per_hour_usd=Decimal("0.02"))
+    wanted = replace(wanted, max_price_per_hour_usd=Decimal(most))
+    if is_made:
+        make(cloud, wanted)
+    else:
+        with pytest.raises(NoCapacity, match="lower than the current spot price"):
+            make(cloud, wanted)
+    assert len(world.vms(wanted.token)) == is_made
+
+
+def test_prices_and_quotas_ask_for_nothing_that_the_launcher_may_not(
+    world: StrictAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_ACCESS_TOKEN", "launcher-token")
+    # The loopback cloud's time is its own.
+    monkeypatch.setattr("mlbroker.broker.http.CLOCK_SKEW_S", float("inf"))
+    world.arm.limits.quotas["cores", "eastus"] = 7
+    quotas = AzureFeed().quotas(["eastus"], Http())
+    assert {quota.limit for quota in quotas} >= {7.0}
+    assert world.denied == []
+    assert {action for _, action in world.calls} <= set(azure_roles.LAUNCHER)
 
 
 def test_places_are_zones_where_there_are_some(world: StrictAzure, cloud: AzureCloud) -> None:

@@ -78,6 +78,17 @@ def test_a_seat_has_rights_on_its_vault_and_in_its_folder_alone(
             assert f"!(ActionMatches{{'{action}'}})" in condition
 
 
+def test_no_right_is_called_as_one_of_another_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A name stands for one right in the whole subscription: a second one would be refused.
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
+    kind = "Microsoft.Authorization/roleAssignments"
+    here, there = (
+        {one["name"] for one in of(json.loads(template(region))["resources"], kind)}
+        for region in ("eastus", "westeurope")
+    )
+    assert not here & there
+
+
 def test_nobody_comes_in(resources: list[dict[str, Any]]) -> None:
     (firewall,) = of(resources, "Microsoft.Network/networkSecurityGroups")
     assert firewall["properties"]["securityRules"] == []

@@ -57,7 +57,9 @@ def machine(world: StrictAzure, cloud: AzureCloud, run_id: str) -> str:
     return f"{GROUPS}/{wanted.token}/providers/Microsoft.Compute/virtualMachines/{wanted.token}"
 
 
+ED25519 = [{"path": "/x", "keyData": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAA nobody"}]
 WRONG: list[tuple[str, Any, int, str]] = [
+    ("properties.osProfile.linuxConfiguration.ssh.publicKeys", ED25519, 400, "ssh is invalid"),
     ("properties.evictionPolicy", "Delete", 400, "only on Azure Spot"),
     ("properties.billingProfile", {"maxPrice": 1.0}, 400, "only on Azure Spot"),
     ("properties.hardwareProfile.vmSize", "Standard_X99", 400, "vmSize"),
