@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mlbroker.pricing.aws_types import aws_not_launchable
 from mlbroker.pricing.azure_types import azure_not_launchable
 from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
 from mlbroker.pricing.disks import azure_billed_gb
@@ -104,6 +105,7 @@ VENDORS = {
         ),
         quota_family=letters_of,
         credits=AWS_CREDITS.get,
+        not_launchable=aws_not_launchable,
         # EC2 API reference, SpotMarketOptions.MaxPrice: "must be more than USD $0.001".
         least_bid_usd=Decimal("0.001"),
     ),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear
+from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear, Unfit
 from mlbroker.broker.clouds.rented import missing_library
 from mlbroker.broker.errors import CloudError
 
@@ -20,7 +20,21 @@ _NO_CAPACITY = frozenset(
         "InsufficientReservedInstanceCapacity",
         "InsufficientFreeAddressesInSubnet",
         "SpotMaxPriceTooLow",
+    }
+)
+# About the type, its size, image or disk (EC2 API reference, "Error codes"). Where `Unsupported`
+# names a zone, another zone may have the type.
+_UNFIT = frozenset(
+    {
+        "ENASupportRequired",
+        "InstanceTypeNotSupported",
+        "InvalidInstanceType",
+        "InvalidParameterCombination",
         "Unsupported",
+        "UnsupportedHostConfiguration",
+        "UnsupportedInstanceTypeOnHost",
+        "UnsupportedOperation",
+        "VolumeTypeNotAvailableInZone",
     }
 )
 _NO_QUOTA = frozenset(
@@ -184,10 +198,12 @@ def translate(error: dict[str, Any], where: str) -> CloudError:
     """One of AWS's error codes as one of ours."""
     code, message = str(error.get("Code", "")), str(error.get("Message", "")).strip()
     text = f"{code}: {message}" if message else code
-    if code in _NO_CAPACITY:
+    if code in _NO_CAPACITY or (code == "Unsupported" and "Availability Zone" in message):
         return NoCapacity(text, where=where)
     if code in _NO_QUOTA:
         return NoQuota(text, where=where, hint=_HINTS.get(code))
+    if code in _UNFIT:
+        return Unfit(text, where=where, hint=_HINTS.get(code))
     if code in _ASK_AGAIN:
         return Unclear(text, where=where)
     hint = _APPLY_AGAIN if "iaminstanceprofile" in message.lower() else _HINTS.get(code)

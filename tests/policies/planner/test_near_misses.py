@@ -110,7 +110,7 @@ def test_what_spot_needs_rounds_the_disk_up_as_the_bill_does() -> None:
 
 def test_a_retired_type_that_would_do_is_named() -> None:
     v100 = Gpu("V100-16GB", 16, 15.7, 125.0, 900.0, 300.0)
-    retired = InstanceType("aws", "p3.2xlarge", Hardware(8, 61, "x86_64", gpu=v100, gpu_count=1),
+    retired = InstanceType("aws", "p1.2xlarge", Hardware(8, 61, "x86_64", gpu=v100, gpu_count=1),
                            retired=True)  # fmt: skip
     plain = InstanceType("aws", "a1.2xlarge", Hardware(8, 16, "arm64"))
     prices = {(n, 0, Market.ON_DEMAND): "3.06" for n in range(2)}
@@ -119,14 +119,14 @@ def test_a_retired_type_that_would_do_is_named() -> None:
     plan = planned(book, job)
     assert plan.choice is None
     assert plan.near_miss is not None
-    assert plan.near_miss.left_out == (LeftOut("aws", "p3.2xlarge", Reason.RETIRED, True),)
-    assert way_out(plan) == "p3.2xlarge is retired: name it to use it"
-    named = planned(book, job, filters=Filters(instance_types=("p3.2xlarge",)))
+    assert plan.near_miss.left_out == (LeftOut("aws", "p1.2xlarge", Reason.RETIRED, True),)
+    assert way_out(plan) == "p1.2xlarge is retired: name it to use it"
+    named = planned(book, job, filters=Filters(instance_types=("p1.2xlarge",)))
     assert named.choice is not None
     poor = planned(book, replace(job, budget_usd=Decimal("0.01")))
     assert poor.near_miss is not None
-    assert poor.near_miss.left_out == (LeftOut("aws", "p3.2xlarge", Reason.RETIRED, False),)
-    assert way_out(poor) == "p3.2xlarge is retired: name it to use it, with more time or money"
+    assert poor.near_miss.left_out == (LeftOut("aws", "p1.2xlarge", Reason.RETIRED, False),)
+    assert way_out(poor) == "p1.2xlarge is retired: name it to use it, with more time or money"
 
 
 def test_a_market_without_a_price_is_not_what_a_job_without_a_machine_is_told() -> None:

@@ -124,6 +124,8 @@ class Ec2:
             options = "InstanceMarketOptions.SpotOptions."
             asked = float(params.get(options + "MaxPrice", "inf"))
             now = self.spot_prices.get((request.region, params["InstanceType"]), 0.0)
+            if asked <= 0.001:
+                return refuse("InvalidParameterValue", f"Invalid value '{asked}' for maxPrice.")
             if asked < now:
                 return refuse(
                     "SpotMaxPriceTooLow",

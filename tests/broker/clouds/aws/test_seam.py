@@ -3,6 +3,7 @@
 import base64
 import itertools
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,11 +22,13 @@ from mlbroker.broker.clouds.interface import (
     NoQuota,
     Payload,
     Unclear,
+    Unfit,
 )
 from mlbroker.broker.errors import CloudError
 
 JOB = Payload({"command": "true"})
 CAP = "0.8"
+LOW = Decimal("0.001")
 COUNT = itertools.count()
 
 
@@ -72,6 +75,35 @@ def test_each_no_is_told_apart(
     assert world.vms(wanted.token) == []
     # Asked once: a repeated request could hide that an earlier one made a machine.
     assert [action for _, _, action in world.calls].count("RunInstances") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("Unsupported", "not supported in your requested Availability Zone (x)", NoCapacity),
+        ("Unsupported", "The requested configuration is not supported.", Unfit),
+        ("InvalidParameterCombination", "does not support enhanced networking", Unfit),
+        ("VolumeTypeNotAvailableInZone", "no", Unfit),
+    ],
+)
+def test_a_no_to_the_type_leads_to_another_zone_or_type(
+    world: StrictAws, cloud: AwsCloud, run_id: str, code: str, message: str, kind: type[CloudError]
+) -> None:
+    world.faults.errors["RunInstances"] = (code, message)
+    with pytest.raises(kind) as refused:
+        cloud.create(intent(world, run_id), JOB)
+    assert refused.value.made_nothing
+
+
+def test_the_bid_is_the_maximum_that_was_reserved(
+    world: StrictAws, cloud: AwsCloud, run_id: str
+) -> None:
+    price = Decimal("0.01")
+    world.ec2.spot_prices["us-east-1", "m5.large"] = 0.012
+    bid = {"market": "spot", "price_per_hour_usd": price}
+    cloud.create(intent(world, run_id, **bid, max_price_per_hour_usd=Decimal("0.0125")), JOB)
+    with pytest.raises(Unfit, match="no spot bid"):
+        cloud.create(intent(world, f"{run_id}b", market="spot", price_per_hour_usd=LOW), JOB)
 
 
 def test_capacity_and_a_reclaimed_machine_lead_on_to_the_next_place(
