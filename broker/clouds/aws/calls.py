@@ -61,10 +61,6 @@ _ASK_AGAIN = frozenset(
         "Unavailable",
         "RequestTimeout",
         "RequestTimeoutException",
-        "500",
-        "502",
-        "503",
-        "504",
     }
 )
 _SIGN_IN = "Sign in to AWS again (`aws sso login`, or renew the keys), then try again."
@@ -204,7 +200,8 @@ def translate(error: dict[str, Any], where: str) -> CloudError:
         return NoQuota(text, where=where, hint=_HINTS.get(code))
     if code in _UNFIT:
         return Unfit(text, where=where, hint=_HINTS.get(code))
-    if code in _ASK_AGAIN:
+    # A bare status is no code of AWS's: somebody between may have swallowed its answer.
+    if code in _ASK_AGAIN or not code or code.isdigit():
         return Unclear(text, where=where)
     hint = _APPLY_AGAIN if "iaminstanceprofile" in message.lower() else _HINTS.get(code)
     if code in _PERMISSION:

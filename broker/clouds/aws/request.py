@@ -4,19 +4,17 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC
-from decimal import Decimal
 from typing import Any
 
 from mlbroker.broker.clouds.aws.images import Image
 from mlbroker.broker.clouds.aws.names import TERMINATE, Names
 from mlbroker.broker.clouds.interface import TOKEN_TAG, Intent, Unfit
 from mlbroker.pricing.burst import sells_surplus
+from mlbroker.pricing.vendors import vendor
 
 SCHEDULER_TARGET = "scheduler:::aws-sdk:ssm:startAutomationExecution"
 # Gp3 volumes up to this size cost the same by the GB everywhere in the book.
 VOLUME_TYPE = "gp3"
-# A bid must be more (EC2 API reference, SpotMarketOptions.MaxPrice).
-LOW_BID_USD = Decimal("0.001")
 # What EC2 takes in a tag's value.
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 +=._:/@-]")
 
@@ -70,7 +68,7 @@ def launch_request(
         request["CreditSpecification"] = {"CpuCredits": "standard"}
     if intent.market == "spot":
         bid = intent.max_price_per_hour_usd or intent.price_per_hour_usd
-        if bid <= LOW_BID_USD:
+        if bid <= vendor(intent.cloud).least_bid_usd:
             raise Unfit(f"EC2 takes no spot bid of {bid:f} USD", where=f"aws {intent.region}")
         request["InstanceMarketOptions"] = {
             "MarketType": "spot",

@@ -15,10 +15,14 @@ from mlbroker.broker.clouds.aws.roles import (
 )
 from mlbroker.broker.clouds.rented import KEEP_DAYS, Form
 from mlbroker.broker.clouds.templates import filled, names_of
+from mlbroker.broker.errors import InputError
 
 _MACHINES = ["ec2.amazonaws.com"]
 # How a policy names the instance that asks, which IAM knows when it asks.
 LATER = "${ec2:"
+# China, GovCloud and the sovereign clouds: their names of resources begin otherwise, and the book
+# has no price of theirs.
+_OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
 _KILLERS = ["scheduler.amazonaws.com", "ssm.amazonaws.com"]
 
 
@@ -43,6 +47,12 @@ def terraform(region: str) -> str:
 
 
 def _rights(names: Names) -> dict[str, Any]:
+    if names.region.startswith(_OTHER_PARTITIONS):
+        raise InputError(
+            f"{names.region} is of another partition of AWS, which mlbroker does not launch in",
+            where="--region",
+            hint="Choose a region of the public cloud, such as us-east-1.",
+        )
     return {
         "guest_trust": assumed_by(_MACHINES, names),
         "kill_trust": assumed_by(_KILLERS, names),

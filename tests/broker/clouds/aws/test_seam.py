@@ -15,6 +15,7 @@ from tests.support.aws.ec2 import billed_usd
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 
+from mlbroker.broker.clouds.aws.calls import translate
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
 from mlbroker.broker.clouds.interface import (
     Denied,
@@ -95,13 +96,19 @@ def test_a_no_to_the_type_leads_to_another_zone_or_type(
     assert refused.value.made_nothing
 
 
+@pytest.mark.parametrize("code", ["403", "", "502"])
+def test_an_answer_that_bears_no_code_of_ec2s_proves_nothing(code: str) -> None:
+    assert isinstance(translate({"Code": code, "Message": "Forbidden by proxy"}, "aws"), Unclear)
+
+
 def test_the_bid_is_the_maximum_that_was_reserved(
     world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
     price = Decimal("0.01")
     world.ec2.spot_prices["us-east-1", "m5.large"] = 0.012
     bid = {"market": "spot", "price_per_hour_usd": price}
-    cloud.create(intent(world, run_id, **bid, max_price_per_hour_usd=Decimal("0.0125")), JOB)
+    wanted = intent(world, run_id, **bid, max_price_per_hour_usd=Decimal("0.0125"))
+    cloud.terminate(cloud.create(wanted, JOB).id)
     with pytest.raises(Unfit, match="no spot bid"):
         cloud.create(intent(world, f"{run_id}b", market="spot", price_per_hour_usd=LOW), JOB)
 

@@ -6,7 +6,8 @@ Every other test here runs in an account that was set up with this very template
 import json
 import subprocess
 import sys
-from datetime import date
+from contextlib import suppress
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from mlbroker.broker.app.account import setup_of
 from mlbroker.broker.clouds.aws.bill import billed
 from mlbroker.broker.clouds.aws.doctor import checks
 from mlbroker.broker.clouds.aws.names import Names
+from mlbroker.broker.clouds.aws.proof import remains
 from mlbroker.broker.clouds.aws.roles import guest_policy, kill_policy, launcher_policy
 from mlbroker.broker.clouds.aws.setup import cloudformation, terraform
 from mlbroker.broker.clouds.interface import Payload
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.prices.feeds.aws.clients import Clients
+from mlbroker.broker.prices.feeds.interface import FeedError, Known, Scope
 
 NAMES = Names(ACCOUNT, "us-east-1")
 # Rights that are used along with a call, not called themselves.
@@ -51,9 +55,34 @@ def test_the_launcher_calls_what_its_policy_allows_and_nothing_else(
     cloud.arm_kill(wanted)
     list(checks(("us-east-1",), world.clock.now()))
     billed(date(2026, 11, 1))
+    for look in remains(runs.home, wanted, machine.id, None).values():
+        look()
+    _read_prices(world.clock.now())
     called = {f"{service}:{action}" for key, service, action in world.calls if key == "launcher"}
     cloud.disarm_kill(wanted)
     assert called == actions(launcher_policy(NAMES)) - _IMPLIED
+
+
+def _read_prices(now: datetime) -> None:
+    """As `prices refresh` and `prices quotas` do, whatever the loopback has to say."""
+    clients, known = Clients.connect(), Known(now, {}, {})
+    assert clients is not None
+    scope = Scope(instance_types=frozenset({"m5.large"}))
+    for asked in (
+        lambda: clients.products("us-east-1", scope),
+        lambda: clients.spot_history("us-east-1", scope, known),
+        lambda: clients.types("us-east-1", scope, known),
+        lambda: clients.quotas("us-east-1"),
+    ):
+        with suppress(FeedError):
+            list(asked())
+
+
+@pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1", "eusc-de-east-1"])
+def test_other_partitions_are_refused(region: str) -> None:
+    for form in (cloudformation, terraform):
+        with pytest.raises(InputError, match="another partition"):
+            form(region)
 
 
 def test_rights_that_change_something_are_bound_to_what_is_ours() -> None:
