@@ -46,12 +46,13 @@ def table(folder: Path, before: str) -> str:
     for name, title in TITLES.items():
         path = folder / f"{name}.json"
         if path.exists():
-            lines.append(f"| {title} | {told(json.loads(path.read_text()))} |")
+            measured = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            figures = told(json.loads(path.read_text()))
+            lines.append(f"| {title} | {figures}, on {measured:%Y-%m-%d} |")
         elif f"| {title}" in old:
             lines.append(old[f"| {title}"])
-    when = f"{datetime.now(UTC):%Y-%m-%d}"
     where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    return "\n".join([*lines, "", f"Measured on {when}, {where}."])
+    return "\n".join([*lines, "", f"Measured with {where}."])
 
 
 def told(figures: dict[str, Any]) -> str:
