@@ -138,8 +138,8 @@ class AwsCloud(RentedCloud):
         prefix = self._names("").bucket
         with translated("aws"):
             client = self._calls.client("s3", self._calls.home_region)
-            answer = client.list_buckets(Prefix=prefix)
-        names = [str(bucket["Name"]) for bucket in answer["Buckets"]]
+            pages = client.get_paginator("list_buckets").paginate(Prefix=prefix)
+            names = [str(bucket["Name"]) for page in pages for bucket in page["Buckets"]]
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
     def how_to_set_up(self, region: str) -> str:

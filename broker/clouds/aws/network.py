@@ -24,7 +24,8 @@ def subnets(calls: Calls, region: str) -> tuple[Subnet, ...]:
             {"Name": "tag-key", "Values": [SUBNET_TAG]},
             {"Name": "default-for-az", "Values": ["true"]},
         ):
-            found = client.describe_subnets(Filters=[chosen])["Subnets"]
+            pages = client.get_paginator("describe_subnets").paginate(Filters=[chosen])
+            found = [subnet for page in pages for subnet in page["Subnets"]]
             if found:
                 placed = [Subnet(s["SubnetId"], s["VpcId"], s["AvailabilityZone"]) for s in found]
                 return tuple(sorted(placed, key=lambda subnet: (subnet.zone, subnet.id)))
@@ -48,10 +49,10 @@ def zones_offering(calls: Calls, region: str, instance_type: str) -> tuple[str, 
     filters = [{"Name": "instance-type", "Values": [instance_type]}]
     client = calls.client("ec2", region)
     with translated(f"aws {region}"):
-        answer = client.describe_instance_type_offerings(
+        pages = client.get_paginator("describe_instance_type_offerings").paginate(
             LocationType="availability-zone", Filters=filters
         )
-    offered = {offering["Location"] for offering in answer["InstanceTypeOfferings"]}
+        offered = {o["Location"] for page in pages for o in page["InstanceTypeOfferings"]}
     with_subnet = {subnet.zone for subnet in subnets(calls, region)}
     return tuple(sorted(offered & with_subnet))
 
