@@ -16,8 +16,8 @@ _REASONS = {
     "a1": "Amazon Linux 2023 needs a Graviton2 or later",
     **dict.fromkeys(("g2", "g3", "g3s", "p2", "p3", "p3dn"), _NO_DRIVER.format("old GPU")),
     **dict.fromkeys(("g6f", "gr6f"), _NO_DRIVER.format("part of a GPU")),
-    # docs.aws.amazon.com/AWSEC2/latest/UserGuide/ComponentsAMIs, "AMI virtualization types".
-    **dict.fromkeys(("c1", "m1", "m2", "t1"), "it boots no HVM image, as Amazon Linux 2023 is"),
+    # Of before 2010, on whatever processor there is: the same page asks for x86-64-v2.
+    **dict.fromkeys(("c1", "m1", "m2", "t1"), "Amazon Linux 2023 may need a newer processor"),
     "g4ad": _NO_DRIVER.format("AMD GPU"),
 }
 
