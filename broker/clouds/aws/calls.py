@@ -22,7 +22,7 @@ _NO_CAPACITY = frozenset(
         "SpotMaxPriceTooLow",
     }
 )
-# About the type, its size, image or disk (EC2 API reference, "Error codes"). Where `Unsupported`
+# About the type, its size, image or disk, as EC2 and reports of it name them. Where `Unsupported`
 # names a zone, another zone may have the type.
 _UNFIT = frozenset(
     {
