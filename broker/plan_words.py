@@ -63,6 +63,12 @@ def way_out(plan: Plan) -> str | None:
     if forbidden := plan.rejections.get(Reason.FORBIDDEN_BY_POLICY):
         example = _example(plan, Reason.FORBIDDEN_BY_POLICY)
         ways.append(f"the policy forbids {count(forbidden, 'offer')} that would do{example}")
+    if not ways and (unusable := plan.rejections.get(Reason.NOT_LAUNCHABLE)):
+        example = _example(plan, Reason.NOT_LAUNCHABLE)
+        ways.append(
+            f"{count(unusable, 'offer')} that the job asks for cannot be launched{example}: "
+            "with an image_id of yours some may"
+        )
     if not ways and plan.rejections:
         # What flags and the job file left out says nothing of why the rest will not do.
         left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}

@@ -108,6 +108,17 @@ def test_nothing_feasible_exits_4_with_the_document_and_the_way_out(job: Path, h
     assert "Traceback" not in done.stderr
 
 
+def test_what_no_image_serves_is_named_where_nothing_else_would_do(
+    home: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a10.yaml"
+    path.write_text("run: x\nresources: {accelerators: 'A10:1'}\nbroker: {work: {steps: 10}}\n")
+    done = mlbroker("plan", path, home=home)
+    assert done.returncode == 4
+    assert "GRID driver" in done.stderr
+    assert "with an image_id of yours" in done.stderr
+
+
 def test_words_for_people(job: Path, home: Path) -> None:
     done = mlbroker("plan", job, home=home)
     assert done.returncode == 0, done.stderr
