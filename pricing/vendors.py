@@ -37,6 +37,11 @@ def letters_of(name: str) -> str:
     return name[:letters] or name
 
 
+def aws_quota_family(instance_type: str) -> str:
+    """Letters: p of p4d.24xlarge. P5 and later have a spot quota of their own (L-C4BD4855)."""
+    return "p5" if instance_type.startswith(("p5", "p6")) else letters_of(instance_type)
+
+
 def _azure_family(instance_type: str) -> str:
     """D of Standard_D4s_v5."""
     size = instance_type.removeprefix("Standard_").removeprefix("Basic_")
@@ -103,7 +108,7 @@ VENDORS = {
             *("g4dn.12xlarge", "g5.12xlarge", "g6.12xlarge", "p3.8xlarge", "p3.16xlarge"),
             *("g5.48xlarge", "p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge"),
         ),
-        quota_family=letters_of,
+        quota_family=aws_quota_family,
         credits=AWS_CREDITS.get,
         not_launchable=aws_not_launchable,
         # EC2 API reference, SpotMarketOptions.MaxPrice: "must be more than USD $0.001".

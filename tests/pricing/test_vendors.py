@@ -24,6 +24,7 @@ def test_a_cloud_without_a_record_works_and_looks_no_cheaper_than_those_with_one
         ("aws", "m7g.large", "m7g", "m"),
         ("aws", "u-12tb1.metal", "u", "u"),
         ("aws", "p4d.24xlarge", "p4d", "p"),
+        ("aws", "p5en.48xlarge", "p5en", "p5"),
         ("aws", "inf2.xlarge", "inf2", "inf"),
         ("gcp", "n2d-standard-4", "n2d", "n2d"),
         ("azure", "Standard_D4s_v5", "D", "Standard_D4s_v5"),

@@ -32,7 +32,8 @@ QUOTAS = {
     "on-demand, G and VT families": "L-DB2E81BA",
     "spot, G and VT families": "L-3819A6DF",
     "on-demand, P families": "L-417A185B",
-    "spot, P families": "L-7212CCBC",
+    "spot, P2 to P4": "L-7212CCBC",
+    "spot, P5 and later": "L-C4BD4855",
 }
 
 

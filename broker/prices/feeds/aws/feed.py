@@ -34,7 +34,7 @@ _BANDS = (0.025, 0.075, 0.125, 0.175, 0.25)
 _STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
 _CODES: Mapping[str, tuple[bool, tuple[str, ...]]] = {
     "L-1216C47A": (False, _STANDARD),
-    "L-417A185B": (False, ("p",)),
+    "L-417A185B": (False, ("p", "p5")),
     "L-DB2E81BA": (False, ("g", "gr", "vt")),
     "L-7295265B": (False, ("x",)),
     "L-1945791B": (False, ("inf",)),
@@ -45,6 +45,7 @@ _CODES: Mapping[str, tuple[bool, tuple[str, ...]]] = {
     "L-43DA4232": (False, ("u",)),
     "L-34B43A08": (True, _STANDARD),
     "L-7212CCBC": (True, ("p",)),
+    "L-C4BD4855": (True, ("p5",)),
     "L-3819A6DF": (True, ("g", "gr", "vt")),
     "L-E3A00192": (True, ("x",)),
     "L-B5D1601B": (True, ("inf",)),
