@@ -137,7 +137,7 @@ class StrictOrchard(StrictCloud):
 
     def answer(self, request: TokenRequest) -> Answer:
         if request.service == "storage":
-            return self.storage.answer(request)
+            return self.storage.answer(request, page=1000)
         if request.path == "/regions":
             return answered({"regions": ["hill"]})
         if request.path.startswith("/regions/"):
