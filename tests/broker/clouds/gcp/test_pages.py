@@ -69,6 +69,8 @@ def test_places(paged: StrictGcp, calls: Calls, cloud: GcpCloud) -> None:
 
 def test_prices_and_quotas(paged: StrictGcp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLBROKER_GCP_COMPUTE_URL", paged.url)
+    # The loopback cloud's time is its own.
+    monkeypatch.setattr("mlbroker.broker.http.CLOCK_SKEW_S", float("inf"))
     monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "launcher-token")
     quotas = GcpFeed().quotas(REGIONS, Http())
     assert {quota.region for quota in quotas} == set(REGIONS)
@@ -97,5 +99,6 @@ def test_no_list_was_left_at_its_first_page(
         if {"pageToken", "continuation-token"} & request.query.keys()
     }
     assert lists == turned
-    allowed = {right for right in LAUNCHER if right.endswith(".list")}
+    # The disks of one attempt, which a proof looks for, are on one page.
+    allowed = {right for right in LAUNCHER if right.endswith(".list")} - {"compute.disks.list"}
     assert {right for action in lists for right in needs(action)} == allowed

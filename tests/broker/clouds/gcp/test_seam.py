@@ -514,6 +514,8 @@ def test_the_roles_suffice_and_hold_nothing_idle(
     runs.cloud.discard(wanted)
     # `prices quotas` and `prices refresh`, whose catalogue takes no permission.
     monkeypatch.setenv("MLBROKER_GCP_COMPUTE_URL", runs.world.url)
+    # The loopback cloud's time is its own.
+    monkeypatch.setattr("mlbroker.broker.http.CLOCK_SKEW_S", float("inf"))
     monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "launcher-token")
     assert GcpFeed().quotas(["us-central1"], Http())
     for kind in ("machineTypes", "acceleratorTypes"):
