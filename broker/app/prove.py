@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -106,8 +105,6 @@ def _report(state: Path, run: Run, secrets: dict[str, str] | None, view: View) -
     folder = RunFolder.of(state, run.run_id)
     driver = Driver(ledger, opened, clock, folder, view, secrets)
     role = role_of(run.details["candidate"]["cloud"], "proof")
-    report = Proof(ledger, folder, driver, clock, opened, partial(role.remains, state)).carry(
-        run.run_id
-    )
+    report = Proof(ledger, folder, driver, clock, opened, role.remains).carry(run.run_id)
     files.write_json(str(folder.path), REPORT, report)
     return report

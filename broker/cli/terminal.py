@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.ledger import Ledger
 from mlbroker.broker.output import clean, inert, say, warn
 from mlbroker.broker.words import count, figure, span
 
 if TYPE_CHECKING:
+    from mlbroker.broker.ledger import Ledger
     from mlbroker.broker.measure.watch import Observation
 
 PLAIN_EVERY_S = 5.0
@@ -30,7 +30,7 @@ class Terminal:
         warn(text)
 
 
-def note_copy(ledger: Ledger) -> None:
+def note_copy(ledger: "Ledger") -> None:
     """Of a copied ledger only this is known: how its runs stood when it was copied."""
     if (why := ledger.why_copy()) is not None:
         warn(f"{why.what}. {why.hint}")

@@ -95,6 +95,11 @@ class Intent:
     guest_late_s: int = 0
 
     @property
+    def most_per_hour_usd(self) -> Decimal:
+        """What may be paid for one machine: the price, or what it may rise to."""
+        return self.max_price_per_hour_usd or self.price_per_hour_usd
+
+    @property
     def tags(self) -> Mapping[str, str]:
         """What a machine is found by; they travel in the call that creates it."""
         return {RUN_TAG: self.run_id, TOKEN_TAG: self.token}

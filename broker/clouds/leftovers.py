@@ -1,6 +1,6 @@
 """What may be left of an attempt at its cloud: asked for anew, whoever said that it was removed.
 
-A cloud's `proof` module has `remains(home, intent, machine_id, secrets_at)`: looks by what they
+A cloud's `proof` module has `remains(intent, machine_id, secrets_at)`: looks by what they
 look for, each of which tells the names of what is still there.
 """
 
@@ -20,7 +20,7 @@ def common(
     """The machine, its files and its seat; `names` are those that its folders bear."""
 
     def machine() -> list[str]:
-        found = cloud.find(intent.tags)  # type: ignore[attr-defined]  # every member has it
+        found = cloud.find(intent.tags)
         return [one.id for one in found if one.state is not MachineState.TERMINATED]
 
     looks: dict[str, Callable[[], Sequence[str]]] = {

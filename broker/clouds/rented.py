@@ -42,6 +42,14 @@ class RentedCloud(ABC):
     """The part of a cloud that chooses zones and speaks with the guest: the same everywhere."""
 
     @abstractmethod
+    def account(self) -> str:
+        """As in Cloud."""
+
+    @abstractmethod
+    def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
+        """As in Cloud."""
+
+    @abstractmethod
     def arm_kill(self, intent: Intent) -> None:
         """As in Cloud."""
 

@@ -149,7 +149,7 @@ def end(box: str) -> bool:
         # Keepers that somebody froze would keep the job for ever.
         wake(os.path.join(box, files.ALIVE))
         return False
-    return end_all(_marker(box), False, box)
+    return end_all(_marker(box), mine=False, box=box)
 
 
 def discard(box: str) -> None:
@@ -161,7 +161,7 @@ def discard(box: str) -> None:
 def _left(box: str) -> Set[int]:
     """The run's processes, whoever kept them; a folder of another kind has none."""
     marker = _marker(box)
-    return members(marker, False, box) if len(marker) >= LEAST_MARKER else set()
+    return members(marker, mine=False, box=box) if len(marker) >= LEAST_MARKER else set()
 
 
 def _marker(box: str) -> bytes:

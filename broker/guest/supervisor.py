@@ -88,7 +88,7 @@ class Supervisor:
             ending = self._ending or failed
         self._usage.stop()
         self._phase = "ending"
-        end_all(self._marker, True, self._box)
+        end_all(self._marker, mine=True, box=self._box)
         elapsed_s = boot_clock() - self._began
         self._output.tick(final=True)
         if files.vanished(self._box):
@@ -190,7 +190,7 @@ class Supervisor:
                 self._ending = ending
                 self._write_end(ending, boot_clock() - self._began)
                 # Children left behind hold no claim to the machine once the job itself is over.
-                end_all(self._marker, True, self._box)
+                end_all(self._marker, mine=True, box=self._box)
             self._drain(pipe.fileno(), until=time.monotonic() + DRAIN_S)
         return ending
 
@@ -205,7 +205,7 @@ class Supervisor:
             if asked_at is not None:
                 gone = code is not None and not self._members()
                 if gone or now >= min(asked_at + self._grace_s, self._kill_at):
-                    end_all(self._marker, True, self._box)
+                    end_all(self._marker, mine=True, box=self._box)
                     job.wait()
                     return Ending(why)
             elif code is not None:
@@ -317,7 +317,7 @@ class Supervisor:
         return environment
 
     def _members(self) -> "set[int]":
-        return members(self._marker, True, self._box)
+        return members(self._marker, mine=True, box=self._box)
 
     def _ask_to_stop(self, *_: Any) -> None:
         self._asked = "stopped"

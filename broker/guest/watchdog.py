@@ -157,7 +157,7 @@ def _watch_over(
             os.waitpid(supervisor, 0)
             break
         time.sleep(POLL_S)
-    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), True, box)
+    end_all(f"MLBROKER_TOKEN={spec['token']}".encode(), mine=True, box=box)
     # Of a job that had ended by itself only its last files are lost, not how it ended.
     if files.read(box, files.END) is None and not files.vanished(box):
         why = "capped" if overdue else "machine_failed"

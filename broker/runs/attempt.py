@@ -155,7 +155,7 @@ def price_paid(
 
     The vendor ends a machine that would cost more than the maximum, so more is not charged.
     """
-    most = intent.max_price_per_hour_usd or intent.price_per_hour_usd
+    most = intent.most_per_hour_usd
     if intent.market != Market.SPOT or not isinstance(cloud, TellsPrice):
         return None
     try:

@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Traits
 from mlbroker.broker.clouds.leftovers import Looks
+from mlbroker.broker.clouds.rented import RentedCloud
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Attempt, Ledger, Run, State
 from mlbroker.broker.runs.attempt import intent_of
@@ -110,8 +111,7 @@ class Proof:
             try:
                 there = any(one.id == run.attempt.machine_id for one in cloud.find(intent.tags))
                 if there and self._secrets_at is None:
-                    hand_over: Any = getattr(cloud, "hand_over")  # noqa: B009  # rented clouds have
-                    self._secrets_at = hand_over(intent, {})
+                    self._secrets_at = cast(RentedCloud, cloud).hand_over(intent, {})
             except CloudError:
                 there = False
             if there or waited_s > most_s:

@@ -210,8 +210,7 @@ class SimCloud:
                 code=world.job_code,
                 deletes_that_fail=world.failing_deletes,
                 usd_per_hour=intent.price_per_hour_usd * intent.nodes,
-                risen_usd_per_hour=(intent.max_price_per_hour_usd or intent.price_per_hour_usd)
-                * intent.nodes,
+                risen_usd_per_hour=intent.most_per_hour_usd * intent.nodes,
                 rises_after_s=world.rises_after_s,
             )
             if world.late_creates:
@@ -269,7 +268,7 @@ class SimCloud:
                 return None
             seconds = max(60.0, (ended - machine.started_at).total_seconds())
             average = _billed(machine, ended) / Decimal(str(seconds)) * 3600 / intent.nodes
-            most = intent.max_price_per_hour_usd or intent.price_per_hour_usd
+            most = intent.most_per_hour_usd
             return min(average.quantize(Decimal("0.000001"), ROUND_UP), most)
 
     def console_log(self, machine_id: str) -> str:

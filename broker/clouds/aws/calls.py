@@ -139,6 +139,13 @@ class Calls:
                 )
             return self._clients[kind]
 
+    def listed(
+        self, service: str, region: str, operation: str, key: str, **wanted: Any
+    ) -> list[dict[str, Any]]:
+        """All that a list has under `key`, however many pages it comes in."""
+        pages = self.client(service, region).get_paginator(operation).paginate(**wanted)
+        return [one for page in pages for one in page[key]]
+
     @cached_property
     def account(self) -> str:
         """The number of the account the credentials belong to."""

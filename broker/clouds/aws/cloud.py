@@ -137,9 +137,10 @@ class AwsCloud(RentedCloud):
         """Told by the buckets."""
         prefix = self._names("").bucket
         with translated("aws"):
-            client = self._calls.client("s3", self._calls.home_region)
-            pages = client.get_paginator("list_buckets").paginate(Prefix=prefix)
-            names = [str(bucket["Name"]) for page in pages for bucket in page["Buckets"]]
+            found = self._calls.listed(
+                "s3", self._calls.home_region, "list_buckets", "Buckets", Prefix=prefix
+            )
+        names = [str(bucket["Name"]) for bucket in found]
         return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
     def how_to_set_up(self, region: str) -> str:

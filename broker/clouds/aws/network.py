@@ -18,14 +18,12 @@ class Subnet(NamedTuple):
 
 def subnets(calls: Calls, region: str) -> tuple[Subnet, ...]:
     """Those tagged `mlbroker`, else the default ones; ordered by zone."""
-    client = calls.client("ec2", region)
     with translated(f"aws {region}"):
         for chosen in (
             {"Name": "tag-key", "Values": [SUBNET_TAG]},
             {"Name": "default-for-az", "Values": ["true"]},
         ):
-            pages = client.get_paginator("describe_subnets").paginate(Filters=[chosen])
-            found = [subnet for page in pages for subnet in page["Subnets"]]
+            found = calls.listed("ec2", region, "describe_subnets", "Subnets", Filters=[chosen])
             if found:
                 placed = [Subnet(s["SubnetId"], s["VpcId"], s["AvailabilityZone"]) for s in found]
                 return tuple(sorted(placed, key=lambda subnet: (subnet.zone, subnet.id)))
@@ -47,12 +45,12 @@ def subnet_of(calls: Calls, region: str, zone: str | None) -> Subnet:
 def zones_offering(calls: Calls, region: str, instance_type: str) -> tuple[str, ...]:
     """The zones with a subnet of ours where this machine type is offered at all."""
     filters = [{"Name": "instance-type", "Values": [instance_type]}]
-    client = calls.client("ec2", region)
     with translated(f"aws {region}"):
-        pages = client.get_paginator("describe_instance_type_offerings").paginate(
-            LocationType="availability-zone", Filters=filters
-        )
-        offered = {o["Location"] for page in pages for o in page["InstanceTypeOfferings"]}
+        offerings = calls.listed(
+            "ec2", region, "describe_instance_type_offerings", "InstanceTypeOfferings",
+            LocationType="availability-zone", Filters=filters,
+        )  # fmt: skip
+    offered = {offering["Location"] for offering in offerings}
     with_subnet = {subnet.zone for subnet in subnets(calls, region)}
     return tuple(sorted(offered & with_subnet))
 

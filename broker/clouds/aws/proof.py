@@ -1,8 +1,6 @@
 """What may be left of an attempt on AWS: volume, interface, schedule and files."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from mlbroker.broker.clouds.aws.calls import Calls, translated, unless
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
@@ -11,7 +9,7 @@ from mlbroker.broker.clouds.leftovers import Looks, common
 from mlbroker.broker.clouds.rented import id_parts
 
 
-def remains(home: Path, intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
+def remains(intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
     """Secrets lie among a machine's files; its address goes with its interface."""
     calls = Calls()
     cloud = AwsCloud(calls)
@@ -19,10 +17,9 @@ def remains(home: Path, intent: Intent, machine_id: str, secrets_at: str | None)
     wanted = [{"Name": f"tag:{TOKEN_TAG}", "Values": [intent.token]}]
 
     def listed(operation: str, kind: str, name: str) -> Sequence[str]:
-        client: Any = calls.client("ec2", region)
         with translated(f"aws {region}"):
-            pages = client.get_paginator(operation).paginate(Filters=wanted)
-            return [str(one[name]) for page in pages for one in page[kind]]
+            found = calls.listed("ec2", region, operation, kind, Filters=wanted)
+        return [str(one[name]) for one in found]
 
     def schedule() -> list[str]:
         client = calls.client("scheduler", region)

@@ -67,7 +67,7 @@ def launch_request(
         # Its default, `unlimited`, bills surplus credits: outside the quote, and outside the cap.
         request["CreditSpecification"] = {"CpuCredits": "standard"}
     if intent.market == "spot":
-        bid = intent.max_price_per_hour_usd or intent.price_per_hour_usd
+        bid = intent.most_per_hour_usd
         if bid <= vendor(intent.cloud).least_bid_usd:
             raise Unfit(f"EC2 takes no spot bid of {bid:f} USD", where=f"aws {intent.region}")
         request["InstanceMarketOptions"] = {

@@ -3,8 +3,6 @@
 The group holds the machine, its disk, interface and address, and the rights on it.
 """
 
-from pathlib import Path
-
 from mlbroker.broker.clouds.azure.calls import Calls, translated
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
 from mlbroker.broker.clouds.azure.kill import is_armed
@@ -13,7 +11,7 @@ from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.clouds.leftovers import Looks, common
 
 
-def remains(home: Path, intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
+def remains(intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
     """`secrets_at` is where they were; whoever launches may remove them, and not look."""
     calls = Calls()
     cloud = AzureCloud(calls)

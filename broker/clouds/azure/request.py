@@ -92,8 +92,7 @@ def max_price(intent: Intent) -> Decimal:
     Not above what the cap was reckoned with, unless the price itself has more decimals: below its
     price a machine is never granted.
     """
-    most = intent.max_price_per_hour_usd or intent.price_per_hour_usd
-    rounded = most.quantize(_PRICE_STEP_USD, ROUND_DOWN)
+    rounded = intent.most_per_hour_usd.quantize(_PRICE_STEP_USD, ROUND_DOWN)
     if rounded < intent.price_per_hour_usd:
         rounded = intent.price_per_hour_usd.quantize(_PRICE_STEP_USD, ROUND_UP)
     return rounded

@@ -4,7 +4,6 @@ A network interface, and an address that was not reserved, are parts of their in
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from mlbroker.broker.clouds.gcp.calls import Calls, secrets_url, translated
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
@@ -12,7 +11,7 @@ from mlbroker.broker.clouds.interface import TOKEN_TAG, Denied, Intent
 from mlbroker.broker.clouds.leftovers import Looks, common
 
 
-def remains(home: Path, intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
+def remains(intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
     """`secrets_at` is where they were; whoever launches may remove them, and not look."""
     calls = Calls()
     cloud = GcpCloud(calls)

@@ -34,7 +34,7 @@ def proof_of(runs: CloudRuns, run_id: str, cap: str, before: Any = None) -> Proo
         if before is not None:
             before()
         cloud = runs.candidates[0].cloud
-        looks: Looks = role_of(cloud, "proof").remains(runs.home, *attempt)
+        looks: Looks = role_of(cloud, "proof").remains(*attempt)
         return looks
 
     folder, driver = RunFolder.of(runs.home, run_id), runs.driver(run_id, SECRETS)

@@ -55,7 +55,7 @@ def test_the_launcher_calls_what_its_policy_allows_and_nothing_else(
     cloud.arm_kill(wanted)
     list(checks(("us-east-1",), world.clock.now()))
     billed(date(2026, 11, 1))
-    for look in remains(runs.home, wanted, machine.id, None).values():
+    for look in remains(wanted, machine.id, None).values():
         look()
     _read_prices(world.clock.now())
     called = {f"{service}:{action}" for key, service, action in world.calls if key == "launcher"}

@@ -509,7 +509,7 @@ def test_the_roles_suffice_and_hold_nothing_idle(
     assert gone == runs.cloud.status(machine.id)
     runs.cloud.report(wanted)
     list(checks(("us-central1",), runs.world.clock.now()))
-    for look in remains(runs.home, wanted, machine.id, runs.cloud.hand_over(wanted, {})).values():
+    for look in remains(wanted, machine.id, runs.cloud.hand_over(wanted, {})).values():
         look()
     runs.cloud.discard(wanted)
     # `prices quotas` and `prices refresh`, whose catalogue takes no permission.
