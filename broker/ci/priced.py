@@ -158,6 +158,8 @@ def _quote_from(document: dict[str, Any]) -> Quote:
         energy_kwh=_optional(document["energy_kwh"]),
         carbon_kgco2e=_optional(document["carbon_kgco2e"]),
         grid_intensity_kgco2e_per_kwh=_optional(document["grid_intensity_kgco2e_per_kwh"]),
+        # Checks of earlier releases have neither.
+        arch=str(document.get("arch", Quote._field_defaults["arch"])),
         max_price_per_hour_usd=None if most is None else Decimal(most),
     )
 

@@ -71,7 +71,7 @@ def live_summary(
         return row | {"phase": f"unknown: {error.what}"}
     status = report.status or Status()
     seconds = Decimal(str(max(0.0, (min(now, attempt.kill_at) - attempt.began_at).total_seconds())))
-    spent = run.spent_usd + order.candidate(attempt).bill.charge_usd(seconds)
+    spent = run.spent_usd + order.candidate(attempt).dearest.charge_usd(seconds)
     return row | {
         "phase": "ended" if report.end else status.phase or None,
         "step": status.step,

@@ -248,6 +248,20 @@ def test_against_a_saved_check(changed: Repository, home: Path, tmp_path: Path) 
     }
 
 
+def test_a_saved_check_keeps_what_it_says_of_a_choice(
+    changed: Repository, home: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.json"
+    check("--json", "--output", str(saved), cwd=changed.root, home=home)
+    written = json.loads(saved.read_text())
+    for job in written["jobs"]:
+        job["head"] |= {"arch": "arm64", "max_price_per_hour_usd": "7"}
+    saved.write_text(json.dumps(written))
+    found = document(changed, home, "--compare-to", str(saved))
+    kept = [(job["base"]["arch"], job["base"]["max_price_per_hour_usd"]) for job in found["jobs"]]
+    assert set(kept) == {("arm64", "7")}
+
+
 def test_other_prices_are_a_reason(changed: Repository, home: Path, tmp_path: Path) -> None:
     saved = tmp_path / "saved.json"
     check("--json", "--output", str(saved), cwd=changed.root, home=home)

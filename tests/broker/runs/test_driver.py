@@ -15,6 +15,7 @@ from tests.support.simulator import SimCloud
 
 from mlbroker.broker.ledger import Ledger, State
 from mlbroker.broker.runs.reconcile import Did
+from mlbroker.broker.runs.summary import live_summary
 
 
 @pytest.fixture
@@ -74,6 +75,20 @@ def test_a_spot_machine_is_ended_in_time_for_the_price_it_may_rise_to(sim: SimRu
     assert run.outcome == "capped"
     assert Decimal("0.9") < run.spent_usd <= 1
     sim.check(cap="1")
+
+
+def test_what_a_spot_machine_has_cost_so_far_is_told_as_it_is_reserved(sim: SimRuns) -> None:
+    sim.candidates = RISING
+    set_world(sim, job_s=1e6)
+    sim.reserve()
+    driver = sim.driver(secrets={})
+    while (run := driver.advance("r1")).state is not State.RUNNING:
+        pass
+    sim.service.sleep(600)
+    now = sim.service.now()
+    row = live_summary(run, sim.opened, sim.home, now)
+    stood_s = (now - run.attempt.began_at).total_seconds()
+    assert float(row["spent_usd"]) == pytest.approx(float(MOST) * stood_s / 3600, rel=1e-3)
 
 
 @pytest.mark.parametrize("told", ["0", "-1", "NaN", "Infinity", "45.01", "1e9", None])
