@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from mlbroker.broker.ci.check import CostCheck
-from mlbroker.broker.ci.forge_api import NotThere
+from mlbroker.broker.ci.forge_api import NotAllowed, NotThere
 from mlbroker.broker.ci.forges import FORGES, Comment, Forge, connector
 from mlbroker.broker.ci.formats import markdown
 from mlbroker.broker.errors import InputError
@@ -14,6 +15,7 @@ from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.http import Unanswered
 from mlbroker.broker.output import print_line, say
+from mlbroker.broker.words import count
 
 _ATTEMPTS = 3
 
@@ -54,15 +56,14 @@ def prepare(
 
 
 def _update(forge: Forge, mine: list[Comment], body: str) -> str:
-    if not mine:
-        return _new(forge, mine, body)
-    if mine[-1].body.strip() == body.strip():
+    if mine and mine[-1].body.strip() == body.strip():
         return "The comment is up to date"
-    try:
-        forge.update(mine[-1], body)
-    except NotThere:  # somebody has deleted it since
-        return _new(forge, mine, body)
-    return "Updated the comment"
+    for comment in reversed(mine):
+        # One may be deleted by now, or be of a bot whose token was replaced: only its author edits.
+        with suppress(NotThere, NotAllowed):
+            forge.update(comment, body)
+            return "Updated the comment"
+    return _new(forge, mine, body)
 
 
 def _new(forge: Forge, mine: list[Comment], body: str) -> str:
@@ -86,15 +87,22 @@ def _new(forge: Forge, mine: list[Comment], body: str) -> str:
 
 
 def _hide_and_new(forge: Forge, mine: list[Comment], body: str) -> str:
-    for comment in mine:
-        forge.hide(comment)
-    return _new(forge, mine, body)
+    return _new(forge, mine, body) + _after(mine, forge.hide)
 
 
 def _delete_and_new(forge: Forge, mine: list[Comment], body: str) -> str:
+    return _new(forge, mine, body) + _after(mine, forge.delete)
+
+
+def _after(mine: list[Comment], remove: Callable[[Comment], None]) -> str:
+    """Remove the earlier comments, once there is a new one; words for those that must stay."""
+    left = 0
     for comment in mine:
-        forge.delete(comment)
-    return _new(forge, [], body)
+        try:
+            remove(comment)
+        except NotAllowed:
+            left += 1
+    return f", and left {count(left, 'earlier comment')} of another author" if left else ""
 
 
 BEHAVIORS: dict[str, Callable[[Forge, list[Comment], str], str]] = {

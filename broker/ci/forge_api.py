@@ -18,6 +18,10 @@ class NotThere(CloudError):
     """The forge says that there is no such thing, or that this token must not see it."""
 
 
+class NotAllowed(CloudError):
+    """The forge says that this token must not do that."""
+
+
 @dataclass(frozen=True, slots=True)
 class ForgeAnswer:
     """What came back: the JSON document and the address of the next page."""
@@ -101,7 +105,7 @@ def _in_words(what: str, refused: Refused) -> CloudError:
             f"{what}: the token was refused (401)", hint="is it still valid, and for this server?"
         )
     if status == 403:
-        return CloudError(
+        return NotAllowed(
             f"{what}: not allowed (403): {said}",
             hint="the token needs the right to write comments"
             " (GitHub: `permissions: pull-requests: write`; GitLab: scope `api`)",

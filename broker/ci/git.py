@@ -9,6 +9,10 @@ from mlbroker.broker.errors import InputError
 
 # No prompts, no locks taken for a mere read, no messages in the user's language.
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+# Git tells its hooks where it stands; the repository meant here is the one around the folder.
+_OF_THE_CALLER = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
+# File modes of git: plain, and executable.
+_REGULAR = (b"100644", b"100755")
 _DEPTH_HINT = (
     "fetch more history: `fetch-depth: 0` in actions/checkout, `GIT_DEPTH: 0` in GitLab CI,"
     " `git fetch --unshallow` by hand"
@@ -36,6 +40,7 @@ class Repository:
         self._trees: dict[str, dict[str, str]] = {}
         self._links: dict[str, set[str]] = {}
         self._listed: dict[tuple[str, ...], list[str]] = {}
+        self._left_out: dict[tuple[str, ...], dict[str, str]] = {}
 
     @classmethod
     def around(cls, folder: Path) -> "Repository | None":
@@ -123,6 +128,23 @@ class Repository:
             self._listed[endings] = sorted(paths)
         return self._listed[endings]
 
+    def not_checked_out(self, endings: tuple[str, ...]) -> dict[str, str]:
+        """Path -> blob id of the files that a sparse checkout leaves out of the work tree."""
+        if endings in self._left_out:
+            return self._left_out[endings]
+        patterns = [f":(top,glob)**/*{ending}" for ending in endings]
+        entries = self._read("ls-files", "-z", "-t", "--stage", "--full-name", "--", *patterns)
+        found = {}
+        for entry in entries.split(b"\0"):
+            facts, _, path = entry.partition(b"\t")
+            tag, mode, blob, stage = facts.split(b" ") if path else (b"", b"", b"", b"")
+            name = os.fsdecode(path)
+            sparse = (tag, stage) == (b"S", b"0") and mode in _REGULAR
+            if sparse and not os.path.lexists(self.root / name):
+                found[name] = blob.decode("ascii")
+        self._left_out[endings] = found
+        return found
+
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Blob id -> content; one process for all."""
         wanted = list(dict.fromkeys(ids))
@@ -154,7 +176,7 @@ def _git(
         input=given if given is not None else b"",
         capture_output=True,
         check=False,
-        env={**os.environ, **_ENVIRONMENT},
+        env={k: v for k, v in os.environ.items() if k not in _OF_THE_CALLER} | _ENVIRONMENT,
     )
 
 

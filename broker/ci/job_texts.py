@@ -21,11 +21,16 @@ _SKIPPED_FOLDERS = ("node_modules", "venv", "__pycache__", "site-packages")
 
 @dataclass(frozen=True, slots=True)
 class TextPair:
-    """One path's content then and now; None where there is no job file."""
+    """One path's content then and now; None where there is no job file.
+
+    A sparse checkout leaves files out of the work tree, `checked_out` is False for those: they are
+    as the index has them.
+    """
 
     path: str
     base: bytes | None
     head: bytes | None
+    checked_out: bool = True
 
 
 class JobTexts:
@@ -38,12 +43,13 @@ class JobTexts:
         self.root = repository.root if repository else Path.cwd()
         self._named = {self._relative(path) for path in paths if not path.is_dir()}
         self._folders = {self._relative(path) for path in paths if path.is_dir()}
+        self._not_checked_out = repository.not_checked_out(ENDINGS) if repository else {}
 
     def current(self) -> list[TextPair]:
         """The job files of the work tree, compared to nothing."""
         head = self._head()
         self._require_named(head)
-        return [TextPair(path, None, head[path]) for path in sorted(head)]
+        return [self._pair(path, None, head[path]) for path in sorted(head)]
 
     def since(self, commit: str) -> list[TextPair]:
         """The job files of the work tree and of a commit, by path."""
@@ -67,18 +73,30 @@ class JobTexts:
             if path in self._named or is_job(path, contents[blob])
         }
         self._require_named({**base, **head})
-        return [TextPair(path, base.get(path), head.get(path)) for path in sorted({*base, *head})]
+        return [self._pair(path, base.get(path), head.get(path)) for path in sorted({*base, *head})]
+
+    def _pair(self, path: str, base: bytes | None, head: bytes | None) -> TextPair:
+        return TextPair(path, base, head, path not in self._not_checked_out)
 
     def _head(self) -> dict[str, bytes]:
         found = {}
-        for path in self._listed():
-            content = self._content(self.root / path)
-            if content is not None and is_job(path, content):
+        for path, content in self._contents():
+            if content is not None and (path in self._named or is_job(path, content)):
                 found[path] = content
         for path in self._named:
             if os.path.lexists(self.root / path):
                 found[path] = read_bytes(self.root / path)
         return found
+
+    def _contents(self) -> Iterator[tuple[str, bytes | None]]:
+        for path in self._listed():
+            if path not in self._not_checked_out:
+                yield path, self._content(self.root / path)
+        if self.repository is None:
+            return
+        left_out = {p: blob for p, blob in self._not_checked_out.items() if self._in_scope(p)}
+        contents = self.repository.blobs(left_out.values())
+        yield from ((path, contents[blob]) for path, blob in left_out.items())
 
     def _listed(self) -> Iterator[str]:
         if not self._folders:

@@ -96,11 +96,13 @@ def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
     notes: tuple[str, ...] = ()
     if text.base is not None and not same:
         try:
-            base = _read(text.path, text.base, root, now=False)
+            base = _read(text.path, text.base, root, there=False)
         except InputError as error:
             notes = (f"could not be read at the base: {error.what}",)
     try:
-        head = [] if text.head is None else _read(text.path, text.head, root, now=True)
+        head = (
+            [] if text.head is None else _read(text.path, text.head, root, there=text.checked_out)
+        )
     except InputError as error:
         if same:
             # Broken before and untouched: not this change's doing.
@@ -115,9 +117,9 @@ def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
     ]
 
 
-def _read(path: str, content: bytes, root: Path, *, now: bool) -> list[JobFile]:
+def _read(path: str, content: bytes, root: Path, *, there: bool) -> list[JobFile]:
     folder = (root / path).absolute().parent
-    return parse_jobs(decode(content, path), path, folder, workdir_must_exist=now)
+    return parse_jobs(decode(content, path), path, folder, workdir_must_exist=there)
 
 
 def _match(

@@ -129,10 +129,16 @@ class _Session:
         return read_measurements(self._request.measure)
 
     def _file(self, path: str) -> bytes | None:
-        """A file of the work tree, or an absolute path's."""
+        """A file of the work tree, or of the index where a sparse checkout leaves it out; or an
+        absolute path's."""
         found = self._root / path
         there = usual_file(found) if found.name == POLICY_NAME else found
-        return read_bytes(found) if there is not None and present(found) else None
+        if there is not None and present(found):
+            return read_bytes(found)
+        if self._repository is None:
+            return None
+        blob = self._repository.not_checked_out(ENDINGS).get(path)
+        return None if blob is None else self._repository.blobs([blob])[blob]
 
     def _at(self, repository: Repository, commit: str, current: PricingContext) -> PricingContext:
         """What held at a commit; `current` itself where that is the same."""

@@ -134,6 +134,20 @@ def test_the_action_on_a_push_needs_no_pull_request(
     assert "2 jobs" in price.stdout
 
 
+def test_the_action_in_a_merge_queue_looks_at_what_the_group_changes(
+    repository: Repository, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with running(FakeForge("github")) as forge:
+        action = runner(repository, tmp_path, environment, forge)
+        base = action.contexts["github.event.pull_request.base.sha"]
+        action.environment = {**action.environment, "GITHUB_EVENT_NAME": "merge_group"}
+        action.contexts = {"github.event.merge_group.base_sha": base, "github.token": TOKEN}
+        _, price = action.run({"max-cost": "100"})
+    assert price.returncode == 0, price.stderr
+    assert forge.calls == []
+    assert "1 changed, 1 unchanged" in price.stdout
+
+
 def test_hostile_inputs_stay_inputs(
     repository: Repository, tmp_path: Path, environment: dict[str, str]
 ) -> None:

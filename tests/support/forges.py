@@ -40,6 +40,7 @@ class Note:
     body: str
     hidden: bool = False
     system: bool = False
+    author: str = "bot"
 
 
 class FakeForge:
@@ -55,6 +56,8 @@ class FakeForge:
         # What becomes of every answer on its way: status, headers and body.
         self.lie: Callable[[int, dict[str, str], bytes], tuple[int, dict[str, str], bytes]] | None
         self.lie = None
+        # Whose the token is: only the author of a note may change it, or delete it.
+        self.user = "bot"
         self.url = ""
         self._next_id = 1
 
@@ -64,7 +67,7 @@ class FakeForge:
         return [note.body for note in self.notes if not note.hidden]
 
     def add(self, body: str, *, system: bool = False) -> Note:
-        note = Note(self._next_id, body, system=system)
+        note = Note(self._next_id, body, system=system, author=self.user)
         self._next_id += 1
         self.notes.append(note)
         return note
@@ -143,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         note = notes.get(int(found[1])) if found else None
         if note is None:
             return 404, {"message": "Not Found"}, {}
+        if self.command != "GET" and note.author != self.forge.user:
+            return 403, {"message": "403 Forbidden"}, {}
         if self.command == "DELETE":
             self.forge.notes.remove(note)
             return 204, None, {}

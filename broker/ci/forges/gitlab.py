@@ -49,7 +49,9 @@ def connect(repository: str | None, number: int | None) -> GitLab:
             hint="a project access token with scope api, as a masked CI/CD variable"
             " (CI_JOB_TOKEN may not write comments)",
         )
-    project = repository or os.environ.get("CI_PROJECT_ID") or os.environ.get("CI_PROJECT_PATH")
+    # A request from a fork may have its pipeline there; its notes are in the target's project.
+    names = ("CI_MERGE_REQUEST_PROJECT_ID", "CI_PROJECT_ID", "CI_PROJECT_PATH")
+    project = repository or next(filter(None, map(os.environ.get, names)), None)
     if not project:
         raise InputError("the project is not known", hint="name it: --repository GROUP/NAME")
     iid = os.environ.get("CI_MERGE_REQUEST_IID", "")

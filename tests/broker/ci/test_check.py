@@ -164,6 +164,28 @@ def test_a_job_that_fits_no_machine_is_exit_4(repository: Repository, home: Path
     assert "has passed" in late["head_problem"]
 
 
+def test_what_a_sparse_checkout_leaves_out_is_as_it_was(repository: Repository, home: Path) -> None:
+    outside = job_text("b") + "workdir: code\n"
+    files = {"a/job.yaml": job_text("a"), "b/job.yaml": outside, "b/code/train.py": "pass\n"}
+    repository.commit({**files, "b/mlbroker-policy.yaml": "deny: {markets: [spot]}\n"})
+    repository.branch()
+    repository.commit({"b/job.yaml": outside.replace("steps: 20000", "steps: 40000")})
+    repository.git("sparse-checkout", "set", "--cone", "a")
+    repository.write("a/job.yaml", job_text("a", 40_000))
+    found = document(repository, home, "--base", "main")
+    jobs = {job["path"]: job for job in found["jobs"]}
+    assert {path: job["status"] for path, job in jobs.items()} == {
+        "a/job.yaml": "changed",
+        "b/job.yaml": "changed",
+    }
+    assert jobs["b/job.yaml"]["reasons"] == ["job: broker.work.steps: 20000 → 40000"]
+    # Its policy is not in the work tree either, and holds.
+    markets = {path: job["head"]["market"] for path, job in jobs.items()}
+    assert markets == {"a/job.yaml": "spot", "b/job.yaml": "on_demand"}
+    (now,) = document(repository, home, "a", "--base", "main")["jobs"]
+    assert now["path"] == "a/job.yaml"
+
+
 def test_no_job_files(repository: Repository, home: Path) -> None:
     repository.commit({"readme.md": "x"})
     done = check("--base", "main", cwd=repository.root, home=home)

@@ -21,7 +21,8 @@ MARKER = "<!-- mlbroker check: default -->"
 
 @pytest.fixture(params=FORGES)
 def forge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeForge]:
-    for name in ("GITHUB_EVENT_PATH", "GITHUB_REF", "GITHUB_REPOSITORY", "CI_PROJECT_ID"):
+    for name in ("GITHUB_EVENT_PATH", "GITHUB_REF", "GITHUB_REPOSITORY", "CI_PROJECT_ID",
+                 "CI_MERGE_REQUEST_PROJECT_ID"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(comment_module.time, "sleep", lambda seconds: None)
     with running(FakeForge(request.param)) as forge:
@@ -180,6 +181,41 @@ def test_a_comment_deleted_meanwhile_is_written_anew(comment: Call, forge: FakeF
     forge.faults.append(Fault("PATCH" if forge.flavour == "github" else "PUT", 404))
     assert comment().code == 0
     assert len(forge.notes) == 2
+
+
+@pytest.mark.parametrize("behavior", ["update", "hide-and-new", "delete-and-new"])
+def test_a_comment_of_another_bot_is_left_and_a_new_one_kept_up_to_date(
+    comment: Call, forge: FakeForge, repository: Repository, behavior: str
+) -> None:
+    comment()
+    forge.user = "the bot of a new token"
+    (old,) = forge.notes
+    for steps in (60_000, 80_000):
+        repository.write("a.yaml", job_text("a", steps))
+        done = comment("--behavior", behavior)
+        assert done.code == 0
+        assert sum(str(steps) in body for body in forge.bodies) == 1
+    assert old in forge.notes
+    if behavior == "delete-and-new":
+        assert "left 1 earlier comment of another author" in done.stderr
+    if behavior == "update":
+        assert len(forge.notes) == 2
+
+
+def test_who_may_write_nothing_is_told(comment: Call, forge: FakeForge) -> None:
+    forge.faults.append(Fault("POST", 403))
+    done = comment("--behavior", "new")
+    assert done.code == 1
+    assert "needs the right to write comments" in done.stderr
+
+
+def test_the_pipeline_of_a_fork_comments_on_the_request_s_own_project(
+    comment: Call, forge: FakeForge
+) -> None:
+    done = comment(CI_PROJECT_ID="99", CI_PROJECT_PATH="fork/ml", CI_MERGE_REQUEST_PROJECT_ID="42")
+    # GitHub's variables name the target's repository in any case.
+    assert done.code == 0, done.stderr
+    assert len(forge.notes) == 1
 
 
 @pytest.mark.parametrize(

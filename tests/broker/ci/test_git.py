@@ -99,3 +99,31 @@ def test_the_work_tree_lists_what_git_does_not_ignore(repository: Repository) ->
         "new.yml",
     ]
     assert repository.git("status", "--porcelain") == before
+
+
+def test_a_sparse_checkout_leaves_files_in_the_index(repository: Repository) -> None:
+    repository.commit({"a/a.yaml": "1", "b/b.yaml": "2", "b/c.txt": "3", "root.yaml": "4"})
+    repository.git("sparse-checkout", "set", "--cone", "a")
+    git = Git(repository.root)
+    left_out = git.not_checked_out((".yaml",))
+    assert git.blobs(left_out.values()) == {left_out["b/b.yaml"]: b"2"}
+    # One that is there all the same is as it is there.
+    repository.git("sparse-checkout", "disable")
+    repository.git("update-index", "--skip-worktree", "b/b.yaml")
+    assert Git(repository.root).not_checked_out((".yaml",)) == {}
+
+
+def test_what_git_tells_its_hooks_does_not_move_the_repository(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit({"sub/a.yaml": "1"})
+    linked = tmp_path / "linked"
+    repository.git("worktree", "add", "-q", str(linked))
+    # As git sets them for a hook of the first one.
+    monkeypatch.setenv("GIT_DIR", str(repository.root / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
+    monkeypatch.setenv("GIT_PREFIX", "sub/")
+    for root in (repository.root, linked):
+        git = Git(root / "sub")
+        assert git.root == root
+        assert git.work_tree((".yaml",)) == ["sub/a.yaml"]
