@@ -56,15 +56,15 @@ _NO_CAPACITY = frozenset(
 )
 _NO_QUOTA = frozenset({"QuotaExceeded", "ResourceQuotaExceeded"})
 _AGAIN = frozenset({"AnotherOperationInProgress", "RetryableError", "RetryableErrorDueTo"})
-# An image of the Marketplace with a plan, whose terms nobody accepted for the subscription.
-_WITH_TERMS = frozenset(
-    {
-        "VMMarketplaceInvalidInput",
-        "ResourcePurchaseValidationFailed",
-        "MarketplacePurchaseEligibilityFailed",
-    }
+# The terms of an image's plan, which nobody accepted for the subscription.
+_NOT_ACCEPTED = frozenset(
+    {"ResourcePurchaseValidationFailed", "MarketplacePurchaseEligibilityFailed"}
 )
-_TERMS = "Accept the image's terms once: az vm image terms accept --urn PUBLISHER:OFFER:SKU:VERSION"
+TERMS = "Accept the terms of the image's plan once: az vm image terms accept"
+_NO_PLAN = (
+    "The image was made from one of the Marketplace, and does not tell its plan. Keep it in a "
+    "compute gallery whose definition does: az sig image-definition create --plan-name …"
+)
 # There is no such image, or no such zone, in this region.
 _NOT_HERE = frozenset(
     {
@@ -317,7 +317,8 @@ def translate(status: int, code: str, message: str, where: str) -> CloudError:
         return NoCapacity(text, where=where)
     if code in _NOT_HERE or _UNFIT.search(message):
         return Unfit(text, where=where)
-    hint = _TERMS if code in _WITH_TERMS else {401: _SIGN_IN, 403: _ROLES}.get(status)
+    hints = {**dict.fromkeys(_NOT_ACCEPTED, TERMS), "VMMarketplaceInvalidInput": _NO_PLAN}
+    hint = hints.get(code) or {401: _SIGN_IN, 403: _ROLES}.get(status)
     return Denied(text, where=where, hint=hint)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds.azure import kill, vault
-from mlbroker.broker.clouds.azure.calls import Calls, done, translated
+from mlbroker.broker.clouds.azure.calls import TERMS, Calls, done, translated
+from mlbroker.broker.clouds.azure.images import how_to_accept
 from mlbroker.broker.clouds.azure.machines import Seen, end_of, listed, look, names_in
 from mlbroker.broker.clouds.azure.names import NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
@@ -101,6 +102,8 @@ class AzureCloud(SeatedCloud):
                 self._put(group, name, body)
             except CloudError as error:
                 error.made_nothing = error.made_nothing and rank == 0
+                if error.hint == TERMS and shape.plan:
+                    error.hint = how_to_accept(shape.plan)
                 raise
         seen = look(calls, group)
         if seen is not None:

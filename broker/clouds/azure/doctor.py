@@ -8,11 +8,18 @@ from functools import partial
 from mlbroker.broker.clouds.azure import kill
 from mlbroker.broker.clouds.azure.calls import Calls, translated
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
+from mlbroker.broker.clouds.azure.images import (
+    PLAIN,
+    PLAIN_GEN1,
+    WITH_DRIVER,
+    image_named,
+    plan_of,
+)
 from mlbroker.broker.clouds.azure.machines import listed
 from mlbroker.broker.clouds.azure.names import ENDER, NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up, spot_in
 from mlbroker.broker.clouds.azure.roles import GUEST, GUEST_DATA, LAUNCHER, LAUNCHER_DATA, own_blobs
-from mlbroker.broker.clouds.azure.shape import plan_of, shape_of
+from mlbroker.broker.clouds.azure.shape import shape_of
 from mlbroker.broker.clouds.checks import (
     Check,
     bucket_works,
@@ -52,7 +59,7 @@ def checks(regions: tuple[str, ...], now: datetime) -> Iterator[Check]:
             ("machines' identities", partial(_identities, calls, names)),
             ("secrets", partial(secrets_work, cloud, intent, "the key vault of a seat")),
             ("network", partial(_network, calls, region)),
-            ("image", partial(_image, calls, region)),
+            ("images", partial(_images, calls, region)),
             ("kill switch", partial(kill_works, cloud, intent)),
             ("machines", partial(_audit, calls, region)),
         ):
@@ -85,11 +92,14 @@ def _identities(calls: Calls, names: Names) -> str:
     return f"{ENDER}, and {len(SEATS)} for seats"
 
 
-def _image(calls: Calls, region: str) -> str:
-    image = shape_of(calls, region, PROBE_SIZE, None).image
-    if plan_of(calls, region, image) is not None:
-        raise MlbrokerError(f"{image['offer']} {image['sku']} has come to carry a plan")
-    return f"{image['offer']} {image['sku']}"
+def _images(calls: Calls, region: str) -> str:
+    """Those that mlbroker chooses are there, and ask nobody to accept anything."""
+    usual = (*PLAIN.values(), PLAIN_GEN1, WITH_DRIVER)
+    carrying = [urn for urn in usual if plan_of(calls, region, image_named(urn)) is not None]
+    if carrying:
+        raise MlbrokerError(f"{', '.join(carrying)} has come to carry a plan")
+    chosen = shape_of(calls, region, PROBE_SIZE, None).image
+    return f"{chosen['offer']} {chosen['sku']}, and {len(usual) - 1} for other sizes"
 
 
 def _audit(calls: Calls, region: str) -> str:

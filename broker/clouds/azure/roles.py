@@ -5,11 +5,19 @@ Every action here is used, and nothing is called that needs another; a test hold
 
 from mlbroker.broker.clouds.seats import seat_folder
 
-# In the subscription, for the user, or the CI job, that calls `mlbroker run`.
+# In the subscription, for the user, or the CI job, that calls `mlbroker run`. Whoever asks for a
+# machine has to be able to read the image that it starts from, wherever that is kept.
 LAUNCHER = (
     "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Compute/galleries/images/read",
+    "Microsoft.Compute/galleries/images/versions/read",
+    "Microsoft.Compute/images/read",
+    "Microsoft.Compute/locations/communityGalleries/images/read",
+    "Microsoft.Compute/locations/communityGalleries/images/versions/read",
     "Microsoft.Compute/locations/operations/read",
     "Microsoft.Compute/locations/publishers/artifacttypes/offers/skus/versions/read",
+    "Microsoft.Compute/locations/sharedGalleries/images/read",
+    "Microsoft.Compute/locations/sharedGalleries/images/versions/read",
     "Microsoft.Compute/locations/usages/read",
     "Microsoft.Compute/skus/read",
     "Microsoft.Compute/virtualMachines/delete",

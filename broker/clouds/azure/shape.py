@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlbroker.broker.clouds.azure.calls import Calls, translated
-from mlbroker.broker.clouds.interface import Denied, NoCapacity, Unfit
-
-# Images of the Marketplace that carry a plan are refused until its terms were accepted; Canonical's
-# and Microsoft's carry none. What Ubuntu leaves out, the machine installs (user_data.py).
-PLAIN = {
-    "x64": "Canonical:ubuntu-24_04-lts:server:latest",
-    "Arm64": "Canonical:ubuntu-24_04-lts:server-arm64:latest",
-}
-PLAIN_GEN1 = "Canonical:ubuntu-24_04-lts:server-gen1:latest"
-WITH_DRIVER = "microsoft-dsvm:ubuntu-hpc:2204:latest"
-_URN_PARTS = ("publisher", "offer", "sku", "version")
+from mlbroker.broker.clouds.azure.images import (
+    PLAIN,
+    PLAIN_GEN1,
+    WITH_DRIVER,
+    image_named,
+    plan_of,
+)
+from mlbroker.broker.clouds.interface import NoCapacity, Unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def shape_of(calls: Calls, region: str, name: str, image_id: str | None) -> Shap
         raise NoCapacity(
             f"{name} is not offered in {region} to this subscription", where=f"azure {region}"
         )
-    image = _image(image_id or _usual_image(size, name))
+    image = image_named(image_id or _usual_image(size, name))
     return Shape(
         name,
         image,
@@ -79,20 +76,6 @@ def shape_of(calls: Calls, region: str, name: str, image_id: str | None) -> Shap
         size.is_trusted and size.is_gen2 and image_id is None and not size.has_gpu,
         plan_of(calls, region, image) if image_id else None,
     )
-
-
-def plan_of(calls: Calls, region: str, image: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The plan that an image of the Marketplace carries; a machine is asked for with it."""
-    if "id" in image:
-        return None
-    where = (region, image["publisher"], image["offer"], image["sku"])
-    published, version = calls.compute.virtual_machine_images, image["version"]
-    with translated("resources.image_id"):
-        if version == "latest":
-            newest = published.list(*where, top=1, orderby="name desc")
-            version = str(newest[0].name) if newest else version
-        plan = published.get(*where, version).plan
-    return plan and {"name": plan.name, "publisher": plan.publisher, "product": plan.product}
 
 
 def _usual_image(size: Size, name: str) -> str:
@@ -105,20 +88,6 @@ def _usual_image(size: Size, name: str) -> str:
             hint="Name one: image_id: PUBLISHER:OFFER:SKU:VERSION",
         )
     return WITH_DRIVER
-
-
-def _image(image_id: str) -> Mapping[str, str]:
-    if image_id.lower().startswith("/subscriptions/"):
-        return {"id": image_id}
-    parts = image_id.split(":")
-    if len(parts) != len(_URN_PARTS) or not all(parts):
-        raise Denied(
-            f"{image_id} is not an image of Azure",
-            where="resources.image_id",
-            hint="They are called PUBLISHER:OFFER:SKU:VERSION, or /subscriptions/…; "
-            "leave it out for Ubuntu.",
-        )
-    return dict(zip(_URN_PARTS, parts, strict=True))
 
 
 def _size(sku: Any) -> Size:

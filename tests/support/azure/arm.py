@@ -164,6 +164,8 @@ class Arm:
             return refuse(400, "MissingApiVersionParameter", "The api-version is missing.")
         if not request.path.startswith(_ROOT):
             return refuse(404, "SubscriptionNotFound", "The subscription was not found.")
+        if "galleries/" in request.path.lower():
+            return documents.gallery_image(request.path)
         body = json.loads(request.body) if request.body else None
         matched = _GROUP.fullmatch(request.path)
         if matched is None:

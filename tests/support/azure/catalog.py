@@ -1,5 +1,6 @@
 """What the loopback Azure sells where."""
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Image:
     plan: bool = False
 
 
+ALMA = {"publisher": "almalinux", "product": "almalinux-x86_64", "name": "9-gen2"}
 IMAGES = {
     ("Canonical", "ubuntu-24_04-lts", "server"): Image("V2"),
     ("Canonical", "ubuntu-24_04-lts", "server-gen1"): Image("V1"),
@@ -54,6 +56,25 @@ IMAGES = {
     ("almalinux", "almalinux-x86_64", "9-gen2"): Image("V2", plan=True),
 }
 VERSIONS = ("2026.10.01", "2026.11.02")
+VERSIONS = ("2026.10.01", "2026.11.02")
+_COMPUTE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/images/providers/Microsoft.Compute"
+# Images made from others: what `imageReference` calls them, without a version, and the plan that
+# their definition keeps. What was made from an image with a plan is refused without it.
+COPIES: dict[str, dict[str, str] | None] = {
+    f"{_COMPUTE}/galleries/ours/images/plain": None,
+    f"{_COMPUTE}/galleries/ours/images/alma": ALMA,
+    "/CommunityGalleries/alma-1f2e/Images/alma": ALMA,
+    "/SharedGalleries/1f2e-ALMA/Images/alma": ALMA,
+    f"{_COMPUTE}/images/snapshot": ALMA,
+}
+
+
+def copy_named(reference: dict[str, str]) -> str | None:
+    """What an `imageReference` calls a copy, without its version; None for one of Marketplace."""
+    for name in ("id", "communityGalleryImageId", "sharedGalleryImageId"):
+        if name in reference:
+            return re.sub("/versions/[^/]+$", "", reference[name], flags=re.IGNORECASE)
+    return None
 
 
 def sell_all() -> None:

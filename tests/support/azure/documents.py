@@ -1,10 +1,11 @@
 """What Azure says about things: the resources as its answers shape them."""
 
+import re
 import uuid
 from datetime import datetime
 from typing import Any
 
-from tests.support.azure.catalog import IMAGES, REGIONS, SUBSCRIPTION, VERSIONS
+from tests.support.azure.catalog import COPIES, IMAGES, REGIONS, SUBSCRIPTION, VERSIONS
 from tests.support.azure.machines import Group, Operation, Vm, stamp
 from tests.support.azure.schema import found, refuse
 from tests.support.loopback_http import Answer
@@ -51,6 +52,20 @@ def image(words: list[str]) -> Answer:
     plan = {"publisher": told[0], "product": told[1], "name": told[2]} if known.plan else None
     properties = {"hyperVGeneration": known.gen, "architecture": known.arch, "plan": plan}
     return found({"location": words[at - 1], "name": words[at + 9], "properties": properties})
+
+
+_IN_REGION = re.compile(_ROOT + r"/providers/Microsoft.Compute/locations/\w+(/\w+Galleries/.+)")
+
+
+def gallery_image(path: str) -> Answer:
+    """The definition of an image in a gallery: the subscription's own, or others'."""
+    others = _IN_REGION.fullmatch(path)
+    wanted = (others[1] if others else path).lower()
+    for name, plan in COPIES.items():
+        if name.lower() == wanted and "galleries/" in wanted:
+            told = {"osType": "Linux", "osState": "Generalized", "purchasePlan": plan or {}}
+            return found({"name": name.rpartition("/")[2], "properties": told})
+    return refuse(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
 
 
 def machine(vm: Vm, view_at: datetime | None) -> dict[str, Any]:

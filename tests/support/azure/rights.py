@@ -69,10 +69,32 @@ def group_of(request: TokenRequest) -> str | None:
     return found.group(1) if found else None
 
 
-def missing(action: str) -> str | None:
+def missing(request: TokenRequest) -> str | None:
     """The right that the launcher has not, or None."""
-    needed = (action, *_JOINS.get(action, ()))
+    needed = (request.action, *_JOINS.get(request.action, ()), *_image_read(request))
     return next((one for one in needed if one not in _LAUNCHER), None)
+
+
+def _image_read(request: TokenRequest) -> tuple[str, ...]:
+    """The right to read the image of a machine that is asked for."""
+    if request.action != "Microsoft.Compute/virtualMachines/write":
+        return ()
+    named = re.search(
+        rb'"(\w+GalleryImageId|id)": ?"(?:/subscriptions/[^"]+Compute)?/(Images|\w*Galleries)/',
+        request.body,
+        re.IGNORECASE,
+    )
+    if named is None:
+        return ()
+    kind = named[2].decode().lower()
+    # Of the version, that is: the definition is read by who looks for its plan.
+    version = "galleries/images/versions/read"
+    return {
+        "images": ("Microsoft.Compute/images/read",),
+        "galleries": (f"Microsoft.Compute/{version}",),
+        "communitygalleries": (f"Microsoft.Compute/locations/communityGalleries/{version[10:]}",),
+        "sharedgalleries": (f"Microsoft.Compute/locations/sharedGalleries/{version[10:]}",),
+    }[kind]
 
 
 class Assignment(NamedTuple):

@@ -119,7 +119,7 @@ class StrictAzure(StrictCloud):
     def _lacks(self, who: str, request: TokenRequest) -> str | None:
         """The right that is missing for this request."""
         if who != GUEST:
-            return missing(request.action)
+            return missing(request)
         vm = next((vm for vm in self.machines() if request.bearer == f"guest-{vm.id}"), None)
         group = group_of(request)
         if vm is None:

@@ -3,7 +3,16 @@
 import base64
 from typing import Any
 
-from tests.support.azure.catalog import IMAGES, REGIONS, SIZES, SUBSCRIPTION, VERSIONS, ZONED
+from tests.support.azure.catalog import (
+    COPIES,
+    IMAGES,
+    REGIONS,
+    SIZES,
+    SUBSCRIPTION,
+    VERSIONS,
+    ZONED,
+    copy_named,
+)
 
 from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.seats import SEATS
@@ -49,8 +58,11 @@ def _wrong_storage(had: dict[str, Any], region: str) -> Refusal | None:
         return 400, "InvalidParameter", _MISSING.format("osDisk.createOption")
     if disk.get("diskSizeGB", 30) < 10:
         return 400, "InvalidParameter", "osDisk.diskSizeGB is smaller than the image's own disk."
-    if "id" in image:
-        return None
+    copy = copy_named(image)
+    if copy is not None:
+        if copy in COPIES:
+            return None
+        return 404, "GalleryImageNotFound", f"The gallery image {copy} is not available."
     told = tuple(str(image.get(part)) for part in ("publisher", "offer", "sku"))
     known = IMAGES.get(told)  # type: ignore[call-overload]
     if known is None or image.get("version") not in ("latest", *VERSIONS):
@@ -72,26 +84,34 @@ def _wrong_storage(had: dict[str, Any], region: str) -> Refusal | None:
 
 
 def wrong_plan(body: dict[str, Any], accepted: set[str]) -> Refusal | None:
-    """What the Marketplace asks of an image that carries a plan."""
-    image = body["properties"]["storageProfile"].get("imageReference") or {}
-    told = tuple(str(image.get(part)) for part in ("publisher", "offer", "sku"))
-    known = IMAGES.get(told)  # type: ignore[call-overload]
-    plan = body.get("plan")
-    if known is None or not known.plan:
+    """What the Marketplace asks of an image that carries a plan, or was made from one."""
+    wanted, plan = _plan_wanted(body), body.get("plan")
+    if wanted is None:
         return None
-    if plan != {"publisher": told[0], "product": told[1], "name": told[2]}:
+    if plan != wanted:
         return (
             400, "VMMarketplaceInvalidInput",
             "Creating a virtual machine from Marketplace image or a custom image sourced from a "
             "Marketplace image requires Plan information in the request.",
         )  # fmt: skip
-    if ":".join(told) not in accepted:
+    if ":".join((plan["publisher"], plan["product"], plan["name"])) not in accepted:
         return (
             400, "ResourcePurchaseValidationFailed",
             "User failed validation to purchase resources. Error message: 'You have not accepted "
             "the legal terms on this subscription'",
         )  # fmt: skip
     return None
+
+
+def _plan_wanted(body: dict[str, Any]) -> dict[str, str] | None:
+    image = body["properties"]["storageProfile"].get("imageReference") or {}
+    copy = copy_named(image)
+    if copy is not None:
+        return COPIES.get(copy)
+    told = tuple(str(image.get(part)) for part in ("publisher", "offer", "sku"))
+    known = IMAGES.get(told)  # type: ignore[call-overload]
+    has_plan = known is not None and known.plan
+    return {"publisher": told[0], "product": told[1], "name": told[2]} if has_plan else None
 
 
 def _wrong_system(had: dict[str, Any], region: str) -> Refusal | None:

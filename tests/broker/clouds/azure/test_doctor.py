@@ -1,9 +1,10 @@
 """`doctor --cloud azure`: everything is tried for real, and nothing is left behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from tests.support.azure.catalog import SUBSCRIPTION
+from tests.support.azure.catalog import IMAGES, SUBSCRIPTION
 from tests.support.azure.runs import intent
 from tests.support.azure.server import StrictAzure
 
@@ -59,6 +60,16 @@ def test_a_region_whose_machines_shared_one_identity_is_to_be_set_up_again(
         with pytest.raises(Denied, match="there is no identity mlbroker-"):
             ask()
     assert world.vms(wanted.token) == []
+
+
+@pytest.mark.parametrize("told", [("Canonical", "ubuntu-24_04-lts", "server-arm64"),
+                                  ("microsoft-dsvm", "ubuntu-hpc", "2204")])  # fmt: skip
+def test_an_image_of_ours_that_comes_to_carry_a_plan_is_named(
+    world: StrictAzure, monkeypatch: pytest.MonkeyPatch, told: tuple[str, str, str]
+) -> None:
+    monkeypatch.setitem(IMAGES, told, replace(IMAGES[told], plan=True))
+    check = found(world, "eastus")["eastus: images"]
+    assert (check.ok, check.says) == (False, f"{':'.join(told)}:latest has come to carry a plan")
 
 
 def test_an_open_network_is_named(world: StrictAzure) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.support.azure.catalog import ALMA, SUBSCRIPTION
 from tests.support.azure.runs import AzureRuns, intent
 from tests.support.azure.server import StrictAzure
 from tests.support.loopback_http import GUEST, LAUNCHER
@@ -287,11 +288,68 @@ def test_an_image_with_a_plan_is_asked_for_with_it_once_its_terms_are_accepted(
     wanted = intent(world, run_id, image_id=f"{MARKETPLACE}:latest")
     with pytest.raises(Denied, match="legal terms") as refused:
         make(cloud, wanted)
-    assert "az vm image terms accept" in str(refused.value.hint)
+    terms = "--publisher almalinux --offer almalinux-x86_64 --plan 9-gen2"
+    assert str(refused.value.hint).endswith(f"az vm image terms accept {terms}")
     world.control.terms_accepted.add(MARKETPLACE)
     make(cloud, wanted)
     plan = {"publisher": "almalinux", "product": "almalinux-x86_64", "name": "9-gen2"}
     assert [body["plan"] for body in asked(world)] == [plan, plan]
+
+
+IMAGES = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/images/providers/Microsoft.Compute"
+ALMAS = {
+    "id": f"{IMAGES}/galleries/ours/images/alma",
+    "communityGalleryImageId": "/CommunityGalleries/alma-1f2e/Images/alma",
+    "sharedGalleryImageId": "/SharedGalleries/1f2e-ALMA/Images/alma",
+}
+
+
+@pytest.mark.parametrize("version", ["", "/versions/1.0.0"])
+@pytest.mark.parametrize("kind", ALMAS)
+def test_a_copy_in_a_gallery_carries_the_plan_of_what_it_was_made_from(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, kind: str, version: str
+) -> None:
+    world.control.terms_accepted.add(MARKETPLACE)
+    named = ALMAS[kind] + version
+    make(cloud, intent(world, run_id, image_id=named))
+    (body,) = asked(world)
+    assert body["properties"]["storageProfile"]["imageReference"] == {kind: named}
+    assert body["plan"] == ALMA
+    assert world.denied == []
+
+
+def test_an_image_of_a_gallery_without_a_plan_is_asked_for_without_one(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    make(cloud, intent(world, run_id, image_id=f"{IMAGES}/galleries/ours/images/plain"))
+    assert "plan" not in asked(world)[0]
+
+
+def test_a_copy_that_cannot_tell_its_plan_is_told_where_to_keep_it(
+    world: StrictAzure, cloud: AzureCloud, run_id: str
+) -> None:
+    with pytest.raises(Denied, match="requires Plan information") as refused:
+        make(cloud, intent(world, run_id, image_id=f"{IMAGES}/images/snapshot"))
+    assert "az sig image-definition create" in str(refused.value.hint)
+    assert world.denied == []
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "/CommunityGalleries/none/Images/none",
+        f"{IMAGES}/galleries/ours/images/none/versions/1.0.0",
+        f"{IMAGES}/images/none",
+        "none:none:none:1.0.0",
+        "none:none:none:latest",
+    ],
+)
+def test_an_image_that_this_region_lacks_leads_elsewhere(
+    world: StrictAzure, cloud: AzureCloud, run_id: str, image: str
+) -> None:
+    with pytest.raises(Unfit):
+        make(cloud, intent(world, run_id, image_id=image))
+    assert world.vms(intent(world, run_id).token) == []
 
 
 @pytest.mark.parametrize(
