@@ -7,7 +7,7 @@ from mlbroker.broker.app.sources import Sources, book_of, with_nodes
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.session import CheckRequest, now_or_pinned, run_check
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
-from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.words import count
 
 

@@ -11,11 +11,11 @@ from mlbroker.broker.app.listener import Listener, Watcher
 from mlbroker.broker.app.sources import check_filters, evidence_of, with_nodes
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
+from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.measure.extras import crowded
 from mlbroker.broker.measure.launched import REASON, Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
-from mlbroker.broker.measure.store import MeasurementStore, relearn
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch import current_project, current_user

@@ -8,11 +8,11 @@ from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.home import named_file, present
-from mlbroker.broker.measure.store import MeasurementStore, learnt
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.ci.priced import Inputs, PricedJob, digest_of, measurements_digest
+from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.job_file import JobFile
 from mlbroker.broker.files.yaml_strict import decode
 from mlbroker.broker.home import POLICY_NAME
-from mlbroker.broker.measure.store import MeasurementStore, learnt
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote

@@ -14,9 +14,9 @@ from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
 from mlbroker.broker.ci.pairs import pair_jobs
 from mlbroker.broker.ci.priced import read_previous
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path, present, usual_file
-from mlbroker.broker.measure.store import MeasurementStore
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.profiles.measurement import Measurement

@@ -12,12 +12,12 @@ from typer.core import TyperGroup
 from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, job_or_name, no_effect
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
+from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.measure.document import job_document, measurement_document
-from mlbroker.broker.measure.store import MeasurementStore, relearn
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.words import count, figure, span
 from mlbroker.pricing.offer import Market

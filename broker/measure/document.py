@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mlbroker.broker.measure.columns import stored
-from mlbroker.broker.measure.store import Outdated
+from mlbroker.broker.evidence.columns import stored
+from mlbroker.broker.evidence.store import Outdated
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
+from mlbroker.broker.evidence import facts
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.measure import facts
 from mlbroker.broker.measure.profile import Profiled, agent_spec
 from mlbroker.broker.measure.result import MeasuredOn, died, to_measurement
 from mlbroker.broker.measure.run_link import ReportLines, RunLink, machines_failed, run_spec

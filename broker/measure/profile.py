@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.measure import facts
+from mlbroker.broker.evidence import facts
 from mlbroker.broker.measure.agent_link import start_here
 from mlbroker.broker.measure.result import MeasuredOn, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch

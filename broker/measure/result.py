@@ -7,10 +7,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.evidence.hardware import hardware
 from mlbroker.broker.measure.extras import extras
 from mlbroker.broker.measure.watch import Observation
-from mlbroker.pricing.gpu_names import gpu_model
-from mlbroker.pricing.offer import Gpu, Hardware
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.stepping.steady import Estimate
@@ -32,11 +31,6 @@ _OUT_OF_MEMORY = re.compile(
 )
 _NO_TERMINAL = re.compile(r"not a tty|Inappropriate ioctl|EOFError|no terminal", re.IGNORECASE)
 _SIGKILL = 9
-# nvidia-smi says "NVIDIA A100-SXM4-40GB" and "Tesla T4" where the price book says "A100-40GB"
-# and "T4".
-_DRESSING = re.compile(
-    r"NVIDIA |Tesla |GeForce |Quadro |-SXM\d|-PCIE| HBM\d\w?|-HBM\d\w?", re.IGNORECASE
-)
 
 
 class MeasuredOn(NamedTuple):
@@ -188,27 +182,3 @@ def _measurement(
         **where,
         **result,
     )
-
-
-def hardware(machine: Mapping[str, Any], cores: int | None = None) -> Hardware:
-    """The machine as its agent tells of it, or `cores` of it."""
-    gpus = machine.get("gpus") or []
-    gpu = Gpu(gpu_name(gpus[0]["model"]), float(gpus[0]["memory_gib"])) if gpus else None
-    return Hardware(
-        vcpus=float(cores or machine["vcpus"]),
-        memory_gib=round(float(machine.get("memory_gib") or 0.0), 2),
-        arch=str(machine["arch"]),
-        cpu=machine.get("cpu"),
-        gpu=gpu,
-        gpu_count=len(gpus),
-    )
-
-
-def gpu_name(told: str) -> str:
-    """The price book's name of a GPU, else its own without the dressing."""
-    plain = _DRESSING.sub("", told).strip()
-    words = plain.split()
-    for name in (plain, "-".join(words), "-".join(words[:2]), "-".join(words[:3]), words[0]):
-        if found := gpu_model(name):
-            return found
-    return plain

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.evidence.columns import FIELDS, finite, stored
 from mlbroker.broker.files.tables import Rows, open_table
-from mlbroker.broker.measure.columns import FIELDS, finite, stored
 from mlbroker.broker.output import warn
 from mlbroker.profiles.measurement import Measurement
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.measure.columns import FIELDS
+from mlbroker.broker.evidence.columns import FIELDS
 from mlbroker.broker.measure.table import read_measurements, write_measurements
 from mlbroker.pricing.offer import Gpu, Hardware, Market
 from mlbroker.profiles.measurement import Measurement, Status

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlbroker.broker.measure.result import gpu_name, hardware
+from mlbroker.broker.evidence.hardware import gpu_name, hardware
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.columns import FIELDS, stored
 from mlbroker.broker.home import private_folder
-from mlbroker.broker.measure import facts
-from mlbroker.broker.measure.columns import FIELDS, stored
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 

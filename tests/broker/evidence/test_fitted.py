@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbroker.broker.measure.store import FITTED_FILE, MeasurementStore, learnt, relearn
+from mlbroker.broker.evidence.store import FITTED_FILE, MeasurementStore, learnt, relearn
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement

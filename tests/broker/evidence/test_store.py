@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.measure import facts
-from mlbroker.broker.measure.store import MeasurementStore
+from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.pricing.offer import Gpu, Hardware, Market
 from mlbroker.profiles.job import Data, Job
 from mlbroker.profiles.measurement import Measurement, Status
