@@ -3,13 +3,15 @@
 Results go to stdout, everything said beside them to stderr. Rich is imported only for a terminal.
 """
 
+import codecs
+import io
 import json
 import os
 import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from mlbroker.broker.errors import MlbrokerError
 
@@ -49,6 +51,30 @@ def inert(text: str, colon: str = "\\x3a", sharp: str = "\\x23") -> str:
 def in_a_line(text: str) -> str:
     """`clean(text)` on one line, also where a file's name has several."""
     return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+# What stands for a sign that a terminal of another encoding than UTF-8 lacks; others become `?`.
+_PLAIN = {"…": "...", "→": "->", "±": "+-", "─": "-", "├": "|", "└": "`", "·": ".", "∝": "~"}
+
+
+def write_whatever_the_terminal_can_show() -> None:
+    """From now on no text fails for the encoding of stdout or stderr, which the locale decides."""
+    if all(_is_utf8(stream) for stream in (sys.stdout, sys.stderr)):
+        return
+    codecs.register_error("mlbroker.plain", _in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mlbroker.plain")
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, "?") for sign in lacking), error.end
 
 
 def fail(error: MlbrokerError) -> int:

@@ -13,7 +13,7 @@ import typer
 
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.errors import Interrupted, MlbrokerError
-from mlbroker.broker.output import fail
+from mlbroker.broker.output import fail, write_whatever_the_terminal_can_show
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +28,7 @@ def main() -> None:
     # A command makes its values once and ends: hunting for cycles among a hundred thousand young
     # ones takes a tenth of a plan's time. A run that watches for days still gets its collections.
     gc.set_threshold(100_000, 50, 50)
+    write_whatever_the_terminal_can_show()
     argv = explain_all(sys.argv[1:])
     only_reads = argv[:1] == ["plan"]
     if only_reads:

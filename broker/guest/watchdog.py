@@ -95,8 +95,12 @@ def free_slot(root: str, count: int) -> Optional[Tuple[int, int]]:
 def _lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError as error:
+        # Some network file systems know no locks. Nobody could tell who holds a place then.
+        words = "files cannot be locked in the state folder, which needs flock: "
+        raise OSError(error.errno, words + str(error.strerror)) from None
     return True
 
 

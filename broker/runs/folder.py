@@ -124,6 +124,12 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 yield False
+            except OSError as error:
+                raise MlbrokerError(
+                    f"files cannot be locked there: {error.strerror}",
+                    where=str(self.path),
+                    hint="Set MLBROKER_HOME to a folder on a file system that knows flock.",
+                ) from None
             else:
                 Carrier.sign(lock)
                 yield True

@@ -57,6 +57,16 @@ def document(*args: str | Path, home: Path, code: int = 0) -> dict[str, Any]:
     return plan
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_of_another_encoding_gets_other_signs(
+    job: Path, home: Path, encoding: str
+) -> None:
+    done = mlbroker("plan", job, "--top", "2", home=home, env={"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert "... and " in done.stdout
+    assert done.stdout.isascii()
+
+
 def test_the_document_follows_its_schema(job: Path, home: Path) -> None:
     plan = document(job, home=home)
     assert plan["schema"] == "mlbroker.plan/2"
