@@ -150,8 +150,9 @@ def workflow_body(names: Names, group: str, intent: Intent) -> dict[str, Any]:
                 "recurrence": {
                     "frequency": "Minute",
                     "interval": AGAIN_MINUTES,
+                    # With a Z, as no time zone is named
+                    # (learn.microsoft.com/azure/logic-apps/logic-apps-workflow-actions-triggers).
                     "startTime": stamp(intent.kill_at),
-                    "timeZone": "UTC",
                 },
             }
         },

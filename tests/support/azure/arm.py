@@ -66,6 +66,7 @@ class Arm:
         self.networks = documents.Networks()
         self.preempt_after_s = None
         self.machines.hidden_s = 0.0
+        self.machines.spot_prices.clear()
 
     def console(self, id_: str) -> str:
         """What a machine wrote on its console; the executing guests put it here."""
@@ -100,6 +101,13 @@ class Arm:
         if vm.ends_at is None and vm.stopped_at is None:
             vm.stopped_at = self._clock.now()
             self._ended(vm)
+
+    def reprice(self, usd_per_hour: float) -> None:
+        """Spot machines cost this from now on; those that may not cost as much are evicted."""
+        self.machines.spot_prices.append((self._clock.now(), usd_per_hour))
+        for vm in self.machines.living():
+            if vm.market == "spot" and self.limits.too_dear(vm.body):
+                self.preempt(vm)
 
     def preempt(self, vm: Vm) -> None:
         """Announce the end of a spot machine, half a minute ahead."""

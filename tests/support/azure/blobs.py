@@ -76,19 +76,22 @@ class Blobs:
         return Answer("201 Created", [("ETag", _tag(request.body)), ("Last-Modified", _WHEN)])
 
     def _listed(self, request: TokenRequest, blobs: dict[str, bytes]) -> Answer:
-        prefix = request.query.get("prefix", "")
+        """Half of a list, and where the other half begins: no list comes whole."""
+        prefix, begin = request.query.get("prefix", ""), request.query.get("marker", "")
+        keys = sorted(key for key in blobs if key.startswith(prefix) and key >= begin)
+        half = len(keys) if begin else (len(keys) + 1) // 2
+        more = escape(keys[half]) if half < len(keys) else ""
         items = "".join(
             f"<Blob><Name>{escape(key)}</Name><Properties><Last-Modified>{_WHEN}</Last-Modified>"
             f"<Etag>{escape(_tag(blobs[key]))}</Etag><Content-Length>{len(blobs[key])}"
             "</Content-Length><Content-Type>application/octet-stream</Content-Type>"
             "<BlobType>BlockBlob</BlobType></Properties></Blob>"
-            for key in sorted(blobs)
-            if key.startswith(prefix)
+            for key in keys[:half]
         )
         text = (
             '<?xml version="1.0" encoding="utf-8"?>'
             f'<EnumerationResults ContainerName="{NAME}"><Prefix>{escape(prefix)}</Prefix>'
-            f"<Blobs>{items}</Blobs><NextMarker/></EnumerationResults>"
+            f"<Blobs>{items}</Blobs><NextMarker>{more}</NextMarker></EnumerationResults>"
         )
         return Answer("200 OK", XML, text.encode())
 

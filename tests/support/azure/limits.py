@@ -20,13 +20,11 @@ class Limits:
         self.capacity: dict[tuple[str, str, str], int] = {}
         self.quotas: dict[tuple[str, str], int] = {}
         self.at_once = False
-        self.spot_price_per_hour_usd = 0.0
 
     def clear(self) -> None:
         self.capacity.clear()
         self.quotas.clear()
         self.at_once = False
-        self.spot_price_per_hour_usd = 0.0
 
     def beyond_quota(self, size: Size, region: str, market: str) -> tuple[str, str] | None:
         name = "lowPriorityCores" if market == "spot" else "cores"
@@ -45,14 +43,15 @@ class Limits:
     def too_dear(self, body: dict[str, Any]) -> tuple[int, str, str] | None:
         """Whether a spot machine may cost less than it does now; without a limit, never."""
         most = (body["properties"].get("billingProfile") or {}).get("maxPrice", -1)
-        if most < 0 or most >= self.spot_price_per_hour_usd:
+        now = self._machines.spot_prices[-1][1] if self._machines.spot_prices else 0.0
+        if most < 0 or most >= now:
             return None
         return (
             409,
             "OperationNotAllowed",
             f"Unable to perform operation 'Create VM' since the provided max price '{most} USD' is "
-            f"lower than the current spot price '{self.spot_price_per_hour_usd} USD' for Azure "
-            "Spot VM size. For more information, see http://aka.ms/AzureSpot/errormessages.",
+            f"lower than the current spot price '{now} USD' for Azure Spot VM size. "
+            "For more information, see http://aka.ms/AzureSpot/errormessages.",
         )
 
     def out_of_capacity(self, size: Size, region: str, market: str) -> tuple[str, str] | None:

@@ -118,6 +118,8 @@ class Machines:
     events: list[Event] = field(default_factory=list)
     # Interfaces and addresses of machines, by their path in small letters.
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # What an hour of a spot machine costs, from when on; before the first, whatever is reckoned.
+    spot_prices: list[tuple[datetime, float]] = field(default_factory=list)
     hidden_s: float = 0.0
     boot_s: float = BOOT_S
     shutdown_s: float = SHUTDOWN_S
@@ -145,8 +147,18 @@ class Machines:
 
     def billed_usd(self, vms: list[Vm], now: datetime, price_per_hour_usd: float) -> float:
         """What these machines have come to: by the second, a minute at least."""
-        seconds = sum(max(60.0, vm.billed_s(now)) for vm in vms if not vm.is_failed)
-        return seconds * price_per_hour_usd / 3600
+        return sum(self._usd(vm, now, price_per_hour_usd) for vm in vms if not vm.is_failed)
+
+    def _usd(self, vm: Vm, now: datetime, price_per_hour_usd: float) -> float:
+        """A spot machine costs at each moment what it costs then."""
+        at, until = vm.created_at, vm.created_at + timedelta(seconds=max(60.0, vm.billed_s(now)))
+        usd, price = 0.0, price_per_hour_usd
+        changes = self.spot_prices if vm.market == "spot" else []
+        for moment, next_price in [*changes, (until, price)]:
+            change = min(max(moment, at), until)
+            usd += price * (change - at).total_seconds() / 3600
+            at, price = change, next_price
+        return usd
 
 
 def stamp(moment: datetime) -> str:

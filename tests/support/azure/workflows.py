@@ -17,6 +17,7 @@ from mlbroker.broker.clouds.azure.names import Names
 
 # A trigger fires a little late.
 LATE_S = 10.0
+_OFFSET = re.compile(r"T.*[+-]")
 _BODY = frozenset({"location", "tags", "identity", "properties"})
 _DELETE = re.compile(
     rf"https://management\.azure\.com/subscriptions/{SUBSCRIPTION}/resourceGroups/([^/?]+)"
@@ -110,8 +111,11 @@ def _wrong(body: Any) -> str | None:
         recurrence = trigger.get("recurrence", {})
         if trigger["type"] != "Recurrence" or recurrence.get("frequency") != "Minute":
             return "The trigger is not valid."
-        if set(recurrence) != {"frequency", "interval", "startTime", "timeZone"}:
+        start = str(recurrence.get("startTime"))
+        if set(recurrence) - {"timeZone"} != {"frequency", "interval", "startTime"}:
             return "The recurrence has other members."
+        if start.endswith("Z") == ("timeZone" in recurrence) or _OFFSET.search(start):
+            return "The start time is in UTC and ends with Z, or in the time zone that is named."
     identities = set(body.get("identity", {}).get("userAssignedIdentities", {}))
     for action in definition["actions"].values():
         inputs = action.get("inputs", {})

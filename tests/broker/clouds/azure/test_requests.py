@@ -201,7 +201,6 @@ def test_the_kill_switch_is_exactly_this() -> None:
                             "frequency": "Minute",
                             "interval": 3,
                             "startTime": "2026-11-24T10:30:15Z",
-                            "timeZone": "UTC",
                         },
                     }
                 },

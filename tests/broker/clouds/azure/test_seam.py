@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tests.support.azure.catalog import ALMA, SUBSCRIPTION
-from tests.support.azure.runs import AzureRuns, intent
+from tests.support.azure.runs import CANDIDATES, AzureRuns, intent
 from tests.support.azure.server import StrictAzure
+from tests.support.cloud_runs import PRICE
 from tests.support.loopback_http import GUEST, LAUNCHER
 
 from mlbroker.broker.clouds.azure import calls as azure_calls
@@ -373,7 +374,7 @@ def test_a_size_that_is_refused_leads_to_others(
 def test_a_spot_price_that_rose_is_met_by_the_head_room_or_leads_elsewhere(
     world: StrictAzure, cloud: AzureCloud, run_id: str, most: str, is_made: bool
 ) -> None:
-    world.arm.limits.spot_price_per_hour_usd = 0.021
+    world.arm.reprice(0.021)
     wanted = intent(world, run_id, market="spot", price_per_hour_usd=Decimal("0.02"))
     wanted = replace(wanted, max_price_per_hour_usd=Decimal(most))
     if is_made:
@@ -382,6 +383,24 @@ def test_a_spot_price_that_rose_is_met_by_the_head_room_or_leads_elsewhere(
         with pytest.raises(NoCapacity, match="lower than the current spot price"):
             make(cloud, wanted)
     assert len(world.vms(wanted.token)) == is_made
+
+
+@pytest.mark.parametrize(("price", "ends"), [(4.4, ["finished"]), (4.6, ["preempted", "finished"])])
+def test_a_spot_price_that_rises_while_a_machine_runs_is_paid_or_evicts_it(
+    runs: AzureRuns, run_id: str, price: float, ends: list[str]
+) -> None:
+    spot = replace(CANDIDATES[0], max_price_per_hour_usd=Decimal("4.5"))
+    world = runs.world
+    world.guest.job_s = 120.0
+    world.clock.after(60.0, lambda: world.arm.reprice(price))
+    run = runs.launch(run_id, candidates=(spot, CANDIDATES[3]))
+    assert [attempt.why for attempt in run.attempts] == ends
+    runs.check(run_id)
+    # Nobody tells what was paid: the maximum is charged, and is no less.
+    over = next(fact.body for fact in runs.ledger.facts(run_id) if fact.kind == "terminated")
+    assert over["charged_price"] == "maximum"
+    seconds = sum((life.ended_at - life.began_at).total_seconds() for life in runs.lives(run_id))
+    assert seconds * float(PRICE) / 3600 < runs.billed_usd(run_id) <= float(run.spent_usd)
 
 
 def test_prices_and_quotas_ask_for_nothing_that_the_launcher_may_not(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.azure.catalog import SUBSCRIPTION
+from tests.support.azure.schema import wrong_network
 
 from mlbroker.broker.app.account import setup_of
 from mlbroker.broker.clouds.azure.kill import role_id
@@ -43,6 +44,17 @@ def test_it_makes_what_the_launcher_asks_for(resources: list[dict[str, Any]]) ->
         ),
     ):
         assert [one["name"] for one in of(resources, kind)] == [name]
+
+
+def test_its_network_fits_azures_own_library(resources: list[dict[str, Any]]) -> None:
+    for kind, model in (
+        ("networkSecurityGroups", "NetworkSecurityGroup"),
+        ("virtualNetworks", "VirtualNetwork"),
+    ):
+        (one,) = of(resources, f"Microsoft.Network/{kind}")
+        body = {k: v for k, v in one.items() if k in ("location", "properties")}
+        assert set(one) - set(body) <= {"type", "apiVersion", "name", "dependsOn"}
+        assert wrong_network(body, model) is None
 
 
 def test_each_seat_has_an_identity_and_a_vault(resources: list[dict[str, Any]]) -> None:

@@ -111,6 +111,19 @@ def test_strangers_and_those_without_the_right_are_refused(
     assert (status, error["code"]) == (403, "AuthorizationFailed")
 
 
+@pytest.mark.parametrize("change", [{"timeZone": "UTC"}, {"startTime": "2026-11-24T10:30:15"},
+                                    {"startTime": "2026-11-24T10:30:15+01:00"}])  # fmt: skip
+def test_a_kill_time_is_in_utc_or_in_a_zone_that_is_named(
+    world: StrictAzure, machine: str, change: dict[str, str]
+) -> None:
+    token = machine.split("/")[4]
+    body = copy.deepcopy(world.arm.workflows.all[token])
+    (trigger,) = body["properties"]["definition"]["triggers"].values()
+    trigger["recurrence"] |= change
+    status, error = put(world, NAMES.workflow(token), body)
+    assert (status, "start time" in error["message"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
