@@ -11,7 +11,8 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.proof_bill import REPORT
 from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare, reserve
 from mlbroker.broker.clouds import clouds_with, opener, role_of
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.runs import launch
@@ -20,6 +21,7 @@ from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.proof import COMMAND, JOB, SECRET, Proof, guest_late_s
 from mlbroker.broker.runs.view import View
+from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Market
@@ -29,6 +31,8 @@ from mlbroker.profiles.job import Job, ResourceOption
 DISK_GB = 50
 # From the launch to the kill: the slowest set-up, and some minutes of work.
 LIFE_S = Decimal(900)
+# A proof lasts as long as its cap says: what a plan guesses of its job keeps no machine out.
+_PLANNING_USD = Decimal(1000)
 # The GPUs of the smallest machines that vendors sell.
 _SMALL_GPUS = ("T4", "L4", "A10G", "A10")
 
@@ -43,13 +47,17 @@ def prepare_proof(
     *,
     gpu: bool,
 ) -> PreparedRun:
-    """What would be launched: its cap pays for a short life, and never for more than the budget."""
+    """What would be launched: its cap pays for a short life, and is refused above the budget.
+
+    Without a region it is the usual one where that is set up, else another that is.
+    """
     known = clouds_with("proof")
     if cloud not in known:
         raise InputError(
             f"no proof of {cloud!r}", where="--cloud", hint=f"Known: {', '.join(known)}."
         )
-    where = region or vendor(cloud).usual_region
+    opened = opener(state)(cloud)
+    where = region or _own_region(opened, vendor(cloud).usual_region)
     models = _SMALL_GPUS if gpu else (None,)
     job = Job(
         JOB,
@@ -61,25 +69,38 @@ def prepare_proof(
             for model in models
         ),
         secrets=(SECRET,),
-        budget_usd=budget_usd,
+        budget_usd=_PLANNING_USD,
     )
-    traits = opener(state)(cloud).traits
+    traits = opened.traits
     late_s = guest_late_s(traits)
     wanted = Filters.of([cloud], [where] if where else None, [market], None)
-    request = RunRequest(job, state / JOB, filters=wanted, guest_late_s=late_s)
+    request = RunRequest(job, Path(JOB), filters=wanted, guest_late_s=late_s)
     prepared = prepare(request, state, listener)
     first = prepared.options[0]
-    short_usd = first.dearest.charge_usd(LIFE_S + Decimal(traits.kill_slack_s) + late_s)
-    cap_usd = min(budget_usd, short_usd)
+    cap_usd = first.dearest.charge_usd(LIFE_S + Decimal(traits.kill_slack_s) + late_s)
+    if cap_usd > budget_usd:
+        raise RefusedError(
+            f"a proof on {first.instance_type} needs a cap of {exact_usd(cap_usd)} USD, which is "
+            f"above {exact_usd(budget_usd)} USD",
+            hint="Raise --budget, or prove a cheaper machine.",
+        )
     worst = launch.worst_case(first, cap_usd, traits, late_s)
     return replace(prepared, cap_usd=cap_usd, worst=worst)
 
 
-def carried(prepared: PreparedRun, state: Path, listener: Listener, view: View) -> dict[str, Any]:
+def _own_region(cloud: Cloud, usual: str | None) -> str | None:
+    """Where nothing is set up the usual one all the same: the plan says what to do about it."""
+    regions = cloud.regions_set_up()
+    return usual if usual in regions or not regions else min(regions)
+
+
+def carried(
+    prepared: PreparedRun, state: Path, listener: Listener, view: View, clock: Clock
+) -> dict[str, Any]:
     """Reserve, launch and watch it to its end; the report, which its run's folder keeps."""
     secrets = {SECRET: token_hex(16)}
     with reserve(prepared, secrets, state, listener) as run:
-        return _report(state, run, secrets, view)
+        return _report(state, run, secrets, view, clock)
 
 
 def earlier(state: Path, cloud: str) -> list[Run]:
@@ -88,7 +109,7 @@ def earlier(state: Path, cloud: str) -> list[Run]:
     return [r for r in runs if r.job == JOB and r.details["candidate"]["cloud"] == cloud]
 
 
-def report_of(state: Path, run: Run, view: View) -> dict[str, Any]:
+def report_of(state: Path, run: Run, view: View, clock: Clock) -> dict[str, Any]:
     """The report of an earlier proof; one whose process died is wound up first."""
     path = RunFolder.of(state, run.run_id).path / REPORT
     if path.exists():
@@ -97,11 +118,13 @@ def report_of(state: Path, run: Run, view: View) -> dict[str, Any]:
     with RunFolder.of(state, run.run_id).carried(wait=False) as ours:
         if not ours:
             raise InputError("another process carries it", where=f"run {run.run_id}")
-        return _report(state, run, None, view)
+        return _report(state, run, None, view, clock)
 
 
-def _report(state: Path, run: Run, secrets: dict[str, str] | None, view: View) -> dict[str, Any]:
-    ledger, opened, clock = open_ledger(state), opener(state), Clock()
+def _report(
+    state: Path, run: Run, secrets: dict[str, str] | None, view: View, clock: Clock
+) -> dict[str, Any]:
+    ledger, opened = open_ledger(state), opener(state)
     folder = RunFolder.of(state, run.run_id)
     driver = Driver(ledger, opened, clock, folder, view, secrets)
     role = role_of(run.details["candidate"]["cloud"], "proof")

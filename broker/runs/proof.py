@@ -25,6 +25,7 @@ from mlbroker.pricing.vendors import vendor
 
 SCHEMA = "mlbroker.proof/1"
 JOB = "mlbroker-proof"
+MARKS = {True: "ok", False: "not ok", None: "unknown"}
 SECRET = "MLBROKER_PROOF"  # noqa: S105  # its name
 CAME_UP, DID_WORK = "proof: came up", "proof: did its work"
 # What of the machine strikes at all comes this much after the last moment the vendor may take.
@@ -187,7 +188,6 @@ def verdict(report: Mapping[str, Any]) -> bool:
 
 def markdown(report: Mapping[str, Any]) -> str:
     """For people."""
-    words = {True: "ok", False: "**not ok**", None: "unknown"}
     lines = [
         f"# Proof of {report['cloud']} {report['region']}, run {report['run_id']}",
         "",
@@ -200,7 +200,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     for one in report["findings"]:
         measured, limit = (("" if one[k] is None else f"{one[k]:g}") for k in _SECONDS)
         says = one["says"].replace("|", "/")
-        lines.append(f"| {one['claim']} | {words[one['ok']]} | {says} | {measured} | {limit} |")
+        mark = MARKS[one["ok"]] if one["ok"] is not False else f"**{MARKS[False]}**"
+        lines.append(f"| {one['claim']} | {mark} | {says} | {measured} | {limit} |")
     return "\n".join(lines) + "\n"
 
 
