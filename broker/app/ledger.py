@@ -9,6 +9,7 @@ from typing import Any
 
 from mlbroker.broker.app.proof_bill import completed
 from mlbroker.broker.clouds import clouds_with, role_of
+from mlbroker.broker.clouds.understood import understood
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
 from mlbroker.broker.runs.summary import run_summary
@@ -92,7 +93,7 @@ def bill(state: Path, cloud: str, month: str | None) -> Document:
     if month is not None:
         first = _month(month, "is no month", "Write it as 2026-11.")
     ours = [run for run in open_ledger(state).runs() if _billed_in(run, cloud, first)]
-    rows = compare(ours, role_of(cloud, "bill").billed(first))
+    rows = compare(ours, understood(role_of(cloud, "bill"), cloud).billed(first))
     return {
         "schema": "mlbroker.bill/1",
         "cloud": cloud,

@@ -78,8 +78,9 @@ def reconcile_bill(
 ) -> None:
     """Compare runs' costs with what the vendor bills for them.
 
-    On AWS it asks Cost Explorer, which charges 0.01 USD a request, and needs `mlbroker-run`
-    to be switched on as a cost allocation tag. Bills lag up to a day.
+    AWS: Cost Explorer, at 0.01 USD a request; switch `mlbroker-run` on as a cost allocation tag.
+    Google Cloud: your billing export in BigQuery, which MLBROKER_GCP_BILLING_EXPORT names.
+    Azure: Cost Management. Bills lag a day or more.
     """
     found = reports.bill(home(), cloud, month)
     if json:
@@ -87,7 +88,9 @@ def reconcile_bill(
         return
     print_rows({name: name for name in BILL_COLUMNS}, found["runs"], right=MONEY)
     odd = [row for row in found["runs"] if row["finding"] not in ("agrees", "not billed yet")]
-    say(f"{len(found['runs'])} runs, {len(odd)} to look at.")
+    say(f"{count(len(found['runs']), 'run')}, {len(odd)} to look at.")
+    for run_id in found["proofs"]:
+        say(f"The report of the proof {run_id} is complete.")
 
 
 @app.command()

@@ -6,19 +6,21 @@ A vendor's answer goes through its library and through our own reading. What nei
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from mlbroker.broker.clouds.interface import Cloud, Unclear, one_line
+from mlbroker.broker.clouds.interface import Unclear, one_line
 from mlbroker.broker.errors import MlbrokerError
 
+T = TypeVar("T")
 
-def understood(cloud: Cloud, name: str) -> Cloud:
-    """This cloud, whose calls fail with nothing but errors of ours."""
-    return cast(Cloud, _Understood(cloud, name))
+
+def understood(cloud: T, name: str) -> T:
+    """This cloud, or one of its modules, whose calls fail with nothing but errors of ours."""
+    return cast(T, _Understood(cloud, name))
 
 
 class _Understood:
-    def __init__(self, cloud: Cloud, name: str) -> None:
+    def __init__(self, cloud: object, name: str) -> None:
         self._cloud = cloud
         self._name = name
 

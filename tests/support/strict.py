@@ -38,6 +38,8 @@ class StrictCloud(ABC):
         self.calls: list[tuple[str, ...]] = []
         self.requests: list[Any] = []
         self.denied: list[tuple[str, str]] = []
+        # What the vendor's own report of costs says of each run, in USD.
+        self.bill: dict[str, str] = {}
         self.guest: Guest = self._script()
         self._frozen = frozen
 
@@ -48,7 +50,7 @@ class StrictCloud(ABC):
         self.faults.clear()
         self.doom.left = None
         self.guest = self._script()
-        for log in (self.calls, self.requests, self.denied):
+        for log in (self.calls, self.requests, self.denied, self.bill):
             log.clear()
 
     @abstractmethod

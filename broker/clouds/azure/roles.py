@@ -24,6 +24,7 @@ LAUNCHER = (
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.Compute/virtualMachines/retrieveBootDiagnosticsData/action",
     "Microsoft.Compute/virtualMachines/write",
+    "Microsoft.CostManagement/query/action",
     "Microsoft.Insights/eventtypes/values/Read",
     "Microsoft.Logic/workflows/delete",
     "Microsoft.Logic/workflows/read",

@@ -19,7 +19,7 @@ from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.gcp.machines import unending
 from mlbroker.broker.clouds.gcp.names import Names
 from mlbroker.broker.clouds.gcp.network import how_to_set_up, regions_set_up, spot_in
-from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER
+from mlbroker.broker.clouds.gcp.roles import ACT_AS, GUEST, LAUNCHER, READ_BILL
 from mlbroker.broker.clouds.gcp.setup import own_objects, own_things
 from mlbroker.broker.clouds.gcp.shape import shape_of
 from mlbroker.broker.clouds.interface import Denied, Intent
@@ -71,6 +71,7 @@ def policies(project: str | None, region: str) -> str:
     documents = {
         f"launcher (role {names.launcher_role}, in the project)": list(LAUNCHER),
         f"launcher (on {names.guest('00')} to {names.guest(SEATS[-1])})": [ACT_AS],
+        "launcher (on the dataset of the billing export, for `ledger reconcile-bill`)": [READ_BILL],
         f"machines (role {names.guest_role})": list(GUEST),
         "machines of seat 00 (in the project, on condition)": own_things(names, "00"),
         f"machines of seat 00 (on the bucket {names.bucket}, on condition)": own_objects(

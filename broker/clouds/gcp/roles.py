@@ -5,6 +5,7 @@ Every permission here is used, and nothing is called that needs another; a test 
 
 # In the project, for the user, or the CI job, that calls `mlbroker run`.
 LAUNCHER = (
+    "bigquery.jobs.create",
     "compute.acceleratorTypes.list",
     "compute.disks.create",
     "compute.disks.list",
@@ -45,6 +46,8 @@ LAUNCHER = (
     "storage.objects.get",
     "storage.objects.list",
 )
+# On the dataset of the billing export, from its owner: to read what Google bills.
+READ_BILL = "roles/bigquery.dataViewer"
 # On the machines' service accounts alone: to hand them over.
 ACT_AS = "iam.serviceAccounts.actAs"
 

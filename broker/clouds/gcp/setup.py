@@ -14,6 +14,7 @@ from mlbroker.broker.clouds.seats import SEATS, seat_folder
 from mlbroker.broker.clouds.templates import filled, filled_text, names_of
 
 SERVICES = (
+    "bigquery.googleapis.com",
     "cloudbilling.googleapis.com",
     "cloudresourcemanager.googleapis.com",
     "compute.googleapis.com",

@@ -43,15 +43,12 @@ class StrictAws(StrictCloud):
         self.metadata = Metadata(self.clock, ACCOUNT)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         self.quotas: dict[str, float] = {}
-        # What Cost Explorer says of each run.
-        self.bill: dict[str, str] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def calm(self) -> None:
         super().calm()
         self.ec2.calm()
         self.quotas.clear()
-        self.bill.clear()
 
     def renew(self, regions: tuple[str, ...] = ENABLED) -> None:
         """An account that is set up, and in which nothing ever ran."""

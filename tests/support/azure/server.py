@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.azure import catalog
+from tests.support.azure import bills, catalog
 from tests.support.azure.arm import Arm
 from tests.support.azure.blobs import PREFIX as STORAGE
 from tests.support.azure.blobs import Blobs, refuse_xml
@@ -38,6 +38,7 @@ class StrictAzure(StrictCloud):
             self.clock, self.faults, lambda: self.url, self.started, self.ended
         )
         self.blobs = Blobs()
+        self.bills = bills.Bills(self.bill)
         self.vault = Vault(self.clock)
         self.metadata = Metadata(self.clock)
 
@@ -136,6 +137,8 @@ class StrictAzure(StrictCloud):
             return self.blobs.answer(request)
         if request.path.startswith(VAULTS):
             return self.vault.answer(request)
+        if request.path.endswith(bills.PATH):
+            return self.bills.answer(request, self.url)
         try:
             return self.arm.answer(request)
         except ValueError as error:

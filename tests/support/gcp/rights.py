@@ -43,6 +43,9 @@ _NEEDS = {
     "secretmanager.projects.secrets.delete": ("secretmanager.secrets.delete",),
     "secretmanager.projects.secrets.addVersion": ("secretmanager.versions.add",),
     "secretmanager.projects.secrets.versions.access": ("secretmanager.versions.access",),
+    # The table's own rights are its dataset's.
+    "bigquery.jobs.query": ("bigquery.jobs.create",),
+    "bigquery.jobs.getQueryResults": ("bigquery.jobs.create",),
     # What one may do, anybody may ask.
     "cloudresourcemanager.projects.testIamPermissions": (),
     "iam.projects.serviceAccounts.testIamPermissions": (),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.gcp import catalog
+from tests.support.gcp.bills import EXPORT, Bills
 from tests.support.gcp.bucket import Storage, refuse_xml
 from tests.support.gcp.catalog import PROJECT
 from tests.support.gcp.discovery import JSON, api, found, refuse
@@ -28,6 +29,7 @@ _SERVICES = (
     ("secretmanager.v1", "/v1/"),
     ("cloudresourcemanager.v1", "/v1/"),
     ("iam.v1", "/v1/"),
+    ("bigquery.v2", "/bigquery/v2/"),
 )
 
 
@@ -40,6 +42,7 @@ class StrictGcp(StrictCloud):
         self.control = self.gce = Gce(self.clock, self.faults, self.started, self.ended)
         self.storage = Storage()
         self.vault = Vault(self.clock)
+        self.bills = Bills(self.bill)
         self.metadata = Metadata(self.clock, lambda vm: f"guest-{vm.id}")
         self.gce.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         # Permissions that the launcher was not given.
@@ -150,6 +153,8 @@ class StrictGcp(StrictCloud):
         wrong = api(service).refused(method, request.query, request.body)
         if wrong is not None:
             return wrong
+        if service == "bigquery.v2":
+            return self.bills.answer(request, method, self.faults.page)
         if service == "secretmanager.v1":
             return self.vault.answer(request, method)
         if method.id.endswith("testIamPermissions"):
@@ -218,6 +223,8 @@ def environment(url: str, folder: Path, home: Path | None = None) -> dict[str, s
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": url + "/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": url + "/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": url + "/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": url + "/bigquery/v2/",
+        "MLBROKER_GCP_BILLING_EXPORT": EXPORT,
         "STORAGE_EMULATOR_HOST": url,
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1"))),
     }

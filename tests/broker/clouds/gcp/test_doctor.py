@@ -124,9 +124,10 @@ def test_quotas_of_nothing_are_told(world: StrictGcp) -> None:
 
 def test_the_least_rights_are_printed() -> None:
     document = json.loads(policies(None, "europe-west4"))
-    launcher, act_as, machines, in_the_project, on_the_bucket = document.values()
+    launcher, act_as, bill, machines, in_the_project, on_the_bucket = document.values()
     assert launcher == list(gcp_roles.LAUNCHER)
     assert act_as == ["iam.serviceAccounts.actAs"]
+    assert bill == ["roles/bigquery.dataViewer"]
     assert machines == list(gcp_roles.GUEST)
     assert 'startsWith("mlb-europe-west4-00-")' in in_the_project
     assert "objects/runs/00/" in on_the_bucket

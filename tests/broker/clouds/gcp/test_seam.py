@@ -2,7 +2,8 @@
 
 import base64
 import json
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.support.gcp.server import StrictGcp
 from tests.support.loopback_http import LAUNCHER
 
 from mlbroker.broker.clouds.gcp import roles as gcp_roles
+from mlbroker.broker.clouds.gcp.bill import billed
 from mlbroker.broker.clouds.gcp.cloud import GcpCloud
 from mlbroker.broker.clouds.gcp.doctor import checks
 from mlbroker.broker.clouds.gcp.proof import remains
@@ -512,6 +514,8 @@ def test_the_roles_suffice_and_hold_nothing_idle(
     for look in remains(wanted, machine.id, runs.cloud.hand_over(wanted, {})).values():
         look()
     runs.cloud.discard(wanted)
+    runs.world.bill[run_id] = "0.5"
+    assert billed(date(2026, 11, 1)) == {run_id: Decimal("0.5")}
     # `prices quotas` and `prices refresh`, whose catalogue takes no permission.
     monkeypatch.setenv("MLBROKER_GCP_COMPUTE_URL", runs.world.url)
     # The loopback cloud's time is its own.

@@ -50,7 +50,7 @@ def test_nobody_comes_in_but_machines_of_the_same_run() -> None:
 def test_nothing_is_made_before_its_api_is_on() -> None:
     made = resources("us-central1")
     services = {f"google_project_service.{name}" for name in made.pop("google_project_service")}
-    assert len(services) == 6
+    assert len(services) == 7
     for kind in made.values():
         assert all(set(one["depends_on"]) == services for one in kind.values())  # type: ignore[call-overload]
 
