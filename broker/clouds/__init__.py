@@ -40,7 +40,8 @@ def opener(home: Path) -> Callable[[str], Cloud]:
                 f"mlbroker cannot launch on {name} yet",
                 hint=f"It can launch on: {', '.join(sorted(CLOUDS))}.",
             )
-        return understood(import_module(CLOUDS[name]).open_cloud(home), name)
+        cloud: Cloud = import_module(CLOUDS[name]).open_cloud(home)
+        return understood(cloud, name)
 
     return opened
 
