@@ -35,6 +35,7 @@ class Constraints:
         cls, job: Job, evidence: Evidence, regions: Mapping[int, Region], now: datetime
     ) -> "Constraints":
         """The job's limits, resolved at `now`. Work nobody stated is taken from measurements."""
+        hints = () if evidence.hint is None else (evidence.hint,)
         measured_steps = [row.steps for row in evidence.measurements if row.steps]
         return cls(
             steps=job.work.steps if job.work else max(measured_steps, default=1),
@@ -46,7 +47,7 @@ class Constraints:
             data=job.data,
             data_region=_region_of(job.data.at, regions),
             checkpoint=job.checkpoint,
-            uses_gpu=job_uses_gpu(job, evidence.measurements),
+            uses_gpu=job_uses_gpu(job, evidence.measurements or hints),
         )
 
     @property

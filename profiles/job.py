@@ -37,6 +37,15 @@ class Work(NamedTuple):
     steps_per_epoch: int | None = None
 
 
+class StatedTime(NamedTuple):
+    """How long the user says that the whole work takes, on as many machines of a type as the job
+    has. Their start is not in it.
+    """
+
+    whole_s: float
+    instance_type: str
+
+
 class Deadline(NamedTuple):
     """A time span from now, or a moment with time zone. Exactly one of the two is set."""
 
@@ -117,6 +126,7 @@ class Job:
     confidence: float = 0.9
     budget_usd: Decimal | None = None
     work: Work | None = None
+    takes: StatedTime | None = None
     checkpoint: Checkpoint | None = None
     profile: ProfileLimits = ProfileLimits()
     data: Data = Data()

@@ -20,6 +20,7 @@ class Basis(StrEnum):
     MEASURED = "measured"
     PREDICTED = "predicted"
     DATASHEET = "datasheet"
+    STATED = "stated"
 
 
 class Quantiles(NamedTuple):
@@ -68,9 +69,11 @@ class Evidence(NamedTuple):
     """All that is known: the job, its own measurements, and those of other jobs.
 
     `fitted` is what was learnt from the history beforehand (see `profiles.transfer.kernel.Hyper`).
+    `hint` is what the user says that the job takes, as if it had been measured.
     """
 
     job: Job
     measurements: Sequence[Measurement] = ()
     history: Sequence[Measurement] = ()
     fitted: Mapping[str, float] = MappingProxyType({})
+    hint: Measurement | None = None

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.offer import Gpu, Hardware, Market
 from mlbroker.profiles.estimators.interface import Estimator
-from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, ResourceOption, Work
+from mlbroker.profiles.estimators.stated import hint_of
+from mlbroker.profiles.job import (
+    Checkpoint,
+    Data,
+    Deadline,
+    Job,
+    ResourceOption,
+    StatedTime,
+    Work,
+)
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
 
@@ -65,8 +74,13 @@ measurements = st.lists(
     ),
     max_size=6,
 )
+takes = st.none() | st.builds(StatedTime, st.sampled_from([60.0, 3600.0]), st.just("b"))
 jobs = st.builds(
-    Job, name=st.just("j"), command=st.just("true"), work=st.none() | st.just(Work(100))
+    Job,
+    name=st.just("j"),
+    command=st.just("true"),
+    work=st.none() | st.just(Work(100)),
+    takes=takes,
 )
 any_jobs = st.builds(
     Job,
@@ -88,9 +102,15 @@ any_jobs = st.builds(
     confidence=st.sampled_from([0.5, 0.9]),
     budget_usd=st.none() | st.just(Decimal(1)),
     work=st.none() | st.builds(Work, st.integers(1, 10**6)),
+    takes=takes,
     checkpoint=st.none() | st.just(Checkpoint("c/", 60.0)),
     data=st.builds(Data, st.sampled_from([Decimal(0), Decimal(9)])),
 )
+
+
+def never_measured(job: Job) -> Evidence:
+    """All that may be known of such a job: what its user says, on a machine of the book."""
+    return Evidence(job, hint=hint_of(job, Hardware(8, 32, "x86_64", gpu=GPUS[0], gpu_count=1)))
 
 
 class EstimatorSuite:
@@ -101,7 +121,7 @@ class EstimatorSuite:
     def test_one_sound_answer_for_each_target(
         self, estimator: Estimator, job: Job, rows: list[Measurement], wanted: list[Target]
     ) -> None:
-        evidence = Evidence(job, rows)
+        evidence = never_measured(job)._replace(measurements=rows)
         answers = estimator.estimate(evidence, wanted)
         assert len(answers) == len(wanted)
         for answer in answers:
@@ -121,7 +141,9 @@ class EstimatorSuite:
     ) -> None:
         """Planning many jobs guesses once for all that have one key."""
         if estimator.guess_key(one) == estimator.guess_key(other):
-            guesses = [list(estimator.estimate(Evidence(job), wanted)) for job in (one, other)]
+            guesses = [
+                list(estimator.estimate(never_measured(job), wanted)) for job in (one, other)
+            ]
             assert guesses[0] == guesses[1]
         assert hash(estimator.guess_key(one)) == hash(estimator.guess_key(replace(one)))
 
@@ -131,5 +153,6 @@ class EstimatorSuite:
         self, estimator: Estimator, job: Job, wanted: list[Target]
     ) -> None:
         renamed = [target._replace(instance_type="renamed", region=None) for target in wanted]
-        named = [list(estimator.estimate(Evidence(job), some)) for some in (wanted, renamed)]
+        known = never_measured(job)
+        named = [list(estimator.estimate(known, some)) for some in (wanted, renamed)]
         assert named[0] == named[1]

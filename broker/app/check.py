@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.sources import Sources, book_of, with_nodes
+from mlbroker.broker.app.sources import Sources, book_of, refuse_unknown_type, with_nodes
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.session import CheckRequest, now_or_pinned, run_check
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, ThresholdCrossed
@@ -15,6 +15,7 @@ def check(request: CheckRequest, sources: Sources, state: Path, listener: Listen
     """Price what changed; of the `sources`, those that hold for all jobs on both sides."""
     now = now_or_pinned()
     book = with_nodes(book_of(state, sources.prices, listener, now), state, sources.nodes)
+    refuse_unknown_type(request.takes, book, "--takes")
     return run_check(request, book, MeasurementStore(state), now)
 
 

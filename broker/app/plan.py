@@ -10,6 +10,7 @@ from mlbroker.broker.app.sources import (
     book_of,
     check_filters,
     evidence_of,
+    refuse_unknown_type,
     warn_of_unknown,
     with_nodes,
     within_reach,
@@ -55,6 +56,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     book = with_nodes(book_of(state, sources.prices, listener), state, sources.nodes)
     book = within_reach(book, state, job)
     check_filters(query.filters, book)
+    refuse_unknown_type(job.takes, book)
     warn_of_unknown(job, book, listener)
     if query.type_name is not None:
         check_filters(Filters(instance_types=(query.type_name,)), book, types_from="--explain")

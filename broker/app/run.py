@@ -14,6 +14,7 @@ from mlbroker.broker.app.sources import (
     Sources,
     check_filters,
     evidence_of,
+    refuse_unknown_type,
     warn_of_unknown,
     with_nodes,
     within_reach,
@@ -227,6 +228,7 @@ def _planned(
     book = with_nodes(open_book(state, sources.prices), state, sources.nodes)
     book = within_reach(book, state, job)
     check_filters(wanted, book)
+    refuse_unknown_type(job.takes, book)
     warn_of_unknown(job, book, listener)
     evidence = evidence_of(job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]

@@ -17,7 +17,7 @@ from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
-from mlbroker.profiles.job import Job
+from mlbroker.profiles.job import Job, StatedTime
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
@@ -145,6 +145,16 @@ def warn_of_unknown(job: Job, book: Book, listener: Listener) -> None:
                 listener.warn(
                     f"resources: {field} {name!r} is not in the price book: {_near(name, known)}"
                 )
+
+
+def refuse_unknown_type(takes: StatedTime | None, book: Book, where: str = "broker.work") -> None:
+    """A time on a machine that nobody knows says nothing of any other."""
+    if takes is None:
+        return
+    known = {kind.name for _, _, kind in book.types()}
+    if takes.instance_type not in known:
+        what = f"on: {takes.instance_type!r} is not in the price book"
+        raise InputError(what, where=where, hint=_near(takes.instance_type, known))
 
 
 def _near(name: str, known: set[str]) -> str:

@@ -129,7 +129,8 @@ class PricingContext(NamedTuple):
     def inputs(self, file: JobFile, evidence: Evidence | None = None) -> Inputs:
         """Digests of all that the price of a job rests on, but for the book."""
         return Inputs(
-            job=digest_of(file.job.name, dict(file.values)),
+            # What a flag says of the job is in no value of its file.
+            job=digest_of(file.job.name, dict(file.values), *(file.job.takes or ())),
             measurements=self.known.digest(evidence or self.known.of(file.job)),
             policy=self.policies.digest(file.source),
         )

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from mlbroker.broker.ci.job_texts import TextPair
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import JobFile, parse_jobs
 from mlbroker.broker.files.yaml_strict import decode, quoted
+from mlbroker.profiles.job import StatedTime
 
 # Jobs without a name of their own are recognised in moved files by this share of equal values.
 SIMILAR = 0.6
@@ -45,6 +46,16 @@ class JobPair:
     previous_path: str | None = None
     problem: InputError | None = None
     notes: tuple[str, ...] = ()
+
+    def said_to_take(self, takes: StatedTime) -> "JobPair":
+        """The same, where the files say nothing of how long the job takes."""
+        base, head = (
+            file
+            if file is None or file.job.takes
+            else replace(file, job=replace(file.job, takes=takes))
+            for file in (self.base, self.head)
+        )
+        return replace(self, base=base, head=head)
 
 
 def pair_jobs(texts: Iterable[TextPair], root: Path, *, read_all: bool = False) -> list[JobPair]:

@@ -1,7 +1,7 @@
 """One call of `check`: from paths and a base to the finished check."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +10,8 @@ from mlbroker.broker.ci.changes import changes_against, changes_since
 from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings
 from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, Pricer, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
-from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts
-from mlbroker.broker.ci.pairs import pair_jobs
+from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts, TextPair
+from mlbroker.broker.ci.pairs import JobPair, pair_jobs
 from mlbroker.broker.ci.priced import read_previous
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.store import MeasurementStore
@@ -19,6 +19,7 @@ from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path, present, usual_file
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.profiles.job import StatedTime
 from mlbroker.profiles.measurement import Measurement
 
 # So many unchanged jobs are read and priced for the record; more would only cost time.
@@ -27,7 +28,10 @@ FEW_UNCHANGED = 40
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What to check, against what. At most one of `base` and `compare_to` is given."""
+    """What to check, against what. At most one of `base` and `compare_to` is given.
+
+    `takes` is said of the jobs whose files say nothing of it.
+    """
 
     paths: Sequence[Path] = (Path(),)
     base: str | None = None
@@ -35,6 +39,7 @@ class CheckRequest:
     measure: Path | None = None
     policy: Path | None = None
     limits: Thresholds = Thresholds()
+    takes: StatedTime | None = None
 
 
 def run_check(
@@ -88,13 +93,13 @@ class _Session:
             found = texts.since(commit)
             same = sum(text.base == text.head for text in found)
             read_all = then is not current or same <= FEW_UNCHANGED
-            pairs = pair_jobs(found, self._root, read_all=read_all)
+            pairs = self._pairs(found, read_all=read_all)
             jobs = changes_since(pairs, pricer, then, current)
         elif request.compare_to is not None:
-            pairs = pair_jobs(texts.current(), self._root)
+            pairs = self._pairs(texts.current())
             jobs = changes_against(read_previous(request.compare_to), pairs, pricer, current)
         else:
-            pairs = pair_jobs(texts.current(), self._root)
+            pairs = self._pairs(texts.current())
             jobs = changes_since(pairs, pricer, current, current)
         jobs.sort(key=lambda job: (job.pair.path, job.pair.name))
         return CostCheck(
@@ -105,6 +110,11 @@ class _Session:
             request.base or (str(request.compare_to) if request.compare_to else None),
             commit,
         )
+
+    def _pairs(self, texts: Iterable[TextPair], *, read_all: bool = False) -> list[JobPair]:
+        pairs = pair_jobs(texts, self._root, read_all=read_all)
+        takes = self._request.takes
+        return pairs if takes is None else [pair.said_to_take(takes) for pair in pairs]
 
     def _current(self) -> PricingContext:
         """What holds in the work tree."""

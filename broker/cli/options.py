@@ -14,6 +14,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 
 Deadline = Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")]
 Steps = Annotated[int | None, typer.Option(help="The whole work, in steps.")]
+Takes = Annotated[
+    str | None,
+    typer.Option(metavar="TIME@TYPE", help="How long it takes, and where: 3h@g5.xlarge."),
+]
 
 Cloud = Annotated[list[str] | None, typer.Option(help="Only this cloud (repeatable).")]
 Region = Annotated[list[str] | None, typer.Option(help="Only this region (repeatable).")]

@@ -31,6 +31,7 @@ def command(
     steps: options.Steps = None,
     epochs: Annotated[int | None, typer.Option(help="The whole work, in epochs.")] = None,
     steps_per_epoch: Annotated[int | None, typer.Option(help="With --epochs.")] = None,
+    takes: options.Takes = None,
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
@@ -69,6 +70,7 @@ def command(
         steps=steps,
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
+        takes=takes,
     )
     query = PlanQuery(
         wanted,

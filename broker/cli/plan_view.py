@@ -22,6 +22,8 @@ RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
 EXAMPLES = 3
+# How sure a time is, is said of what no measurement of the machine or its like stands behind.
+_DOUBTED = (Basis.PREDICTED, Basis.STATED)
 
 
 def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
@@ -127,6 +129,11 @@ def prices_words(plan: Plan) -> str:
 
 def measure_words(plan: Plan) -> str | None:
     """Advice to measure, where the times are guesses."""
+    if plan.choice is not None and plan.choice.basis is Basis.STATED:
+        return (
+            "This job was never measured: times rest on what was said of it. Measure it:"
+            " mlbroker profile JOB --on local"
+        )
     if plan.choice is None or plan.choice.basis is not Basis.DATASHEET:
         return None
     if plan.measurements:
@@ -180,7 +187,7 @@ def _choice_words(plan: Plan) -> str:
         f" ({choice.market.replace('_', '-')}{arm}): {money(choice.cost_usd.expected)} USD,"
         f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
         f"{choice.evidence[1:]}"
-        + (f"; {_interval_words(choice)}." if choice.basis is Basis.PREDICTED else ".")
+        + (f"; {_interval_words(choice)}." if choice.basis in _DOUBTED else ".")
     )
     if choice.price_stale:
         text += f" Its price is of {choice.price_as_of}, and stale (*): mlbroker prices refresh."

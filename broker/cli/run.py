@@ -78,6 +78,7 @@ def command(
     budget: Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")] = None,
     deadline: options.Deadline = None,
     steps: options.Steps = None,
+    takes: options.Takes = None,
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
@@ -113,7 +114,7 @@ def command(
     terminal = Terminal()
     request = RunRequest(
         stop_when_idle_s=_idle_limit(on_idle, idle_after),
-        job=job_of(job, terminal, budget=budget, deadline=deadline, steps=steps),
+        job=job_of(job, terminal, budget=budget, deadline=deadline, steps=steps, takes=takes),
         job_path=job,
         on=on,
         local_price_usd=parse_option("--local-price", local_price, parse_money_usd),

@@ -13,8 +13,10 @@ from mlbroker.broker.files.values import (
     parse_count,
     parse_deadline,
     parse_duration_s,
+    parse_hours_s,
     parse_money_usd,
     parse_number,
+    parse_type,
 )
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
@@ -24,17 +26,21 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ProfileLimits,
+    StatedTime,
     Work,
 )
 
 # Each is looked for at every file that the job leaves.
 MOST_OUTPUTS = 100
+_WORK = ("steps", "epochs", "steps_per_epoch", "hours", "on")
 
 
 def read_broker(block: Fields) -> dict[str, Any]:
     """The arguments of `Job` that the block gives; what it leaves out keeps its default."""
     block.refuse_unknown(KNOWN)
     found = {name: read(block, key) for key, (name, read) in _FIELDS.items() if block.node(key)}
+    if block.node("work"):
+        found["takes"] = _takes(_section(block, "work", _WORK))
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -51,20 +57,30 @@ def _simple(parse: Callable[[str], Any]) -> Callable[[Fields, str], Any]:
     return lambda block, key: block.value(key, parse)
 
 
-def _work(block: Fields, key: str) -> Work:
-    work = _section(block, key, ("steps", "epochs", "steps_per_epoch"))
+def _work(block: Fields, key: str) -> Work | None:
+    work = _section(block, key, _WORK)
     steps = work.value("steps", parse_count)
     epochs = work.value("epochs", parse_count)
     per_epoch = work.value("steps_per_epoch", parse_count)
-    if steps is not None and epochs is None and per_epoch is None:
-        return Work(steps)
+    if epochs is None and per_epoch is None and (steps is not None or work.node("hours")):
+        return None if steps is None else Work(steps)
     if steps is not None or epochs is None or per_epoch is None:
         block.fail(
             key,
-            "must be either steps, or epochs and steps_per_epoch",
-            "{steps: 12000} or {epochs: 3, steps_per_epoch: 4000}",
+            "must be steps, or epochs and steps_per_epoch, or hours and on, or one of both",
+            "{steps: 12000}, {epochs: 3, steps_per_epoch: 4000} or {hours: 3, on: g5.xlarge}",
         )
     return Work(epochs * per_epoch, epochs, per_epoch)
+
+
+def _takes(work: Fields) -> StatedTime | None:
+    whole_s, kind = work.value("hours", parse_hours_s), work.value("on", parse_type)
+    if whole_s is None and kind is None:
+        return None
+    if whole_s is None or kind is None:
+        missing, given = ("on", "hours") if whole_s else ("hours", "on")
+        work.fail(given, f"goes with {missing}", "{hours: 3, on: g5.xlarge}")
+    return StatedTime(whole_s, kind)
 
 
 def _checkpoint(block: Fields, key: str) -> Checkpoint:

@@ -11,6 +11,7 @@ from mlbroker.broker.files.values import (
     parse_money_usd,
     parse_number,
     parse_option,
+    parse_takes,
 )
 from mlbroker.profiles.job import Job, Objective, ObjectiveKind, Work
 
@@ -25,6 +26,7 @@ def override(
     steps: int | None = None,
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
+    takes: str | None = None,
 ) -> Job:
     """`job` with the given flags in place of the file's values; None leaves a value alone.
 
@@ -36,6 +38,7 @@ def override(
         "confidence": parse_option("--confidence", confidence, parse_confidence),
         "objective": parse_option("--objective", objective, parse_objective_flag),
         "work": _work(steps, epochs, steps_per_epoch),
+        "takes": parse_option("--takes", takes, parse_takes),
     }
     given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     return replace(job, **given)

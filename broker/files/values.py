@@ -8,7 +8,7 @@ from typing import NoReturn, TypeVar
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import quoted
-from mlbroker.profiles.job import Deadline
+from mlbroker.profiles.job import Deadline, StatedTime
 
 T = TypeVar("T")
 
@@ -126,6 +126,31 @@ def parse_flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         _refuse(f"{quoted(text)} is neither true nor false", "write true or false")
     return text.lower() == "true"
+
+
+def parse_hours_s(text: str) -> float:
+    """Seconds of a plain number of hours above zero."""
+    seconds = float(parse_positive(text)) * 3600
+    if seconds > _MAX_DURATION_S:
+        _refuse(f"{quoted(text)} hours are more than ten years")
+    return seconds
+
+
+def parse_takes(text: str) -> StatedTime:
+    """`3h@g5.xlarge`: how long the whole work takes, and on which type of machine."""
+    span, at, name = text.strip().partition("@")
+    if not at:
+        _refuse(
+            f"{quoted(text)} names no machine", "say how long it takes, and where: 3h@g5.xlarge"
+        )
+    return StatedTime(parse_duration_s(span), parse_type(name.strip()))
+
+
+def parse_type(text: str) -> str:
+    """A type of machine, or a node, by its name."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,199}", text, re.A) is None:
+        _refuse(f"{quoted(text)} is not the name of a type of machine", "for example g5.xlarge")
+    return text
 
 
 def parse_option(name: str, text: str | None, parse: Callable[[str], T]) -> T | None:

@@ -9,6 +9,7 @@ from mlbroker.pricing.book import RegionPrice, Snapshot, TypeEntry
 from mlbroker.pricing.offer import Offer
 from mlbroker.pricing.power import CpuPower
 from mlbroker.pricing.region import Region
+from mlbroker.profiles.estimators.stated import hint_of
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
@@ -41,6 +42,16 @@ def with_hardware(book: Book, evidence: Evidence) -> Evidence:
         measurements=fill_hardware(book, evidence.measurements),
         history=fill_hardware(book, evidence.history),
     )
+
+
+def with_hint(book: Book, evidence: Evidence) -> Evidence:
+    """The evidence, with what the user says the job takes, if that is on a type of the book."""
+    takes = evidence.job.takes
+    if takes is None or evidence.hint is not None:
+        return evidence
+    names = (kind.hardware for _, _, kind in book.types() if kind.name == takes.instance_type)
+    hardware = next(names, None)
+    return evidence if hardware is None else evidence._replace(hint=hint_of(evidence.job, hardware))
 
 
 def fill_hardware(book: Book, rows: Sequence[Measurement]) -> list[Measurement]:

@@ -12,7 +12,7 @@ from mlbroker.policies.choose import Chooser, Pick, Refusal
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.objective import quote_key
 from mlbroker.policies.pace import PacedType
-from mlbroker.policies.planner.book import Book, with_hardware
+from mlbroker.policies.planner.book import Book, with_hardware, with_hint
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.plan import PROBE_OFFERS, LeftOut, NearMiss, Plan, PlanRequest
 from mlbroker.policies.quote import Quote, Reason, Rejection
@@ -32,7 +32,8 @@ ROUNDING_USD = 4e-6
 
 def decide(book: Book, now: datetime, request: PlanRequest) -> Plan:
     """The plan of one job. With a deadline that has passed there is nothing to choose."""
-    job, evidence = request.job, request.evidence
+    job, evidence = request.job, with_hint(book, request.evidence)
+    request = request._replace(evidence=evidence)
     constraints = Constraints.of(job, evidence, book.regions(), now)
     if constraints.deadline_has_passed:
         return Plan(job, now, book.snapshot, constraints, len(evidence.measurements))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbroker.policies.candidates import Filters, fitting
 from mlbroker.policies.constraints import Constraints
-from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.book import Book, with_hint
 from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner, may_be_allowed
 from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
 from mlbroker.policies.planner.decision import Decision, decide
@@ -72,6 +72,7 @@ class ManyPlanner:
     def choose(self, request: PlanRequest) -> Choice:
         """What a plan of its own chooses; where that is nothing, a plan that tells why."""
         job, judge = request.job, request.judge
+        request = request._replace(evidence=with_hint(self._book, request.evidence))
         constraints = Constraints.of(job, request.evidence, self._book.regions(), self._now)
         if constraints.deadline_has_passed or not _can_bound(request):
             return self._whole(request)

@@ -5,7 +5,7 @@ A new estimator is one module of the `Estimator` protocol in `interface` and one
 
 from collections.abc import Hashable, Sequence
 
-from mlbroker.profiles.estimators import datasheet, measured, transfer
+from mlbroker.profiles.estimators import datasheet, measured, stated, transfer
 from mlbroker.profiles.estimators.interface import Estimator
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence, Prediction, Target
@@ -14,6 +14,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "measured": measured,
     "transfer": transfer,
     "datasheet": datasheet,
+    "stated": stated,
 }
 
 

@@ -73,18 +73,17 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         for row in evidence.measurements
         if row.status is Status.OK and row.hardware is not None and row.nodes == job.num_nodes
     ]
+    if not rows and evidence.hint is not None:
+        return [None] * len(targets)
     uses_gpu = job_uses_gpu(job, rows)
     parallel = parallel_fraction(rows)
-    if rows:
-        start = _Start.measured(job, rows, uses_gpu, parallel)
-    else:
-        start = _Start.guessed(job, uses_gpu)
+    start = Start.measured(job, rows, uses_gpu) if rows else Start.guessed(job, uses_gpu)
     return [start.towards(target, uses_gpu, parallel) for target in targets]
 
 
 def guess_key(job: Job) -> Hashable:
     """Whether a step or the whole work is guessed, and on which reference machine."""
-    return job.work is None, job_uses_gpu(job, ())
+    return job.takes is None, job.work is None, job_uses_gpu(job, ())
 
 
 def job_uses_gpu(job: Job, rows: Sequence[Measurement]) -> bool:
@@ -125,8 +124,8 @@ def parallel_fraction(rows: Sequence[Measurement]) -> float:
     return min(max(sum(seen) / len(seen), 0.0), 0.999) if seen else PARALLEL_FRACTION
 
 
-class _Start(NamedTuple):
-    """The machine and step time that ratios are taken from."""
+class Start(NamedTuple):
+    """The machine and step time that ratios are taken from; `doubt` is that time's own error."""
 
     step_s: float
     cpu: float
@@ -134,9 +133,11 @@ class _Start(NamedTuple):
     sigma: float
     overhead_s: float
     evidence: str
+    basis: Basis = Basis.DATASHEET
+    doubt: float = 0.0
 
     @classmethod
-    def guessed(cls, job: Job, uses_gpu: bool) -> "_Start":
+    def guessed(cls, job: Job, uses_gpu: bool) -> "Start":
         step_s = GUESSED_STEP_S if job.work else GUESSED_RUN_S
         return cls(
             step_s,
@@ -148,11 +149,15 @@ class _Start(NamedTuple):
         )
 
     @classmethod
-    def measured(
-        cls, job: Job, rows: Sequence[Measurement], uses_gpu: bool, parallel: float
-    ) -> "_Start":
+    def measured(cls, job: Job, rows: Sequence[Measurement], uses_gpu: bool) -> "Start":
         # The fastest machine measured is the one most like what will be bought.
         row = min(rows, key=lambda row: step_time_s(job, row))
+        words = f"scaled by data sheet from {row.instance_type or row.config}"
+        return cls.at(job, row, uses_gpu, parallel_fraction(rows), words)
+
+    @classmethod
+    def at(cls, job: Job, row: Measurement, uses_gpu: bool, parallel: float, words: str) -> "Start":
+        """The machine that one row is of."""
         assert row.hardware is not None
         on_gpu = gpu_speed(row.hardware) if uses_gpu else 0.0
         return cls(
@@ -161,7 +166,7 @@ class _Start(NamedTuple):
             on_gpu,
             PAPER_SIGMA,
             row.overhead_s,
-            f"scaled by data sheet from {row.instance_type or row.config}",
+            words,
         )
 
     def towards(self, target: Target, uses_gpu: bool, parallel: float) -> Prediction | None:
@@ -183,7 +188,5 @@ class _Start(NamedTuple):
         # The farther apart two machines are, the less a ratio of peaks says; but a job measured
         # elsewhere is not known less well than one never measured.
         apart = PAPER_SIGMA_PER_LOG_RATIO * abs(math.log(ratio))
-        sigma = math.hypot(min(math.hypot(self.sigma, apart), GUESS_SIGMA), crossing)
-        return Prediction(
-            self.step_s * ratio, sigma, Basis.DATASHEET, self.evidence, self.overhead_s
-        )
+        sigma = math.hypot(min(math.hypot(self.sigma, apart), GUESS_SIGMA), crossing, self.doubt)
+        return Prediction(self.step_s * ratio, sigma, self.basis, self.evidence, self.overhead_s)

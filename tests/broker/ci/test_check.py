@@ -117,6 +117,22 @@ def test_what_is_within_its_limits_is_fine(
     assert check("--base", "main", option, value, cwd=changed.root, home=home).code == 0
 
 
+def test_a_flag_says_what_jobs_take_whose_files_do_not(
+    repository: Repository, home: Path, tmp_path: Path
+) -> None:
+    repository.commit({"job.yaml": job_text("quiet", work="{steps: 9}")})
+    saved = tmp_path / "before.json"
+    two, four = (("--takes", f"{hours}h@m5.xlarge") for hours in (2, 4))
+    done = check(*two, "--json", "--output", str(saved), cwd=repository.root, home=home)
+    assert done.code == 0, done.stderr
+    (job,) = document(repository, home, *four, "--compare-to", str(saved))["jobs"]
+    assert job["status"] == "changed"
+    assert 1.5 < Decimal(job["head_cost_usd"]) / Decimal(job["base_cost_usd"]) < 2.5
+    assert job["head"]["basis"] == "stated"
+    done = check("--takes", "2h@m5.xlarg", cwd=repository.root, home=home)
+    assert (done.code, "did you mean m5.xlarge?" in done.stderr) == (2, True)
+
+
 def test_a_new_job_is_no_increase(repository: Repository, home: Path) -> None:
     repository.commit({"a.yaml": job_text("a")})
     repository.branch()

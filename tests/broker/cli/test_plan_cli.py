@@ -147,6 +147,20 @@ def test_explaining_one_type(job: Path, home: Path) -> None:
     assert "needs_not_met" in small
 
 
+def test_what_the_job_is_said_to_take_is_a_weak_measurement(job: Path, home: Path) -> None:
+    told = (job, "--takes", "3h@m5.xlarge", "--deadline", "12h")
+    plan = document(*told, "--instance-type", "m5.xlarge", home=home)
+    hours = plan["choice"]["duration_h"]
+    assert 3 < hours["p50"] < 3.2
+    assert hours["p90"] > 5.5
+    assert plan["choice"]["basis"] == "stated"
+    done = mlbroker("plan", *told, home=home)
+    assert "aid to take 3 h on m5.xlarge" in done.stdout
+    assert "rest on what was said" in done.stdout
+    done = mlbroker("plan", job, "--takes", "3h@m5.xlarg", home=home)
+    assert (done.returncode, "did you mean m5.xlarge?" in done.stderr) == (2, True)
+
+
 def test_how_sure_a_prediction_is_is_said_once(job: Path, tmp_path: Path, home: Path) -> None:
     table = tmp_path / "m.csv"
     table.write_text(TABLE)

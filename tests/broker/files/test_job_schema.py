@@ -60,6 +60,8 @@ ACCEPTED = [
     "run: x\nbroker: {deadline: 1h30m, budget: 25, objective: carbon, work: {steps: 5}}",
     "run: x\nbroker: {deadline: 2026-11-30T18:00+01:00, budget: $25}",
     "run: x\nresources: {accelerators: {H100: 8}, cpus: 8+, memory: 4x, disk_size: 256}",
+    "run: x\nbroker: {work: {hours: 2.5, on: 'n1-standard-4+nvidia-tesla-v100:1'}}",
+    "run: x\nbroker: {work: {epochs: 3, steps_per_epoch: 9, hours: 3, on: g5.xlarge}}",
     "run: x\nresources: {cpus: 4, arch: arm64}",
     "run: x\nresources: {accelerators: [L4:1, A100], image_id: docker:ubuntu}",
     "run: x\nresources: {accelerators: {L4:1, T4:1}, use_spot: false, max_hourly_cost: 2.5}",

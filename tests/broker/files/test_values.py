@@ -16,8 +16,9 @@ from mlbroker.broker.files.values import (
     parse_flag,
     parse_money_usd,
     parse_number,
+    parse_takes,
 )
-from mlbroker.profiles.job import Deadline
+from mlbroker.profiles.job import Deadline, StatedTime
 
 
 @pytest.mark.parametrize(
@@ -134,9 +135,18 @@ def test_what_is_no_flag(text: str) -> None:
         parse_flag(text)
 
 
+def test_what_a_job_is_said_to_take() -> None:
+    assert parse_takes("3h@g5.xlarge") == StatedTime(3 * 3600, "g5.xlarge")
+    assert parse_takes(" 90m @ my-box ") == StatedTime(5400, "my-box")
+    for text in ("3h", "@g5.xlarge", "3@g5.xlarge", "3h@", "3h@a b", "0h@a"):
+        with pytest.raises(InputError) as refused:
+            parse_takes(text)
+        assert refused.value.what
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for parse in (parse_duration_s, parse_money_usd, parse_deadline, parse_count, parse_number):
+    for parse in (parse_duration_s, parse_money_usd, parse_deadline, parse_count, parse_takes):
         try:
             parse(text)
         except InputError as error:
