@@ -71,8 +71,12 @@ def group_of(request: TokenRequest) -> str | None:
 
 def missing(request: TokenRequest) -> str | None:
     """The right that the launcher has not, or None."""
-    needed = (request.action, *_JOINS.get(request.action, ()), *_image_read(request))
-    return next((one for one in needed if one not in _LAUNCHER), None)
+    return next((one for one in needs(request) if one not in _LAUNCHER), None)
+
+
+def needs(request: TokenRequest) -> tuple[str, ...]:
+    """The right that is asked for, and those to what the thing refers to."""
+    return (request.action, *_JOINS.get(request.action, ()), *_image_read(request))
 
 
 def _image_read(request: TokenRequest) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
 """What the launcher does with each answer of Azure, on the strict server."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from tests.support.azure.catalog import ALMA, SUBSCRIPTION
+from tests.support.azure.rights import needs
 from tests.support.azure.runs import CANDIDATES, AzureRuns, intent
 from tests.support.azure.server import StrictAzure
 from tests.support.cloud_runs import PRICE
@@ -14,7 +17,10 @@ from tests.support.loopback_http import GUEST, LAUNCHER
 
 from mlbroker.broker.clouds.azure import calls as azure_calls
 from mlbroker.broker.clouds.azure import roles as azure_roles
+from mlbroker.broker.clouds.azure.bill import billed
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
+from mlbroker.broker.clouds.azure.doctor import checks
+from mlbroker.broker.clouds.azure.proof import ended_by, remains
 from mlbroker.broker.clouds.interface import (
     Denied,
     NoCapacity,
@@ -403,19 +409,6 @@ def test_a_spot_price_that_rises_while_a_machine_runs_is_paid_or_evicts_it(
     assert seconds * float(PRICE) / 3600 < runs.billed_usd(run_id) <= float(run.spent_usd)
 
 
-def test_prices_and_quotas_ask_for_nothing_that_the_launcher_may_not(
-    world: StrictAzure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AZURE_ACCESS_TOKEN", "launcher-token")
-    # The loopback cloud's time is its own.
-    monkeypatch.setattr("mlbroker.broker.http.CLOCK_SKEW_S", float("inf"))
-    world.arm.limits.quotas["cores", "eastus"] = 7
-    quotas = AzureFeed().quotas(["eastus"], Http())
-    assert {quota.limit for quota in quotas} >= {7.0}
-    assert world.denied == []
-    assert {action for _, action in world.calls} <= set(azure_roles.LAUNCHER)
-
-
 def test_places_are_zones_where_there_are_some(world: StrictAzure, cloud: AzureCloud) -> None:
     assert cloud.zones_for("eastus", SIZE, None) == ("eastus-1", "eastus-2", "eastus-3")
     assert cloud.zones_for("eastus", SIZE, "eastus-2") == ("eastus-2",)
@@ -496,12 +489,48 @@ def test_without_a_subscription_nothing_is_tried(
     assert world.calls == []
 
 
-def test_a_whole_run_uses_every_right_of_the_launcher_and_misses_none(
-    runs: AzureRuns, run_id: str
+# What is read once it is made, where Azure takes its time to make it.
+AFTER_A_WHILE = {
+    f"Microsoft.Network/{kind}/read" for kind in ("networkInterfaces", "publicIPAddresses")
+}
+
+
+def test_all_commands_use_every_right_of_the_launcher_and_miss_none(
+    runs: AzureRuns, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world, cloud = runs.world, runs.cloud
+    # `run` to its end, `reconcile`, and a size of which there are none after all.
     runs.launch(run_id)
-    assert runs.world.denied == []
-    used = {action for who, action in runs.world.calls if who == LAUNCHER}
-    granted = set(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA)
-    assert used <= granted
-    assert GUEST not in {who for who, _ in runs.world.calls}
+    runs.reconcile()
+    world.arm.limits.capacity[T4, "*", "*"] = 0
+    none_left = intent(world, f"{run_id}none", instance_type=T4, disk_gb=128)
+    with pytest.raises(NoCapacity):
+        make(cloud, none_left)
+    cloud.disarm_kill(none_left)
+    world.control.terms_accepted.add(MARKETPLACE)
+    for number, named in enumerate((*ALMAS.values(), f"{IMAGES}/images/snapshot")):
+        with suppress(Denied):
+            make(cloud, intent(world, f"{run_id}image{number}", image_id=named))
+    # `logs --console`, and what `doctor` and `doctor --prove` look at.
+    wanted = intent(world, f"{run_id}looked-at")
+    machine = make(cloud, wanted, Payload({"command": "true"}, secrets={"A": "12345678"}))
+    cloud.console_log(machine.id)
+    list(checks(("eastus",), world.clock.now()))
+    for look in remains(wanted, machine.id, cloud.hand_over(wanted, {})).values():
+        look()
+    cloud.terminate(machine.id)
+    world.clock.advance(600)
+    assert ended_by(wanted, machine.id) is not None
+    cloud.disarm_kill(wanted)
+    # `ledger reconcile-bill` and `prices quotas`; prices themselves are public.
+    world.bill[run_id] = "0.5"
+    assert billed(date(2026, 11, 1)) == {run_id: Decimal("0.5")}
+    monkeypatch.setenv("AZURE_ACCESS_TOKEN", "launcher-token")
+    # The loopback cloud's time is its own.
+    monkeypatch.setattr("mlbroker.broker.http.CLOCK_SKEW_S", float("inf"))
+    world.arm.limits.quotas["cores", "eastus"] = 7
+    assert {quota.limit for quota in AzureFeed().quotas(["eastus"], Http())} >= {7.0}
+    assert world.denied == []
+    used = {right for asked in world.requests if asked.who == LAUNCHER for right in needs(asked)}
+    assert used | AFTER_A_WHILE == set(azure_roles.LAUNCHER + azure_roles.LAUNCHER_DATA)
+    assert GUEST not in {who for who, _ in world.calls}
