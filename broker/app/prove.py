@@ -128,6 +128,8 @@ def _report(
     folder = RunFolder.of(state, run.run_id)
     driver = Driver(ledger, opened, clock, folder, view, secrets)
     role = role_of(run.details["candidate"]["cloud"], "proof")
-    report = Proof(ledger, folder, driver, clock, opened, role.remains).carry(run.run_id)
+    report = Proof(ledger, folder, driver, clock, opened, role.remains, role.ended_by).carry(
+        run.run_id
+    )
     files.write_json(str(folder.path), REPORT, report)
     return report

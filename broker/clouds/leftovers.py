@@ -1,10 +1,12 @@
 """What may be left of an attempt at its cloud: asked for anew, whoever said that it was removed.
 
 A cloud's `proof` module has `remains(intent, machine_id, secrets_at)`: looks by what they
-look for, each of which tells the names of what is still there.
+look for, each of which tells the names of what is still there; and `ended_by(intent, machine_id)`:
+who ended the machine, as the vendor tells it, None while it does not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from mlbroker.broker.clouds.bucket import store_errors
 from mlbroker.broker.clouds.interface import Intent, MachineState
@@ -12,6 +14,13 @@ from mlbroker.broker.clouds.rented import RentedCloud
 from mlbroker.broker.clouds.seats import SeatedCloud
 
 Looks = Mapping[str, Callable[[], Sequence[str]]]
+
+
+class Ender(NamedTuple):
+    """Whether it was something outside of the machine; None where that is not clear."""
+
+    outside: bool | None
+    says: str
 
 
 def common(

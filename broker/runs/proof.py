@@ -1,7 +1,8 @@
 """Proves a cloud by a run of its own: a job that does not end, which the outer kill has to end.
 
 The machine's own keepers strike after the kill switch outside is due (`guest_late_s`), and this
-program ends nothing before that either. So who ended it in time was the vendor.
+program ends nothing before that either. So who ended it in time was the vendor, which is asked
+besides where it can tell.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Traits
-from mlbroker.broker.clouds.leftovers import Looks
+from mlbroker.broker.clouds.leftovers import Ender, Looks
 from mlbroker.broker.clouds.rented import RentedCloud
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Attempt, Ledger, Run, State
@@ -30,7 +31,7 @@ SECRET = "MLBROKER_PROOF"  # noqa: S105  # its name
 CAME_UP, DID_WORK = "proof: came up", "proof: did its work"
 # What of the machine strikes at all comes this much after the last moment the vendor may take.
 GUEST_AFTER_S = 240
-# What is being removed may show for a while.
+# What is being removed may show for a while, and who did it may not.
 GONE_WITHIN_S = 300.0
 # A set-up time is a median: half of all machines take longer.
 SETUP_TIMES = 2.0
@@ -42,6 +43,7 @@ COMMAND = (
 )
 
 Remains = Callable[[Intent, str, str | None], Looks]
+EndedBy = Callable[[Intent, str], Ender | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Proof:
     clock: Clock
     opened: Callable[[str], Cloud]
     remains: Remains
+    ended_by: EndedBy
     _visible_s: float | None = None
     _secrets_at: str | None = None
 
@@ -151,7 +154,8 @@ class Proof:
         if not own or late_s is None or late_s < -1:
             yield Finding(ended, False, f"{last.why}: {last.detail or 'not at its kill time'}")
         else:
-            yield Finding(ended, True, "nothing else would have by then")
+            ender = self._told_by(self._intent(run, last), last.machine_id or "")
+            yield Finding(ended, ender.outside, ender.says)
         yield _within("it ends it within kill_slack_s", late_s, traits.kill_slack_s)
         yield _within(
             "a new machine is listed within visible_after_s",
@@ -163,6 +167,20 @@ class Proof:
         yield _within(
             "set-up takes setup_s or so", setup_s, SETUP_TIMES * vendor(last.cloud).setup_s
         )
+
+    def _told_by(self, intent: Intent, machine_id: str) -> Ender:
+        """Vendors' records may lag; where they stay silent it follows from the time."""
+        until = self.clock.now() + timedelta(seconds=GONE_WITHIN_S)
+        while True:
+            try:
+                told = self.ended_by(intent, machine_id)
+            except CloudError as error:
+                told = Ender(None, str(error).replace("\n", " "))
+            if told is not None:
+                return told
+            if self.clock.now() >= until:
+                return Ender(True, "inferred: nothing else would have by then")
+            self.clock.sleep(10.0)
 
     def _gone(self, run: Run, last: Attempt) -> Iterator[Finding]:
         intent = self._intent(run, last)

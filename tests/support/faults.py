@@ -16,8 +16,9 @@ class Faults(ABC):
     `lost_before`: never arrives; `lost_after`: takes effect, but no answer comes back;
     `failing`: answered with a server's error; `throttled`: too many at once. `rate` does these
     four at random. `errors` holds the answers of a vendor that says no until it is told otherwise.
-    `late_deletes` are accepted and fail afterwards; `disks_stay` when their machine is gone.
-    `kill_works`: the kill switch outside does.
+    `late_deletes` are accepted and fail afterwards; `disks_stay`, and `interfaces_stay`, when their
+    machine is gone.
+    `kill_works`: the kill switch outside does, and `kill_late_s` later than it usually is.
     """
 
     lost_before: Counter[str] = field(default_factory=Counter)
@@ -27,7 +28,9 @@ class Faults(ABC):
     errors: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     late_deletes: int = 0
     disks_stay: bool = False
+    interfaces_stay: bool = False
     kill_works: bool = True
+    kill_late_s: float = 0.0
     rate: float = 0.0
     random: Random = field(default_factory=lambda: Random(0))
 

@@ -138,11 +138,17 @@ def _events(calls: Calls, group: str) -> list["_Event"]:
     return [event for event in events if event.succeeded]
 
 
+def enders(calls: Calls, group: str) -> set[str]:
+    """Who had the attempt's machines or their group deleted, as the activity log names them."""
+    return {e.caller for e in _events(calls, group) if e.what in (_GROUP_END, *_SINGLE_ENDS)}
+
+
 class _Event(NamedTuple):
     what: str
     whose: str
     at: datetime
     succeeded: bool
+    caller: str
 
 
 def _event(told: Mapping[str, Any]) -> _Event:
@@ -151,6 +157,7 @@ def _event(told: Mapping[str, Any]) -> _Event:
         str(told.get("resourceId", "")).lower(),
         _moment(told["eventTimestamp"]),
         told["status"]["value"] == "Succeeded",
+        str(told.get("caller") or "").lower(),
     )
 
 

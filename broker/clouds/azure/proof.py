@@ -1,14 +1,16 @@
 """What may be left of an attempt on Azure: its resource group, Logic App, secrets, files and seat.
 
-The group holds the machine, its disk, interface and address, and the rights on it.
+The group holds the machine, its disk, interface and address, and the rights on it. And who ended
+it.
 """
 
 from mlbroker.broker.clouds.azure.calls import Calls, translated
 from mlbroker.broker.clouds.azure.cloud import AzureCloud
-from mlbroker.broker.clouds.azure.kill import is_armed
+from mlbroker.broker.clouds.azure.kill import is_armed, principal_of
+from mlbroker.broker.clouds.azure.machines import enders
 from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.interface import Intent
-from mlbroker.broker.clouds.leftovers import Looks, common
+from mlbroker.broker.clouds.leftovers import Ender, Looks, common
 
 
 def remains(intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
@@ -39,3 +41,15 @@ def remains(intent: Intent, machine_id: str, secrets_at: str | None) -> Looks:
         ),
     }
     return {**found, "secrets": secrets} if secrets_at else found
+
+
+def ended_by(intent: Intent, machine_id: str) -> Ender | None:
+    """The activity log names callers, some minutes later: a managed identity by its object's id."""
+    calls = Calls()
+    names = Names(calls.subscription, intent.region)
+    callers = enders(calls, intent.token) - {""}
+    if not callers:
+        return None
+    if principal_of(calls, names, names.ender).lower() in callers:
+        return Ender(True, "the activity log names the identity of the Logic Apps")
+    return Ender(None, "the activity log names another identity than that of the Logic Apps")

@@ -154,14 +154,31 @@ def past(calls: Calls, token: str) -> list[tuple[str, Member]]:
     return [(zone, member) for zone, member in told if member is not None]
 
 
+def first_end(calls: Calls, zone: str, name: str) -> Any:
+    """The operation that ended an instance, which is gone; None while none tells."""
+    with translated(f"gcp {zone}"):
+        ends = filter(_is_end, _operations(calls, zone, name))
+        return min(ends, key=lambda end: _moment(end.insert_time) or datetime.max, default=None)
+
+
 def _past(calls: Calls, zone: str, name: str) -> Member | None:
     """What the zone's operations tell of an instance that is not there (yet, or any more)."""
+    return _told(name, _operations(calls, zone, name))
+
+
+def _operations(calls: Calls, zone: str, name: str) -> Iterable[Any]:
     request = {
         "project": calls.project,
         "zone": zone,
         "filter": f'targetLink eq ".*/instances/{re.escape(name)}"',
     }
-    return _told(name, calls.client("ZoneOperations").list(request=request, **calls.reading))
+    found: Iterable[Any] = calls.client("ZoneOperations").list(request=request, **calls.reading)
+    return found
+
+
+def _is_end(operation: Any) -> bool:
+    began = str(operation.operation_type) in _BEGINNINGS
+    return not began and operation.status == operation.Status.DONE and not operation.error.errors
 
 
 def _told(name: str, operations: Iterable[Any]) -> Member | None:
@@ -174,7 +191,7 @@ def _told(name: str, operations: Iterable[Any]) -> Member | None:
         if kind in _BEGINNINGS:
             began = _moment(operation.insert_time)
             continue
-        if operation.status == operation.Status.DONE and not operation.error.errors:
+        if _is_end(operation):
             end = _moment(operation.end_time)
             ended = max(ended, end) if ended and end else end
             preempted = preempted or kind in _TAKEN

@@ -266,7 +266,8 @@ class Ec2:
         return _xml("DescribeVolumesResponse", f"<volumeSet>{items}</volumeSet>")
 
     def _interfaces(self, request: Request, forward: Forward) -> Answer:
-        ids = [vm.id for vm in self._tagged(request) if vm.ends_at is None]
+        kept = self._faults.interfaces_stay
+        ids = [vm.id for vm in self._tagged(request) if kept or vm.ends_at is None]
         items = "".join(
             f"<item><networkInterfaceId>eni-{i}</networkInterfaceId></item>" for i in ids
         )

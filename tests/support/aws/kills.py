@@ -95,7 +95,7 @@ class Kills:
             for vm in self._ec2.machines.by_tag(region, key.removeprefix("tag:"), values):
                 self._ec2.end(vm)
 
-        self._clock.after(AUTOMATION_S, terminate)
+        self._clock.after(AUTOMATION_S + self._faults.kill_late_s, terminate)
 
     def _automation_refused(self, target: dict[str, Any], region: str) -> str | None:
         wanted = json.loads(target["Input"])

@@ -74,7 +74,7 @@ class Arm:
 
     # What the vendor, or the machine, does by itself.
 
-    def delete_group(self, group: Group) -> Operation:
+    def delete_group(self, group: Group, caller: str) -> Operation:
         """Begin the end of a group and all that is in it; a second one changes nothing."""
         operation = self._operation(group.location)
         if self._faults.take("late_deletes"):
@@ -88,7 +88,7 @@ class Arm:
             self._clock.after(4.0, back)
             return operation
         if group.state != "Deleting":
-            group.state = "Deleting"
+            group.state, group.ender = "Deleting", caller
             for vm in self.machines.living(group.name):
                 self.delete_machine(vm)
         self._clock.after(
@@ -145,20 +145,24 @@ class Arm:
             self.rights.forget(group.name)
             links.forget(self.machines, group.name)
             path = f"{_ROOT}/resourceGroups/{group.name}"
-            self.machines.events.append(Event(DELETE_GROUP, path, group.name, self._clock.now()))
+            now = self._clock.now()
+            event = Event(DELETE_GROUP, path, group.name, now, caller=group.ender)
+            self.machines.events.append(event)
         operation.done_at = self._clock.now()
 
-    def _asked_to_delete(self, name: str) -> None:
+    def _asked_to_delete(self, name: str, caller: str) -> None:
         group = self.machines.group(name)
         if group is not None:
-            self.delete_group(group)
+            self.delete_group(group, caller)
 
     def _log(
         self, what: str, vm: Vm, status: str = "Succeeded", at: datetime | None = None
     ) -> None:
         path = documents.machine_path(vm.group, vm.name)
         now = at or self._clock.now()
-        self.machines.events.append(Event(what, path, vm.group, now, status))
+        group = self.machines.group(vm.group)
+        caller = group.ender if group and group.ender else "you@example.com"
+        self.machines.events.append(Event(what, path, vm.group, now, status, caller))
 
     def _operation(self, region: str) -> Operation:
         operation = Operation(str(uuid.uuid4()), region)
@@ -256,7 +260,9 @@ class Arm:
         if group is None:
             return documents.no_group(name)
         if request.method == "DELETE":
-            operation = self.delete_group(group)
+            vm = next((vm for vm in self.machines.all if request.bearer == f"guest-{vm.id}"), None)
+            caller = documents.PRINCIPALS[vm.identity] if vm else "you@example.com"
+            operation = self.delete_group(group, caller)
             where = f"{self._url()}{_ROOT}/operationresults/{operation.id}?api-version=2021-04-01"
             return Answer("202 Accepted", [("Location", where)])
         return found(documents.group(group))

@@ -75,6 +75,8 @@ class Group:
     tags: dict[str, str]
     state: str = "Succeeded"
     gone: bool = False
+    # By whom its end was asked for first.
+    ender: str = ""
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Event:
     group: str
     at: datetime
     status: str = "Succeeded"
+    caller: str = "you@example.com"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -104,6 +107,7 @@ class Event:
             "status": {"value": self.status},
             "eventTimestamp": stamp(self.at),
             "resourceId": self.resource,
+            "caller": self.caller,
             "resourceGroupName": self.group,
         }
 

@@ -11,6 +11,7 @@ from tests.support.azure.arm import Arm
 from tests.support.azure.blobs import PREFIX as STORAGE
 from tests.support.azure.blobs import Blobs, refuse_xml
 from tests.support.azure.catalog import SUBSCRIPTION
+from tests.support.azure.documents import PRINCIPALS
 from tests.support.azure.faults import AzureFaults
 from tests.support.azure.guests import AzureSandboxes, Metadata, token
 from tests.support.azure.machines import Vm
@@ -84,7 +85,7 @@ class StrictAzure(StrictCloud):
             return
         if self.faults.guests_may_delete and self.arm.rights.may_delete(vm.group, vm.identity):
             if vm.name == vm.group:
-                self.arm.delete_group(group)
+                self.arm.delete_group(group, PRINCIPALS[vm.identity])
             else:
                 self.arm.delete_machine(vm)
         else:

@@ -35,6 +35,11 @@ class Vault:
     def names(self) -> list[str]:
         return [name for _, name in self._secrets]
 
+    def keep(self, path: str) -> None:
+        """A secret that nothing removes: `VAULT/NAME`."""
+        vault, _, name = path.partition("/")
+        self._secrets[vault, name] = {"value": "kept"}
+
     @staticmethod
     def action(request: TokenRequest) -> str:
         """The right that is asked for."""

@@ -58,7 +58,7 @@ class Workflows:
         clock: VirtualClock,
         faults: AzureFaults,
         rights: Rights,
-        delete: Callable[[str], None],
+        delete: Callable[[str, str], None],
     ) -> None:
         self._clock = clock
         self._faults = faults
@@ -79,7 +79,8 @@ class Workflows:
         self.all[name] = body
         (trigger,) = body["properties"]["definition"]["triggers"].values()
         start = datetime.fromisoformat(trigger["recurrence"]["startTime"]).astimezone(UTC)
-        self._plan(name, body, (start - self._clock.now()).total_seconds())
+        late_s = self._faults.kill_late_s
+        self._plan(name, body, (start - self._clock.now()).total_seconds() + late_s)
         return found({"name": name, **body}, "201 Created")
 
     def _plan(self, name: str, body: dict[str, Any], seconds: float) -> None:
@@ -95,7 +96,7 @@ class Workflows:
         identity = action["inputs"]["authentication"]["identity"]
         may = wanted and self._rights.may_delete(wanted.group(1), identity)
         if wanted and may and self._faults.kill_works:
-            self._delete(wanted.group(1))
+            self._delete(wanted.group(1), PRINCIPALS[identity])
         self._plan(name, body, 60.0 * trigger["recurrence"]["interval"] - LATE_S)
 
 

@@ -50,6 +50,9 @@ def disk(vm: Vm) -> dict[str, Any]:
     return found
 
 
+_USERS = {"launcher": "you@example.com"}
+
+
 def operation(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "kind": "compute#operation",
@@ -59,7 +62,7 @@ def operation(operation: Operation) -> dict[str, Any]:
         "targetLink": f"{LINK}/{operation.target}",
         "targetId": operation.target_id,
         "status": "DONE" if operation.done_at else "RUNNING",
-        "user": operation.user,
+        "user": operation.account or _USERS.get(operation.user, operation.user),
         "progress": 100 if operation.done_at else 0,
         "insertTime": stamp(operation.begun_at),
         "startTime": stamp(operation.begun_at),

@@ -20,7 +20,7 @@ from tests.support.gcp.parts import Parts
 from tests.support.gcp.queries import missing, scopes, wanted_by
 from tests.support.gcp.wishes import Wish, wrong_wish
 from tests.support.loopback_clock import VirtualClock
-from tests.support.loopback_http import Answer, TokenRequest
+from tests.support.loopback_http import GUEST, Answer, TokenRequest
 
 PREEMPTED = "compute.instances.preempted"
 HOST_ERROR = "compute.instances.hostError"
@@ -87,6 +87,7 @@ class Gce(Parts):
         if vm.ends_at is None:
             operation = self.machines.begin(vm.zone, why, vm.path, vm.id)
             operation.user = user
+            operation.account = vm.account if user == GUEST else ""
             self._end(vm, operation)
 
     def stop(self, vm: Vm) -> None:
@@ -195,9 +196,8 @@ class Gce(Parts):
         self._clock.after(self.machines.boot_s, partial(self._boot, vm))
         vm.terminates_at = wish.terminates_at
         if wish.terminates_at is not None:
-            self._clock.at(
-                wish.terminates_at + timedelta(seconds=LATE_S), partial(self._limit_reached, vm)
-            )
+            late = timedelta(seconds=LATE_S + self._faults.kill_late_s)
+            self._clock.at(wish.terminates_at + late, partial(self._limit_reached, vm))
 
     def _boot(self, vm: Vm) -> None:
         if vm.ends_at is not None:
@@ -238,7 +238,8 @@ class Gce(Parts):
         if vm is None or vm not in self.machines.visible():
             return missing(f"zones/{path['zone']}/instances/{path['instance']}")
         operation = self.machines.begin(vm.zone, "delete", vm.path, vm.id)
-        operation.user = request.who
+        operation.user = request.who or ""
+        operation.account = vm.account if request.who == GUEST else ""
         if self._faults.take("late_deletes"):
             operation.error = ("INTERNAL_ERROR", "Internal error. Please try again.")
             self._clock.after(4, partial(self._done, operation))

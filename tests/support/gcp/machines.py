@@ -99,6 +99,8 @@ class Operation:
     done_at: datetime | None = None
     error: tuple[str, str] | None = None
     user: str = "launcher"
+    # The service account, where it was a machine that asked.
+    account: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.support.gcp.catalog import PROJECT
@@ -27,6 +27,11 @@ class Vault:
             for name, secret in self._secrets.items()
             if datetime.fromisoformat(secret["expireTime"]) > now
         ]
+
+    def keep(self, path: str) -> None:
+        """A secret that nothing removes: `projects/PROJECT/secrets/NAME`."""
+        expires = (self._clock.now() + timedelta(days=1)).isoformat()
+        self._secrets[path.rpartition("/")[2]] = {"expireTime": expires}
 
     def answer(self, request: TokenRequest, method: Method) -> Answer:
         action = method.id.removeprefix("secretmanager.projects.secrets.")
