@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.errors import CloudError
@@ -148,16 +148,27 @@ class Traits:
     queues: bool = False
 
 
-@runtime_checkable
 class TellsPrice(Protocol):
-    """A cloud that also tells what a spot machine's hours really cost; most do not."""
+    """A cloud that also tells what spot machines really cost; most do not.
+
+    Both fail as a Cloud does.
+    """
+
+    def spot_prices(self, region: str, instance_type: str) -> Mapping[str, Decimal]:
+        """USD for one machine and hour now, by zone; zones of which nothing is known are absent."""
+        ...
 
     def price_paid(self, intent: Intent, began: datetime, ended: datetime) -> Decimal | None:
         """USD for one machine and hour, on average over its life; None where it is not known.
 
-        Asked once the attempt's machines are gone. Fails as a Cloud does.
+        Asked once the attempt's machines are gone.
         """
         ...
+
+
+def telling_price(cloud: "Cloud") -> TellsPrice | None:
+    """The cloud, where it tells; what stands before it passes on the calls that it has."""
+    return cast(TellsPrice, cloud) if hasattr(cloud, "price_paid") else None
 
 
 class Cloud(Protocol):

@@ -14,8 +14,8 @@ from mlbroker.broker.clouds.interface import (
     Intent,
     Machine,
     Payload,
-    TellsPrice,
     Unclear,
+    telling_price,
 )
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.ledger import Attempt, Run
@@ -156,14 +156,16 @@ def price_paid(
     The vendor ends a machine that would cost more than the maximum, so more is not charged.
     """
     most = intent.most_per_hour_usd
-    if intent.market != Market.SPOT or not isinstance(cloud, TellsPrice):
+    teller = telling_price(cloud) if intent.market == Market.SPOT else None
+    if teller is None:
         return None
     try:
-        paid = cloud.price_paid(intent, began, ended)
+        paid = teller.price_paid(intent, began, ended)
     except CloudError as error:
         warn(f"what was paid is not known, the maximum is charged: {error}")
         return None
     if paid is None or not paid.is_finite() or paid <= 0:
+        warn(f"{intent.cloud} does not tell what was paid, the maximum is charged: {intent.token}")
         return None
     if paid > most:
         warn(f"{intent.cloud} tells {paid:f} USD/h paid, above the maximum of {most:f} USD/h")

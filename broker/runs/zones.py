@@ -1,10 +1,10 @@
 """From machine types in regions to the zones to try: only where it can be launched, best first."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from mlbroker.broker.clouds import CLOUDS
-from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.clouds.interface import Cloud, telling_price
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.runs.order import LaunchOption, kind_of, place_of
@@ -29,32 +29,66 @@ def by_zone(
     found: list[LaunchOption] = []
     first: LaunchOption | None = None
     closed: set[str] = set()
+    too_dear = False
     for candidate in candidates:
         first = first or candidate
         if candidate.cloud in closed:
             continue
         try:
-            zones = opened(candidate.cloud).zones_for(
-                candidate.region, candidate.instance_type, candidate.zone
-            )
+            cloud = opened(candidate.cloud)
+            zones = cloud.zones_for(candidate.region, candidate.instance_type, candidate.zone)
         except (CloudError, InputError):
             if candidate.cloud == first.cloud:
                 raise
             closed.add(candidate.cloud)
             continue
-        found += [replace(candidate, zone=zone) for zone in zones]
+        payable = _payable(cloud, candidate, zones, say)
+        found += [replace(candidate, zone=zone) for zone in payable]
+        if candidate is first:
+            too_dear = len(payable) < len(zones)
         if len(found) >= ENOUGH:
             break
     if first is not None and (not found or kind_of(found[0]) != kind_of(first)):
-        what = f"{first.instance_type} is offered in no zone of {first.region} that is set up"
+        what = (
+            f"spot {first.instance_type} costs more than this run may pay in {first.region}"
+            if too_dear
+            else f"{first.instance_type} is offered in no zone of {first.region} that is set up"
+        )
         if not found:
-            raise InputError(f"{what}, nor are its runners-up")
+            hint = "Plan with the prices of today: mlbroker prices refresh." if too_dear else None
+            raise InputError(f"{what}, and none of its runners-up can be had", hint=hint)
         say(f"Note: {what}: the next best is taken.")
     short = {
         (s.cloud, s.region, s.zone, s.instance_type, Market.SPOT if s.spot else Market.ON_DEMAND)
         for s in shortages
     }
     return tuple(sorted(found, key=lambda candidate: place_of(candidate) in short))
+
+
+def _payable(
+    cloud: Cloud,
+    candidate: LaunchOption,
+    zones: Sequence[str | None],
+    say: Callable[[str], None],
+) -> Sequence[str | None]:
+    """Of a spot machine: the cheapest zone first, and none that asks more than may be paid."""
+    teller = telling_price(cloud) if candidate.market == Market.SPOT and zones else None
+    if teller is None:
+        return zones
+    what, most = candidate.instance_type, candidate.dearest.price_per_hour_usd
+    try:
+        prices = teller.spot_prices(candidate.region, what)
+    except CloudError as error:
+        say(f"Note: what {what} costs now in {candidate.region} is not known: {error}")
+        return zones
+    for zone in zones:
+        if zone is not None and prices.get(zone, most) > most:
+            say(
+                f"Note: spot {what} in {zone} is passed over: it costs {prices[zone]:f} USD/h now, "
+                f"and this run may pay {most:f} USD/h."
+            )
+    payable = [zone for zone in zones if prices.get(zone or "", most) <= most]
+    return sorted(payable, key=lambda zone: prices.get(zone or "", most))
 
 
 def why_not_in(cloud: Cloud, name: str, region: str) -> str | None:

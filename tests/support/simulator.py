@@ -261,6 +261,9 @@ class SimCloud:
                     else:
                         machine.ended_at = world.now
 
+    def spot_prices(self, region: str, instance_type: str) -> dict[str, Decimal]:
+        return {}  # it has no zones
+
     def price_paid(self, intent: Intent, began: datetime, ended: datetime) -> Decimal | None:
         with self._call("price_paid") as world:
             machine = _by_token(world, intent.token)

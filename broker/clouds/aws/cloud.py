@@ -10,7 +10,8 @@ Manager end whatever carries the attempt's tag. The one inside is the first line
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from mlbroker.broker.clouds.aws.machines import attempts_of, lost_member, machin
 from mlbroker.broker.clouds.aws.names import Names
 from mlbroker.broker.clouds.aws.network import group_id, subnet_of, zones_offering
 from mlbroker.broker.clouds.aws.request import kill_request, launch_request
+from mlbroker.broker.clouds.aws.spot import price_paid, spot_prices
 from mlbroker.broker.clouds.guest_report import End
 from mlbroker.broker.clouds.interface import (
     RUN_TAG,
@@ -132,6 +134,14 @@ class AwsCloud(RentedCloud):
     def zones_offering(self, region: str, instance_type: str) -> Sequence[str]:
         """Those that EC2 names."""
         return zones_offering(self._calls, region, instance_type)
+
+    def spot_prices(self, region: str, instance_type: str) -> Mapping[str, Decimal]:
+        """By the zones where it is sold."""
+        return spot_prices(self._calls, region, instance_type)
+
+    def price_paid(self, intent: Intent, began: datetime, ended: datetime) -> Decimal | None:
+        """By the history of the zone it stood in."""
+        return price_paid(self._calls, intent, began, ended)
 
     def regions_found(self) -> frozenset[str]:
         """Told by the buckets."""

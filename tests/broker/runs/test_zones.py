@@ -80,7 +80,7 @@ def test_a_type_that_no_zone_has_is_said_and_the_next_is_taken() -> None:
     places, said = told([candidate("x", "r9"), candidate("x", "r1")], {"x": Zoned()})
     assert [zone for _, zone in places] == ["r1-a", "r1-b"]
     assert "large is offered in no zone of r9" in said[0]
-    with pytest.raises(InputError, match="nor are its runners-up"):
+    with pytest.raises(InputError, match="none of its runners-up can be had"):
         told([candidate("x", "r9")], {"x": Zoned()})
 
 

@@ -5,13 +5,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 from tests.support.aws.faults import AwsFaults, Bucket
 from tests.support.aws.machines import OWN, RECLAIMED, USER, Machines, Vm
 from tests.support.aws.request import Request, refuse
+from tests.support.aws.spot import SpotMarket
 from tests.support.loopback_clock import VirtualClock
 from tests.support.loopback_http import Answer
 
@@ -40,7 +40,7 @@ class Ec2:
         # (type or *, zone or *, market or *) -> how many are left; absent is plenty.
         self.capacity: dict[tuple[str, str, str], int] = {}
         self.quota_vcpus: dict[str, int] = {}
-        self.spot_prices: dict[tuple[str, str], float] = {}
+        self.spot = SpotMarket(clock)
         # Spot machines are taken away this long after their start; None leaves them.
         self.preempt_after_s: float | None = None
         self.made: Counter[str] = Counter()
@@ -59,13 +59,14 @@ class Ec2:
             "GetConsoleOutput": self._console,
             "DescribeVolumes": self._volumes,
             "DescribeNetworkInterfaces": self._interfaces,
+            "DescribeSpotPriceHistory": lambda request, _: self.spot.history(request),
         }.get(request.action)
         self.machines.impose()
         return handler(request, forward) if handler else forward(request)
 
     def calm(self) -> None:
         """Plenty of everything, at once."""
-        for limits in (self.launches, self.capacity, self.quota_vcpus, self.spot_prices):
+        for limits in (self.launches, self.capacity, self.quota_vcpus, self.spot):
             limits.clear()
         self.preempt_after_s = None
         self.machines.hidden_s = 0.0
@@ -90,6 +91,26 @@ class Ec2:
         """Announce the end of a spot machine, two minutes ahead."""
         vm.notice_at = self._clock.now()
         self._clock.after(NOTICE_S, partial(self.take_away, vm))
+
+    def ask(self, zone: str, kind: str, usd: float) -> None:
+        """The zone's spot price from now on; who bid less is given notice."""
+        self.spot.ask(zone, kind, usd)
+        for vm in self.machines.living():
+            if (vm.zone, vm.instance_type, vm.market) == (zone, kind, "spot") and vm.bid_usd < usd:
+                self.preempt(vm)
+
+    def billed_usd(self, vms: list[Vm], on_demand_usd: float) -> float:
+        """What these machines have come to by now: by the second, a minute at least."""
+        now, usd = self._clock.now(), 0.0
+        for vm in vms:
+            hours = max(60.0, vm.billed_s(now)) / 3600
+            rate = vm.surplus_usd_per_hour
+            if vm.market == "spot":
+                usd += self.spot.billed_usd(vm, now)
+            else:
+                rate += on_demand_usd
+            usd += rate * hours
+        return usd
 
     def take_away(self, vm: Vm) -> None:
         """Reclaimed, without a word."""
@@ -121,17 +142,9 @@ class Ec2:
         if token[2] and token in self._tokens:
             return self._replay(token, digest)
         if market == "spot":
-            options = "InstanceMarketOptions.SpotOptions."
-            asked = float(params.get(options + "MaxPrice", "inf"))
-            now = self.spot_prices.get((request.region, params["InstanceType"]), 0.0)
-            if asked <= 0.001:
-                return refuse("InvalidParameterValue", f"Invalid value '{asked}' for maxPrice.")
-            if asked < now:
-                return refuse(
-                    "SpotMaxPriceTooLow",
-                    f"Your Spot request price of {asked} is lower than the minimum required Spot "
-                    f"request fulfillment price of {now}.",
-                )
+            refusal = self.spot.refusal(zone, params["InstanceType"], _bid_usd(params))
+            if refusal is not None:
+                return refusal
         refusal = self._room(request.region, params["InstanceType"], zone, market, count)
         if refusal is not None:
             return refusal
@@ -220,6 +233,7 @@ class Ec2:
                 index=index,
                 launched_at=now,
                 behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
+                bid_usd=_bid_usd(params),
                 surplus_usd_per_hour=_surplus_usd_per_hour(params),
             )
             self.machines.add(vm)
@@ -320,12 +334,8 @@ def vcpus_of(instance_type: str) -> int:
     return int(found["VCpuInfo"]["DefaultVCpus"]) if found else 0
 
 
-def billed_usd(vms: list[Vm], price_per_hour_usd: float, now: datetime) -> float:
-    """What these machines have come to: by the second, a minute at least, and surplus credits."""
-    return sum(
-        max(60.0, vm.billed_s(now)) * (price_per_hour_usd + vm.surplus_usd_per_hour) / 3600
-        for vm in vms
-    )
+def _bid_usd(params: dict[str, str]) -> float:
+    return float(params.get("InstanceMarketOptions.SpotOptions.MaxPrice", "inf"))
 
 
 def _surplus_usd_per_hour(params: dict[str, str]) -> float:

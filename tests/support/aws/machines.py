@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from tests.support.loopback_clock import VirtualClock
@@ -33,6 +34,7 @@ class Vm:
     why: tuple[str, str] = USER
     notice_at: datetime | None = None
     behavior: str = "stop"
+    bid_usd: float = inf
     # Surplus credits bought for each vCPU-hour at full use: what `unlimited` machines do.
     surplus_usd_per_hour: float = 0.0
 

@@ -1,18 +1,12 @@
-"""Price list, spot prices and quotas: answered from the prices that mlbroker ships, as recorded."""
+"""Price list and quotas: answered from the prices that mlbroker ships, as recorded."""
 
 import json
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from tests.support.aws.request import Request, refuse_json
+from tests.support.aws.spot import prices
 from tests.support.loopback_http import Answer
-from tests.support.price_servers import AWS_QUOTAS, Prices, _get_products, _spot_history
-
-from mlbroker.broker.prices import browse
-from mlbroker.broker.prices.price_book import open_book
+from tests.support.price_servers import AWS_QUOTAS, _get_products
 
 _JSON = [("Content-Type", "application/x-amz-json-1.1")]
 
@@ -22,15 +16,11 @@ def answer(request: Request, quotas: dict[str, float], bill: dict[str, str]) -> 
     if request.action == "GetCostAndUsage":
         return _bill(request.json(), bill)
     if request.action == "GetProducts":
-        return Answer("200 OK", _JSON, _get_products(_prices(), request.json()))
+        return Answer("200 OK", _JSON, _get_products(prices(), request.json()))
     if request.action == "ListServiceQuotas":
         return Answer("200 OK", _JSON, json.dumps({"Quotas": AWS_QUOTAS}).encode())
     if request.action == "GetServiceQuota":
         return _quota(request.json()["QuotaCode"], quotas)
-    if request.action == "DescribeSpotPriceHistory":
-        form = parse_qs(request.body.decode())
-        body = _spot_history(_prices(), request.region, form)
-        return Answer("200 OK", [("Content-Type", "text/xml")], body)
     return None
 
 
@@ -59,12 +49,3 @@ def _quota(code: str, changed: dict[str, float]) -> Answer:
     value = changed.get(code, known.get(code, {}).get("Value"))
     quota = {**known.get(code, {"QuotaCode": code}), "Value": value}
     return Answer("200 OK", _JSON, json.dumps({"Quota": quota}).encode())
-
-
-@cache
-def _prices() -> Prices:
-    with tempfile.TemporaryDirectory() as home:
-        book = open_book(Path(home))
-        prices = Prices((row for row in browse.prices(book) if row.cloud == "aws"), {})
-        book.close()
-    return prices

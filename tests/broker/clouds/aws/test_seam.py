@@ -2,7 +2,6 @@
 
 import base64
 import itertools
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +10,6 @@ from botocore.exceptions import ClientError
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.support.aws.account import ACCOUNT, client_of
-from tests.support.aws.ec2 import billed_usd
 from tests.support.aws.runs import AwsRuns, intent
 from tests.support.aws.server import StrictAws
 
@@ -52,7 +50,7 @@ def test_a_token_used_with_other_parameters_gives_the_machine_there_is(
         (lambda w: w.ec2.quota_vcpus.update(on_demand=0), "on_demand", NoQuota, "Service Quotas"),
         (lambda w: w.ec2.quota_vcpus.update(spot=0), "spot", NoQuota, "spot quota"),
         (
-            lambda w: w.ec2.spot_prices.update({("us-east-1", "m5.large"): 99}),
+            lambda w: w.ec2.ask("us-east-1a", "m5.large", 99),
             "spot",
             NoCapacity,
             "lower than the minimum",
@@ -105,7 +103,7 @@ def test_the_bid_is_the_maximum_that_was_reserved(
     world: StrictAws, cloud: AwsCloud, run_id: str
 ) -> None:
     price = Decimal("0.01")
-    world.ec2.spot_prices["us-east-1", "m5.large"] = 0.012
+    world.ec2.ask("us-east-1a", "m5.large", 0.012)
     bid = {"market": "spot", "price_per_hour_usd": price}
     wanted = intent(world, run_id, **bid, max_price_per_hour_usd=Decimal("0.0125"))
     cloud.terminate(cloud.create(wanted, JOB).id)
@@ -128,6 +126,9 @@ def test_capacity_and_a_reclaimed_machine_lead_on_to_the_next_place(
     ]
     assert run.outcome == "succeeded"
     runs.check(run_id, cap=CAP)
+    told = [f.body.get("charged_price") for f in runs.ledger.facts() if f.kind == "terminated"]
+    assert told == ["paid", "frozen"], "where the launch was in no zone, no zone's price is told"
+    assert float(run.spent_usd) == pytest.approx(runs.billed_usd(run_id), rel=0.2)
 
 
 def test_nothing_left_anywhere_settles_at_nothing(runs: AwsRuns, run_id: str) -> None:
@@ -277,12 +278,14 @@ def test_a_burstable_machine_bills_its_price_and_no_credits(
 ) -> None:
     """EC2 launches T3, T3a and T4g as `unlimited`: full use is then billed beside the price."""
     server.calm()
+    server.ec2.ask("us-east-1a", kind, 1.0)
     wanted = intent(server, f"burst{next(COUNT)}", instance_type=kind, market=market)
     AwsCloud(calls).create(wanted, JOB)
     (vm,) = server.vms(wanted.token)
-    until = vm.launched_at + timedelta(hours=hours)
-    assert billed_usd([vm], 1.0, until) == pytest.approx(max(hours, 1 / 60))
+    server.clock.advance(hours * 3600)
     server.ec2.end(vm)
+    stood_h = vm.billed_s(server.clock.now()) / 3600
+    assert server.ec2.billed_usd([vm], 1.0) == pytest.approx(max(stood_h, 1 / 60))
 
 
 def test_a_credit_specification_is_for_burstable_machines_alone(
