@@ -19,6 +19,12 @@ _REASONS = {
     # Of before 2010, on whatever processor there is: the same page asks for x86-64-v2.
     **dict.fromkeys(("c1", "m1", "m2", "t1"), "Amazon Linux 2023 may need a newer processor"),
     "g4ad": _NO_DRIVER.format("AMD GPU"),
+    # Their drivers come with images of their own (Neuron, Habana, Qualcomm), which no run starts
+    # with: docs.aws.amazon.com/dlami, "Base DLAMI Neuron" and "Habana"; read 2026-11.
+    **dict.fromkeys(
+        ("inf1", "inf2", "trn1", "trn1n", "trn2", "trn2u", "dl1", "dl2q"),
+        _NO_DRIVER.format("accelerator"),
+    ),
 }
 
 

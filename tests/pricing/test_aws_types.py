@@ -21,6 +21,11 @@ def why_not(name: str, own_image: bool = False) -> str | None:
         ("g3s.xlarge", "old GPU"),
         ("g6f.large", "part of a GPU"),
         ("g4ad.xlarge", "AMD"),
+        ("inf2.xlarge", "accelerator"),
+        ("trn1n.32xlarge", "accelerator"),
+        ("trn2u.48xlarge", "accelerator"),
+        ("dl1.24xlarge", "accelerator"),
+        ("dl2q.24xlarge", "accelerator"),
     ],
 )
 def test_what_no_image_serves_is_out_unless_the_user_brings_one(name: str, says: str) -> None:
@@ -33,3 +38,9 @@ def test_what_no_image_serves_is_out_unless_the_user_brings_one(name: str, says:
 )
 def test_everything_else_is_a_candidate(name: str) -> None:
     assert why_not(name) is None
+
+
+def test_what_is_usual_can_be_launched() -> None:
+    usual = vendor("aws").usual_types
+    assert "g5.xlarge" in usual
+    assert [name for name in usual if why_not(name)] == []

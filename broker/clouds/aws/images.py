@@ -37,7 +37,7 @@ def choose_image(calls: Calls, intent: Intent) -> Image:
             hint="AWS's images are called ami-…; leave it out for Amazon Linux.",
         )
     with translated(f"aws {region}"):
-        found = calls.client("ec2", region).describe_images(ImageIds=[image_id])["Images"]
+        found = calls.listed("ec2", region, "describe_images", "Images", ImageIds=[image_id])
     if not found:
         raise Denied(f"there is no image {image_id} in {region}", where="resources.image_id")
     image = _image(found[0])
@@ -47,8 +47,9 @@ def choose_image(calls: Calls, intent: Intent) -> Image:
 
 def _hardware(calls: Calls, region: str, instance_type: str) -> tuple[str, bool]:
     with translated(f"aws {region}"):
-        answer = calls.client("ec2", region).describe_instance_types(InstanceTypes=[instance_type])
-    facts = answer["InstanceTypes"][0]
+        (facts,) = calls.listed(
+            "ec2", region, "describe_instance_types", "InstanceTypes", InstanceTypes=[instance_type]
+        )
     supported = facts["ProcessorInfo"]["SupportedArchitectures"]
     makers = {gpu.get("Manufacturer") for gpu in facts.get("GpuInfo", {}).get("Gpus", [])}
     return "x86_64" if "x86_64" in supported else "arm64", "NVIDIA" in makers

@@ -62,14 +62,16 @@ def group_id(calls: Calls, region: str, name: str, vpc_id: str) -> str:
         {"Name": "vpc-id", "Values": [vpc_id]},
     ]
     with translated(f"aws {region}"):
-        found = calls.client("ec2", region).describe_security_groups(Filters=filters)
-    if not found["SecurityGroups"]:
+        found = calls.listed(
+            "ec2", region, "describe_security_groups", "SecurityGroups", Filters=filters
+        )
+    if not found:
         raise Denied(
             f"there is no security group {name} in {vpc_id}",
             where=f"aws {region}",
             hint=f"`mlbroker init --cloud aws --region {region}` writes what is missing.",
         )
-    group = found["SecurityGroups"][0]
+    group = found[0]
     open_to = [
         source
         for rule in group.get("IpPermissions", [])

@@ -191,8 +191,11 @@ def test_accelerators_that_need_their_own_build_are_not_offered_unasked(book: Pr
     }
     assert "Inferentia2" not in models
     assert "T4" in models  # a GPU machine satisfies a job that asks for none
-    asked = replace(JOB, resources=(ResourceOption(Requirements(gpu_model="Inferentia2")),))
-    assert plan_of(book, asked).choice is not None
+    wanted = ResourceOption(Requirements(gpu_model="Inferentia2"))
+    plain, own = wanted, wanted._replace(image_id="ami-1")
+    out = {r.reason for r in plan_of(book, replace(JOB, resources=(plain,))).rejected}
+    assert Reason.NOT_LAUNCHABLE in out, "no image of AWS's that a run starts with has its driver"
+    assert plan_of(book, replace(JOB, resources=(own,))).choice is not None
 
 
 def test_retired_types_only_by_name(book: PriceBook) -> None:

@@ -99,8 +99,10 @@ class Clients:
             }
             new = sorted(name for name in offered - known.types.keys() if scope.admits(name))
             for start in range(0, len(new), 100):  # as many as one call takes
-                answer = client.describe_instance_types(InstanceTypes=new[start : start + 100])
-                yield from answer["InstanceTypes"]
+                named = new[start : start + 100]
+                pages = client.get_paginator("describe_instance_types")
+                for page in pages.paginate(InstanceTypes=named):
+                    yield from page["InstanceTypes"]
 
     def quotas(self, region: str) -> Iterator[Any]:
         """EC2's quotas of the account in a region."""
