@@ -39,15 +39,16 @@ STATES = frozenset({"none", "alive", "over"})
 class Status:
     """The guest's heartbeat; None is what it did not say.
 
-    `elapsed_s` counts from the job's start, `checkpoint_at` is the time of the last save in seconds
-    since 1970 and `checkpoint_fault` why the latest came to nothing, `cpu` is in cores, `gpu` the
-    busy share of the busiest one.
+    `elapsed_s` counts from the job's start, `counted_by` is who counts its steps, `checkpoint_at`
+    is the time of the last save in seconds since 1970 and `checkpoint_fault` why the latest came to
+    nothing, `cpu` is in cores, `gpu` the busy share of the busiest one.
     """
 
     phase: str = ""
     elapsed_s: float | None = None
     step: int | None = None
     steps: int | None = None
+    counted_by: str | None = None
     cpu: float | None = None
     gpu: float | None = None
     idle_s: float | None = None
@@ -65,6 +66,7 @@ class End:
     elapsed_s: float | None = None
     step: int | None = None
     steps: int | None = None
+    counted_by: str | None = None
     rank: int | None = None
     log_bytes_dropped: int = 0
 
@@ -192,6 +194,7 @@ def _status(said: "_Said") -> Status | None:
         step=told.count("step", MOST_STEPS),
         # No job has none: it has not said how many.
         steps=steps or None,
+        counted_by=told.text("counted_by"),
         cpu=told.number("cpu", 1e6),
         gpu=told.number("gpu", 1e3),
         idle_s=told.number("idle_s", LONGEST_S),
@@ -214,6 +217,7 @@ def _end(said: "_Said", name: str) -> End | None:
         elapsed_s=told.number("elapsed_s", LONGEST_S),
         step=told.count("step", MOST_STEPS),
         steps=told.count("steps", MOST_STEPS) or None,
+        counted_by=told.text("counted_by"),
         log_bytes_dropped=told.count("log_bytes_dropped", MOST_BYTES) or 0,
     )
 

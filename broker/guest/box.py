@@ -11,6 +11,8 @@ SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
+# Where the hooks in the job's Pythons count its steps.
+STEPS = "steps"
 # What the shell is given; by its time it is told what the job has written since.
 SETUP_SCRIPT, RUNNING = "setup.sh", "running.sh"
 # As which the outputs travel; on no disk but that of who wants them.

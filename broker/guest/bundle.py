@@ -23,10 +23,12 @@ def guest_program() -> bytes:
     modules = [f"guest/{name}" for name in own if name not in ("__init__.py", "bundle.py")]
     modules += [module for cloud in clouds for module in _modules_of(cloud)]
     entries = dict(_entries("main", modules))
-    # What jobs import as `mlbroker_probe`; Python reads modules from inside the archive.
-    probe = files("mlbroker.profiles").joinpath("probe").joinpath("mlbroker_probe")
-    for name in ("__init__.py", "_events.py", "_loops.py"):
-        entries[f"{PROBE}/mlbroker_probe/{name}"] = probe.joinpath(name).read_text("utf-8")
+    # What counts the steps of the job's Pythons, which read modules from inside the archive.
+    probe = files("mlbroker.profiles") / "probe"
+    hooks = sorted(m.name for m in (probe / "mlbroker_probe").iterdir() if m.name.endswith(".py"))
+    start = ("sitecustomize.py", "mlbroker_imports.py")
+    for name in (*start, *(f"mlbroker_probe/{hook}" for hook in hooks)):
+        entries[f"{PROBE}/{name}"] = probe.joinpath(name).read_text("utf-8")
     return _archive(entries, zipfile.ZIP_STORED)
 
 

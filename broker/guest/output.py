@@ -1,10 +1,8 @@
-"""The job's output on its way to the log: secrets masked, steps counted."""
+"""The job's output on its way to the log: secrets masked, its lines shown to who counts steps."""
 
 import re
 import time
-from typing import BinaryIO, Dict, List, Optional
-
-from .step_lines import StepLines
+from typing import BinaryIO, Callable, Dict, List
 
 MASK = b"***"
 # Letters; shorter ones would be found in many a word, and masking them would tell where.
@@ -14,18 +12,17 @@ _HOLD_S = 0.3
 
 
 class Output:
-    """Takes raw output, writes masked output, and remembers the last step seen."""
+    """Takes raw output, writes masked output, and hands every line to `read_line`."""
 
-    def __init__(self, log: BinaryIO, secrets: List[str], progress: Optional[str]) -> None:
+    def __init__(
+        self, log: BinaryIO, secrets: List[str], read_line: Callable[[bytes], None]
+    ) -> None:
         self._log = log
         self._secrets = _needles(secrets)
         self._longest = max(map(len, self._secrets), default=1)
-        self._lines = StepLines(progress)
-        self._counted_by: Optional[str] = None
+        self._read_line = read_line
         self._held = b""
         self._held_since = 0.0
-        self.step: Optional[int] = None
-        self.steps: Optional[int] = None
         self.dropped_bytes = 0
 
     def feed(self, data: bytes) -> None:
@@ -64,7 +61,7 @@ class Output:
         ready, self._held = self._held[:cut], self._held[cut:]
         self._held_since = time.monotonic()
         for line in re.split(rb"[\r\n]", ready):
-            self._read_steps(line)
+            self._read_line(line)
         self._write(_mask(ready, self._secrets))
 
     def _write(self, data: bytes) -> None:
@@ -75,17 +72,6 @@ class Output:
         except OSError:
             # A full disk must not end the job, nor the supervision of it.
             self.dropped_bytes += len(left)
-
-    def _read_steps(self, line: bytes) -> None:
-        for seen in self._lines.read(line):
-            if self._counted_by == "regex" != seen.source:
-                continue  # the user's own pattern says what a step is
-            if self._counted_by != seen.source:
-                self._counted_by, self.step, self.steps = seen.source, None, None
-            self.step = max(self.step or 0, seen.done)
-            self.steps = seen.total or self.steps
-            if self.steps is not None and self.steps < self.step:
-                self.steps = None  # it was an epoch's
 
 
 def masked(data: bytes, secrets: List[str]) -> bytes:

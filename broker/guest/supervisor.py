@@ -14,6 +14,8 @@ from . import box as files
 from .checkpoints import Saver, restore
 from .output import Output
 from .processes import adopt_orphans, boot_clock, end_all, members, reap, signal_all
+from .python_path import with_probe
+from .step_count import StepCount
 from .tar_reader import BadArchive
 from .unpacking import unpack
 from .usage import Usage
@@ -71,7 +73,8 @@ class Supervisor:
         self._saver: Optional[Saver] = None
         self._ending: Optional[Ending] = None
         log = open(os.path.join(box, files.LOG), "ab", buffering=0)  # noqa: SIM115  # for life
-        self._output = Output(log, list(secrets.values()), spec.get("progress"))
+        self._steps = StepCount(os.path.join(box, files.STEPS), spec.get("progress"))
+        self._output = Output(log, list(secrets.values()), self._steps.read_line)
         self._usage = Usage(self._members, self._workdir)
 
     def run(self) -> None:
@@ -91,6 +94,7 @@ class Supervisor:
         end_all(self._marker, mine=True, box=self._box)
         elapsed_s = boot_clock() - self._began
         self._output.tick(final=True)
+        self._steps.look(final=True)
         if files.vanished(self._box):
             return
         # Before its files are saved: whatever becomes of them, the job is not run again.
@@ -105,8 +109,9 @@ class Supervisor:
             self._box,
             *ending,
             elapsed_s=elapsed_s,
-            step=self._output.step,
-            steps=self._output.steps,
+            step=self._steps.step,
+            steps=self._steps.steps,
+            counted_by=self._steps.counted_by,
             log_bytes_dropped=self._output.dropped_bytes,
         )
 
@@ -136,7 +141,8 @@ class Supervisor:
 
     def _prepare(self) -> None:
         self._keep_to_slot()
-        os.makedirs(os.path.join(self._box, files.OUTPUTS), exist_ok=True)
+        for name in (files.OUTPUTS, files.STEPS):
+            os.makedirs(os.path.join(self._box, name), exist_ok=True)
         os.makedirs(self._workdir, exist_ok=True)
         bundle = os.path.join(self._box, files.BUNDLE)
         if os.path.exists(bundle):
@@ -167,6 +173,8 @@ class Supervisor:
     def _script(self, phase: str, text: str) -> Ending:
         name = files.RUNNING if phase == "running" else files.SETUP_SCRIPT
         path = os.path.join(self._box, name)
+        if phase == "running":
+            text = with_probe(text, self._probe)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text + "\n")
         # What the job writes is later than this file, also where a disk's clock ticks slowly.
@@ -175,7 +183,7 @@ class Supervisor:
         job = subprocess.Popen(
             [shell, path],
             cwd=self._workdir,
-            env=self._environment(),
+            env=self._environment(phase),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -188,6 +196,7 @@ class Supervisor:
             ending = self._watch(job, pipe.fileno())
             if phase == "running" and ending.why in ("finished", "failed"):
                 self._ending = ending
+                self._steps.look(final=True)
                 self._write_end(ending, boot_clock() - self._began)
                 # Children left behind hold no claim to the machine once the job itself is over.
                 end_all(self._marker, mine=True, box=self._box)
@@ -238,15 +247,14 @@ class Supervisor:
         readable, _, _ = select.select([pipe], [], [], TICK_S)
         if readable:
             data = _read(pipe)
-            before = self._output.step
             if data:
                 self._output.feed(data)
             else:
                 # The job closed its output but lives on: do not spin on the end of file.
                 time.sleep(TICK_S)
-            if self._output.step != before:
-                self._usage.touch()
         self._output.tick()
+        if self._steps.look():
+            self._usage.touch()
 
     def _drain(self, pipe: int, until: float) -> None:
         while time.monotonic() < until:
@@ -276,8 +284,9 @@ class Supervisor:
             "phase": self._phase,
             "at": time.time(),
             "elapsed_s": boot_clock() - self._began,
-            "step": self._output.step,
-            "steps": self._output.steps,
+            "step": self._steps.step,
+            "steps": self._steps.steps,
+            "counted_by": self._steps.counted_by,
             "cpu": self._usage.cpu,
             "gpu": self._usage.gpu,
             "idle_s": self._usage.idle_s,
@@ -290,17 +299,20 @@ class Supervisor:
             # A full disk costs the heartbeat, not the job.
             return
 
-    def _environment(self) -> Dict[str, str]:
+    @property
+    def _probe(self) -> str:
+        """The hooks' folder, which travels in this archive; Python reads modules from inside it."""
+        return str(Path(__file__).absolute().parents[2] / files.PROBE)
+
+    def _environment(self, phase: str) -> Dict[str, str]:
         spec = self._spec
         environment = dict(os.environ)
         environment.update({"PYTHONUNBUFFERED": "1"})
         environment.update(spec.get("envs") or {})
-        # `from mlbroker_probe import steps` works in a run: the module travels in this archive.
-        archive = Path(__file__).absolute().parents[2]
         own = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join(
-            ([own] if own else []) + [str(archive / files.PROBE)]
-        )
+        environment["PYTHONPATH"] = os.pathsep.join([self._probe] + ([own] if own else []))
+        if phase == "running":  # the bars of a set-up are no steps of the job
+            environment.update(self._steps.variables())
         environment.update(self._secrets)
         environment.update(spec.get("facts") or {})
         slots = spec.get("slots")

@@ -22,6 +22,7 @@ class Forecaster:
     def __init__(self, order: Order, candidate: LaunchOption) -> None:
         self._order = order
         self._candidate = candidate
+        self._counted_by: str | None = None
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
 
@@ -29,6 +30,9 @@ class Forecaster:
         """The guest's status, reckoned on."""
         elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
         step, steps = status.step, self._order.steps or status.steps
+        if status.counted_by != self._counted_by or (self._last and (step or 0) < self._last[0]):
+            # Another count begins, with a pace of its own.
+            self._counted_by, self._first, self._last = status.counted_by, None, None
         left_s = self._left_s(step, steps, status.elapsed_s or elapsed)
         spent = self._candidate.dearest.charge_usd(Decimal(str(elapsed)))
         idle_s = status.idle_s
@@ -61,7 +65,7 @@ class Forecaster:
     def _left_s(self, step: int | None, steps: int | None, at_s: float) -> float | None:
         if step is None:
             return None
-        if self._first is None or step < self._first[0]:
+        if self._first is None:
             self._first = (step, at_s)
         if self._last is None or step != self._last[0]:
             self._last = (step, at_s)

@@ -19,9 +19,9 @@ def _run_the_hidden_one() -> None:
         spec.loader.exec_module(sys.modules[__name__])
 
 
-if os.environ.get("MLBROKER_PROBE_DIR"):
+if os.environ.get("MLBROKER_PROBE_DIR") and os.environ.get("MLBROKER_HOOKS") != "off":
     try:
-        import_module("mlbroker_probe._imports").install()
+        import_module("mlbroker_imports").install()
     except Exception as error:
         # The job must run whatever happens to the measurement.
         sys.stderr.write("mlbroker: steps cannot be counted: %r\n" % error)

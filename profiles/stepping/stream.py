@@ -1,8 +1,14 @@
-"""Step events of one run, from all that counted them, and which of the counts to believe."""
+"""Step events of one run, from all that counted them, and which of the counts to believe.
+
+`profile` asks here, and so does `run` on the job's machine: the guest's folder holds this same
+file by a link. Python 3.8, standard library.
+"""
+
+from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Dict, Iterable, Mapping, Sequence, Tuple
 
 # Who counts, best first: what the user said about the job, then what a training library does,
 # then bars on the screen. Bars are called `tqdm@FILE:LINE`.
@@ -12,11 +18,11 @@ SILENT_LIBRARY_S = 30.0
 # Beyond so many events of one stream every other one is dropped: batches tell as much.
 MAX_EVENTS = 40_000
 
-Event = tuple[str, int, float, int, int, float]
-Key = tuple[str, int]
+Event = Tuple[str, int, float, int, int, float]
+Key = Tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepSeries:
     """By `times_s[i]` after the start of the job, `counts[i]` steps were done.
 
@@ -36,7 +42,7 @@ class StepSeries:
         return self.counts[-1] - self.counts[0]
 
 
-@dataclass(slots=True)
+@dataclass
 class _Stream:
     times_s: list[float] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
@@ -44,14 +50,26 @@ class _Stream:
     waited_s: float = 0.0
     parent: str | None = None
 
-    def add(self, time_s: float, count: int) -> None:
+    def add(self, time_s: float, count: int, most_events: int) -> None:
         if self.counts and (count <= self.counts[-1] or time_s <= self.times_s[-1]):
             return
         self.times_s.append(time_s)
         self.counts.append(count)
-        if len(self.counts) > MAX_EVENTS:
+        if len(self.counts) > most_events:
             del self.times_s[1::2]
             del self.counts[1::2]
+
+    def followed_by(self, later: _Stream) -> _Stream:
+        """Both, one after the other: how many more there will be is not known."""
+        done = self.counts[-1]
+        more = [(t, done + n) for t, n in zip(later.times_s, later.counts) if n > 0]
+        return _Stream(
+            [*self.times_s, *(t for t, _ in more)],
+            [*self.counts, *(n for _, n in more)],
+            0,
+            self.waited_s + later.waited_s,
+            later.parent,
+        )
 
     @property
     def spoke(self) -> bool:
@@ -61,8 +79,9 @@ class _Stream:
 class StepStreams:
     """Collects the events of all sources and processes while they come in."""
 
-    def __init__(self) -> None:
-        self._streams: dict[Key, _Stream] = {}
+    def __init__(self, most_events: int = MAX_EVENTS) -> None:
+        self._most_events = most_events
+        self._streams: Dict[Key, _Stream] = {}
         self._libraries: set[str] = set()
         self.events = 0
 
@@ -70,7 +89,7 @@ class StepStreams:
         """Events as the agent reports them: source, process, time, count, total, waited."""
         for source, pid, time_s, count, total, waited_s in events:
             stream = self._streams.setdefault((source, pid), _Stream())
-            stream.add(time_s, count)
+            stream.add(time_s, count, self._most_events)
             stream.total = total
             stream.waited_s = waited_s
             self.events += 1
@@ -93,7 +112,7 @@ class StepStreams:
         While a training library is loaded that has not made a step, a bar is at first taken for
         preparation; unless this is the `final` answer. `total` is what the job file says, and wins.
         """
-        spoken = {key: stream for key, stream in self._streams.items() if stream.spoke}
+        spoken = _in_turn({key: stream for key, stream in self._streams.items() if stream.spoke})
         kind = next((k for k in PREFERENCE if any(_kind(key) == k for key in spoken)), None)
         if kind is None:
             return None
@@ -113,6 +132,20 @@ class StepStreams:
             total or _total(stream, spoken),
             stream.waited_s,
         )
+
+
+def _in_turn(streams: Mapping[Key, _Stream]) -> dict[Key, _Stream]:
+    """Processes that count the same one after the other (a loop in the shell) count as one."""
+    joined: dict[Key, _Stream] = {}
+    last: dict[str, Key] = {}
+    for key in sorted(streams, key=lambda k: streams[k].times_s[0]):
+        before = last.get(key[0])
+        if before is not None and joined[before].times_s[-1] <= streams[key].times_s[0]:
+            joined[before] = joined[before].followed_by(streams[key])
+        else:
+            joined[key] = streams[key]
+            last[key[0]] = key
+    return joined
 
 
 def _kind(key: Key) -> str:
@@ -136,7 +169,7 @@ def _training_bar(bars: Mapping[Key, _Stream]) -> Key:
 
 def _stepping_s(stream: _Stream) -> float:
     """Time spent in the bar's own steps: the gaps in which another bar ran are left out."""
-    gaps = [later - t for t, later in zip(stream.times_s, stream.times_s[1:], strict=False)]
+    gaps = [later - t for t, later in zip(stream.times_s, stream.times_s[1:])]
     usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
     return sum(min(gap, 10 * usual) for gap in gaps)
 

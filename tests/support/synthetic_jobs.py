@@ -102,6 +102,13 @@ def length_buckets(rng: Rng, n: int) -> Durations:
     return rng.choice(rng.uniform(0.5, 3, 4), n) * _noise(rng, n, 0.03)
 
 
+def alike_runs(rng: Rng, n: int) -> Durations:
+    """Batches sorted into buckets: some in a row are alike, and a few lengths are far longer."""
+    row = int(rng.integers(3, 9))
+    rows = np.exp(rng.normal(0, rng.uniform(0.4, 0.9), -(-n // row)))
+    return np.repeat(rows, row)[:n] * _noise(rng, n, 0.03)
+
+
 def levelling_drift(rng: Rng, n: int) -> Durations:
     """A drift that does not go on as it began."""
     change = rng.uniform(0.05, 0.3) * (1 - np.exp(-np.arange(n) / n * rng.uniform(1, 3)))
@@ -132,6 +139,7 @@ KINDS: dict[str, Callable[[Rng, int], Durations]] = {
     "two phases": two_phases,
     "bursty loading": bursty_loading,
     "length buckets": length_buckets,
+    "alike runs": alike_runs,
     "levelling drift": levelling_drift,
     "endless warm-up": endless_warmup,
     "pauses": pauses,

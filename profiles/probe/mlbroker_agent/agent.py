@@ -13,9 +13,10 @@ from typing import Any, Dict, List, Optional
 
 from . import machine, processes
 from .gauges import Gauges
-from .hooked import Deaf, with_probe
+from .hooked import Deaf
 from .output import CHUNK, OutputScanner
-from .sources import EventFiles, ProgressFile, StepEvent
+from .python_path import with_probe
+from .step_files import EventFiles, ProgressFile, StepEvent
 
 TICK_S = 0.05
 SAMPLE_S = 0.5

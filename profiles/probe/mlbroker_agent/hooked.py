@@ -1,18 +1,10 @@
 """Whether the job's Pythons find the hook that counts their steps, and why not."""
 
 import os
-import re
-import shlex
 from typing import Iterable, List, Optional, Set
 
 from .processes import Process
 
-# An assignment as the shell knows it, where a command may begin: not a word in a text.
-_ASSIGNMENT = re.compile(
-    r"((?:^|[;&|({]|\b(?:then|do|else|export|env|exec|time|nohup)\s)[ \t]*"
-    r"(?:[A-Za-z_]\w*=[^\s;&|'\"$`]*[ \t]+)*PYTHONPATH=)(?=[^\s])",
-    re.MULTILINE,
-)
 # Options of Python without which no hook is loaded, and what they say.
 _DEAF = {
     "I": "-I, which ignores PYTHONPATH",
@@ -20,16 +12,6 @@ _DEAF = {
     "S": "-S, which loads no start-up hook",
 }
 _WORDS_SHOWN = 120
-
-
-def with_probe(script: str, probe: str) -> str:
-    """The script, in which a PYTHONPATH that it sets itself begins with the probe's folder.
-
-    Of a script that holds texts of its own (`<<`) nothing is touched.
-    """
-    if "<<" in script:
-        return script
-    return _ASSIGNMENT.sub(lambda found: found.group(1) + shlex.quote(probe) + ":", script)
 
 
 class Deaf:

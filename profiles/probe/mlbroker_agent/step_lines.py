@@ -57,12 +57,15 @@ class Restarts:
         self._offset = 0
         self._last = 0
         self._fell = False
+        self._total = 0
 
     def seen(self, source: str, number: int, total: int) -> Optional[OutputStep]:
         """The number as part of one count; None where it only counts down (what is left to do).
 
         A total that was passed before is an epoch's.
         """
+        # Not every line needs to tell it.
+        total = self._total = total or self._total
         last, self._last = self._last, number
         fell, self._fell = self._fell, number < last
         if number < last:

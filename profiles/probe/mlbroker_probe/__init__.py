@@ -13,18 +13,14 @@ Python 3.8 and later.
 import os
 import sys
 import time
-from typing import Any, Iterable, Iterator, Optional, Union
+from typing import Any, Iterable, Iterator, Optional
 
-from ._events import Counter, Teller
+from ._events import Counter
 from ._loops import loop_around
 
 __all__ = ["step", "steps"]
 
-_counter: Optional[Union[Counter, Teller]] = None
-if os.environ.get("MLBROKER_PROBE_DIR"):
-    _counter = Counter("steps")
-elif os.environ.get("MLBROKER_RUN_ID"):
-    _counter = Teller()
+_counter = Counter("steps") if os.environ.get("MLBROKER_PROBE_DIR") else None
 
 
 def step(number: Optional[int] = None, *, total: Optional[int] = None) -> None:
@@ -69,15 +65,10 @@ class _Counted:
         assert counter is not None
         if self._total is not None:
             counter.total = int(self._total)
-        elif counter.count == 0:
-            length = _length(self._iterable)
-            counter.total = length if loop is None else None
-            if loop is not None and length:
-                counter.note("epoch", "%d steps each time that %s comes here" % (length, loop))
+            counter.begin()
         else:
-            counter.total = None  # a second loop: how many there will be is not known
+            counter.enter(_length(self._iterable), loop)
         iterator = iter(self._iterable)
-        counter.begin()
         while True:
             asked = time.perf_counter()
             try:

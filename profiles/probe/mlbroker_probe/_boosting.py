@@ -3,12 +3,15 @@
 import functools
 import inspect
 import sys
-from typing import Any
+from typing import Any, Optional
 
-from ._events import Counter
+from ._events import Counter, harmless
+from ._loops import loop_around, outside
 
 _lightgbm = Counter("lightgbm")
 _xgboost = Counter("xgboost")
+# The loop in which LightGBM's training stands; its rounds are known only after the first one.
+_loop: Optional[str] = None
 
 
 def count_lightgbm(module: Any) -> None:
@@ -19,18 +22,29 @@ def count_lightgbm(module: Any) -> None:
 
     @functools.wraps(original)
     def train(*args: Any, **kwargs: Any) -> Any:
-        call = signature.bind_partial(*args, **kwargs)
-        call.arguments["callbacks"] = [*(call.arguments.get("callbacks") or []), _after_round]
-        _begin(_lightgbm)
+        try:
+            call = signature.bind_partial(*args, **kwargs)
+            call.arguments["callbacks"] = [*(call.arguments.get("callbacks") or []), _after_round]
+        except TypeError:
+            return original(*args, **kwargs)  # which says what is wrong with the call
+        _begin_lightgbm(sys._getframe(1))
         return original(*call.args, **call.kwargs)
 
     module.train = train
 
 
+@harmless
+def _begin_lightgbm(frame: Any) -> None:
+    global _loop
+    _loop = loop_around(outside("lightgbm", frame))
+    _say_version(_lightgbm)
+    _lightgbm.begin()
+
+
+@harmless
 def _after_round(env: Any) -> None:
     if env.iteration == env.begin_iteration:
-        rounds = env.end_iteration - env.begin_iteration
-        _lightgbm.total = rounds if _lightgbm.count == 0 else None
+        _lightgbm.enter(env.end_iteration - env.begin_iteration, _loop)
     _lightgbm.add(1)
 
 
@@ -59,20 +73,22 @@ def know_xgboost_rounds(module: Any) -> None:
 
     @functools.wraps(original)
     def train(*args: Any, **kwargs: Any) -> Any:
-        call = signature.bind_partial(*args, **kwargs)
-        call.apply_defaults()
-        rounds = int(call.arguments["num_boost_round"])
-        _xgboost.total = rounds if _xgboost.count == 0 else None
-        _begin(_xgboost)
+        _begin_xgboost(signature, args, kwargs, sys._getframe(1))
         return original(*args, **kwargs)
 
     module.train = train
 
 
-def _begin(counter: Counter) -> None:
+@harmless
+def _begin_xgboost(signature: inspect.Signature, args: Any, kwargs: Any, frame: Any) -> None:
+    call = signature.bind_partial(*args, **kwargs)
+    call.apply_defaults()
+    _say_version(_xgboost)
+    rounds = int(call.arguments["num_boost_round"])
+    _xgboost.enter(rounds, loop_around(outside("xgboost", frame)))
+
+
+def _say_version(counter: Counter) -> None:
     if counter.count == 0:
         library = sys.modules.get(counter.source)
         counter.note(counter.source, getattr(library, "__version__", "?"))
-        # One call of `train` is taken for the whole job, as long as no second one comes.
-        counter.note("total", "length")
-    counter.begin()

@@ -1,7 +1,4 @@
-"""Counts the steps of this process for whoever follows them.
-
-A `Teller` prints them on the job's own output, where `mlbroker run` looks; a `Counter` writes
-events to a file that the measuring agent follows.
+"""Counts the steps of this process for whoever follows them: `mlbroker profile` or `run`.
 
 One file for each source and process, lines of text:
 `TIME_NS COUNT TOTAL WAITED_NS` (total 0: unknown), and `# KEY VALUE` for what else is seen.
@@ -9,77 +6,48 @@ Times are of the monotonic clock, which all processes of a machine share.
 """
 
 import atexit
+import functools
 import os
 import re
 import sys
 import time
-from abc import ABC, abstractmethod
-from typing import List, Optional
+from typing import Any, Callable, List, Optional
 from weakref import WeakSet
 
-# Faster steps are counted but not each written: writing costs some microseconds.
-MIN_GAP_NS = 1000000
-# Telling more often than a person looks would only fill the log.
-TELL_EVERY_S = 1.0
+# Faster steps are counted but not each written: writing costs some microseconds. A run, which may
+# last for weeks, asks for fewer.
+MIN_GAP_NS = int(float(os.environ.get("MLBROKER_PROBE_EVERY_S") or 0.001) * 1e9)
 
 
-class StepCount(ABC):
-    """How many steps are done, of how many, and how long the loop waited for its data."""
+def harmless(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook whose failure is told, and no failure of the job."""
 
-    def __init__(self) -> None:
+    @functools.wraps(hook)
+    def safely(*args: Any) -> Any:
+        try:
+            return hook(*args)
+        except Exception as error:
+            sys.stderr.write("mlbroker: %s fails, and is ignored: %r\n" % (hook.__name__, error))
+            return None
+
+    return safely
+
+
+class Counter:
+    """The count of one source in this process: how many steps are done, of how many.
+
+    `waited_s` is how long the loop waited for its data.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
         self.count = 0
         self.total: Optional[int] = None
         self.waited_s = 0.0
         self._offset = 0
-
-    @abstractmethod
-    def add(self, steps: int) -> None:
-        """So many more steps are done."""
-
-    def reach(self, number: int) -> None:
-        """Step `number` is done. A smaller number than before starts a new epoch."""
-        if number + self._offset < self.count:
-            self._offset = self.count
-        self.add(number + self._offset - self.count)
-
-
-class Teller(StepCount):
-    """The count of this process's steps, told as `::mlbroker step=N/TOTAL` once in a second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._told_at = 0.0
-
-    def begin(self) -> None:
-        """The loop is entered; nothing to tell yet."""
-
-    def add(self, steps: int) -> None:
-        """So many more steps are done."""
-        self.count += steps
-        now = time.monotonic()
-        if now - self._told_at >= TELL_EVERY_S or self.count == self.total:
-            self._told_at = now
-            self._tell()
-
-    def note(self, key: str, value: object) -> None:
-        """Nobody measures, so there is nobody to note it for."""
-
-    def _tell(self) -> None:
-        of = "/%d" % self.total if self.total else ""
-        try:
-            os.write(1, ("::mlbroker step=%d%s\n" % (self.count, of)).encode())
-        except OSError:
-            return  # the job must run on even when nobody listens
-
-
-class Counter(StepCount):
-    """The count of one source of steps, in this process."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.source = source
         self._written = -1
         self._next_ns = 0
+        self._last_ns = 0
         self._file: Optional[int] = None
         self._notes: List[str] = []
         _counters.add(self)
@@ -89,12 +57,25 @@ class Counter(StepCount):
         if self.count == 0:
             self._write(time.monotonic_ns())
 
+    def enter(self, steps: Optional[int], loop: Optional[str]) -> None:
+        """A loop of so many steps is entered. All of the job's, unless it comes here again."""
+        self.total = steps if self.count == 0 and loop is None else None
+        if loop is not None and steps and self.count == 0:
+            self.note("epoch", "%d steps each time that %s comes here" % (steps, loop))
+        self.begin()
+
     def add(self, steps: int) -> None:
         """So many more steps are done."""
         self.count += steps
-        now = time.monotonic_ns()
-        if now >= self._next_ns:
+        now = self._last_ns = time.monotonic_ns()
+        if now >= self._next_ns or self.count == self.total:
             self._write(now)
+
+    def reach(self, number: int) -> None:
+        """Step `number` is done. A smaller number than before starts a new epoch."""
+        if number + self._offset < self.count:
+            self._offset = self.count
+        self.add(number + self._offset - self.count)
 
     def note(self, key: str, value: object) -> None:
         """Something to know beside the steps. Kept back until this process has made a step."""
@@ -113,7 +94,7 @@ class Counter(StepCount):
     def flush(self) -> None:
         """Write the count if the last steps were too fast to be written."""
         if self.count != self._written and self._written >= 0:
-            self._write(time.monotonic_ns())
+            self._write(self._last_ns)
 
     def forget(self) -> None:
         """This is a forked child: its steps are another process's."""
@@ -124,7 +105,7 @@ class Counter(StepCount):
     def _write(self, now: int) -> None:
         waited = int(self.waited_s * 1e9)
         line = "%d %d %d %d\n" % (now, self.count, self.total or 0, waited)
-        if self._file is None:
+        if self._file is None or self._is_removed():
             self._open()
             line = "".join(self._notes) + line
             self._notes = []
@@ -142,6 +123,10 @@ class Counter(StepCount):
             # The job must run on even when nobody can listen.
             sys.stderr.write("mlbroker: steps cannot be counted: %s\n" % error)
             self._file = -1
+
+    def _is_removed(self) -> bool:
+        """Whether a follower took this process for ended, whose processes have other numbers."""
+        return self._file is not None and self._file >= 0 and not os.fstat(self._file).st_nlink
 
     def _append(self, line: str) -> None:
         if self._file is not None and self._file >= 0:

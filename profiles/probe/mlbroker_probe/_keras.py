@@ -1,9 +1,11 @@
 """Keras: every training batch is a step."""
 
+import functools
 import sys
 from typing import Any
 
-from ._events import Counter
+from ._events import Counter, harmless
+from ._loops import loop_around, outside
 
 _counter = Counter("keras")
 _last_batch = -1
@@ -16,20 +18,37 @@ def count_batches(module: Any) -> None:
         return
     group._mlbroker_counts = True
     _counter.announce("library", "keras")
-    original = group.on_train_batch_end
+    begin, end = group.on_train_begin, group.on_train_batch_end
 
-    def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> Any:
-        global _last_batch
-        result = original(self, batch, logs)
-        params = getattr(self, "params", None) or {}
-        epochs, steps = params.get("epochs"), params.get("steps")
-        if _counter.count == 0:
-            _counter.note("keras", getattr(sys.modules.get("keras"), "__version__", "?"))
-            if epochs and steps:
-                _counter.total = int(epochs) * int(steps)
-        # With `steps_per_execution` a batch is told for several.
-        _counter.add(batch - _last_batch if batch > _last_batch else batch + 1)
-        _last_batch = batch
+    @functools.wraps(begin)
+    def on_train_begin(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = begin(self, *args, **kwargs)
+        _fit(getattr(self, "params", None) or {}, sys._getframe(1))
         return result
 
-    group.on_train_batch_end = on_train_batch_end
+    @functools.wraps(end)
+    def on_train_batch_end(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        result = end(self, batch, *args, **kwargs)
+        _batch(int(batch))
+        return result
+
+    group.on_train_begin, group.on_train_batch_end = on_train_begin, on_train_batch_end
+
+
+@harmless
+def _fit(params: Any, frame: Any) -> None:
+    global _last_batch
+    _last_batch = -1
+    if _counter.count == 0:
+        _counter.note("keras", getattr(sys.modules.get("keras"), "__version__", "?"))
+    epochs, steps = params.get("epochs"), params.get("steps")
+    whole = int(epochs) * int(steps) if epochs and steps else None
+    _counter.enter(whole, loop_around(outside("keras", frame)))
+
+
+@harmless
+def _batch(batch: int) -> None:
+    global _last_batch
+    # With `steps_per_execution` a batch is told for several.
+    _counter.add(batch - _last_batch if batch > _last_batch else batch + 1)
+    _last_batch = batch

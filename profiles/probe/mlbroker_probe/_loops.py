@@ -24,6 +24,15 @@ def loop_around(frame: Any) -> Optional[str]:
     return None
 
 
+def outside(library: str, frame: Any) -> Any:
+    """The innermost frame that is none of this library's; None where all are."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] != library:
+            return frame
+        frame = frame.f_back
+    return None
+
+
 def _calls_others(frame: Any) -> bool:
     path, name = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
     own_library = path.startswith(_STANDARD_LIBRARY) and "-packages" not in path

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any, Dict, Set
 
-from ._events import Counter
+from ._events import Counter, harmless
 
 _counter = Counter("torch")
 _stepped: Set[int] = set()
@@ -22,7 +22,8 @@ def count_optimizer_steps(module: Any) -> None:
         sys.stderr.write("mlbroker: this PyTorch is older than 2.0 and tells no steps\n")
         return
     _counter.announce("library", "torch")
-    register(_first_step if _is_main_rank() else _ignore)
+    if _is_main_rank():
+        register(_after_step)
 
 
 def _is_main_rank() -> bool:
@@ -32,11 +33,14 @@ def _is_main_rank() -> bool:
     return True
 
 
-def _ignore(optimizer: Any, args: Any, kwargs: Any) -> None:
-    """Steps of the other ranks are the same steps."""
+def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    # In a step that is compiled nothing of ours may stand: it would break the graph.
+    if not sys.modules["torch"].compiler.is_compiling():
+        _count(optimizer)
 
 
-def _first_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+@harmless
+def _count(optimizer: Any) -> None:
     global _batches_at_step
     # Several optimizers make one step together (a GAN's two): a new step begins when one of them
     # steps again. Two that work one after the other, in two phases, are thus counted in full.

@@ -4,8 +4,8 @@ import os
 import sys
 from typing import Any, Dict, Iterator, List, Optional
 
-from ._events import Counter
-from ._loops import loop_around
+from ._events import Counter, harmless
+from ._loops import loop_around, outside
 
 _sites: Dict[str, "Site"] = {}
 _open: List["Site"] = []
@@ -48,25 +48,27 @@ def count_bars(module: Any) -> None:
     init, iterate, update, close = bar.__init__, bar.__iter__, bar.update, bar.close
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        frame = _caller()
-        self._mlbroker_site, self._mlbroker_loop = _site(frame), loop_around(frame)
+        self._mlbroker_site = None
         self._mlbroker_state = ""
+        _place(self, sys._getframe(1))
         init(self, *args, **kwargs)
 
     def __iter__(self: Any) -> Iterator[Any]:
-        site = self._mlbroker_site
-        self._mlbroker_state = "iterated"
-        site.enter(_total(self), self._mlbroker_loop)
-        for item in iterate(self):
-            yield item
-            site.counter.add(1)
-        site.leave()
+        site = _enter(self, "iterated")
+        if site is None:
+            yield from iterate(self)
+            return
+        try:
+            for item in iterate(self):
+                yield item
+                site.counter.add(1)
+        finally:
+            site.leave()  # also where the loop around it breaks off
 
     def manual_update(self: Any, n: Any = 1) -> Any:
-        if self._mlbroker_state == "":
-            self._mlbroker_state = "updated"
-            self._mlbroker_site.enter(_total(self), self._mlbroker_loop)
-        if self._mlbroker_state == "updated" and isinstance(n, int) and n > 0:
+        if getattr(self, "_mlbroker_state", None) == "":
+            _enter(self, "updated")
+        if getattr(self, "_mlbroker_state", None) == "updated" and isinstance(n, int) and n > 0:
             self._mlbroker_site.counter.add(n)
         return update(self, n)
 
@@ -79,12 +81,24 @@ def count_bars(module: Any) -> None:
     bar.update, bar.close = manual_update, manual_close
 
 
-def _caller() -> Any:
-    """The frame outside of tqdm that makes the bar."""
-    frame: Any = sys._getframe(2)
-    while frame.f_back is not None and _is_tqdm(frame):
-        frame = frame.f_back
-    return frame
+@harmless
+def _place(bar: Any, frame: Any) -> None:
+    """Note which line makes this bar, and in which loop."""
+    frame = outside("tqdm", frame)
+    bar._mlbroker_loop = loop_around(frame)
+    bar._mlbroker_site = _site(frame)
+
+
+@harmless
+def _enter(bar: Any, state: str) -> Optional[Site]:
+    """The bar begins to move; None where its place is not known."""
+    site: Optional[Site] = bar._mlbroker_site
+    if site is None:
+        bar._mlbroker_state = "unknown"
+        return None
+    site.enter(_total(bar), bar._mlbroker_loop)
+    bar._mlbroker_state = state
+    return site
 
 
 def _site(frame: Any) -> Site:
@@ -92,10 +106,6 @@ def _site(frame: Any) -> Site:
     if name not in _sites:
         _sites[name] = Site(name)
     return _sites[name]
-
-
-def _is_tqdm(frame: Any) -> bool:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "tqdm"
 
 
 def _total(bar: Any) -> Optional[int]:

@@ -1,17 +1,20 @@
-"""The job's output: steps counted, secrets masked wherever they are cut."""
+"""The job's output: shown to who counts steps, secrets masked wherever they are cut."""
 
 import io
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.guest.output import Output, unmasked
 
 
-def passed(chunks: list[bytes], secrets: list[str], progress: str | None = None) -> Output:
-    output = Output(io.BytesIO(), secrets, progress)  # type: ignore[arg-type]
+def unread(line: bytes) -> None:
+    """Nobody counts."""
+
+
+def passed(chunks: list[bytes], secrets: list[str]) -> Output:
+    output = Output(io.BytesIO(), secrets, unread)  # type: ignore[arg-type]
     for chunk in chunks:
         output.feed(chunk)
         output.tick()
@@ -39,7 +42,7 @@ def test_a_secret_is_masked_however_it_is_cut(words: list[str], cuts: list[int])
 
 
 def test_a_line_that_does_not_end_is_let_go_without_the_start_of_a_secret() -> None:
-    output = Output(io.BytesIO(), ["hunter22"], None)  # type: ignore[arg-type]
+    output = Output(io.BytesIO(), ["hunter22"], unread)  # type: ignore[arg-type]
     output.feed(b"Password? hunt")
     output._held_since -= 10
     output.tick()
@@ -67,7 +70,7 @@ def test_short_secrets_and_trimmed_lines_are_masked() -> None:
 @given(st.lists(st.sampled_from(["hunt9x", "a much longer secret", "a much", " x"]), max_size=12))
 def test_no_secret_is_cut_where_a_line_is_let_go(words: list[str]) -> None:
     secrets = ["hunt9x", "a much longer secret"]
-    output = Output(io.BytesIO(), secrets, None)  # type: ignore[arg-type]
+    output = Output(io.BytesIO(), secrets, unread)  # type: ignore[arg-type]
     for word in words:
         output.feed(word.encode())
         output._held_since -= 10
@@ -77,43 +80,20 @@ def test_no_secret_is_cut_where_a_line_is_let_go(words: list[str]) -> None:
     assert text_of(output) == shown.encode()
 
 
-@pytest.mark.parametrize(
-    ("lines", "progress", "step", "steps"),
-    [
-        (b"::mlbroker step=12/300\n", None, 12, 300),
-        (b"::mlbroker step=3\n::mlbroker step=2\n", None, 3, None),
-        (b"it 7 loss 0.1\rit 8 loss 0.09\r", r"it (\d+)", 8, None),
-        (b"[12 of 90]\n", r"\[(?P<step>\d+) of", 12, None),
-        (b"step=five\n::mlbroker step=x\n", r"step=(\w+)", None, None),
-        (b"nothing\n", None, None, None),
-        (b"step 1/50\nstep 50/50\nstep 1/50\nstep 7/50\n", r"step (\d+)", 57, None),
-        (b"s 9/50\ns 50/50\ns 1/50\n", r"s (?P<step>\d+)/(?P<total>\d+)", 51, None),
-        (b"s 9/50\ns 10/50\n", r"s (?P<step>\d+)/(?P<total>\d+)", 10, 50),
-        (b"::mlbroker step=80\nepoch 3\n", r"epoch (\d+)", 3, None),
-        (b"epoch 3\n::mlbroker step=80\n", r"epoch (\d+)", 3, None),
-        (b"::mlbroker step=99999999999999999999999\n", None, None, None),
-    ],
-)
-def test_steps_are_read(
-    lines: bytes, progress: str | None, step: int | None, steps: int | None
-) -> None:
-    output = passed([lines], [], progress)
-    assert (output.step, output.steps) == (step, steps)
-
-
 def test_a_full_disk_costs_output_not_the_job() -> None:
     class Full(io.BytesIO):
         def write(self, data: object) -> int:
             raise OSError(28, "No space left on device")
 
-    output = Output(Full(), [], None)  # type: ignore[arg-type]
+    output = Output(Full(), [], unread)  # type: ignore[arg-type]
     output.feed(b"line\n")
     assert output.dropped_bytes == 5
 
 
 def test_what_a_full_disk_does_not_take_is_counted() -> None:
     with open("/dev/full", "wb", buffering=0) as full:
-        output = Output(full, [], None)
+        read: list[bytes] = []
+        output = Output(full, [], read.append)
         output.feed(b"::mlbroker step=1\n")
         output.tick(final=True)
-    assert (output.step, output.dropped_bytes) == (1, 18)
+    assert (read[0], output.dropped_bytes) == (b"::mlbroker step=1", 18)

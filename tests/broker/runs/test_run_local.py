@@ -161,12 +161,43 @@ def test_without_a_price_this_machine_is_reckoned_like_one_on_sale(cli: Cli) -> 
     assert Decimal(row["spent_usd"]) > 0
 
 
-def test_a_job_may_count_its_steps_through_the_probe(cli: Cli) -> None:
-    script = "from mlbroker_probe import steps\nfor _ in steps(range(7), total=7): pass"
-    job = cli.job(f'python3 -c "{script}"')
-    answer = cli("run", job, "--on", "local", "--local-price", "1", "--budget", "1", "--yes")
-    assert answer.returncode == 0, answer.stderr
-    assert "::mlbroker step=7/7" in answer.stdout
+def test_an_unchanged_job_shows_its_steps_and_its_forecast(cli: Cli) -> None:
+    """A bar in a library of the job's own: nothing is printed, nothing is in the job's file."""
+    library = cli.folder / "lib" / "tqdm"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("from tqdm.std import tqdm\n")
+    (library / "std.py").write_text(BAR)
+    (cli.folder / "train.py").write_text(
+        "import os, time\nfrom tqdm import tqdm\n"
+        "assert not os.listdir(os.environ['MLBROKER_OUTPUT_DIR'])\n"
+        "for i in tqdm(range(400)):\n"
+        "    while i == 300 and not os.path.exists('gate'): time.sleep(0.02)\n"
+        "    time.sleep(0.01)\n"
+    )
+    client = cli.start_local("echo up; PYTHONPATH=lib python3 train.py")
+    wait_for(lambda: 100 <= steps_shown(cli)[0] <= 300)
+    assert steps_shown(cli)[1] == 400
+    (cli.folder / "gate").touch()
+    output, errors = client.communicate(timeout=PATIENCE_S)
+    assert (client.returncode, output) == (0, ""), errors
+    assert not [p for p in cli.home.rglob("outputs/*") if p.is_file()]
+
+
+# As tqdm's own class, as far as the hook knows it.
+BAR = """
+class tqdm:
+    def __init__(self, iterable=None, total=None):
+        self.iterable, self.total = iterable, total
+    def __iter__(self):
+        yield from self.iterable
+    def update(self, n=1): pass
+    def close(self): pass
+"""
+
+
+def steps_shown(cli: Cli) -> tuple[int, int | None]:
+    (run,) = json.loads(cli("ps", "--json").stdout)["runs"]
+    return run["step"] or 0, run["steps"]
 
 
 def test_spending_asks_first(cli: Cli) -> None:

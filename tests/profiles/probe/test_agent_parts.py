@@ -14,11 +14,12 @@ from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.profiles.probe.mlbroker_agent.gauges import GpuGauge, PackageEnergy
-from mlbroker.profiles.probe.mlbroker_agent.hooked import Deaf, with_probe
+from mlbroker.profiles.probe.mlbroker_agent.hooked import Deaf
 from mlbroker.profiles.probe.mlbroker_agent.machine import describe, usable_cores
 from mlbroker.profiles.probe.mlbroker_agent.output import CHUNK, OutputScanner
 from mlbroker.profiles.probe.mlbroker_agent.processes import Process
-from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, ProgressFile
+from mlbroker.profiles.probe.mlbroker_agent.python_path import with_probe
+from mlbroker.profiles.probe.mlbroker_agent.step_files import EventFiles, ProgressFile
 from mlbroker.profiles.probe.mlbroker_agent.step_lines import MAX_LINE
 
 SOURCES = sorted(PROBE_FOLDER.rglob("*.py"))

@@ -15,7 +15,7 @@ import pytest
 from tests.support.mlbroker import PATIENCE_S
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
-from mlbroker.profiles.probe.mlbroker_agent.sources import EventFiles, Note, StepEvent
+from mlbroker.profiles.probe.mlbroker_agent.step_files import EventFiles, Note, StepEvent
 from mlbroker.profiles.stepping.stream import StepSeries, StepStreams
 
 PYTHON = os.environ.get("MLBROKER_HOOKS_PYTHON", sys.executable)
@@ -218,46 +218,68 @@ trainer.fit(Model(), loader)
     assert (series.source, series.counts[-1]) == ("torch", 16)
 
 
-@needs("keras")
-@needs("torch")
-def test_keras_batches_are_steps(run: Run) -> None:
-    streams, _ = run(
-        """
-import numpy, keras
-model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-model.compile("adam", "mse")
-model.fit(numpy.ones((64, 4)), numpy.ones((64, 1)), epochs=3, batch_size=8, verbose=0)
-""",
-        KERAS_BACKEND="torch",
-    )
+CALLS = {
+    "keras": (
+        "import numpy, keras\nx = numpy.ones((64, 4))\n"
+        "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"
+        "model.compile('adam', 'mse')",
+        "model.fit(x, x[:, :1], epochs=3, batch_size=8, verbose=0)",
+        24,
+    ),
+    "lightgbm": (
+        "import numpy, lightgbm\nx = numpy.random.rand(200, 4)",
+        "lightgbm.LGBMRegressor(n_estimators=40, verbose=-1).fit(x, x[:, 0])",
+        40,
+    ),
+    "xgboost": (
+        "import numpy, xgboost\nx = numpy.random.rand(200, 4)",
+        "xgboost.XGBRegressor(n_estimators=30).fit(x, x[:, 0])",
+        30,
+    ),
+}
+
+
+@pytest.mark.parametrize("library", [pytest.param(name, marks=needs(name)) for name in CALLS])
+@pytest.mark.parametrize(
+    ("around", "times", "known"),
+    [("{call}", 1, True), ("{call}\n{call}", 2, False), ("for k in range(1): {call}", 1, False)],
+)
+def test_a_call_tells_the_jobs_steps_unless_it_comes_again(
+    run: Run, library: str, around: str, times: int, known: bool
+) -> None:
+    begin, call, steps = CALLS[library]
+    streams, notes = run(f"{begin}\n{around.format(call=call)}", KERAS_BACKEND="torch")
     series = best(streams)
-    assert (series.source, series.counts[-1], series.total) == ("keras", 24, 24)
+    assert (series.source, series.counts[-1]) == (library, times * steps)
+    assert series.total == (steps if known else None)
+    assert ("epoch" in said(notes)) == ("for" in around)
 
 
-@needs("lightgbm")
-def test_lightgbm_rounds_are_steps(run: Run) -> None:
+@needs("tqdm")
+def test_a_bar_that_is_broken_off_is_no_parent_of_the_next(run: Run) -> None:
     streams, _ = run(
         """
-import numpy, lightgbm
-x = numpy.random.rand(200, 4)
-lightgbm.LGBMRegressor(n_estimators=40, verbose=-1).fit(x, x[:, 0])
+import time
+from tqdm import tqdm
+for i in tqdm(range(50)):
+    if i == 3: break
+for i in tqdm(range(40)): time.sleep(0.001)
 """
     )
-    series = best(streams)
-    assert (series.source, series.counts[-1], series.total) == ("lightgbm", 40, 40)
+    assert (best(streams).counts[-1], best(streams).total) == (40, 40)
 
 
-@needs("xgboost")
-def test_xgboost_rounds_are_steps(run: Run) -> None:
+@needs("tqdm")
+def test_a_hook_that_fails_is_told_and_the_job_goes_on(run: Run) -> None:
     streams, _ = run(
         """
-import numpy, xgboost
-x = numpy.random.rand(200, 4)
-xgboost.XGBRegressor(n_estimators=30).fit(x, x[:, 0])
+import mlbroker_probe._tqdm as ours
+ours.loop_around = None
+from tqdm import tqdm
+assert list(tqdm(range(5))) == [0, 1, 2, 3, 4]
 """
     )
-    series = best(streams)
-    assert (series.source, series.counts[-1], series.total) == ("xgboost", 30, 30)
+    assert streams.sources == []
 
 
 @needs("tqdm")

@@ -1,11 +1,19 @@
-"""Attaches a counter to a training library at the moment the job imports it."""
+"""Attaches a counter to a training library at the moment the job imports it.
+
+Every Python of the job loads this, most of them for nothing: so it imports as good as nothing.
+"""
+
+from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any, Dict, Tuple
+
+MYPY = False
+if MYPY:
+    from typing import Any
 
 # Module of the library -> our module and function that is given it once it is loaded.
-HOOKS: Dict[str, Tuple[str, str]] = {
+HOOKS = {
     "torch.optim.optimizer": ("_torch", "count_optimizer_steps"),
     "torch.amp.grad_scaler": ("_torch", "count_skipped_steps"),
     "torch.utils.data.dataloader": ("_torch", "watch_loading"),
@@ -35,21 +43,28 @@ class _Finder:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    _add_to(spec.loader, name)
+                _add_to(spec.loader, name)
                 return spec
         return None
 
 
 def _add_to(loader: Any, name: str) -> None:
-    load = loader.exec_module
+    load = getattr(loader, "exec_module", None)
+    if load is None:
+        return
 
     def exec_module(module: Any) -> None:
         load(module)
         ours, function = HOOKS[name]
+        if getattr(module, "_mlbroker_counts", False):
+            return  # loaded anew, over what was added before
         try:
+            module._mlbroker_counts = True
             getattr(import_module("mlbroker_probe." + ours), function)(module)
         except Exception as error:
             sys.stderr.write("mlbroker: %s is not watched: %r\n" % (name, error))
 
-    loader.exec_module = exec_module
+    try:  # noqa: SIM105  # contextlib is not loaded yet
+        loader.exec_module = exec_module
+    except AttributeError:
+        pass  # some loaders take no attributes: their modules go unwatched
