@@ -34,7 +34,12 @@ class Bucket:
 
 
 class AwsFaults(Faults):
-    """A delete that fails late is one that AWS accepts and forgets."""
+    """A delete that fails late is one that AWS accepts and forgets.
+
+    `page` is how much of a list of machines or objects comes at once, where that is set.
+    """
+
+    page: int | None = None
 
     def no(self, request: Request, *error: Any) -> Answer:
         return _no(request, *error)

@@ -85,6 +85,14 @@ class Request(Asked):
             found.append(value)
         return found
 
+    def in_pages_of(self, most: int) -> None:
+        """As if the service's pages had `most` entries, where it takes that from the request."""
+        if self.action == "ListBucket":
+            self.environ["QUERY_STRING"] += f"&max-keys={most}"
+        elif self.action == "DescribeInstances" and not self.listed("InstanceId"):
+            self.body += f"&MaxResults={most}".encode()
+            self.environ["CONTENT_LENGTH"] = str(len(self.body))
+
     def _s3_action(self) -> str:
         query = urlsplit("?" + self.environ.get("QUERY_STRING", "")).query
         if self.path == "/":

@@ -162,6 +162,8 @@ class StrictAws(StrictCloud):
         return answer
 
     def _forward(self, request: Request) -> Answer:
+        if self.faults.page is not None:
+            request.in_pages_of(self.faults.page)
         return Answer.of(self._moto, request)
 
     def metadata_of(self, vm: Vm, what: str, request: Request) -> Answer:
