@@ -39,8 +39,8 @@ OutOfReach = Mapping[tuple[int, int], tuple[Reason, str]]
 class Cost(NamedTuple):
     """US dollars for the whole run, all nodes, everything included.
 
-    `expected` = compute + storage + network + interruptions (the expected cost of lost work and
-    restarts on spot). `p90` is not exceeded in nine runs of ten.
+    `expected` = compute + storage (disk, address, requests to the bucket) + network + interruptions
+    (the expected cost of lost work and restarts on spot). `p90` holds in nine runs of ten.
     """
 
     expected: Decimal

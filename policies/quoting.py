@@ -88,7 +88,7 @@ def traffic_usd(constraints: Constraints, region: Region) -> Decimal:
         billing.transfer_usd_per_gb(constraints.data_region, region) * constraints.data.input_gb
     )
     if constraints.data_region is None:
-        outgoing = billing.egress_usd_per_gb(region)
+        outgoing = billing.egress_usd_per_gb(region) + billing.parts_usd_per_gb(region)
     else:
         outgoing = billing.transfer_usd_per_gb(region, constraints.data_region)
     return incoming + outgoing * constraints.data.output_gb

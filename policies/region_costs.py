@@ -1,4 +1,4 @@
-"""What a region adds to a machine's price: disk, address, traffic, and carbon for each kWh."""
+"""What a region adds to a machine's price: disk, address, requests, traffic, and carbon."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from mlbroker.profiles.job import ResourceOption
 class RegionCosts(NamedTuple):
     """What a region adds to a machine's price.
 
-    `usd_per_hour` for each machine and hour (disk and address), `fixed_usd` once per run
-    (traffic); where disks bill in begun steps of `disk_step_s`, a step of all machines costs
-    `disk_usd_per_step`; `kg_per_kwh` is grid intensity times PUE.
+    `usd_per_hour` for each machine and hour (disk, address, the bucket's requests), `fixed_usd`
+    once per run (traffic, and the requests of its beginning and end); where disks bill in begun
+    steps of `disk_step_s`, a step of all machines costs `disk_usd_per_step`; `kg_per_kwh` is grid
+    intensity times PUE.
     """
 
     usd_per_hour: float
@@ -29,7 +30,7 @@ class RegionCosts(NamedTuple):
     region: str = ""
 
     def once_usd(self, seconds: float) -> float:
-        """What is due beside the hours: traffic, and rounding the disk's time up."""
+        """What is due beside the hours: what is due once, and rounding the disk's time up."""
         if not self.disk_usd_per_step:
             return self.fixed_usd
         steps = seconds / self.disk_step_s
@@ -69,8 +70,8 @@ def _costs_in(constraints: Constraints, region: Region, disk_gb: int) -> RegionC
     step_s = bill.meter.disk_step_s
     grid, pue = region.grid_kgco2e_per_kwh, region.pue
     return RegionCosts(
-        usd_per_hour=float(bill.disk_usd_per_hour + bill.address_usd_per_hour),
-        fixed_usd=float(bill.once_usd),
+        usd_per_hour=float(bill.usd_per_hour / bill.nodes),
+        fixed_usd=float(bill.once_usd + bill.requests_once_usd * bill.nodes),
         kg_per_kwh=None if grid is None or pue is None else grid * pue,
         disk_usd_per_step=(
             float(bill.disk_usd_per_hour * step_s / billing.SECONDS_PER_HOUR * constraints.nodes)

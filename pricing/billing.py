@@ -32,7 +32,8 @@ class Bill:
     """What `nodes` equal machines cost: each by the hour, and all of them once.
 
     Machines and addresses are counted in begun seconds, disks in begun steps of the meter.
-    `once_usd` is the traffic, or the allowance for it.
+    `once_usd` is the traffic, or the allowance for it. Each machine's requests to the bucket cost
+    `requests_usd_per_hour`, and `requests_once_usd` at its beginning and end.
     """
 
     price_per_hour_usd: Decimal
@@ -41,6 +42,8 @@ class Bill:
     disk_usd_per_hour: Decimal = Decimal(0)
     address_usd_per_hour: Decimal = Decimal(0)
     once_usd: Decimal = Decimal(0)
+    requests_usd_per_hour: Decimal = Decimal(0)
+    requests_once_usd: Decimal = Decimal(0)
 
     @classmethod
     def of(
@@ -64,24 +67,27 @@ class Bill:
             disk_usd_per_hour=per_month * sold_by.billed_disk_gb(disk_gb) / HOURS_PER_MONTH,
             address_usd_per_hour=USUAL_PUBLIC_IP_USD_PER_HOUR if address is None else address,
             once_usd=once_usd,
+            requests_usd_per_hour=sold_by.requests.usd_per_hour,
+            requests_once_usd=sold_by.requests.once_usd(nodes),
         )
 
     @property
     def usd_per_hour(self) -> Decimal:
         """All that an hour of all machines costs."""
-        each = self.price_per_hour_usd + self.disk_usd_per_hour + self.address_usd_per_hour
-        return each * self.nodes
+        by_the_second = self.address_usd_per_hour + self.requests_usd_per_hour
+        return (self.price_per_hour_usd + self.disk_usd_per_hour + by_the_second) * self.nodes
 
     def machines_usd(self, seconds: Decimal) -> Decimal:
         """The machines alone, up for `seconds`."""
         return self.price_per_hour_usd * self.nodes * self._billed_s(seconds) / SECONDS_PER_HOUR
 
     def storage_usd(self, seconds: Decimal) -> Decimal:
-        """Their disks and addresses."""
+        """Their disks, addresses and requests to the bucket."""
         billed_s, step_s = self._billed_s(seconds), self.meter.disk_step_s
         disk_s = (billed_s / step_s).to_integral_value(ROUND_CEILING) * step_s
-        both = self.disk_usd_per_hour * disk_s + self.address_usd_per_hour * billed_s
-        return both * self.nodes / SECONDS_PER_HOUR
+        by_the_second = self.address_usd_per_hour + self.requests_usd_per_hour
+        timed = self.disk_usd_per_hour * disk_s + by_the_second * billed_s
+        return (timed / SECONDS_PER_HOUR + self.requests_once_usd) * self.nodes
 
     def usd(self, seconds: Decimal) -> Decimal:
         """Everything, unrounded."""
@@ -148,3 +154,9 @@ def egress_usd_per_gb(source: Region) -> Decimal:
         return Decimal(0)
     rate = source.egress_internet_usd_per_gb
     return USUAL_EGRESS_USD_PER_GB if rate is None else rate
+
+
+def parts_usd_per_gb(source: Region) -> Decimal:
+    """Price of the requests by which one GB of outputs goes through the bucket."""
+    sold_by = vendor(source.cloud)
+    return Decimal(0) if sold_by.own else sold_by.requests.usd_per_gb

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from mlbroker.pricing.aws_types import aws_not_launchable
 from mlbroker.pricing.azure_types import azure_not_launchable
+from mlbroker.pricing.bucket import BLOB_REQUESTS, GCS_REQUESTS, S3_REQUESTS, RequestPrices
 from mlbroker.pricing.burst import AWS_CREDITS, GCP_CREDITS, Credits, azure_credits
 from mlbroker.pricing.disks import azure_billed_gb
 from mlbroker.pricing.gcp_types import gcp_not_launchable
@@ -64,7 +65,7 @@ class Vendor:
     accounts, and `usual_types` what most jobs land on there, smallest first. `family` is what
     policy files call a type's family, `quota_family` that under which the vendor counts it.
     `not_launchable` tells why a run could not use a type; None where it can.
-    A disk is billed as `billed_disk_gb` of its size.
+    A disk is billed as `billed_disk_gb` of its size, the bucket's requests at `requests`.
     A spot machine is reckoned at up to `spot_headroom` times its price, and a bid has to be above
     `least_bid_usd`.
     `own` machines are the user's: nobody meters their disk, address and traffic.
@@ -80,6 +81,7 @@ class Vendor:
     quota_family: Callable[[str], str] = str
     credits: Callable[[str], Credits | None] = _no_credits
     billed_disk_gb: Callable[[int], Decimal] = Decimal
+    requests: RequestPrices = BLOB_REQUESTS  # the dearest
     not_launchable: Callable[[InstanceType, Launch], str | None] = _always_launchable
     spot_headroom: Decimal = Decimal("1.25")
     least_bid_usd: Decimal = Decimal(0)
@@ -112,6 +114,7 @@ VENDORS = {
         credits=AWS_CREDITS.get,
         not_launchable=aws_not_launchable,
         # EC2 API reference, SpotMarketOptions.MaxPrice: "must be more than USD $0.001".
+        requests=S3_REQUESTS,
         least_bid_usd=Decimal("0.001"),
     ),
     "gcp": Vendor(
@@ -128,6 +131,7 @@ VENDORS = {
         quota_family=series_of,
         credits=GCP_CREDITS.get,
         not_launchable=gcp_not_launchable,
+        requests=GCS_REQUESTS,
     ),
     "azure": Vendor(
         "Azure",

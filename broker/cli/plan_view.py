@@ -218,7 +218,7 @@ def _quote_words(quote: Quote, steps: int) -> str:
     return (
         f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
         f" {_interval_words(quote)} at 80 %); {money(cost.compute)} USD machine"
-        f" + {money(cost.storage)} disk and address + {money(cost.network)} traffic"
+        f" + {money(cost.storage)} disk, address and bucket + {money(cost.network)} traffic"
         f" + {money(cost.interruptions)} interruptions;"
         f" price of {quote.price_as_of} from {quote.price_source}"
     )

@@ -14,7 +14,6 @@ from mlbroker.broker.clouds.arriving import Arriving, arriving
 from mlbroker.broker.clouds.guest_report import (
     REPORT_BYTES,
     Report,
-    joint_report,
     log_part_offset,
     report_in,
 )
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _BATCH = 500
-# More of a log is not looked through for where to go on: at one part in ten seconds, two weeks.
+# Parts of a file on its way in, which lie in memory, and how many travel at once.
+_CHUNK_BYTES, _AT_ONCE = 32 << 20, 4
+# More of a log is not looked through for where to go on: at one part in half a minute, six weeks.
 LISTED_AT_MOST = 120_000
 # Twice what the courier puts into a part of the log.
 PART_BYTES = 8 << 20
@@ -63,16 +64,8 @@ class BucketBox:
             self._put("guest.pyz", program)
             self._put("spec.json", json.dumps(spec, sort_keys=True).encode())
 
-    def report(self, nodes: int) -> Report:
-        """What the first machine last said; with several, the end of all or the first failure."""
-        return joint_report(self._reports(nodes))
-
-    def unfinished(self, nodes: int) -> set[int]:
-        """The ranks of machines whose job has not ended, as far as they told."""
-        reports = enumerate(self._reports(nodes))
-        return {rank for rank, found in reports if found.end is None and found.ended is None}
-
-    def _reports(self, nodes: int) -> list[Report]:
+    def reports(self, nodes: int) -> list[Report]:
+        """What each machine last said, by rank."""
         names = [f"{rank}/report.json" for rank in range(nodes)]
         return [report_in(self._get(name, REPORT_BYTES)) for name in names]
 
@@ -158,7 +151,10 @@ class BucketBox:
     def _put(self, name: str, content: bytes | Path) -> None:
         import obstore
 
-        obstore.put(self._store, self._key(name), content)
+        # A large file goes in parts, and each is a request.
+        obstore.put(
+            self._store, self._key(name), content, chunk_size=_CHUNK_BYTES, max_concurrency=_AT_ONCE
+        )
 
     def _get(self, name: str, at_most: int) -> bytes | None:
         """An object, as much of it as anybody may expect, and a byte more where it is longer."""

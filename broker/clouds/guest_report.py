@@ -164,6 +164,11 @@ def joint_report(reports: Sequence[Report]) -> Report:
     )
 
 
+def unfinished(reports: Sequence[Report]) -> set[int]:
+    """The ranks of machines whose job has not ended, as far as they told."""
+    return {rank for rank, told in enumerate(reports) if told.end is None and told.ended is None}
+
+
 def joint_end(ends: Sequence[End | None]) -> End | None:
     """How a run of several machines ended: by the one that failed, or when all are done."""
     failed = [

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.errors import CloudError
+from mlbroker.pricing.bucket import Pace
 
 # What a machine's tags are called: a token names its attempt.
 RUN_TAG = "mlbroker-run"
@@ -138,7 +139,8 @@ class Traits:
 
     `kill_slack_s`: how long after `kill_at` a machine may still bill. `visible_after_s`: how
     long a created machine may stay out of listings. `layers`: the kill switches, in words.
-    `queues`: jobs wait for a place instead of going elsewhere.
+    `queues`: jobs wait for a place instead of going elsewhere. `looks`: how often the guest's
+    report is read where each reading is paid; else each time, every `poll_s`.
     """
 
     kill_slack_s: float
@@ -146,6 +148,7 @@ class Traits:
     poll_s: float
     layers: tuple[str, ...]
     queues: bool = False
+    looks: Pace | None = None
 
 
 class TellsPrice(Protocol):

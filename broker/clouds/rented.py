@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
-from mlbroker.broker.clouds.guest_report import End, Report
+from mlbroker.broker.clouds.guest_report import End, Report, joint_report, unfinished
 from mlbroker.broker.clouds.interface import (
     RUN_TAG,
     TOKEN_TAG,
@@ -26,6 +26,7 @@ from mlbroker.broker.clouds.interface import (
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
+from mlbroker.pricing.bucket import HEEDS, LOOKS, WRITES
 from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:
@@ -134,17 +135,18 @@ class RentedCloud(ABC):
     def report(self, intent: Intent) -> Report:
         """What the machine last left in the bucket."""
         box = self.box(intent)
-        report = box.report(intent.nodes)
+        reports = box.reports(intent.nodes)
+        report = joint_report(reports)
         if intent.nodes == 1 or report.end is not None:
             return report
-        gone = self.lost_member(intent, box.unfinished(intent.nodes))
+        gone = self.lost_member(intent, unfinished(reports))
         # One that goes in order leaves its end first, perhaps between the two looks.
-        if gone is None or gone.rank not in box.unfinished(intent.nodes):
+        if gone is None or gone.rank not in unfinished(box.reports(intent.nodes)):
             return report
         return replace(report, end=gone)
 
     def stop_job(self, intent: Intent, why: str) -> None:
-        """The machine looks for it every few seconds."""
+        """The machine looks for it: `HEEDS` says how often."""
         self.box(intent).ask_to_stop(why)
 
     def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
@@ -162,6 +164,7 @@ class RentedCloud(ABC):
             "token": intent.token,
             "kill_at": intent.kill_at.timestamp() + intent.guest_late_s,
             "nodes": intent.nodes,
+            "pace": {"writes": WRITES, "heeds": HEEDS},
             "secret_names": sorted(payload.secrets),
             "secrets_at": self.hand_over(intent, payload.secrets),
             "workdir": None,
@@ -267,6 +270,7 @@ def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:
         kill_slack_s=kill_slack_s,
         visible_after_s=30.0,
         poll_s=5.0,
+        looks=LOOKS,
         layers=(outside, inside, "the supervisor of the job"),
     )
 

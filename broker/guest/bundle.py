@@ -34,7 +34,7 @@ def guest_program() -> bytes:
 
 def boot_program(cloud: str) -> bytes:
     """What a rented machine starts with: it knows its own cloud, and fetches the whole program."""
-    modules = ["guest/boot.py", "guest/vendor.py", *_modules_of(cloud)]
+    modules = ["guest/boot.py", "guest/pace.py", "guest/vendor.py", *_modules_of(cloud)]
     return _archive(dict(_entries("boot", modules)), zipfile.ZIP_DEFLATED)
 
 

@@ -8,19 +8,19 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import box as files
 from .main import get
-from .supervisor import HEARTBEAT_S
+from .pace import wait_s
 from .vendor import Vendor, opened
 from .watchdog import is_alive
 
 LOG_PART_BYTES = 4 << 20
 OUTPUTS_PART_BYTES = 32 << 20
-AGAIN_AFTER_S = 2.0
-# Reports come often while a failure is likely, and seldom in the long hours after.
-SHORTEST_S, LONGEST_S = HEARTBEAT_S, 10.0
+# A report that says nothing new is a sign of life, and tells how busy the machine is.
+SIGN_OF_LIFE_S = 60.0
+_ALWAYS_NEW = ("at", "elapsed_s", "cpu", "gpu", "idle_s")
 # What the kill switches leave for the last files to travel: a quarter of its life at most.
 MARGIN_S = 60.0
 PEERS_WITHIN_S = 600.0
@@ -41,7 +41,9 @@ class Courier:
         self._pushed: Dict[str, Tuple[int, int]] = {}
         self._bytes = {files.LOG: 0, files.CHECKPOINT: 0}
         self._began = time.monotonic()
-        self._next = 0.0
+        self._pace: Dict[str, List[float]] = {}
+        self._heed_at = self._carry_at = self._told_at = 0.0
+        self._told: Dict[str, Any] = {}
         self._nodes = 1
         self._told_end = False
 
@@ -57,8 +59,12 @@ class Courier:
                 self._leave()
                 return
             except (OSError, ValueError) as error:
-                print("courier: {}".format(error), file=sys.stderr, flush=True)
-                time.sleep(AGAIN_AFTER_S)
+                self._await_again(error)
+
+    def _await_again(self, error: Exception) -> None:
+        """A request that was refused may be paid all the same."""
+        print("courier: {}".format(error), file=sys.stderr, flush=True)
+        time.sleep(self._wait_s("writes", time.monotonic() - self._began))
 
     def _leave(self) -> None:
         # How the job ended is told before its files travel: should the machine be taken away
@@ -77,13 +83,18 @@ class Courier:
             # Only after its own report: who follows must not seem to be the first.
             self._vendor.put(self._shared + "/stop", files.FOLLOWS.encode())
 
-    def _start(self) -> None:
-        spec = json.loads(self._needed("spec.json"))
+    def _fetched(self) -> Dict[str, Any]:
+        """What this machine is to do; the files for it are in the box then."""
+        spec: Dict[str, Any] = json.loads(self._needed("spec.json"))
         for name in (files.BUNDLE, files.RESTORE):
             self._vendor.get_file(self._shared + "/" + name, os.path.join(self._box, name))
+        self._nodes, self._pace = spec["nodes"], spec["pace"]
+        return spec
+
+    def _start(self) -> None:
+        spec = self._fetched()
         left = spec["kill_at"] - time.time()
         spec["lifetime_s"] = max(1.0, left - min(MARGIN_S, left * 0.25))
-        self._nodes = spec["nodes"]
         if self._nodes > 1:
             # Its own processes' mark: another of the run may stand on the same kernel.
             spec["token"] += "-n{}".format(self._rank)
@@ -122,16 +133,16 @@ class Courier:
         address = self._vendor.address()
         self._vendor.put("{}/address".format(self._own), address.encode())
         addresses: List[str] = []
-        until = time.monotonic() + PEERS_WITHIN_S
+        began = time.monotonic()
         while len(addresses) < nodes:
             key = "{}/{}/address".format(self._shared, len(addresses))
             found = self._vendor.get(key)
             if found is not None:
                 addresses.append(found.decode())
-            elif time.monotonic() > until:
+            elif time.monotonic() - began > PEERS_WITHIN_S:
                 raise SystemExit("machine {} of the run did not come".format(len(addresses)))
             else:
-                time.sleep(1.0)
+                time.sleep(self._wait_s("heeds", time.monotonic() - began))
         return node_facts(self._rank, addresses)
 
     def _environment(self) -> Dict[str, str]:
@@ -147,21 +158,31 @@ class Courier:
                 environment["PATH"] = os.path.join(own, "bin") + ":" + environment["PATH"]
         return environment
 
+    def _wait_s(self, what: str, age_s: float) -> float:
+        shortest_s, longest_s, slowing = self._pace[what]
+        return wait_s(shortest_s, longest_s, slowing, age_s)
+
     def _look(self) -> None:
+        """What is due. Each request is paid, so that they come at the pace that the bill knows."""
         now = time.monotonic()
-        ended = files.read(self._box, files.END) is not None
-        if now < self._next and ended == self._told_end:
-            return
-        self._told_end = ended
-        self._next = now + min(LONGEST_S, max(SHORTEST_S, (now - self._began) / 60))
+        age_s = now - self._began
         try:
-            self._heed()
-            self._push_file(files.CHECKPOINT)
-            self._push_log()
-            self._report(None)
+            if now >= self._heed_at:
+                self._heed_at = now + self._wait_s("heeds", age_s)
+                self._heed()
+            ends = not self._told_end and files.read(self._box, files.END) is not None
+            if now >= self._carry_at or ends:
+                self._told_end = self._told_end or ends
+                each_s = self._wait_s("writes", age_s)
+                self._carry_at = now + each_s
+                self._carry_at = now + each_s * max(1, self._carry())
         except (OSError, ValueError) as error:
             # The bucket does not answer: the job goes on, and the next look tries again.
             print("courier: {}".format(error), file=sys.stderr, flush=True)
+
+    def _carry(self) -> int:
+        """How many objects were written: none where nothing has changed."""
+        return self._push_file(files.CHECKPOINT) + self._push_log() + self._report(None)
 
     def _heed(self) -> None:
         """Pass on what the launching side, or the vendor, wants."""
@@ -174,21 +195,24 @@ class Courier:
         if asked is not None:
             files.write_reserved(self._box, files.STOP, asked.decode("utf-8", "replace"))
 
-    def _push_file(self, name: str) -> None:
+    def _push_file(self, name: str) -> bool:
         path = os.path.join(self._box, name)
         try:
             found = os.stat(path)
         except FileNotFoundError:
-            return
+            return False
         signature = (found.st_size, found.st_mtime_ns)
-        if self._pushed.get(name) != signature:
-            self._vendor.put_file(self._own + "/" + name, path)
-            self._pushed[name] = signature
-            self._bytes[name] = found.st_size
+        if self._pushed.get(name) == signature:
+            return False
+        self._vendor.put_file(self._own + "/" + name, path)
+        self._pushed[name] = signature
+        self._bytes[name] = found.st_size
+        return True
 
     def _push_outputs(self) -> None:
         """Packed on their way, in parts named by where they begin: the disk may have no room."""
-        parts = _Parts(self._vendor, "{}/{}".format(self._own, files.OUTPUTS_TAR))
+        key = "{}/{}".format(self._own, files.OUTPUTS_TAR)
+        parts = _Parts(self._vendor, key, self._await_again)
         get(self._box, files.OUTPUTS_TAR, parts)
         parts.close()
 
@@ -207,23 +231,31 @@ class Courier:
             self._bytes[files.LOG] = offset + len(data)
         return bool(data)
 
-    def _report(self, end: Optional[Dict[str, Any]]) -> None:
-        report = {
+    def _report(self, end: Optional[Dict[str, Any]]) -> bool:
+        report: Dict[str, Any] = {
             "status": files.read_json(self._box, files.STATUS),
             "ended": files.read_json(self._box, files.END),
             "end": end,
             "log_bytes": self._bytes[files.LOG],
             "checkpoint_bytes": self._bytes[files.CHECKPOINT],
         }
+        status, now = report["status"] or {}, time.monotonic()
+        new = {name: value for name, value in status.items() if name not in _ALWAYS_NEW}
+        told = dict(report, status=new)
+        if told == self._told and now < self._told_at + SIGN_OF_LIFE_S:
+            return False
         self._vendor.put(self._own + "/report.json", json.dumps(report, sort_keys=True).encode())
+        self._told, self._told_at = told, now
+        return True
 
 
 class _Parts:
     """Objects one after the other, as of one long stream."""
 
-    def __init__(self, vendor: Vendor, key: str) -> None:
+    def __init__(self, vendor: Vendor, key: str, await_again: Callable[[Exception], None]) -> None:
         self._vendor = vendor
         self._key = key
+        self._await_again = await_again
         self._offset = 0
         self._held = bytearray()
 
@@ -247,8 +279,7 @@ class _Parts:
                 break
             except (OSError, ValueError) as error:
                 # There is nothing left to do but this, until the machine's own end.
-                print("courier: {}".format(error), file=sys.stderr, flush=True)
-                time.sleep(AGAIN_AFTER_S)
+                self._await_again(error)
         self._offset += size
 
 

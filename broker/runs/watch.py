@@ -11,6 +11,7 @@ from mlbroker.broker.clouds.interface import Cloud, Intent, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.archives import no_room, room_below, why_of
+from mlbroker.broker.guest.pace import wait_s
 from mlbroker.broker.guest.tar_reader import BadArchive
 from mlbroker.broker.guest.unpacking import unpack
 from mlbroker.broker.ledger import Run, State
@@ -53,6 +54,7 @@ class Watcher:
         self._folder = folder
         self._clock = clock
         self._view = view
+        self._look_at: datetime | None = None
         self._stop_asked_at: datetime | None = None
         self._fetched_checkpoint: float | None = None
         self._fetch_at: datetime | None = None
@@ -60,7 +62,12 @@ class Watcher:
         self._warned: set[str] = set()
 
     def look(self, cloud: Cloud, intent: Intent, run: Run, *, last: bool = False) -> Seen:
-        """One look at the guest's report; the last one, when the machine is gone or has to go."""
+        """One look at the guest's report; the last one, when the machine is gone or has to go.
+
+        None is taken, and nothing is seen, before it is due; of a run to be stopped each is.
+        """
+        if not (last or run.stop_requested or self._is_due(cloud, run)):
+            return Seen()
         report = cloud.report(intent)
         self._reached()
         self._say_unclear(report)
@@ -83,6 +90,15 @@ class Watcher:
                 return self._ended(report.ended, intent)
             return Seen(None, run.stop_requested, None, "the guest did not answer to the stop")
         return Seen(_PHASES.get(report.status.phase) if report.status else None)
+
+    def _is_due(self, cloud: Cloud, run: Run) -> bool:
+        pace, now = cloud.traits.looks, self._clock.now()
+        if self._look_at is not None and now < self._look_at:
+            return False
+        if pace is not None:
+            age_s = (now - run.attempt.began_at).total_seconds()
+            self._look_at = now + timedelta(seconds=wait_s(*pace, age_s))
+        return True
 
     def _follow_log(self, cloud: Cloud, intent: Intent, report: Report) -> None:
         try:

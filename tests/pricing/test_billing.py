@@ -1,6 +1,7 @@
 """Hours to money: figures worked out by hand from the vendors' rules."""
 
-from decimal import Decimal
+from dataclasses import replace
+from decimal import ROUND_UP, Decimal
 
 import pytest
 from hypothesis import given
@@ -45,13 +46,36 @@ def test_machines_bill_in_begun_seconds_with_a_minimum(
     assert bill.machines_usd(Decimal(seconds)) == 2 * billed_s
 
 
+def without_requests(bill: Bill) -> Bill:
+    return replace(bill, requests_usd_per_hour=Decimal(0), requests_once_usd=Decimal(0))
+
+
+def test_requests_to_the_bucket_are_in_every_hour_and_once() -> None:
+    """By S3's dearest list: 7 USD for a million writes, 0.56 for a million reads."""
+    million = Decimal(10**6)
+    # In the hour: 120 writes, read once each; 360 times whether to stop; 120 reports read.
+    an_hour = 120 * 7 / million + 600 * Decimal("0.56") / million
+    # Once: 77 + 32 writes and 2 for the other machine; 77 + 61 + 192 + 2 reads, and 77 of writes.
+    once = 111 * 7 / million + 409 * Decimal("0.56") / million
+    bill = Bill.of(VIRGINIA, Decimal(1), 2, 100)
+    bare = without_requests(bill)
+    assert bill.usd(Decimal(7200)) - bare.usd(Decimal(7200)) == 2 * (2 * an_hour + once)
+    assert bill.usd_per_hour - bare.usd_per_hour == 2 * an_hour
+    assert bill.machines_usd(Decimal(7200)) == bare.machines_usd(Decimal(7200))
+    worst, without = bill.worst_case(Decimal(3), 60), bare.worst_case(Decimal(3), 60)
+    assert worst is not None
+    assert without is not None
+    assert worst.lifetime_s < without.lifetime_s
+    assert worst.usd <= 3
+
+
 def test_disk_by_the_second_and_by_the_hour() -> None:
     # 100 GB x 0.08 USD / 730 h, and the address.
     disk, address = Decimal(100) * Decimal("0.08") / 730, Decimal("0.005")
-    bill = Bill.of(VIRGINIA, Decimal(1), 3, 100)
+    bill = without_requests(Bill.of(VIRGINIA, Decimal(1), 3, 100))
     assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (disk + address) / 2)
     azure = Region("azure", "eastus", None, None, Decimal("0.08"), address)
-    bill = Bill.of(azure, Decimal(1), 3, 100)
+    bill = without_requests(Bill.of(azure, Decimal(1), 3, 100))
     p10 = Decimal(128) * Decimal("0.08") / 730
     assert bill.storage_usd(Decimal(1800)) == pytest.approx(3 * (p10 + address / 2))
 
@@ -104,7 +128,9 @@ def test_a_disk_billed_in_begun_hours_does_not_break_the_cap() -> None:
     worst = bill.worst_case(Decimal("0.45"), 60)
     assert worst is not None
     assert worst.lifetime_s == 3600 - 60  # the second begun hour of disk is not to be had
-    assert worst.usd == Decimal("0.365329")
+    # 0.192 for the machine, 0.168329 for its disk of 1,024 GB, 0.005 for its address, and requests.
+    requests = bill.requests_usd_per_hour + bill.requests_once_usd
+    assert worst.usd == Decimal("0.365329") + requests.quantize(billing.MICRO_USD, ROUND_UP)
 
 
 @pytest.mark.parametrize(

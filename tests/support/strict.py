@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -40,6 +41,8 @@ class StrictCloud(ABC):
         self.denied: list[tuple[str, str]] = []
         # What the vendor's own report of costs says of each run, in USD.
         self.bill: dict[str, str] = {}
+        # Requests to buckets that the vendor bills, as `write` or `read`; free ones are not here.
+        self.paid: Counter[str] = Counter()
         self.guest: Guest = self._script()
         self._frozen = frozen
 
@@ -119,6 +122,7 @@ class StrictCloud(ABC):
             self.log(request)
             refusal = self.refused(request)
             if refusal is not None:
+                self._meter(request)
                 return refusal.send(start)
             doomed = self.doom.strikes(request.who == "launcher")
             if doomed and self.doom.before:
@@ -129,6 +133,7 @@ class StrictCloud(ABC):
                 return outcome.send(start)
             if outcome == "before":
                 return lose(environ)
+            self._meter(request)
             answer = self.answer(request)
             if doomed:
                 self.doom.kill()
@@ -155,6 +160,16 @@ class StrictCloud(ABC):
 
     @abstractmethod
     def answer(self, request: Any) -> Answer: ...
+
+    @abstractmethod
+    def paid_as(self, request: Any) -> str | None:
+        """The class of price of a request to a bucket; None for what is free, or asks no bucket."""
+
+    def _meter(self, request: Any) -> None:
+        """A refusal is paid as an answer is; what the vendor itself failed is not."""
+        kind = self.paid_as(request)
+        if kind is not None:
+            self.paid[kind] += 1
 
     def let_end(self, operation: Any) -> None:
         """Who asks how an operation goes is answered when it is done, or after a while."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -43,6 +44,8 @@ class Vendor:
     sleeper: str
     # What a run costs that is soon over its cap, the kill slack included.
     small_cap: str
+    # The list prices of a write to a bucket and of a read.
+    request_usd: dict[str, Decimal]
     # How much later than the vendor the machine ends itself.
     timer_later_s: int = 0
     waits: dict[str, float] = field(default_factory=dict)

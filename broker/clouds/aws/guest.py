@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
+from ...guest.pace import wait_s
 from ...guest.vendor import Answer, Body, Refused, Vendor, metadata
 from .guest_sigv4 import UNSIGNED, Credentials, encoded_path, encoded_query, sign
 
@@ -144,15 +145,15 @@ class Aws(Vendor):
 
     def _handed(self) -> Dict[str, Any]:
         """The links; they come soon after the machine, or never."""
-        until = time.monotonic() + LINKS_WITHIN_S
+        began = time.monotonic()
         while not self._links:
             answer = self._object("GET", LINKS)
             if not _is_absent(answer):
                 self._links = json.loads(self._right(answer))
-            elif time.monotonic() > until:
+            elif time.monotonic() - began > LINKS_WITHIN_S:
                 raise SystemExit("nobody told this machine what to do: its launcher is gone")
             else:
-                time.sleep(1.0)
+                time.sleep(wait_s(1.0, 10.0, 30.0, time.monotonic() - began))
         return self._links
 
     def _folder(self) -> str:

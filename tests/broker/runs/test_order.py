@@ -29,6 +29,21 @@ def test_an_order_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert loaded.candidates[1].dearest.usd_per_hour - BILL.usd_per_hour == Decimal("0.096")
 
 
+def test_an_order_from_before_requests_were_billed_is_charged_as_it_was_reserved(
+    tmp_path: Path,
+) -> None:
+    order = Order("r1", "job", (MACHINE,), {})
+    order.save(tmp_path)
+    raw = json.loads((tmp_path / "order.json").read_text())
+    for name in ("requests_usd_per_hour", "requests_once_usd"):
+        assert Decimal(raw["candidates"][0]["bill"].pop(name)) > 0
+    text = json.dumps(raw)
+    (tmp_path / "order.json").write_text(text)
+    loaded = Order.load(tmp_path, hashlib.sha256(text.encode()).hexdigest())
+    bill = loaded.candidates[0].bill
+    assert bill == replace(BILL, requests_usd_per_hour=Decimal(0), requests_once_usd=Decimal(0))
+
+
 def test_a_changed_order_is_refused(tmp_path: Path) -> None:
     order = Order("r1", "job", (MACHINE,), {})
     order.save(tmp_path)

@@ -148,6 +148,16 @@ class StrictAws(StrictCloud):
             self.denied.append((request.key, f"{request.service}:{request.action}"))
         return answer
 
+    def paid_as(self, request: Request) -> str | None:
+        """S3: PUT, COPY, POST and LIST are of the first class, all others of the second.
+
+        DELETE is free, and so is the POST that deletes many (aws.amazon.com/s3/pricing).
+        """
+        if request.service != "s3" or request.action == "DeleteObject":
+            return None
+        is_list = request.action.startswith("List")
+        return "write" if is_list or request.method in ("PUT", "POST") else "read"
+
     def answer(self, request: Request) -> Answer:
         known = recorded.answer(request, self.quotas, self.bill)
         if known is not None:

@@ -133,6 +133,15 @@ class StrictAzure(StrictCloud):
             allowed = granted(vm.identity, request)
         return None if allowed else request.action
 
+    def paid_as(self, request: TokenRequest) -> str | None:
+        """Blobs: lists are priced as writes are, deletions are free, be they in a batch or not
+        (azure.microsoft.com/pricing/details/storage/blobs).
+        """
+        if not request.path.startswith(STORAGE) or request.action.endswith("/delete"):
+            return None
+        whole = request.path.removeprefix(STORAGE).count("/") < 2
+        return "write" if whole or request.action.endswith("/write") else "read"
+
     def answer(self, request: TokenRequest) -> Answer:
         if request.path.startswith(STORAGE):
             return self.blobs.answer(request)

@@ -141,6 +141,14 @@ class StrictGcp(StrictCloud):
         bucket, _, key = request.path.lstrip("/").partition("/")
         return key in self.storage.buckets.get(bucket, {})
 
+    def paid_as(self, request: TokenRequest) -> str | None:
+        """Operations of class A (what writes or lists), of class B, and DELETE, which is free
+        (cloud.google.com/storage/pricing, "Operations that apply to each charge").
+        """
+        if request.service != "storage" or request.method == "DELETE":
+            return None
+        return "read" if request.action.endswith(".get") else "write"
+
     def answer(self, request: TokenRequest) -> Answer:
         service = request.service
         if service == "storage":
