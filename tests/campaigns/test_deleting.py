@@ -6,6 +6,7 @@ On both a machine that merely shuts down bills on.
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ class BadDay(NamedTuple):
     late: tuple[str, ...]
     places: tuple[str, ...]
     spot_quota: tuple[str, str]
+    # What a spot machine may come to cost: above its bid it goes, and where none is taken it pays.
+    dearest: float
 
 
 BAD_DAYS = {
@@ -38,8 +41,11 @@ BAD_DAYS = {
         ("late_inserts", "late_deletes"),
         ("us-central1-a", "us-central1-b", "europe-west4-a"),
         ("PREEMPTIBLE_CPUS", "us-central1"),
+        4.5,
     ),
-    "azure": BadDay(("late_deletes",), ("eastus", "westeurope"), ("lowPriorityCores", "eastus")),
+    "azure": BadDay(
+        ("late_deletes",), ("eastus", "westeurope"), ("lowPriorityCores", "eastus"), 4.6
+    ),
 }
 
 
@@ -75,7 +81,7 @@ def test_random_faults_leave_nothing_behind(
             run_id = f"f{next(_COUNT)}"
             _misfortune(server, BAD_DAYS[vendor.name], Random(seed))
             try:
-                runs.launch(run_id, cap)
+                runs.launch(run_id, cap, runs.rising())
             except MlbrokerError:
                 outcomes["given up"] = outcomes.get("given up", 0) + 1
             server.faults.clear()
@@ -111,7 +117,9 @@ def test_a_client_killed_at_any_request_costs_no_more_than_its_cap(
             if random.random() < 0.3:
                 limits.capacity["*", BAD_DAYS[vendor.name].places[0], "*"] = 0
                 limits.at_once = random.random() < 0.5
-            runs.reserve(run_id, cap)
+            if random.random() < 0.5:
+                server.clock.after(60, partial(server.control.reprice, 4.5))
+            runs.reserve(run_id, cap, runs.rising())
             server.doom.before = random.random() < 0.5
             server.doom.left = 1 + int(random.random() ** 2 * 120)
             killed += zygote.launch(runs.home, run_id) == -9
@@ -130,7 +138,8 @@ def test_a_client_killed_at_any_request_costs_no_more_than_its_cap(
         )  # fmt: skip
     assert over == 0
     assert killed >= DEATHS // 2
-    assert dearest > float(cap) / 2, "the cap was never put to the test"
+    # Half of Azure's is kept for a kill that is late, and more for a spot price that rises.
+    assert dearest > float(cap) / 3, "the cap was never put to the test"
 
 
 def _misfortune(world: StrictCloud, day: BadDay, random: Random) -> None:
@@ -148,6 +157,9 @@ def _misfortune(world: StrictCloud, day: BadDay, random: Random) -> None:
     for place in day.places:
         if random.random() < 0.25:
             limits.capacity["*", place, "*"] = 0
+    if random.random() < 0.5:
+        price = random.choice((4.4, day.dearest))
+        world.clock.after(random.choice((30, 100)), partial(world.control.reprice, price))
     if random.random() < 0.15:
         limits.quotas[day.spot_quota] = 0
     if random.random() < 0.3:

@@ -1,19 +1,25 @@
 """Runs on the strict AWS."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from tests.support.aws.server import StrictAws
-from tests.support.cloud_runs import PRICE, CloudRuns, Life, intent_on
+from tests.support.cloud_runs import DISK_GB, PRICE, CloudRuns, Life, intent_on
+from tests.support.terms import AWS, Terms
 
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
 from mlbroker.broker.clouds.interface import Intent
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.pricing.billing import Bill
-from mlbroker.pricing.vendors import vendor
+from mlbroker.pricing.region import Region
 
-BILL = Bill(PRICE, 1, vendor("aws").meter)
+# What gp3 and an address cost in the regions of the tests.
+REGION = Region(
+    "aws", "r", disk_usd_per_gb_month=Decimal("0.08"), public_ip_usd_per_hour=Decimal("0.005")
+)
+BILL = Bill.of(REGION, PRICE, 1, DISK_GB)
 CANDIDATES = tuple(
     LaunchOption("aws", region, "m5.large", market, BILL, zone=zone)
     for market in ("spot", "on_demand")
@@ -45,11 +51,12 @@ class AwsRuns(CloudRuns):
     cloud: AwsCloud = field(default_factory=AwsCloud)
     candidates: ClassVar = CANDIDATES
     cap: ClassVar = "2"
+    terms: ClassVar[Terms] = AWS
 
     def lives(self, run_id: str) -> list[Life]:
         return [Life(vm.token, vm.launched_at, vm.ends_at) for vm in self.vms(run_id)]
 
-    def billed_usd(self, run_id: str) -> float:
+    def machines_usd(self, run_id: str) -> float:
         usd: float = self.world.ec2.billed_usd(self.vms(run_id), float(PRICE))
         return usd
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.terms import moving_usd
+
 BOOT_S = 20.0
 SHUTDOWN_S = 60.0
 
@@ -155,14 +157,12 @@ class Machines:
 
     def _usd(self, vm: Vm, now: datetime, price_per_hour_usd: float) -> float:
         """A spot machine costs at each moment what it costs then."""
-        at, until = vm.created_at, vm.created_at + timedelta(seconds=max(60.0, vm.billed_s(now)))
-        usd, price = 0.0, price_per_hour_usd
         changes = self.spot_prices if vm.market == "spot" else []
-        for moment, next_price in [*changes, (until, price)]:
-            change = min(max(moment, at), until)
-            usd += price * (change - at).total_seconds() / 3600
-            at, price = change, next_price
-        return usd
+        bid = (vm.body["properties"].get("billingProfile") or {}).get("maxPrice", -1)
+        # A bid holds while the machine that would cost more is evicted.
+        changes = [(at, min(price, bid) if bid > 0 else price) for at, price in changes]
+        seconds = max(60.0, vm.billed_s(now))
+        return moving_usd(vm.created_at, seconds, price_per_hour_usd, changes)
 
 
 def stamp(moment: datetime) -> str:

@@ -63,6 +63,11 @@ class Gce(Parts):
         self.networks = documents.Networks()
         self.preempt_after_s = self.host_error_after_s = None
         self.machines.hidden_s = 0.0
+        self.machines.spot_prices.clear()
+
+    def reprice(self, usd_per_hour: float) -> None:
+        """Spot machines cost this from now on: Google takes no bid."""
+        self.machines.spot_prices.append((self._clock.now(), usd_per_hour))
 
     def answer(self, request: TokenRequest, method: Method) -> Answer:
         name = method.id.removeprefix("compute.").replace(".", "_")

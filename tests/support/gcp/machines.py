@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.loopback_clock import VirtualClock
+from tests.support.terms import moving_usd
 
 BOOT_S = 20.0
 SHUTDOWN_S = 30.0
@@ -111,6 +112,8 @@ class Machines:
         self._clock = clock
         self.all: list[Vm] = []
         self.operations: dict[str, Operation] = {}
+        # What spot machines cost, and from when: nobody's bid ends them.
+        self.spot_prices: list[tuple[datetime, float]] = []
         self.boot_s = BOOT_S
         self.shutdown_s = SHUTDOWN_S
         self.hidden_s = 0.0
@@ -139,8 +142,15 @@ class Machines:
     def billed_usd(self, vms: list[Vm], price_per_hour_usd: float) -> float:
         """What these machines have come to: by the second, a minute at least."""
         now = self._clock.now()
-        seconds = sum(max(60.0, vm.billed_s(now)) for vm in vms)
-        return seconds * price_per_hour_usd / 3600
+        return sum(
+            moving_usd(
+                vm.created_at,
+                max(60.0, vm.billed_s(now)),
+                price_per_hour_usd,
+                self.spot_prices if vm.market == "spot" else (),
+            )
+            for vm in vms
+        )
 
 
 def stamp(moment: datetime) -> str:
