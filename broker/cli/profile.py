@@ -250,3 +250,5 @@ def _print_result(job: Job, row: Measurement) -> None:
     print_line(
         f"The whole job: {span(whole['p50'])} (80 %: {span(whole['p10'])} to {span(whole['p90'])})"
     )
+    if document["steps"] is not None:
+        print_line(f"It has {document['steps']:,} steps, {document['steps_by']}.")

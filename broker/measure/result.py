@@ -20,6 +20,8 @@ WAYS = (
     "a regex `progress:` in the job file's broker block, or a file named by "
     "$MLBROKER_PROGRESS_FILE that holds `12/300`"
 )
+# Who says how many steps a job has, where its user does.
+ASKED = "as `work:` in the job file or --steps says"
 # Shorter than this, a job without steps has told nothing about its work.
 WHOLE_S = 1.0
 # A job that ended by itself after this share of its steps has made them all.
@@ -177,8 +179,19 @@ def _measurement(
         gpu_used=None if "gpu_utilisation" not in last else last["gpu_utilisation"] > 0.01,
         fingerprint=job.fingerprint(),
         measured_at=now,
-        extra=extras(seen, cores) if known else {},
+        extra=extras(seen, cores) | _total_by(job, seen, result) if known else {},
         facts=facts,
         **where,
         **result,
     )
+
+
+def _total_by(job: Job, seen: Observation, result: Mapping[str, Any]) -> dict[str, str]:
+    """Who says how many steps the whole job has."""
+    if result.get("steps") is None:
+        return {}
+    if job.work:
+        return {"steps_by": ASKED}
+    if seen.completed:
+        return {"steps_by": "counted to its end"}
+    return {"steps_by": f"as {seen.series.source if seen.series else 'the job'} tells"}

@@ -14,6 +14,7 @@ from mlbroker.profiles.stepping.pace_models import (
     drift,
     fade,
     inflation,
+    lag_one,
     level,
 )
 
@@ -26,7 +27,11 @@ DRIFT_BLOCKS = 16
 # Correlation of neighbouring blocks above which blocks are joined, and the least to join.
 CORRELATED = 0.3
 JOINABLE = 24
+# Above this, steps come in runs that are alike.
+IN_RUNS = 0.5
 LEAST_WEIGHT = 1e-4
+# Neighbours are compared over so much of the window at most: a share of 1 to this.
+FARTHEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,16 @@ def weigh_pace_models(
 ) -> tuple[Blocks, list[PaceBelief]]:
     """Beliefs about the pace of the steps that are still to come, weights adding up to 1."""
     chosen = blocks(plain_s, counts)
+    in_runs = False
     while True:
         noise = _noise(chosen.step_s)
+        in_runs = in_runs or _alikeness(chosen.step_s) > IN_RUNS
+        if in_runs:
+            # Any run is a pace of its own: only what is outside of them all is a change.
+            noise = max(noise, float(np.std(_levelled(chosen.step_s))))
         beliefs = _weigh(chosen, float(counts[-1]), total, noise)
-        correlation = max(beliefs, key=lambda belief: belief.weight).correlation
+        likeliest = max(beliefs, key=lambda belief: belief.weight)
+        correlation = max(likeliest.correlation, _alikeness(chosen.step_s))
         if correlation <= CORRELATED or len(chosen.step_s) < JOINABLE:
             break
         chosen = blocks(plain_s, counts, len(chosen.step_s) // 2)
@@ -112,10 +123,34 @@ def _cost_of_level(values: Array, noise: float) -> float:
     return float(np.sum((values - mean) ** 2)) / noise**2 + occam
 
 
+def _alikeness(values: Array) -> float:
+    """Correlation of neighbours towards the end, whichever stretch is taken for settled.
+
+    Steps that come in runs must not have their last run pass for the steady state. A change of
+    pace makes neighbours alike too, but not in both of these stretches; nor does a drift.
+    """
+    return min(lag_one(_levelled(values[-(len(values) // part) :])) for part in (2, 3))
+
+
+def _levelled(values: Array) -> Array:
+    """Without their slope."""
+    x = np.arange(len(values)) - (len(values) - 1) / 2
+    return np.asarray(values - x * float(x @ values) / max(float(x @ x), 1.0))
+
+
 def _noise(values: Array) -> float:
-    """Spread of a block around its neighbours, which a slow change does not blow up."""
-    if len(values) < 3:
-        return max(float(np.std(values)), 1e-3 * float(np.mean(values)))
-    jumps = np.diff(values)
-    spread = 1.4826 * float(np.median(np.abs(jumps))) / math.sqrt(2)
-    return max(spread, 0.3 * float(np.std(jumps)) / math.sqrt(2), 1e-4 * float(np.mean(values)))
+    """Spread of a block around its neighbours, near and far: those of one run are alike.
+
+    A slow change does not blow it up: what is compared is each block with those before and after.
+    """
+    n = len(values)
+    least = 1e-4 * float(np.mean(values))
+    if n < 3:
+        return max(float(np.std(values)), 10 * least)
+    lags = [lag for lag in (1, 2, 4, 8) if lag == 1 or FARTHEST * lag <= n]
+    return max(least, *(_spread_at(values, lag) for lag in lags))
+
+
+def _spread_at(values: Array, lag: int) -> float:
+    bends = values[: -2 * lag] - 2 * values[lag:-lag] + values[2 * lag :]
+    return max(1.4826 * float(np.median(np.abs(bends))), 0.3 * float(np.std(bends))) / math.sqrt(6)

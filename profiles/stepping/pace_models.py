@@ -10,9 +10,9 @@ from mlbroker.profiles.arrays import Array
 
 # Before any evidence: how often a job's pace drifts, and by how much over the whole run (sd).
 DRIFT_ODDS = 0.3
-DRIFT_SD = 0.15
+DRIFT_SD = 0.22
 # Few drifts go on for ever as they began: by this share of what they will change (sd).
-GOES_ON = 0.3
+GOES_ON = 0.5
 # A warm-up that fades to the end of the window: so often, so high.
 FADE_ODDS = 0.1
 FADE_SD = 1.0

@@ -144,8 +144,12 @@ KINDS: dict[str, Callable[[Rng, int], Durations]] = {
     "endless warm-up": endless_warmup,
     "pauses": pauses,
 }
-# Held to 5 %; the others, whose first tenth tells less, to 10 %.
 STEADY = ("steady", "slow waves")
+
+
+def limit(kind: str) -> float:
+    """The error allowed: of a few dozen rows the first tenth tells little, of steady steps most."""
+    return 0.05 if kind in STEADY else 0.3 if kind == "alike runs" else 0.10
 
 
 def draw(kind: str, seed: int, least: int = 1000, most: int = 10_000) -> SyntheticJob:
