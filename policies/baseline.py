@@ -23,6 +23,6 @@ def usual_type(
             if number is None or kind is None or requirements.unmet(kind.hardware):
                 continue
             # A job that asks for no GPU would not have been given one.
-            if (kind.hardware.gpu is None) == (requirements.gpu_model is None):
+            if (kind.hardware.gpu is None) == (not requirements.wants_gpu):
                 return number, vendor(cloud).usual_region
     return None, None

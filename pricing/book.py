@@ -31,12 +31,16 @@ class Amount(NamedTuple):
         return f"{self.value:g}{'+' if self.at_least else ''}"
 
 
+# Parts of a GPU are written with two or three digits: 0.33 and 0.333 are a third.
+_SAME_PART = 0.01
+
+
 class Requirements(NamedTuple):
     """Plain needs of a job towards one machine. None asks for nothing.
 
     `gpu_model` is a name of the book ("A100-40GB"); with `gpu_count` None any count will do.
-    Without a GPU asked for, machines with a GPU satisfy too. `memory_gib_per_vcpu` is a least
-    ratio.
+    Without a GPU asked for, machines with a GPU satisfy too. `gpu_memory_gib` is that of each GPU,
+    of whatever model. `memory_gib_per_vcpu` is a least ratio.
     """
 
     vcpus: Amount | None = None
@@ -45,16 +49,18 @@ class Requirements(NamedTuple):
     gpu_model: str | None = None
     gpu_count: float | None = None
     arch: str | None = None
+    gpu_memory_gib: Amount | None = None
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether a GPU is asked for, by its model or by its memory."""
+        return self.gpu_model is not None or self.gpu_memory_gib is not None
 
     def unmet(self, hardware: Hardware) -> str | None:
         """The first need that `hardware` does not meet, in words, or None when it meets all."""
-        if self.gpu_model is not None and (
-            hardware.gpu is None
-            or hardware.gpu.model != self.gpu_model
-            or (self.gpu_count is not None and hardware.gpu_count != self.gpu_count)
-        ):
+        if self.wants_gpu and not self._has_gpu(hardware):
             count = "" if self.gpu_count is None else f":{self.gpu_count:g}"
-            return f"no {self.gpu_model}{count}"
+            return f"no {self.gpu_model or f'GPU of {self.gpu_memory_gib} GiB'}{count}"
         if self.vcpus and not self.vcpus.admits(hardware.vcpus):
             unit = "vCPU" if hardware.vcpus == 1 else "vCPUs"
             return f"{hardware.vcpus:g} {unit}, asked for {self.vcpus}"
@@ -67,6 +73,15 @@ class Requirements(NamedTuple):
         if self.arch is not None and hardware.arch != self.arch:
             return f"architecture {hardware.arch}, asked for {self.arch}"
         return None
+
+    def _has_gpu(self, hardware: Hardware) -> bool:
+        gpu, memory = hardware.gpu, self.gpu_memory_gib
+        return (
+            gpu is not None
+            and self.gpu_model in (None, gpu.model)
+            and (memory is None or memory.admits(gpu.memory_gib))
+            and (self.gpu_count is None or abs(hardware.gpu_count - self.gpu_count) < _SAME_PART)
+        )
 
 
 class TypeEntry(NamedTuple):

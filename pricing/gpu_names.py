@@ -1,5 +1,7 @@
 """The names people give accelerators, and the price book's name for each."""
 
+import re
+
 # The price book's models, with the other names they go by (SkyPilot's and the vendors').
 _ALIASES: dict[str, tuple[str, ...]] = {
     "K520": (),
@@ -49,8 +51,27 @@ GPU_MODELS: tuple[str, ...] = tuple(_ALIASES)
 _MODEL_OF = {
     name.lower(): model for model, aliases in _ALIASES.items() for name in (model, *aliases)
 }
+# Accelerators that exist and that no cloud of the book sells, as their makers name them: a node of
+# one's own may have one. NVIDIA's GeForce, workstation and data-centre lines since Kepler, AMD's
+# Instinct and Radeon, Intel's, Google's TPUs.
+_UNSOLD = re.compile(
+    r"(?:GTX|RTX)(?:7[5678]0|9[5678]0|10[5678]0|16[56]0|20[678]0|30[56789]0|40[56789]0|50[56789]0)"
+    r"(?:TI|SUPER|TISUPER|D)?(?:\d+GB)?"
+    r"|(?:RTX)?A(?:2|10M|16|30|40|400|800|1000|2000|4000|4500|5000|5500|6000)(?:-?\d+GB)?"
+    r"|RTX(?:PRO)?(?:2000|3000|4000|4500|5000|6000|8000)(?:ADA|BLACKWELL)?"
+    r"|TITAN(?:RTX|XP|X|V)|[KM](?:4|6|10|20|40|60|520)|P6|T10|T40|V100S?|L2|L20|L40G?|GH200|GB300"
+    r"|B100|H20|H800|H100PCIE|MI(?:50|60|100|210|250X?|300A|308X|325X|350X|355X)"
+    r"|RX\d{4}(?:XTX?|GRE)?|GAUDI[23]|MAX1[15]\d0|ARC[AB]\d{3}|TPUV\d(?:P|E|LITE|LITEPOD)?\d*"
+)
+_MAKER = re.compile(r"^(?:NVIDIA|AMD|GEFORCE|TESLA|QUADRO|INSTINCT|RADEON|INTEL)+")
 
 
 def gpu_model(name: str) -> str | None:
     """The price book's model for `name` in any case (`a100` is `A100-40GB`), or None."""
     return _MODEL_OF.get(name.strip().lower())
+
+
+def unsold_model(name: str) -> str | None:
+    """One spelling (`RTX4090`) of a model that exists but is not in the price book, or None."""
+    plain = _MAKER.sub("", re.sub(r"[\s_-]", "", name).upper())
+    return plain if _UNSOLD.fullmatch(plain) else None

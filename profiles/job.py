@@ -139,7 +139,7 @@ class Job:
     @property
     def may_use_gpu(self) -> bool:
         """Whether any acceptable machine was asked for by its GPU."""
-        return any(option.requirements.gpu_model for option in self.resources)
+        return any(option.requirements.wants_gpu for option in self.resources)
 
     def fingerprint(self) -> str:
         """Sixteen hex digits over what decides the step time: command, setup, envs, nodes."""

@@ -1,6 +1,9 @@
 """The `resources:` field, in SkyPilot's syntax, as alternatives of machines that will do."""
 
+import re
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import (
@@ -13,7 +16,7 @@ from mlbroker.broker.files.values import (
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
-from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model
+from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model, unsold_model
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import DataLocation, ResourceOption
 
@@ -24,6 +27,7 @@ KNOWN = (
     "cloud",
     "cpus",
     "disk_size",
+    "gpus",
     "image_id",
     "infra",
     "instance_type",
@@ -33,6 +37,19 @@ KNOWN = (
     "region",
     "use_spot",
     "zone",
+)
+# SkyPilot's, about a cluster's life or its network: nothing that the choice of a machine rests on.
+_LEFT_ALONE = (
+    "accelerator_args",
+    "autostop",
+    "disk_tier",
+    "job_recovery",
+    "labels",
+    "network_tier",
+    "ports",
+    "priority",
+    "spot_recovery",
+    "volumes",
 )
 _MAX_ALTERNATIVES = 1000
 # A name as clouds use them.
@@ -58,7 +75,7 @@ _UNIT_GIB = {
 def read_resources(node: Node, source: str) -> tuple[tuple[ResourceOption, ...], list[str]]:
     """The alternatives, and the names of the fields that mlbroker leaves alone."""
     common = Fields(node, "resources", source)
-    ignored = [common.name_of(key) for key in common if key not in KNOWN]
+    ignored = _left_alone(common)
     lists = [key for key in ("any_of", "ordered") if common.node(key) is not None]
     if len(lists) == 2:
         common.fail("ordered", "any_of and ordered exclude each other", "keep one of them")
@@ -76,12 +93,18 @@ def read_resources(node: Node, source: str) -> tuple[tuple[ResourceOption, ...],
         for inner in alternative.fields or {}:
             if inner in ("any_of", "ordered"):
                 fields.fail(inner, "alternatives cannot hold alternatives")
-            if inner not in KNOWN:
-                ignored.append(fields.name_of(inner))
+        ignored += _left_alone(fields, alternative.fields)
         options += _options(fields)
         if len(options) > _MAX_ALTERNATIVES:
             common.fail(key, f"more than {_MAX_ALTERNATIVES} alternatives")
     return tuple(options), ignored
+
+
+def _left_alone(fields: Fields, keys: Iterable[str] | None = None) -> list[str]:
+    """Names of those of the `keys`, all by default, that may be left alone. A misspelt need would
+    be no need, so one that nobody knows is refused."""
+    fields.refuse_unknown((*KNOWN, *_LEFT_ALONE))
+    return [fields.name_of(key) for key in (fields if keys is None else keys) if key in _LEFT_ALONE]
 
 
 def _over(common: Node, alternative: Node) -> Node:
@@ -111,8 +134,9 @@ def _options(fields: Fields) -> tuple[ResourceOption, ...]:
                 vcpus=cpus,
                 memory_gib=memory if isinstance(memory, Amount) else None,
                 memory_gib_per_vcpu=memory if isinstance(memory, float) else None,
-                gpu_model=model,
-                gpu_count=count,
+                gpu_model=gpu.model,
+                gpu_memory_gib=gpu.memory_gib,
+                gpu_count=gpu.gpu_count,
                 arch=arch,
             ),
             cloud=cloud,
@@ -124,7 +148,7 @@ def _options(fields: Fields) -> tuple[ResourceOption, ...]:
             image_id=image,
             max_price_per_hour_usd=fields.value("max_hourly_cost", parse_money_usd),
         )
-        for model, count in _accelerators(fields)
+        for gpu in _accelerators(fields)
     )
 
 
@@ -221,35 +245,63 @@ def _number_and_unit(text: str) -> tuple[str, Decimal]:
     return (stripped, Decimal(1)) if unit is None else (stripped[:-2].rstrip(), unit)
 
 
-def _accelerators(fields: Fields) -> list[tuple[str | None, float | None]]:
-    """Each acceptable (model, count): `L4:1`, `L4`, `{L4: 1}`, `[L4:1, A100:1]`, `{L4:1, T4:1}`."""
-    node = fields.node("accelerators")
+class _Accelerator(NamedTuple):
+    """What is asked for: a model, or any with so much memory (GiB each); None for no GPU."""
+
+    gpu_count: float | None
+    model: str | None = None
+    memory_gib: Amount | None = None
+
+
+def _accelerators(fields: Fields) -> list[_Accelerator]:
+    """Each acceptable one: `L4:1`, `L4`, `{L4: 1}`, `[L4:1, A100:1]`, `[{L4: 1}, {T4: 1}]`,
+    `{L4:1, T4:1}`, `40GB+`.
+    """
+    if fields.node("gpus") is not None:
+        if fields.node("accelerators") is not None:
+            fields.fail("gpus", "gpus and accelerators are one field", "keep one of them")
+        key = "gpus"
+    else:
+        key = "accelerators"
+    node = fields.node(key)
     if node is None:
-        return [(None, None)]
-    if node.text is not None:
-        return [_accelerator(fields, node.text)]
-    found: list[tuple[str | None, float | None]] = []
-    if node.items is not None:
-        for item in node.items:
-            if item.text is None or item.is_null:
-                fields.fail("accelerators", "each entry must be a name such as L4:1")
-            found.append(_accelerator(fields, item.text))
-    for name, (_, count) in (node.fields or {}).items():
-        if count.text is None:
-            fields.fail("accelerators", f"the count of {quoted(name)} must be a number")
-        found.append(_accelerator(fields, name if count.is_null else f"{name}:{count.text}"))
+        return [_Accelerator(None)]
+    found = [_accelerator(fields, key, text) for text in _accelerator_texts(fields, key, node)]
     if not found:
-        fields.fail("accelerators", "names no accelerator", "leave the field out")
+        fields.fail(key, "names no accelerator", "leave the field out")
     return found
 
 
-def _accelerator(fields: Fields, text: str) -> tuple[str, float]:
-    name, _, count = text.strip().partition(":")
-    model = gpu_model(name)
+def _accelerator_texts(fields: Fields, key: str, node: Node) -> Iterator[str]:
+    if node.text is not None:
+        yield node.text
+    for item in node.items or []:
+        if item.items is not None or item.is_null:
+            fields.fail(key, "each entry must be a name such as L4:1")
+        yield from _accelerator_texts(fields, key, item)
+    for name, (_, count) in (node.fields or {}).items():
+        if count.text is None:
+            fields.fail(key, f"the count of {quoted(name)} must be a number")
+        yield name if count.is_null else f"{name}:{count.text}"
+
+
+# SkyPilot's: any GPU with just so much memory, or at least so much; a maker may stand before it.
+_BY_MEMORY = re.compile(r"(?:(nvidia):)?(\d+(?:\.\d+)?)(?:GB|GiB)(\+?)", re.IGNORECASE)
+
+
+def _accelerator(fields: Fields, key: str, text: str) -> _Accelerator:
+    stripped = text.strip()
+    by_memory = _BY_MEMORY.match(stripped)
+    name = by_memory[0] if by_memory else stripped.partition(":")[0]
+    colon, count = stripped[len(name) : len(name) + 1], stripped[len(name) + 1 :]
+    number = fields.parsed(key, count, parse_number) if colon else Decimal(1)
+    if not 0 < number <= 1024:
+        fields.fail(key, f"{quoted(text)}: the count must be from above 0 to 1024")
+    if by_memory is not None and colon in (":", "") and float(by_memory[2]) > 0:
+        memory = Amount(float(by_memory[2]), at_least=bool(by_memory[3]))
+        return _Accelerator(float(number), memory_gib=memory)
+    model = gpu_model(name) or unsold_model(name)
     if model is None:
         hint = nearest_hint(name, GPU_MODELS)
-        fields.fail("accelerators", f"unknown accelerator {quoted(name)}", hint)
-    number = fields.parsed("accelerators", count, parse_number) if ":" in text else Decimal(1)
-    if not 0 < number <= 1024:
-        fields.fail("accelerators", f"{quoted(text)}: the count must be from above 0 to 1024")
-    return model, float(number)
+        fields.fail(key, f"unknown accelerator {quoted(name)}", hint)
+    return _Accelerator(float(number), model)

@@ -35,6 +35,7 @@ from mlbroker.broker.files.values import (
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import quoted, read_text
 from mlbroker.broker.home import named_file
+from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu, Hardware
 
 ON_PREM = "on-prem"  # the region of every node
@@ -183,7 +184,9 @@ def _hardware(fields: Fields, gpus: Mapping[str, Gpu]) -> Hardware:
 
 
 def _gpu(fields: Fields, gpus: Mapping[str, Gpu]) -> Gpu | None:
-    model = fields.text("gpu")
+    named = fields.text("gpu")
+    # By the names that jobs ask for it.
+    model = named and (gpu_model(named) or unsold_model(named) or named)
     if model is None:
         for key in ("gpu_count", "gpu_memory_gib"):
             if fields.node(key):

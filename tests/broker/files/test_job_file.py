@@ -10,7 +10,7 @@ from tests.support.job_texts import FULL, REFUSED, SKYPILOT
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import load_job, load_jobs, parse_jobs
 from mlbroker.pricing.book import Amount, Requirements
-from mlbroker.pricing.offer import Hardware, Market
+from mlbroker.pricing.offer import Gpu, Hardware, Market
 from mlbroker.profiles.job import (
     Checkpoint,
     Data,
@@ -134,12 +134,66 @@ def test_a_misspelt_top_level_field_is_ignored_with_a_suggestion() -> None:
         ("{L4:1, T4:2}", [("L4", 1), ("T4", 2)]),
         ("{'H100:1', A100-80GB}", [("H100", 1), ("A100-80GB", 1)]),
         ("T4:0.5", [("T4", 0.5)]),
+        ("[{L4: 1}, {T4: 2}]", [("L4", 1), ("T4", 2)]),
+        ("[{L4: 1, T4: 2}, A100]", [("L4", 1), ("T4", 2), ("A100-40GB", 1)]),
+        ("[RTX4090, 'NVIDIA GeForce RTX 4090:2', rtx-4090]",
+         [("RTX4090", 1), ("RTX4090", 2), ("RTX4090", 1)]),
+        ("[L40:1, a6000, RTX A6000, MI250X:8, tpu-v5litepod-8]",
+         [("L40", 1), ("A6000", 1), ("RTXA6000", 1), ("MI250X", 8), ("TPUV5LITEPOD8", 1)]),
     ],
-)
+)  # fmt: skip
 def test_accelerators(accelerators: str, expected: list[tuple[str, float]]) -> None:
     options = options_of(f"{{accelerators: {accelerators}}}")
     found = [(o.requirements.gpu_model, o.requirements.gpu_count) for o in options]
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "memory", "count"),
+    [
+        ("40GB+", Amount(40, at_least=True), 1),
+        ("80GB:8", Amount(80, at_least=False), 8),
+        ("nvidia:24gb+:2", Amount(24, at_least=True), 2),
+        ("{40GB+: 4}", Amount(40, at_least=True), 4),
+    ],
+)
+def test_gpus_by_their_memory(text: str, memory: Amount, count: int) -> None:
+    for key in ("accelerators", "gpus"):
+        needs = only_option(f"{{{key}: {text}}}").requirements
+        assert needs == Requirements(gpu_memory_gib=memory, gpu_count=count)
+        assert needs.wants_gpu
+
+
+def test_a_gpu_by_its_memory_is_checked_against_the_machine() -> None:
+    needs = Requirements(gpu_memory_gib=Amount(40, at_least=True), gpu_count=1)
+    machine = Hardware(vcpus=8, memory_gib=32, arch="x86_64", gpu=Gpu("X", 48), gpu_count=1)
+    assert needs.unmet(machine) is None
+    assert needs.unmet(machine._replace(gpu=Gpu("X", 24))) == "no GPU of 40+ GiB:1"
+    assert needs.unmet(machine._replace(gpu_count=2)) == "no GPU of 40+ GiB:1"
+    assert needs.unmet(machine._replace(gpu=None, gpu_count=0)) == "no GPU of 40+ GiB:1"
+
+
+def test_a_third_of_a_gpu_is_a_third_however_it_is_written() -> None:
+    needs = only_option("{accelerators: 'A10:0.33'}").requirements
+    third = Hardware(vcpus=12, memory_gib=110, arch="x86_64", gpu=Gpu("A10", 8), gpu_count=1 / 3)
+    assert needs.unmet(third) is None
+    assert needs.unmet(third._replace(gpu_count=0.5)) == "no A10:0.33"
+
+
+@pytest.mark.parametrize(
+    ("resources", "key", "hint"),
+    [
+        ("{accelerator: L4:1}", "accelerator", "did you mean 'accelerators'?"),
+        ("{cpu: 8}", "cpu", "did you mean 'cpus'?"),
+        ("{any_of: [{L4: 1}]}", "L4", "known: "),
+        ("{local_disk: 'nvme:1000+'}", "local_disk", "known: "),
+    ],
+)
+def test_a_need_that_nobody_knows_is_refused(resources: str, key: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"unknown key '{key}'") as caught:
+        options_of(resources)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(

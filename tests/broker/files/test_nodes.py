@@ -37,6 +37,22 @@ def read(tmp_path: Path, text: str) -> list[Node]:
     return load_nodes(path, {"L4": L4})
 
 
+@pytest.mark.parametrize(
+    ("named", "model"),
+    [
+        ("NVIDIA GeForce RTX 4090", "RTX4090"),
+        ("l40", "L40"),
+        ("V100", "V100-16GB"),
+        ("Mine", "Mine"),
+    ],
+)
+def test_gpus_bear_the_names_that_jobs_ask_for(tmp_path: Path, named: str, model: str) -> None:
+    hardware = f"{{vcpus: 1, memory_gib: 1, gpu: {named}, gpu_memory_gib: 24}}"
+    text = f"nodes:\n  - {{name: a, hardware: {hardware}, price_per_hour_usd: 1}}\n"
+    (node,) = read(tmp_path, text)
+    assert node.hardware.gpu == Gpu(model, 24)
+
+
 def test_a_node_behind_ssh_and_this_machine(tmp_path: Path) -> None:
     box, here = read(tmp_path, FULL)
     assert (box.cloud, box.host, box.port, box.user, box.count) == (
