@@ -9,7 +9,7 @@ from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.prediction import Prediction
+from mlbroker.profiles.prediction import Prediction, Quantiles
 
 
 class Pace:
@@ -49,6 +49,11 @@ class Pace:
             self.setup_s + prediction.overhead_s,
         )
         self.sure_s = self.steady.quantile_s(constraints.confidence)
+
+    @property
+    def command_s(self) -> Quantiles:
+        """Seconds of the job's command, undisturbed: without the machine's set-up."""
+        return Quantiles(*(self.steady.quantile_s(p) - self.setup_s for p in (0.1, 0.5, 0.9)))
 
     def on_spot(self, rate: float | None) -> Outcome:
         """The run on spot machines of which a share `rate` is interrupted within a month."""

@@ -55,8 +55,9 @@ class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
     `price_per_hour_usd` is of one machine, and what it may rise to while the run lives is
-    `max_price_per_hour_usd` (None: it does not); `duration_h` includes set-up. Unknown energy and
-    carbon are None, never 0. `option` is the one of the job's resource options that it is of.
+    `max_price_per_hour_usd` (None: it does not); `duration_h` includes set-up, and `command_s` is
+    of the job's command alone, undisturbed. Unknown energy and carbon are None, never 0. `option`
+    is the one of the job's resource options that it is of.
     """
 
     cloud: str
@@ -80,6 +81,7 @@ class Quote(NamedTuple):
     option: int = 0
     arch: str = "x86_64"
     max_price_per_hour_usd: Decimal | None = None
+    command_s: Quantiles | None = None
 
 
 class Rejection(NamedTuple):

@@ -52,6 +52,7 @@ def make_quote(
         energy_kwh=kwh,
         carbon_kgco2e=power.carbon_kgco2e(kwh, region),
         grid_intensity_kgco2e_per_kwh=region.grid_kgco2e_per_kwh,
+        command_s=pace.command_s,
     )
 
 

@@ -10,10 +10,15 @@ from mlbroker.pricing.offer import Hardware, Market
 
 
 class Status(StrEnum):
-    """How it ended. A failure is knowledge too: the planner avoids machines like it."""
+    """How it ended. A failure is knowledge too: the planner avoids machines like it.
+
+    What was stopped, by somebody or by a fault that is none of the machine's, says how long the
+    work takes at least.
+    """
 
     OK = "ok"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +26,8 @@ class Measurement:
     """A row of the measurements table (see docs/measurements.md), or a result of the profiler.
 
     `time_s` is the time of one step when `steps` is given (its work counted in steps), else of
-    the whole work; of a failed row, the time until it failed. `price_per_hour_usd` is the whole
-    configuration's, all nodes. `sigma_log` is the standard error of log time_s when known.
+    the whole work; of a failed or stopped row, the time until then. `price_per_hour_usd` is of the
+    whole configuration, all nodes. `sigma_log` is the standard error of log time_s when known.
     `features` are the `spec_*` columns, without the prefix. `overhead_s` is time of the whole run
     that does not grow with the steps (set-up inside the job, final evaluation).
     `extra` holds what else was recorded (utilisation, versions), for people to read.

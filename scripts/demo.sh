@@ -26,4 +26,10 @@ show mlbroker run "$job" --on local --local-price 0.10 --budget 0.01 --yes
 say "4. Account: what was reserved, and what was spent?"
 show mlbroker ledger
 
+say "5. Plan again: the run was a measurement too, and was held against what was predicted."
+show mlbroker plan "$job"
+show mlbroker profile show "$job"
+model="$(ls -d "$MLBROKER_HOME"/runs/*/outputs/model.joblib | tail -n 1)"
+say "The model is in ${model#"$PWD"/}"
+
 say "Done. To try more of it by hand: export MLBROKER_HOME=.demo PATH=.venv/bin:\$PATH"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,8 @@ from mlbroker.broker.app.sources import (
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
+from mlbroker.broker.evidence import facts as evidence_facts
+from mlbroker.broker.evidence.hardware import this_machine
 from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import judge_of
@@ -35,14 +37,17 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, Predicted
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.words import count, exact_usd, size
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.billing import WorstCase
+from mlbroker.pricing.offer import Hardware
+from mlbroker.profiles.estimators import measured
 from mlbroker.profiles.job import Job
+from mlbroker.profiles.prediction import Evidence, Target
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
@@ -156,6 +161,7 @@ def reserve(
         deadline_at=deadline_at(job, prepared.now),
         on_overrun=request.on_overrun,
         guest_late_s=request.guest_late_s,
+        identity=evidence_facts.of(job),
     )
     for name in unmasked(dict(secrets)):
         listener.warn(
@@ -212,7 +218,24 @@ def _on_one(request: RunRequest, name: str, state: Path, listener: Listener) -> 
     nodes = request.job.num_nodes
     if nodes > 1:
         raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
-    return own_machine(name, request.local_price_usd, request.sources.nodes, state, listener.note)
+    option = own_machine(name, request.local_price_usd, request.sources.nodes, state, listener.note)
+    evidence = evidence_of(request.job, state, None, listener)
+    return replace(option, predicted=_predicted(option, evidence))
+
+
+def _predicted(option: LaunchOption, evidence: Evidence) -> Predicted | None:
+    """What measurements on this very machine say of the command's time; None without any."""
+    name = option.instance_type
+    if option.cloud == LOCAL == name:
+        name = this_machine()
+    target = Target(option.cloud, name, Hardware(0.0, 0.0, ""), option.nodes)
+    [found] = measured.estimate(evidence, [target])
+    if found is None:
+        return None
+    job = evidence.job
+    steps = job.work.steps if job.work else max(m.steps or 1 for m in evidence.measurements)
+    p10_s, p50_s, p90_s = (found.overhead_s + steps * step_s for step_s in found.step_time_s)
+    return Predicted(p10_s, p50_s, p90_s, found.evidence)
 
 
 def _planned(

@@ -17,6 +17,7 @@ from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
+from mlbroker.profiles.estimators.measured import in_steps
 from mlbroker.profiles.job import Job, StatedTime
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
@@ -98,6 +99,7 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
             listener.note(f"Measured before, but not as it is now ({reasons}): measure it again.")
         return Evidence(job)  # others' times say nothing of a job that was never measured
     history = [*store.history(job), *history]
+    own = in_steps(job, own)
     if history or len(own) > 1:
         load_numpy()  # there is something to predict from
     return Evidence(job, own, history, learnt(state))

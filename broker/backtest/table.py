@@ -72,6 +72,8 @@ def understand(rows: Sequence[Measurement], where: str, report: Callable[[str], 
     first: dict[str, Measurement] = {}
     by_job: dict[str, list[Measurement]] = defaultdict(list)
     for row in priced:
+        if row.status is Status.STOPPED:
+            continue  # how long it would have taken, nobody knows
         first.setdefault(row.config, row)
         by_job[row.job].append(row)
     names = sorted(first)

@@ -13,6 +13,7 @@ from mlbroker.broker.home import POLICY_NAME
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
+from mlbroker.profiles.estimators.measured import in_steps
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
@@ -42,6 +43,7 @@ class KnownTimes:
         own = self._store.for_job(job) + [row for row in self._table if row.job == job.name]
         if not own:
             return Evidence(job, (), self._all)
+        own = in_steps(job, own)
         others = self._store.history(job) + [row for row in self._table if row.job != job.name]
         if self._fitted is None:
             self._fitted = learnt(self._store.home)

@@ -17,8 +17,10 @@ from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
+from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
+from mlbroker.broker.runs.calibration import PastRun, coverage, past_runs
 from mlbroker.broker.words import count, figure, span
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
@@ -125,8 +127,11 @@ def show(
     store = MeasurementStore(home())
     rows = store.for_job(wanted) if Path(job).exists() else store.named(job)
     outdated = store.outdated(wanted) if Path(job).exists() else []
+    runs = past_runs(open_ledger(home()).runs(), wanted.name)
     if json:
-        print_json(job_document(wanted, rows, outdated))
+        told = [run.document() for run in runs]
+        document = job_document(wanted, rows, outdated)
+        print_json(document | {"runs": told, "interval80_coverage": coverage(runs)})
         return
     for item in outdated:
         warn(
@@ -146,6 +151,8 @@ def show(
     _print_rows(rows)
     for row in rows:
         _print_result(wanted, row)
+    if runs:
+        _print_runs(runs)
 
 
 @app.command("list")
@@ -237,8 +244,25 @@ def _print_rows(rows: list[Measurement]) -> None:
     )
 
 
+def _print_runs(runs: list[PastRun]) -> None:
+    """What was believed before each, and what came."""
+    rows = []
+    for run in runs:
+        known = run.predicted
+        between = "" if known is None else f"{span(known.p10_s)} to {span(known.p90_s)}"
+        predicted = "nothing known" if known is None else span(known.p50_s)
+        rows.append([run.run_id, run.instance_type, predicted, between, span(run.took_s)])
+    columns = ["run", "on", "predicted", "80 %", "took"]
+    print_table(columns, rows, right=("predicted", "80 %", "took"))
+    told = [run.inside for run in runs if run.inside is not None]
+    if told:
+        print_line(f"{sum(told)} of {count(len(told), 'run')} took as long as predicted at 80 %.")
+
+
 def _print_result(job: Job, row: Measurement) -> None:
-    if row.status is Status.FAILED:
+    if row.status is Status.STOPPED:
+        print_line(f"{row.config}: longer than {span(row.time_s)} ({row.reason})")
+    if row.status is not Status.OK:
         return
     document: dict[str, Any] = measurement_document(row, job)
     step, whole = document["step_time_s"], document["duration_s"]

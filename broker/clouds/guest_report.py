@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from mlbroker.broker.guest.box import FOLLOWS
+from mlbroker.broker.guest.box import FOLLOWS, MOST_POINTS
 from mlbroker.broker.output import clean
 
 T = TypeVar("T")
@@ -36,6 +36,46 @@ STATES = frozenset({"none", "alive", "over"})
 
 
 @dataclass(frozen=True, slots=True)
+class ToldGpu:
+    """One of a machine's GPUs, under its maker's name."""
+
+    model: str
+    memory_gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToldMachine:
+    """A machine by its own account."""
+
+    vcpus: int
+    memory_gib: float
+    arch: str
+    cpu: str | None = None
+    gpus: tuple[ToldGpu, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the guest measured of the job's command. None is what it did not say.
+
+    `setup_s` passed before it began; `points` are steps done and the seconds of the command by
+    then, both growing, of `steps` in all. `resumed`: it did not begin with the first step. `cpu` is
+    in cores, `gpu` the share of time that the busiest one was busy.
+    """
+
+    command_s: float
+    setup_s: float | None = None
+    points: tuple[tuple[int, float], ...] = ()
+    steps: int | None = None
+    resumed: bool = False
+    cpu: float | None = None
+    gpu: float | None = None
+    peak_memory_gib: float | None = None
+    peak_gpu_memory_gib: float | None = None
+    machine: ToldMachine | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The guest's heartbeat; None is what it did not say.
 
@@ -54,6 +94,7 @@ class Status:
     idle_s: float | None = None
     checkpoint_at: float | None = None
     checkpoint_fault: str | None = None
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +110,7 @@ class End:
     counted_by: str | None = None
     rank: int | None = None
     log_bytes_dropped: int = 0
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +247,7 @@ def _status(said: "_Said") -> Status | None:
         idle_s=told.number("idle_s", LONGEST_S),
         checkpoint_at=told.number("checkpoint_at", 1e11),
         checkpoint_fault=told.text("checkpoint_fault"),
+        figures=_figures(told),
     )
 
 
@@ -224,7 +267,45 @@ def _end(said: "_Said", name: str) -> End | None:
         steps=told.count("steps", MOST_STEPS) or None,
         counted_by=told.text("counted_by"),
         log_bytes_dropped=told.count("log_bytes_dropped", MOST_BYTES) or 0,
+        figures=_figures(told),
     )
+
+
+def figures_of(raw: object) -> Figures | None:
+    """The same, as the ledger kept them."""
+    return _figures(_Said({"figures": raw}))
+
+
+def _figures(said: "_Said") -> Figures | None:
+    told = said.inner("figures")
+    command_s = None if told is None else told.number("command_s", LONGEST_S)
+    if told is None or not command_s:
+        return None
+    return Figures(
+        command_s=command_s,
+        setup_s=told.number("setup_s", LONGEST_S),
+        points=told.points("points"),
+        steps=told.count("steps", MOST_STEPS) or None,
+        resumed=told.raw.get("resumed") is True,
+        cpu=told.number("cpu", 1e6),
+        gpu=told.number("gpu", 1e3),
+        peak_memory_gib=told.number("peak_memory_gib", 1e6) or None,
+        peak_gpu_memory_gib=told.number("peak_gpu_memory_gib", 1e6) or None,
+        machine=_machine(told),
+    )
+
+
+def _machine(said: "_Said") -> ToldMachine | None:
+    told = said.inner("machine")
+    if told is None:
+        return None
+    vcpus, memory_gib = told.count("vcpus", 1 << 20), told.number("memory_gib", 1e6)
+    arch = told.word("arch", frozenset({"x86_64", "arm64"}))
+    if not vcpus or not memory_gib or arch is None:
+        return None
+    gpus = [(gpu.text("model"), gpu.number("memory_gib", 1e6)) for gpu in told.inners("gpus", 64)]
+    named = tuple(ToldGpu(model, size) for model, size in gpus if model and size)
+    return ToldMachine(vcpus, memory_gib, arch, told.text("cpu"), named)
 
 
 class _Said:
@@ -240,6 +321,28 @@ class _Said:
         found = self.raw.get(name)
         inner = _Said(found, f"{self._within}{name}.", self.unclear)
         return self._understood(name, inner if isinstance(found, dict) else None)
+
+    def inners(self, name: str, most: int) -> "list[_Said]":
+        """The mappings of a list."""
+        found = self.raw.get(name)
+        items = found[:most] if isinstance(found, list) else []
+        return [_Said(item, f"{self._within}{name}.", self.unclear) for item in items]
+
+    def points(self, name: str) -> tuple[tuple[int, float], ...]:
+        """Counts and their times, both growing; nothing where any of them is not."""
+        found = self.raw.get(name)
+        if not isinstance(found, list) or len(found) > MOST_POINTS:
+            return self._understood(name, None) or ()
+        points: list[tuple[int, float]] = []
+        for item in found:
+            pair = item if isinstance(item, list) and len(item) == 2 else [None, None]
+            both = _Said(dict(zip(("step", "at_s"), pair, strict=True)))
+            step, at_s = both.count("step", MOST_STEPS), both.number("at_s", LONGEST_S)
+            last = points[-1] if points else (-1, 0.0)
+            if step is None or at_s is None or step <= last[0] or at_s < last[1]:
+                return self._understood(name, None) or ()
+            points.append((step, at_s))
+        return tuple(points)
 
     def word(self, name: str, among: frozenset[str]) -> str | None:
         """One of these words."""

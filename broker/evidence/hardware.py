@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mlbroker.broker.guest.machine import usable_cores
 from mlbroker.pricing.gpu_names import gpu_model
 from mlbroker.pricing.offer import Gpu, Hardware
 
@@ -26,6 +27,16 @@ def hardware(machine: Mapping[str, Any], cores: int | None = None) -> Hardware:
         gpu=gpu,
         gpu_count=len(gpus),
     )
+
+
+def local_config(vcpus: int) -> str:
+    """What measurements on this machine are kept under."""
+    return f"local-{vcpus}cpu"
+
+
+def this_machine() -> str:
+    """The same of all cores that a process may use here."""
+    return local_config(usable_cores())
 
 
 def gpu_name(told: str) -> str:

@@ -22,6 +22,8 @@ ROOM_BYTES = {END: 8192, STOP: 512}
 # What is nested deeper, or larger, is none of ours. A larger file is not even read: it is looked at
 # every few seconds. A spec holds the job's file, of a megabyte, of six bytes a letter at most.
 DEEPEST, READ_BYTES, SPEC_BYTES = 16, 1 << 14, 1 << 23
+# Of more steps every other one is forgotten: batches tell as much, and the end has little room.
+MOST_POINTS = 64
 # Asked to end because another machine of the run did.
 FOLLOWS = "another_failed"
 # Inside the guest program: the folder of what jobs may import.

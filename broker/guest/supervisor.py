@@ -12,6 +12,7 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from . import box as files
 from .checkpoints import Saver, restore
+from .figures import Figures
 from .output import Output
 from .processes import adopt_orphans, boot_clock, end_all, members, reap, signal_all
 from .python_path import with_probe
@@ -76,6 +77,7 @@ class Supervisor:
         self._steps = StepCount(os.path.join(box, files.STEPS), spec.get("progress"))
         self._output = Output(log, list(secrets.values()), self._steps.read_line)
         self._usage = Usage(self._members, self._workdir)
+        self._figures = Figures(self._usage)
 
     def run(self) -> None:
         """Do it all; the end record is there once nobody of the run is left alive."""
@@ -105,6 +107,7 @@ class Supervisor:
         self._write_status(force=True)
 
     def _write_end(self, ending: Ending, elapsed_s: float) -> None:
+        self._note_step()
         files.write_end(
             self._box,
             *ending,
@@ -113,6 +116,7 @@ class Supervisor:
             steps=self._steps.steps,
             counted_by=self._steps.counted_by,
             log_bytes_dropped=self._output.dropped_bytes,
+            figures=self._figures.told(boot_clock()),
         )
 
     def _work(self) -> Ending:
@@ -131,6 +135,9 @@ class Supervisor:
             self._phase = phase
             # However long it was set up before: it has done nothing for no time yet.
             self._usage.touch()
+            if phase == "running":
+                now = boot_clock()
+                self._figures.command_begins(now, now - self._began)
             self._write_status(force=True)
             ending = self._script(phase, script)
             if ending.why != "finished":
@@ -156,6 +163,7 @@ class Supervisor:
             for line in restore(self._box, folder, checkpoint["path"], self._is_repeated()):
                 self._output.say(line)
             self._saver = Saver(self._box, folder, checkpoint["every_s"])
+            self._figures.resumed = any(names for _, _, names in os.walk(folder))
 
     def _is_repeated(self) -> bool:
         return str((self._spec.get("facts") or {}).get("MLBROKER_ATTEMPT", "1")) != "1"
@@ -194,6 +202,7 @@ class Supervisor:
         with job.stdout as pipe:
             os.set_blocking(pipe.fileno(), False)
             ending = self._watch(job, pipe.fileno())
+            self._figures.command_ends(boot_clock())
             if phase == "running" and ending.why in ("finished", "failed"):
                 self._ending = ending
                 self._steps.look(final=True)
@@ -264,8 +273,12 @@ class Supervisor:
             self._output.feed(data)
         self._output.tick(final=True)
 
+    def _note_step(self) -> None:
+        self._figures.stepped(self._output.step, self._output.steps, boot_clock())
+
     def _beat(self) -> None:
         reap(but=self._job_pid)
+        self._note_step()
         if self._saver:
             self._saver.tick()
             self._say_saved()
@@ -292,6 +305,7 @@ class Supervisor:
             "idle_s": self._usage.idle_s,
             "checkpoint_at": self._saver.saved_at if self._saver else None,
             "checkpoint_fault": self._saver.fault if self._saver else None,
+            "figures": self._figures.told(boot_clock()),
         }
         try:
             files.write_json(self._box, files.STATUS, status, durable=False)

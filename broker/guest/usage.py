@@ -1,13 +1,15 @@
 """How busy the job keeps its machine, so that idle spending is noticed."""
 
 import os
+import resource
 import shutil
 import subprocess
 import threading
 import time
-from typing import Callable, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
-from .processes import cpu_seconds, helpers
+from .machine import describe
+from .processes import cpu_seconds, helpers, memory_bytes
 from .traffic import io_bytes, is_connected, network_bytes
 
 # Below these a job counts as doing nothing: a fraction of one core, a fraction of one GPU, and
@@ -35,7 +37,7 @@ def moved_bytes(before: Look, now: Look) -> int:
 
 
 class Usage:
-    """Samples processor, GPU, disks and network in its own thread. None is unknown, not zero.
+    """Samples processor, memory, GPU, disks and network in its own thread. None is unknown, not 0.
 
     What others do for the job on its `workdir`, or in containers, counts as its work.
     """
@@ -49,6 +51,31 @@ class Usage:
         self._busy_at = time.monotonic()
         self.cpu: Optional[float] = None
         self.gpu: Optional[float] = None
+        self.machine: Optional[Dict[str, Any]] = None
+        self.peak_gpu_memory_gib: Optional[float] = None
+        self._peak_bytes = 0
+        self.count_anew()
+
+    def count_anew(self) -> None:
+        """Means are of what comes now: the set-up is over."""
+        self._cpu: List[float] = []
+        self._gpu: List[float] = []
+
+    @property
+    def mean_cpu(self) -> Optional[float]:
+        """Cores that the job kept busy."""
+        return sum(self._cpu) / len(self._cpu) if self._cpu else None
+
+    @property
+    def mean_gpu(self) -> Optional[float]:
+        """The share of time that the busiest GPU was busy."""
+        return sum(self._gpu) / len(self._gpu) if self._gpu else None
+
+    @property
+    def peak_memory_gib(self) -> Optional[float]:
+        """The most that was seen at once, or that one process had when it ended."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        return max(self._peak_bytes, ended) / 2**30 or None
 
     def start(self) -> None:
         """Begin sampling."""
@@ -68,6 +95,7 @@ class Usage:
         return time.monotonic() - self._busy_at
 
     def _loop(self) -> None:
+        self.machine = describe(bandwidth_s=0)
         before = self._look()
         while not self._stop.wait(self._every_s):
             now = self._look()
@@ -75,7 +103,10 @@ class Usage:
             # The sum falls when a process ends: that is no idleness, nor a negative load.
             if now.cpu_s >= before.cpu_s:
                 self.cpu = (now.cpu_s - before.cpu_s) / took_s
+                self._cpu.append(self.cpu)
             self.gpu = self._read_gpu()
+            if self.gpu is not None:
+                self._gpu.append(self.gpu)
             computes = (self.cpu or 0) > IDLE_CPU or (self.gpu or 0) > IDLE_GPU
             if computes or moved_bytes(before, now) / took_s > IDLE_BYTES_PER_S:
                 self._busy_at = now.at
@@ -83,6 +114,7 @@ class Usage:
 
     def _look(self) -> Look:
         own = self._members()
+        self._peak_bytes = max(self._peak_bytes, memory_bytes(own, self._peak_bytes))
         pids = own | helpers(self._workdir, own)
         return Look(
             time.monotonic(), cpu_seconds(pids), io_bytes(pids), network_bytes(), is_connected(pids)
@@ -92,12 +124,15 @@ class Usage:
         if self._gpu_tool is None:
             return None
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        query = ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
         chosen = ["--id=" + visible] if visible else []
         try:
             answer = subprocess.run(
                 [self._gpu_tool, *query, *chosen], capture_output=True, timeout=5, check=True
             )
-            return max(float(line) for line in answer.stdout.split()) / 100
+            told = [list(map(float, line.split(b","))) for line in answer.stdout.splitlines()]
+            memory_gib = sum(used for _, used in told) / 1024
+            self.peak_gpu_memory_gib = max(memory_gib, self.peak_gpu_memory_gib or 0.0)
+            return max(busy for busy, _ in told) / 100
         except (OSError, ValueError, subprocess.SubprocessError):
             return None

@@ -58,7 +58,11 @@ STANDALONE = frozenset({"approved", "approval_used"})
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at running the job on one machine. Times are None until observed."""
+    """One try at running the job on one machine. Times are None until observed.
+
+    `predicted` is what was believed of its command's time at its launch, `figures` what its guest
+    measured of it (see `guest_report.Figures`).
+    """
 
     number: int
     token: str
@@ -84,6 +88,8 @@ class Attempt:
     missing: tuple[str, ...] = ()
     charged_usd: Decimal = Decimal(0)
     disarmed: bool = False
+    predicted: Mapping[str, Any] | None = None
+    figures: Mapping[str, Any] | None = None
 
     @property
     def began_at(self) -> datetime:
@@ -209,7 +215,7 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
     if state is State.ABSENT:
         return _change(run, why=run.attempt.why or body["why"])
     if state is State.ENDED:
-        told = {name: body.get(name) for name in ("exit_code", "detail", "rank")}
+        told = {name: body.get(name) for name in ("exit_code", "detail", "rank", "figures")}
         return _change(run, why=body["why"], **told)
     if state is State.COLLECTED:
         return _change(run, missing=tuple(body.get("missing", ())))
@@ -248,6 +254,7 @@ def _intended(fact: Fact) -> Attempt:
         kill_at=datetime.fromisoformat(body["kill_at"]),
         worst_usd=Decimal(body["worst_usd"]),
         account=body.get("account", ""),
+        predicted=body.get("predicted"),
     )
 
 

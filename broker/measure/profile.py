@@ -10,6 +10,7 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.hardware import local_config
 from mlbroker.broker.measure.agent_link import start_here
 from mlbroker.broker.measure.result import MeasuredOn, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
@@ -117,6 +118,6 @@ def _profile(
     finally:
         link.close()
     used = cores or seen.machine["vcpus"]
-    place = MeasuredOn(config=f"local-{used}cpu", cloud="local", cores=cores)
+    place = MeasuredOn(config=local_config(used), cloud="local", cores=cores)
     row = to_measurement(job, seen, place, datetime.now(UTC), known)
     return Profiled(row, seen, time.monotonic() - started)

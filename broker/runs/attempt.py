@@ -4,7 +4,7 @@ Intent and token are rebuilt from ledger and order: they are the same in every p
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -77,6 +77,7 @@ def next_intent(
         "kill_at": (now + timedelta(seconds=float(worst.lifetime_s))).isoformat(),
         "worst_usd": str(worst.usd),
         "order_sha256": order.digest(),
+        "predicted": option.predicted and asdict(option.predicted),
     }
 
 
@@ -147,6 +148,14 @@ class Charge(NamedTuple):
     price_per_hour_usd: Decimal
     price: str
 
+    def fact(self) -> dict[str, str]:
+        """As the ledger has it."""
+        return {
+            "charged_usd": str(self.usd),
+            "charged_price": self.price,
+            "charged_price_per_hour_usd": str(self.price_per_hour_usd),
+        }
+
 
 def price_paid(
     cloud: Cloud, intent: Intent, began: datetime, ended: datetime, warn: Callable[[str], None]
@@ -201,3 +210,12 @@ def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:
         cloud.discard(intent)
     except (CloudError, OSError) as error:
         warn(f"attempt {intent.attempt}: its files could not be removed: {error}")
+
+
+def discard_all(
+    run: Run, order: Order, opened: Callable[[str], Cloud], warn: Callable[[str], None]
+) -> None:
+    """The same of all machines that a run had."""
+    for attempt in run.attempts:
+        if attempt.machine_id:
+            discard(opened(attempt.cloud), intent_of(run, attempt, order), warn)

@@ -6,6 +6,7 @@ later ones watch what is there, and wind up the rest.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from mlbroker.broker.runs.attempt import (
     charge,
     create,
     discard,
+    discard_all,
     intent_of,
     next_intent,
     payload_for,
@@ -34,6 +36,7 @@ from mlbroker.broker.runs.failover import (
 )
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
+from mlbroker.broker.runs.lesson import remember
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
@@ -206,13 +209,8 @@ class Driver:
         # Vendors tell whole seconds, which may lie before the intent.
         intended = run.attempt.intended_at
         started = max(machine.started_at or intended, intended)
-        return self._append(
-            run,
-            State.CREATED,
-            machine_id=machine.id,
-            zone=machine.zone,
-            started_at=started.isoformat(),
-        )
+        told = {"machine_id": machine.id, "zone": machine.zone, "started_at": started.isoformat()}
+        return self._append(run, State.CREATED, **told)
 
     def _created(self, run: Run) -> Run:
         cloud, _ = self._at(run)
@@ -224,9 +222,9 @@ class Driver:
                     # A short job may be over already; its end record says how it went.
                     return self._append(run, State.CONFIRMED)
                 if self._clock.now() > self._give_up_at(run):
-                    return self._append(run, State.ENDED, why="capped")
+                    return self._end(run, "capped")
                 if run.stop_requested:
-                    return self._append(run, State.ENDED, why=run.stop_requested)
+                    return self._end(run, run.stop_requested)
                 if not self._patient:
                     return run
             elif self._clock.now() > until:
@@ -256,12 +254,12 @@ class Driver:
             # It may have said how the job ended between the two looks, or long before its own end.
             seen = self._watch(run).look(cloud, intent, run, last=True)
         if seen.why:
-            told = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
-            return self._append(run, State.ENDED, why=seen.why, **told)
+            how = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
+            return self._end(run, seen.why, **how)
         if machine is None or gone:
             return self._gone(run, machine)
         if late:
-            return self._append(run, State.ENDED, why="capped", detail="the kill switch was late")
+            return self._end(run, "capped", detail="the kill switch was late")
         if seen.state is not None and seen.state is not run.state:
             return self._append(run, seen.state)
         if run.state is State.CONFIRMED:
@@ -277,7 +275,11 @@ class Driver:
             why = "capped"
         elif run.stop_requested:
             why = run.stop_requested
-        return self._append(run, State.ENDED, why=why)
+        return self._end(run, why)
+
+    def _end(self, run: Run, why: str, **how: Any) -> Run:
+        figures = self._watch(run).figures
+        return self._append(run, State.ENDED, why=why, figures=figures and asdict(figures), **how)
 
     def _ended(self, run: Run) -> Run:
         cloud, intent = self._at(run)
@@ -318,9 +320,7 @@ class Driver:
             State.TERMINATED,
             why=run.attempt.why or "lost",
             ended_at=ended_at.isoformat(),
-            charged_usd=str(cost.usd),
-            charged_price=cost.price,
-            charged_price_per_hour_usd=str(cost.price_per_hour_usd),
+            **cost.fact(),
         )
 
     def _over(self, run: Run) -> Run:
@@ -341,6 +341,8 @@ class Driver:
 
     def _settle(self, run: Run, outcome: str, detail: str | None = None) -> Run:
         last = run.attempts[-1] if run.attempts else None
+        # Before it is settled, so that whoever carries it on after a death here does it again.
+        remember(run, self.order, self._folder.home, self._view.warn)
         settled = self._append(
             run,
             State.SETTLED,
@@ -349,10 +351,7 @@ class Driver:
             exit_code=last.exit_code if last else None,
             detail=detail or (last.detail if last else None),
         )
-        for attempt in settled.attempts:
-            if attempt.machine_id:
-                intent = intent_of(settled, attempt, self.order)
-                discard(self._opened(attempt.cloud), intent, self._view.warn)
+        discard_all(settled, self.order, self._opened, self._view.warn)
         return settled
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
-from mlbroker.broker.runs.order import LOCAL, LaunchOption
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import InstanceType, Market
@@ -134,6 +134,7 @@ def _of_quote(
         disk_gb=option.disk_gb,
         image_id=option.image_id,
         max_price_per_hour_usd=quote.max_price_per_hour_usd,
+        predicted=quote.command_s and Predicted(*quote.command_s, quote.evidence),
     )
 
 

@@ -20,6 +20,16 @@ LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """How long the job's command was believed to take: the 10th, 50th and 90th percentile."""
+
+    p10_s: float
+    p50_s: float
+    p90_s: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchOption:
     """One machine the run may use, billed at the price frozen when it was planned.
 
@@ -42,6 +52,7 @@ class LaunchOption:
     disk_gb: int = 100
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
+    predicted: Predicted | None = None
 
     @property
     def dearest(self) -> Bill:
@@ -64,7 +75,8 @@ class LaunchOption:
 class Order:
     """Everything any process needs to carry the run on, save the values of secrets.
 
-    `guest_late_s` is as in Intent, and counts under the cap as the kill slack does.
+    `guest_late_s` is as in Intent, and counts under the cap as the kill slack does. `identity` is
+    what the job was, as `evidence.facts` has it; None where the run says nothing of a job.
     """
 
     run_id: str
@@ -76,6 +88,7 @@ class Order:
     deadline_at: str | None = None
     on_overrun: str | None = None
     guest_late_s: int = 0
+    identity: Mapping[str, str] | None = None
 
     def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""
@@ -142,6 +155,8 @@ def _candidate(raw: dict[str, Any]) -> LaunchOption:
     for name in ("expected_usd", "max_price_per_hour_usd"):
         usd = raw.get(name)
         raw[name] = None if usd is None else Decimal(usd)
+    if raw.get("predicted") is not None:
+        raw["predicted"] = Predicted(**raw["predicted"])
     return LaunchOption(**raw)
 
 

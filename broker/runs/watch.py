@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.guest_report import End, Report
+from mlbroker.broker.clouds.guest_report import End, Figures, Report
 from mlbroker.broker.clouds.interface import Cloud, Intent, Unclear
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
@@ -60,6 +60,7 @@ class Watcher:
         self._fetch_at: datetime | None = None
         self._unreachable = False
         self._warned: set[str] = set()
+        self.figures: Figures | None = None
 
     def look(self, cloud: Cloud, intent: Intent, run: Run, *, last: bool = False) -> Seen:
         """One look at the guest's report; the last one, when the machine is gone or has to go.
@@ -72,6 +73,7 @@ class Watcher:
         self._reached()
         self._say_unclear(report)
         self._follow_log(cloud, intent, report)
+        self._keep_figures(report)
         if report.end is not None:
             return self._ended(report.end, intent)
         if report.ended is not None and last:
@@ -105,6 +107,13 @@ class Watcher:
             self._pull_log(cloud, intent, report, PARTS_A_LOOK)
         except OSError as error:
             self._warn_once("log", f"the log cannot be kept, the run goes on: {error}")
+
+    def _keep_figures(self, report: Report) -> None:
+        """The last that were told: a machine that is lost says no more."""
+        for said in (report.end, report.ended, report.status):
+            if said is not None and said.figures is not None:
+                self.figures = said.figures
+                return
 
     def _ended(self, end: End, intent: Intent) -> Seen:
         if end.log_bytes_dropped:

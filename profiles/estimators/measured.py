@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
@@ -12,6 +13,8 @@ from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
 # deviation of log time); repeats average it out, down to a floor that no averaging removes.
 RUN_TO_RUN = 0.05
 FLOOR = 0.02
+# The name, in what else is recorded of a measurement, of the run that it comes from.
+RUN = "run"
 
 
 def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
@@ -25,7 +28,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     by_type: dict[tuple[str | None, str, int], list[Measurement]] = defaultdict(list)
     by_hardware: dict[object, list[Measurement]] = defaultdict(list)
     for row in evidence.measurements:
-        if row.status is not Status.OK:
+        if row.status is Status.FAILED:
             continue
         name = row.instance_type or row.config
         by_type[row.cloud, name, row.nodes].append(row)
@@ -53,8 +56,15 @@ def guess_key(job: Job) -> Hashable:
     return None
 
 
-def pool(job: Job, rows: Sequence[Measurement]) -> Prediction:
-    """One prediction from repeats on the same hardware: the mean of log time, and its error."""
+def pool(job: Job, rows: Sequence[Measurement]) -> Prediction | None:
+    """One prediction from repeats on the same hardware: the mean of log time, and its error.
+
+    None where none of them came to its end: that says only how long it takes at least.
+    """
+    least_s = max((step_time_s(job, r) for r in rows if r.status is Status.STOPPED), default=0.0)
+    rows = [row for row in rows if row.status is Status.OK]
+    if not rows:
+        return None
     logs = [math.log(step_time_s(job, row)) for row in rows]
     mean = sum(logs) / len(logs)
     own = sum((row.sigma_log or 0.0) ** 2 for row in rows) / len(rows) ** 2
@@ -66,13 +76,32 @@ def pool(job: Job, rows: Sequence[Measurement]) -> Prediction:
     sigma = math.sqrt(own + max(spread**2 / len(rows), FLOOR**2))
     place = rows[0].instance_type or rows[0].config
     times = "once" if len(rows) == 1 else f"{len(rows)} times"
+    runs = sum(RUN in row.extra for row in rows)
+    of_runs = f" ({runs} of them by a run)" if len(rows) > 1 and runs else " by a run" * runs
+    longer = math.log(least_s) - mean if least_s else 0.0
+    if longer > 0:
+        # It has taken more than was measured, and nobody knows how much more.
+        mean, sigma = mean + longer, max(sigma, longer)
     return Prediction(
         median_step_time_s=math.exp(mean),
         sigma_log=sigma,
         basis=Basis.MEASURED,
-        evidence=f"measured {times} on {place}",
+        evidence=f"measured {times} on {place}{of_runs}",
         overhead_s=sum(row.overhead_s for row in rows) / len(rows),
     )
+
+
+def in_steps(job: Job, rows: Sequence[Measurement]) -> list[Measurement]:
+    """Measurements of whole runs as ones of steps, where others tell how many there are.
+
+    Where the job says it, or nobody does, they are as they were.
+    """
+    steps = max((row.steps for row in rows if row.steps), default=None)
+    if job.work is not None or steps is None:
+        return list(rows)
+    return [
+        row if row.steps else replace(row, steps=steps, time_s=row.time_s / steps) for row in rows
+    ]
 
 
 def step_time_s(job: Job, row: Measurement) -> float:

@@ -123,7 +123,7 @@ def build(
         logs = [math.log(steps * step_time_s(evidence.job, row)) for row in rows]
         belief.observe(number, sum(logs) / len(logs), RUN_TO_RUN / math.sqrt(len(logs)))
     for row in own:
-        if row.status is not Status.OK and numbers[_place(row)] not in known:
+        if row.status is Status.FAILED and numbers[_place(row)] not in known:
             belief.fail(numbers[_place(row)])
     return Model(candidates, belief, dict(known), len(past))
 
@@ -158,7 +158,7 @@ def past_jobs(history: Sequence[Measurement], numbers: dict[Configuration, int])
             number = numbers[_place(row)]
             if row.status is Status.OK:
                 logs[number].append(math.log(row.time_s))
-            else:
+            elif row.status is Status.FAILED:
                 failed.add(number)
         if len(logs) < 2:
             continue

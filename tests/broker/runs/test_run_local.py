@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from tests.support.mlbroker import PATIENCE_S, Cli, processes_with, wait_for
 
+from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.guest.main import answer
+from mlbroker.profiles.measurement import Status
 
 
 @pytest.fixture
@@ -118,6 +120,7 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     # Nobody called `reconcile`: the watchdog had the books settled.
     row = wait_for(lambda: [r for r in cli.ledger() if r["state"] == "settled"])[0]
     assert row["outcome"] == "capped"
+    assert [m.status for m in MeasurementStore(cli.home).all()] == [Status.STOPPED]
     assert Decimal(row["spent_usd"]) <= Decimal(15)
 
 
