@@ -32,7 +32,8 @@ class Measurement:
     that does not grow with the steps (set-up inside the job, final evaluation).
     `extra` holds what else was recorded (utilisation, versions), for people to read.
     `facts` are digests of what of the job the time rests on (command, code, data); when one has
-    changed, the measurement no longer speaks for the job, and the difference says why.
+    changed, it was measured on an earlier version: `version` says so in words, and by `doubt_log`
+    (standard deviation of log time) all that was measured on that version may be off together.
     """
 
     job: str
@@ -61,3 +62,6 @@ class Measurement:
     measured_at: datetime | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    # Known only beside the job as it is now, and stored nowhere.
+    doubt_log: float = 0.0
+    version: str | None = None

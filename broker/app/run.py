@@ -161,7 +161,7 @@ def reserve(
         deadline_at=deadline_at(job, prepared.now),
         on_overrun=request.on_overrun,
         guest_late_s=request.guest_late_s,
-        identity=evidence_facts.of(job),
+        identity=evidence_facts.of(job, measured=True),
     )
     for name in unmasked(dict(secrets)):
         listener.warn(

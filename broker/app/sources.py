@@ -96,7 +96,7 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
         outdated = store.outdated(job)
         if outdated:
             reasons = ", ".join(outdated[-1].reasons)
-            listener.note(f"Measured before, but not as it is now ({reasons}): measure it again.")
+            listener.note(f"What was measured as {job.name} was another job ({reasons}).")
         return Evidence(job)  # others' times say nothing of a job that was never measured
     history = [*store.history(job), *history]
     own = in_steps(job, own)

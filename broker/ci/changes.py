@@ -1,6 +1,6 @@
 """One job in a check: what it costs before and after the change, and why that differs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -90,10 +90,10 @@ def _change(
         return JobChange(pair, status, side, side)
     base = None if pair.base is None else pricer.price(pair.base, then)
     head = None if pair.head is None else pricer.price(pair.head, current)
-    void: Sequence[str] = ()
+    since: str | None = None
     if pair.head is not None and status is ChangeStatus.CHANGED:
-        void = current.known.void(pair.head.job)
-    notes = [f"measurements: an earlier profile no longer holds, {reason}" for reason in void]
+        since = current.known.changed(pair.head.job)
+    notes = [] if since is None else [f"measurements: {since}"]
     return JobChange(pair, status, base, head, why(pair, base, head, notes))
 
 

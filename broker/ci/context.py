@@ -13,7 +13,7 @@ from mlbroker.broker.home import POLICY_NAME
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
-from mlbroker.profiles.estimators.measured import in_steps
+from mlbroker.profiles.estimators.measured import in_steps, least_doubt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
@@ -53,10 +53,16 @@ class KnownTimes:
         """Equal when a prediction for the job rests on equal measurements."""
         return digest_of(measurements_digest(evidence.measurements), self._digest)
 
-    def void(self, job: Job) -> tuple[str, ...]:
-        """Why profiles of earlier states of the job do not speak for it any more."""
-        outdated = self._store.outdated(job) if job.name in self._names else []
-        return outdated[-1].reasons if outdated else ()
+    def changed(self, job: Job) -> str | None:
+        """What has changed of the job since all that was measured of it, in words."""
+        if job.name not in self._names:
+            return None
+        own = self._store.for_job(job)
+        if own:
+            return None if least_doubt(own) == 0 else f"measured {own[-1].version}"
+        outdated = self._store.outdated(job)
+        reasons = ", ".join(outdated[-1].reasons) if outdated else ""
+        return f"what was measured was another job, {reasons}" if outdated else None
 
 
 class PolicyFiles:

@@ -150,6 +150,8 @@ def show(
         )
     _print_rows(rows)
     for row in rows:
+        if row.version is not None:
+            print_line(f"{row.config} of {_date(row.measured_at)}: measured {row.version}")
         _print_result(wanted, row)
     if runs:
         _print_runs(runs)

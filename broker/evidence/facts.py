@@ -1,12 +1,14 @@
 """What of a job its step time rests on, so that a change is noticed and can be named."""
 
+import ast
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlbroker.profiles.job import Job
+from mlbroker.profiles.versions import Difference, difference
 
 SOURCE_SUFFIXES = {
     ".py", ".ipynb", ".sh", ".r", ".jl", ".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".rs", ".go",
@@ -15,13 +17,21 @@ SOURCE_SUFFIXES = {
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "venv", "env", "build", "dist", "site-packages"}
 MAX_FILES = 2000
 MAX_SOURCE_BYTES = 1_000_000
-# Data that grew or shrank by less than this does not make a measurement void.
-DATA_TOLERANCE = 0.1
+# Of more files only the digest of all is kept: a change of any is one of all.
+MOST_NAMED = 500
+# Where a line of a program is a comment when it begins so. Python is read by its own parser.
+COMMENT_MARKS = {
+    "#": {".sh", ".r", ".jl"},
+    "//": {".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".rs", ".go", ".java", ".scala"},
+}
 
 
-def of(job: Job) -> dict[str, str]:
+def of(job: Job, *, measured: bool = False) -> dict[str, str]:
     """The facts of the job as it is now. Only data files that its command names are counted:
-    a run writes files too, and its own results must not look like a change of its input."""
+    a run writes files too, and its own results must not look like a change of its input.
+
+    Of a job that is `measured` now, what its program files hold beside comments is told too.
+    """
     facts = {
         "command": _digest(job.command),
         "setup": _digest(job.setup or ""),
@@ -30,58 +40,58 @@ def of(job: Job) -> dict[str, str]:
         "input_gb": str(job.data.input_gb),
     }
     if job.workdir and (root := Path(job.workdir)).is_dir():
-        facts["code"] = _code(root)
+        facts |= _code(root, measured)
         facts["data"] = json.dumps(_data(job, root), sort_keys=True)
     return facts
 
 
-def changes(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    """What differs between two states of a job, in words; empty when the old times still hold."""
-    if not then:
-        return ()
-    found = [
-        f"its {name} changed"
-        for name in ("command", "setup", "code")
-        if then.get(name) != now.get(name)
-    ]
-    if then.get("envs") != now.get("envs"):
-        found.append(f"its envs changed ({', '.join(_differing(then, now))})")
-    if then.get("nodes") != now.get("nodes"):
-        found.append(f"it ran on {then.get('nodes')} nodes, now {now.get('nodes')}")
-    if then.get("input_gb") != now.get("input_gb"):
-        found.append(f"its input was {then.get('input_gb')} GB, now {now.get('input_gb')} GB")
-    return (*found, *_data_changes(then, now))
+def since(job: Job, then: Mapping[str, str], now: Mapping[str, str]) -> Difference:
+    """What of the job has changed since it had the facts of `then`; `now` are those it has."""
+    root = Path(job.workdir or ".")
+    return difference(then, now, lambda path: essence(root / path))
 
 
-def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    old, new = json.loads(then.get("envs", "{}")), json.loads(now.get("envs", "{}"))
-    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+def essence(path: Path) -> str | None:
+    """A digest of a program file without its comments and blank space; None where it is gone."""
+    try:
+        return _essence(path, path.read_bytes())
+    except OSError:
+        return None
 
 
-def _data_changes(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    sizes = json.loads(now.get("data", "{}"))
-    for name, size in json.loads(then.get("data", "{}")).items():
-        if name not in sizes:
-            yield f"{name} is gone"
-        elif abs(sizes[name] - size) > DATA_TOLERANCE * size:
-            yield f"{name} had {size:,} bytes, now {sizes[name]:,}"
+def _essence(path: Path, content: bytes) -> str:
+    suffix = path.suffix.lower()
+    if suffix == ".py":
+        try:
+            return _digest(ast.dump(ast.parse(content)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return hashlib.sha256(content).hexdigest()[:16]
+    marks = tuple(mark.encode() for mark, of in COMMENT_MARKS.items() if suffix in of)
+    lines = [line.rstrip() for line in content.splitlines()]
+    told = [line for line in lines if line and not (marks and line.lstrip().startswith(marks))]
+    return hashlib.sha256(b"\n".join(told)).hexdigest()[:16]
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _code(root: Path) -> str:
-    """One digest over the program files under the work folder."""
+def _code(root: Path, measured: bool) -> dict[str, str]:
+    """One digest over the program files under the work folder, and one of each."""
     digest = hashlib.sha256()
+    files: dict[str, list[str]] = {}
     for path in _sources(root):
         try:
             content = path.read_bytes()
         except OSError:
             continue
-        digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode())
+        name = str(path.relative_to(root))
+        digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
-    return digest.hexdigest()[:16]
+        own = [hashlib.sha256(content).hexdigest()[:16]]
+        files[name] = [*own, _essence(path, content)] if measured else own
+    named = files if len(files) <= MOST_NAMED else {}
+    return {"code": digest.hexdigest()[:16], "files": json.dumps(named, sort_keys=True)}
 
 
 def _sources(root: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from mlbroker.broker.evidence import facts
 from mlbroker.broker.evidence.columns import FIELDS, stored
 from mlbroker.broker.home import private_folder
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.versions import Difference
 
 VERSION = 1
 BUSY_S = 30.0
@@ -38,7 +39,7 @@ _SCHEMA = (
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """A measurement of an earlier state of the job, and what has changed since."""
+    """A measurement of what was another job, or failed as another, and what changed since."""
 
     measurement: Measurement
     reasons: tuple[str, ...]
@@ -65,20 +66,39 @@ class MeasurementStore:
             return db.total_changes - before
 
     def for_job(self, job: Job) -> list[Measurement]:
-        """What speaks for the job as it is now: tables imported under its name, and profiles of
-        the same command, code and data."""
-        own = self._select(
-            "(job = ? AND fingerprint IS NULL) OR fingerprint = ?", job.name, job.fingerprint()
-        )
-        now = facts.of(job) if any(m.facts for m in own) else {}
-        return [m for m in own if not facts.changes(m.facts, now)]
+        """What speaks for the job as it is now: tables imported under its name, profiles and runs
+        of the same command, code and data, and those of earlier versions with what that leaves
+        open (`doubt_log`, and `version` in words)."""
+        return self._versions(job)[0]
 
     def outdated(self, job: Job) -> list[Outdated]:
-        """Profiles of earlier states of the job, each with what has changed since."""
-        mine = self._select("job = ? AND fingerprint IS NOT NULL", job.name)
-        now = facts.of(job) if mine else {}
-        changed = [(m, facts.changes(m.facts, now)) for m in mine]
-        return [Outdated(m, reasons) for m, reasons in changed if reasons]
+        """Measurements under its name that say nothing of it any more, with what has changed."""
+        return self._versions(job)[1]
+
+    def _versions(self, job: Job) -> tuple[list[Measurement], list[Outdated]]:
+        mine = self._select("job = ? OR fingerprint = ?", job.name, job.fingerprint())
+        now = facts.of(job) if any(m.facts for m in mine) else {}
+        speaking: list[Measurement] = []
+        silent: list[Outdated] = []
+        # Runs of one version have one state of the job: what changed since is found once.
+        known: dict[tuple[tuple[str, str], ...], Difference] = {}
+        for row in mine:
+            if not row.facts:
+                if row.fingerprint in (None, job.fingerprint()):
+                    speaking.append(row)
+                continue
+            key = tuple(sorted(row.facts.items()))
+            if key not in known:
+                known[key] = facts.since(job, row.facts, now)
+            since = known[key]
+            # What stopped or broke another version does not stop this one.
+            if since.unrelated or (since.alters and row.status is not Status.OK):
+                silent.append(Outdated(row, since.reasons))
+            elif since.changes:
+                speaking.append(_earlier(row, since))
+            else:
+                speaking.append(row)
+        return speaking, silent
 
     def history(self, job: Job, most: int = MAX_HISTORY) -> list[Measurement]:
         """Everything else: other jobs, and earlier states of this one.
@@ -164,6 +184,12 @@ class MeasurementStore:
             db.execute(f"PRAGMA user_version = {VERSION}")
             yield db
             db.execute("COMMIT")
+
+
+def _earlier(row: Measurement, since: Difference) -> Measurement:
+    version = f"on an earlier version, {'; '.join(since.reasons)} since"
+    needed = None if since.alters else row.peak_memory_gib
+    return replace(row, doubt_log=since.sigma_log, version=version, peak_memory_gib=needed)
 
 
 def _key(m: Measurement) -> tuple[Any, ...]:

@@ -27,7 +27,10 @@ def job_document(
     good = [row for row in rows if row.status is Status.OK]
     # A measurement on a few of the cores says how the job scales, not how long it takes.
     whole = [row for row in good if "limited_to_cores" not in row.extra] or good
-    latest = measurement_document(whole[-1], job) if whole else None
+    # The version that is most like the job as it is now, and of that the latest.
+    best = max(whole, key=lambda row: -row.doubt_log) if whole else None
+    same = [row for row in whole if best is not None and row.doubt_log == best.doubt_log]
+    latest = measurement_document(same[-1], job) if same else None
     return {
         "schema": SCHEMA,
         "job": {"name": job.name, "fingerprint": job.fingerprint()},
@@ -52,7 +55,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
     steps, steps_by = row.steps, row.extra.get("steps_by", "as measured or imported")
     if ok:
         # The whole run sees other moments of the machine than the part that was measured.
-        sigma = math.hypot(row.sigma_log or 0.0, RUN_TO_RUN)
+        sigma = math.hypot(row.sigma_log or 0.0, RUN_TO_RUN, row.doubt_log)
         if steps is not None:
             if job and job.work:
                 steps, steps_by = job.work.steps, ASKED
@@ -62,6 +65,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
             duration = _quantiles(row.time_s, sigma)
     return {
         **{name: stored(name, getattr(row, name)) for name in PLAIN},
+        "version": row.version,
         "steps": steps,
         "steps_by": None if steps is None else steps_by,
         "step_time_s": step,

@@ -65,7 +65,7 @@ class Campaign:
                 where=self.job.name,
                 hint="measure it where it runs, and use `mlbroker profile import`",
             )
-        known = facts.of(self.job)
+        known = facts.of(self.job, measured=True)
         share = self.job.profile.max_cost_usd / len(places)
         interrupted = Event()
 

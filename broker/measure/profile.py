@@ -56,7 +56,7 @@ def agent_spec(job: Job, max_time_s: float, cores: int | None = None) -> dict[st
 
 def profile_here(job: Job, rule: StopRule, show: Show = lambda _: None) -> Profiled:
     """Measure on all cores of this machine, within the job's own limits."""
-    return _profile(job, rule, show, facts.of(job), job.profile.max_time_s, None)
+    return _profile(job, rule, show, facts.of(job, measured=True), job.profile.max_time_s, None)
 
 
 def profile_fewer_cores(

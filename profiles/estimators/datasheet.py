@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from mlbroker.pricing.offer import Hardware
-from mlbroker.profiles.estimators.measured import step_time_s
+from mlbroker.profiles.estimators.measured import earlier, least_doubt, step_time_s
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
@@ -150,9 +150,11 @@ class Start(NamedTuple):
 
     @classmethod
     def measured(cls, job: Job, rows: Sequence[Measurement], uses_gpu: bool) -> "Start":
+        doubt = least_doubt(rows)
+        rows = [row for row in rows if row.doubt_log == doubt]
         # The fastest machine measured is the one most like what will be bought.
         row = min(rows, key=lambda row: step_time_s(job, row))
-        words = f"scaled by data sheet from {row.instance_type or row.config}"
+        words = f"scaled by data sheet from {row.instance_type or row.config}{earlier([row])}"
         return cls.at(job, row, uses_gpu, parallel_fraction(rows), words)
 
     @classmethod
@@ -167,6 +169,7 @@ class Start(NamedTuple):
             PAPER_SIGMA,
             row.overhead_s,
             words,
+            doubt=row.doubt_log,
         )
 
     def towards(self, target: Target, uses_gpu: bool, parallel: float) -> Prediction | None:

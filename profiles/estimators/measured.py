@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from mlbroker.profiles.job import Job
@@ -65,15 +65,15 @@ def pool(job: Job, rows: Sequence[Measurement]) -> Prediction | None:
     rows = [row for row in rows if row.status is Status.OK]
     if not rows:
         return None
-    logs = [math.log(step_time_s(job, row)) for row in rows]
-    mean = sum(logs) / len(logs)
-    own = sum((row.sigma_log or 0.0) ** 2 for row in rows) / len(rows) ** 2
-    spread = RUN_TO_RUN
-    if len(logs) > 1:
-        # A small sample's spread is itself uncertain: count the usual spread as two more repeats.
-        around = sum((value - mean) ** 2 for value in logs)
-        spread = math.sqrt((around + 2 * RUN_TO_RUN**2) / (len(logs) + 1))
-    sigma = math.sqrt(own + max(spread**2 / len(rows), FLOOR**2))
+    versions: dict[tuple[float, str | None], list[Measurement]] = defaultdict(list)
+    for row in rows:
+        versions[row.doubt_log, row.version].append(row)
+    # Each version counts by how surely it speaks for the job as it is now.
+    found = [(*_repeats(job, same), same) for same in versions.values()]
+    weight = sum(1 / variance for _, variance, _ in found)
+    mean = sum(log / variance for log, variance, _ in found) / weight
+    sigma = math.sqrt(1 / weight)
+    rows = min(found, key=lambda each: each[1])[2]
     place = rows[0].instance_type or rows[0].config
     times = "once" if len(rows) == 1 else f"{len(rows)} times"
     runs = sum(RUN in row.extra for row in rows)
@@ -86,9 +86,32 @@ def pool(job: Job, rows: Sequence[Measurement]) -> Prediction | None:
         median_step_time_s=math.exp(mean),
         sigma_log=sigma,
         basis=Basis.MEASURED,
-        evidence=f"measured {times} on {place}{of_runs}",
+        evidence=f"measured {times} on {place}{of_runs}{earlier(rows)}",
         overhead_s=sum(row.overhead_s for row in rows) / len(rows),
     )
+
+
+def _repeats(job: Job, rows: Sequence[Measurement]) -> tuple[float, float]:
+    """Mean and variance of log time, of repeats of one version."""
+    logs = [math.log(step_time_s(job, row)) for row in rows]
+    mean = sum(logs) / len(logs)
+    own = sum((row.sigma_log or 0.0) ** 2 for row in rows) / len(rows) ** 2
+    spread = RUN_TO_RUN
+    if len(logs) > 1:
+        # A small sample's spread is itself uncertain: count the usual spread as two more repeats.
+        around = sum((value - mean) ** 2 for value in logs)
+        spread = math.sqrt((around + 2 * RUN_TO_RUN**2) / (len(logs) + 1))
+    return mean, own + max(spread**2 / len(rows), FLOOR**2) + rows[0].doubt_log ** 2
+
+
+def least_doubt(rows: Iterable[Measurement]) -> float:
+    """Of those of the version that is most like the job as it is now."""
+    return min(row.doubt_log for row in rows)
+
+
+def earlier(rows: Sequence[Measurement]) -> str:
+    """Of what version of the job they are, where it is not the present one."""
+    return f", {rows[0].version}" if rows[0].version else ""
 
 
 def in_steps(job: Job, rows: Sequence[Measurement]) -> list[Measurement]:

@@ -19,7 +19,7 @@ from mlbroker.profiles.estimators.datasheet import (
     job_uses_gpu,
     parallel_fraction,
 )
-from mlbroker.profiles.estimators.measured import RUN_TO_RUN, step_time_s
+from mlbroker.profiles.estimators.measured import RUN_TO_RUN, earlier, least_doubt, step_time_s
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
@@ -69,13 +69,16 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     mean, variance = model.belief.mean.tolist(), model.belief.reported.tolist()
     rows = [row for rows in model.known.values() for row in rows]
     overhead_s = sum(row.overhead_s for row in rows) / len(rows)
+    doubt = least_doubt(rows)
+    version = earlier([row for row in rows if row.doubt_log == doubt])
     found: list[Prediction | None] = []
     for place in wanted:
         number = numbers[place]
         # What is measured on a machine is the mean of one: another of its type differs a little.
-        sigma = min(math.hypot(math.sqrt(variance[number]), RUN_TO_RUN), MAX_SIGMA)
+        sigma = min(math.hypot(math.sqrt(variance[number]), RUN_TO_RUN, doubt), MAX_SIGMA)
         median = math.exp(min(max(mean[number], -60.0), 60.0))
-        found.append(Prediction(median, sigma, Basis.PREDICTED, say.evidence(number), overhead_s))
+        words = say.evidence(number) + version
+        found.append(Prediction(median, sigma, Basis.PREDICTED, words, overhead_s))
     return found
 
 
@@ -119,9 +122,17 @@ def build(
     for row in own:
         if row.status is Status.OK:
             known[numbers[_place(row)]].append(row)
+    least = least_doubt(row for rows in known.values() for row in rows)
     for number, rows in known.items():
-        logs = [math.log(steps * step_time_s(evidence.job, row)) for row in rows]
-        belief.observe(number, sum(logs) / len(logs), RUN_TO_RUN / math.sqrt(len(logs)))
+        doubt = least_doubt(rows)
+        logs = [
+            math.log(steps * step_time_s(evidence.job, row))
+            for row in rows
+            if row.doubt_log == doubt
+        ]
+        # What all have in common comes on top of what follows from them.
+        noise = math.hypot(RUN_TO_RUN / math.sqrt(len(logs)), math.sqrt(doubt**2 - least**2))
+        belief.observe(number, sum(logs) / len(logs), noise)
     for row in own:
         if row.status is Status.FAILED and numbers[_place(row)] not in known:
             belief.fail(numbers[_place(row)])

@@ -29,7 +29,8 @@ def table(tmp_path: Path, *lines: str, name: str = "t.csv") -> Path:
 
 
 def test_every_field_of_a_measurement_is_a_column_in_its_order() -> None:
-    assert list(FIELDS) == [field.name for field in fields(Measurement)]
+    names = [field.name for field in fields(Measurement)]
+    assert [*FIELDS, "doubt_log", "version"] == names, "what the job as it is now tells is not kept"
 
 
 def test_all_columns_of_the_contract_are_read(tmp_path: Path) -> None:
