@@ -91,6 +91,7 @@ def fitting(
 ) -> tuple[list[Fit], list[TypeRefusal]]:
     """Types that meet at least one option, and the rest with why."""
     need_gib = max((m.peak_memory_gib or 0.0 for m in measurements), default=0.0)
+    need_gpu_gib = max((m.peak_gpu_memory_gib or 0.0 for m in measurements), default=0.0)
     broken = _broken_types(measurements)
     measured = {row.instance_type or row.config for row in measurements}
     requirements = [option.requirements for option in job.resources]
@@ -120,6 +121,10 @@ def fitting(
                 why = (Reason.RETIRED, "retired, or not listed any more; name it to use it")
             elif need_gib > kind.hardware.memory_gib > 0:
                 why = (Reason.TOO_LITTLE_MEMORY, f"the job was seen to use {need_gib:.1f} GiB")
+            elif 0 < kind.hardware.gpu_count < 1 and need_gpu_gib > kind.hardware.gpu_memory_gib:
+                # On whole GPUs many a library takes what it finds: that is no need.
+                seen = f"the job was seen to use {need_gpu_gib:.1f} GiB of a GPU's memory"
+                why = (Reason.TOO_LITTLE_MEMORY, seen)
             elif (kind.name, job.num_nodes) in broken:
                 why = (Reason.PROBE_FAILED, broken[kind.name, job.num_nodes])
         if why is None:

@@ -188,8 +188,10 @@ class MeasurementStore:
 
 def _earlier(row: Measurement, since: Difference) -> Measurement:
     version = f"on an earlier version, {'; '.join(since.reasons)} since"
-    needed = None if since.alters else row.peak_memory_gib
-    return replace(row, doubt_log=since.sigma_log, version=version, peak_memory_gib=needed)
+    told = replace(row, doubt_log=since.sigma_log, version=version)
+    if not since.alters:
+        return told
+    return replace(told, peak_memory_gib=None, peak_gpu_memory_gib=None)
 
 
 def _key(m: Measurement) -> tuple[Any, ...]:

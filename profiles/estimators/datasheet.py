@@ -65,6 +65,11 @@ GPU_PER_CPU_SPEED = REFERENCE_GPU_SPEED / 8
 CROSSING_SIGMA = 1.4
 
 
+# What a share of a GPU (an eighth of an L4) does is its share of the units on paper. How its
+# scheduler and the other tenants share them out nobody publishes: our guess, which comes on top.
+SHARE_SIGMA = 0.35
+
+
 def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction | None]:
     """A prediction for every target whose data sheet says enough."""
     job = evidence.job
@@ -114,6 +119,11 @@ def gpu_speed(hardware: Hardware) -> float:
     # A share of a GPU is that share of its units and of its bandwidth.
     scale = hardware.gpu_count**0.9 if hardware.gpu_count > 1 else hardware.gpu_count
     return math.sqrt(peak * gpu.memory_bandwidth_gb_per_s) * scale
+
+
+def share_sigma(hardware: Hardware) -> float:
+    """How much less a share of a GPU is known than a whole one."""
+    return SHARE_SIGMA if hardware.gpu and 0 < hardware.gpu_count < 1 else 0.0
 
 
 def parallel_fraction(rows: Sequence[Measurement]) -> float:
@@ -191,5 +201,7 @@ class Start(NamedTuple):
         # The farther apart two machines are, the less a ratio of peaks says; but a job measured
         # elsewhere is not known less well than one never measured.
         apart = PAPER_SIGMA_PER_LOG_RATIO * abs(math.log(ratio))
-        sigma = math.hypot(min(math.hypot(self.sigma, apart), GUESS_SIGMA), crossing, self.doubt)
+        sigma = min(math.hypot(self.sigma, apart), GUESS_SIGMA)
+        shared = share_sigma(hardware) if on_gpu else 0.0
+        sigma = math.hypot(sigma, crossing, self.doubt, shared)
         return Prediction(self.step_s * ratio, sigma, self.basis, self.evidence, self.overhead_s)

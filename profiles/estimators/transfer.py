@@ -18,6 +18,7 @@ from mlbroker.profiles.estimators.datasheet import (
     gpu_speed,
     job_uses_gpu,
     parallel_fraction,
+    share_sigma,
 )
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN, earlier, least_doubt, step_time_s
 from mlbroker.profiles.job import Job
@@ -75,7 +76,8 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     for place in wanted:
         number = numbers[place]
         # What is measured on a machine is the mean of one: another of its type differs a little.
-        sigma = min(math.hypot(math.sqrt(variance[number]), RUN_TO_RUN, doubt), MAX_SIGMA)
+        spread = math.hypot(math.sqrt(variance[number]), share_sigma(place.hardware))
+        sigma = min(math.hypot(spread, RUN_TO_RUN, doubt), MAX_SIGMA)
         median = math.exp(min(max(mean[number], -60.0), 60.0))
         words = say.evidence(number) + version
         found.append(Prediction(median, sigma, Basis.PREDICTED, words, overhead_s))
@@ -236,13 +238,18 @@ def _columns(places: Sequence[Configuration]) -> dict[str, list[float]]:
         "arm": [float(h.arch == "arm64") for h, _ in boxes],
         "burstable": [float(h.burstable) for h, _ in boxes],
         "gpus": [h.gpu_count * n if h.gpu else 0.0 for h, n in boxes],
-        "gpu_memory_gib": [h.gpu.memory_gib if h.gpu else 0.0 for h, _ in boxes],
-        "gpu_tflops": [
-            (h.gpu and (h.gpu.tensor_tflops or h.gpu.fp32_tflops)) or math.nan for h, _ in boxes
-        ],
-        "gpu_gb_per_s": [(h.gpu and h.gpu.memory_bandwidth_gb_per_s) or math.nan for h, _ in boxes],
+        "gpu_memory_gib": [_of_one(h, "memory_gib") if h.gpu else 0.0 for h, _ in boxes],
+        "gpu_tflops": [_of_one(h, "tensor_tflops", "fp32_tflops") for h, _ in boxes],
+        "gpu_gb_per_s": [_of_one(h, "memory_bandwidth_gb_per_s") for h, _ in boxes],
         "network_gbps": [(n > 1 and h.network_gbps) or math.nan for h, n in boxes],
     }
+
+
+def _of_one(hardware: Hardware, *names: str) -> float:
+    """The first figure of its GPU that is known, of the share that the machine has of one."""
+    figures = (getattr(hardware.gpu, name, None) for name in names)
+    known = next((figure for figure in figures if figure), math.nan)
+    return known * min(1.0, hardware.gpu_count or 1.0)
 
 
 class _Words:
@@ -274,6 +281,8 @@ def _relation(source: Configuration, target: Configuration) -> str:
     if source.name == target.name:
         return "same type, other number of nodes"
     if a.gpu and b.gpu and a.gpu.model == b.gpu.model:
+        if b.gpu_count < min(1, a.gpu_count):
+            return "a share of the same GPU"
         return "same GPU" if a.gpu_count == b.gpu_count else "same GPU, other number"
     if bool(a.gpu) != bool(b.gpu):
         return "a machine with a GPU" if a.gpu else "a machine without a GPU"
