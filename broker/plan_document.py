@@ -61,8 +61,8 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     if quote is None:
         return None
     document = _record(quote)
-    # Which alternative it is of matters to the launch only.
-    del document["option"]
+    # Which alternative it is of, and its command's own time, matter to the launch only.
+    del document["option"], document["command_s"]
     return document
 
 
