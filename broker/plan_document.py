@@ -61,8 +61,10 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     if quote is None:
         return None
     document = _record(quote)
-    # Which alternative it is of, and its command's own time, matter to the launch only.
-    del document["option"], document["command_s"]
+    # Which alternative it is of, its command's own time, and what its price's age is worth are for
+    # the choice and the launch only.
+    for name in ("option", "command_s", "price_width"):
+        del document[name]
     return document
 
 

@@ -20,6 +20,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud
 from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.price_age import price_width
 from mlbroker.pricing.spot import at_most_per_hour_usd
 from mlbroker.profiles.job import ObjectiveKind
 
@@ -303,8 +304,12 @@ class Chooser:
         cost, carbon = self._expected(candidate, row, place, outcome)
         if forbidden := self._forbidden(candidate, row, place, cost, carbon):
             return Refusal(candidate, row, Reason.FORBIDDEN_BY_POLICY, forbidden)
+        # An old price wins only by more than it may have risen.
+        width = price_width(candidate.spot, row.age_days)
+        machines_usd = row.nano_usd_per_hour * NANO * constraints.nodes * outcome.expected_s / 3600
+        ranked = cost + width * machines_usd
         return Pick(
-            candidate, row, sort_key(constraints.objective, cost, outcome.expected_s, carbon)
+            candidate, row, sort_key(constraints.objective, ranked, outcome.expected_s, carbon)
         )
 
     def _expected(

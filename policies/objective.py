@@ -25,7 +25,10 @@ def sort_key(
 
 
 def quote_key(objective: Objective, quote: Quote) -> Key:
-    """The key of a finished quote, for which the median stands for the expected time."""
-    return sort_key(
-        objective, float(quote.cost_usd.expected), quote.duration_h.p50, quote.carbon_kgco2e
-    )
+    """The key of a finished quote, for which the median stands for the expected time.
+
+    What its price may have risen by counts too.
+    """
+    cost = quote.cost_usd
+    ranked = float(cost.expected) + quote.price_width * float(cost.compute + cost.interruptions)
+    return sort_key(objective, ranked, quote.duration_h.p50, quote.carbon_kgco2e)

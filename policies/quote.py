@@ -40,7 +40,8 @@ class Cost(NamedTuple):
     """US dollars for the whole run, all nodes, everything included.
 
     `expected` = compute + storage (disk, address, requests to the bucket) + network + interruptions
-    (the expected cost of lost work and restarts on spot). `p90` holds in nine runs of ten.
+    (the expected cost of lost work and restarts on spot). `p90` holds in nine runs of ten,
+    at what an old price may be by now.
     """
 
     expected: Decimal
@@ -57,7 +58,8 @@ class Quote(NamedTuple):
     `price_per_hour_usd` is of one machine, and what it may rise to while the run lives is
     `max_price_per_hour_usd` (None: it does not); `duration_h` includes set-up, and `command_s` is
     of the job's command alone, undisturbed. Unknown energy and carbon are None, never 0. `option`
-    is the one of the job's resource options that it is of.
+    is the one of the job's resource options that it is of. The price may be higher by the share
+    `price_width`, as it is old.
     """
 
     cloud: str
@@ -82,6 +84,7 @@ class Quote(NamedTuple):
     arch: str = "x86_64"
     max_price_per_hour_usd: Decimal | None = None
     command_s: Quantiles | None = None
+    price_width: float = 0.0
 
 
 class Rejection(NamedTuple):

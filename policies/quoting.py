@@ -1,5 +1,6 @@
 """Offer + prediction -> Quote: the exact money, time and emissions of a run on one machine."""
 
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from mlbroker.policies.burst import on_credits
@@ -22,6 +23,7 @@ def make_quote(
     offer: Offer,
     region: Region,
     disk_gb: int,
+    price_width: float = 0.0,
 ) -> Quote:
     """The quote for `constraints.nodes` machines of this offer, feasible or not."""
     spot = offer.market is Market.SPOT
@@ -43,7 +45,7 @@ def make_quote(
         basis=prediction.basis,
         evidence=prediction.evidence + on_credits(offer.cloud, offer.instance_type),
         duration_h=hours,
-        cost_usd=run_cost(constraints, offer, region, disk_gb, outcome),
+        cost_usd=run_cost(constraints, offer, region, disk_gb, outcome, price_width),
         deadline_probability=(
             None
             if constraints.deadline_s is None
@@ -53,15 +55,22 @@ def make_quote(
         carbon_kgco2e=power.carbon_kgco2e(kwh, region),
         grid_intensity_kgco2e_per_kwh=region.grid_kgco2e_per_kwh,
         command_s=pace.command_s,
+        price_width=price_width,
     )
 
 
 def run_cost(
-    constraints: Constraints, offer: Offer, region: Region, disk_gb: int, outcome: Outcome
+    constraints: Constraints,
+    offer: Offer,
+    region: Region,
+    disk_gb: int,
+    outcome: Outcome,
+    price_width: float = 0.0,
 ) -> Cost:
     """What the run costs, part by part, and what it does not exceed in nine cases of ten."""
     network = traffic_usd(constraints, region)
     bill = billing.Bill.of(region, offer.price_per_hour_usd, constraints.nodes, disk_gb, network)
+    risen = replace(bill, price_per_hour_usd=offer.price_per_hour_usd * Decimal(1 + price_width))
 
     def whole(seconds: float) -> Decimal:
         return bill.usd(Decimal(seconds))
@@ -75,7 +84,9 @@ def run_cost(
     ]
     return Cost(
         expected=sum(parts, Decimal(0)),
-        p90=whole(outcome.quantile_s(0.9)).quantize(billing.MICRO_USD, ROUND_HALF_EVEN),
+        p90=risen.usd(Decimal(outcome.quantile_s(0.9))).quantize(
+            billing.MICRO_USD, ROUND_HALF_EVEN
+        ),
         compute=parts[0],
         storage=parts[1],
         network=parts[2],

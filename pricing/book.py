@@ -95,7 +95,8 @@ class TypeEntry(NamedTuple):
 class RegionPrice(NamedTuple):
     """What one machine of a type costs in one region and market, as read in bulk.
 
-    `spot` and `stale` are 1 or 0; `interruption_rate` is a monthly share, None where unknown.
+    `spot` is 1 or 0; `interruption_rate` is a monthly share, None where unknown; `age_days` are
+    since the price's date, and very many where its source calls it old.
     """
 
     type_id: int
@@ -103,7 +104,7 @@ class RegionPrice(NamedTuple):
     region_id: int
     nano_usd_per_hour: int
     interruption_rate: float | None
-    stale: int
+    age_days: int
 
     @property
     def offered(self) -> tuple[int, int]:

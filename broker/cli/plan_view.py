@@ -191,6 +191,10 @@ def _choice_words(plan: Plan) -> str:
     )
     if choice.price_stale:
         text += f" Its price is of {choice.price_as_of}, and stale (*): mlbroker prices refresh."
+    elif choice.price_width:
+        text += f" Its price is of {choice.price_as_of}: mlbroker prices refresh."
+    if choice.price_width:
+        text += f" It may be {choice.price_width:.0%} higher by now, and still comes first."
     saving, baseline = plan.savings_usd, plan.baseline
     if saving is not None and baseline is not None and saving > 0:
         text += (

@@ -176,14 +176,14 @@ class PriceBook:
         for name, code in SHORTLIST_COLUMNS:
             columns[name] = array(code)
             columns[name].frombytes(data[name])
-        fresh_from = self.fresh_from
+        today = self._today
         rows: Iterator[tuple[Any, ...]] = zip(
             columns["type_id"],
             columns["spot"],
             columns["region_id"],
             columns["price_nano_usd"],
             [None if rate < 0 else rate for rate in columns["interruption_rate"]],
-            [1 if day < fresh_from else 0 for day in columns["fresh_day"]],
+            [today - day for day in columns["fresh_day"]],
             strict=True,
         )
         if depth < SHORTLIST_DEPTH:
@@ -197,9 +197,9 @@ class PriceBook:
     def prices_of(self, type_id: int, spot: int) -> Iterator[RegionPrice]:
         """Every region's price of one type and market, cheapest first, read as they are taken."""
         rows = self.connection.execute(
-            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"
+            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, ? - fresh_day"
             " FROM offer WHERE type_id = ? AND spot = ? ORDER BY price_nano_usd",
-            (self.fresh_from, type_id, spot),
+            (self._today, type_id, spot),
         )
         return map(RegionPrice._make, rows)
 
@@ -217,9 +217,9 @@ class PriceBook:
                 values.append(json.dumps(sorted(ids)))
         condition = f"WHERE {' AND '.join(where)}" if where else ""
         found = self.connection.execute(
-            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, fresh_day < ?"  # noqa: S608
+            "SELECT type_id, spot, region_id, price_nano_usd, interruption_rate, ? - fresh_day"  # noqa: S608
             f" FROM offer {condition} ORDER BY type_id, spot, price_nano_usd, region_id",
-            (self.fresh_from, *values),
+            (self._today, *values),
         )
         rows = map(RegionPrice._make, found)
         if depth is None:

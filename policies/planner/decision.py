@@ -20,6 +20,7 @@ from mlbroker.policies.quoting import make_quote
 from mlbroker.policies.region_costs import RegionCosts, region_costs
 from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.price_age import price_width
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.spot import most_per_hour_usd
 from mlbroker.pricing.vendors import VENDORS, vendor
@@ -108,7 +109,7 @@ class Decision:
             quote = self._quote(pick)
             if best is None or quote_key(objective, quote) < quote_key(objective, best):
                 best = quote
-                reach = float(best.cost_usd.expected) + ROUNDING_USD
+                reach = quote_key(objective, best)[0] + ROUNDING_USD
         return best, reach
 
     def _quote(self, pick: Pick | Refusal) -> Quote:
@@ -124,6 +125,7 @@ class Decision:
             self._book.offer(row.type_id, row.spot, row.region_id),
             self._regions[row.region_id],
             wanted.disk_gb,
+            price_width(bool(row.spot), row.age_days),
         )
         most = self._most_usd(row, quote, wanted.max_price_per_hour_usd) if row.spot else None
         arch = machine.type.hardware.arch

@@ -19,6 +19,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import region_costs
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
+from mlbroker.pricing.price_age import price_width
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, Objective, ObjectiveKind, Work
 from mlbroker.profiles.measurement import Measurement
@@ -140,6 +141,59 @@ def test_a_dearer_region_with_cheaper_side_prices_can_win() -> None:
     # Region b is cheaper by the hour, but its disk costs .03 USD an hour more.
     (pick,) = chooser.choose(candidates, top=0).picks
     assert REGIONS[pick.row[2]].name == "a"
+
+
+OLD = (0, 0, Market.SPOT)
+
+
+@pytest.mark.parametrize(
+    ("on_demand", "age_days", "chosen"),
+    [
+        ("0.12", 90, Market.SPOT),
+        ("0.12", 930, Market.ON_DEMAND),
+        ("0.30", 930, Market.SPOT),
+    ],
+)
+def test_an_old_price_wins_only_by_more_than_it_may_have_risen(
+    on_demand: str, age_days: int, chosen: Market
+) -> None:
+    fresh = {(0, 0, Market.ON_DEMAND): on_demand}
+    book = SmallBook(KINDS, REGIONS, {OLD: "0.10", **fresh}, {(0, 0): 0.02}, {OLD: age_days})
+    job = Job("j", "true", work=Work(1000), checkpoint=Checkpoint("c/", 600))
+    plan = decide(book, NOW, PlanRequest(job, Evidence(job, measured)))
+    assert plan.choice is not None
+    assert plan.choice.market is chosen
+    old = next(quote for quote in plan.quotes if quote.market is Market.SPOT)
+    young = replace(book, ages={})
+    same = next(
+        quote
+        for quote in decide(young, NOW, PlanRequest(job, Evidence(job, measured))).quotes
+        if quote.market is Market.SPOT
+    )
+    assert same.price_width == 0
+    assert (old.price_width > 0.5) == (age_days > 90)
+    assert (old.cost_usd.p90 > same.cost_usd.p90) == (age_days > 90)
+    assert old.cost_usd.expected == same.cost_usd.expected
+
+
+def test_a_fresh_price_elsewhere_beats_a_cheaper_old_one() -> None:
+    book = SmallBook(
+        KINDS,
+        REGIONS,
+        {OLD: "0.10", (0, 3, Market.SPOT): "0.13"},
+        {(0, 0): 0.02, (0, 3): 0.02},
+        {OLD: 930},
+    )
+    job = Job("j", "true", work=Work(1000), checkpoint=Checkpoint("c/", 600))
+    plan = decide(book, NOW, PlanRequest(job, Evidence(job, measured)))
+    assert plan.choice is not None
+    assert plan.choice.region == "d"
+
+
+def test_spot_prices_age_faster_and_fresh_ones_not_at_all() -> None:
+    assert price_width(True, 90) == price_width(False, 90) == 0
+    assert 0 < price_width(False, 365) < price_width(True, 365) < price_width(True, 930)
+    assert price_width(True, 10**6) == price_width(True, 3 * 365)
 
 
 def test_a_region_measured_by_itself_has_its_own_time() -> None:

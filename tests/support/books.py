@@ -1,7 +1,7 @@
 """A price book in memory, for tests that want to know every price in it."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
@@ -19,13 +19,15 @@ NANO = 10**9
 class SmallBook:
     """Types, regions and prices: `prices[type, region, market]` in USD per hour.
 
-    `rates` are the monthly interruption shares of spot prices, None (unknown) where absent.
+    `rates` are the monthly interruption shares of spot prices, None (unknown) where absent; `ages`
+    are the days that prices are old, 0 where absent.
     """
 
     kinds: Sequence[InstanceType]
     places: Sequence[Region]
     prices: dict[tuple[int, int, Market], str]
     rates: dict[tuple[int, int], float]
+    ages: dict[tuple[int, int, Market], int] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -54,7 +56,7 @@ class SmallBook:
     ) -> list[RegionPrice]:
         rows = sorted(
             RegionPrice(kind, int(market is Market.SPOT), place, int(Decimal(usd) * NANO),
-             self.rates.get((kind, place)), 0)
+             self.rates.get((kind, place)), self.ages.get((kind, place, market), 0))
             for (kind, place, market), usd in self.prices.items()
             if (region_ids is None or place in region_ids)
             and (type_ids is None or kind in type_ids)

@@ -140,13 +140,13 @@ def test_regions_and_types_can_be_asked_for(book: PriceBook) -> None:
 
 
 def test_an_offer_has_its_facts(book: PriceBook) -> None:
-    type_id, spot, region_id, price, rate, stale = next(
+    type_id, spot, region_id, price, rate, age_days = next(
         row for row in book.price_rows(1) if row[1] and row[4] is not None
     )
     offer = book.offer(type_id, spot, region_id)
     assert int(offer.price_per_hour_usd * 10**9) == price
     assert offer.interruption_rate == rate
-    assert offer.stale == bool(stale)
+    assert offer.stale == (age_days > 180)
     assert offer.region == book.regions()[region_id].name
     with pytest.raises(KeyError):
         book.offer(type_id, spot, 10_000)
