@@ -274,7 +274,7 @@ class Supervisor:
         self._output.tick(final=True)
 
     def _note_step(self) -> None:
-        self._figures.stepped(self._output.step, self._output.steps, boot_clock())
+        self._figures.stepped(self._steps.step, self._steps.steps, boot_clock())
 
     def _beat(self) -> None:
         reap(but=self._job_pid)
