@@ -160,6 +160,8 @@ def test_regions_of_all_clouds_with_their_facts(book: PriceBook) -> None:
     assert virginia.egress_same_cloud_usd_per_gb == Decimal("0.02")
     iowa = regions["gcp", "us-central1"]
     assert iowa.egress_internet_usd_per_gb == Decimal("0.12")  # premium tier, GCP's default
+    # Over Azure's own network, its default.
+    assert regions["azure", "eastus"].egress_internet_usd_per_gb == Decimal("0.087")
     assert regions["gcp", "europe-west9"].grid_kgco2e_per_kwh == pytest.approx(0.0163)
     for region in regions.values():
         assert region.pue is not None

@@ -18,6 +18,8 @@ from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.seats import SEATS
 
 Refusal = tuple[int, str, str]
+# Some of those that `OSProfile.adminUsername` of azure.mgmt.compute names.
+_NO_USERS = frozenset({"adm", "admin", "administrator", "guest", "owner", "root", "test", "user"})
 _MISSING = "Required parameter '{}' is missing (null)."
 
 
@@ -121,6 +123,8 @@ def _wrong_system(had: dict[str, Any], region: str) -> Refusal | None:
             return 400, "InvalidParameter", _MISSING.format(f"osProfile.{part}")
     if len(system["computerName"]) > 64:
         return 400, "InvalidParameter", "Linux host name cannot exceed 64 characters in length."
+    if system["adminUsername"] in _NO_USERS:
+        return 400, "InvalidParameter", "The Admin Username specified is not allowed."
     keys = (system.get("linuxConfiguration") or {}).get("ssh", {}).get("publicKeys", [])
     if not system.get("adminPassword") and not keys:
         return 400, "InvalidParameter", "Authentication using either SSH or by user name is needed."

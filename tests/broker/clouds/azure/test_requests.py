@@ -14,6 +14,7 @@ from mlbroker.broker.clouds.azure.kill import workflow_body
 from mlbroker.broker.clouds.azure.names import Names
 from mlbroker.broker.clouds.azure.network import Spot
 from mlbroker.broker.clouds.azure.request import (
+    NOBODY,
     address_body,
     interface_body,
     machine_body,
@@ -235,6 +236,9 @@ def test_the_script_arms_its_timer_first_and_asks_for_its_groups_end_last() -> N
     assert "broker.clouds.azure.guest" in lines[3]
     assert lines[-1] == "exec $end"
     assert len(script.encode()) < 65535
+    # Azure's own user may become root: nothing here runs as that.
+    assert "runuser -u mlbroker" in script
+    assert NOBODY not in script
 
 
 def test_names_are_what_azure_takes() -> None:

@@ -91,14 +91,16 @@ def test_a_seat_has_rights_on_its_vault_and_in_its_folder_alone(
 
 
 def test_no_right_is_called_as_one_of_another_region(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A name stands for one right in the whole subscription: a second one would be refused.
+    # A name stands for one right in the whole subscription: a second one would be refused. So
+    # would a second right of somebody to a role there, with another condition.
     monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
     kind = "Microsoft.Authorization/roleAssignments"
-    here, there = (
-        {one["name"] for one in of(json.loads(template(region))["resources"], kind)}
-        for region in ("eastus", "westeurope")
-    )
+    wholes = [json.loads(template(region))["resources"] for region in ("eastus", "westeurope")]
+    here, there = ({one["name"] for one in of(whole, kind)} for whole in wholes)
     assert not here & there
+    (mine,), (others,) = ([one for one in whole if one["type"] == kind] for whole in wholes)
+    assert mine["properties"]["condition"] != others["properties"]["condition"]
+    assert mine["properties"]["roleDefinitionId"] != others["properties"]["roleDefinitionId"]
 
 
 def test_nobody_comes_in(resources: list[dict[str, Any]]) -> None:

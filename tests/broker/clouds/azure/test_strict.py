@@ -66,6 +66,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("properties.storageProfile.osDisk.createOption", "Attach", 400, "createOption"),
     ("properties.storageProfile.imageReference.offer", "none", 404, "PlatformImageNotFound"),
     ("properties.osProfile.linuxConfiguration.ssh.publicKeys", [], 400, "SSH"),
+    ("properties.osProfile.adminUsername", "admin", 400, "not allowed"),
     ("properties.osProfile.computerName", "x" * 65, 400, "64 characters"),
     ("properties.networkProfile.networkInterfaces", [], 400, "networkInterfaces"),
     (
