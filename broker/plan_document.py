@@ -37,6 +37,7 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
         "rejections": {str(reason): count for reason, count in sorted(plan.rejections.items())},
         "baseline": quote_document(plan.baseline),
         "savings_usd": exact_usd_or_none(plan.savings_usd),
+        "unjudged": list(plan.unjudged),
     }
     if explain:
         document["rejected"] = [_record(item) for item in plan.rejected]

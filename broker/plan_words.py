@@ -3,7 +3,7 @@
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.planner.plan import LeftOut, Plan
-from mlbroker.policies.quote import Reason
+from mlbroker.policies.quote import Quote, Reason
 from mlbroker.pricing.offer import Market
 
 REASON_WORDS = {
@@ -25,6 +25,8 @@ REASON_WORDS = {
     Reason.CREDITS_RUN_OUT: "are burstable, and would run out of credits",
     Reason.NOT_LAUNCHABLE: "could not be launched, or not do the job, as they are sold",
 }
+# What to do about a job of which nobody knows how long it takes.
+MEASURE_OR_SAY = "measure it (`mlbroker profile JOB`), or say `work: {hours: 3, on: g5.xlarge}`"
 NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
 
 
@@ -56,7 +58,7 @@ def way_out(plan: Plan) -> str | None:
         limits = [(" with ".join(limit for limit, _ in limits), limits[0][1])]
     ways = [f"{limit} would do ({name})" for limit, name in limits]
     if ways and not plan.measurements:
-        ways.append("measure the job to narrow the guess: mlbroker profile JOB --on local")
+        ways.append("measure the job, which narrows it: mlbroker profile JOB --on local")
     left_out = () if miss is None else miss.left_out
     ways += [_retired(left) for left in left_out if left.reason is Reason.RETIRED]
     # Asked last, of what meets needs, deadline and budget: these would do if they were allowed.
@@ -78,12 +80,44 @@ def way_out(plan: Plan) -> str | None:
             key=lambda reason: (plan.rejections[reason], reason is not Reason.PRICE_MISSING),
         )
         ways.append(f"{plan.rejections[most]:,} offers {REASON_WORDS[most]}{_example(plan, most)}")
+    if not plan.known and plan.rejections.get(Reason.CREDITS_RUN_OUT):
+        # Whether credits last is a question of how long the job takes.
+        ways.append(MEASURE_OR_SAY)
     ways += [
         f"without the flags {left.instance_type} on {left.cloud} would do"
         for left in left_out
         if left.reason is not Reason.RETIRED
     ]
     return "; or ".join(ways) or None
+
+
+def expected_words(quote: Quote | None) -> str:
+    """What is expected of a run, and how sure that is: for the question before it is paid for."""
+    if quote is None:
+        return "How long it takes was not planned: the cap alone bounds what it costs."
+    cost, hours = quote.cost_usd, quote.duration_h
+    if cost is None or hours is None:
+        return f"Never measured: how long it takes is not known. To know, {MEASURE_OR_SAY}."
+    chance = quote.deadline_probability
+    return (
+        f"Expected: {duration(hours.p50 * 3600)} and {money(cost.expected)} USD; in nine runs of"
+        f" ten at most {duration(hours.p90 * 3600)} and {money(cost.p90)} USD"
+        + ("" if chance is None else f"; in time with {min(chance, 0.999):.1%}")
+        + f" ({quote.basis}: {quote.evidence})."
+    )
+
+
+def unjudged_words(plan: Plan) -> str | None:
+    """The limits that were not judged, as nobody knows how long the job takes."""
+    if not plan.unjudged:
+        return None
+    limits = plan.constraints
+    said = {
+        "deadline": f"the deadline of {duration(limits.deadline_s or 0)}",
+        "budget": f"the budget of {limits.budget_usd} USD (it caps the run all the same)",
+    }
+    names = [said.get(name, f"{name} of the policy") for name in plan.unjudged]
+    return f"Could not be judged: {', '.join(names)}."
 
 
 def _example(plan: Plan, reason: Reason) -> str:

@@ -155,7 +155,7 @@ class Chooser:
         best, row = found.candidate, found.row
         place = _known(self.places[best.option][row.region_id])
         figures = self._expected(best, row, place, best.machine.pace_in(row.region_id).steady)
-        cheapest = self._subject(best, row, place.region, *figures)
+        cheapest = self._subject(best, row, place.region, *self._judged(figures))
         left = []
         for entry in heap:
             candidate = entry[2]
@@ -331,8 +331,19 @@ class Chooser:
         """Why the policy forbids this, if it does."""
         if self.judge is None:
             return None
-        hit = self.judge.machine(self._subject(candidate, row, place.region, cost, carbon))
+        figures = self._judged((cost, carbon))
+        hit = self.judge.machine(self._subject(candidate, row, place.region, *figures))
         return None if hit is None else str(hit)
+
+    def _judged(
+        self, figures: tuple[float, float | None]
+    ) -> "tuple[float | Undecided, float | Undecided | None]":
+        """Cost and carbon as rules see them: of a run that nobody knows, no figure at all."""
+        if self.constraints.judged:
+            return figures
+        from mlbroker.policies.guardrails.interface import UNDECIDED
+
+        return UNDECIDED, UNDECIDED
 
     def _subject(
         self,

@@ -1,7 +1,7 @@
 """What a plan has to satisfy, resolved from job file and flags."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -16,7 +16,8 @@ class Constraints:
     """The limits and circumstances of one plan.
 
     `deadline_s` counts from now. `steps` is the whole work in the unit of the predictions.
-    `data_region` is where the input lies, None for outside any cloud.
+    `data_region` is where the input lies, None for outside any cloud. Where nobody knows how long
+    the job takes, limits of time and money are not `judged`.
     """
 
     steps: int
@@ -29,6 +30,7 @@ class Constraints:
     data_region: Region | None = None
     checkpoint: Checkpoint | None = None
     uses_gpu: bool = False
+    judged: bool = True
 
     @classmethod
     def of(
@@ -49,6 +51,10 @@ class Constraints:
             checkpoint=job.checkpoint,
             uses_gpu=job_uses_gpu(job, evidence.measurements or hints),
         )
+
+    def unjudged(self) -> "Constraints":
+        """The same for a job of which nobody knows how long it takes."""
+        return replace(self, deadline_s=None, budget_usd=None, judged=False)
 
     @property
     def deadline_has_passed(self) -> bool:

@@ -25,10 +25,12 @@ def sort_key(
 
 
 def quote_key(objective: Objective, quote: Quote) -> Key:
-    """The key of a finished quote, for which the median stands for the expected time.
-
-    What its price may have risen by counts too.
+    """The key of a finished quote, for which the median stands for the expected time; without
+    either, what an hour costs. What its price may have risen by counts too.
     """
     cost = quote.cost_usd
+    if cost is None or quote.duration_h is None:
+        machines = float(quote.price_per_hour_usd * quote.nodes)
+        return float(quote.hourly_usd + quote.once_usd) + quote.price_width * machines, 0.0
     ranked = float(cost.expected) + quote.price_width * float(cost.compute + cost.interruptions)
     return sort_key(objective, ranked, quote.duration_h.p50, quote.carbon_kgco2e)

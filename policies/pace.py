@@ -1,5 +1,6 @@
 """A machine type as the chooser sees it: what it is, how fast the job is on it, what it draws."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -9,7 +10,10 @@ from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Prediction, Quantiles
+
+HOUR_S = 3600.0
 
 
 class Pace:
@@ -28,6 +32,7 @@ class Pace:
         "_spot",
         "_sure_on_spot_s",
         "prediction",
+        "relative_speed",
         "setup_s",
         "steady",
         "sure_s",
@@ -41,7 +46,8 @@ class Pace:
         self._spot: dict[float | None, Outcome] = {}
         self._in_time: dict[float | None, bool] = {}
         self._sure_on_spot_s: dict[float | None, float] = {}
-        self.prediction = prediction
+        self.prediction: Prediction | None = prediction
+        self.relative_speed: float | None = None
         self.setup_s = vendor(cloud).setup_s
         self.steady = Outcome(
             prediction.median_step_time_s * constraints.steps,
@@ -86,6 +92,36 @@ class Pace:
             confidence = self._constraints.confidence
             found = self._sure_on_spot_s[rate] = self.on_spot(rate).quantile_s(confidence)
         return found
+
+
+class UnknownPace(Pace):
+    """A run of which nobody knows how long it takes: machines are compared by what an hour costs
+    and emits, and where time matters, by how fast they are on paper.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, constraints: Constraints, relative_speed: float | None, cloud: str) -> None:
+        self.prediction = None
+        self.relative_speed = relative_speed
+        self.setup_s = vendor(cloud).setup_s
+        alike_s = HOUR_S
+        if constraints.objective.kind is ObjectiveKind.TIME:
+            alike_s = HOUR_S / (relative_speed or 1e-9)
+        self.steady = Outcome(alike_s, 0.0, 0.0)
+        self.sure_s = math.inf
+
+    def on_spot(self, rate: float | None) -> Outcome:
+        """How often it would be interrupted nobody knows either."""
+        return self.steady
+
+    def in_time_on_spot(self, rate: float | None) -> bool:
+        """Not judged."""
+        return True
+
+    def sure_on_spot_s(self, rate: float | None) -> float:
+        """It may take any time."""
+        return math.inf
 
 
 class PacedType(NamedTuple):

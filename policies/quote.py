@@ -56,10 +56,15 @@ class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
     `price_per_hour_usd` is of one machine, and what it may rise to while the run lives is
-    `max_price_per_hour_usd` (None: it does not); `duration_h` includes set-up, and `command_s` is
-    of the job's command alone, undisturbed. Unknown energy and carbon are None, never 0. `option`
-    is the one of the job's resource options that it is of. The price may be higher by the share
-    `price_width`, as it is old.
+    `max_price_per_hour_usd` (None: it does not), and the price may be higher by the share
+    `price_width`, as it is old; `hourly_usd` is of all nodes with their disks, addresses and
+    requests, and `once_usd` what is due once (`traffic_usd` of it for traffic). `duration_h`
+    includes set-up, and `command_s` is of the job's command alone, undisturbed. `power_w` is of all
+    nodes, their share of the building's included. Unknown energy and carbon are None, never 0.
+    `option` is the one of the job's resource options that it is of.
+
+    Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
+    only such a quote has the `relative_speed` of its machine by data sheet.
     """
 
     cloud: str
@@ -71,11 +76,11 @@ class Quote(NamedTuple):
     price_as_of: date
     price_source: str
     price_stale: bool
-    step_time_s: Quantiles
+    step_time_s: Quantiles | None
     basis: Basis
     evidence: str
-    duration_h: Quantiles
-    cost_usd: Cost
+    duration_h: Quantiles | None
+    cost_usd: Cost | None
     deadline_probability: float | None
     energy_kwh: float | None
     carbon_kgco2e: float | None
@@ -85,6 +90,11 @@ class Quote(NamedTuple):
     max_price_per_hour_usd: Decimal | None = None
     command_s: Quantiles | None = None
     price_width: float = 0.0
+    hourly_usd: Decimal = Decimal(0)
+    once_usd: Decimal = Decimal(0)
+    traffic_usd: Decimal = Decimal(0)
+    power_w: float | None = None
+    relative_speed: float | None = None
 
 
 class Rejection(NamedTuple):

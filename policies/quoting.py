@@ -11,7 +11,7 @@ from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.offer import Market, Offer
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.prediction import Quantiles
+from mlbroker.profiles.prediction import Basis, Quantiles
 
 # Money is quoted to the micro-dollar; what a vendor charges is rounded to the cent at most.
 
@@ -26,51 +26,62 @@ def make_quote(
     price_width: float = 0.0,
 ) -> Quote:
     """The quote for `constraints.nodes` machines of this offer, feasible or not."""
-    spot = offer.market is Market.SPOT
-    outcome = pace.on_spot(offer.interruption_rate) if spot else pace.steady
-    prediction = pace.prediction
-    hours = Quantiles(*(outcome.quantile_s(p) / 3600 for p in (0.1, 0.5, 0.9)))
-    kwh = power.energy_kwh(power_w, outcome.expected_s / 3600 * constraints.nodes, region)
-    return Quote(
+    nodes, network = constraints.nodes, traffic_usd(constraints, region)
+    bill = billing.Bill.of(region, offer.price_per_hour_usd, nodes, disk_gb, network)
+    kw = power.energy_kwh(power_w, nodes, region)
+    quote = Quote(
         cloud=offer.cloud,
         region=offer.region,
         instance_type=offer.instance_type,
         market=offer.market,
-        nodes=constraints.nodes,
+        nodes=nodes,
         price_per_hour_usd=offer.price_per_hour_usd,
         price_as_of=offer.as_of,
         price_source=offer.source,
         price_stale=offer.stale,
+        step_time_s=None,
+        basis=Basis.UNKNOWN,
+        evidence="never measured",
+        duration_h=None,
+        cost_usd=None,
+        deadline_probability=None,
+        energy_kwh=None,
+        carbon_kgco2e=None,
+        grid_intensity_kgco2e_per_kwh=region.grid_kgco2e_per_kwh,
+        hourly_usd=bill.usd_per_hour.quantize(billing.MICRO_USD, ROUND_HALF_EVEN),
+        once_usd=(bill.once_usd + bill.requests_once_usd * nodes).quantize(
+            billing.MICRO_USD, ROUND_HALF_EVEN
+        ),
+        traffic_usd=bill.once_usd.quantize(billing.MICRO_USD, ROUND_HALF_EVEN),
+        power_w=None if kw is None else kw * 1000,
+        relative_speed=pace.relative_speed,
+        price_width=price_width,
+    )
+    prediction = pace.prediction
+    if prediction is None:
+        return quote
+    spot = offer.market is Market.SPOT
+    outcome = pace.on_spot(offer.interruption_rate) if spot else pace.steady
+    kwh = None if kw is None else kw * outcome.expected_s / 3600
+    deadline_s = constraints.deadline_s
+    return quote._replace(
         step_time_s=prediction.step_time_s,
         basis=prediction.basis,
         evidence=prediction.evidence + on_credits(offer.cloud, offer.instance_type),
-        duration_h=hours,
-        cost_usd=run_cost(constraints, offer, region, disk_gb, outcome, price_width),
+        duration_h=Quantiles(*(outcome.quantile_s(p) / 3600 for p in (0.1, 0.5, 0.9))),
+        cost_usd=run_cost(bill, outcome, price_width),
         deadline_probability=(
-            None
-            if constraints.deadline_s is None
-            else outcome.probability_within(constraints.deadline_s)
+            None if deadline_s is None else outcome.probability_within(deadline_s)
         ),
         energy_kwh=kwh,
         carbon_kgco2e=power.carbon_kgco2e(kwh, region),
-        grid_intensity_kgco2e_per_kwh=region.grid_kgco2e_per_kwh,
         command_s=pace.command_s,
-        price_width=price_width,
     )
 
 
-def run_cost(
-    constraints: Constraints,
-    offer: Offer,
-    region: Region,
-    disk_gb: int,
-    outcome: Outcome,
-    price_width: float = 0.0,
-) -> Cost:
+def run_cost(bill: billing.Bill, outcome: Outcome, price_width: float = 0.0) -> Cost:
     """What the run costs, part by part, and what it does not exceed in nine cases of ten."""
-    network = traffic_usd(constraints, region)
-    bill = billing.Bill.of(region, offer.price_per_hour_usd, constraints.nodes, disk_gb, network)
-    risen = replace(bill, price_per_hour_usd=offer.price_per_hour_usd * Decimal(1 + price_width))
+    risen = replace(bill, price_per_hour_usd=bill.price_per_hour_usd * Decimal(1 + price_width))
 
     def whole(seconds: float) -> Decimal:
         return bill.usd(Decimal(seconds))

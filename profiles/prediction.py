@@ -21,6 +21,7 @@ class Basis(StrEnum):
     PREDICTED = "predicted"
     DATASHEET = "datasheet"
     STATED = "stated"
+    UNKNOWN = "unknown"
 
 
 class Quantiles(NamedTuple):

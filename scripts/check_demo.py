@@ -53,6 +53,10 @@ MEASURED = """\
 job,config,cloud,instance_type,time_s,steps,price_per_hour_usd
 vision,g6.xlarge,aws,g6.xlarge,0.11,1,0.805
 vision,g4dn.xlarge,aws,g4dn.xlarge,0.24,1,0.526
+sentiment,c5.xlarge,aws,c5.xlarge,0.31,1,0.17
+sentiment,m5.2xlarge,aws,m5.2xlarge,0.22,1,0.384
+nightly,c5.xlarge,aws,c5.xlarge,0.31,1,0.17
+lm-pretrain,p4de.24xlarge,aws,p4de.24xlarge,2.1,1,27.447
 """
 
 

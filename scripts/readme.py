@@ -8,6 +8,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -69,9 +70,15 @@ def documents() -> list[Path]:
 
 def generated(text: str) -> str:
     """`text` with all its blocks up to date."""
-    for name, body in BLOCKS.items():
-        text = replace_block(text, name, body())
+    for name in BLOCKS:
+        text = replace_block(text, name, _body(name))
     return text
+
+
+@cache
+def _body(name: str) -> str:
+    """Worked out once for all pages."""
+    return BLOCKS[name]()
 
 
 def _registry(kind: str, does: str, members: Iterable[tuple[str, object]]) -> str:

@@ -27,6 +27,7 @@ from mlbroker.policies.objective import quote_key
 from mlbroker.policies.planner.book import with_hardware
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.profiles.estimators.stated import nominal
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stepping.stopping import StopRule
@@ -199,7 +200,9 @@ def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeS
     evidence = with_hardware(book, evidence_of(job, state, None, listener))
     # Deadline and budget are for the chooser: a guess that breaks them is no reason not to measure.
     free = replace(job, deadline=None, budget_usd=None)
-    asked = PlanRequest(free, evidence, wanted, top=MAX_QUOTES)
+    # What an hour costs does not tell on which of them to measure: what work costs does.
+    ordered = evidence if job.takes else evidence._replace(hint=nominal(job))
+    asked = PlanRequest(free, ordered, wanted, top=MAX_QUOTES)
     plan = Planner(book, datetime.now(UTC)).plan(asked)
     if plan.choice is None:
         raise nothing_chosen(plan)

@@ -1,7 +1,7 @@
 """A run under a cap: find its machines and what they may cost at most, then reserve that."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -37,12 +37,13 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, Predicted
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, Predicted, kind_of
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.words import count, exact_usd, size
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators import measured
@@ -83,7 +84,10 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
-    """What is about to be done. Nothing is reserved yet."""
+    """What is about to be done. Nothing is reserved yet.
+
+    `expected` is the plan's quote of the first machine; None where there was no plan.
+    """
 
     request: RunRequest
     options: tuple[LaunchOption, ...]
@@ -92,6 +96,7 @@ class PreparedRun:
     judge: "Judge | None"
     earlier: Run | None
     now: datetime
+    expected: Quote | None = None
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -122,12 +127,13 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     judge = judge_of(
         request.job_path, sources.policy, project=request.project, reason=sources.reason
     )
+    quotes: Sequence[Quote] = ()
     if request.on is not None:
         options: tuple[LaunchOption, ...] = (_on_one(request, request.on, state, listener),)
     elif request.local_price_usd is not None:
         raise InputError("goes with --on local", where="--local-price")
     else:
-        options = _planned(request, judge, state, now, opened, listener)
+        options, quotes = _planned(request, judge, state, now, opened, listener)
     earlier, rest_usd = _earlier(open_ledger(state), request, job)
     cap_usd = _cap(job) if rest_usd is None else rest_usd
     options = admitted(judge, options)
@@ -139,7 +145,9 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         listener.warn(str(error))
     traits = opened(options[0].cloud).traits
     worst = launch.worst_case(options[0], cap_usd, traits, request.guest_late_s)
-    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now)
+    first = kind_of(options[0])
+    alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
+    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, next(alike, None))
     if request.dry_run and judge is not None:
         _ask_policy(prepared, open_ledger(state))
     return prepared
@@ -245,8 +253,10 @@ def _planned(
     now: datetime,
     opened: Callable[[str], Cloud],
     listener: Listener,
-) -> tuple[LaunchOption, ...]:
-    """The plan's machines, best first; planned anew where its choice cannot be launched."""
+) -> tuple[tuple[LaunchOption, ...], Sequence[Quote]]:
+    """The plan's machines, best first, and its quotes; planned anew where its choice cannot be
+    launched.
+    """
     job, wanted, sources = request.job, request.filters, request.sources
     book = with_nodes(open_book(state, sources.prices), state, sources.nodes)
     book = within_reach(book, state, job)
@@ -257,14 +267,14 @@ def _planned(
     kinds = [kind for _, _, kind in book.types()]
     planner = Planner(book, now)
 
-    def options(where: Filters) -> tuple[LaunchOption, ...]:
+    def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Sequence[Quote]]:
         plan = planner.plan(PlanRequest(job, evidence, where, judge, top=RUNNERS_UP))
         if plan.choice is None:
             raise nothing_chosen(plan)
-        return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS)
+        return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS), plan.quotes
 
     found = options(wanted)
-    best = found[0]
+    best = found[0][0]
     try:
         why = _why_not(best, opened)
         if why is None:

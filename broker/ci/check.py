@@ -14,7 +14,6 @@ from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.words import money
 from mlbroker.pricing.book import Snapshot
-from mlbroker.profiles.prediction import Basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,15 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class CostCheck:
-    """Everything a format needs. `compared_to` says in words with what, None for nothing."""
+    """Everything a format needs. `compared_to` says in words with what, None for nothing.
+
+    `unjudged` are limits of jobs of which nobody knows how long they take: neither kept nor
+    crossed.
+    """
 
     jobs: Sequence[JobChange]
     crossed: Sequence[Crossing]
+    unjudged: Sequence[Crossing]
     snapshot: Snapshot
     generated_at: datetime
     compared_to: str | None
@@ -78,21 +82,19 @@ class CostCheck:
         return [job for job in self.touched if job.head is not None and job.head.problem]
 
     @property
-    def guessed(self) -> list[JobChange]:
-        """Jobs whose time is a guess from data sheets."""
-        return [
-            job
-            for job in self.touched
-            if job.head is not None
-            and job.head.quote is not None
-            and job.head.quote.basis is Basis.DATASHEET
-        ]
+    def unknown(self) -> list[JobChange]:
+        """Jobs that were never measured, so that nobody knows what a run costs."""
+        return [job for job in self.touched if job.head is not None and job.head.unknown]
 
     @property
     def total(self) -> Total:
-        """What the change costs."""
-        before = [job.base for job in self.touched if job.base is not None]
-        after = [job.head for job in self.touched if job.head is not None]
+        """What the change costs. A job unknown before or after is in neither sum."""
+        sides = [(job.base, job.head) for job in self.touched]
+        both = [
+            pair for pair in sides if not any(side is not None and side.unknown for side in pair)
+        ]
+        before = [base for base, _ in both if base is not None]
+        after = [head for _, head in both if head is not None]
         return Total(
             _money(side.cost_usd for side in before),
             _money(side.cost_usd for side in after),
@@ -116,13 +118,39 @@ def crossings(jobs: Iterable[JobChange], limits: Thresholds) -> list[Crossing]:
     return [found for job in jobs if job.touched for found in _of(job, limits)]
 
 
+def unjudged(jobs: Iterable[JobChange], limits: Thresholds) -> list[Crossing]:
+    """Every limit that cannot be held against a touched job, as nobody knows how long it takes."""
+    return [found for job in jobs if job.touched for found in _unjudged(job, limits)]
+
+
+def _unjudged(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
+    head, base = job.head, job.base
+    if head is None or head.quote is None:
+        return
+    asked = {
+        "max-increase": limits.max_increase is not None and base is not None,
+        "max-cost": limits.max_cost_usd is not None,
+        "max-monthly": limits.max_monthly_usd is not None and head.runs_per_month is not None,
+        "max-carbon": limits.max_carbon_kg is not None,
+    }
+    why, key = "what a run costs is unknown until measured", job.key_of("broker.work", "run")
+    if head.unknown:
+        for limit in (name for name, is_asked in asked.items() if is_asked):
+            yield Crossing(job, limit, f"could not be judged: {why}", key)
+        for rule in head.unjudged:
+            yield Crossing(job, "policy", f"{rule} could not be judged: {why}", key)
+    elif base is not None and base.unknown and asked["max-increase"]:
+        before = "could not be judged: what a run cost before was never measured"
+        yield Crossing(job, "max-increase", before, key)
+
+
 def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
     head = job.head
-    if head is None or head.cost_usd is None:
-        return
-    if head.forbidden is not None:
+    if head is not None and head.forbidden is not None:
         message = f"is forbidden by the policy file: {head.forbidden}"
         yield Crossing(job, "policy", message, job.key_of("resources", "run"))
+    if head is None or head.cost_usd is None:
+        return
     share = job.increase
     if limits.max_increase is not None and share is not None and share > limits.max_increase:
         assert job.base is not None

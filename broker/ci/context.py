@@ -13,6 +13,7 @@ from mlbroker.broker.home import POLICY_NAME
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
+from mlbroker.pricing.offer import InstanceType
 from mlbroker.profiles.estimators.measured import in_steps, least_doubt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -171,14 +172,25 @@ class Pricer:
             runs_per_month=job.runs_per_month,
             inputs=inputs,
             forbidden=forbidden,
+            unjudged=self._unjudged(judge, choice.quote),
         )
+
+    def _unjudged(self, judge: "Judge | None", quote: Quote | None) -> tuple[str, ...]:
+        if judge is None or quote is None or quote.cost_usd is not None:
+            return ()
+        from mlbroker.policies.guardrails.interface import Subject
+
+        return tuple(judge.unjudged(Subject.of_quote(quote, self._kind(quote))))
+
+    def _kind(self, quote: Quote) -> InstanceType:
+        kinds = (kind for _, _, kind in self.book.types() if kind.name == quote.instance_type)
+        return next(kind for kind in kinds if kind.cloud == quote.cloud)
 
     def _rule_broken(self, judge: "Judge", quote: Quote) -> str:
         """Which rule forbids even the choice that would be made without the policy."""
         from mlbroker.policies.guardrails.interface import Subject
 
-        kinds = {(kind.cloud, kind.name): kind for _, _, kind in self.book.types()}
-        hit = judge.machine(Subject.of_quote(quote, kinds[quote.cloud, quote.instance_type]))
+        hit = judge.machine(Subject.of_quote(quote, self._kind(quote)))
         return "no allowed machine does" if hit is None else str(hit)
 
 

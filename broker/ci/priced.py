@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.plan_document import quote_document
@@ -17,6 +17,8 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Basis, Quantiles
 
+T = TypeVar("T")
+V = TypeVar("V")
 _SAVED_HINT = "write one with `mlbroker check --format json --output FILE`"
 _COST = ("expected", "p90", "compute", "storage", "network", "interruptions")
 
@@ -34,7 +36,8 @@ class PricedJob:
     """A job's choice, or why there is none (`problem`), and what it was worked out from.
 
     `forbidden` is the rule of the policy file that even the best machine breaks; the choice is
-    then the one without the policy.
+    then the one without the policy. `unjudged` are its rules that need to know what a run costs or
+    emits, where nobody does.
     """
 
     quote: Quote | None
@@ -43,18 +46,25 @@ class PricedJob:
     runs_per_month: int | None
     inputs: Inputs
     forbidden: str | None = None
+    unjudged: tuple[str, ...] = ()
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there is a machine, and nobody knows how long the job takes on it."""
+        return self.quote is not None and self.quote.cost_usd is None
 
     @property
     def cost_usd(self) -> Decimal | None:
         """Expected cost of one run."""
-        return None if self.quote is None else self.quote.cost_usd.expected
+        cost = None if self.quote is None else self.quote.cost_usd
+        return None if cost is None else cost.expected
 
     @property
     def monthly_usd(self) -> Decimal | None:
         """Expected cost of a month's runs, None when their number is not stated."""
-        if self.quote is None or self.runs_per_month is None:
+        if self.cost_usd is None or self.runs_per_month is None:
             return None
-        return self.quote.cost_usd.expected * self.runs_per_month
+        return self.cost_usd * self.runs_per_month
 
     @property
     def carbon_kg(self) -> float | None:
@@ -137,7 +147,7 @@ def read_previous(path: Path) -> PreviousCheck:
 
 
 def _quote_from(document: dict[str, Any]) -> Quote:
-    cost = {name: Decimal(document["cost_usd"][name]) for name in _COST}
+    cost, hourly = document["cost_usd"], document.get("hourly_usd")
     most = document.get("max_price_per_hour_usd")
     return Quote(
         cloud=str(document["cloud"]),
@@ -149,19 +159,28 @@ def _quote_from(document: dict[str, Any]) -> Quote:
         price_as_of=date.fromisoformat(document["price_as_of"]),
         price_source=str(document["price_source"]),
         price_stale=bool(document["price_stale"]),
-        step_time_s=_quantiles(document["step_time_s"]),
+        step_time_s=_if_known(_quantiles, document["step_time_s"]),
         basis=Basis(document["basis"]),
         evidence=str(document["evidence"]),
-        duration_h=_quantiles(document["duration_h"]),
-        cost_usd=Cost(**cost),
+        duration_h=_if_known(_quantiles, document["duration_h"]),
+        cost_usd=None if cost is None else Cost(**{name: Decimal(cost[name]) for name in _COST}),
         deadline_probability=_optional(document["deadline_probability"]),
         energy_kwh=_optional(document["energy_kwh"]),
         carbon_kgco2e=_optional(document["carbon_kgco2e"]),
         grid_intensity_kgco2e_per_kwh=_optional(document["grid_intensity_kgco2e_per_kwh"]),
-        # Checks of earlier releases have neither.
+        # Checks of earlier releases have none of these.
         arch=str(document.get("arch", Quote._field_defaults["arch"])),
         max_price_per_hour_usd=None if most is None else Decimal(most),
+        hourly_usd=Decimal(0) if hourly is None else Decimal(hourly),
+        once_usd=Decimal(document.get("once_usd") or 0),
+        traffic_usd=Decimal(document.get("traffic_usd") or 0),
+        power_w=_optional(document.get("power_w")),
+        relative_speed=_optional(document.get("relative_speed")),
     )
+
+
+def _if_known(read: Callable[[T], V], value: T | None) -> V | None:
+    return None if value is None else read(value)
 
 
 def _quantiles(document: dict[str, Any]) -> Quantiles:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlbroker.broker.ci.changes import changes_against, changes_since
-from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings
+from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings, unjudged
 from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, Pricer, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts, TextPair
@@ -105,6 +105,7 @@ class _Session:
         return CostCheck(
             jobs,
             crossings(jobs, request.limits),
+            unjudged(jobs, request.limits),
             self._book.snapshot,
             self._now,
             request.base or (str(request.compare_to) if request.compare_to else None),

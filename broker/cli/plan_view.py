@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mlbroker.broker.output import print_line, print_table
-from mlbroker.broker.plan_words import REASON_WORDS
+from mlbroker.broker.plan_words import MEASURE_OR_SAY, REASON_WORDS, unjudged_words
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import duration, money
@@ -18,6 +18,9 @@ from mlbroker.profiles.prediction import Basis, Evidence
 COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
            "in time", "kgCO2e", "basis")  # fmt: skip
 RIGHT = ("$/h", "time", "(90 %)", "cost $", "in time", "kgCO2e")
+# Of a job never measured, by the hour; left out one after the other: speed, rank, cloud, market.
+HOURLY = ("", "cloud", "region", "type", "market", "$/h", "all in $/h", "speed", "basis")
+HOURLY_SPARE = (8, 6, 0, 1, 4)
 # Left out on a narrow terminal, least needed first: basis, carbon, chance, both 90 %, hourly price,
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
@@ -29,8 +32,7 @@ _DOUBTED = (Basis.PREDICTED, Basis.STATED)
 def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
     """The table, the choice in words, the rejections, the dates of the prices."""
     if plan.quotes:
-        rows = [_row(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)]
-        print_table(COLUMNS, rows, title=_title(plan), right=RIGHT, highlight=0, spare=SPARE)
+        _table(plan, [(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)])
         if plan.feasible > len(plan.quotes):
             print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
         print_line("")
@@ -46,10 +48,23 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
         print_line(advice)
 
 
+def _table(plan: Plan, ranked: Sequence[tuple[Quote, str]], *, title: str | None = None) -> None:
+    highlight = 0 if title is None else None
+    title = title or _title(plan)
+    if plan.known:
+        rows = [_row(quote, rank) for quote, rank in ranked]
+        print_table(COLUMNS, rows, title=title, right=RIGHT, highlight=highlight, spare=SPARE)
+    else:
+        rows = [_hourly_row(quote, rank) for quote, rank in ranked]
+        right = HOURLY[5:8]
+        print_table(HOURLY, rows, title=title, right=right, highlight=highlight, spare=HOURLY_SPARE)
+
+
 def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
     """The measurement that would bring most, what it costs, and whether it is worth it."""
     # Where nothing is known, a measurement here costs nothing and comes first.
-    if plan.choice is None or not (evidence.measurements or evidence.history):
+    choice = plan.choice
+    if choice is None or choice.cost_usd is None or not (evidence.measurements or evidence.history):
         return
     from mlbroker.profiles.probe_advice import advise
 
@@ -59,7 +74,7 @@ def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
         plan.probe_offers,
         limits.steps,
         limits.deadline_s,
-        choice_usd=float(plan.choice.cost_usd.expected),
+        choice_usd=float(choice.cost_usd.expected),
     )
     if advice.place is None or advice.costs_usd <= 0:
         return
@@ -99,8 +114,8 @@ def show_type(plan: Plan, name: str) -> None:
     out = [item for item in plan.rejected if item.instance_type == name]
     if mine:
         ranks = {id(quote): str(place) for place, quote in enumerate(plan.quotes, 1)}
-        rows = [_row(quote, ranks[id(quote)]) for quote in mine]
-        print_table(COLUMNS, rows, title=f"{name} for {plan.job.name}", right=RIGHT, spare=SPARE)
+        ranked = [(quote, ranks[id(quote)]) for quote in mine]
+        _table(plan, ranked, title=f"{name} for {plan.job.name}")
         for quote in mine:
             print_line(_quote_words(quote, plan.constraints.steps))
             if plan.choice is not None and quote is not plan.choice:
@@ -110,6 +125,9 @@ def show_type(plan: Plan, name: str) -> None:
             f"{_market(item)} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
         )
     print_line(prices_words(plan))
+    advice = measure_words(plan)
+    if advice and not plan.known:
+        print_line(advice)
 
 
 def prices_words(plan: Plan) -> str:
@@ -128,7 +146,14 @@ def prices_words(plan: Plan) -> str:
 
 
 def measure_words(plan: Plan) -> str | None:
-    """Advice to measure, where the times are guesses."""
+    """Advice to measure, where no measurement tells the times."""
+    if not plan.known:
+        parts = [
+            "Never measured: how long it takes and what a run costs is not known.",
+            unjudged_words(plan),
+            f"{MEASURE_OR_SAY[:1].upper()}{MEASURE_OR_SAY[1:]}.",
+        ]
+        return " ".join(part for part in parts if part)
     if plan.choice is not None and plan.choice.basis is Basis.STATED:
         return (
             "This job was never measured: times rest on what was said of it. Measure it:"
@@ -136,14 +161,7 @@ def measure_words(plan: Plan) -> str | None:
         )
     if plan.choice is None or plan.choice.basis is not Basis.DATASHEET:
         return None
-    if plan.measurements:
-        return (
-            "Times are scaled from other machines by data sheet; a probe on the choice would tell."
-        )
-    return (
-        "This job was never measured: times are guesses from data sheets, right within a factor of"
-        " four. Measure it: mlbroker profile JOB --on local"
-    )
+    return "Times are scaled from other machines by data sheet; a probe on the choice would tell."
 
 
 def _title(plan: Plan) -> str:
@@ -158,7 +176,24 @@ def _title(plan: Plan) -> str:
     return f"{plan.job.name}: {', '.join(parts)}" if parts else plan.job.name
 
 
+def _hourly_row(quote: Quote, rank: str) -> Sequence[str]:
+    star, speed = "*" if quote.price_stale else "", quote.relative_speed
+    return (
+        rank,
+        quote.cloud,
+        quote.region,
+        quote.instance_type,
+        _market(quote),
+        f"{quote.price_per_hour_usd.normalize():f}",
+        money(quote.hourly_usd) + star,
+        "?" if speed is None else f"{speed:.2g}x" if speed < 100 else f"{speed:.0f}x",
+        str(quote.basis),
+    )
+
+
 def _row(quote: Quote, rank: str) -> Sequence[str]:
+    assert quote.duration_h is not None
+    assert quote.cost_usd is not None
     chance, star = quote.deadline_probability, "*" if quote.price_stale else ""
     return (
         rank,
@@ -184,28 +219,57 @@ def _choice_words(plan: Plan) -> str:
     arm = ", an ARM machine" if choice.arch == "arm64" else ""
     text = (
         f"Choose {choice.cloud} {choice.instance_type} in {choice.region}"
-        f" ({choice.market.replace('_', '-')}{arm}): {money(choice.cost_usd.expected)} USD,"
+        f" ({choice.market.replace('_', '-')}{arm}): "
+    )
+    if choice.cost_usd is None or choice.duration_h is None:
+        return text + _hourly_words(plan, choice) + _stale_words(choice)
+    text += (
+        f"{money(choice.cost_usd.expected)} USD,"
         f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
         f"{choice.evidence[1:]}"
         + (f"; {_interval_words(choice)}." if choice.basis in _DOUBTED else ".")
     )
+    text += _stale_words(choice)
+    saving, baseline = plan.savings_usd, plan.baseline
+    usual = baseline and baseline.cost_usd
+    if saving is not None and baseline is not None and usual is not None and saving > 0:
+        text += (
+            f"\nThat is {money(saving)} USD ({saving / usual.expected:.0%}) less than"
+            f" the usual {baseline.instance_type} on demand in {baseline.region}"
+            f" ({money(usual.expected)} USD)."
+        )
+    return text
+
+
+def _hourly_words(plan: Plan, choice: Quote) -> str:
+    """By what it was chosen where nobody knows how long the job takes."""
+    by = {
+        ObjectiveKind.COST: "an hour of it costs least",
+        ObjectiveKind.TIME: "it is the fastest by data sheet",
+        ObjectiveKind.CARBON: "an hour of it emits least",
+        ObjectiveKind.WEIGHTED: "an hour of it costs least, its carbon included",
+    }[plan.constraints.objective.kind]
+    against = "a T4" if plan.constraints.uses_gpu else "four vCPUs (Ice Lake)"
+    return (
+        f"{money(choice.hourly_usd)} USD an hour, disk and address included: of all that meet the"
+        f" job's needs, {by}. Speeds are by data sheet, against {against}."
+    )
+
+
+def _stale_words(choice: Quote) -> str:
+    text = ""
     if choice.price_stale:
         text += f" Its price is of {choice.price_as_of}, and stale (*): mlbroker prices refresh."
     elif choice.price_width:
         text += f" Its price is of {choice.price_as_of}: mlbroker prices refresh."
     if choice.price_width:
         text += f" It may be {choice.price_width:.0%} higher by now, and still comes first."
-    saving, baseline = plan.savings_usd, plan.baseline
-    if saving is not None and baseline is not None and saving > 0:
-        text += (
-            f"\nThat is {money(saving)} USD ({saving / baseline.cost_usd.expected:.0%}) less than"
-            f" the usual {baseline.instance_type} on demand in {baseline.region}"
-            f" ({money(baseline.cost_usd.expected)} USD)."
-        )
     return text
 
 
 def _in_currency(quote: Quote, currency: Currency) -> str:
+    if quote.cost_usd is None:
+        return f"In {currency.code}: {money(quote.hourly_usd * currency.per_usd)} an hour."
     expected, p90 = (
         money(usd * currency.per_usd) for usd in (quote.cost_usd.expected, quote.cost_usd.p90)
     )
@@ -217,27 +281,36 @@ def _in_currency(quote: Quote, currency: Currency) -> str:
 
 def _quote_words(quote: Quote, steps: int) -> str:
     cost = quote.cost_usd
+    price = f"price of {quote.price_as_of} from {quote.price_source}"
+    if cost is None or quote.step_time_s is None:
+        return f"{_market(quote)}: {money(quote.hourly_usd)} USD an hour, all included; {price}"
     each, step_s = "step" if steps > 1 else "the work", quote.step_time_s.p50
     took = f"{step_s:.3g} s" if step_s < 90 else duration(step_s)
     return (
         f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
         f" {_interval_words(quote)} at 80 %); {money(cost.compute)} USD machine"
         f" + {money(cost.storage)} disk, address and bucket + {money(cost.network)} traffic"
-        f" + {money(cost.interruptions)} interruptions;"
-        f" price of {quote.price_as_of} from {quote.price_source}"
+        f" + {money(cost.interruptions)} interruptions; {price}"
     )
 
 
 def _interval_words(quote: Quote) -> str:
+    assert quote.step_time_s is not None
     factor = quote.step_time_s.p90 / quote.step_time_s.p50
     return f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
 
 
 def _compare_words(quote: Quote, choice: Quote, objective: ObjectiveKind) -> str:
-    more = quote.cost_usd.expected - choice.cost_usd.expected
+    here, there = (q.cost_usd for q in (quote, choice))
+    times = [q.duration_h.p50 for q in (quote, choice) if q.duration_h is not None]
+    if here is None or there is None or len(times) < 2:
+        more = quote.hourly_usd - choice.hourly_usd
+        place = f"{choice.instance_type} in {choice.region}"
+        return f"  not picked: {money(more)} USD an hour more than {place}"
+    more = here.expected - there.expected
     worse = f"{money(more)} USD dearer"
     if objective is ObjectiveKind.TIME:
-        worse = f"{duration((quote.duration_h.p50 - choice.duration_h.p50) * 3600)} slower"
+        worse = f"{duration((times[0] - times[1]) * 3600)} slower"
     elif objective is not ObjectiveKind.COST:
         carbon, least = quote.carbon_kgco2e, choice.carbon_kgco2e
         if carbon is None or least is None:

@@ -14,6 +14,7 @@ from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
+from mlbroker.broker.plan_words import expected_words
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.broker.runs.outputs import where_from
 from mlbroker.broker.words import duration, exact_usd
@@ -175,6 +176,7 @@ def _show(prepared: PreparedRun) -> None:
         f"{duration(float(prepared.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(prepared.worst.usd)} USD are reserved."
     )
+    say(expected_words(prepared.expected))
     say(where_from(prepared.request.job, first.cloud))
 
 

@@ -10,7 +10,7 @@ from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.offer import InstanceType
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
 from mlbroker.profiles.probe_advice import Advice, Offered, advise
 
@@ -92,8 +92,9 @@ class ProbeSearch(NamedTuple):
                 return done
             chosen = [item for item in advices if item.place is not None and item.probe]
             chosen = chosen[: self.most - len(rows)]
+            known = any(row.status is Status.OK for row in [*self.evidence.measurements, *rows])
             for item in chosen:
-                say(self._why(item))
+                say(self._why(item, known))
             places = [item.place for item in chosen if item.place is not None]
             limits = [item.hopeless_step_s for item in chosen]
             limit = None if None in limits else max(x for x in limits if x is not None)
@@ -134,11 +135,13 @@ class ProbeSearch(NamedTuple):
         kinds = [self.options[place].offer.target.instance_type for place in (one, other)]
         return all(here) or kinds[0] == kinds[1]
 
-    def _why(self, advice: Advice) -> str:
+    def _why(self, advice: Advice, known: bool) -> str:
+        """Before the first measurement nobody knows what there is to save."""
         assert advice.place is not None
+        saves = f" and saves {advice.saves_usd:.2g} USD on average" if known else ""
         return (
             f"{_name(self.options[advice.place].candidate)}: measuring costs about "
-            f"{advice.costs_usd:.2g} USD and saves {advice.saves_usd:.2g} USD on average."
+            f"{advice.costs_usd:.2g} USD{saves}."
         )
 
 

@@ -116,21 +116,21 @@ def planned(
 def _of_quote(
     job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
 ) -> LaunchOption:
-    option, hours = job.resources[quote.option], quote.duration_h.p50
+    option, cost = job.resources[quote.option], quote.cost_usd
     return LaunchOption(
         cloud=quote.cloud,
         region=quote.region,
         instance_type=quote.instance_type,
         market=quote.market.value,
         bill=Bill.of(
-            region, quote.price_per_hour_usd, quote.nodes, option.disk_gb, quote.cost_usd.network
+            region, quote.price_per_hour_usd, quote.nodes, option.disk_gb, quote.traffic_usd
         ),
         zone=option.zone,
-        watts=None if quote.energy_kwh is None or not hours else quote.energy_kwh * 1000 / hours,
+        watts=quote.power_w,
         gpu=gpus.get((quote.cloud, quote.instance_type)),
-        expected_usd=quote.cost_usd.expected,
+        expected_usd=None if cost is None else cost.expected,
         carbon_kg=quote.carbon_kgco2e,
-        duration_h=hours,
+        duration_h=None if quote.duration_h is None else quote.duration_h.p50,
         disk_gb=option.disk_gb,
         image_id=option.image_id,
         max_price_per_hour_usd=quote.max_price_per_hour_usd,

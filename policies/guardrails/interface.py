@@ -54,7 +54,9 @@ class Subject:
 
     @classmethod
     def of_quote(cls, quote: Quote, kind: InstanceType) -> "Subject":
-        """A quoted machine, which is of this type."""
+        """A quoted machine, which is of this type. What nobody can know yet is not decided."""
+        cost = quote.cost_usd
+        known_kg = UNKNOWN if quote.carbon_kgco2e is None else quote.carbon_kgco2e
         return cls(
             cloud=quote.cloud,
             region=quote.region,
@@ -63,8 +65,8 @@ class Subject:
             nodes=quote.nodes,
             price_per_hour_usd=quote.price_per_hour_usd * quote.nodes,
             gpu=kind.hardware.gpu is not None,
-            cost_usd=quote.cost_usd.expected,
-            carbon_kg=UNKNOWN if quote.carbon_kgco2e is None else quote.carbon_kgco2e,
+            cost_usd=UNDECIDED if cost is None else cost.expected,
+            carbon_kg=UNDECIDED if cost is None else known_kg,
         )
 
     @classmethod

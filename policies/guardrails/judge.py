@@ -1,13 +1,14 @@
 """The one place where rules are asked: by planner, launch, `check` and `policy test`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import PurePath
 
 from mlbroker.policies.guardrails.approve_above import ApproveAbove
 from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
+    UNKNOWN,
     Approval,
     Missing,
     Reservation,
@@ -71,6 +72,13 @@ class Judge:
         )
         run = self._run(plain=plain)
         return [hit or self._first(s, run) for s, hit in zip(subjects, hits, strict=True)]
+
+    def unjudged(self, subject: Subject) -> list[str]:
+        """The rules that need to know cost or carbon of a run of which nobody does."""
+        run = self._run()
+        decided = {hit.rule for hit in self._hits(subject, run)}
+        nobody_knows = replace(subject, cost_usd=UNKNOWN, carbon_kg=UNKNOWN)
+        return [hit.rule for hit in self._hits(nobody_knows, run) if hit.rule not in decided]
 
     def spending(self, subject: Subject, reservation: Reservation) -> Hit | None:
         """The first rule that forbids the reservation, beside those that forbid the machine."""

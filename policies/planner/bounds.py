@@ -105,7 +105,8 @@ class Bounds:
                 return False
         if credits_run_out(runner.entry.type, sure_s):
             return False
-        return may_be_allowed(self._judge, runner, constraints.nodes, usd)
+        judged = usd if constraints.judged else None
+        return may_be_allowed(self._judge, runner, constraints.nodes, judged)
 
 
 def may_be_allowed(judge: "Judge | None", runner: Runner, nodes: int, usd: float | None) -> bool:

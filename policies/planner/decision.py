@@ -63,8 +63,9 @@ class Decision:
         self._regions = book.regions()
         self._constraints = constraints
         self._field = gather(job, constraints, book, evidence, request.filters)
+        limits = constraints if self._field.known else constraints.unjudged()
         table = add_ons or region_costs(constraints, self._regions, job.resources)
-        self._chooser = Chooser(constraints, table, all_prices(book, job), request.judge)
+        self._chooser = Chooser(limits, table, all_prices(book, job), request.judge)
         deep = request.advise and request.top
         top = max(request.top, PROBE_OFFERS) if deep else request.top
         self.selection = self._chooser.choose(self._field.candidates, top)
@@ -72,10 +73,9 @@ class Decision:
     def plan(self, now: datetime) -> Plan:
         """The decision with all that explains it."""
         request, constraints, selection = self._request, self._constraints, self.selection
-        quotes = sorted(
-            (self._quote(pick) for pick in selection.picks[: request.top or None]),
-            key=lambda quote: quote_key(constraints.objective, quote),
-        )
+        quotes = [self._quote(pick) for pick in selection.picks[: request.top or None]]
+        if self._field.known:
+            quotes.sort(key=lambda quote: quote_key(constraints.objective, quote))
         out = self._out()
         return Plan(
             job=request.job,
@@ -92,7 +92,24 @@ class Decision:
             baseline=self._baseline(),
             probe_offers=self._probe_offers() if request.advise else (),
             near_miss=None if quotes else self._near_miss(),
+            known=self._field.known,
+            unjudged=() if self._field.known else self._unjudged(quotes),
         )
+
+    def _unjudged(self, quotes: Sequence[Quote]) -> tuple[str, ...]:
+        """The limits that cannot be judged while nobody knows how long the job takes."""
+        limits, judge = self._constraints, self._request.judge
+        found = [] if limits.deadline_s is None else ["deadline"]
+        found += [] if limits.budget_usd is None else ["budget"]
+        if judge is not None and quotes:
+            from mlbroker.policies.guardrails.interface import Subject
+
+            best = quotes[0]
+            machines = self._field.machines.values()
+            named = (m.type for m in machines if m.type.name == best.instance_type)
+            kind = next(kind for kind in named if kind.cloud == best.cloud)
+            found += judge.unjudged(Subject.of_quote(best, kind))
+        return tuple(found)
 
     def best_quote(self) -> tuple[Quote | None, float]:
         """The choice of the plan by cost, with no more quotes worked out than may be it, and the
@@ -189,8 +206,8 @@ class Decision:
             quote.market,
             item.reason,
             detail,
-            quote.cost_usd.expected,
-            quote.duration_h.p50,
+            quote.cost_usd and quote.cost_usd.expected,
+            quote.duration_h and quote.duration_h.p50,
         )
 
     def _examples(self, out: Sequence[TypeRefusal | Refusal]) -> dict[Reason, Rejection]:

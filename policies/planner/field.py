@@ -15,7 +15,7 @@ from mlbroker.policies.candidates import (
 )
 from mlbroker.policies.choose import Candidate
 from mlbroker.policies.constraints import Constraints
-from mlbroker.policies.pace import Pace, PacedType
+from mlbroker.policies.pace import Pace, PacedType, UnknownPace
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import power
@@ -26,6 +26,7 @@ from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.estimators import predict
+from mlbroker.profiles.estimators.datasheet import relative_speed
 from mlbroker.profiles.job import Job, ResourceOption
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
@@ -33,11 +34,14 @@ from mlbroker.profiles.prediction import Evidence, Target
 
 @dataclass(slots=True)
 class Field:
-    """All that is in the running, and all that is not."""
+    """All that is in the running, and all that is not. `known` tells whether anything is known of
+    how long the job takes on any machine.
+    """
 
     machines: dict[int, PacedType]
     candidates: list[Candidate]
     refusals: list[TypeRefusal]
+    known: bool
 
 
 def gather(
@@ -49,7 +53,11 @@ def gather(
     regions = book.regions()
     measured_in = _measured_regions(evidence.measurements)
     machines: dict[int, PacedType] = {}
-    for group, pace in _paced(fits, constraints, evidence):
+    groups, paces = _paced(fits, constraints, evidence)
+    known = any(paces)
+    if not known:
+        paces = [_unknown(group[0].type, constraints) for group in groups]
+    for group, pace in zip(groups, paces, strict=True):
         if pace is None:
             why = (Reason.NEEDS_NOT_MET, "its speed is unknown")
             refusals += [TypeRefusal(fit.id, fit.type, m, *why) for fit in group for m in MARKETS]
@@ -57,7 +65,7 @@ def gather(
             names = measured_in.get(group[0].type.name, frozenset())
             regional = _regional(group[0].type, names, regions, constraints, evidence)
             machines.update((fit.id, PacedType(fit.type, pace, draw, regional)) for fit in group)
-    field = Field(machines, [], refusals)
+    field = Field(machines, [], refusals, known)
     # A few regions are read in full; of all, only the cheapest row of each type and market, once.
     cheapest = cache(lambda: _shelf(book.price_rows(depth=1)))
     for index, option in enumerate(job.resources):
@@ -123,8 +131,8 @@ def _regional(
 
 def _paced(
     fitting: Sequence[Fit], constraints: Constraints, evidence: Evidence
-) -> Iterator[tuple[list[Fit], Pace | None]]:
-    """Groups of equal machines with their pace; None where nothing is known of their speed.
+) -> tuple[list[list[Fit]], list[Pace | None]]:
+    """Groups of equal machines and their paces; None where nothing is known of their speed.
 
     Equal hardware of one cloud goes at one pace, unless measured under its own name.
     """
@@ -136,13 +144,18 @@ def _paced(
         groups.setdefault(key, []).append(fit)
     kinds = [group[0].type for group in groups.values()]
     targets = [Target(kind.cloud, kind.name, kind.hardware, constraints.nodes) for kind in kinds]
-    for kind, group, prediction in zip(
-        kinds, groups.values(), predict(evidence, targets), strict=True
-    ):
-        if prediction is None:
-            yield group, None
-        else:
-            yield group, Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
+    paces = [
+        None
+        if prediction is None
+        else Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
+        for kind, prediction in zip(kinds, predict(evidence, targets), strict=True)
+    ]
+    return list(groups.values()), paces
+
+
+def _unknown(kind: InstanceType, constraints: Constraints) -> Pace:
+    speed = relative_speed(kind.hardware, constraints.uses_gpu)
+    return UnknownPace(constraints, speed, kind.cloud)
 
 
 Shelf = dict[tuple[int, int], list[RegionPrice]]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlbroker.policies.candidates import Filters, fitting
 from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.pace import HOUR_S
 from mlbroker.policies.planner.book import Book, with_hint
 from mlbroker.policies.planner.bounds import Bounds, Home, Offered, Runner, may_be_allowed
 from mlbroker.policies.planner.cached_book import CachedBook, SomeTypes
@@ -78,7 +79,8 @@ class ManyPlanner:
             return self._whole(request)
         add_ons = self._what_regions_add(job, constraints)
         by_cloud = self._runners(request, constraints)
-        bounds = Bounds(constraints, judge, add_ons.least, add_ons.home)
+        limits = constraints.unjudged() if request.evidence.hint is None else constraints
+        bounds = Bounds(limits, judge, add_ons.least, add_ons.home)
         costs = chain.from_iterable(bounds.costs_usd(*group) for group in by_cloud.items())
         runners = list(chain.from_iterable(by_cloud.values()))
         heap = list(zip(costs, count()))
@@ -181,10 +183,13 @@ class ManyPlanner:
         }
         field: _ByType = {}
         for (_, cloud), group, prediction in zip(groups, groups.values(), predictions, strict=True):
-            if prediction is None:
+            if prediction is None and evidence.hint is not None:
                 continue
-            fixed_s = vendor(cloud).setup_s + prediction.overhead_s
-            median_s, sigma = prediction.median_step_time_s, prediction.sigma_log
+            # Of what nobody knows, an hour is compared.
+            fixed_s, median_s, sigma = HOUR_S, 0.0, 0.0
+            if prediction is not None:
+                fixed_s = vendor(cloud).setup_s + prediction.overhead_s
+                median_s, sigma = prediction.median_step_time_s, prediction.sigma_log
             mean_s = median_s * math.exp(sigma**2 / 2)
             for entry in group:
                 field[entry.id] = [

@@ -73,6 +73,8 @@ class Plan:
     """A decision with everything needed to explain it.
 
     `probe_offers` are the best machines, best first, as places to measure on.
+    Where it is not `known` how long the job takes, quotes are by the hour, and the limits named in
+    `unjudged` (deadline, budget, keys of the policy) were not looked at.
     `examples` and `near_miss` are there when nothing is feasible: one rejection for each reason,
     and what would have to change.
     """
@@ -91,13 +93,14 @@ class Plan:
     baseline: Quote | None = None
     probe_offers: tuple[Offered, ...] = ()
     near_miss: NearMiss | None = None
+    known: bool = True
+    unjudged: tuple[str, ...] = ()
 
     @property
     def savings_usd(self) -> Decimal | None:
         """Expected saving of the choice against the baseline."""
-        if self.choice is None or self.baseline is None:
-            return None
-        return self.baseline.cost_usd.expected - self.choice.cost_usd.expected
+        usual, chosen = (quote and quote.cost_usd for quote in (self.baseline, self.choice))
+        return None if usual is None or chosen is None else usual.expected - chosen.expected
 
 
 class Choice(NamedTuple):

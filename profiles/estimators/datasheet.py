@@ -1,9 +1,9 @@
 """Step times from data sheets alone: right within a factor, and saying so.
 
 A roofline-like ratio of two machines: CPU work scales with cores (Amdahl) and CPU generation,
-GPU work with the geometric mean of tensor peak and memory bandwidth. With a measurement on other
-hardware the ratio starts there; for a job never measured anywhere it starts from a guess whose
-interval spans a factor of four each way.
+GPU work with the geometric mean of tensor peak and memory bandwidth. The ratio starts at a
+measurement on other hardware: of a job never measured a data sheet tells how fast machines are
+against each other, and no time.
 """
 
 import math
@@ -47,15 +47,12 @@ VCPU_SPEED = {
     "Axion": 1.35,
     "Grace": 1.3,
 }
-# The guess for a job never measured: a step of this length on the reference machine (4 Ice Lake
-# vCPUs, or a T4 for a job that asks for GPUs), or a whole run when the work has no steps.
-GUESSED_STEP_S = 0.25
-GUESSED_RUN_S = 3600.0
-GUESS_SIGMA = 1.1
 # From one measured machine to another: the spread of log time for equal speeds on paper, and its
 # growth with the log of their ratio, as 80 % of pairs of CPU types need it (docs/benchmarks.md).
 PAPER_SIGMA = 0.8
 PAPER_SIGMA_PER_LOG_RATIO = 0.5
+MOST_PAPER_SIGMA = 1.1
+# What relative speeds are told against: four Ice Lake vCPUs, and a T4 for a job that uses GPUs.
 REFERENCE_CPU_SPEED = 1 / ((1 - PARALLEL_FRACTION) + PARALLEL_FRACTION / 4)
 REFERENCE_GPU_SPEED = math.sqrt(65.0 * 320.0)
 # From CPU to GPU or back: a T4 does about the work of 32 vCPUs (speed 8 at the usual parallel
@@ -78,17 +75,30 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         for row in evidence.measurements
         if row.status is Status.OK and row.hardware is not None and row.nodes == job.num_nodes
     ]
-    if not rows and evidence.hint is not None:
+    if not rows:
         return [None] * len(targets)
     uses_gpu = job_uses_gpu(job, rows)
     parallel = parallel_fraction(rows)
-    start = Start.measured(job, rows, uses_gpu) if rows else Start.guessed(job, uses_gpu)
+    start = Start.measured(job, rows, uses_gpu)
     return [start.towards(target, uses_gpu, parallel) for target in targets]
 
 
 def guess_key(job: Job) -> Hashable:
-    """Whether a step or the whole work is guessed, and on which reference machine."""
-    return job.takes is None, job.work is None, job_uses_gpu(job, ())
+    """Without a measurement it tells no time of any job."""
+    return None
+
+
+def relative_speed(hardware: Hardware, uses_gpu: bool) -> float | None:
+    """How fast a machine is against four Ice Lake vCPUs, or a T4 where the job uses GPUs; None
+    where its data sheet says too little.
+    """
+    on_gpu = gpu_speed(hardware) if uses_gpu else 0.0
+    if uses_gpu and hardware.gpu is not None and not on_gpu:
+        return None
+    on_cpu = cpu_speed(hardware, PARALLEL_FRACTION)
+    if not uses_gpu:
+        return on_cpu / REFERENCE_CPU_SPEED or None
+    return (on_gpu or on_cpu * GPU_PER_CPU_SPEED) / REFERENCE_GPU_SPEED or None
 
 
 def job_uses_gpu(job: Job, rows: Sequence[Measurement]) -> bool:
@@ -147,18 +157,6 @@ class Start(NamedTuple):
     doubt: float = 0.0
 
     @classmethod
-    def guessed(cls, job: Job, uses_gpu: bool) -> "Start":
-        step_s = GUESSED_STEP_S if job.work else GUESSED_RUN_S
-        return cls(
-            step_s,
-            0.0 if uses_gpu else REFERENCE_CPU_SPEED,
-            REFERENCE_GPU_SPEED if uses_gpu else 0.0,
-            GUESS_SIGMA,
-            0.0,
-            "never measured: a guess from data sheets",
-        )
-
-    @classmethod
     def measured(cls, job: Job, rows: Sequence[Measurement], uses_gpu: bool) -> "Start":
         doubt = least_doubt(rows)
         rows = [row for row in rows if row.doubt_log == doubt]
@@ -198,10 +196,9 @@ class Start(NamedTuple):
             if not mine or not other:
                 return None
             ratio, crossing = mine / other, CROSSING_SIGMA
-        # The farther apart two machines are, the less a ratio of peaks says; but a job measured
-        # elsewhere is not known less well than one never measured.
+        # The farther apart two machines are, the less a ratio of peaks says, up to a point.
         apart = PAPER_SIGMA_PER_LOG_RATIO * abs(math.log(ratio))
-        sigma = min(math.hypot(self.sigma, apart), GUESS_SIGMA)
+        sigma = min(math.hypot(self.sigma, apart), MOST_PAPER_SIGMA)
         shared = share_sigma(hardware) if on_gpu else 0.0
         sigma = math.hypot(sigma, crossing, self.doubt, shared)
         return Prediction(self.step_s * ratio, sigma, self.basis, self.evidence, self.overhead_s)

@@ -12,6 +12,7 @@ from tests.support.moments import NOW
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.choose import Chooser, Pick
 from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.planner.book import with_hint
 from mlbroker.policies.planner.decision import decide
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.plan import PlanRequest
@@ -21,7 +22,16 @@ from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.price_age import price_width
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Checkpoint, Data, Deadline, Job, Objective, ObjectiveKind, Work
+from mlbroker.profiles.job import (
+    Checkpoint,
+    Data,
+    Deadline,
+    Job,
+    Objective,
+    ObjectiveKind,
+    StatedTime,
+    Work,
+)
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
@@ -66,6 +76,7 @@ jobs = st.builds(
     name=st.just("j"),
     command=st.just("true"),
     work=st.just(Work(1000)),
+    takes=st.sampled_from([None, StatedTime(250, "small"), StatedTime(9000, "large")]),
     deadline=st.none() | st.builds(Deadline, st.floats(600, 40_000)),
     budget_usd=st.none() | st.decimals("0.01", "9", places=2),
     checkpoint=st.none() | st.just(Checkpoint("c/", 600)),
@@ -81,9 +92,14 @@ measured = [
 ]
 
 
+LONG = StatedTime(2.5e8, "small")
+
+
 def field_of(job: Job, book: SmallBook, evidence: Evidence) -> tuple[Chooser, list, Constraints]:  # type: ignore[type-arg]
+    evidence = with_hint(book, evidence)
     limits = Constraints.of(job, evidence, book.regions(), NOW)
     field = gather(job, limits, book, evidence, Filters())
+    limits = limits if field.known else limits.unjudged()
     chooser = Chooser(
         limits, region_costs(limits, book.regions(), job.resources), all_prices(book, job)
     )
@@ -116,6 +132,7 @@ def test_a_budget_is_kept_even_by_a_spot_price_that_rises_as_far_as_it_may(
 ) -> None:
     """What is planned is not refused at launch: it may live as long as it was planned to."""
     job = replace(job, budget_usd=job.budget_usd or Decimal(1))
+    job = replace(job, takes=job.takes or StatedTime(600, "small"))
     plan = decide(book, NOW, PlanRequest(job, Evidence(job), top=0))
     for quote in plan.quotes:
         if quote.market is Market.SPOT:
@@ -123,6 +140,8 @@ def test_a_budget_is_kept_even_by_a_spot_price_that_rises_as_far_as_it_may(
             assert most is not None
             assert quote.price_per_hour_usd <= most
             place = next(r for r in REGIONS if (r.cloud, r.name) == (quote.cloud, quote.region))
+            assert quote.cost_usd is not None
+            assert quote.duration_h is not None
             bill = Bill.of(place, most, quote.nodes, 100, quote.cost_usd.network)
             assert job.budget_usd is not None
             within = bill.worst_case(job.budget_usd, slack_s=0)
@@ -213,9 +232,9 @@ def test_a_region_measured_by_itself_has_its_own_time() -> None:
 @pytest.mark.parametrize(
     ("job", "reason"),
     [
-        (Job("j", "t", work=Work(10**9), deadline=Deadline(60.0)), Reason.TOO_SLOW),
-        (Job("j", "t", work=Work(10**6), budget_usd=Decimal("0.0001")), Reason.OVER_BUDGET),
-        (Job("j", "t", work=Work(10**9)), Reason.INTERRUPTED_TOO_OFTEN),
+        (Job("j", "t", takes=LONG, deadline=Deadline(60.0)), Reason.TOO_SLOW),
+        (Job("j", "t", takes=LONG, budget_usd=Decimal("0.0001")), Reason.OVER_BUDGET),
+        (Job("j", "t", takes=LONG), Reason.INTERRUPTED_TOO_OFTEN),
     ],
 )
 def test_refusals_name_their_reason_and_what_would_have_done(job: Job, reason: Reason) -> None:

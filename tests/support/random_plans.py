@@ -20,6 +20,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ResourceOption,
+    StatedTime,
     Work,
 )
 
@@ -77,6 +78,9 @@ jobs = st.builds(
     num_nodes=st.sampled_from([1, 3]),
     resources=options,
     work=st.sampled_from([None, Work(1000), Work(100_000)]),
+    takes=st.sampled_from(
+        [None, StatedTime(250, "aws.4"), StatedTime(25_000, "aws.4"), StatedTime(3600, "azure.8g")]
+    ),
     deadline=st.none()
     | st.builds(Deadline, st.floats(600, 40_000))
     | st.just(Deadline(at=NOW - timedelta(days=1))),

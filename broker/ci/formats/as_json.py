@@ -37,6 +37,7 @@ def document(check: CostCheck) -> dict[str, Any]:
             "head_carbon_kgco2e": total.head_carbon_kg,
         },
         "crossed": [_crossing(crossing) for crossing in check.crossed],
+        "unjudged": [_crossing(limit) for limit in check.unjudged],
     }
 
 

@@ -15,13 +15,13 @@ def render(check: CostCheck) -> str:
         cases += _cases(check, job)
     failures = sum("<failure" in case for case in cases)
     errors = sum("<error" in case for case in cases)
+    skipped = sum("<skipped" in case for case in cases)
     stamp = check.generated_at.isoformat(timespec="seconds")
     return inert(
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<testsuites>\n<testsuite name="mlbroker check" tests="{len(cases)}"'
-        f' failures="{failures}" errors="{errors}" skipped="0" timestamp={quoteattr(stamp)}>\n'
-        + "".join(cases)
-        + "</testsuite>\n</testsuites>\n",
+        f' failures="{failures}" errors="{errors}" skipped="{skipped}"'
+        f" timestamp={quoteattr(stamp)}>\n" + "".join(cases) + "</testsuite>\n</testsuites>\n",
         colon="&#58;",
         sharp="&#35;",
     )
@@ -33,9 +33,12 @@ def _cases(check: CostCheck, job: JobChange) -> list[str]:
         return [_case(job, "readable", "error", str(job.pair.problem))]
     if job.head is not None and job.head.problem:
         return [_case(job, "feasible", "failure", job.head.problem)]
-    if mine:
-        return [_case(job, crossing.limit, "failure", crossing.message) for crossing in mine]
-    return [_case(job, "cost", None, f"{words.cost(job)} USD a run ({words.change(job)})")]
+    open_ = [limit for limit in check.unjudged if limit.job is job]
+    if mine or open_:
+        return [_case(job, crossing.limit, "failure", crossing.message) for crossing in mine] + [
+            _case(job, limit.limit, "skipped", limit.message) for limit in open_
+        ]
+    return [_case(job, "cost", None, f"{words.cost_told(job)} ({words.change(job)})")]
 
 
 def _case(job: JobChange, what: str, element: str | None, text: str) -> str:

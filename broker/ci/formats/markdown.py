@@ -1,12 +1,13 @@
 """The check as Markdown for a comment: always below the forges' limit, whatever the jobs hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mlbroker.broker.ci.changes import JobChange
-from mlbroker.broker.ci.check import CostCheck
+from mlbroker.broker.ci.check import CostCheck, Crossing
 from mlbroker.broker.ci.formats import words
 from mlbroker.broker.output import inert
 from mlbroker.broker.words import money
+from mlbroker.policies.quote import Quote
 
 # GitHub refuses comments of 65,536 characters; the rest is for the marker and the last lines.
 LIMIT = 64_000
@@ -26,11 +27,13 @@ def render(check: CostCheck) -> str:
     if month:
         parts[0] += f"\n{safe(month)}"
     if check.crossed:
-        parts.append(_listed(check))
+        parts.append(_listed("Limits crossed", check.crossed))
+    if check.unjudged:
+        parts.append(_listed("Limits that could not be judged", check.unjudged))
     touched = sorted(check.touched, key=_weight)
     ending = "\n".join(
         f"<sub>{safe(text)}</sub>  "
-        for text in (words.guessed_line(check), words.prices_line(check))
+        for text in (words.unknown_line(check), words.prices_line(check))
         if text
     )
     room = LIMIT - sum(map(len, parts)) - len(ending) - 200
@@ -77,14 +80,14 @@ def _weight(job: JobChange) -> tuple[float, str, str]:
     return -difference, job.pair.path, job.pair.name
 
 
-def _listed(check: CostCheck) -> str:
+def _listed(title: str, limits: Sequence[Crossing]) -> str:
     shown = [
         f"- `--{crossing.limit}`: **{safe(crossing.job.pair.name)}** {safe(crossing.message)}"
-        for crossing in check.crossed[:20]
+        for crossing in limits[:20]
     ]
-    if len(check.crossed) > 20:
-        shown.append(f"- … and {len(check.crossed) - 20} more")
-    return "**Limits crossed**\n\n" + "\n".join(shown)
+    if len(limits) > 20:
+        shown.append(f"- … and {len(limits) - 20} more")
+    return f"**{title}**\n\n" + "\n".join(shown)
 
 
 def _row(job: JobChange) -> str:
@@ -111,18 +114,21 @@ def _details(job: JobChange) -> str:
         facts.append(safe(_short(job.head.problem, 400)))
     side = job.head or job.base
     if side is not None and side.quote is not None:
-        cost = side.quote.cost_usd
-        facts.append(
-            safe(
-                f"{side.quote.evidence}; {words.energy(job)} kWh;"
-                f" in nine runs of ten at most {money(cost.p90)} USD"
-                + (f"; {words.chance(job)} in time" if words.chance(job) else "")
-            )
-        )
+        facts.append(safe(_figures(job, side.quote)))
     facts += [safe(_short(reason, 200)) for reason in job.reasons[:_REASONS]]
     if len(job.reasons) > _REASONS:
         facts.append(f"… and {len(job.reasons) - _REASONS} more changes")
     return "- " + "\n  - ".join(facts) + "\n"
+
+
+def _figures(job: JobChange, quote: Quote) -> str:
+    if quote.cost_usd is None:
+        return f"{quote.evidence}: {money(quote.hourly_usd)} USD an hour, disk and address included"
+    return (
+        f"{quote.evidence}; {words.energy(job)} kWh;"
+        f" in nine runs of ten at most {money(quote.cost_usd.p90)} USD"
+        + (f"; {words.chance(job)} in time" if words.chance(job) else "")
+    )
 
 
 def _short(text: str, longest: int = 150) -> str:

@@ -17,6 +17,7 @@ _RULES = {
     "max-monthly": "A month costs more than is allowed",
     "max-carbon": "A run emits more than is allowed",
     "policy": "The policy file forbids it",
+    "unjudged": "A limit could not be judged, as the job was never measured",
     "cost-change": "The cost of a run changes",
 }
 
@@ -27,6 +28,11 @@ def render(check: CostCheck) -> str:
         _result(crossing.limit, "error", crossing.message, crossing.job,
                 crossing.job.file_line(crossing.key))
         for crossing in check.crossed
+    ]  # fmt: skip
+    results += [
+        _result("unjudged", "warning", f"--{limit.limit} {limit.message}", limit.job,
+                limit.job.file_line(limit.key))
+        for limit in check.unjudged
     ]  # fmt: skip
     for job in check.touched:
         if job.pair.problem is not None:

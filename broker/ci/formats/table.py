@@ -58,7 +58,9 @@ def show(check: CostCheck) -> None:
             print_line(f"{_label(job)}: {machine}")
     for crossing in check.crossed:
         print_line(f"--{crossing.limit}: {_label(crossing.job)} {crossing.message}")
-    for text in (words.month_line(check), words.guessed_line(check), words.prices_line(check)):
+    for limit in check.unjudged:
+        print_line(f"--{limit.limit}: {_label(limit.job)} {limit.message}")
+    for text in (words.month_line(check), words.unknown_line(check), words.prices_line(check)):
         if text:
             print_line(text)
 

@@ -6,9 +6,11 @@ from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.check import CostCheck
 from mlbroker.broker.ci.pairs import ChangeStatus
 from mlbroker.broker.ci.priced import PricedJob
+from mlbroker.broker.plan_words import MEASURE_OR_SAY
 from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.quote import Quote
 
+UNKNOWN = "unknown until measured"
 _ONE_SIDED = {
     ChangeStatus.ADDED: "new",
     ChangeStatus.REMOVED: "gone",
@@ -25,7 +27,12 @@ def arrow(before: str, after: str) -> str:
 
 def cost(job: JobChange) -> str:
     """Cost of a run, before → after."""
-    return _both(job, lambda _, quote: money(quote.cost_usd.expected))
+    return _both(job, lambda side, _: UNKNOWN if side.cost_usd is None else money(side.cost_usd))
+
+
+def cost_told(job: JobChange) -> str:
+    """The same, as a phrase."""
+    return cost(job) if job.head and job.head.unknown else f"{cost(job)} USD a run"
 
 
 def monthly(job: JobChange) -> str:
@@ -38,6 +45,8 @@ def change(job: JobChange) -> str:
     if job.status in _ONE_SIDED:
         return _ONE_SIDED[job.status]
     share = job.increase
+    if job.head is not None and job.head.unknown:
+        return "?"
     if share is None:
         return "no machine" if job.head is not None and job.head.problem else "?"
     return (
@@ -57,7 +66,7 @@ def machine_now(job: JobChange) -> str:
 
 def time(job: JobChange) -> str:
     """How long a run takes, before → after, and the deadline it has now."""
-    both = _both(job, lambda side, quote: duration(quote.duration_h.p50 * 3600))
+    both = _both(job, _time)
     side = job.head or job.base
     deadline = side.deadline_s if side else None
     return both if deadline is None or not both else f"{both} of {duration(deadline)}"
@@ -95,10 +104,15 @@ def headline(check: CostCheck) -> str:
     counts = ", ".join(
         f"{check.count(status)} {status}" for status in ChangeStatus if check.count(status)
     )
+    known = [
+        job for job in touched if any(s and s.cost_usd is not None for s in (job.base, job.head))
+    ]
+    if check.unknown and not known:
+        return f"{count(len(touched), 'job')}: what a run costs is {UNKNOWN} ({counts})."
     if check.compared_to is None:
-        return (
-            f"{count(len(touched), 'job')}: {money(total.head_cost_usd)} USD for one run of each."
-        )
+        runs = count(len(touched), "job")
+        open_ = f", of {len(check.unknown)} {UNKNOWN}" if check.unknown else ""
+        return f"{runs}: {money(total.head_cost_usd)} USD for one run of each{open_}."
     before, after = total.base_cost_usd, total.head_cost_usd
     verb = "stays at" if before == after else "changes from"
     figures = f"{money(after)} USD" if before == after else f"{money(before)} to {money(after)} USD"
@@ -116,16 +130,13 @@ def month_line(check: CostCheck) -> str | None:
     return f"A month: {arrow(f'{money(total.base_monthly_usd)} USD', after)}."
 
 
-def guessed_line(check: CostCheck) -> str | None:
-    """Which jobs were never measured."""
-    guessed = [job.pair.name for job in check.guessed]
-    if not guessed:
+def unknown_line(check: CostCheck) -> str | None:
+    """Which jobs were never measured, and what to do about it."""
+    names = [job.pair.name for job in check.unknown]
+    if not names:
         return None
-    shown = ", ".join(guessed[:5]) + (f" and {len(guessed) - 5} more" if len(guessed) > 5 else "")
-    return (
-        f"Never measured, so guessed from data sheets within a factor of four: {shown}."
-        " To measure: mlbroker profile JOB."
-    )
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"Never measured, and in no sum: {shown}. To know the cost, {MEASURE_OR_SAY}."
 
 
 def prices_line(check: CostCheck) -> str:
@@ -147,7 +158,12 @@ def _told(side: PricedJob | None, text: Callable[[PricedJob, Quote], str]) -> st
 def _machine(side: PricedJob, quote: Quote) -> str:
     nodes = f"{quote.nodes} x " if quote.nodes > 1 else ""
     spot = " spot" if quote.market == "spot" else ""
-    return f"{nodes}{quote.instance_type}{spot} ({quote.cloud} {quote.region})"
+    rate = f", {money(quote.hourly_usd)} USD/h" if quote.cost_usd is None else ""
+    return f"{nodes}{quote.instance_type}{spot} ({quote.cloud} {quote.region}{rate})"
+
+
+def _time(side: PricedJob, quote: Quote) -> str:
+    return "?" if quote.duration_h is None else duration(quote.duration_h.p50 * 3600)
 
 
 def _chance(side: PricedJob, quote: Quote) -> str:

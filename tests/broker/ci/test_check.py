@@ -46,7 +46,10 @@ def test_costs_before_and_after(changed: Repository, home: Path) -> None:
     double, gone, new = jobs["double"], jobs["gone"], jobs["new"]
     before, after = Decimal(double["base_cost_usd"]), Decimal(double["head_cost_usd"])
     assert before < after < 3 * before
-    assert double["reasons"] == ["job: broker.work.steps: 20000 → 40000"]
+    assert double["reasons"] == [
+        "job: broker.work.steps: 20000 → 40000",
+        "job: broker.work.hours: 1.4 → 2.8",
+    ]
     assert Decimal(double["head_monthly_usd"]) == 30 * after
     assert double["head"]["deadline_s"] == 12 * 3600
     assert (gone["head_cost_usd"], new["base_cost_usd"]) == (None, None)
@@ -115,6 +118,29 @@ def test_what_is_within_its_limits_is_fine(
     changed: Repository, home: Path, option: str, value: str
 ) -> None:
     assert check("--base", "main", option, value, cwd=changed.root, home=home).code == 0
+
+
+def test_what_a_job_costs_that_was_never_measured_is_unknown_and_no_limit_is_held_to_it(
+    repository: Repository, home: Path
+) -> None:
+    repository.commit({"job.yaml": job_text("known")})
+    repository.branch()
+    repository.write("job.yaml", job_text("known", work="{steps: 9}"))
+    repository.write("mlbroker-policy.yaml", "max_spend_per_run: 0.000001 USD\n")
+    limits = ("--max-cost", "0.000001", "--max-increase", "1%", "--max-monthly", "0.000001")
+    found = document(repository, home, "--base", "main", *limits)
+    (job,) = found["jobs"]
+    assert Decimal(job["base_cost_usd"]) > 0
+    assert (job["head_cost_usd"], job["head_monthly_usd"]) == (None, None)
+    assert job["head"]["basis"] == "unknown"
+    assert found["crossed"] == []
+    names = {item["limit"] for item in found["unjudged"]}
+    assert names == {"max-cost", "max-increase", "max-monthly", "policy"}
+    assert found["total"]["head_cost_usd"] == found["total"]["base_cost_usd"] == "0"
+    told = check("--base", "main", *limits, "--format", "markdown", cwd=repository.root, home=home)
+    assert told.code == 0
+    assert "unknown until measured" in told.stdout
+    assert "Limits that could not be judged" in told.stdout
 
 
 def test_a_flag_says_what_jobs_take_whose_files_do_not(

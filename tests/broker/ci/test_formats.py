@@ -16,7 +16,14 @@ from markdown_it import MarkdownIt
 from tests.support.repositories import job_text
 
 from mlbroker.broker.ci.changes import JobChange
-from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings, parse_carbon_kg, parse_share
+from mlbroker.broker.ci.check import (
+    CostCheck,
+    Thresholds,
+    crossings,
+    parse_carbon_kg,
+    parse_share,
+    unjudged,
+)
 from mlbroker.broker.ci.formats import FORMATS, markdown, renderer
 from mlbroker.broker.ci.pairs import ChangeStatus, JobPair
 from mlbroker.broker.ci.priced import Inputs, PricedJob, priced_document, priced_from
@@ -64,8 +71,11 @@ def change(
 
 def check_of(*jobs: JobChange, limits: Thresholds | None = None) -> CostCheck:
     snapshot = Snapshot("0123456789abcdef", {"aws": date(2026, 11, 1)}, {}, 1, 0)
-    crossed = crossings(jobs, limits or Thresholds())
-    return CostCheck(jobs, crossed, snapshot, datetime(2026, 11, 1, tzinfo=UTC), "main", None)
+    limits = limits or Thresholds()
+    crossed, open_ = crossings(jobs, limits), unjudged(jobs, limits)
+    return CostCheck(
+        jobs, crossed, open_, snapshot, datetime(2026, 11, 1, tzinfo=UTC), "main", None
+    )
 
 
 MIXED = check_of(

@@ -21,7 +21,7 @@ run: python train.py
 broker:
   deadline: 6h
   budget: 25 USD
-  work: {steps: 12000}
+  work: {steps: 12000, hours: 0.8, on: m5.xlarge}
 """
 PLAIN = """\
 name: sky
@@ -159,6 +159,35 @@ def test_what_the_job_is_said_to_take_is_a_weak_measurement(job: Path, home: Pat
     assert "rest on what was said" in done.stdout
     done = mlbroker("plan", job, "--takes", "3h@m5.xlarg", home=home)
     assert (done.returncode, "did you mean m5.xlarge?" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("work", ["", "  work: {steps: 40000}\n"])
+def test_of_a_job_never_measured_there_is_no_price_of_a_run(
+    work: str, tmp_path: Path, home: Path
+) -> None:
+    """Neither in the table, nor in the sentence, nor explained, nor in the document."""
+    job = tmp_path / "new.yaml"
+    job.write_text(JOB.replace("  work: {steps: 12000, hours: 0.8, on: m5.xlarge}\n", work))
+    policy = tmp_path / "mlbroker-policy.yaml"
+    policy.write_text("max_spend_per_run: 1 USD\n")
+    plan = document(job, "--top", "0", home=home)
+    assert plan["unjudged"] == ["deadline", "budget", "max_spend_per_run"]
+    for quote in [plan["choice"], plan["baseline"], *plan["quotes"]]:
+        nothing = ("step_time_s", "duration_h", "cost_usd", "deadline_probability",
+                   "energy_kwh", "carbon_kgco2e")  # fmt: skip
+        assert {name: quote[name] for name in nothing} == dict.fromkeys(nothing)
+        assert (quote["basis"], quote["evidence"]) == ("unknown", "never measured")
+        assert quote["relative_speed"] is None or quote["relative_speed"] > 0
+    hourly = [Decimal(quote["hourly_usd"]) for quote in plan["quotes"]]
+    assert hourly == sorted(hourly)
+    assert plan["savings_usd"] is None
+    for args in ((), ("--explain",), ("--explain", "m5.xlarge")):
+        told = mlbroker("plan", job, *args, home=home).stdout
+        assert "or say `work: {hours: 3, on: g5.xlarge}`" in told
+        assert "Never measured: how long it takes and what a run costs is not known." in told
+        assert "Could not be judged: the deadline of 6h00m, the budget of 25 USD" in told
+        below_the_title = told.partition("\n")[2]
+        assert not re.search(r"[\d.]+ USD(?! an hour| \(it caps)", below_the_title), told
 
 
 def test_how_sure_a_prediction_is_is_said_once(job: Path, tmp_path: Path, home: Path) -> None:

@@ -18,7 +18,7 @@ from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Hardware, InstanceType, Market, Offer
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.job import Job, ResourceOption, Work
+from mlbroker.profiles.job import Job, ResourceOption, StatedTime
 from mlbroker.profiles.prediction import Basis, Evidence, Prediction
 
 EASTUS = Region("azure", "eastus")
@@ -48,7 +48,7 @@ def test_what_is_quoted_is_what_is_reserved_and_charged() -> None:
 
 
 def test_each_alternative_is_launched_with_its_own_disk_image_and_zone(tmp_path: Path) -> None:
-    job = Job("j", "true", work=Work(12_000), resources=(
+    job = Job("j", "true", takes=StatedTime(3000, "m5.large"), resources=(
         ResourceOption(Requirements(gpu_model="T4", gpu_count=1.0), cloud="gcp", disk_gb=1000,
                        zone="us-central1-a", image_id="of-gcp"),
         ResourceOption(cloud="aws", instance_type="m5.large", disk_gb=50, image_id="of-aws"),
@@ -62,6 +62,8 @@ def test_each_alternative_is_launched_with_its_own_disk_image_and_zone(tmp_path:
         ("aws", 50, "of-aws", None),
     }
     for option, quote in zip(options, plan.quotes, strict=True):
+        assert quote.duration_h is not None
+        assert quote.cost_usd is not None
         up_s = Decimal(quote.duration_h.p90) * 3600
         if option.market == Market.ON_DEMAND:
             assert abs(option.bill.usd(up_s) - quote.cost_usd.p90) < Decimal("0.00001")

@@ -10,7 +10,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Job, ResourceOption, Work
+from mlbroker.profiles.job import Job, ResourceOption, StatedTime
 from mlbroker.profiles.prediction import Evidence
 
 T4 = Gpu("T4", 16, 8.1, 65.0, 320.0, 70.0)
@@ -32,7 +32,8 @@ BOOK = SmallBook(
     },
     {},
 )
-JOB = Job("j", "true", work=Work(20_000))
+SAID = StatedTime(5000, "cpu.large")
+JOB = Job("j", "true", takes=SAID)
 
 
 def planned(text: str, job: Job = JOB, reason: str | None = None) -> Plan:
@@ -66,7 +67,7 @@ def test_caps_on_price_money_and_carbon() -> None:
 
 
 def test_a_gpu_needs_a_reason_when_a_cpu_would_do() -> None:
-    wants = JOB.__class__("j", "true", work=Work(20_000), resources=(
+    wants = JOB.__class__("j", "true", takes=SAID, resources=(
         ResourceOption(Requirements(gpu_model="T4")), ResourceOption()))  # fmt: skip
     rule = "gpu_needs_reason: true"
     refused = planned(rule, wants)
@@ -79,7 +80,7 @@ def test_a_gpu_needs_a_reason_when_a_cpu_would_do() -> None:
 
 
 def test_a_gpu_needs_no_reason_when_no_cpu_would_do() -> None:
-    only = Job("j", "true", work=Work(20_000), resources=(
+    only = Job("j", "true", takes=SAID, resources=(
         ResourceOption(Requirements(gpu_model="T4")),))  # fmt: skip
     plan = planned("gpu_needs_reason: true", only)
     assert plan.choice is not None

@@ -30,13 +30,15 @@ RESOURCES = [
     "{instance_type: m5.large}",
 ]
 BROKER = [
-    "deadline: 6h, work: {steps: 20000}",
-    "deadline: 30m, work: {steps: 1000}, budget: 1",
-    "objective: time, deadline: 2d, work: {steps: 300000}",
-    "objective: carbon, deadline: 8h, work: {steps: 5000}",
+    "deadline: 6h, work: {steps: 20000, hours: 1.4, on: m5.xlarge}",
+    "deadline: 30m, work: {hours: 0.1, on: m5.xlarge}, budget: 1",
+    "objective: time, deadline: 2d, work: {hours: 20, on: g4dn.xlarge}",
+    "objective: carbon, deadline: 8h, work: {hours: 0.35, on: m5.xlarge}",
     "confidence: 0.99, data: {input_gb: 100, at: aws/us-east-1}",
     "deadline: 2d, work: {steps: 9000}, data: {input_gb: 300, output_gb: 9, at: gcp/us-central1}",
-    "deadline: 1h, work: {steps: 500000000}",
+    "deadline: 1h, work: {hours: 35000, on: m5.xlarge}",
+    "deadline: 1h, budget: 1, work: {steps: 500000000}",
+    "objective: time, work: {steps: 9}",
 ]
 POLICIES = [
     "deny: {markets: [spot]}",

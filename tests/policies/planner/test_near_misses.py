@@ -17,7 +17,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Deadline, Job, ResourceOption, Work
+from mlbroker.profiles.job import Deadline, Job, ResourceOption, StatedTime, Work
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
@@ -97,6 +97,8 @@ def test_what_spot_needs_rounds_the_disk_up_as_the_bill_does() -> None:
     job = replace(JOB, resources=(ResourceOption(disk_gb=1000),))
     free = planned(book, job, hour).choice
     assert free is not None
+    assert free.duration_h is not None
+    assert free.cost_usd is not None
     miss = planned(book, replace(job, budget_usd=Decimal("0.01")), hour).near_miss
     assert miss is not None
     assert miss.budget_usd is not None
@@ -115,7 +117,8 @@ def test_a_retired_type_that_would_do_is_named() -> None:
     plain = InstanceType("aws", "a1.2xlarge", Hardware(8, 16, "arm64"))
     prices = {(n, 0, Market.ON_DEMAND): "3.06" for n in range(2)}
     book = SmallBook([plain, retired], [HERE], prices, {})
-    job = replace(JOB, resources=(ResourceOption(Requirements(gpu_model="V100-16GB")),))
+    wanted = (ResourceOption(Requirements(gpu_model="V100-16GB")),)
+    job = replace(JOB, resources=wanted, takes=StatedTime(60, "p1.2xlarge"))
     plan = planned(book, job)
     assert plan.choice is None
     assert plan.near_miss is not None
@@ -139,7 +142,8 @@ def test_what_the_flags_left_out_is_named_where_it_would_do() -> None:
     other = InstanceType("gcp", "big", Hardware(32, 128, "x86_64"))
     prices = {(0, 0, Market.ON_DEMAND): "0.10", (1, 1, Market.ON_DEMAND): "0.10"}
     book = SmallBook([SMALL, other], [HERE, Region("gcp", "g", "us")], prices, {})
-    job = replace(JOB, work=Work(40_000), deadline=Deadline(7200.0), confidence=0.5)
+    said = StatedTime(4000, "big")
+    job = replace(JOB, takes=said, deadline=Deadline(7200.0), confidence=0.5)
     assert planned(book, job).choice is not None
     aws = planned(book, job, filters=Filters(clouds=("aws",)))
     assert aws.near_miss is not None

@@ -23,6 +23,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ResourceOption,
+    StatedTime,
     Work,
 )
 from mlbroker.profiles.measurement import Measurement, Status
@@ -32,6 +33,7 @@ JOB = Job(
     "train",
     "python train.py",
     work=Work(12_000),
+    takes=StatedTime(3000, "m5.xlarge"),
     deadline=Deadline(6 * 3600.0),
     checkpoint=Checkpoint("ckpt/", 600),
 )
