@@ -105,8 +105,8 @@ def _repeats(job: Job, rows: Sequence[Measurement]) -> tuple[float, float]:
 
 
 def least_doubt(rows: Iterable[Measurement]) -> float:
-    """Of those of the version that is most like the job as it is now."""
-    return min(row.doubt_log for row in rows)
+    """Of those of the version that is most like the job as it is now; none of none."""
+    return min((row.doubt_log for row in rows), default=0.0)
 
 
 def earlier(rows: Sequence[Measurement]) -> str:
