@@ -135,6 +135,10 @@ class StrictOrchard(StrictCloud):
     def refused(self, request: TokenRequest) -> Answer | None:
         return None if request.who else answered({"code": "stranger"}, "401 Unauthorized")
 
+    def paid_as(self, request: TokenRequest) -> str | None:
+        """Whoever has an orchard's machines has its bucket."""
+        return None
+
     def answer(self, request: TokenRequest) -> Answer:
         if request.service == "storage":
             return self.storage.answer(request, page=1000)
