@@ -223,6 +223,9 @@ class Watcher:
             )
 
     def _keep_checkpoint(self, cloud: Cloud, intent: Intent, report: Report) -> None:
+        if cloud.traits.looks is not None:
+            # A bucket keeps it when the machine goes, and what leaves a cloud is paid for.
+            return
         saved = report.status.checkpoint_at if report.status else None
         now = self._clock.now()
         due = self._fetch_at is None or now >= self._fetch_at

@@ -264,7 +264,7 @@ def test_the_choice_is_also_told_in_the_users_own_currency(job: Path, tmp_path: 
     cost = document(job, home=tmp_path)["choice"]["cost_usd"]
     done = mlbroker("plan", job, home=tmp_path)
     expected = Decimal(cost["expected"]) * 2
-    assert f"In EUR, at your 2 a dollar: {expected:.2f}" in done.stdout
+    assert f"In EUR, at your 2 a dollar: {money(expected)}" in done.stdout
 
 
 def test_own_nodes_are_in_the_plan(job: Path, tmp_path: Path, home: Path) -> None:

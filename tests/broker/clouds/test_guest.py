@@ -11,6 +11,7 @@ from tests.support.loopback_guests import processes_of
 from tests.support.strict import StrictCloud
 from tests.support.vendors import DELETING, Vendor
 
+from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.bundle import pack_workdir
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
@@ -99,7 +100,13 @@ def test_the_timer_on_the_machine_ends_it_when_the_vendor_does_not(live: Live) -
 
 def test_a_preempted_job_goes_on_from_its_checkpoint(live: Live) -> None:
     live.reserve(RESUMES, places=2, checkpoint={"path": "ckpt", "every_s": 0.5})
-    driver = live.carry_until(lambda run: live.folder.checkpoint.exists())
+
+    def is_saved(_: Run) -> bool:
+        return any(live.world.get_object(vm, "0/checkpoint.tar") for vm in live.world.vms())
+
+    driver = live.carry_until(is_saved)
+    # It stays in the bucket while the machine is there: what leaves a cloud is paid for.
+    assert not live.folder.checkpoint.exists()
     (vm,) = live.world.vms()
     live.world.control.preempt(vm)
     run = driver.drive(live.run_id)

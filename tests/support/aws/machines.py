@@ -47,8 +47,9 @@ class Vm:
     def works(self) -> bool:
         return self.ends_at is None
 
-    def billed_s(self, now: datetime) -> float:
-        return ((self.ends_at or now) - self.launched_at).total_seconds()
+    def billed_s(self, now: datetime) -> int:
+        """EC2 bills "in one-second increments", and tells launch and end in whole seconds."""
+        return int(((self.ends_at or now) - self.launched_at).total_seconds())
 
     def state(self, now: datetime, boot_s: float, shutdown_s: float) -> tuple[str, int]:
         if self.ends_at is not None:

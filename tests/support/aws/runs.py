@@ -54,7 +54,10 @@ class AwsRuns(CloudRuns):
     terms: ClassVar[Terms] = AWS
 
     def lives(self, run_id: str) -> list[Life]:
-        return [Life(vm.token, vm.launched_at, vm.ends_at) for vm in self.vms(run_id)]
+        return [
+            Life(vm.token, vm.launched_at, vm.ends_at and vm.ends_at.replace(microsecond=0))
+            for vm in self.vms(run_id)
+        ]
 
     def machines_usd(self, run_id: str) -> float:
         usd: float = self.world.ec2.billed_usd(self.vms(run_id), float(PRICE))
