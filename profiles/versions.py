@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 # How far the logarithm of a time may have moved (its standard deviation) by a change of this kind:
-# our own order, from what can hardly matter to what a job is (decision 034).
+# our own order, from what can hardly matter to what a job is (decision 035).
 COMMENTS = 0.02
 CODE_LEAST, CODE_MOST = 0.15, 0.5
 SETUP = 0.5
