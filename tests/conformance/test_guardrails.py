@@ -33,7 +33,7 @@ from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.offer import Gpu, Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Job, ResourceOption, Work
+from mlbroker.profiles.job import Job, ResourceOption, StatedTime, Work
 from mlbroker.profiles.prediction import Evidence
 from mlbroker.testing.guardrails import Case, Guardrail, GuardrailSuite
 
@@ -59,7 +59,7 @@ BOOK = SmallBook(
     {(0, 0, Market.ON_DEMAND): "0.40", (1, 0, Market.ON_DEMAND): "0.60"},
     {},
 )
-JOB = Job("j", "true", num_nodes=8, work=Work(20_000))
+JOB = Job("j", "true", num_nodes=8, work=Work(20_000), takes=StatedTime(7200, "gpu.large"))
 
 
 def test_every_rule_has_its_case() -> None:
@@ -186,8 +186,9 @@ def test_nothing_a_rule_looks_at_can_be_left_out(kind: type) -> None:
 
 def test_eight_nodes_stay_eight_nodes_on_their_way_to_the_rules() -> None:
     """From a quote, from what is launched, and from what is only compared."""
-    quote = Planner(BOOK, NOW).plan(PlanRequest(JOB, Evidence(JOB))).quotes[0]
     kind = BOOK.kinds[0]
+    quotes = Planner(BOOK, NOW).plan(PlanRequest(JOB, Evidence(JOB), top=0)).quotes
+    (quote,) = (quote for quote in quotes if quote.instance_type == kind.name)
     subjects = [
         Subject.of_quote(quote, kind),
         subject_of(options()[-1]),

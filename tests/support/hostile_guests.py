@@ -9,15 +9,22 @@ from tests.support.mutations import hostile_bytes, hostile_json
 from tests.support.simulator import Service, SimCloud
 
 from mlbroker.broker.clouds.bucket import BucketBox, run_folder
+from mlbroker.broker.clouds.guest_report import joint_report
 from mlbroker.broker.clouds.interface import Intent, Report
 
+FIGURES = {
+    "setup_s": 1.5, "command_s": 11.0, "points": [[1, 0.5], [12, 11.0]], "steps": 100,
+    "resumed": False, "cpu": 0.9, "gpu": None, "peak_memory_gib": 0.5, "peak_gpu_memory_gib": None,
+    "machine": {"vcpus": 2, "memory_gib": 7.5, "arch": "x86_64", "cpu": "x", "gpus": []},
+}  # fmt: skip
 STATUS = {
     "phase": "running", "at": 1.7e9, "elapsed_s": 12.5, "step": 12, "steps": 100, "cpu": 0.9,
     "gpu": None, "idle_s": 0.0, "checkpoint_at": 1.7e9,
+    "counted_by": "output", "figures": FIGURES,
 }  # fmt: skip
 END = {
     "why": "finished", "exit_code": 0, "detail": None, "elapsed_s": 20.0, "step": 100,
-    "steps": 100, "log_bytes_dropped": 0,
+    "steps": 100, "log_bytes_dropped": 0, "counted_by": "output", "figures": FIGURES,
 }  # fmt: skip
 REPORT = {
     "status": STATUS, "end": None, "log_bytes": 8, "checkpoint_bytes": 100, "outputs_bytes": 100,
@@ -51,7 +58,7 @@ class LyingCloud(SimCloud):
         with self._call("report"):
             for rank in range(intent.nodes):
                 self._lay(intent, rank)
-            return self._box(intent).report(intent.nodes)
+            return joint_report(self._box(intent).reports(intent.nodes))
 
     def _lay(self, intent: Intent, rank: int) -> None:
         """Another report at every look; the files lie there from the first one on."""
