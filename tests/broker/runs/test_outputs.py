@@ -94,8 +94,9 @@ def test_one_is_asked_to_stop_on_a_full_disk(cli: Cli) -> None:
     if mounted.returncode != 0:
         pytest.skip("mounting a small file system needs root")
     try:
-        assert cli.run_local(cli.job("sleep 300"), "--detach").returncode == 0
-        wait_for(lambda: list(machines.glob("*/status.json")))
+        assert cli.run_local(cli.job("echo begun; sleep 300"), "--detach").returncode == 0
+        # Not before: a machine without room for the command's script cannot run it.
+        wait_for(lambda: any(b"begun" in log.read_bytes() for log in machines.glob("*/log")))
         with open(machines / "filler", "wb", buffering=0) as filler, suppress(OSError):
             while filler.write(b"x" * 4096):
                 pass
