@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 # How far the logarithm of a time may have moved (its standard deviation) by a change of this kind:
@@ -100,12 +100,15 @@ def _code(
         if path not in old or path not in new or old[path][1:] != [essence(path)]
     ]
     if not changed:
-        files = "1 file" if len(touched) == 1 else f"{len(touched)} files"
-        yield Change(f"only comments or blank space of {files} changed", COMMENTS, alters=False)
+        words = f"only comments or blank space of {_files(touched)} changed"
+        yield Change(words, COMMENTS, alters=False)
         return
-    files = "1 file" if len(changed) == 1 else f"{len(changed)} files"
     share = len(changed) / len({*old, *new})
-    yield Change(f"{files} changed", CODE_LEAST + (CODE_MOST - CODE_LEAST) * share)
+    yield Change(f"{_files(changed)} changed", CODE_LEAST + (CODE_MOST - CODE_LEAST) * share)
+
+
+def _files(paths: Collection[str]) -> str:
+    return "1 file" if len(paths) == 1 else f"{len(paths)} files"
 
 
 def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

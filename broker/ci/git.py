@@ -119,10 +119,9 @@ class Repository:
     def work_tree(self, endings: tuple[str, ...]) -> list[str]:
         """Paths of the work tree's files, tracked or not, that git does not ignore, in order."""
         if endings not in self._listed:
-            patterns = [f":(top,glob)**/*{ending}" for ending in endings]
             output = self._read(
                 *("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--full-name"),
-                *("--", *patterns),
+                *("--", *_ending_with(endings)),
             )
             paths = {os.fsdecode(path) for path in output.split(b"\0") if path}
             self._listed[endings] = sorted(paths)
@@ -132,8 +131,9 @@ class Repository:
         """Path -> blob id of the files that a sparse checkout leaves out of the work tree."""
         if endings in self._left_out:
             return self._left_out[endings]
-        patterns = [f":(top,glob)**/*{ending}" for ending in endings]
-        entries = self._read("ls-files", "-z", "-t", "--stage", "--full-name", "--", *patterns)
+        entries = self._read(
+            "ls-files", "-z", "-t", "--stage", "--full-name", "--", *_ending_with(endings)
+        )
         found = {}
         for entry in entries.split(b"\0"):
             facts, _, path = entry.partition(b"\t")
@@ -166,6 +166,11 @@ class Repository:
             said = done.stderr.decode(errors="replace").strip()
             raise InputError(f"git {arguments[0]} failed: {said}", where=str(self.root))
         return done.stdout
+
+
+def _ending_with(endings: Iterable[str]) -> list[str]:
+    """Patterns of all files of the repository that end so."""
+    return [f":(top,glob)**/*{ending}" for ending in endings]
 
 
 def _git(

@@ -176,14 +176,15 @@ def _title(plan: Plan) -> str:
     return f"{plan.job.name}: {', '.join(parts)}" if parts else plan.job.name
 
 
+def _machine(quote: Quote, rank: str) -> Sequence[str]:
+    """What both tables begin with."""
+    return rank, quote.cloud, quote.region, quote.instance_type, _market(quote)
+
+
 def _hourly_row(quote: Quote, rank: str) -> Sequence[str]:
     star, speed = "*" if quote.price_stale else "", quote.relative_speed
     return (
-        rank,
-        quote.cloud,
-        quote.region,
-        quote.instance_type,
-        _market(quote),
+        *_machine(quote, rank),
         f"{quote.price_per_hour_usd.normalize():f}",
         money(quote.hourly_usd) + star,
         "?" if speed is None else f"{speed:.2g}x" if speed < 100 else f"{speed:.0f}x",
@@ -196,11 +197,7 @@ def _row(quote: Quote, rank: str) -> Sequence[str]:
     assert quote.cost_usd is not None
     chance, star = quote.deadline_probability, "*" if quote.price_stale else ""
     return (
-        rank,
-        quote.cloud,
-        quote.region,
-        quote.instance_type,
-        _market(quote),
+        *_machine(quote, rank),
         f"{quote.price_per_hour_usd.normalize():f}{star}",
         duration(quote.duration_h.p50 * 3600),
         duration(quote.duration_h.p90 * 3600),

@@ -208,24 +208,8 @@ def cpu_seconds(pids: Set[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def memory_bytes(pids: Set[int], known_peak: int) -> int:
-    """Memory of these processes together. Pages that several share count once, which is looked up
-    only where it could make a new peak, since the kernel takes its time for it."""
+def resident_bytes(pids: Set[int]) -> Dict[int, int]:
+    """Resident memory of those of the processes that are there, by pid."""
     page = os.sysconf("SC_PAGE_SIZE")
     told = {pid: stat_fields(pid) for pid in pids}
-    resident = {pid: int(fields[21]) * page for pid, fields in told.items() if fields is not None}
-    total = sum(resident.values())
-    if total <= known_peak or len(resident) < 2:
-        return total
-    return sum(_proportional(pid, size) for pid, size in resident.items())
-
-
-def _proportional(pid: int, resident: int) -> int:
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            for line in file:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        return resident
-    return resident
+    return {pid: int(fields[21]) * page for pid, fields in told.items() if fields is not None}

@@ -9,7 +9,8 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from .machine import describe
-from .processes import cpu_seconds, helpers, memory_bytes
+from .memory import memory_bytes
+from .processes import cpu_seconds, helpers, resident_bytes
 from .traffic import io_bytes, is_connected, network_bytes
 
 # Below these a job counts as doing nothing: a fraction of one core, a fraction of one GPU, and
@@ -114,7 +115,9 @@ class Usage:
 
     def _look(self) -> Look:
         own = self._members()
-        self._peak_bytes = max(self._peak_bytes, memory_bytes(own, self._peak_bytes))
+        self._peak_bytes = max(
+            self._peak_bytes, memory_bytes(resident_bytes(own), self._peak_bytes)
+        )
         pids = own | helpers(self._workdir, own)
         return Look(
             time.monotonic(), cpu_seconds(pids), io_bytes(pids), network_bytes(), is_connected(pids)

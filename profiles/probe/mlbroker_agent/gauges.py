@@ -5,7 +5,8 @@ import os
 import subprocess
 from typing import Any, Dict, List, Optional
 
-from .processes import Process, memory_bytes
+from .memory import memory_bytes
+from .processes import Process
 
 RAPL = "/sys/class/powercap"
 QUERY = "utilization.gpu,memory.used,power.draw"
@@ -28,7 +29,8 @@ class Gauges:
 
     def sample(self, processes: List[Process]) -> Dict[str, Any]:
         """The state now. CPU seconds are a sum since the start, so that any span can be taken."""
-        self.peak_bytes = max(self.peak_bytes, memory_bytes(processes, self.peak_bytes))
+        resident = {process.pid: process.rss_bytes for process in processes}
+        self.peak_bytes = max(self.peak_bytes, memory_bytes(resident, self.peak_bytes))
         cpu_s = self.reaped_cpu_s + sum(process.cpu_s for process in processes)
         return {
             "peak_memory_gib": self.peak_bytes / 2**30,

@@ -74,26 +74,6 @@ def _all_processes() -> List[Process]:
     return found
 
 
-def memory_bytes(processes: List[Process], known_peak: int) -> int:
-    """Memory of the processes together. Pages that several share count once, which is looked up
-    only when it could make a new peak, since the kernel takes its time for it."""
-    total = sum(process.rss_bytes for process in processes)
-    if total <= known_peak or len(processes) < 2:
-        return total
-    return sum(_proportional(process) for process in processes)
-
-
-def _proportional(process: Process) -> int:
-    try:
-        with open("/proc/%d/smaps_rollup" % process.pid, "rb") as file:
-            for line in file:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return process.rss_bytes
-
-
 def reap() -> Tuple[Dict[int, int], float, int]:
     """Collect ended children: wait statuses by pid, CPU seconds used, the greatest memory."""
     ended: Dict[int, int] = {}
