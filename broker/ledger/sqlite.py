@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -145,11 +145,14 @@ class SqliteStorage:
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
         new = create and not present(self._path)
-        if create:
-            # Its log and the log's index take after it.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            if self._path.stat().st_mode & 0o077:
-                self._path.chmod(0o600)
+        if new:
+            # Its log and the log's index take after it. Only one that is not there is opened beside
+            # SQLite: closing a file drops all locks that the process has on it, those of other
+            # threads' connections too (sqlite.org/howtocorrupt.html, section 2.2).
+            with suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if create and self._path.stat().st_mode & 0o077:
+            self._path.chmod(0o600)
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )

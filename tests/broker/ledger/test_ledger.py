@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import IllegalStep, Ledger, LedgerError, State, Verdict, open_ledger
+from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import _NEXT, NOTES
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -237,3 +240,20 @@ def test_an_admission_sees_open_reservations_of_any_month(tmp_path: Path) -> Non
 
     ledger.reserve(NOW, "new", RESERVED, admission)
     assert seen == {"old-open": Decimal(5), "settled": Decimal("1.5")}
+
+
+# Exits 0 where another process could lock the whole file, as SQLite's last closer does before it
+# removes the write-ahead log.
+LOCK = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+
+def test_a_writer_drops_no_lock_of_a_reader_in_the_same_process(tmp_path: Path) -> None:
+    """As threads that measure several machines do: with the lock a reader would lose the log."""
+    open_ledger(tmp_path).reserve(NOW, "r1", RESERVED)
+    path = tmp_path / "ledger.db"
+    reading = SqliteStorage(path).facts()
+    next(reading)
+    open_ledger(tmp_path).reserve(NOW, "r2", RESERVED)
+    other = subprocess.run([sys.executable, "-c", LOCK, str(path)], capture_output=True, text=True)
+    assert "BlockingIOError" in other.stderr
+    reading.close()  # type: ignore[attr-defined]
