@@ -138,7 +138,8 @@ class Traits:
     """What the driver must know of a cloud to wait and to reckon.
 
     `kill_slack_s`: how long after `kill_at` a machine may still bill. `visible_after_s`: how
-    long a created machine may stay out of listings. `layers`: the kill switches, in words.
+    long a created machine may stay out of listings. `remembers_s`: for how long after its end
+    `find` tells of it for certain; None is for ever. `layers`: the kill switches, in words.
     `queues`: jobs wait for a place instead of going elsewhere. `looks`: how often the guest's
     report is read where each reading is paid; else each time, every `poll_s`.
     """
@@ -147,6 +148,7 @@ class Traits:
     visible_after_s: float
     poll_s: float
     layers: tuple[str, ...]
+    remembers_s: float | None = None
     queues: bool = False
     looks: Pace | None = None
 

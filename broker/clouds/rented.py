@@ -264,11 +264,12 @@ def lost(name: str, rank: int, why: str) -> End:
     return End(why, detail=f"machine {name} ended", rank=rank)
 
 
-def rented_traits(kill_slack_s: float, outside: str, inside: str) -> Traits:
+def rented_traits(kill_slack_s: float, remembers_s: float, outside: str, inside: str) -> Traits:
     """The traits of vendors; `outside` and `inside` say what ends a machine from where."""
     return Traits(
         kill_slack_s=kill_slack_s,
         visible_after_s=30.0,
+        remembers_s=remembers_s,
         poll_s=5.0,
         looks=LOOKS,
         layers=(outside, inside, "the supervisor of the job"),

@@ -213,7 +213,13 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         made_nothing = body.get("made_nothing", False)
         return _change(run, why=body["why"], detail=body.get("detail"), made_nothing=made_nothing)
     if state is State.ABSENT:
-        return _change(run, why=run.attempt.why or body["why"])
+        # What a machine that its vendor may have forgotten cost at most, and why that is charged.
+        return _change(
+            run,
+            why=run.attempt.why or body["why"],
+            detail=body.get("detail") or run.attempt.detail,
+            charged_usd=Decimal(body.get("charged_usd", 0)),
+        )
     if state is State.ENDED:
         told = {name: body.get(name) for name in ("exit_code", "detail", "rank", "figures")}
         return _change(run, why=body["why"], **told)

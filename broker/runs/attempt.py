@@ -14,6 +14,7 @@ from mlbroker.broker.clouds.interface import (
     Intent,
     Machine,
     Payload,
+    Traits,
     Unclear,
     telling_price,
 )
@@ -202,6 +203,32 @@ def charge(
         bill, price = replace(bill, price_per_hour_usd=paid_per_hour_usd), "paid"
     usd = bill.charge_usd(max(Decimal(0), stood_s))
     return Charge(usd, bill.price_per_hour_usd, price)
+
+
+def if_forgotten(
+    attempt: Attempt,
+    order: Order,
+    traits: Traits,
+    now: datetime,
+    latest: datetime,
+    warn: Callable[[str], None],
+) -> dict[str, str]:
+    """What the books take for a machine that is listed nowhere; nothing while it surely would be.
+
+    One that was asked for and has ended is forgotten by its vendor after a while. It then counts
+    as if it had run until now, or until its kill switch ended it.
+    """
+    asked_s = (now - attempt.intended_at).total_seconds()
+    if traits.remembers_s is None or asked_s <= traits.remembers_s:
+        return {}
+    until = min(now, latest)
+    cost = charge(attempt, order, until, latest)
+    detail = (
+        f"{attempt.cloud} may have forgotten a machine of it that ended: charged as if it ran "
+        f"until {until:%Y-%m-%d %H:%M} UTC; `mlbroker ledger reconcile-bill` shows what it cost"
+    )
+    warn(f"{attempt.token}: {detail}")
+    return {"detail": detail, **cost.fact()}
 
 
 def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:

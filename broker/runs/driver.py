@@ -18,6 +18,7 @@ from mlbroker.broker.runs.attempt import (
     create,
     discard,
     discard_all,
+    if_forgotten,
     intent_of,
     next_intent,
     payload_for,
@@ -203,7 +204,9 @@ class Driver:
                 return self._adopt(run, found[0])
             if not last:
                 self._clock.sleep(cloud.traits.visible_after_s)
-        return self._append(run, State.ABSENT, why=why)
+        latest, warn = self._latest(run), self._view.warn
+        cost = if_forgotten(run.attempt, self.order, cloud.traits, self._clock.now(), latest, warn)
+        return self._append(run, State.ABSENT, why=why, **cost)
 
     def _adopt(self, run: Run, machine: Machine) -> Run:
         # Vendors tell whole seconds, which may lie before the intent.
@@ -315,13 +318,8 @@ class Driver:
         cloud, intent = self._at(run)
         paid = price_paid(cloud, intent, attempt.began_at, ended_at, warn)
         cost = charge(attempt, self.order, ended_at, self._latest(run), paid)
-        return self._append(
-            run,
-            State.TERMINATED,
-            why=run.attempt.why or "lost",
-            ended_at=ended_at.isoformat(),
-            **cost.fact(),
-        )
+        told = {"why": attempt.why or "lost", "ended_at": ended_at.isoformat()}
+        return self._append(run, State.TERMINATED, **told, **cost.fact())
 
     def _over(self, run: Run) -> Run:
         """An attempt is over, for certain: disarm, then try elsewhere or settle."""

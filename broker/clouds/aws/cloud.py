@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 
 # The scheduler keeps to the minute, Systems Manager needs some seconds for each step.
 KILL_SLACK_S = 180.0
+# Ended machines are listed for "usually less than one hour" (EC2's DescribeInstances): no lower
+# bound is documented, a quarter of that is taken.
+REMEMBERS_S = 900.0
 _RETRY_FOR = timedelta(seconds=30)
 _USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
 _STARTS = (MachineState.PENDING, MachineState.RUNNING)
@@ -68,6 +71,7 @@ class AwsCloud(RentedCloud):
 
     traits = rented_traits(
         KILL_SLACK_S,
+        REMEMBERS_S,
         outside="a one-time EventBridge schedule that lets Systems Manager end the machine",
         inside="a timer on the machine, whose shutdown ends it",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.azure import kill, vault
 from mlbroker.broker.clouds.azure.calls import TERMS, Calls, done, translated
 from mlbroker.broker.clouds.azure.images import how_to_accept
-from mlbroker.broker.clouds.azure.machines import Seen, end_of, listed, look, names_in
+from mlbroker.broker.clouds.azure.machines import LOG_DAYS, Seen, end_of, listed, look, names_in
 from mlbroker.broker.clouds.azure.names import NAME, Names
 from mlbroker.broker.clouds.azure.network import how_to_set_up, regions_set_up
 from mlbroker.broker.clouds.azure.request import machine_body
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # A deletion takes a few minutes, and one that failed is repeated after three.
 KILL_SLACK_S = 600.0
+REMEMBERS_S = LOG_DAYS * 86400.0
 # What Azure takes, before it is wrapped for travelling.
 _SCRIPT_BYTES = 65535
 # cloud-init runs the script once, and what lies in this folder at every boot.
@@ -60,6 +61,7 @@ class AzureCloud(SeatedCloud):
 
     traits = rented_traits(
         KILL_SLACK_S,
+        REMEMBERS_S,
         outside=(
             "a Logic App that deletes the run's resource group, armed before the machine exists"
         ),

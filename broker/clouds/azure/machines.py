@@ -12,7 +12,7 @@ from mlbroker.broker.clouds.interface import TOKEN_TAG, Machine, MachineState
 from mlbroker.broker.clouds.rented import joint_state, machine_names, past_tags
 
 # The activity log keeps 90 days (learn.microsoft.com/azure/azure-monitor/platform/activity-log).
-_LOG_DAYS = 89
+LOG_DAYS = 89
 _LOG_VERSION = "2015-04-01"
 _MADE = "microsoft.compute/virtualmachines/write"
 _EVICTED = "microsoft.compute/virtualmachines/evictspotvm/action"
@@ -126,7 +126,7 @@ def gone(calls: Calls, group: str) -> Machine | None:
 
 def _events(calls: Calls, group: str) -> list["_Event"]:
     """What was done in the group and came about, as the activity log tells it."""
-    since = stamp(datetime.now(UTC) - timedelta(days=_LOG_DAYS))
+    since = stamp(datetime.now(UTC) - timedelta(days=LOG_DAYS))
     answer = calls.ask_all(
         f"/subscriptions/{calls.subscription}/providers/Microsoft.Insights/eventtypes/"
         "management/values",

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 # Google begins up to 30 s late, and gives the system up to 90 s to shut down
 # (cloud.google.com/compute/docs/instances/limit-vm-runtime, 2026-11).
 KILL_SLACK_S = 180.0
+# Operations that are done are kept for an hour at least, two weeks at most
+# (cloud.google.com/compute/docs/instances/viewing-compute-operations, 2026-11).
+REMEMBERS_S = 3600.0
 # The vendor's own timer goes first: a machine that shut itself down is out of that one's reach.
 LATER_S = 60
 _SCRIPT_BYTES = 262144
@@ -64,6 +67,7 @@ class GcpCloud(SeatedCloud):
 
     traits = rented_traits(
         KILL_SLACK_S,
+        REMEMBERS_S,
         outside="Compute Engine's own termination time, set in the call that makes the machine",
         inside="a timer on the machine, which deletes it",
     )

@@ -137,7 +137,7 @@ def joined(zone: str, members: Sequence[Member]) -> Machine:
 
 
 def past(calls: Calls, token: str) -> list[tuple[str, Member]]:
-    """Machines of this token that are gone, with their zones: Google keeps operations for weeks."""
+    """Machines of this token that are gone, with their zones, while Google keeps operations."""
     request = {
         "project": calls.project,
         "filter": f'targetLink eq ".*/instances/{re.escape(token)}(-n[0-9]+)?"',

@@ -134,6 +134,53 @@ def test_lost_answers_lead_to_no_second_machine(
     runs.check(run_id)
 
 
+class Died(Exception):
+    """The client, once it had asked for a machine and before it wrote that down."""
+
+
+@pytest.mark.parametrize("later_h", [0.1, 30 * 24, 100 * 24])
+def test_a_machine_that_nobody_wrote_down_is_in_the_books_though_its_vendor_forgot_it(
+    runs: CloudRuns, run_id: str, monkeypatch: pytest.MonkeyPatch, later_h: float
+) -> None:
+    made = type(runs.cloud).create
+
+    def dies(*asked: Any) -> None:
+        made(runs.cloud, *asked)
+        raise Died
+
+    runs.reserve(run_id)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(runs.cloud, "create", dies)
+        runs.driver(run_id, {}).drive(run_id)
+    runs.world.clock.advance(later_h * 3600)
+    runs.wind_up()
+    run = runs.ledger.run(run_id)
+    assert run is not None
+    assert run.spent_usd >= runs.billed_usd(run_id) > 0
+    # Where it is forgotten, all that it may have cost is charged, and that is said.
+    forgotten = run.attempt.machine_id is None
+    assert forgotten == (later_h * 3600 > runs.cloud.traits.remembers_s)
+    assert forgotten == ("may have forgotten" in (run.detail or ""))
+    runs.check(run_id)
+
+
+@pytest.mark.parametrize("later_h", [0.0, 1.0])
+def test_only_what_may_be_forgotten_is_charged_unseen(
+    runs: CloudRuns, vendor: Vendor, run_id: str, later_h: float
+) -> None:
+    runs.reserve(run_id)
+    driver = runs.driver(run_id, {})
+    while driver.advance(run_id).state is not State.ARMED:
+        pass
+    runs.world.clock.advance(later_h * 3600)
+    runs.wind_up()
+    run = runs.ledger.run(run_id)
+    assert run is not None
+    assert run.outcome == "abandoned"
+    assert (run.spent_usd > 0) == (later_h * 3600 >= runs.cloud.traits.remembers_s)
+    runs.check(run_id)
+
+
 @deleting
 def test_deletes_that_fail_late_are_insisted_on(runs: CloudRuns, run_id: str) -> None:
     runs.world.faults.guests_may_delete = False

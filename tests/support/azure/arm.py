@@ -5,7 +5,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -242,7 +242,10 @@ class Arm:
         if wanted is None:
             return refuse(400, "BadRequest", "The filter has to begin with a time.")
         events = self.machines.events if self._faults.log_works else []
-        told = [one.document for one in events if one.group == wanted.group(2)]
+        kept_since = self._clock.now() - timedelta(days=90)
+        told = [
+            one.document for one in events if one.group == wanted.group(2) and one.at >= kept_since
+        ]
         return self._page(request, told)
 
     def _group(self, request: TokenRequest, name: str, body: Any) -> Answer:

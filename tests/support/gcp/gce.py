@@ -295,7 +295,7 @@ class Gce(Parts):
         wanted = wanted_by(request)
         listed = [
             documents.operation(operation)
-            for operation in self.machines.operations.values()
+            for operation in self.machines.listed_operations()
             if operation.zone == path["zone"]
         ]
         return found({"kind": "compute#operationList", "items": list(filter(wanted, listed))})
@@ -304,6 +304,6 @@ class Gce(Parts):
         self, request: TokenRequest, path: dict[str, str]
     ) -> Answer:
         by_zone: dict[str, list[Any]] = {zone: [] for zone in catalog.ZONES}
-        for operation in self.machines.operations.values():
+        for operation in self.machines.listed_operations():
             by_zone[operation.zone].append(documents.operation(operation))
         return scopes("operations", by_zone, wanted_by(request), self._faults.unreachable_zones)

@@ -133,6 +133,11 @@ class Machines:
     def named(self, zone: str, name: str) -> Vm | None:
         return next((vm for vm in self.living() if (vm.zone, vm.name) == (zone, name)), None)
 
+    def listed_operations(self) -> Iterator[Operation]:
+        """Those under way, and those done for less than an hour: no more is promised."""
+        kept_since = self._clock.now() - timedelta(hours=1)
+        return (o for o in self.operations.values() if not o.done_at or o.done_at >= kept_since)
+
     def begin(self, zone: str, kind: str, vm_path: str, vm_id: str) -> Operation:
         name = f"operation-{len(self.operations) + 1}"
         operation = Operation(name, zone, kind, vm_path, vm_id, self._clock.now())

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 BUCKET = "mlbroker-orchard"
 KILL_SLACK_S = 60.0
+# Orchard lists what was taken down for a day.
+REMEMBERS_S = 86400.0
 
 
 class OrchardCloud(RentedCloud):
@@ -42,6 +44,7 @@ class OrchardCloud(RentedCloud):
 
     traits = rented_traits(
         KILL_SLACK_S,
+        REMEMBERS_S,
         outside="Orchard's own end time, set in the call that makes the machine",
         inside="a timer on the machine, whose shutdown ends it",
     )
