@@ -14,6 +14,7 @@ from mlbroker.broker.cli.commands import COMMANDS
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+FOLDERS = ("broker", "policies", "pricing", "profiles", "testing")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
 
 
@@ -47,6 +48,15 @@ def test_generated_tables_are_up_to_date() -> None:
         [sys.executable, ROOT / "scripts" / "readme.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nobody_is_sent_to_an_index_for_mlbroker() -> None:
+    """Only checkouts and wheels are ours: on an index, the name may be somebody else's."""
+    advice = re.compile(r"install\b[^\n`]*[\s'\"]mlbroker(?![\w/.-])")
+    texts = [*PAGES, ROOT / "action.yml", *ROOT.glob("templates/*")]
+    texts += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    found = {path: advice.findall(path.read_text(encoding="utf-8")) for path in texts}
+    assert {path: lines for path, lines in found.items() if lines} == {}
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.clouds.checks import Check
+from mlbroker.broker.clouds.library import library
 from mlbroker.broker.clouds.rented import Form
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.ledger import open_ledger
@@ -42,7 +43,9 @@ def setup_of(cloud: str, region: str | None, form: str | None) -> Setup:
     if not place.replace("-", "").isalnum() or not place.isascii():
         raise InputError("is no region's name", where="--region")
     file = f"mlbroker-{cloud}-{place}{chosen.ending}"
-    return Setup(file, chosen.write(place), chosen.apply.format(region=place, file=file))
+    with library(cloud):
+        text = chosen.write(place)
+    return Setup(file, text, chosen.apply.format(region=place, file=file))
 
 
 def checked(state: Path, cloud: str | None, regions: Sequence[str]) -> list[Check]:
@@ -50,14 +53,16 @@ def checked(state: Path, cloud: str | None, regions: Sequence[str]) -> list[Chec
     _refuse_unknown(cloud)
     found = list(_here(state))
     if cloud is not None:
-        found += role_of(cloud, "doctor").checks(tuple(regions), datetime.now(UTC))
+        with library(cloud):
+            found += role_of(cloud, "doctor").checks(tuple(regions), datetime.now(UTC))
     return found
 
 
 def least_rights(cloud: str, region: str) -> str:
     """The least rights that do, as the vendor writes them."""
     _refuse_unknown(cloud)
-    text: str = role_of(cloud, "doctor").policies(None, region)
+    with library(cloud):
+        text: str = role_of(cloud, "doctor").policies(None, region)
     return text
 
 

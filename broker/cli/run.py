@@ -1,5 +1,7 @@
 """`mlbroker run`: find the machine, confirm, reserve, launch, watch, settle."""
 
+import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,9 @@ from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.plan_words import expected_words
 from mlbroker.broker.runs.launch import secret_values
+from mlbroker.broker.runs.order import LOCAL
 from mlbroker.broker.runs.outputs import where_from
+from mlbroker.broker.runs.zones import NothingSetUp
 from mlbroker.broker.words import duration, exact_usd
 from mlbroker.policies.candidates import Filters
 
@@ -129,7 +133,7 @@ def command(
     )
     if auto_profile and not dry_run:
         _measure_first(request, yes)
-    prepared = prepare(request, home(), terminal)
+    prepared = _prepared(request, terminal, ask=not (yes or dry_run))
     _show(prepared)
     if dry_run:
         say("Dry run: nothing was reserved, nothing was launched.")
@@ -147,6 +151,19 @@ def command(
             detached(home(), run, secrets, json=json)
         else:
             carry(home(), run.run_id, secrets, ctrl_c, json=json)
+
+
+def _prepared(request: RunRequest, terminal: Terminal, ask: bool) -> PreparedRun:
+    """Where nothing is set up to launch on, whoever can be asked is offered this machine."""
+    try:
+        return prepare(request, home(), terminal)
+    except NothingSetUp as error:
+        if not (ask and sys.stdin.isatty()):
+            raise
+        say(str(error))
+        confirm("Run it on this machine instead?", "nothing was reserved, nothing was launched")
+        here = replace(request, on=LOCAL, filters=Filters())
+        return prepare(here, home(), terminal)
 
 
 def _measure_first(request: RunRequest, yes: bool) -> None:

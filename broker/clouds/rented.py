@@ -23,7 +23,6 @@ from mlbroker.broker.clouds.interface import (
     Traits,
     Unfit,
 )
-from mlbroker.broker.errors import InputError
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.pricing.bucket import HEEDS, LOOKS, WRITES
@@ -197,14 +196,6 @@ def machine_names(token: str, nodes: int) -> tuple[str, ...]:
 def past_tags(token: str) -> dict[str, str]:
     """The tags of a machine that is gone."""
     return {TOKEN_TAG: token, RUN_TAG: token.removeprefix("mlb-").rpartition("-")[0]}
-
-
-def missing_library(cloud: str) -> InputError:
-    """The vendor's own, which is installed by those who need it."""
-    return InputError(
-        f"this needs {vendor(cloud).name}'s library",
-        hint=f"Install it: pip install 'mlbroker[{cloud}]'",
-    )
 
 
 def id_parts(machine_id: str) -> tuple[str, list[str]]:

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from mlbroker.broker.clouds.interface import Unclear, one_line
+from mlbroker.broker.clouds.library import library
 from mlbroker.broker.errors import MlbrokerError
 
 T = TypeVar("T")
@@ -32,7 +33,8 @@ class _Understood:
         @wraps(call)
         def guarded(*arguments: Any, **more: Any) -> Any:
             try:
-                return call(*arguments, **more)
+                with library(self._name):
+                    return call(*arguments, **more)
             except MlbrokerError:
                 raise
             except Exception as error:

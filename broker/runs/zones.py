@@ -98,6 +98,10 @@ def why_not_in(cloud: Cloud, name: str, region: str) -> str | None:
     return f"{name} is not set up there. {cloud.how_to_set_up(region)}"
 
 
+class NothingSetUp(CloudError):
+    """There is no cloud that anything could be launched on."""
+
+
 def open_regions(
     clouds: Iterable[str], opened: Callable[[str], Cloud], say: Callable[[str], None]
 ) -> tuple[str, ...]:
@@ -115,10 +119,11 @@ def open_regions(
             hint = f"`mlbroker init --cloud {name}` writes what an account needs once."
             closed[name] = InputError("it is set up in no region", where=name, hint=hint)
     if closed and not found:
-        raise CloudError(
+        raise NothingSetUp(
             "nothing is set up to launch on: "
             + "; ".join(f"{why.where or name}: {why.what}" for name, why in closed.items()),
-            hint="`mlbroker doctor --cloud NAME` says what to do. On this machine: --on local.",
+            hint="`mlbroker doctor --cloud NAME` says what to do. This machine needs nothing: "
+            "--on local.",
         )
     for name, why in closed.items():
         say(f"Note: nothing is launched on {name}: {why}")

@@ -173,7 +173,7 @@ def template(inputs: dict[str, str]) -> dict[str, Any]:
     text = (ROOT / "templates" / "mlbroker-check.yml").read_text()
     header, job = text.split("\n---\n")
     spec = yaml.safe_load(header)["spec"]["inputs"]
-    values = {name: given["default"] for name, given in spec.items()} | inputs
+    values = {n: given["default"] for n, given in spec.items() if "default" in given} | inputs
     filled = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda found: values[found[1]], job)
     found: dict[str, Any] = yaml.safe_load(filled)["mlbroker-check"]
     return found
@@ -182,7 +182,8 @@ def template(inputs: dict[str, str]) -> dict[str, Any]:
 def test_the_gitlab_template(
     repository: Repository, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    job = template({"paths": "jobs", "options": "--max-increase 10%"})
+    package = "git+https://forge.example/team/mlbroker@v0.1.0"
+    job = template({"package": package, "paths": "jobs", "options": "--max-increase 10%"})
     assert job["variables"]["GIT_DEPTH"] == "0"
     script = "set -eo pipefail\n" + "\n".join(job["script"])
     with running(FakeForge("gitlab")) as forge:
@@ -200,7 +201,7 @@ def test_the_gitlab_template(
             timeout=PATIENCE_S,
         )
     assert done.returncode == 5, done.stderr
-    assert (tmp_path / "installed").read_text().strip() == "mlbroker"
+    assert (tmp_path / "installed").read_text().strip() == package
     assert len(forge.notes) == 1
     report = (repository.root / job["artifacts"]["reports"]["junit"]).read_text()
     assert "<failure" in report

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from mlbroker.broker.clouds.interface import Denied, NoCapacity, NoQuota, Unclear, Unfit
-from mlbroker.broker.clouds.rented import missing_library
+from mlbroker.broker.clouds.library import library
 from mlbroker.broker.errors import CloudError
 
 TRIES = 4
@@ -103,11 +103,9 @@ class Calls:
     @cached_property
     def session(self) -> Any:
         """The user's credentials, found as every tool of AWS finds them."""
-        try:
+        with library("aws"):
             import boto3
             from botocore.exceptions import BotoCoreError
-        except ImportError:
-            raise missing_library("aws") from None
         try:
             session = boto3.Session()
             found = session.get_credentials()
@@ -174,14 +172,15 @@ def endpoint() -> str | None:
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Turn what the library raises into a CloudError that says what to do."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        HTTPClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
-        ProxyConnectionError,
-    )
+    with library("aws"):
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+            NoCredentialsError,
+            PartialCredentialsError,
+            ProxyConnectionError,
+        )
 
     try:
         yield

@@ -23,7 +23,7 @@ from mlbroker.broker.clouds.interface import (
     Unfit,
     one_line,
 )
-from mlbroker.broker.clouds.rented import missing_library
+from mlbroker.broker.clouds.library import library
 from mlbroker.broker.errors import CloudError
 
 if TYPE_CHECKING:
@@ -111,10 +111,8 @@ class Calls:
 
     @cached_property
     def _credential(self) -> Any:
-        try:
+        with library("azure"):
             from azure.identity import DefaultAzureCredential
-        except ImportError:
-            raise missing_library("azure") from None
         return DefaultAzureCredential()
 
     def token(self, scope: str) -> tuple[str, float]:
@@ -146,10 +144,8 @@ class Calls:
         return self._client("network", "NetworkManagementClient")
 
     def _needs_library(self) -> None:
-        try:
+        with library("azure"):
             import azure.mgmt.compute  # noqa: F401  # only whether it is there
-        except ImportError:
-            raise missing_library("azure") from None
 
     def _client(self, package: str, kind: str) -> Any:
         self._needs_library()
@@ -286,11 +282,12 @@ def done(poller: Any, what: str, where: str) -> Any:
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Turn what the libraries raise into a CloudError that says what to do."""
-    from azure.core.exceptions import (
-        AzureError,
-        ClientAuthenticationError,
-        HttpResponseError,
-    )
+    with library("azure"):
+        from azure.core.exceptions import (
+            AzureError,
+            ClientAuthenticationError,
+            HttpResponseError,
+        )
 
     try:
         yield

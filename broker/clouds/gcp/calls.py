@@ -20,7 +20,7 @@ from mlbroker.broker.clouds.interface import (
     Unfit,
     one_line,
 )
-from mlbroker.broker.clouds.rented import missing_library
+from mlbroker.broker.clouds.library import library
 from mlbroker.broker.errors import CloudError
 
 if TYPE_CHECKING:
@@ -75,14 +75,12 @@ class Calls:
 
     @cached_property
     def _signed_in(self) -> tuple[Any, str]:
-        try:
+        with library("gcp"):
             import google.auth
             from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
-            if find_spec("google.cloud.compute_v1") is None:
-                raise ImportError
-        except ImportError:
-            raise missing_library("gcp") from None
+            if find_spec(name := "google.cloud.compute_v1") is None:
+                raise ImportError(name=name)
         try:
             credentials, project = google.auth.default(scopes=_SCOPES)
         except DefaultCredentialsError:
@@ -232,9 +230,10 @@ def secrets_url() -> str:
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Turn what the libraries raise into a CloudError that says what to do."""
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
-    from requests.exceptions import RequestException
+    with library("gcp"):
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
+        from requests.exceptions import RequestException
 
     try:
         yield

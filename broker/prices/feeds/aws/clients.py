@@ -5,8 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
+from importlib.util import find_spec
 from typing import Any
 
+from mlbroker.broker.extras import how_to_install
 from mlbroker.broker.prices.feeds.aws.products import PLAIN
 from mlbroker.broker.prices.feeds.interface import FeedError, Known, Scope
 
@@ -15,6 +17,13 @@ PRICE_LIST_REGION = "us-east-1"
 _EXPIRED = ("Expired", "InvalidClientTokenId", "UnrecognizedClient", "AuthFailure", "AccessDenied")
 _CLOCK = ("TooSkewed", "Signature expired", "Signature not yet current", "RequestExpired")
 _SESSION = threading.Lock()
+
+
+def why_not() -> FeedError:
+    """What has to be done before there are `Clients`."""
+    if find_spec("boto3") is None:
+        return FeedError("AWS's library is not installed", where="aws", hint=how_to_install("aws"))
+    return FeedError("no AWS credentials", where="aws", hint="Sign in, for example: aws sso login.")
 
 
 class Clients:

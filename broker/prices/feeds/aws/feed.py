@@ -10,12 +10,11 @@ from typing import Any
 
 from mlbroker.broker.http import Http, NotModified
 from mlbroker.broker.prices.feeds.answers import by_region, expecting
-from mlbroker.broker.prices.feeds.aws.clients import Clients
+from mlbroker.broker.prices.feeds.aws.clients import Clients, why_not
 from mlbroker.broker.prices.feeds.aws.products import read_offer_file, read_products, type_record
 from mlbroker.broker.prices.feeds.interface import (
     Batch,
     Cover,
-    FeedError,
     FetchPlan,
     Known,
     Rate,
@@ -85,7 +84,7 @@ class AwsFeed:
                 notes.append(f"no spot prices of regions not switched on: {', '.join(without)}")
         else:
             notes.append(
-                "no AWS credentials: spot prices stay as they were; on-demand prices come from the"
+                f"{why_not().what}: spot prices stay as they were; on-demand prices come from the"
                 " public bulk files"
             )
         tasks.append(Task("spot interruption rates", lambda: _advisor(scope, http)))
@@ -95,9 +94,7 @@ class AwsFeed:
         """EC2's vCPU quotas where the account is; what is in use AWS does not say with them."""
         clients = Clients.connect()
         if clients is None:
-            raise FeedError(
-                "no AWS credentials", where="aws", hint="Sign in, for example: aws sso login."
-            )
+            raise why_not()
 
         def of(region: str) -> list[Quota]:
             found = []

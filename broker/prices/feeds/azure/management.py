@@ -5,6 +5,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+from mlbroker.broker.extras import how_to_install
 from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import follow
 from mlbroker.broker.prices.feeds.interface import FeedError
@@ -54,7 +55,7 @@ def access_token() -> str:
         from azure.identity import DefaultAzureCredential
     except ImportError:
         raise FeedError(
-            "Azure's library is not installed", where="azure", hint="pip install mlbroker[azure]"
+            "Azure's library is not installed", where="azure", hint=how_to_install("azure")
         ) from None
     try:
         token = DefaultAzureCredential().get_token("https://management.azure.com/.default")

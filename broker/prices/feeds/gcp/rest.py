@@ -5,6 +5,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlbroker.broker.extras import how_to_install
 from mlbroker.broker.http import Http
 from mlbroker.broker.prices.feeds.answers import follow
 from mlbroker.broker.prices.feeds.interface import FeedError
@@ -76,7 +77,11 @@ def _default_token() -> str | None:
         import google.auth.exceptions
         import google.auth.transport.requests
     except ImportError:
-        return None
+        raise FeedError(
+            "no API key is set, and without Google Cloud's library no login is found",
+            where="gcp",
+            hint=f"Set MLBROKER_GCP_API_KEY, or go without one. {how_to_install('gcp')}",
+        ) from None
     try:
         found, _ = google.auth.default(
             scopes=["https://www.googleapis.com/auth/cloud-platform.read-only"]
