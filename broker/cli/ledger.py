@@ -66,6 +66,12 @@ def show(
         f"{count(len(rows), 'run')}: {total['spent_usd']} USD spent, "
         f"{total['reserved_usd']} USD reserved"
     )
+    for row in rows:
+        if row["spent_at_most"]:
+            say(
+                f"{row['run_id']} cost at most that: nobody tells when its machine ended. "
+                f"`mlbroker ledger reconcile-bill` shows what was billed."
+            )
 
 
 @app.command("reconcile-bill")

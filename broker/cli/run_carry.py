@@ -20,7 +20,7 @@ from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.outputs import what_came
-from mlbroker.broker.runs.summary import run_summary
+from mlbroker.broker.runs.summary import run_summary, spent_words
 from mlbroker.broker.words import exact_usd
 
 CONSOLE_LINES = 15
@@ -102,8 +102,7 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
     if json:
         print_json({"schema": "mlbroker.run/1", **run_summary(run), "log": str(folder.log)})
     say(
-        f"Run {run.run_id}: {run.outcome}, {exact_usd(run.spent_usd)} of "
-        f"{exact_usd(run.cap_usd)} USD spent"
+        f"Run {run.run_id}: {run.outcome}, {spent_words(run)} of {exact_usd(run.cap_usd)} USD spent"
     )
     for line in what_came(run, folder):
         say(line)

@@ -17,7 +17,7 @@ _MOVES = {
     State.BOOTSTRAPPED: "set-up",
     State.RUNNING: "running",
     State.ENDED: "ended: {why}{rank} {detail}",
-    State.TERMINATED: "the machine is gone; this attempt cost {charged} USD",
+    State.TERMINATED: "the machine is gone; this attempt cost {most}{charged} USD",
 }
 _PLAIN_EVERY_S = 30.0
 _BAR = 24
@@ -176,5 +176,6 @@ def _moved(run: Run) -> str | None:
         why=attempt.why,
         detail=attempt.detail or "",
         rank="" if attempt.rank is None else f" on rank {attempt.rank}",
+        most="at most " if attempt.at_most else "",
         charged=exact_usd(attempt.charged_usd),
     ).rstrip()

@@ -16,8 +16,8 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
+from mlbroker.broker.runs.summary import spent_words
 from mlbroker.broker.runs.view import View
-from mlbroker.broker.words import exact_usd
 
 POLL_S = 0.2
 # Who carries a run and does not end it in this time is helped; the guest is only asked again.
@@ -101,7 +101,7 @@ def _see_stopped(ledger: Ledger, run: Run) -> str:
 
 
 def _ended(run: Run) -> str:
-    return f"{run.outcome}, {exact_usd(run.spent_usd)} USD spent"
+    return f"{run.outcome}, {spent_words(run)} USD spent"
 
 
 def _seconds(clock: Clock, since: datetime) -> float:

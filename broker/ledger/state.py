@@ -61,7 +61,8 @@ class Attempt:
     """One try at running the job on one machine. Times are None until observed.
 
     `predicted` is what was believed of its command's time at its launch, `figures` what its guest
-    measured of it (see `guest_report.Figures`).
+    measured of it (see `guest_report.Figures`). `at_most`: nobody tells when its machine ended, and
+    the charge is the most that it can have cost.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Attempt:
     made_nothing: bool = False
     missing: tuple[str, ...] = ()
     charged_usd: Decimal = Decimal(0)
+    at_most: bool = False
     disarmed: bool = False
     predicted: Mapping[str, Any] | None = None
     figures: Mapping[str, Any] | None = None
@@ -126,6 +128,11 @@ class Run:
     def spent_usd(self) -> Decimal:
         """What all attempts so far were charged."""
         return sum((a.charged_usd for a in self.attempts), Decimal(0))
+
+    @property
+    def spent_at_most(self) -> bool:
+        """Whether some of it is the most that it can have cost, as nobody tells what it did."""
+        return any(attempt.at_most for attempt in self.attempts)
 
     @property
     def held_usd(self) -> Decimal:
@@ -213,12 +220,13 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         made_nothing = body.get("made_nothing", False)
         return _change(run, why=body["why"], detail=body.get("detail"), made_nothing=made_nothing)
     if state is State.ABSENT:
-        # What a machine that its vendor may have forgotten cost at most, and why that is charged.
+        # A machine that its vendor may have forgotten is charged all the same.
         return _change(
             run,
             why=run.attempt.why or body["why"],
             detail=body.get("detail") or run.attempt.detail,
             charged_usd=Decimal(body.get("charged_usd", 0)),
+            at_most=body.get("at_most", False),
         )
     if state is State.ENDED:
         told = {name: body.get(name) for name in ("exit_code", "detail", "rank", "figures")}
@@ -231,6 +239,7 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             why=run.attempt.why or body["why"],
             ended_at=datetime.fromisoformat(body["ended_at"]),
             charged_usd=Decimal(body["charged_usd"]),
+            at_most=body.get("at_most", False),
         )
     if state is State.SETTLED:
         return replace(

@@ -212,7 +212,7 @@ def if_forgotten(
     now: datetime,
     latest: datetime,
     warn: Callable[[str], None],
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """What the books take for a machine that is listed nowhere; nothing while it surely would be.
 
     One that was asked for and has ended is forgotten by its vendor after a while. It then counts
@@ -228,7 +228,7 @@ def if_forgotten(
         f"until {until:%Y-%m-%d %H:%M} UTC; `mlbroker ledger reconcile-bill` shows what it cost"
     )
     warn(f"{attempt.token}: {detail}")
-    return {"detail": detail, **cost.fact()}
+    return {"detail": detail, "at_most": True, **cost.fact()}
 
 
 def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:

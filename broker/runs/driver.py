@@ -27,7 +27,7 @@ from mlbroker.broker.runs.attempt import (
 )
 from mlbroker.broker.runs.clock import Clock, until_answered
 from mlbroker.broker.runs.console import Console
-from mlbroker.broker.runs.ending import LastAlive, until_gone
+from mlbroker.broker.runs.ending import Gone, LastAlive, until_gone
 from mlbroker.broker.runs.failover import (
     TRY_ELSEWHERE,
     next_option,
@@ -303,7 +303,7 @@ class Driver:
 
     def _terminating(self, run: Run) -> Run:
         cloud, _ = self._at(run)
-        ended_at = until_gone(
+        gone = until_gone(
             run.attempt,
             lambda: self._look(run),
             lambda: self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or "")),
@@ -311,15 +311,15 @@ class Driver:
             self._clock,
             self._patient,
         )
-        return self._terminated(run, self._last_alive.bound(run, ended_at))
+        return self._terminated(run, self._last_alive.bound(run, gone))
 
-    def _terminated(self, run: Run, ended_at: datetime) -> Run:
+    def _terminated(self, run: Run, gone: Gone) -> Run:
         attempt, warn = run.attempt, self._view.warn
         cloud, intent = self._at(run)
-        paid = price_paid(cloud, intent, attempt.began_at, ended_at, warn)
-        cost = charge(attempt, self.order, ended_at, self._latest(run), paid)
-        told = {"why": attempt.why or "lost", "ended_at": ended_at.isoformat()}
-        return self._append(run, State.TERMINATED, **told, **cost.fact())
+        paid = price_paid(cloud, intent, attempt.began_at, gone.at, warn)
+        cost = charge(attempt, self.order, gone.at, self._latest(run), paid)
+        told = {"why": attempt.why or "lost", **gone.fact(), **cost.fact()}
+        return self._append(run, State.TERMINATED, **told)
 
     def _over(self, run: Run) -> Run:
         """An attempt is over, for certain: disarm, then try elsewhere or settle."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from mlbroker.broker.clouds.interface import Machine, MachineState, Traits, Unclear
 from mlbroker.broker.ledger import Attempt, Ledger, Run, State
@@ -12,6 +13,19 @@ from mlbroker.pricing.vendors import vendor
 INSIST_EVERY_S = 20.0
 # One machine that does not end keeps nobody longer than this from the runs after it.
 STUBBORN_S = 300.0
+# Who saw it alive so shortly before it was gone knows when it ended.
+RECENT_S = 60.0
+
+
+class Gone(NamedTuple):
+    """When a machine ended; `at_most`: nobody tells, and it was no later than that."""
+
+    at: datetime
+    at_most: bool
+
+    def fact(self) -> dict[str, Any]:
+        """As the ledger has it."""
+        return {"ended_at": self.at.isoformat(), "at_most": self.at_most}
 
 
 def until_gone(
@@ -21,7 +35,7 @@ def until_gone(
     traits: Traits,
     clock: Clock,
     patient: bool,
-) -> datetime:
+) -> Gone:
     """Wait for the end, and say when it was. An accepted call is no end, nor a moment's absence.
 
     Unclear when it does not come, for those who have other runs to look after (not `patient`).
@@ -31,17 +45,19 @@ def until_gone(
     # Where nobody tells when it ended, the kill switch says by when at the latest.
     latest = attempt.kill_at + timedelta(seconds=traits.kill_slack_s)
     unseen_since: datetime | None = None
+    seen_alive = False
     while True:
         machine = look()
         now = clock.now()
         if machine is not None and machine.state is MachineState.TERMINATED:
-            return machine.ended_at or min(now, latest)
+            told = machine.ended_at is not None or seen_alive
+            return Gone(machine.ended_at or min(now, latest), at_most=not told)
         if machine is None:
             unseen_since = unseen_since or now
             if now - unseen_since >= timedelta(seconds=traits.visible_after_s):
-                return min(unseen_since, latest)
+                return Gone(min(unseen_since, latest), at_most=not seen_alive)
         else:
-            unseen_since = None
+            unseen_since, seen_alive = None, True
             latest = max(latest, now)
             if not patient and now - began > timedelta(seconds=STUBBORN_S):
                 raise Unclear("it does not end", where=attempt.machine_id)
@@ -66,12 +82,16 @@ class LastAlive:
         """Its machine was asked at this time, and lived."""
         self._seen[run.attempt.token] = at
 
-    def bound(self, run: Run, told: datetime) -> datetime:
-        """The time told, or a later one at which it was seen: here, or by who wrote the ledger."""
+    def bound(self, run: Run, gone: Gone) -> Gone:
+        """That end, or a later time at which it was seen: here, or by who wrote the ledger."""
         attempt = run.attempt
+        last = self._seen.get(attempt.token)
+        if gone.at_most and last and gone.at - last <= timedelta(seconds=RECENT_S):
+            gone = gone._replace(at_most=False)
         if not vendor(attempt.cloud).own:
-            return told
+            return gone
         facts = self._ledger.facts(run.run_id)
         moved = [fact.at for fact in facts if fact.kind in (State.BOOTSTRAPPED, State.RUNNING)]
         seen = [*moved, self._seen.get(attempt.token, attempt.intended_at)]
-        return max(told, *(at for at in seen if at >= attempt.intended_at))
+        at = max(gone.at, *(at for at in seen if at >= attempt.intended_at))
+        return gone._replace(at=at)

@@ -12,8 +12,8 @@ from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.summary import spent_words
 from mlbroker.broker.runs.view import View
-from mlbroker.broker.words import exact_usd
 
 ORPHAN_PATIENCE_S = 300.0
 _ON_A_MACHINE = frozenset({State.CREATED, State.CONFIRMED, State.BOOTSTRAPPED, State.RUNNING})
@@ -131,9 +131,7 @@ class Reconciler:
                         f"{run.attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest",
                     )
                     return
-        yield Finding(
-            Did.SETTLED, run.run_id, f"{run.outcome}, {exact_usd(run.spent_usd)} USD spent"
-        )
+        yield Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {spent_words(run)} USD spent")
 
 
 def _whatever_comes(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:

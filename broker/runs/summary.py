@@ -29,6 +29,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "state": run.state.value,
         "reserved_usd": exact_usd(run.reserved_usd),
         "spent_usd": exact_usd(run.spent_usd),
+        "spent_at_most": run.spent_at_most,
         "started_at": _iso(started),
         "ended_at": _iso(attempt.ended_at if attempt else None),
         "cloud": attempt.cloud if attempt else first.get("cloud"),
@@ -42,6 +43,11 @@ def run_summary(run: Run) -> dict[str, Any]:
         "reserved_at": _iso(run.reserved_at),
         "kill_at": _iso(attempt.kill_at if attempt and not run.settled else None),
     }
+
+
+def spent_words(run: Run) -> str:
+    """What it cost, or at most."""
+    return f"{'at most ' if run.spent_at_most else ''}{exact_usd(run.spent_usd)}"
 
 
 def live_summary(

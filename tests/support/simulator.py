@@ -83,6 +83,7 @@ class World:
     # Of spot prices: when in a machine's life they rise to the bid, and whether the vendor tells.
     rises_after_s: float = math.inf
     tells_price: bool = False
+    # It does not tell when machines ended.
     forgetful: bool = False
 
 
@@ -345,10 +346,10 @@ def _by_token(world: World, token: str) -> SimMachine | None:
 
 def _shown(machine: SimMachine, world: World) -> Machine:
     state = MachineState.RUNNING if machine.ended_at is None else GONE
+    told = None if world.forgetful else machine.ended_at
     return Machine(
-        machine.id, state, machine.tags, machine.started_at, machine.ended_at,
-        preempted=machine.preempted,
-    )  # fmt: skip
+        machine.id, state, machine.tags, machine.started_at, told, preempted=machine.preempted
+    )
 
 
 def opened(service: Service) -> Callable[[str], SimCloud]:

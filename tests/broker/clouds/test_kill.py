@@ -161,7 +161,7 @@ def test_a_machine_that_nobody_wrote_down_is_in_the_books_though_its_vendor_forg
     # Where it is forgotten, all that it may have cost is charged, and that is said.
     forgotten = run.attempt.machine_id is None
     assert forgotten == (later_h * 3600 > runs.cloud.traits.remembers_s)
-    assert forgotten == ("may have forgotten" in (run.detail or ""))
+    assert forgotten == run.spent_at_most == ("may have forgotten" in (run.detail or ""))
     runs.check(run_id)
 
 

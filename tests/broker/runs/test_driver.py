@@ -15,7 +15,8 @@ from tests.support.simulator import SimCloud
 
 from mlbroker.broker.ledger import Ledger, State
 from mlbroker.broker.runs.reconcile import Did
-from mlbroker.broker.runs.summary import live_summary
+from mlbroker.broker.runs.summary import live_summary, run_summary, spent_words
+from mlbroker.broker.words import exact_usd
 
 
 @pytest.fixture
@@ -397,6 +398,14 @@ def test_an_end_nobody_dates_is_charged_up_to_the_kill_time(sim: SimRuns, vanish
     run = sim.ledger.run("r1")
     assert run is not None
     assert Decimal("2.9") < run.spent_usd <= Decimal(3)
+    assert run_summary(run)["spent_at_most"]
+    assert spent_words(run) == f"at most {exact_usd(run.spent_usd)}"
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_who_looked_on_knows_when_it_ended(sim: SimRuns, forgetful: bool) -> None:
+    set_world(sim, forgetful=forgetful)
+    assert not sim.launch().spent_at_most
 
 
 def test_reconcile_ends_orphans_and_leaves_strangers_alone(sim: SimRuns) -> None:
