@@ -16,7 +16,7 @@ from mlbroker.policies.guardrails.interface import (
 
 @dataclass(frozen=True, slots=True)
 class GpuNeedsReason(Rule):
-    """GPU machines without `--reason TEXT`, where one without a GPU meets the deadline."""
+    """GPU machines without `--reason TEXT`, where one without a GPU meets the deadline or may."""
 
     example: ClassVar[str] = "true"
     compares: ClassVar[bool] = True
@@ -32,8 +32,12 @@ class GpuNeedsReason(Rule):
         if plain is UNDECIDED or plain is None or run.reason or subject.gpu is False:
             return None
         usd = plain.cost_usd
-        cost = "" if isinstance(usd, Missing) else f" for {plain_usd(usd)} USD"
+        if isinstance(usd, Missing):
+            return (
+                f"the job was never measured, so {plain.instance_type} may do without a GPU;"
+                " measure it, or state a reason to use one"
+            )
         return (
-            f"{plain.instance_type} meets the deadline without a GPU{cost};"
+            f"{plain.instance_type} meets the deadline without a GPU for {plain_usd(usd)} USD;"
             " state a reason to use one"
         )

@@ -85,3 +85,14 @@ def test_a_gpu_needs_no_reason_when_no_cpu_would_do() -> None:
     plan = planned("gpu_needs_reason: true", only)
     assert plan.choice is not None
     assert plan.choice.instance_type == "gpu.large"
+
+
+def test_a_gpu_needs_a_reason_for_a_job_never_measured_too() -> None:
+    both = (ResourceOption(Requirements(gpu_model="T4")), ResourceOption())
+    plan = planned(rule := "gpu_needs_reason: true", Job("j", "true", resources=both))
+    assert [quote.instance_type for quote in plan.quotes] == ["cpu.large"]
+    (out,) = [r for r in plan.rejected if r.instance_type == "gpu.large" and r.region]
+    assert "never measured" in out.detail
+    assert "meets" not in out.detail
+    given = planned(rule, Job("j", "true", resources=both), reason="needs CUDA kernels")
+    assert "gpu.large" in {quote.instance_type for quote in given.quotes}
