@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli.job_output import JobOutput, in_lines
 from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError
@@ -44,9 +45,10 @@ def command(
         return
     if found.attempts and rank >= found.attempt.nodes:
         raise InputError(f"it has {found.attempt.nodes} machines: --rank counts from 0")
+    shown = JobOutput(sys.stdout, alone=True)
     for data in _output(ledger, found, home(), follow, rank):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        shown.write(data)
+    shown.close()
     if complaints := last_lines(RunFolder.of(home(), found.run_id).complaints, COMPLAINTS):
         say("Whoever carried it in the background said:")
         for line in complaints:
@@ -71,7 +73,7 @@ def _show_consoles(run: Run, state: Path) -> None:
         )
     for number, text in texts.items():
         if text:
-            print_line(f"attempt {number}:\n{text}")
+            print_line(f"attempt {number}:\n{in_lines(text)}")
 
 
 def _output(ledger: Ledger, run: Run, state: Path, follow: bool, rank: int) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mlbroker.broker.cli.job_output import JobLines, JobOutput
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.output import clean, is_terminal, say
 from mlbroker.broker.runs.view import Progress, View
@@ -34,14 +35,15 @@ class PlainView(View):
     """Lines: the job's output on stdout, what mlbroker says on stderr."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._stream = sys.stderr if quiet else sys.stdout
+        self._output = JobOutput(sys.stderr if quiet else sys.stdout)
         self._said_at = time.monotonic()
 
     def open(self) -> None:
         """Nothing to draw."""
 
     def close(self) -> None:
-        """Nothing is left on the screen."""
+        """What the job wrote last has its line's end."""
+        self._output.close()
 
     def moved(self, run: Run) -> None:
         """Name the step."""
@@ -50,9 +52,8 @@ class PlainView(View):
             self._say(text, "dim")
 
     def output(self, data: bytes) -> None:
-        """Pass the job's output on, as it is."""
-        self._stream.buffer.write(data)
-        self._stream.flush()
+        """Pass the job's output on."""
+        self._output.write(data)
 
     def progress(self, run: Run, progress: Progress) -> None:
         """Now and then, how far it is."""
@@ -81,6 +82,7 @@ class LiveView(PlainView):
     def __init__(self, question: Callable[[str], str | None]) -> None:
         super().__init__()
         self._question = question
+        self._lines = JobLines()
         from rich.console import Console
         from rich.live import Live
 
@@ -94,14 +96,19 @@ class LiveView(PlainView):
 
     def close(self) -> None:
         """Take the line away."""
+        self._above([rest] if (rest := self._lines.unfinished) else [])
+        self._lines = JobLines()
         self._live.stop()
 
-    def output(self, data: bytes) -> None:
-        """Above the line, colours kept."""
+    def _above(self, lines: list[str]) -> None:
         from rich.text import Text
 
-        text = data.decode("utf-8", "replace").rstrip("\n")
-        self._console.print(Text.from_ansi(text))
+        if lines:
+            self._console.print(Text.from_ansi("\n".join(lines)))
+
+    def output(self, data: bytes) -> None:
+        """Whole lines above the line, colours kept."""
+        self._above(self._lines.read(data))
 
     def progress(self, run: Run, progress: Progress) -> None:
         """Redraw the line."""
