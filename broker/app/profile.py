@@ -13,7 +13,7 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.judge import judge_of
-from mlbroker.broker.measure.extras import crowded
+from mlbroker.broker.measure.extras import doubts
 from mlbroker.broker.measure.launched import REASON, Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.plan_words import nothing_chosen
@@ -259,6 +259,6 @@ def _draw(request: ProfileRequest, done: Profiled) -> None:
 def _keep(rows: list[Measurement], state: Path, watcher: Watcher) -> list[Measurement]:
     MeasurementStore(state).add(rows)
     relearn(state)
-    if warning := crowded(rows[0].extra):
-        watcher.warn(warning)
+    for doubt in doubts(rows[0].extra):
+        watcher.warn(doubt)
     return rows

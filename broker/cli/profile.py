@@ -19,6 +19,7 @@ from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, pars
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure.document import job_document, measurement_document
+from mlbroker.broker.measure.extras import doubts
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.calibration import PastRun, coverage, past_runs
 from mlbroker.broker.words import count, figure, span
@@ -152,6 +153,8 @@ def show(
     for row in rows:
         if row.version is not None:
             print_line(f"{row.config} of {_date(row.measured_at)}: measured {row.version}")
+        for doubt in doubts(row.extra) if row.status is Status.OK else ():
+            warn(f"{row.config} of {_date(row.measured_at)}: {doubt}")
         _print_result(wanted, row)
     if runs:
         _print_runs(runs)

@@ -6,6 +6,8 @@ from typing import Any
 
 from mlbroker.broker.measure.watch import Observation
 
+# The name of why the steps that are stated cannot be those that were counted.
+DISAGREEMENT = "steps_disagree"
 # Notes of the probe that are for the agent, not for people.
 _INTERNAL = {"library", "parent", "total", "epoch", "not_hooked"}
 # Above this share of the machine, other processes have slowed the job down.
@@ -69,8 +71,14 @@ def usage(seen: Observation, cores: int) -> dict[str, Any]:
     }
 
 
-def crowded(extra: Mapping[str, str]) -> str | None:
-    """A warning when others used the machine too, which no statistics can take out again."""
+def doubts(extra: Mapping[str, str]) -> list[str]:
+    """Why the figures of a measurement may be wrong, in words."""
+    told = (extra.get(DISAGREEMENT), _crowded(extra))
+    return [doubt for doubt in told if doubt is not None]
+
+
+def _crowded(extra: Mapping[str, str]) -> str | None:
+    """Others used the machine too, which no statistics can take out again."""
     share = float(extra.get("others_cpu_share", 0.0))
     if share < CROWDED:
         return None

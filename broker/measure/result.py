@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.hardware import hardware
-from mlbroker.broker.measure.extras import extras
+from mlbroker.broker.measure.extras import DISAGREEMENT, extras
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.stepping.stated import disagreement
 from mlbroker.profiles.stepping.steady import Estimate
 
 WAYS = (
@@ -103,6 +104,8 @@ def _result(job: Job, seen: Observation) -> dict[str, Any]:
             where=job.name,
             hint="say it in the job file's broker block, `work: {steps: N}`, or with --steps N",
         )
+    if seen.completed and job.work and _disagreement(job.work.steps, seen):
+        return _whole(seen)  # it takes so long, whatever is stated and whatever was counted
     return _counted(seen, found)
 
 
@@ -188,10 +191,26 @@ def _measurement(
 
 def _total_by(job: Job, seen: Observation, result: Mapping[str, Any]) -> dict[str, str]:
     """Who says how many steps the whole job has."""
+    doubt = _disagreement(job.work.steps, seen) if job.work else {}
     if result.get("steps") is None:
-        return {}
+        return doubt
     if job.work:
-        return {"steps_by": ASKED}
+        return {"steps_by": ASKED} | doubt
     if seen.completed:
         return {"steps_by": "counted to its end"}
     return {"steps_by": f"as {seen.series.source if seen.series else 'the job'} tells"}
+
+
+def _disagreement(stated: int, seen: Observation) -> dict[str, str]:
+    """Why what is stated cannot be in steps such as were counted."""
+    series = seen.series
+    if series is None:
+        return {}
+    # The job may write whatever it likes where its hooks do.
+    epoch = re.match(r"\d{1,15}(?= )", seen.notes.get("epoch", ""))
+    told = max(series.told or 0, int(epoch[0]) if epoch else 0) or None
+    if seen.completed:
+        told = None
+    done, who = series.counts[-1], series.source
+    doubt = disagreement(stated, done, told, who, ended=seen.completed)
+    return {} if doubt is None else {DISAGREEMENT: doubt}

@@ -7,6 +7,7 @@ from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.view import Progress
+from mlbroker.profiles.stepping.stated import disagreement
 
 # Too little has been seen before this many steps and seconds to say anything.
 LEAST_STEPS = 3
@@ -25,11 +26,12 @@ class Forecaster:
         self._counted_by: str | None = None
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
+        self._disagreement: str | None = None
 
     def progress(self, run: Run, status: Status, now: datetime) -> Progress:
         """The guest's status, reckoned on."""
         elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
-        step, steps = status.step, self._order.steps or status.steps
+        step, steps = status.step, self._steps(status)
         if status.counted_by != self._counted_by or (self._last and (step or 0) < self._last[0]):
             # Another count begins, with a pace of its own.
             self._counted_by, self._first, self._last = status.counted_by, None, None
@@ -47,6 +49,7 @@ class Forecaster:
             kill_at=run.attempt.kill_at,
             step=step,
             steps=steps,
+            disagreement=self._disagreement,
             finish_at=None if left_s is None else now + timedelta(seconds=left_s),
             total_usd=None
             if left_s is None
@@ -61,6 +64,15 @@ class Forecaster:
             checkpoint_fault=status.checkpoint_fault,
             energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
         )
+
+    def _steps(self, status: Status) -> int | None:
+        """How many there are in all; None once those that were stated cannot be those counted."""
+        stated = self._order.steps
+        if stated is None or status.step is None:
+            return stated or status.steps
+        told = disagreement(stated, status.step, status.steps, status.counted_by)
+        self._disagreement = self._disagreement or told
+        return None if self._disagreement else stated
 
     def _left_s(self, step: int | None, steps: int | None, at_s: float) -> float | None:
         if step is None:

@@ -19,6 +19,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.estimators.measured import RUN
 from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.stepping.stated import disagreement
 
 # A job that ended by itself after this share of its steps has made them all.
 COMPLETE = 0.9
@@ -120,7 +121,7 @@ def _stepped(order: Order, figures: Figures, finished: bool) -> dict[str, Any] |
     done, total = points[-1][0], order.steps or figures.steps
     if finished and (total is None or done < COMPLETE * total):
         total = done
-    if total is None:
+    if total is None or _in_another_unit(order, figures, finished):
         return None
     series = StepSeries("run", [at_s for _, at_s in points], [n for n, _ in points], total)
     found = estimate(series)
@@ -134,3 +135,12 @@ def _stepped(order: Order, figures: Figures, finished: bool) -> dict[str, Any] |
         "sigma_log": found.sigma_log,
         "overhead_s": max(0.0, left_s) if finished else found.overhead_s,
     }
+
+
+def _in_another_unit(order: Order, figures: Figures, finished: bool) -> bool:
+    """Whether the steps that the job file states cannot be those that were counted."""
+    if order.steps is None:
+        return False
+    done, told = figures.points[-1][0], None if finished else figures.steps
+    ended = finished and not figures.resumed
+    return disagreement(order.steps, done, told, None, ended=ended) is not None

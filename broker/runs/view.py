@@ -13,7 +13,8 @@ _WISHES = {"stop": "overrun", "move": "move"}
 class Progress:
     """How a running attempt goes. Unknown is None; money is what it costs, not what is reserved.
 
-    `finish_at` and `total_usd` are forecasts from the steps so far.
+    `finish_at` and `total_usd` are forecasts from the steps so far. `disagreement` tells why there
+    is none where the steps that the job file states cannot be those that are counted.
     """
 
     phase: str
@@ -32,6 +33,7 @@ class Progress:
     idle_usd: Decimal | None = None
     energy_kwh: float | None = None
     checkpoint_fault: str | None = None
+    disagreement: str | None = None
 
 
 class View:

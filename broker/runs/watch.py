@@ -28,6 +28,7 @@ STOP_PATIENCE_S = 30.0
 # Of a log that does not end, or comes in crumbs: no look takes long, nor does the last one.
 PARTS_A_LOOK, MOST_PARTS, LOG_WITHIN_S = 64, 1_000_000, 1800.0
 
+_NO_FORECAST = "When it will be done is not forecast until then; the cap holds"
 _PHASES = {"setup": State.BOOTSTRAPPED, "running": State.RUNNING}
 
 
@@ -83,6 +84,8 @@ class Watcher:
         if report.status:
             progress = self._forecaster.progress(run, report.status, self._clock.now())
             self._view.progress(run, progress)
+            if progress.disagreement is not None:
+                self._warn_once("steps", f"{progress.disagreement}. {_NO_FORECAST}")
             self._keep_checkpoint(cloud, intent, report)
             asked = self._overrunning(run, progress)
             if asked is not None:

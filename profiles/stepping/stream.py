@@ -26,7 +26,8 @@ Key = Tuple[str, int]
 class StepSeries:
     """By `times_s[i]` after the start of the job, `counts[i]` steps were done.
 
-    Both grow. `total` is the number of steps of the whole job, None when nobody knows it.
+    Both grow. `total` is the number of steps of the whole job, None when nobody knows it, and
+    `told` what those who count tell of it, whatever the user says.
     `waited_s` is how long the loop waited for its data until the last event.
     """
 
@@ -35,6 +36,7 @@ class StepSeries:
     counts: Sequence[int]
     total: int | None = None
     waited_s: float = 0.0
+    told: int | None = None
 
     @property
     def steps(self) -> int:
@@ -125,12 +127,14 @@ class StepStreams:
         else:
             key = max(streams, key=lambda k: (streams[k].counts[-1], -streams[k].times_s[0]))
         stream = streams[key]
+        told = _total(stream, spoken)
         return StepSeries(
             key[0],
             tuple(stream.times_s),
             tuple(stream.counts),
-            total or _total(stream, spoken),
+            total or told,
             stream.waited_s,
+            told,
         )
 
 

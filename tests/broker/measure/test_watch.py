@@ -68,3 +68,32 @@ def test_a_job_that_was_stopped_is_known_as_far_as_was_asked() -> None:
     assert (
         to_measurement(JOB, found, MeasuredOn("far", "aws"), datetime.now(UTC), {}).steps == STEPS
     )
+
+
+@pytest.mark.parametrize("stated", [4, 10_000])
+def test_steps_stated_in_another_unit_than_counted_are_said_and_the_whole_time_is_kept(
+    stated: int,
+) -> None:
+    job = Job("far", "train", work=Work(stated))
+    machine = {"vcpus": 2, "memory_gib": 4, "arch": "x86_64"}
+    link = Told({"machine": machine}, {"start": "command"}, steps(0, 100), end("ended", 2.5, 0))
+    row = to_measurement(
+        job, watch(job, link, StopRule()), MeasuredOn("far", "aws"), datetime.now(UTC), {}
+    )
+    assert (row.time_s, row.steps) == (2.5, None)
+    assert f"said to have {stated:,} steps, and marker" in row.extra["steps_disagree"]
+
+
+def test_an_epoch_longer_than_all_that_is_stated_is_said() -> None:
+    job = Job("far", "train", work=Work(60))
+    machine = {"vcpus": 2, "memory_gib": 4, "arch": "x86_64"}
+    counted = {"steps": [("tqdm@t.py:3", 1, STEP_S * n, n, 0, 0.0) for n in range(40)]}
+    for note, words in (("500 steps each time", "tells of 500"), ("many", None)):
+        epoch = {"note": ("tqdm@t.py:3", 1, "epoch", note)}
+        link = Told(
+            {"machine": machine}, {"start": "command"}, epoch, counted, end("asked", 0.9, None)
+        )
+        found = watch(job, link, StopRule(max_steps=30))
+        row = to_measurement(job, found, MeasuredOn("far", "aws"), datetime.now(UTC), {})
+        assert (words or "") in row.extra.get("steps_disagree", "")
+        assert ("steps_disagree" in row.extra) == (words is not None)

@@ -51,6 +51,32 @@ def test_the_end_is_forecast_from_the_pace() -> None:
     assert overrun(progress) is None
 
 
+@pytest.mark.parametrize(
+    ("stated", "told", "counted_by", "last", "words"),
+    [
+        (10_000, 20, "tqdm@train.py:3", 21, "tqdm@train.py:3 tells of 20"),  # epochs
+        (10_000, 20, "marker", 21, None),  # an epoch's total, as far as anybody knows
+        (20, 10_000, "marker", 21, "marker tells of 10,000"),  # batches
+        (20, None, "torch", 21, None),
+        (20, None, "torch", 24, "torch has counted 24"),
+        (100, 110, "torch", 21, None),
+    ],
+)
+def test_steps_stated_in_another_unit_than_counted_are_no_forecast(
+    stated: int, told: int | None, counted_by: str, last: int, words: str | None
+) -> None:
+    forecaster = Forecaster(order(steps=stated), CANDIDATE)
+    for at, step in ((10, 1), (50, last)):
+        status = Status("running", at, step, told, counted_by)
+        progress = forecaster.progress(run(), status, T0 + timedelta(seconds=at))
+    if words is None:
+        assert progress.finish_at is not None
+        assert (progress.steps, progress.disagreement) == (stated, None)
+    else:
+        assert (progress.steps, progress.finish_at) == (None, None)
+        assert words in str(progress.disagreement)
+
+
 def test_nothing_is_forecast_from_too_little() -> None:
     forecaster = Forecaster(order(steps=100), CANDIDATE)
     assert watch(forecaster, (10, 1), (11, 2)).finish_at is None

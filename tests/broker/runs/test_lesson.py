@@ -94,6 +94,14 @@ def test_a_run_that_did_not_finish_teaches_its_steps_or_a_bound_and_no_whole_tim
         assert found is None or found.basis is Basis.DATASHEET
 
 
+@pytest.mark.parametrize("stated", [10_000, 4])
+def test_steps_stated_in_another_unit_than_counted_teach_the_whole_time(stated: int) -> None:
+    counted = WHOLE | {"points": POINTS, "steps": 50}
+    whole = taught("finished", counted, steps=stated, exit_code=0)
+    assert (whole.status, whole.time_s, whole.steps) == (Status.OK, 31.0, None)
+    assert taught("capped", counted, steps=stated).status is Status.STOPPED
+
+
 def test_a_job_that_was_killed_failed_and_one_that_resumed_is_not_whole() -> None:
     assert taught("failed", WHOLE, exit_code=137).status is Status.FAILED
     assert taught("finished", WHOLE | {"resumed": True}, exit_code=0).status is Status.STOPPED
