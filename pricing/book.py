@@ -39,8 +39,8 @@ class Requirements(NamedTuple):
     """Plain needs of a job towards one machine. None asks for nothing.
 
     `gpu_model` is a name of the book ("A100-40GB"); with `gpu_count` None any count will do.
-    Without a GPU asked for, machines with a GPU satisfy too. `gpu_memory_gib` is that of each GPU,
-    of whatever model. `memory_gib_per_vcpu` is a least ratio.
+    Without a GPU asked for, machines with a GPU satisfy too, but for a `gpu_count` of 0.
+    `gpu_memory_gib` is that of each GPU, of whatever model. `memory_gib_per_vcpu` is a least ratio.
     """
 
     vcpus: Amount | None = None
@@ -61,6 +61,8 @@ class Requirements(NamedTuple):
         if self.wants_gpu and not self._has_gpu(hardware):
             count = "" if self.gpu_count is None else f":{self.gpu_count:g}"
             return f"no {self.gpu_model or f'GPU of {self.gpu_memory_gib} GiB'}{count}"
+        if self.gpu_count == 0 and hardware.gpu is not None:
+            return f"a {hardware.gpu.model}, asked for no GPU"
         if self.vcpus and not self.vcpus.admits(hardware.vcpus):
             unit = "vCPU" if hardware.vcpus == 1 else "vCPUs"
             return f"{hardware.vcpus:g} {unit}, asked for {self.vcpus}"

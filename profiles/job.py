@@ -111,7 +111,8 @@ class Job:
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
-    `ignored` are the fields of the file mlbroker leaves alone.
+    `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
+    read, and `not_run` what a run would have to do for it and cannot.
     """
 
     name: str
@@ -135,6 +136,8 @@ class Job:
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    not_run: tuple[str, ...] = ()
 
     @property
     def may_use_gpu(self) -> bool:

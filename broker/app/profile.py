@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener, Watcher
-from mlbroker.broker.app.sources import check_filters, evidence_of, with_nodes
+from mlbroker.broker.app.sources import (
+    check_filters,
+    evidence_of,
+    refuse_what_is_not_run,
+    with_nodes,
+)
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
@@ -20,7 +25,7 @@ from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch import current_project, current_user
 from mlbroker.broker.runs.launch_options import own_machine, planned
-from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.broker.runs.order import LOCAL, LaunchOption
 from mlbroker.broker.runs.zones import launchable_in
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.objective import quote_key
@@ -66,6 +71,9 @@ class PreparedProfile:
 
 def prepare(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
     """Find the machines to measure on. Nothing is started yet."""
+    here = not request.auto and not request.filters.instance_types
+    here = here and request.on in (None, LOCAL)
+    refuse_what_is_not_run(request.job, listener, here=here)
     if request.auto:
         return _auto(request, state, listener)
     if request.filters.instance_types:

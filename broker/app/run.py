@@ -15,6 +15,7 @@ from mlbroker.broker.app.sources import (
     check_filters,
     evidence_of,
     refuse_unknown_type,
+    refuse_what_is_not_run,
     warn_of_unknown,
     with_nodes,
     within_reach,
@@ -120,6 +121,7 @@ class PreparedRun:
 def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun:
     """Find the machines, and what the first of them may cost at most."""
     job, sources, now = request.job, request.sources, Clock().now()
+    refuse_what_is_not_run(job, listener, here=request.on == LOCAL)
     if sources.nodes is not None:
         # Processes that carry the run on later read the same file.
         os.environ[ENVIRONMENT] = str(sources.nodes.absolute())

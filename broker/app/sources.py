@@ -34,12 +34,34 @@ class Sources:
     reason: str | None = None
 
 
-def job_of(path: Path, listener: Listener, **flags: Any) -> Job:
-    """The job of a file with the flags of this call in place of its own values."""
+def job_of(path: Path, listener: Listener, *, to_run: bool = False, **flags: Any) -> Job:
+    """The job of a file with the flags of this call in place of its own values.
+
+    How it was read is said; what keeps it from a run too, unless it is `to_run`, where that is
+    refused soon.
+    """
     job = override(load_job(path).job, **flags)
     if job.ignored:
         listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
+    for sentence in job.said:
+        listener.note(sentence)
+    if job.not_run and not to_run:
+        listener.note(f"For a plan only; `mlbroker run` would refuse it: {'; '.join(job.not_run)}.")
     return job
+
+
+def refuse_what_is_not_run(job: Job, listener: Listener, *, here: bool) -> None:
+    """Refuse a job of which a part would be missing when it runs.
+
+    `here`, on this machine, what is mounted elsewhere may be at its place: it is only said.
+    """
+    if not job.not_run:
+        return
+    if here and job.command:
+        for reason in job.not_run:
+            listener.warn(reason)
+        return
+    raise InputError("; ".join(job.not_run), hint="`mlbroker plan` prices the job all the same")
 
 
 def book_of(

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlbroker.broker.app.sources import job_of
 from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, job_or_name, no_effect
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
-from mlbroker.broker.files.job_file import load_job
-from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
@@ -89,7 +88,7 @@ def measure(
         no_effect("without --auto or --instance-type", **launch)
     if on in (None, "local") and not auto:
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
-    wanted = _limited(override(load_job(job).job, steps=steps), max_time, max_cost)
+    wanted = _limited(job_of(job, Terminal(), to_run=True, steps=steps), max_time, max_cost)
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters
     from mlbroker.profiles.stepping.stopping import StopRule

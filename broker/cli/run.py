@@ -119,7 +119,9 @@ def command(
     terminal = Terminal()
     request = RunRequest(
         stop_when_idle_s=_idle_limit(on_idle, idle_after),
-        job=job_of(job, terminal, budget=budget, deadline=deadline, steps=steps, takes=takes),
+        job=job_of(
+            job, terminal, to_run=True, budget=budget, deadline=deadline, steps=steps, takes=takes
+        ),
         job_path=job,
         on=on,
         local_price_usd=parse_option("--local-price", local_price, parse_money_usd),

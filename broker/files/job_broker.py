@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.job_resources import parse_place
+from mlbroker.broker.files.job_places import parse_place
 from mlbroker.broker.files.progress_regex import parse_progress_regex
 from mlbroker.broker.files.values import (
     parse_confidence,

@@ -9,10 +9,12 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import read_resources
+from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.skypilot_rest import read_rest
 from mlbroker.broker.files.values import matching, parse_count
-from mlbroker.broker.files.yaml_fields import Fields, nearest
+from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
-from mlbroker.profiles.job import Job, ResourceOption
+from mlbroker.profiles.job import Data, Job, ResourceOption
 
 KNOWN = (
     "broker",
@@ -24,19 +26,6 @@ KNOWN = (
     "secrets",
     "setup",
     "workdir",
-)
-# SkyPilot's other fields: legitimate, so no spelling is suggested for them.
-_SKYPILOT = (
-    "config",
-    "event_callback",
-    "experimental",
-    "file_mounts",
-    "inputs",
-    "outputs",
-    "pool",
-    "service",
-    "storage_mounts",
-    "volumes",
 )
 _NAME = matching(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
@@ -101,7 +90,7 @@ def parse_jobs(
     ]
     lines: dict[str, int] = {}
     for file in files:
-        line = file.lines.get("name", file.lines["run"])
+        line = file.lines.get("name", file.lines.get("run", 1))
         if file.job.name in lines:
             raise InputError(
                 f"name: {quoted(file.job.name)} is given to two jobs (first on line"
@@ -117,23 +106,19 @@ def _job_file(
     node: Node, source: str, base_dir: Path | None, must_exist: bool, number: int | None
 ) -> JobFile:
     fields = Fields(node, "", source)
-    ignored = [_ignored(key) for key in fields if key not in KNOWN]
-    command = fields.text("run")
-    if command is None or not command.strip():
-        raise InputError(
-            "run: is missing",
-            where=f"{source}:{fields.line('run')}",
-            hint="add the job's command, for example `run: python train.py`",
-        )
+    remarks = Remarks()
+    data = read_rest(fields, KNOWN, remarks)
+    command = _command(fields, remarks)
     envs, from_environment = _envs(fields)
     secrets, with_value = _secrets(fields)
-    ignored += [f"the value of secrets.{name}" for name in with_value]
+    remarks.ignored.extend(f"the value of secrets.{name}" for name in with_value)
     resources: tuple[ResourceOption, ...] = (ResourceOption(),)
     resources_node = fields.node("resources")
     if resources_node is not None:
-        resources, ignored_resources = read_resources(resources_node, source)
-        ignored += ignored_resources
+        resources = read_resources(resources_node, source, remarks)
     block = fields.section("broker")
+    own = read_broker(block) if block else {}
+    own["data"] = _data(own.get("data"), data, remarks)
     lines: dict[str, int] = {}
     values: dict[str, str] = {}
     _note(node, "", lines, values)
@@ -142,13 +127,15 @@ def _job_file(
             name=fields.value("name", _NAME) or _name_from(source, number),
             command=command,
             setup=fields.text("setup"),
-            workdir=_workdir(fields, envs, base_dir, must_exist),
+            workdir=_workdir(fields, envs, base_dir, must_exist, remarks),
             num_nodes=fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1,
             resources=resources,
             envs=envs,
             secrets=tuple(dict.fromkeys([*secrets, *from_environment])),
-            ignored=tuple(ignored),
-            **(read_broker(block) if block else {}),
+            ignored=tuple(remarks.ignored),
+            said=tuple(dict.fromkeys(remarks.said)),
+            not_run=tuple(dict.fromkeys(remarks.not_run)),
+            **own,
         ),
         source,
         lines,
@@ -156,9 +143,31 @@ def _job_file(
     )
 
 
-def _ignored(key: str) -> str:
-    near = None if key in _SKYPILOT else nearest(key, KNOWN)
-    return f"{key} (did you mean {near}?)" if near else key
+def _command(fields: Fields, remarks: Remarks) -> str:
+    """The command; a SkyPilot task without one starts machines, which have a price by the hour."""
+    command = fields.text("run")
+    if command is not None and command.strip():
+        return command
+    if fields.node("resources") is None or remarks.ignored:
+        raise InputError(
+            "run: is missing",
+            where=f"{fields.source}:{fields.line('run')}",
+            hint="add the job's command, for example `run: python train.py`",
+        )
+    remarks.not_run.append("run: is missing, so there is no job to run")
+    return ""
+
+
+def _data(given: Data | None, told: Data, remarks: Remarks) -> Data:
+    """What the broker block says of the data; else what the task's buckets tell."""
+    data = told if given is None else given._replace(at=given.at or told.at)
+    if told.at is not None and not data.input_gb:
+        cloud = told.at.cloud
+        remarks.said.append(
+            f"The job has a bucket of {cloud}; how much it reads is not known, and no traffic is in"
+            f" its price: say `data: {{input_gb: 40, at: {cloud}/REGION}}` under `broker:`."
+        )
+    return data
 
 
 def _name_from(source: str, number: int | None) -> str:
@@ -199,11 +208,16 @@ def _secrets(fields: Fields) -> tuple[list[str], list[str]]:
 
 
 def _workdir(
-    fields: Fields, envs: Mapping[str, str], base_dir: Path | None, must_exist: bool
+    fields: Fields,
+    envs: Mapping[str, str],
+    base_dir: Path | None,
+    must_exist: bool,
+    remarks: Remarks,
 ) -> str | None:
     node = fields.node("workdir")
     if node is not None and node.fields is not None:
-        fields.fail("workdir", "a workdir from git is not fetched", "clone it and name the folder")
+        remarks.not_run.append("workdir: mlbroker fetches none from git: clone it, name the folder")
+        return None
     written = fields.text("workdir")
     if written is None:
         return None

@@ -1,24 +1,26 @@
 """The `resources:` field, in SkyPilot's syntax, as alternatives of machines that will do."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.values import (
-    matching,
-    parse_count,
-    parse_flag,
-    parse_money_usd,
-    parse_number,
+from mlbroker.broker.files.job_accelerators import KEYS as ACCELERATORS
+from mlbroker.broker.files.job_accelerators import read_accelerators
+from mlbroker.broker.files.job_places import (
+    LEVELS,
+    inherited_place,
+    parse_arch,
+    place_name,
+    read_images,
+    read_place,
 )
-from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
+from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
-from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model, unsold_model
 from mlbroker.pricing.offer import Market
-from mlbroker.profiles.job import DataLocation, ResourceOption
+from mlbroker.profiles.job import ResourceOption
 
 KNOWN = (
     "accelerators",
@@ -31,6 +33,7 @@ KNOWN = (
     "image_id",
     "infra",
     "instance_type",
+    "local_disk",
     "max_hourly_cost",
     "memory",
     "ordered",
@@ -38,30 +41,23 @@ KNOWN = (
     "use_spot",
     "zone",
 )
+# SkyPilot's that a price rests on, and what is done in their place.
+_NOT_PLANNED = {
+    "accelerator_args": "it is for TPUs, which no cloud of the price book sells",
+    "disk_tier": "disks are planned, and started, in their cloud's usual tier",
+    "network_tier": "machines are planned, and started, on their cloud's usual network",
+}
 # SkyPilot's, about a cluster's life or its network: nothing that the choice of a machine rests on.
 _LEFT_ALONE = (
-    "accelerator_args",
     "autostop",
-    "disk_tier",
     "job_recovery",
     "labels",
-    "network_tier",
     "ports",
     "priority",
     "spot_recovery",
     "volumes",
 )
 _MAX_ALTERNATIVES = 1000
-# A name as clouds use them.
-_name = matching(
-    r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}",
-    "a name",
-    "letters, digits, dot, dash and underscore only",
-)
-_image_name = matching(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,299}", "the name of an image")
-_ARCHITECTURES = {
-    "x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64",
-}  # fmt: skip
 # SkyPilot counts in powers of two: its GB is a GiB.
 _UNIT_GIB = {
     "KB": Decimal(1) / 2**20,
@@ -72,62 +68,83 @@ _UNIT_GIB = {
 }
 
 
-def read_resources(node: Node, source: str) -> tuple[tuple[ResourceOption, ...], list[str]]:
-    """The alternatives, and the names of the fields that mlbroker leaves alone."""
+def read_resources(node: Node, source: str, remarks: Remarks) -> tuple[ResourceOption, ...]:
+    """The alternatives; what is left alone, and what must be said, goes to `remarks`."""
     common = Fields(node, "resources", source)
-    ignored = _left_alone(common)
+    _leave_alone(common, common, remarks)
     lists = [key for key in ("any_of", "ordered") if common.node(key) is not None]
     if len(lists) == 2:
         common.fail("ordered", "any_of and ordered exclude each other", "keep one of them")
     if not lists:
-        return _options(common), ignored
+        return _options(common, remarks)
     (key,) = lists
     alternatives = common.node(key)
     if alternatives is None or not alternatives.items:
         common.fail(key, "must be a list of alternatives", "[{accelerators: L4:1}, {cpus: 8+}]")
     options: list[ResourceOption] = []
     for index, alternative in enumerate(alternatives.items):
-        fields = Fields(_over(node, alternative), f"resources.{key}[{index}]", source)
-        if alternative.fields is None:
-            Fields(alternative, fields.path, source)
-        for inner in alternative.fields or {}:
+        path = f"resources.{key}[{index}]"
+        own = Fields(alternative, path, source)
+        for inner in own:
             if inner in ("any_of", "ordered"):
-                fields.fail(inner, "alternatives cannot hold alternatives")
-        ignored += _left_alone(fields, alternative.fields)
-        options += _options(fields)
+                own.fail(inner, "alternatives cannot hold alternatives")
+        _leave_alone(own, own, remarks)
+        options += _options(Fields(_over(common, node, alternative), path, source), remarks)
         if len(options) > _MAX_ALTERNATIVES:
             common.fail(key, f"more than {_MAX_ALTERNATIVES} alternatives")
-    return tuple(options), ignored
+    return tuple(map(_without_gpu, options)) if _some_want_gpu(options) else tuple(options)
 
 
-def _left_alone(fields: Fields, keys: Iterable[str] | None = None) -> list[str]:
-    """Names of those of the `keys`, all by default, that may be left alone. A misspelt need would
-    be no need, so one that nobody knows is refused."""
-    fields.refuse_unknown((*KNOWN, *_LEFT_ALONE))
-    return [fields.name_of(key) for key in (fields if keys is None else keys) if key in _LEFT_ALONE]
+def _some_want_gpu(options: Iterable[ResourceOption]) -> bool:
+    return any(option.requirements.wants_gpu for option in options)
 
 
-def _over(common: Node, alternative: Node) -> Node:
+def _without_gpu(option: ResourceOption) -> ResourceOption:
+    """The alternative to a GPU is a machine without one, not one with another GPU."""
+    needs = option.requirements
+    if needs.wants_gpu or option.instance_type is not None:
+        return option
+    return option._replace(requirements=needs._replace(gpu_count=0))
+
+
+def _leave_alone(fields: Fields, keys: Iterable[str], remarks: Remarks) -> None:
+    """Name what is of no use here. A misspelt need would be no need, so one that nobody knows is
+    refused.
+    """
+    fields.refuse_unknown((*KNOWN, *_NOT_PLANNED, *_LEFT_ALONE))
+    for key in keys:
+        name = fields.name_of(key)
+        if key in _LEFT_ALONE:
+            remarks.ignored.append(name)
+        elif key in _NOT_PLANNED and fields.node(key) is not None:
+            remarks.said.append(f"{name}: {_NOT_PLANNED[key]}.")
+    if fields.node("volumes") is not None:
+        remarks.not_run.append(f"{fields.name_of('volumes')}: mlbroker attaches no volumes")
+
+
+def _over(common: Fields, node: Node, alternative: Node) -> Node:
     """The common fields with an alternative's own over them."""
-    merged = Node(alternative.line)
-    shared = {k: v for k, v in (common.fields or {}).items() if k not in ("any_of", "ordered")}
-    own = alternative.fields or {}
-    if "infra" in own:
-        for key in ("cloud", "region", "zone"):
-            shared.pop(key, None)
-    elif own.keys() & {"cloud", "region", "zone"}:
-        shared.pop("infra", None)
-    merged.fields = {**shared, **own}
+    merged, own = Node(alternative.line), alternative.fields or {}
+    replaced = {"any_of", "ordered", "infra", *LEVELS}
+    if own.keys() & set(ACCELERATORS):
+        replaced.update(ACCELERATORS)
+    shared = {key: value for key, value in (node.fields or {}).items() if key not in replaced}
+    merged.fields = {**shared, **inherited_place(common, set(own)), **own}
     return merged
 
 
-def _options(fields: Fields) -> tuple[ResourceOption, ...]:
-    cloud, region, zone = _place(fields)
+def _options(fields: Fields, remarks: Remarks) -> tuple[ResourceOption, ...]:
     spot = fields.value("use_spot", parse_flag)
     memory = fields.value("memory", _memory)
     cpus = fields.value("cpus", _cpus)
-    image, named = _image(fields, region), fields.value("instance_type", _name)
-    arch = fields.value("arch", _arch) or (_arch_of(image) if image and not named else None)
+    named = fields.value("instance_type", place_name)
+    if fields.node("local_disk") is not None and named is None:
+        fields.fail(
+            "local_disk",
+            "which machines have disks of their own is not known",
+            "name an `instance_type` that has them",
+        )
+    arch = fields.value("arch", parse_arch)
     return tuple(
         ResourceOption(
             requirements=Requirements(
@@ -137,71 +154,20 @@ def _options(fields: Fields) -> tuple[ResourceOption, ...]:
                 gpu_model=gpu.model,
                 gpu_memory_gib=gpu.memory_gib,
                 gpu_count=gpu.gpu_count,
-                arch=arch,
+                arch=arch or (None if named else image.arch),
             ),
-            cloud=cloud,
-            region=region,
-            zone=zone,
+            cloud=image.place.cloud,
+            region=image.place.region,
+            zone=image.place.zone,
             instance_type=named,
             market=None if spot is None else Market.SPOT if spot else Market.ON_DEMAND,
             disk_gb=fields.value("disk_size", _disk_gb) or ResourceOption().disk_gb,
-            image_id=image,
+            image_id=image.name,
             max_price_per_hour_usd=fields.value("max_hourly_cost", parse_money_usd),
         )
-        for gpu in _accelerators(fields)
+        for image in read_images(fields, read_place(fields), remarks)
+        for gpu in read_accelerators(fields)
     )
-
-
-def parse_place(text: str) -> DataLocation:
-    """`aws` or `aws/us-east-1`."""
-    cloud, region, zone = _split_infra(text)
-    if cloud is None or zone is not None:
-        raise InputError(f"{quoted(text)} is not a place", hint="write aws or aws/us-east-1")
-    return DataLocation(cloud, region)
-
-
-def _place(fields: Fields) -> tuple[str | None, str | None, str | None]:
-    infra = fields.value("infra", _split_infra)
-    apart = [key for key in ("cloud", "region", "zone") if fields.node(key) is not None]
-    if infra is not None:
-        if apart:
-            fields.fail(apart[0], f"infra and {apart[0]} exclude each other", "keep infra")
-        return infra
-    cloud = fields.value("cloud", _name)
-    return cloud and cloud.lower(), fields.value("region", _name), fields.value("zone", _name)
-
-
-def _split_infra(text: str) -> tuple[str | None, str | None, str | None]:
-    parts = text.strip().split("/")
-    if len(parts) > 3 or not all(parts):
-        raise InputError(
-            f"{quoted(text)} is not a place", hint="write cloud, cloud/region or cloud/region/zone"
-        )
-    cloud, region, zone = (None if part == "*" else _name(part) for part in [*parts, "*", "*"][:3])
-    return cloud and cloud.lower(), region, zone
-
-
-def _image(fields: Fields, region: str | None) -> str | None:
-    node = fields.node("image_id")
-    if node is not None and node.fields is not None:
-        images = Fields(node, fields.name_of("image_id"), fields.source)
-        if region is None or images.node(region) is None:
-            fields.fail(
-                "image_id", "images by region need `region` with one of them", "name one image"
-            )
-        return images.value(region, _image_name)
-    return fields.value("image_id", _image_name)
-
-
-def _arch(text: str) -> str:
-    if text not in _ARCHITECTURES:
-        raise InputError(f"{quoted(text)} is no architecture", hint="write x86_64 or arm64")
-    return _ARCHITECTURES[text]
-
-
-def _arch_of(image: str) -> str:
-    """Images are made for one architecture; without another word in the name that is x86-64."""
-    return "arm64" if any(mark in image.lower() for mark in ("arm", "aarch64")) else "x86_64"
 
 
 def _cpus(text: str) -> Amount:
@@ -243,65 +209,3 @@ def _number_and_unit(text: str) -> tuple[str, Decimal]:
     stripped = text.strip()
     unit = _UNIT_GIB.get(stripped[-2:].upper())
     return (stripped, Decimal(1)) if unit is None else (stripped[:-2].rstrip(), unit)
-
-
-class _Accelerator(NamedTuple):
-    """What is asked for: a model, or any with so much memory (GiB each); None for no GPU."""
-
-    gpu_count: float | None
-    model: str | None = None
-    memory_gib: Amount | None = None
-
-
-def _accelerators(fields: Fields) -> list[_Accelerator]:
-    """Each acceptable one: `L4:1`, `L4`, `{L4: 1}`, `[L4:1, A100:1]`, `[{L4: 1}, {T4: 1}]`,
-    `{L4:1, T4:1}`, `40GB+`.
-    """
-    if fields.node("gpus") is not None:
-        if fields.node("accelerators") is not None:
-            fields.fail("gpus", "gpus and accelerators are one field", "keep one of them")
-        key = "gpus"
-    else:
-        key = "accelerators"
-    node = fields.node(key)
-    if node is None:
-        return [_Accelerator(None)]
-    found = [_accelerator(fields, key, text) for text in _accelerator_texts(fields, key, node)]
-    if not found:
-        fields.fail(key, "names no accelerator", "leave the field out")
-    return found
-
-
-def _accelerator_texts(fields: Fields, key: str, node: Node) -> Iterator[str]:
-    if node.text is not None:
-        yield node.text
-    for item in node.items or []:
-        if item.items is not None or item.is_null:
-            fields.fail(key, "each entry must be a name such as L4:1")
-        yield from _accelerator_texts(fields, key, item)
-    for name, (_, count) in (node.fields or {}).items():
-        if count.text is None:
-            fields.fail(key, f"the count of {quoted(name)} must be a number")
-        yield name if count.is_null else f"{name}:{count.text}"
-
-
-# SkyPilot's: any GPU with just so much memory, or at least so much; a maker may stand before it.
-_BY_MEMORY = re.compile(r"(?:(nvidia):)?(\d+(?:\.\d+)?)(?:GB|GiB)(\+?)", re.IGNORECASE)
-
-
-def _accelerator(fields: Fields, key: str, text: str) -> _Accelerator:
-    stripped = text.strip()
-    by_memory = _BY_MEMORY.match(stripped)
-    name = by_memory[0] if by_memory else stripped.partition(":")[0]
-    colon, count = stripped[len(name) : len(name) + 1], stripped[len(name) + 1 :]
-    number = fields.parsed(key, count, parse_number) if colon else Decimal(1)
-    if not 0 < number <= 1024:
-        fields.fail(key, f"{quoted(text)}: the count must be from above 0 to 1024")
-    if by_memory is not None and colon in (":", "") and float(by_memory[2]) > 0:
-        memory = Amount(float(by_memory[2]), at_least=bool(by_memory[3]))
-        return _Accelerator(float(number), memory_gib=memory)
-    model = gpu_model(name) or unsold_model(name)
-    if model is None:
-        hint = nearest_hint(name, GPU_MODELS)
-        fields.fail(key, f"unknown accelerator {quoted(name)}", hint)
-    return _Accelerator(float(number), model)

@@ -110,6 +110,21 @@ def local_run(tmp_path: Path, **fields: Any) -> RunRequest:
     return RunRequest(job_of(path, Heard()), path, on="local", local_price_usd=Decimal(1))
 
 
+def test_what_a_run_would_miss_is_refused_before_it_and_said_in_a_plan(
+    tmp_path: Path, state: Path
+) -> None:
+    path, heard = job_file(tmp_path, file_mounts={"/data": "./data"}), Heard()
+    job = job_of(path, heard)
+    assert any("For a plan only; `mlbroker run` would refuse it: file_" in s for s in heard.notes)
+    with pytest.raises(InputError, match="mounts and copies nothing"):
+        runs.prepare(RunRequest(job, path), state, Heard())
+    with pytest.raises(InputError, match="mounts and copies nothing"):
+        profiles.prepare(ProfileRequest(job, path, StopRule(), auto=True), state, Heard())
+    here, heard = local_run(tmp_path, file_mounts={"/data": "x"}, broker={"budget": "2"}), Heard()
+    assert runs.prepare(here, state, heard)
+    assert len(heard.warnings) == 1, "here the files may be at their place"
+
+
 def test_a_run_is_prepared_under_its_cap_and_reserves_nothing(tmp_path: Path, state: Path) -> None:
     request = local_run(tmp_path, broker={"budget": "2 USD"})
     prepared = runs.prepare(request, state, Heard())

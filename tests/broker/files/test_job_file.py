@@ -52,7 +52,7 @@ def test_every_field(tmp_path: Path) -> None:
         resources=(
             ResourceOption(Requirements(gpu_model="L4", gpu_count=1)),
             ResourceOption(Requirements(gpu_model="A100-40GB", gpu_count=1)),
-            ResourceOption(Requirements(vcpus=Amount(8, at_least=True))),
+            ResourceOption(Requirements(vcpus=Amount(8, at_least=True), gpu_count=0)),
         ),
         envs={"EPOCHS": "3", "LR": "1e-3", "COUNTRY": "NO"},
         secrets=("HF_TOKEN",),
@@ -109,18 +109,20 @@ def test_a_skypilot_task_is_read_unchanged_and_the_rest_is_named_once() -> None:
     assert job.envs == {"MODEL": "13b"}
     assert set(job.secrets) == {"HF_TOKEN", "WANDB_API_KEY"}
     assert job.ignored == (
-        "file_mounts",
         "config",
         "the value of secrets.HF_TOKEN",
-        "resources.disk_tier",
         "resources.ports",
         "resources.autostop",
     )
+    assert [sentence.partition(":")[0] for sentence in job.said] == [
+        "resources.disk_tier",
+        "The job has a bucket of aws; how much it reads is not known, and no traffic is in its"
+        " price",
+    ]
+    (missing,) = job.not_run
+    assert missing.startswith("file_mounts: mlbroker mounts and copies nothing (/data from s3://")
+    assert job.data.at == DataLocation("aws")
     assert "hf_abcdef" not in repr(job)
-
-
-def test_a_misspelt_top_level_field_is_ignored_with_a_suggestion() -> None:
-    assert job_of("run: x\nbrokers: {budget: 5}\n").ignored == ("brokers (did you mean broker?)",)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,6 @@ def test_a_third_of_a_gpu_is_a_third_however_it_is_written() -> None:
         ("{accelerator: L4:1}", "accelerator", "did you mean 'accelerators'?"),
         ("{cpu: 8}", "cpu", "did you mean 'cpus'?"),
         ("{any_of: [{L4: 1}]}", "L4", "known: "),
-        ("{local_disk: 'nvme:1000+'}", "local_disk", "known: "),
     ],
 )
 def test_a_need_that_nobody_knows_is_refused(resources: str, key: str, hint: str) -> None:
@@ -233,6 +234,22 @@ def test_places_and_markets() -> None:
     assert only_option("{disk_size: 1500MB}").disk_gb == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("infra: 'aws/*/us-east-1a'", ("aws", "us-east-1", "us-east-1a")),
+        ("infra: '*/*/us-west-2-lax-1a'", (None, "us-west-2", "us-west-2-lax-1a")),
+        ("cloud: gcp, zone: us-central1-a", ("gcp", "us-central1", "us-central1-a")),
+        ("zone: eastus-1", (None, "eastus", "eastus-1")),
+        ("infra: azure/eastus/1", ("azure", "eastus", "1")),
+        ("infra: k8s/arn:eks:1:cluster/a", ("k8s", "arn:eks:1:cluster/a", None)),
+    ],
+)  # fmt: skip
+def test_a_zone_tells_its_region(place: str, expected: tuple[str | None, ...]) -> None:
+    option = only_option(f"{{{place}}}")
+    assert (option.cloud, option.region, option.zone) == expected
+
+
 def test_an_architecture_is_a_need() -> None:
     assert only_option("{cpus: 4}").requirements.arch is None
     assert only_option("{arch: amd64}").requirements.arch == "x86_64"
@@ -240,24 +257,86 @@ def test_an_architecture_is_a_need() -> None:
         only_option("{arch: sparc}")
 
 
-def test_images() -> None:
-    assert only_option("{image_id: docker:ubuntu:latest}").image_id == "docker:ubuntu:latest"
+def test_an_image_has_an_architecture() -> None:
     assert only_option("{image_id: ami-1}").requirements.arch == "x86_64", "most images are"
     assert only_option("{image_id: a:ubuntu:22-arm64:latest}").requirements.arch == "arm64"
     assert only_option("{image_id: ami-1, arch: aarch64}").requirements.arch == "arm64"
     assert only_option("{image_id: ami-1, instance_type: c7g.large}").requirements.arch is None
-    by_region = "image_id: {us-east-1: ami-1, us-west-2: ami-2}"
-    assert only_option(f"{{infra: aws/us-west-2, {by_region}}}").image_id == "ami-2"
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("ami-1", ("aws", "ami-1")),
+        ("projects/p/global/images/i", ("gcp", "projects/p/global/images/i")),
+        ("dsvm:ubuntu-2004:2004:21.11", ("azure", "dsvm:ubuntu-2004:2004:21.11")),
+        ("/subscriptions/s/images/i", ("azure", "/subscriptions/s/images/i")),
+        ("docker:nvcr.io/nvidia/pytorch:24.01-py3", (None, None)),
+        ("skypilot:gpu-ubuntu-2004", (None, None)),
+    ],
+)  # fmt: skip
+def test_an_image_has_a_cloud(image: str, expected: tuple[str | None, ...]) -> None:
+    job = job_of(f"run: x\nresources: {{image_id: '{image}'}}\n")
+    (option,) = job.resources
+    assert (option.cloud, option.image_id) == expected
+    assert bool(job.not_run) == image.startswith("docker:"), "no containers are started"
+    assert bool(job.said) == image.startswith(("ami-", "skypilot:")), "in which region? whose?"
+
+
+def test_images_by_region_are_alternatives() -> None:
+    images = "image_id: {us-east-1: ami-1, us-west-2: ami-2}"
+    assert only_option(f"{{infra: aws/us-west-2, {images}}}").image_id == "ami-2"
+    options = options_of(f"{{{images}, accelerators: [L4, T4]}}")
+    found = [(o.cloud, o.region, o.image_id) for o in options]
+    assert found[::2] == [("aws", "us-east-1", "ami-1"), ("aws", "us-west-2", "ami-2")]
 
 
 def test_alternatives_take_over_what_is_common() -> None:
-    first, second, third = options_of(
-        "{infra: aws, cpus: 4+, use_spot: true, any_of: "
-        "[{accelerators: L4}, {infra: gcp, cpus: 8}, {region: eu-west-1, use_spot: false}]}"
+    first, second, third, fourth = options_of(
+        "{infra: aws/us-east-1/us-east-1a, cpus: 4+, use_spot: true, gpus: T4, any_of: "
+        "[{accelerators: L4}, {infra: gcp, cpus: 8}, {region: eu-west-1, use_spot: false},"
+        " {cloud: azure}]}"
     )
     assert (first.cloud, first.requirements.gpu_model, first.market) == ("aws", "L4", Market.SPOT)
     assert (second.cloud, second.requirements.vcpus) == ("gcp", Amount(8, at_least=False))
-    assert (third.region, third.market) == ("eu-west-1", Market.ON_DEMAND)
+    assert (third.cloud, third.region, third.zone) == ("aws", "eu-west-1", None)
+    assert (third.market, third.requirements.gpu_model) == (Market.ON_DEMAND, "T4")
+    assert (fourth.cloud, fourth.region) == ("azure", None)
+
+
+def test_an_alternative_without_a_gpu_does_not_get_another_one_s() -> None:
+    _, cpu = options_of("{any_of: [{accelerators: A100}, {cpus: 8+}]}")
+    machine = Hardware(vcpus=8, memory_gib=32, arch="x86_64", gpu=Gpu("T4", 16), gpu_count=1)
+    assert cpu.requirements.unmet(machine) == "a T4, asked for no GPU"
+    assert cpu.requirements.unmet(machine._replace(gpu=None, gpu_count=0)) is None
+    assert only_option("{cpus: 8+}").requirements.unmet(machine) is None, "asks for none: may have"
+
+
+@pytest.mark.parametrize(
+    ("rest", "at", "missing"),
+    [
+        ("file_mounts: {/d: {source: 'gs://b', mode: COPY}, /c: ./c}", "gcp", "/d from gs://b, /c"),
+        ("file_mounts: {/d: 'https://a.blob.core.windows.net/c'}", "azure", "/d from https"),
+        ("file_mounts: {/o: {name: c, store: s3}, /i: {source: [a]}}", "aws", "/o from c, /i"),
+        ("file_mounts: {/a: 's3://x', /b: 'gs://y'}", None, "file_mounts"),
+        ("storage_mounts: {/b: {name: n}}", None, "storage_mounts"),
+        ("volumes: {/mnt/data: vol}", None, "volumes"),
+        ("resources: {volumes: [{name: v, path: /mnt}]}", None, "resources.volumes"),
+        ("workdir: {url: 'https://github.com/a/b', ref: main}", None, "workdir: mlbroker fetches"),
+        ("run:\nresources: {cpus: 4}", None, "run: is missing"),
+    ],
+)  # fmt: skip
+def test_what_a_run_would_miss(rest: str, at: str | None, missing: str) -> None:
+    job = job_of(f"run: x\n{rest}\n" if not rest.startswith("run") else f"{rest}\n")
+    assert job.data.at == (at and DataLocation(at))
+    assert [missing in reason for reason in job.not_run] == [True]
+
+
+def test_what_a_task_says_of_its_data_is_read() -> None:
+    text = "run: x\ninputs: {'gs://b/in': 150}\noutputs: {'gs://b/out': 2.5}\n"
+    assert job_of(text).data == Data(Decimal(150), Decimal("2.5"), DataLocation("gcp"))
+    own = job_of(text + "broker: {data: {input_gb: 4, at: aws/us-east-1}}\n").data
+    assert own == Data(Decimal(4), Decimal(0), DataLocation("aws", "us-east-1"))
 
 
 def test_several_documents_are_several_jobs() -> None:

@@ -25,9 +25,9 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 # What a schema of plain types cannot see; the reader does.
 ONLY_THE_READER_SEES = (
     "H1000", "tpux-8", "0GB", "L4:0", "disk_size: 1KB", "infra: aws, region", "'../x'",
-    "us-east-1: ami-1", "any_of: [{any_of", "'step", "(a+)+", "path: ../c", "[model, ../c",
-    "workdir: {url",
-    'workdir: "a',
+    "image_id: {us", "image_id: ami-1}", "us-west-2/us-east-1a", "zone: '1'", "local_disk",
+    "any_of: [{any_of", "'step", "(a+)+", "path: ../c", "[model, ../c", 'workdir: "a',
+    "resource: {", "brokers: {", "file_mounts: [",
 )  # fmt: skip
 
 
