@@ -33,3 +33,13 @@ def until_answered(call: Callable[[], T], clock: Clock, until: datetime) -> T:
             if clock.now() > until:
                 raise
             clock.sleep(RETRY_S)
+
+
+def twice(call: Callable[[], T], clock: Clock, warn: Callable[[str], None]) -> T:
+    """Ask, and where there is no answer say so and ask once more: nobody waits for it yet."""
+    try:
+        return call()
+    except Unclear as error:
+        warn(f"{error}: asking once more")
+        clock.sleep(RETRY_S)
+        return call()

@@ -8,6 +8,7 @@ later ones watch what is there, and wind up the rest.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
@@ -25,7 +26,7 @@ from mlbroker.broker.runs.attempt import (
     price_paid,
     refuse_other_account,
 )
-from mlbroker.broker.runs.clock import Clock, until_answered
+from mlbroker.broker.runs.clock import Clock, twice, until_answered
 from mlbroker.broker.runs.console import Console
 from mlbroker.broker.runs.ending import Gone, LastAlive, until_gone
 from mlbroker.broker.runs.failover import (
@@ -135,7 +136,9 @@ class Driver:
         try:
             account = self._for_a_while(cloud.account)
             if cloud.traits.queues:
-                room = self._for_a_while(lambda: cloud.has_room(candidate.instance_type))
+                ask = partial(cloud.has_room, candidate.instance_type)
+                warn = self._view.warn
+                room = self._for_a_while(ask) if self._waiting else twice(ask, self._clock, warn)
         except CloudError as error:
             return self._settle(run, outcome_of(run), str(error))
         if not room:

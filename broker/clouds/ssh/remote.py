@@ -15,6 +15,7 @@ from mlbroker.broker.clouds.arriving import Arriving
 from mlbroker.broker.clouds.guest_report import ANSWER_BYTES
 from mlbroker.broker.clouds.interface import Denied, Unclear
 from mlbroker.broker.clouds.ssh.reach import Reach
+from mlbroker.broker.errors import CloudError
 from mlbroker.broker.guest import box as files
 
 CONNECT_S = 10
@@ -63,19 +64,30 @@ def call(
     limit_s = TRANSFER_S if source or sink else CALL_S
     with process, _Aside(process, stdin, limit_s) as aside:
         assert process.stdout is not None
-        answer = bytearray()
-        for chunk in _after_greeting(process.stdout):
+        answer, greeting = bytearray(), bytearray()
+        for chunk in _after_greeting(process.stdout, greeting):
             if sink is not None:
                 sink.write(chunk)
                 continue
             answer += chunk
             if len(answer) > at_most:
                 raise Unclear(f"it answers with more than {at_most} bytes", where=where)
+        if _ANSWER not in greeting and len(greeting) > _GREETING_BYTES:
+            raise Denied(f"its shell says more than {_GREETING_BYTES} bytes first", where=where)
         process.wait()
     if aside.late:
         raise Unclear(f"{node.name} did not answer in {limit_s} s")
+    said = aside.said.decode("utf-8", "replace")
+    if process.returncode == _UNREACHABLE:
+        raise _no_connection(node, said + _on_the_way(node, kept, said))
+    if _ANSWER not in greeting:
+        shown = _last_words(greeting.decode("utf-8", "replace") + said) or "it says nothing"
+        raise Unclear(f"its shell does not run what it is asked to: {shown}", where=where)
+    if process.returncode == 127:
+        raise Denied("there is no python3 on the node", where=where, hint="3.8 or later.")
     if process.returncode != 0:
-        _fail(where, process.returncode, aside.said.decode("utf-8", "replace").strip())
+        last = _last_words(said, 1) or f"exit {process.returncode}"
+        raise Denied(f"the guest program failed: {last}", where=where)
     return bytes(answer)
 
 
@@ -125,53 +137,80 @@ class _Aside:
             self.said = (self.said + chunk)[-_ERROR_BYTES:]
 
 
-def _after_greeting(stream: IO[bytes]) -> Iterator[bytes]:
-    """What comes behind the word that begins an answer."""
-    greeting = b""
+def _after_greeting(stream: IO[bytes], greeting: bytearray) -> Iterator[bytes]:
+    """What comes behind the word that begins an answer; what comes before, with it, is kept."""
     while _ANSWER not in greeting:
         chunk = os.read(stream.fileno(), _CHUNK)
         if not chunk or len(greeting) > _GREETING_BYTES:
             return
         greeting += chunk
-    yield greeting.partition(_ANSWER)[2]
+    yield bytes(greeting.partition(_ANSWER)[2])
     while chunk := os.read(stream.fileno(), _CHUNK):
         yield chunk
 
 
-def _fail(where: str, code: int, said: str) -> None:
-    last = said.splitlines()[-1] if said else f"exit {code}"
-    lowered = said.lower()
-    if code == 127:
-        raise Denied("there is no python3 on the node", where=where, hint="3.8 or later.")
-    if code != _UNREACHABLE:
-        raise Denied(f"the guest program failed: {last}", where=where)
-    if "host key" in lowered or "remote host identification" in lowered:
-        raise Denied(
-            f"its host key is not the one that is pinned: {last}",
+def _on_the_way(node: Reach, kept: Path, said: str) -> str:
+    """What a machine on the way there says, which ssh drops where a connection is shared."""
+    if "Connection closed by" not in said:
+        return ""
+    command = [*command_line(node, kept, shared=False), "true"]
+    try:
+        again = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * CONNECT_S
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    return again.stderr.decode("utf-8", "replace")
+
+
+def _no_connection(node: Reach, said: str) -> CloudError:
+    """What ssh said, as one of ours. A cause may stand lines above its last word."""
+    where, words = f"node {node.name}", _last_words(said) or "ssh says nothing"
+    if "host key verification failed" in said.lower():
+        # A machine on the way there may be meant, whose key is none of the nodes file's.
+        pinned = node.host_key is not None and words.lower().endswith("verification failed.")
+        return Denied(
+            f"its host key is not {'the one that is pinned' if pinned else 'known'}: {words}",
             where=where,
             hint="Compare with the node's own /etc/ssh/ssh_host_*_key.pub, then set host_key "
             "in the nodes file. Keys are never accepted on first sight.",
         )
-    if "permission denied" in lowered or "identity file" in lowered:
-        raise Denied(f"it does not let you in: {last}", where=where, hint="Check user and key.")
-    raise Unclear(f"not reachable: {last}", where=where)
+    if "permission denied" in said.lower():
+        key = node.identity_file
+        missing = key is not None and not Path(key).exists()
+        hint = f"Check user and key{f': there is no {key}' if missing else ''}."
+        return Denied(f"it does not let you in: {words}", where=where, hint=hint)
+    return Unclear(f"not reachable: {words}", where=where)
 
 
-def command_line(node: Reach, kept: Path) -> list[str]:
-    """What reaches a node, up to the command to be run there."""
+def _last_words(said: str, lines: int = 3) -> str:
+    """The last lines of what was said, as one, without ssh's frames."""
+    told = [line.strip() for line in said.splitlines() if line.strip("@ \t\r")]
+    return "; ".join(dict.fromkeys(told[-lines:]))
+
+
+def command_line(node: Reach, kept: Path, *, shared: bool = True) -> list[str]:
+    """What reaches a node, up to the command to be run there.
+
+    `shared`: by the connection that calls share.
+    """
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
         "UpdateHostKeys": "no",
+        # What people set for a shell of theirs on the node: commands, tunnels.
+        "RemoteCommand": "none",
+        "ClearAllForwardings": "yes",
         "ConnectTimeout": str(CONNECT_S),
         "ServerAliveInterval": "5",
         "ServerAliveCountMax": "3",
         "LogLevel": "ERROR",
     }
     pinned = "" if node.host_key is None else hashlib.sha256(node.host_key.encode()).hexdigest()
-    sockets = _sockets(kept)
+    sockets = _sockets(kept) if shared else None
+    # A connection that was opened under another key, or by the user, is none of ours.
+    options |= {"ControlPath": "none"}
     if sockets is not None:
-        # A connection that was opened under another key is none of ours.
         options |= {"ControlMaster": "auto", "ControlPersist": str(LINGER_S)}
         options |= {"ControlPath": _path(sockets / f"{pinned[:4]}%C", but="%C")}
     if node.host_key is not None:

@@ -3,9 +3,12 @@
 import os
 import shutil
 import signal
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.mlbroker import Cli, processes_with, wait_for
@@ -15,6 +18,7 @@ from mlbroker.broker.clouds.interface import Denied, Unclear
 from mlbroker.broker.clouds.ssh.cloud import SshCloud
 from mlbroker.broker.clouds.ssh.reach import Memory, Reach
 from mlbroker.broker.clouds.ssh.remote import call
+from mlbroker.broker.errors import CloudError
 
 pytestmark = needs_openssh
 
@@ -142,3 +146,93 @@ def test_a_port_that_nobody_named_is_left_to_sshs_configuration(tmp_path: Path) 
 
     plain = Reach("box", "gpu-box", None, None, None, None, None, 1, 2, 0)
     assert "-p" not in command_line(plain, tmp_path)
+
+
+def configured(folder: Path, text: str) -> str:
+    """A PATH whose ssh reads this configuration, as `~/.ssh/config` of the password file's home."""
+    (folder / "config").write_text(text)
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{folder}/config" "$@"\n')
+    program.chmod(0o755)
+    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_sshs_configuration_decides_what_the_nodes_file_leaves_open(
+    tmp_path: Path, node: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it says what only a shell of the user's needs: a command, a tunnel, a terminal."""
+    key = tmp_path / "my key"
+    shutil.copy(node.folder / "user_key", key)
+    (tmp_path / "more").write_text(
+        "Match originalhost gpu-box,gateway\n HostName 127.0.0.1\n"
+        f' Port {node.port}\n IdentityFile "{key}"\n'
+        "Host gateway\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n"
+    )
+    monkeypatch.setenv("PATH", configured(
+        tmp_path,
+        f"Include {tmp_path}/more\nHost gpu-box\n"
+        f" ProxyJump gateway\n ControlPath {tmp_path}/mine-%C\n"
+        " RemoteCommand tmux attach\n RequestTTY force\n"
+        f" LocalForward {node.port} localhost:2\n ExitOnForwardFailure yes\n",
+    ))  # fmt: skip
+    alias = reach(node, host="gpu-box", port=None, identity_file=None)
+    assert call(alias, tmp_path, ["echo", "in"]) == b"in\n"
+    # A key that is pinned by its line, or in a file that knows the host as ssh calls it.
+    known = tmp_path / "known hosts"
+    known.write_text(f"[127.0.0.1]:{node.port} {node.host_key}\n")
+    alias = replace(alias, host_key=None, known_hosts=str(known))
+    assert call(alias, tmp_path, ["echo", "in"]) == b"in\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "config", "said"),
+    [
+        ({"port": 1}, "", "not reachable: ssh: connect to host 127.0.0.1 port 1: Connection refus"),
+        ({"host": "no-such.invalid"}, "", "not reachable: .*resolve hostname no-such.invalid"),
+        (
+            {},
+            "Host 127.0.0.1\n ProxyJump localhost:1",
+            "not reachable: .*port 1: Connection refused",
+        ),
+        ({}, "Nonsense yes", "not reachable: .*Bad configuration option: nonsense"),
+        (
+            {"identity_file": "/no key"},
+            "",
+            r"does not let you in: .*Permission denied(.|\n)*there is no /no key",
+        ),
+        ({"host_key": None}, "UserKnownHostsFile /dev/null", "not known: No .* is known for"),
+        ({"host_key": "KEY"}, "", "not the one that is pinned: .*; Host key verification failed"),
+    ],
+)
+def test_what_ssh_says_is_told(
+    tmp_path: Path, node: Sshd, monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any], config: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PATH", configured(tmp_path, f"{config}\n"))
+    if fields.get("host_key"):
+        fields["host_key"] = " ".join((node.folder / "user_key.pub").read_text().split()[:2])
+    with pytest.raises(CloudError, match=said):
+        call(reach(node, **fields), tmp_path, ["true"])
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_shell_that_runs_nothing_is_quoted(tmp_path: Path, node: Sshd, code: int) -> None:
+    landing = node.folder / "landing.sh"
+    landing.write_text(f"#!/bin/sh\necho This account is not available.\nexit {code}\n")
+    with pytest.raises(Unclear, match=r"does not run .*: This account is not available\."):
+        call(reach(node), tmp_path, ["true"])
+
+
+def test_a_node_that_does_not_answer_is_told_at_once_and_holds_no_money(
+    tmp_path: Path, node: Sshd
+) -> None:
+    cli = at_home(tmp_path, node)
+    (cli.home / "nodes.yaml").write_text(node.nodes_yaml(port=1))
+    before = time.monotonic()
+    answer = cli("run", cli.job("true"), "--on", "box", "--budget", "1", "--yes")
+    assert (answer.returncode, "Connection refused" in answer.stderr) == (1, True), answer.stderr
+    assert "asking once more" in answer.stderr
+    assert time.monotonic() - before < 50, "it waited for a machine that nothing is on"
+    (row,) = cli.ledger()
+    assert (row["outcome"], row["reserved_usd"]) == ("not_launched", "0")
