@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,12 +48,12 @@ def command(
         say(f"  mlbroker doctor --cloud {cloud}")
         return
     path = folder / output
-    project = look_at(folder.resolve())
+    project = look_at(folder.resolve(), ours=Path(sys.prefix))
     _write(path, job_yaml(project), force)
     load_job(path)
     print_line(f"Wrote {path}.")
     found = project.command or "no training script: edit `run`"
-    say(f"Found: {found}; set-up: {project.setup or 'none'}.")
+    say(f"Found: {found}; packages: {project.packages or 'none are named'}.")
     say("Next: look it over, then measure and plan:")
     shown = shlex.quote(str(path))
     say(f"  mlbroker profile {shown} --on local --yes")

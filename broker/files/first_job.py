@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlbroker.broker.files.first_environment import Environment, environment_of
+
 _SCRIPTS = (
     "train.py",
     "main.py",
@@ -26,24 +28,51 @@ _GPU_LIBRARIES = re.compile(
 )
 
 
+# What training scripts call the files they leave, and the folder they go on from.
+_RESULT = re.compile(
+    r"""["']([\w./-]+\.(?:pt|pth|bin|safetensors|onnx|pkl|joblib|h5|keras|npz))["']"""
+)
+_CHECKPOINTS = re.compile(
+    r"""(?:(?:makedirs|Path|join)\(\s*|dir\s*=\s*)["']((?:[\w-]+/)*(?:ckpts?|checkpoints?))["']"""
+    r"""|["']((?:[\w-]+/)*(?:ckpts?|checkpoints?))/"""
+)
+_MOST_RESULTS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What was found: the command, how to set up, why a GPU may help (None: no sign of it)."""
+    """What was found: the command, how to set up, why a GPU may help (None: no sign of it).
+
+    `checkpoint` is the folder that the script goes on from, `outputs` the files that it leaves,
+    `packages` in words where they come from.
+    """
 
     name: str
     command: str | None
     setup: str | None
     gpu_because: str | None
+    checkpoint: str | None = None
+    outputs: tuple[str, ...] = ()
+    packages: str | None = None
 
 
-def look_at(folder: Path) -> Project:
-    """The project in `folder`, judged by a few well-known files."""
+def look_at(folder: Path, ours: Path | None = None) -> Project:
+    """The project in `folder`, judged by a few well-known files.
+
+    `ours` is the Python environment that mlbroker is in, which is no job's.
+    """
     script = _script(folder)
+    environment = environment_of(folder, ours)
+    text = _start_of(folder / script) if script else ""
+    checkpoint = _checkpoints(folder, text)
     return Project(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._")[:100] or "my-job",
-        command=_command(script) if script else None,
-        setup=_setup(folder),
+        command=_command(script, environment) if script else None,
+        setup=environment.setup if environment else None,
         gpu_because=_gpu_library(folder, script),
+        checkpoint=checkpoint,
+        outputs=_results(folder, text, checkpoint),
+        packages=environment.words if environment else None,
     )
 
 
@@ -66,20 +95,33 @@ def _script(folder: Path) -> str | None:
     return None
 
 
-def _command(script: str) -> str:
+def _command(script: str, environment: Environment | None) -> str:
+    """What starts the script; a bare machine has `python3`, an environment also `python`."""
+    python = "python" if environment else "python3"
     if script.endswith(".ipynb"):
-        return f"jupyter nbconvert --to notebook --execute --inplace {script}"
-    return f"{'bash' if script.endswith('.sh') else 'python'} {shlex.quote(script)}"
+        start = f"{python} -m jupyter nbconvert --to notebook --execute --inplace {script}"
+    else:
+        start = f"{'bash' if script.endswith('.sh') else python} {shlex.quote(script)}"
+    return f'PATH="$PWD/{environment.folder}/bin:$PATH" {start}' if environment else start
 
 
-def _setup(folder: Path) -> str | None:
-    if (folder / "requirements.txt").is_file():
-        return "pip install -r requirements.txt"
-    if any((folder / name).is_file() for name in ("pyproject.toml", "setup.py")):
-        return "pip install ."
-    if (folder / "environment.yml").is_file():
-        return "conda env update --name base --file environment.yml"
-    return None
+def _checkpoints(folder: Path, text: str) -> str | None:
+    found = [one or other for one, other in _CHECKPOINTS.findall(text)]
+    found += [name for name in ("checkpoints", "ckpt") if (folder / name).is_dir()]
+    return next((f"{name}/" for name in found if not name.startswith("/")), None)
+
+
+def _results(folder: Path, text: str, checkpoint: str | None) -> tuple[str, ...]:
+    """Files that the script names and that are not there yet: what is there is its input."""
+    names = [
+        name
+        for name in dict.fromkeys(_RESULT.findall(text))
+        if not (folder / name).exists()
+        and not name.startswith(("/", "."))
+        and ".." not in name
+        and not (checkpoint and name.startswith(checkpoint))
+    ]
+    return tuple(names[:_MOST_RESULTS])
 
 
 def _gpu_library(folder: Path, script: str | None) -> str | None:
@@ -126,9 +168,7 @@ def job_yaml(project: Project) -> str:
             "  # budget: 25 USD            # hard cap for a run, everything included",
             "  # work: {steps: 12000}      # or {epochs: 3, steps_per_epoch: 4000}",
             "  # progress: 'step (\\d+)'    # how the step number shows in the job's output",
-            "  # checkpoint: {path: ckpt/, every: 10m}   # makes cheap spot machines usable",
-            "  # outputs: [model.bin, 'plots/*.png']     # brought home, with what is left in",
-            "  #                           # $MLBROKER_OUTPUT_DIR; without, what is new and small",
+            *_kept_lines(project),
             "  # data: {input_gb: 40, output_gb: 1, at: aws/us-east-1}",
             "  # objective: cost           # or time, carbon, {usd_per_kg_co2e: 0.1}",
             "  # runs_per_month: 30        # for the monthly figure in CI checks",
@@ -151,7 +191,9 @@ def _resources(gpu_because: str | None) -> Sequence[str]:
 
 
 def _setup_lines(setup: str | None) -> Sequence[str]:
-    return [f"setup: {setup}" if setup else "# setup: pip install -r requirements.txt"]
+    if setup is None:
+        return ["# setup: python3 -m venv .venv-job && .venv-job/bin/pip install …"]
+    return ["setup: |", *(f"  {line}" for line in setup.splitlines())]
 
 
 def _run_lines(command: str | None) -> Sequence[str]:
@@ -159,5 +201,21 @@ def _run_lines(command: str | None) -> Sequence[str]:
         return [f"run: {command}"]
     return [
         "# No training script was recognised here: write the command that starts the job.",
-        "run: python train.py",
+        "run: python3 train.py",
+    ]
+
+
+def _kept_lines(project: Project) -> Sequence[str]:
+    """What outlives the machine: active where it was found, else there to be used."""
+    spot = "   # makes cheap spot machines usable"
+    checkpoint = "  # checkpoint: {path: ckpt/, every: 10m}"
+    if project.checkpoint:
+        checkpoint = f"  checkpoint: {{path: {project.checkpoint}, every: 10m}}"
+    outputs = "  # outputs: [model.bin, 'plots/*.png']"
+    if project.outputs:
+        outputs = f"  outputs: [{', '.join(project.outputs)}]"
+    return [
+        checkpoint + spot,
+        outputs + "     # brought home, with what is left in",
+        "  #                           # $MLBROKER_OUTPUT_DIR; without, what is new and small",
     ]

@@ -1,5 +1,6 @@
 """`mlbroker init`: what it finds, that its file loads, and that it overwrites nothing."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,21 +19,32 @@ def init(*arguments: str) -> Result:
     return CliRunner().invoke(build_app(["init"]), ["init", *arguments])
 
 
+VENV = "set -e\ntest -x .venv-job/bin/pip || python3 -m venv --clear .venv-job\n"
+PIP = f"{VENV}.venv-job/bin/pip --disable-pip-version-check install --quiet"
+IN_ENVIRONMENT = 'PATH="$PWD/.venv-job/bin:$PATH"'
+
+
+def lay_out(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
 @pytest.mark.parametrize(
     ("files", "command", "setup", "gpu"),
     [
-        ({"train.py": ""}, "python train.py", None, None),
-        ({"train.py": "import torch\n", "requirements.txt": "numpy"}, "python train.py",
-         "pip install -r requirements.txt", "train.py names torch"),
-        ({"src/main.py": "", "pyproject.toml": "dependencies = ['jax']"}, "python src/main.py",
-         "pip install .", "pyproject.toml names jax"),
+        ({"train.py": ""}, "python3 train.py", None, None),
+        ({"train.py": "import torch\n", "requirements.txt": "numpy"},
+         f"{IN_ENVIRONMENT} python train.py", f"{PIP} -r requirements.txt",
+         "train.py names torch"),
+        ({"src/main.py": "", "pyproject.toml": "[project]\ndependencies = ['jax']"},
+         f"{IN_ENVIRONMENT} python src/main.py", f"{PIP} .", "pyproject.toml names jax"),
+        ({"main.py": "", "pyproject.toml": "[tool.ruff]\n"}, "python3 main.py", None, None),
         ({"job.sh": "", "experiment.py": "", "setup.py": "", "test_x.py": ""},
-         "python experiment.py", "pip install .", None),
+         f"{IN_ENVIRONMENT} python experiment.py", f"{PIP} .", None),
         ({"a.py": "", "b.py": ""}, None, None, None),
-        ({"explore.ipynb": "{}"}, "jupyter nbconvert --to notebook --execute --inplace "
+        ({"explore.ipynb": "{}"}, "python3 -m jupyter nbconvert --to notebook --execute --inplace "
          "explore.ipynb", None, None),
-        ({"run.sh": "", "environment.yml": "- pytorch"}, "bash run.sh",
-         "conda env update --name base --file environment.yml", "environment.yml names pytorch"),
         ({"strange; name.py": "", "-rf.py": ""}, None, None, None),
         ({}, None, None, None),
     ],
@@ -40,15 +52,71 @@ def init(*arguments: str) -> Result:
 def test_what_it_finds(
     files: dict[str, str], command: str | None, setup: str | None, gpu: str | None, tmp_path: Path
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    lay_out(tmp_path, files)
     project = look_at(tmp_path)
     assert (project.command, project.setup, project.gpu_because) == (command, setup, gpu)
     (file,) = parse_jobs(job_yaml(project), "job.yaml", tmp_path)
-    assert file.job.command == (command or "python train.py")
-    assert file.job.setup == setup
+    assert file.job.command == (command or "python3 train.py")
+    assert (file.job.setup or "").strip() == (setup or "")
     assert file.job.may_use_gpu == (gpu is not None)
+
+
+@pytest.mark.parametrize(
+    ("files", "step"),
+    [
+        ({"uv.lock": ""}, "UV_PROJECT_ENVIRONMENT=.venv-job uv sync --frozen"),
+        ({"poetry.lock": ""}, 'VIRTUAL_ENV="$PWD/.venv-job" poetry install '),
+        ({"environment.yml": "- pytorch"}, "--prefix .venv-job --file environment.yml"),
+    ],
+)
+def test_other_tools_make_the_jobs_own_environment_too(
+    files: dict[str, str], step: str, tmp_path: Path
+) -> None:
+    """None of them has to be on the machine: python3 is enough to fetch it."""
+    lay_out(tmp_path, {"run.sh": "", **files})
+    project = look_at(tmp_path)
+    assert project.command == f"{IN_ENVIRONMENT} bash run.sh"
+    assert project.setup is not None
+    assert step in project.setup
+    assert subprocess.run(["bash", "-n"], input=project.setup.encode()).returncode == 0
+    (file,) = parse_jobs(job_yaml(project), "job.yaml", tmp_path)
+    assert (file.job.setup or "").strip() == project.setup
+
+
+def test_an_environment_that_is_there_serves_and_is_never_installed_into(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"train.py": "", "venv/pyvenv.cfg": "", "requirements.txt": "no-such-thing"})
+    project = look_at(tmp_path)
+    assert project.command == 'PATH="$PWD/venv/bin:$PATH" python train.py'
+    assert project.packages == "venv, on other machines made from requirements.txt"
+    assert project.setup is not None
+    (tmp_path / "venv" / "bin").mkdir()
+    (tmp_path / "venv" / "bin" / "python").symlink_to("/bin/true")
+    subprocess.run(["bash", "-c", project.setup], cwd=tmp_path, check=True)
+    assert [path.name for path in (tmp_path / "venv" / "bin").iterdir()] == ["python"]
+    # mlbroker's own is no job's.
+    assert look_at(tmp_path, ours=tmp_path / "venv").command == f"{IN_ENVIRONMENT} python train.py"
+
+
+def test_an_environment_that_no_file_describes_is_said(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"train.py": "", ".venv/pyvenv.cfg": ""})
+    project = look_at(tmp_path)
+    assert (project.command, project.setup) == (
+        'PATH="$PWD/.venv/bin:$PATH" python train.py', None,
+    )  # fmt: skip
+    assert "pip freeze > requirements.txt" in (project.packages or "")
+
+
+def test_what_the_script_keeps_is_named(tmp_path: Path) -> None:
+    script = """
+        torch.load("base.pt"); os.makedirs("runs/checkpoints", exist_ok=True)
+        torch.save(state, "runs/checkpoints/last.pt"); torch.save(model, 'model.pt')
+        state["checkpoint"] = 1; plt.savefig("/tmp/elsewhere.bin")
+    """
+    lay_out(tmp_path, {"train.py": script, "base.pt": ""})
+    (file,) = parse_jobs(job_yaml(look_at(tmp_path)), "job.yaml", tmp_path)
+    assert file.job.checkpoint is not None
+    assert file.job.checkpoint.path.rstrip("/") == "runs/checkpoints"
+    assert list(file.job.outputs) == ["model.pt"]
 
 
 @given(st.text(min_size=1, max_size=30))
@@ -62,7 +130,7 @@ def test_it_writes_a_file_and_says_what_is_next(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("")
     result = init(str(tmp_path))
     assert result.exit_code == 0
-    assert load_job(tmp_path / "job.yaml").job.command == "python train.py"
+    assert load_job(tmp_path / "job.yaml").job.command == "python3 train.py"
     assert f"mlbroker plan {tmp_path}/job.yaml" in result.stderr
 
 

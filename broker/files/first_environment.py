@@ -1,0 +1,102 @@
+"""The Python environment of a project: the one that is there, and how a bare machine gets one.
+
+A set-up never installs into the environment that mlbroker is in, nor into the system's: it makes
+one below the job's own folder, with nothing but `python3` and its venv module.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+OWN = ".venv-job"
+_USUAL = (".venv", "venv", "env", ".conda")
+# Conda's environments need no Conda: micromamba is one file. A bare machine may have no curl.
+_MICROMAMBA = """\
+command -v micromamba >/dev/null || python3 - <<'END'
+import io, platform, tarfile, urllib.request
+kind = "linux-" + platform.machine().replace("x86_64", "64")
+url = "https://micro.mamba.pm/api/micromamba/" + kind + "/latest"
+with urllib.request.urlopen(url) as answer, tarfile.open(fileobj=io.BytesIO(answer.read())) as file:
+    file.extract("bin/micromamba", ".micromamba")
+END
+export MAMBA_ROOT_PREFIX="$PWD/.micromamba" PATH="$PWD/.micromamba/bin:$PATH"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Its folder in the project, the set-up that makes it where it is not, and both in words."""
+
+    folder: str
+    setup: str | None
+    words: str
+
+
+def environment_of(folder: Path, ours: Path | None) -> Environment | None:
+    """The one that this folder shows; None for a project that needs nothing installed.
+
+    `ours`, the one that mlbroker is in, is no job's.
+    """
+    there = next((name for name in _USUAL if _is_environment(folder / name, ours)), None)
+    into = there or OWN
+    file, steps = _recipe(folder, into)
+    if there is None:
+        return Environment(into, f"set -e\n{steps}", f"{file}, into {into}") if file else None
+    if not file:
+        freeze = f"`{there}/bin/python -m pip freeze > requirements.txt`"
+        words = f"{there}, and no file says what is in it: {freeze}, then init --force"
+        return Environment(there, None, words)
+    # The user's own serves as it is, and stays behind when the job travels.
+    setup = f"set -e\nif ! test -x {there}/bin/python; then\n{steps}\nfi"
+    return Environment(there, setup, f"{there}, on other machines made from {file}")
+
+
+def _is_environment(path: Path, ours: Path | None) -> bool:
+    if ours is not None and path.resolve() == ours.resolve():
+        return False
+    return (path / "pyvenv.cfg").is_file() or (path / "conda-meta" / "history").is_file()
+
+
+def _recipe(folder: Path, into: str) -> tuple[str, str]:
+    """The file that says what is in the environment, and what makes it; empty without any."""
+    pip = f"{_venv(into)}\n{into}/bin/pip --disable-pip-version-check install --quiet"
+    made = f"test -x {into}/bin/python || micromamba create --yes --quiet --prefix {into}"
+    micromamba = f"{_MICROMAMBA}{made} --file"
+    poetry = f'VIRTUAL_ENV="$PWD/{into}" poetry install --no-interaction --no-root'
+    steps = {
+        "uv.lock": f"{_tool('uv')}\nUV_PROJECT_ENVIRONMENT={into} uv sync --frozen",
+        "poetry.lock": f"{_tool('poetry')}\n{_venv(into)}\n{poetry}",
+        "requirements.txt": f"{pip} -r requirements.txt",
+        "pyproject.toml": f"{pip} .",
+        "setup.py": f"{pip} .",
+        "environment.yml": f"{micromamba} environment.yml",
+        "environment.yaml": f"{micromamba} environment.yaml",
+    }
+    for name, script in steps.items():
+        if (folder / name).is_file() and (name != "pyproject.toml" or _is_package(folder / name)):
+            return name, script
+    return "", ""
+
+
+def _venv(into: str) -> str:
+    # Without ensurepip a venv is left half made.
+    return f"test -x {into}/bin/pip || python3 -m venv --clear {into}"
+
+
+def _tool(name: str) -> str:
+    """One that is there already serves; else it comes from the index, into a folder of its own."""
+    own = f".venv-{name}"
+    return (
+        f"command -v {name} >/dev/null || {{ python3 -m venv {own}; "
+        f"{own}/bin/pip install --quiet {name}; }}\n"
+        f'export PATH="$PATH:$PWD/{own}/bin"'
+    )
+
+
+def _is_package(pyproject: Path) -> bool:
+    """Not where it only configures tools."""
+    try:
+        read = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "project" in read or "build-system" in read
