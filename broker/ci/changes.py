@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mlbroker.broker.ci.code import CodeChanges
 from mlbroker.broker.ci.context import Pricer, PricingContext
 from mlbroker.broker.ci.pairs import ChangeStatus, JobPair, changed_values, describe_change
 from mlbroker.broker.ci.priced import PreviousCheck, PricedJob
@@ -70,16 +71,26 @@ def why(
 
 
 def changes_since(
-    pairs: Iterable[JobPair], pricer: Pricer, then: PricingContext, current: PricingContext
+    pairs: Iterable[JobPair],
+    pricer: Pricer,
+    then: PricingContext,
+    current: PricingContext,
+    code: CodeChanges | None = None,
 ) -> list[JobChange]:
     """Both sides of what changed, each priced as things stood at its moment."""
-    return [_change(pair, pricer, then, current) for pair in pairs]
+    return [_change(pair, pricer, then, current, code) for pair in pairs]
 
 
 def _change(
-    pair: JobPair, pricer: Pricer, then: PricingContext, current: PricingContext
+    pair: JobPair,
+    pricer: Pricer,
+    then: PricingContext,
+    current: PricingContext,
+    code: CodeChanges | None,
 ) -> JobChange:
     status = pair.status
+    if status is ChangeStatus.UNCHANGED and code and code.of(pair):
+        status = ChangeStatus.CHANGED
     if status is ChangeStatus.UNCHANGED and then is not current and pair.head is not None:
         # The same job with other measurements, or under another policy, costs something else.
         same = then.inputs(pair.head) == current.inputs(pair.head)
@@ -94,6 +105,8 @@ def _change(
     if pair.head is not None and status is ChangeStatus.CHANGED:
         since = current.known.changed(pair.head.job)
     notes = [] if since is None else [f"measurements: {since}"]
+    if status is ChangeStatus.CHANGED and code and head is not None:
+        notes += code.words(pair, unknown=head.unknown)
     return JobChange(pair, status, base, head, why(pair, base, head, notes))
 
 

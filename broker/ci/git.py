@@ -127,6 +127,16 @@ class Repository:
             self._listed[endings] = sorted(paths)
         return self._listed[endings]
 
+    def changed_since(self, commit: str, endings: tuple[str, ...]) -> list[str]:
+        """Paths of the files that the work tree has otherwise than a commit, new and gone ones too,
+        in order."""
+        these = ("--", *_ending_with(endings))
+        changed = self._read(
+            "diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit, *these
+        )
+        new = self._read("ls-files", "-z", "--others", "--exclude-standard", "--full-name", *these)
+        return sorted({os.fsdecode(path) for path in (changed + new).split(b"\0") if path})
+
     def not_checked_out(self, endings: tuple[str, ...]) -> dict[str, str]:
         """Path -> blob id of the files that a sparse checkout leaves out of the work tree."""
         if endings in self._left_out:

@@ -47,6 +47,14 @@ class JobPair:
     problem: InputError | None = None
     notes: tuple[str, ...] = ()
 
+    def unread(self) -> "JobPair":
+        """The same, as if an unchanged job's file had not been read."""
+        return (
+            self
+            if self.status is not ChangeStatus.UNCHANGED
+            else replace(self, base=None, head=None)
+        )
+
     def said_to_take(self, takes: StatedTime) -> "JobPair":
         """The same, where the files say nothing of how long the job takes."""
         base, head = (

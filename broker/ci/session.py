@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlbroker.broker.ci.changes import changes_against, changes_since
 from mlbroker.broker.ci.check import CostCheck, Thresholds, crossings, unjudged
+from mlbroker.broker.ci.code import CodeChanges
 from mlbroker.broker.ci.context import KnownTimes, PolicyFiles, Pricer, PricingContext, table_from
 from mlbroker.broker.ci.git import Repository
 from mlbroker.broker.ci.job_texts import ENDINGS, JobTexts, TextPair
@@ -92,9 +93,12 @@ class _Session:
             then = self._at(self._repository, commit, current)
             found = texts.since(commit)
             same = sum(text.base == text.head for text in found)
-            read_all = then is not current or same <= FEW_UNCHANGED
-            pairs = self._pairs(found, read_all=read_all)
-            jobs = changes_since(pairs, pricer, then, current)
+            code = CodeChanges.since(self._repository, commit)
+            price_all = then is not current or same <= FEW_UNCHANGED
+            pairs = self._pairs(found, read_all=price_all or bool(code))
+            if not price_all:
+                pairs = [pair if code.of(pair) else pair.unread() for pair in pairs]
+            jobs = changes_since(pairs, pricer, then, current, code)
         elif request.compare_to is not None:
             pairs = self._pairs(texts.current())
             jobs = changes_against(read_previous(request.compare_to), pairs, pricer, current)

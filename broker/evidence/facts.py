@@ -54,12 +54,13 @@ def since(job: Job, then: Mapping[str, str], now: Mapping[str, str]) -> Differen
 def essence(path: Path) -> str | None:
     """A digest of a program file without its comments and blank space; None where it is gone."""
     try:
-        return _essence(path, path.read_bytes())
+        return essence_of(path, path.read_bytes())
     except OSError:
         return None
 
 
-def _essence(path: Path, content: bytes) -> str:
+def essence_of(path: Path, content: bytes) -> str:
+    """The same of what such a file holds."""
     suffix = path.suffix.lower()
     if suffix == ".py":
         try:
@@ -89,7 +90,7 @@ def _code(root: Path, measured: bool) -> dict[str, str]:
         digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
         own = [hashlib.sha256(content).hexdigest()[:16]]
-        files[name] = [*own, _essence(path, content)] if measured else own
+        files[name] = [*own, essence_of(path, content)] if measured else own
     named = files if len(files) <= MOST_NAMED else {}
     return {"code": digest.hexdigest()[:16], "files": json.dumps(named, sort_keys=True)}
 

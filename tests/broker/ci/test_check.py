@@ -1,5 +1,6 @@
 """`mlbroker check` as users call it, in real repositories, on the embedded price book."""
 
+import html
 import json
 import subprocess
 import sys
@@ -377,3 +378,43 @@ def test_outside_a_repository(tmp_path: Path, home: Path) -> None:
     done = check("--base", "main", cwd=tmp_path, home=home)
     assert done.code == 2
     assert "not in a git repository" in done.stderr
+
+
+def with_code(name: str, workdir: str, **broker: object) -> str:
+    return job_text(name, **broker).replace("run:", f"workdir: {workdir}\nrun:")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_jobs_code_that_changed_is_a_change_of_the_job(
+    repository: Repository, home: Path, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """Whether a few unchanged jobs are priced beside it, or there are too many to be read."""
+    repository.commit({
+        "jobs/mine.yaml": with_code("mine", "../mine"), "mine/lib/train.py": "rate = 1\n",
+        "jobs/yours.yaml": with_code("yours", "../yours"), "yours/train.py": "rate = 1\n",
+        "jobs/new.yaml": with_code("new", "../new", work=None), "new/a.sh": "sleep 1\n",
+        "mine/README.md": "", "mine/.venv/x.py": "", "build.py": "",
+    })  # fmt: skip
+    repository.branch()
+    repository.write("mine/lib/train.py", "rate = 2  # faster\n")
+    repository.write("yours/train.py", "rate = 1  # as it was\n")
+    repository.write("new/b.py", "print()\n")
+    for path in ("mine/README.md", "mine/.venv/x.py", "build.py"):
+        repository.write(path, "other = 1\n")
+    if many:
+        monkeypatch.setattr("mlbroker.broker.ci.session.FEW_UNCHANGED", 0)
+    jobs = {job["name"]: job for job in document(repository, home, "--base", "main")["jobs"]}
+    assert {name: (job["status"], job["reasons"]) for name, job in jobs.items()} == {
+        "mine": (
+            "changed",
+            ["code: the job's code changed; its measurements may not hold: lib/train.py"],
+        ),
+        "yours": ("unchanged", []),
+        "new": ("changed", ["code: the job's code changed: b.py"]),
+    }
+    assert jobs["mine"]["base_cost_usd"] == jobs["mine"]["head_cost_usd"]
+    assert (jobs["yours"]["head"] is None) == many
+    for words in ([], ["--format", "markdown"]):
+        shown = check("--base", "main", *words, cwd=repository.root, home=home)
+        assert "its measurements may not hold" in html.unescape(shown.stdout)
+        assert "No change" not in shown.stdout
