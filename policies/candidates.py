@@ -151,14 +151,14 @@ def _options(
         for index, option in enumerate(resources)
         if missing[index] is None
         and option.cloud in (None, kind.cloud)
-        and option.instance_type in (None, kind.name)
+        and (option.instance_type is None or option.names(kind.name))
     )
     if options:
         return options, None
     for index, option in enumerate(resources):
         if option.cloud not in (None, kind.cloud):
             return (), (Reason.EXCLUDED_BY_PIN, f"cloud {option.cloud} was asked for")
-        if option.instance_type not in (None, kind.name):
+        if option.instance_type is not None and not option.names(kind.name):
             return (), (Reason.EXCLUDED_BY_PIN, f"{option.instance_type} was asked for")
         if missing[index] is not None:
             break
@@ -167,7 +167,7 @@ def _options(
 
 def _named(job: Job, kind: InstanceType, filters: Filters) -> bool:
     return kind.name in filters.instance_types or any(
-        option.instance_type == kind.name for option in job.resources
+        option.names(kind.name) for option in job.resources
     )
 
 

@@ -103,6 +103,17 @@ class ResourceOption(NamedTuple):
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
 
+    def names(self, type_name: str) -> bool:
+        """Whether `instance_type` is this type.
+
+        An N1 machine of Google's with the accelerators that are asked for beside it is sold as a
+        type of its own, "n1-standard-4+nvidia-tesla-t4:1".
+        """
+        if self.instance_type == type_name:
+            return True
+        with_gpu = self.requirements.wants_gpu
+        return with_gpu and self.instance_type == type_name.partition("+")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

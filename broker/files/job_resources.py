@@ -10,12 +10,17 @@ from mlbroker.broker.files.job_places import (
     LEVELS,
     inherited_place,
     parse_arch,
-    place_name,
     read_images,
     read_place,
 )
 from mlbroker.broker.files.remarks import Remarks
-from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.values import (
+    matching,
+    parse_count,
+    parse_flag,
+    parse_money_usd,
+    parse_number,
+)
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.pricing.book import Amount, Requirements
@@ -58,6 +63,10 @@ _LEFT_ALONE = (
     "volumes",
 )
 _MAX_ALTERNATIVES = 1000
+# With accelerators beside it, as the price book names those of N1: n1-standard-4+nvidia-tesla-t4:1.
+_type_name = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}(\+[a-z0-9-]{1,63}:\d{1,2})?", "the name of a machine type"
+)
 # SkyPilot counts in powers of two: its GB is a GiB.
 _UNIT_GIB = {
     "KB": Decimal(1) / 2**20,
@@ -137,7 +146,7 @@ def _options(fields: Fields, remarks: Remarks) -> tuple[ResourceOption, ...]:
     spot = fields.value("use_spot", parse_flag)
     memory = fields.value("memory", _memory)
     cpus = fields.value("cpus", _cpus)
-    named = fields.value("instance_type", place_name)
+    named = fields.value("instance_type", _type_name)
     if fields.node("local_disk") is not None and named is None:
         fields.fail(
             "local_disk",

@@ -261,7 +261,7 @@ class Decision:
         machines = self._field.machines
         running = [(number, machine.type) for number, machine in machines.items()]
         if option.instance_type is not None:
-            found = [number for number, kind in running if kind.name == option.instance_type]
+            found = [number for number, kind in running if option.names(kind.name)]
             number, region_name = (found[0], option.region) if found else (None, None)
         else:
             number, region_name = usual_type(option.requirements, running, clouds)

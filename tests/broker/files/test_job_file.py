@@ -226,6 +226,8 @@ def test_places_and_markets() -> None:
     assert option.market is Market.ON_DEMAND
     option = only_option("{infra: '*/us-east-1'}")
     assert (option.cloud, option.region) == (None, "us-east-1")
+    with_gpu = "n1-standard-4+nvidia-tesla-t4:1"
+    assert only_option(f"{{instance_type: {with_gpu}}}").instance_type == with_gpu
     option = only_option("{cloud: GCP, region: us-central1, instance_type: n1-standard-4}")
     assert (option.cloud, option.region, option.instance_type, option.market) == (
         "gcp", "us-central1", "n1-standard-4", None,

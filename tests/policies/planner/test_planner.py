@@ -239,6 +239,21 @@ def test_the_baseline_is_the_pin_or_the_usual_type(book: PriceBook) -> None:
     assert (plan_of(book, replace(JOB, resources=(gpu,))).baseline or usual).cloud == "gcp"
 
 
+def test_a_type_with_the_accelerators_beside_it_is_pinned(book: PriceBook) -> None:
+    """As SkyPilot names Google's N1 machines; without accelerators it is the plain one."""
+    t4 = Requirements(gpu_model="T4", gpu_count=1.0)
+    sold_as = "n1-standard-4+nvidia-tesla-t4:1"
+    for name, needs, chosen in (
+        ("n1-standard-4", t4, sold_as),
+        (sold_as, Requirements(), sold_as),
+        ("n1-standard-4", Requirements(), "n1-standard-4"),
+    ):
+        job = replace(JOB, resources=(ResourceOption(needs, instance_type=name),))
+        plan = plan_of(book, job)
+        assert {quote.instance_type for quote in plan.quotes} == {chosen}
+        assert (plan.baseline or plan.choice).instance_type == chosen
+
+
 def test_carbon_is_a_choice_of_place(book: PriceBook) -> None:
     rows = (measured("c5.2xlarge", 0.6),)
     only = Filters(instance_types=("c5.2xlarge",))
