@@ -91,19 +91,17 @@ def way_out(plan: Plan) -> str | None:
     return "; or ".join(ways) or None
 
 
-def expected_words(quote: Quote | None) -> str:
-    """What is expected of a run, and how sure that is: for the question before it is paid for."""
-    if quote is None:
-        return "How long it takes was not planned: the cap alone bounds what it costs."
+def expected_words(quote: Quote) -> str:
+    """What is expected of a run, and how sure that is: for the question before money is spent."""
     cost, hours = quote.cost_usd, quote.duration_h
     if cost is None or hours is None:
-        return f"Never measured: how long it takes is not known. To know, {MEASURE_OR_SAY}."
-    chance = quote.deadline_probability
+        return "Never measured: how long it takes is not known."
+    chance, why = quote.deadline_probability, quote.evidence
     return (
-        f"Expected: {duration(hours.p50 * 3600)} and {money(cost.expected)} USD; in nine runs of"
-        f" ten at most {duration(hours.p90 * 3600)} and {money(cost.p90)} USD"
+        f"Expected of the whole job: {duration(hours.p50 * 3600)} and {money(cost.expected)} USD;"
+        f" in nine runs of ten at most {duration(hours.p90 * 3600)} and {money(cost.p90)} USD"
         + ("" if chance is None else f"; in time with {min(chance, 0.999):.1%}")
-        + f" ({quote.basis}: {quote.evidence})."
+        + f" ({why if why.startswith(quote.basis) else f'{quote.basis}: {why}'})."
     )
 
 

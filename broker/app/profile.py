@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener, Watcher
+from mlbroker.broker.app.own_quote import own_quote
 from mlbroker.broker.app.sources import (
     check_filters,
     evidence_of,
@@ -32,9 +33,11 @@ from mlbroker.policies.objective import quote_key
 from mlbroker.policies.planner.book import with_hardware
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.policies.quote import Quote
 from mlbroker.profiles.estimators.stated import nominal
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Basis
 from mlbroker.profiles.stepping.stopping import StopRule
 from mlbroker.profiles.value_of_information import MAX_PROBES
 
@@ -43,6 +46,10 @@ if TYPE_CHECKING:
 
 # Of so many quotes the cheapest, each type once, may be measured.
 MAX_QUOTES = 400
+
+
+# The whole job, on the machine that is best of those that may stand in for one another.
+Expected = tuple[LaunchOption, Quote]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +69,15 @@ class ProfileRequest:
 
 @dataclass(frozen=True, slots=True)
 class PreparedProfile:
-    """What is about to be measured, as a question; `measure` does it, and keeps what it found."""
+    """What is about to be measured, as a question; `measure` does it, and keeps what it found.
+
+    `expected` is what is known of the job already, on machines that would be paid for.
+    """
 
     question: str
     costs_money: bool
     measure: Callable[[Watcher], list[Measurement]]
+    expected: Sequence[Expected] = ()
 
 
 def prepare(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
@@ -77,12 +88,13 @@ def prepare(request: ProfileRequest, state: Path, listener: Listener) -> Prepare
     if request.auto:
         return _auto(request, state, listener)
     if request.filters.instance_types:
-        return _launched(request, state, _places(request, state, listener))
+        return _launched(request, state, *_places(request, state, listener))
     if request.on is None or request.on == "local":
         return _here(request, state)
-    return _launched(
-        request, state, [[own_machine(request.on, None, request.nodes, state, listener.note)]]
-    )
+    option = own_machine(request.on, None, request.nodes, state, listener.note)
+    evidence = evidence_of(request.job, state, None, listener)
+    known = own_quote(option, evidence, state, request.nodes, datetime.now(UTC))
+    return _launched(request, state, [[option]], [known])
 
 
 def _here(request: ProfileRequest, state: Path) -> PreparedProfile:
@@ -108,7 +120,10 @@ def _here(request: ProfileRequest, state: Path) -> PreparedProfile:
 
 
 def _launched(
-    request: ProfileRequest, state: Path, places: Sequence[Sequence[LaunchOption]]
+    request: ProfileRequest,
+    state: Path,
+    places: Sequence[Sequence[LaunchOption]],
+    expected: Sequence[Expected],
 ) -> PreparedProfile:
     """On machines launched for it, one of each place, all at the same time."""
     job = request.job
@@ -130,18 +145,19 @@ def _launched(
         f"Measure {job.name} on {names} for at most {job.profile.max_cost_usd} USD and "
         f"{job.profile.max_time_s:g} s each?"
     )
-    return PreparedProfile(question, True, measure)
+    return PreparedProfile(question, True, measure, expected)
 
 
 def _places(
     request: ProfileRequest, state: Path, listener: Listener
-) -> list[Sequence[LaunchOption]]:
-    """For each type the machines to measure on, best first."""
+) -> tuple[list[Sequence[LaunchOption]], list[Expected]]:
+    """For each type the machines to measure on, best first, and what is expected on the best."""
     job, book = request.job, open_book(state, None)
     kinds = [kind for _, _, kind in book.types()]
     evidence = evidence_of(job, state, None, listener)
     planner = Planner(book, datetime.now(UTC))
     places: list[Sequence[LaunchOption]] = []
+    expected: list[Expected] = []
     for name in dict.fromkeys(request.filters.instance_types):
         wanted = request.filters._replace(instance_types=(name,))
         check_filters(wanted, book)
@@ -160,13 +176,14 @@ def _places(
             )
         quotes.sort(key=lambda quote: quote_key(job.objective, quote))
         places.append(planned(job, quotes, book.regions().values(), kinds, CLOUDS))
-    return places
+        expected.append((places[-1][0], quotes[0]))
+    return places, expected
 
 
 def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
     """On the machines that are worth it, one after the other; why no more, is said."""
     job = request.job
-    search = _search(request, state, listener)
+    search, expected = _search(request, state, listener)
 
     def measure(watcher: Watcher) -> list[Measurement]:
         def on_these(
@@ -193,11 +210,13 @@ def _auto(request: ProfileRequest, state: Path, listener: Listener) -> PreparedP
         f"Measure {job.name} on the machines that are worth it, for at most "
         f"{job.profile.max_cost_usd} USD in all?"
     )
-    return PreparedProfile(question, True, measure)
+    return PreparedProfile(question, True, measure, [expected])
 
 
-def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeSearch":
-    """Everything that may be measured, and what is known of it."""
+def _search(
+    request: ProfileRequest, state: Path, listener: Listener
+) -> "tuple[ProbeSearch, Expected]":
+    """Everything that may be measured, what is known of it, and what is expected on the best."""
     from mlbroker.broker.measure.auto import ProbeSearch, probe_options
 
     job = request.job
@@ -222,7 +241,7 @@ def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeS
     def deadline_s() -> float | None:
         return None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))
 
-    return ProbeSearch(
+    search = ProbeSearch(
         evidence,
         probe_options(options, launchable, kinds),
         plan.constraints.steps,
@@ -231,6 +250,10 @@ def _search(request: ProfileRequest, state: Path, listener: Listener) -> "ProbeS
         job.profile.max_time_s,
         MAX_PROBES,
     )
+    best = launchable[0]
+    if best.basis is Basis.STATED and not job.takes:  # by the hint that nobody gave
+        best = best._replace(duration_h=None, cost_usd=None)
+    return search, (options[0], best)
 
 
 def _campaign(

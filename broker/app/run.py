@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.own_quote import own_quote
 from mlbroker.broker.app.sources import (
     Sources,
     check_filters,
@@ -24,7 +25,6 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.evidence import facts as evidence_facts
-from mlbroker.broker.evidence.hardware import this_machine
 from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import judge_of
@@ -38,7 +38,7 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, Predicted, kind_of
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, kind_of
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.words import count, exact_usd, size
 from mlbroker.policies.candidates import Filters
@@ -46,10 +46,7 @@ from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import WorstCase
-from mlbroker.pricing.offer import Hardware
-from mlbroker.profiles.estimators import measured
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.prediction import Evidence, Target
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
@@ -87,7 +84,7 @@ class RunRequest:
 class PreparedRun:
     """What is about to be done. Nothing is reserved yet.
 
-    `expected` is the plan's quote of the first machine; None where there was no plan.
+    `expected` is the quote of the first machine.
     """
 
     request: RunRequest
@@ -97,7 +94,7 @@ class PreparedRun:
     judge: "Judge | None"
     earlier: Run | None
     now: datetime
-    expected: Quote | None = None
+    expected: Quote
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -129,9 +126,11 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     judge = judge_of(
         request.job_path, sources.policy, project=request.project, reason=sources.reason
     )
-    quotes: Sequence[Quote] = ()
+    options: tuple[LaunchOption, ...]
+    quotes: Sequence[Quote]
     if request.on is not None:
-        options: tuple[LaunchOption, ...] = (_on_one(request, request.on, state, listener),)
+        option, quote = _on_one(request, request.on, state, now, listener)
+        options, quotes = (option,), (quote,)
     elif request.local_price_usd is not None:
         raise InputError("goes with --on local", where="--local-price")
     else:
@@ -149,7 +148,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     worst = launch.worst_case(options[0], cap_usd, traits, request.guest_late_s)
     first = kind_of(options[0])
     alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
-    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, next(alike, None))
+    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, next(alike))
     if request.dry_run and judge is not None:
         _ask_policy(prepared, open_ledger(state))
     return prepared
@@ -224,28 +223,15 @@ def _ask_policy(prepared: PreparedRun, ledger: Ledger) -> None:
         raise RefusedError(verdict.refusal, hint=verdict.hint)
 
 
-def _on_one(request: RunRequest, name: str, state: Path, listener: Listener) -> LaunchOption:
+def _on_one(
+    request: RunRequest, name: str, state: Path, now: datetime, listener: Listener
+) -> tuple[LaunchOption, Quote]:
     nodes = request.job.num_nodes
     if nodes > 1:
         raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
-    option = own_machine(name, request.local_price_usd, request.sources.nodes, state, listener.note)
-    evidence = evidence_of(request.job, state, None, listener)
-    return replace(option, predicted=_predicted(option, evidence))
-
-
-def _predicted(option: LaunchOption, evidence: Evidence) -> Predicted | None:
-    """What measurements on this very machine say of the command's time; None without any."""
-    name = option.instance_type
-    if option.cloud == LOCAL == name:
-        name = this_machine()
-    target = Target(option.cloud, name, Hardware(0.0, 0.0, ""), option.nodes)
-    [found] = measured.estimate(evidence, [target])
-    if found is None:
-        return None
-    job = evidence.job
-    steps = job.work.steps if job.work else max(m.steps or 1 for m in evidence.measurements)
-    p10_s, p50_s, p90_s = (found.overhead_s + steps * step_s for step_s in found.step_time_s)
-    return Predicted(p10_s, p50_s, p90_s, found.evidence)
+    file = request.sources.nodes
+    option = own_machine(name, request.local_price_usd, file, state, listener.note)
+    return own_quote(option, evidence_of(request.job, state, None, listener), state, file, now)
 
 
 def _planned(

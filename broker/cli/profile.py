@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mlbroker.broker.app.sources import job_of
 from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, job_or_name, no_effect
+from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
@@ -111,6 +112,8 @@ def measured(request: "ProfileRequest", yes: bool) -> list[Measurement]:
     from mlbroker.broker.app.profile import prepare
 
     prepared = prepare(request, home(), Terminal())
+    for option, quote in prepared.expected:
+        say_expected(request.job.name, option, quote)
     if not yes:
         confirm(prepared.question, "nothing was started", money=prepared.costs_money)
     with Live() as live:

@@ -12,11 +12,12 @@ from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare, reserve
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.options import no_effect
+from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
-from mlbroker.broker.plan_words import expected_words
+from mlbroker.broker.plan_words import MEASURE_OR_SAY
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.broker.runs.order import LOCAL
 from mlbroker.broker.runs.outputs import where_from
@@ -184,18 +185,14 @@ def _measure_first(request: RunRequest, yes: bool) -> None:
 def _show(prepared: PreparedRun) -> None:
     """What is about to be done, for the question and the dry run."""
     first = prepared.options[0]
-    most = first.max_price_per_hour_usd
-    say(
-        f"{prepared.request.job.name}: {first.nodes} x {first.instance_type} ({first.cloud}, "
-        f"{first.region}, {first.market}) at {exact_usd(first.price_per_hour_usd)} USD/h each"
-        + ("" if most is None else f", {exact_usd(most)} at most")
-    )
+    say_expected(prepared.request.job.name, first, prepared.expected)
+    if prepared.expected.cost_usd is None:
+        say(f"To know, {MEASURE_OR_SAY}.")
     say(
         f"Cap {exact_usd(prepared.cap_usd)} USD: the machine is ended "
         f"{duration(float(prepared.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(prepared.worst.usd)} USD are reserved."
     )
-    say(expected_words(prepared.expected))
     say(where_from(prepared.request.job, first.cloud))
 
 

@@ -22,9 +22,13 @@ from mlbroker.broker.app.sources import Sources, evidence_of, job_of
 from mlbroker.broker.ci.check import Thresholds
 from mlbroker.broker.ci.session import CheckRequest
 from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, ThresholdCrossed
-from mlbroker.broker.plan_words import nothing_chosen
+from mlbroker.broker.evidence import facts as evidence_facts
+from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.broker.plan_words import expected_words, nothing_chosen
 from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.prediction import Basis
 from mlbroker.profiles.stepping.stopping import StopRule
 
 PRICES = """\
@@ -133,6 +137,40 @@ def test_a_run_is_prepared_under_its_cap_and_reserves_nothing(tmp_path: Path, st
     assert ledger_reports.runs(state, RunFilter()) == []
 
 
+def test_what_is_expected_on_a_machine_of_ones_own_is_what_a_plan_says(
+    tmp_path: Path, state: Path
+) -> None:
+    """For `run --on`, for `profile --on`, and for a run that is planned."""
+    nodes = tmp_path / "nodes.yaml"
+    hardware = {"vcpus": 8, "memory_gib": 32}
+    node = {"name": "box", "host": "h", "hardware": hardware, "price_per_hour_usd": 1}
+    nodes.write_text(json.dumps({"nodes": [node]}))
+    path = job_file(tmp_path, broker={"budget": "2 USD", "deadline": "3h", "work": {"steps": 1000}})
+    job = job_of(path, Heard())
+    there = RunRequest(job, path, on="box", sources=Sources(nodes=nodes))
+    never = runs.prepare(there, state, Heard())
+    assert (never.expected.cost_usd, never.options[0].predicted) == (None, None)
+    assert expected_words(never.expected).startswith("Never measured")
+    for name, basis in (("m5.large", Basis.DATASHEET), ("box", Basis.MEASURED)):
+        cloud = "aws" if name == "m5.large" else "ssh"
+        row = Measurement(
+            job.name, name, 2.0, cloud=cloud, instance_type=name, steps=1000,
+            fingerprint=job.fingerprint(), facts=evidence_facts.of(job),
+        )  # fmt: skip
+        MeasurementStore(state).add([row])
+        on_box = runs.prepare(there, state, Heard())
+        assert on_box.expected.basis is basis
+        assert on_box.options[0].predicted is not None
+        assert expected_words(on_box.expected).startswith("Expected of the whole job")
+        planned = replace(there, on=None, filters=Filters(clouds=("ssh",)))
+        quote = runs.prepare(planned, state, Heard()).expected
+        profiled = ProfileRequest(job, path, StopRule(), on="box", nodes=nodes)
+        [(_, known)] = profiles.prepare(profiled, state, Heard()).expected
+        for said in (on_box.expected, known):
+            assert (said.cost_usd, said.duration_h) == (quote.cost_usd, quote.duration_h)
+            assert said.deadline_probability == pytest.approx(quote.deadline_probability, abs=1e-6)
+
+
 def test_a_reserved_run_is_in_the_ledger_with_its_worst_case(tmp_path: Path, state: Path) -> None:
     prepared = runs.prepare(local_run(tmp_path, broker={"budget": "2 USD"}), state, Heard())
     with runs.reserve(prepared, {}, state, Heard()) as run:
@@ -168,6 +206,8 @@ def test_the_question_before_a_measurement_is_a_value(tmp_path: Path, state: Pat
     prepared = profiles.prepare(there, state, Heard())
     assert prepared.question.startswith("Measure job on box for at most ")
     assert prepared.costs_money
+    [(option, quote)] = prepared.expected
+    assert (option.instance_type, quote.cost_usd) == ("box", None)
 
 
 def test_a_check_ends_with_what_weighs_most(tmp_path: Path, state: Path) -> None:
