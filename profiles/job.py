@@ -30,11 +30,14 @@ class Objective(NamedTuple):
 
 
 class Work(NamedTuple):
-    """How much there is to do, in steps (of any unit the job counts in)."""
+    """How much there is to do, in steps (of any unit the job counts in). `told_by` is who says so,
+    where it is not the user.
+    """
 
     steps: int
     epochs: int | None = None
     steps_per_epoch: int | None = None
+    told_by: str | None = None
 
 
 class StatedTime(NamedTuple):

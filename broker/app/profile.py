@@ -22,6 +22,7 @@ from mlbroker.broker.judge import judge_of
 from mlbroker.broker.measure.extras import doubts
 from mlbroker.broker.measure.launched import REASON, Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
+from mlbroker.broker.measure.result import learnt_work
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch import current_project, current_user
@@ -85,6 +86,8 @@ def prepare(request: ProfileRequest, state: Path, listener: Listener) -> Prepare
     here = not request.auto and not request.filters.instance_types
     here = here and request.on in (None, LOCAL)
     refuse_what_is_not_run(request.job, listener, here=here)
+    work = learnt_work(request.job, MeasurementStore(state).for_job(request.job))
+    request = replace(request, job=replace(request.job, work=work))
     if request.auto:
         return _auto(request, state, listener)
     if request.filters.instance_types:

@@ -1,7 +1,7 @@
 """What was seen of a job, as a measurement to keep, or as the reason why there is none."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -10,7 +10,8 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.hardware import hardware
 from mlbroker.broker.measure.extras import DISAGREEMENT, extras
 from mlbroker.broker.measure.watch import Observation
-from mlbroker.profiles.job import Job
+from mlbroker.profiles.estimators.measured import RUN
+from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.stepping.stated import disagreement
 from mlbroker.profiles.stepping.steady import Estimate
@@ -23,6 +24,7 @@ WAYS = (
 )
 # Who says how many steps a job has, where its user does.
 ASKED = "as `work:` in the job file or --steps says"
+TO_ITS_END = "counted to its end"
 # Shorter than this, a job without steps has told nothing about its work.
 WHOLE_S = 1.0
 # A job that ended by itself after this share of its steps has made them all.
@@ -195,9 +197,9 @@ def _total_by(job: Job, seen: Observation, result: Mapping[str, Any]) -> dict[st
     if result.get("steps") is None:
         return doubt
     if job.work:
-        return {"steps_by": ASKED} | doubt
+        return {"steps_by": job.work.told_by or ASKED} | doubt
     if seen.completed:
-        return {"steps_by": "counted to its end"}
+        return {"steps_by": TO_ITS_END}
     return {"steps_by": f"as {seen.series.source if seen.series else 'the job'} tells"}
 
 
@@ -208,9 +210,28 @@ def _disagreement(stated: int, seen: Observation) -> dict[str, str]:
         return {}
     # The job may write whatever it likes where its hooks do.
     epoch = re.match(r"\d{1,15}(?= )", seen.notes.get("epoch", ""))
-    told = max(series.told or 0, int(epoch[0]) if epoch else 0) or None
-    if seen.completed:
-        told = None
+    told = None if seen.completed else series.told
+    if epoch and int(epoch[0]) > stated:  # fewer are no contradiction: there are several
+        told = int(epoch[0])
     done, who = series.counts[-1], series.source
     doubt = disagreement(stated, done, told, who, ended=seen.completed)
     return {} if doubt is None else {DISAGREEMENT: doubt}
+
+
+def learnt_work(job: Job, known: Iterable[Measurement]) -> Work | None:
+    """How many steps the job has by its last run, or measurement, that came to its end; None where
+    its user says it, or nothing of the job as it is now did.
+    """
+    if job.work is not None:
+        return job.work
+    whole = (row for row in known if row.steps and row.version is None and _made_all(row))
+    last = max(whole, key=lambda row: str(row.measured_at), default=None)
+    if last is None or last.steps is None:
+        return None
+    told_by = f"as run {last.extra[RUN]} made" if RUN in last.extra else f"as {TO_ITS_END} before"
+    return Work(last.steps, told_by=told_by)
+
+
+def _made_all(row: Measurement) -> bool:
+    ended = row.extra.get("ended") == "finished" or row.extra.get("steps_by") == TO_ITS_END
+    return ended and row.status is Status.OK

@@ -1,15 +1,17 @@
 """Following a measurement over a link that tells late, as a machine far away does."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.measure.result import MeasuredOn, to_measurement
+from mlbroker.broker.measure.result import MeasuredOn, learnt_work, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.profiles.job import Job, Work
+from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.stepping.stopping import StopRule
 
 STEPS, STEP_S = 400, 0.02
@@ -85,10 +87,11 @@ def test_steps_stated_in_another_unit_than_counted_are_said_and_the_whole_time_i
 
 
 def test_an_epoch_longer_than_all_that_is_stated_is_said() -> None:
-    job = Job("far", "train", work=Work(60))
     machine = {"vcpus": 2, "memory_gib": 4, "arch": "x86_64"}
     counted = {"steps": [("tqdm@t.py:3", 1, STEP_S * n, n, 0, 0.0) for n in range(40)]}
-    for note, words in (("500 steps each time", "tells of 500"), ("many", None)):
+    each = "500 steps each time"
+    for stated, note, words in ((60, each, "tells of 500"), (60, "many", None), (9000, each, None)):
+        job = Job("far", "train", work=Work(stated))
         epoch = {"note": ("tqdm@t.py:3", 1, "epoch", note)}
         link = Told(
             {"machine": machine}, {"start": "command"}, epoch, counted, end("asked", 0.9, None)
@@ -97,3 +100,21 @@ def test_an_epoch_longer_than_all_that_is_stated_is_said() -> None:
         row = to_measurement(job, found, MeasuredOn("far", "aws"), datetime.now(UTC), {})
         assert (words or "") in row.extra.get("steps_disagree", "")
         assert ("steps_disagree" in row.extra) == (words is not None)
+
+
+def test_a_run_to_its_end_tells_how_many_steps_there_are_and_no_other_does() -> None:
+    job = Job("far", "train")
+    row = Measurement("far", "g5.xlarge", 0.5, steps=20_000, extra={"run": "r1"})
+    finished = replace(row, extra=row.extra | {"ended": "finished"})
+    capped = replace(row, steps=900, extra=row.extra | {"ended": "capped"})
+    earlier = replace(finished, steps=7, version="before its command changed")
+    assert learnt_work(job, [capped, earlier]) is None
+    assert learnt_work(job, [finished, capped, earlier]) == Work(20_000, told_by="as run r1 made")
+    stated = replace(job, work=Work(3))
+    assert learnt_work(stated, [finished]) == Work(3)
+    machine = {"vcpus": 2, "memory_gib": 4, "arch": "x86_64"}
+    link = Told({"machine": machine}, {"start": "command"}, steps(0, 40), end("asked", 0.9, None))
+    known = replace(job, work=learnt_work(job, [finished]))
+    found = watch(known, link, StopRule(max_steps=40))
+    kept = to_measurement(known, found, MeasuredOn("far", "aws"), datetime.now(UTC), {})
+    assert (kept.steps, kept.extra["steps_by"]) == (20_000, "as run r1 made")
