@@ -1,7 +1,22 @@
 """What holds for every test."""
 
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A property is right or wrong; how long an example takes says how busy the machine is.
 settings.register_profile("mlbroker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mlbroker")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which tests were left out here, and what would bring them."""
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        path, _, reason = report.longrepr
+        left_out[reason.removeprefix("Skipped: ")].append(Path(path).name)
+    for reason, files in sorted(left_out.items(), key=lambda each: -len(each[1])):
+        where = ", ".join(sorted(set(files)))
+        terminalreporter.write_line(f"{len(files)} left out, {reason} ({where})")

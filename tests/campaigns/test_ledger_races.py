@@ -189,7 +189,7 @@ def test_commits_a_second_against_bare_sqlite(tmp_path: Path) -> None:
             "ratio": round(ratio, 2),
         }
     if statistics.median(theirs) > NOTHING_TO_WAIT_FOR:
-        pytest.skip("this disk does not make anybody wait: it compares Python with C")
+        pytest.skip("needs a disk that makes writers wait: else it compares Python with C")
     assert ratio >= size(25, 50) / 100
 
 

@@ -33,7 +33,7 @@ def place(name: str, cli: Cli, folder: Path) -> Iterator[list[str]]:
         yield ["--on", "local", "--local-price", "1"]
         return
     if not os.path.exists(SSHD):
-        pytest.skip("needs OpenSSH: apt-get install openssh-server")
+        pytest.skip("needs OpenSSH: apt-get install openssh-server openssh-client")
     server = make_sshd(folder / "sshd")
     cli.home.mkdir(exist_ok=True)
     (cli.home / "nodes.yaml").write_text(server.nodes_yaml())

@@ -61,7 +61,7 @@ def test_a_profile_is_shown_listed_and_used_by_the_plan(cli: Cli) -> None:
 
 def test_fewer_cores_are_tried_too_and_tell_the_parallel_fraction(cli: Cli) -> None:
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("this machine has one core")
+        pytest.skip("needs a second core")
     document = json.loads(cli("profile", loop_job(cli), "--yes", "--json").stdout)
     assert len(document["measurements"]) >= 2
     assert all(0 <= m["features"]["parallel_fraction"] <= 1 for m in document["measurements"])

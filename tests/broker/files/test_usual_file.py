@@ -91,7 +91,7 @@ def test_a_link_that_leads_somewhere_is_followed(tmp_path: Path) -> None:
     assert policy_path(tmp_path / "job.yaml") == tmp_path / POLICY_NAME
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look up everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="as root may look up everything: run as another user")
 def test_what_may_not_be_looked_up_is_refused(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)

@@ -132,7 +132,7 @@ def test_a_container_that_began_after_the_job_works_for_it(tmp_path: Path) -> No
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     wait_for(lambda: outer.poll() is not None or children.read_text().split())
     if outer.poll() is not None:
-        pytest.skip("a space of processes of one's own needs root")
+        pytest.skip("needs root, for a space of processes of its own")
     (inner,) = map(int, children.read_text().split())
     found = helpers(str(tmp_path), set())
     outer.kill()

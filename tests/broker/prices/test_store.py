@@ -89,7 +89,7 @@ def test_damaged_rows_of_the_users_own_are_named_and_never_dropped(tmp_path: Pat
     assert path.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="as root may write everywhere: run as another user")
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(MlbrokerError, match="cannot be written"):

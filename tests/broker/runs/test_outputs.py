@@ -65,7 +65,7 @@ def test_a_job_that_fills_its_disk_to_the_brim_is_run_once_and_its_outputs_come_
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(machines)], capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("mounting a small file system needs root")
+        pytest.skip("needs root, to mount a small file system")
     try:
         job = cli.job(
             'head -c 6000000 /dev/zero > "$MLBROKER_OUTPUT_DIR/model"; echo before; '
@@ -92,7 +92,7 @@ def test_one_is_asked_to_stop_on_a_full_disk(cli: Cli) -> None:
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(machines)], capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("mounting a small file system needs root")
+        pytest.skip("needs root, to mount a small file system")
     try:
         assert cli.run_local(cli.job("echo begun; sleep 300"), "--detach").returncode == 0
         # Not before: a machine without room for the command's script cannot run it.

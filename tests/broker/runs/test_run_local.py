@@ -275,7 +275,7 @@ def test_a_disk_that_is_full_launches_nothing_and_ends_nothing(cli: Cli) -> None
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(cli.home)], capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("mounting a small file system needs root")
+        pytest.skip("needs root, to mount a small file system")
     try:
         assert cli.run_local(cli.job("true")).returncode == 0
         with open(cli.home / "filler", "wb") as filler, suppress(OSError):

@@ -95,7 +95,7 @@ def test_what_git_cannot_tell_is_refused_in_its_own_words(top: Path) -> None:
         below(top)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 def test_a_clone_of_another_owner_is_refused_in_gits_own_words(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def installed(library: str) -> bool:
 
 def needs(library: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
-        not installed(library), reason=f"{library} is not installed for {PYTHON}"
+        not installed(library), reason=f"needs a Python with {library}: MLBROKER_HOOKS_PYTHON=…"
     )
 
 
