@@ -27,7 +27,26 @@ REASON_WORDS = {
 }
 # What to do about a job of which nobody knows how long it takes.
 MEASURE_OR_SAY = "measure it (`mlbroker profile JOB`), or say `work: {hours: 3, on: g5.xlarge}`"
-NAMED_BY_THE_USER = (Reason.EXCLUDED_BY_FLAG, Reason.EXCLUDED_BY_PIN)
+# Why machines are out, those first that met most before.
+_FARTHEST_FIRST = (
+    Reason.OVER_BUDGET,
+    Reason.TOO_SLOW,
+    Reason.INTERRUPTED_TOO_OFTEN,
+    Reason.CREDITS_RUN_OUT,
+    Reason.FORBIDDEN_BY_POLICY,
+    Reason.ABOVE_PRICE_CEILING,
+    Reason.NO_CAPACITY,
+    Reason.NO_QUOTA,
+    Reason.PROBE_FAILED,
+    Reason.TOO_LITTLE_MEMORY,
+    Reason.NOT_LAUNCHABLE,
+    Reason.PRICE_STALE,
+    Reason.PRICE_MISSING,
+    Reason.RETIRED,
+    Reason.NEEDS_NOT_MET,
+    Reason.EXCLUDED_BY_PIN,
+    Reason.EXCLUDED_BY_FLAG,
+)
 
 
 def nothing_chosen(plan: Plan) -> MlbrokerError:
@@ -72,14 +91,9 @@ def way_out(plan: Plan) -> str | None:
             "with an image_id of yours some may"
         )
     if not ways and plan.rejections:
-        # What flags and the job file left out says nothing of why the rest will not do.
-        left = {r: n for r, n in plan.rejections.items() if r not in NAMED_BY_THE_USER}
-        # Of as many, a market without a price says least: the other was looked at.
-        most = max(
-            left or plan.rejections,
-            key=lambda reason: (plan.rejections[reason], reason is not Reason.PRICE_MISSING),
-        )
-        ways.append(f"{plan.rejections[most]:,} offers {REASON_WORDS[most]}{_example(plan, most)}")
+        # What came farthest says what is nearest to doing: the last check that anything failed.
+        last = min(plan.rejections, key=_FARTHEST_FIRST.index)
+        ways.append(f"{plan.rejections[last]:,} offers {REASON_WORDS[last]}{_example(plan, last)}")
     if not plan.known and plan.rejections.get(Reason.CREDITS_RUN_OUT):
         # Whether credits last is a question of how long the job takes.
         ways.append(MEASURE_OR_SAY)
@@ -120,7 +134,13 @@ def unjudged_words(plan: Plan) -> str | None:
 
 def _example(plan: Plan, reason: Reason) -> str:
     found = plan.examples.get(reason)
-    return "" if found is None else f" ({found.instance_type}: {found.detail})"
+    if found is None:
+        return ""
+    if found.detail.startswith("no ") and reason is Reason.NEEDS_NOT_MET:
+        return f" ({found.detail} anywhere)"
+    if reason is Reason.EXCLUDED_BY_PIN:
+        return f" ({found.detail})"
+    return f" ({found.instance_type}: {found.detail})"
 
 
 def _with(name: str | None, market: Market | None) -> str:

@@ -38,13 +38,17 @@ class Filters(NamedTuple):
 
 
 class TypeRefusal(NamedTuple):
-    """A machine type that is out in one market before any price is looked at."""
+    """A machine type that is out in one market before it is a candidate.
+
+    `usd_per_hour` is its least price, where that is what keeps it out.
+    """
 
     type_id: int
     type: InstanceType
     market: Market
     reason: Reason
     detail: str
+    usd_per_hour: float | None = None
 
 
 # The indices of the resource options that a type meets, or why it meets none.
@@ -65,7 +69,8 @@ def admitted_markets(option: ResourceOption, filters: Filters) -> list[Market]:
     return [
         market
         for market in Market
-        if option.market in (None, market) and (not filters.markets or market in filters.markets)
+        if (option.market in (None, market) or (option.market_assumed and filters.markets))
+        and (not filters.markets or market in filters.markets)
     ]
 
 
@@ -104,7 +109,7 @@ def fitting(
         key = (hardware_id, kind.cloud, kind.name if named else "")
         verdict = memo.get(key)
         if verdict is None:
-            missing = [need.unmet(kind.hardware) for need in requirements]
+            missing = [option.unmet(kind) for option in job.resources]
             verdict = memo[key] = _options(job.resources, kind, missing, filters)
         options, why = verdict
         if (

@@ -1,5 +1,6 @@
 """A dated snapshot of offers, and which machines satisfy plain requirements."""
 
+import math
 from collections.abc import Mapping
 from datetime import date
 from typing import NamedTuple
@@ -33,6 +34,8 @@ class Amount(NamedTuple):
 
 # Parts of a GPU are written with two or three digits: 0.33 and 0.333 are a third.
 _SAME_PART = 0.01
+# In doublings: more than the largest machine is from the smallest.
+_OTHER_KIND = 100
 
 
 class Requirements(NamedTuple):
@@ -58,9 +61,11 @@ class Requirements(NamedTuple):
 
     def unmet(self, hardware: Hardware) -> str | None:
         """The first need that `hardware` does not meet, in words, or None when it meets all."""
-        if self.wants_gpu and not self._has_gpu(hardware):
+        if self.wants_gpu and not self._has_kind(hardware):
             count = "" if self.gpu_count is None else f":{self.gpu_count:g}"
             return f"no {self.gpu_model or f'GPU of {self.gpu_memory_gib} GiB'}{count}"
+        if self.wants_gpu and hardware.gpu and not self._has_count(hardware):
+            return f"{hardware.gpu_count:.3g} {hardware.gpu.model}, asked for {self.gpu_count:g}"
         if self.gpu_count == 0 and hardware.gpu is not None:
             return f"a {hardware.gpu.model}, asked for no GPU"
         if self.vcpus and not self.vcpus.admits(hardware.vcpus):
@@ -76,14 +81,37 @@ class Requirements(NamedTuple):
             return f"architecture {hardware.arch}, asked for {self.arch}"
         return None
 
-    def _has_gpu(self, hardware: Hardware) -> bool:
+    def distance(self, hardware: Hardware) -> float:
+        """How far `hardware` is from meeting the needs: doublings of each, and more than any of
+        them for another kind of GPU or processor.
+        """
+        needs = [(self.vcpus, hardware.vcpus), (self.memory_gib, hardware.memory_gib)]
+        if self.memory_gib_per_vcpu is not None:
+            needs.append((Amount(self.memory_gib_per_vcpu * hardware.vcpus), hardware.memory_gib))
+        if self.wants_gpu and self.gpu_count is not None and not self._has_count(hardware):
+            needs.append((Amount(self.gpu_count, at_least=False), hardware.gpu_count))
+        doublings = (
+            abs(math.log2(max(has, 0.01) / need.value))
+            for need, has in needs
+            if need is not None and not need.admits(has)
+        )
+        other_kind = (self.wants_gpu and not self._has_kind(hardware)) or self.arch not in (
+            None,
+            hardware.arch,
+        )
+        return sum(doublings) + (_OTHER_KIND if other_kind else 0)
+
+    def _has_kind(self, hardware: Hardware) -> bool:
         gpu, memory = hardware.gpu, self.gpu_memory_gib
         return (
             gpu is not None
             and self.gpu_model in (None, gpu.model)
             and (memory is None or memory.admits(gpu.memory_gib))
-            and (self.gpu_count is None or abs(hardware.gpu_count - self.gpu_count) < _SAME_PART)
         )
+
+    def _has_count(self, hardware: Hardware) -> bool:
+        asked = self.gpu_count
+        return asked is None or abs(hardware.gpu_count - asked) < _SAME_PART
 
 
 class TypeEntry(NamedTuple):

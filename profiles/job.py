@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mlbroker.pricing.book import Requirements
-from mlbroker.pricing.offer import Market
+from mlbroker.pricing.offer import InstanceType, Market
+from mlbroker.pricing.vendors import vendor
 
 
 class ObjectiveKind(StrEnum):
@@ -94,7 +96,10 @@ class Data(NamedTuple):
 
 
 class ResourceOption(NamedTuple):
-    """One acceptable kind of machine. `market` None leaves the choice to mlbroker."""
+    """One acceptable kind of machine. `market` None leaves the choice to mlbroker; one that is
+    `market_assumed` gives way to a flag. `usual` is the size that is assumed of rented machines
+    where the user names none.
+    """
 
     requirements: Requirements = Requirements()
     cloud: str | None = None
@@ -105,6 +110,22 @@ class ResourceOption(NamedTuple):
     disk_gb: int = 100
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
+    usual: Requirements | None = None
+    market_assumed: bool = False
+
+    def unmet(self, kind: InstanceType) -> str | None:
+        """The first need that a machine of this type does not meet, in words."""
+        found = self.requirements.unmet(kind.hardware)
+        if found is None and self.usual is not None and not vendor(kind.cloud).own:
+            return self.usual.unmet(kind.hardware)
+        return found
+
+    def distance(self, kind: InstanceType) -> float:
+        """How far a type is from meeting the needs, see `Requirements.distance`."""
+        if self.cloud not in (None, kind.cloud) or self.instance_type not in (None, kind.name):
+            return math.inf
+        usual = self.usual.distance(kind.hardware) if self.usual is not None else 0.0
+        return self.requirements.distance(kind.hardware) + usual
 
     def names(self, type_name: str) -> bool:
         """Whether `instance_type` is this type.

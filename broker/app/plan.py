@@ -17,10 +17,12 @@ from mlbroker.broker.app.sources import (
 )
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import nothing_chosen
+from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 
@@ -74,4 +76,25 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     made = Planner(book, datetime.now(UTC)).plan(request)
     if made.constraints.deadline_has_passed:
         raise nothing_chosen(made)
+    if not query.filters.markets and any(option.market_assumed for option in job.resources):
+        _tell_of_spot(made, request, book, listener)
     return Planned(made, book, evidence)
+
+
+def _tell_of_spot(made: Plan, request: PlanRequest, book: Book, listener: Listener) -> None:
+    """What spot would cost in place of the choice on demand, which the file did not ask for."""
+    spot = request.filters._replace(markets=(Market.SPOT,))
+    asked = request._replace(filters=spot, top=1, explain=False, advise=False)
+    best = Planner(book, made.generated_at).plan(asked).choice
+    if best is None:
+        return
+    here = made.choice
+    usd, unit = best.hourly_usd, "USD an hour"
+    other = None if here is None else here.hourly_usd
+    if best.cost_usd is not None and here is not None and here.cost_usd is not None:
+        usd, other, unit = best.cost_usd.expected, here.cost_usd.expected, "USD"
+    if other is not None and usd >= other:
+        return
+    beside = "" if other is None else f" in place of {money(other)}"
+    name = f"{best.instance_type} in {best.region}"
+    listener.note(f"On spot {name} would cost {money(usd)} {unit}{beside}: --market spot.")

@@ -17,6 +17,9 @@ from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
+from mlbroker.pricing.gpu_names import GPU_MODELS
+from mlbroker.pricing.launchable import Launch
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.estimators.measured import in_steps
 from mlbroker.profiles.job import Job, StatedTime
 from mlbroker.profiles.measurement import Measurement
@@ -169,6 +172,43 @@ def warn_of_unknown(job: Job, book: Book, listener: Listener) -> None:
                 listener.warn(
                     f"resources: {field} {name!r} is not in the price book: {_near(name, known)}"
                 )
+    tell_unsold(job, book, listener)
+
+
+def tell_unsold(job: Job, book: Book, listener: Listener) -> None:
+    """Accelerators that nobody sells: the rest of the alternatives is planned with, and which sold
+    one is most like each is said.
+    """
+    asked = [option.requirements.gpu_model for option in job.resources]
+    if all(model is None or model in GPU_MODELS for model in asked):
+        return
+    from mlbroker.pricing.unsold_gpus import figures_of, nearest_sold
+
+    kinds = [kind for _, _, kind in book.types() if kind.hardware.gpu is not None]
+    known = {kind.hardware.gpu.model for kind in kinds if kind.hardware.gpu}
+    plain = Launch(spot=False, own_image=False)
+    sold = [
+        kind.hardware.gpu
+        for kind in kinds
+        if kind.hardware.gpu
+        and not kind.retired
+        and not vendor(kind.cloud).own
+        and vendor(kind.cloud).not_launchable(kind, plain) is None
+    ]
+    for model in dict.fromkeys(asked):
+        if model is None or model in known:
+            continue
+        near, figures = nearest_sold(model, sold), figures_of(model)
+        like = ""
+        if near is not None and figures is not None:
+            like = (
+                f"; of those sold, {near.model} ({near.memory_gib:g} GiB) is most like it"
+                f" ({figures.memory_gib:g} GiB) in memory and speed"
+            )
+        listener.warn(
+            f"resources: no cloud of the price book sells {model}, and no node of yours has"
+            f" one{like}"
+        )
 
 
 def refuse_unknown_type(takes: StatedTime | None, book: Book, where: str = "broker.work") -> None:

@@ -10,6 +10,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import read_resources
 from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.skypilot_defaults import DISK_GB, as_skypilot
 from mlbroker.broker.files.skypilot_rest import read_rest
 from mlbroker.broker.files.values import matching, parse_count
 from mlbroker.broker.files.yaml_fields import Fields
@@ -112,11 +113,15 @@ def _job_file(
     envs, from_environment = _envs(fields)
     secrets, with_value = _secrets(fields)
     remarks.ignored.extend(f"the value of secrets.{name}" for name in with_value)
-    resources: tuple[ResourceOption, ...] = (ResourceOption(),)
-    resources_node = fields.node("resources")
-    if resources_node is not None:
-        resources = read_resources(resources_node, source, remarks)
     block = fields.section("broker")
+    ours = "broker" in fields
+    usual = ResourceOption() if ours else ResourceOption(disk_gb=DISK_GB)
+    resources_node = fields.node("resources")
+    resources: tuple[ResourceOption, ...] = (usual,)
+    if resources_node is not None:
+        resources = read_resources(resources_node, source, remarks, usual.disk_gb)
+    if not ours:
+        resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
     own["data"] = _data(own.get("data"), data, remarks)
     lines: dict[str, int] = {}

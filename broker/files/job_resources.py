@@ -77,7 +77,9 @@ _UNIT_GIB = {
 }
 
 
-def read_resources(node: Node, source: str, remarks: Remarks) -> tuple[ResourceOption, ...]:
+def read_resources(
+    node: Node, source: str, remarks: Remarks, usual_disk_gb: int
+) -> tuple[ResourceOption, ...]:
     """The alternatives; what is left alone, and what must be said, goes to `remarks`."""
     common = Fields(node, "resources", source)
     _leave_alone(common, common, remarks)
@@ -85,7 +87,7 @@ def read_resources(node: Node, source: str, remarks: Remarks) -> tuple[ResourceO
     if len(lists) == 2:
         common.fail("ordered", "any_of and ordered exclude each other", "keep one of them")
     if not lists:
-        return _options(common, remarks)
+        return _options(common, remarks, usual_disk_gb)
     (key,) = lists
     alternatives = common.node(key)
     if alternatives is None or not alternatives.items:
@@ -98,7 +100,8 @@ def read_resources(node: Node, source: str, remarks: Remarks) -> tuple[ResourceO
             if inner in ("any_of", "ordered"):
                 own.fail(inner, "alternatives cannot hold alternatives")
         _leave_alone(own, own, remarks)
-        options += _options(Fields(_over(common, node, alternative), path, source), remarks)
+        fields = Fields(_over(common, node, alternative), path, source)
+        options += _options(fields, remarks, usual_disk_gb)
         if len(options) > _MAX_ALTERNATIVES:
             common.fail(key, f"more than {_MAX_ALTERNATIVES} alternatives")
     return tuple(map(_without_gpu, options)) if _some_want_gpu(options) else tuple(options)
@@ -142,7 +145,7 @@ def _over(common: Fields, node: Node, alternative: Node) -> Node:
     return merged
 
 
-def _options(fields: Fields, remarks: Remarks) -> tuple[ResourceOption, ...]:
+def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[ResourceOption, ...]:
     spot = fields.value("use_spot", parse_flag)
     memory = fields.value("memory", _memory)
     cpus = fields.value("cpus", _cpus)
@@ -170,7 +173,7 @@ def _options(fields: Fields, remarks: Remarks) -> tuple[ResourceOption, ...]:
             zone=image.place.zone,
             instance_type=named,
             market=None if spot is None else Market.SPOT if spot else Market.ON_DEMAND,
-            disk_gb=fields.value("disk_size", _disk_gb) or ResourceOption().disk_gb,
+            disk_gb=fields.value("disk_size", _disk_gb) or usual_disk_gb,
             image_id=image.name,
             max_price_per_hour_usd=fields.value("max_hourly_cost", parse_money_usd),
         )

@@ -211,12 +211,22 @@ class Decision:
         )
 
     def _examples(self, out: Sequence[TypeRefusal | Refusal]) -> dict[Reason, Rejection]:
-        """For each reason the one of the rarest detail: what thousands share says least of the one
-        that was hoped for.
+        """For each reason the one that misses by least, where that is known; else the one of the
+        rarest detail: what thousands share says least of the one that was hoped for.
         """
         shared = Counter((item.reason, item.detail) for item in out)
+        wishes = self._request.job.resources
+
+        def nearness(item: TypeRefusal | Refusal) -> tuple[float, int]:
+            miss = 0.0
+            if isinstance(item, TypeRefusal):
+                miss = item.usd_per_hour or 0.0
+                if item.reason is Reason.NEEDS_NOT_MET:
+                    miss = min(wish.distance(item.type) for wish in wishes)
+            return miss, shared[item.reason, item.detail]
+
         rarest: dict[Reason, TypeRefusal | Refusal] = {}
-        for item in sorted(out, key=lambda item: shared[item.reason, item.detail]):
+        for item in sorted(out, key=nearness):
             rarest.setdefault(item.reason, item)
         return {reason: self._rejection(item) for reason, item in rarest.items()}
 

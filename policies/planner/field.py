@@ -201,13 +201,17 @@ def _enter(
                 continue
             if prices:
                 highest = option.max_price_per_hour_usd
-                detail = f"dearer than {highest} USD an hour everywhere"
-                why = (Reason.ABOVE_PRICE_CEILING, detail)
-            elif spot and vendor(machine.type.cloud).own:
+                least = prices[0].nano_usd_per_hour / NANO_PER_USD
+                detail = f"{least:.4g} USD an hour at least, the ceiling is {highest}"
+                refusal = TypeRefusal(
+                    number, machine.type, market, Reason.ABOVE_PRICE_CEILING, detail, least
+                )
+                field.refusals.append(refusal)
+                continue
+            if spot and vendor(machine.type.cloud).own:
                 continue  # nobody sells one's own machine as spot
-            else:
-                where = " in the regions allowed" if complete else ""
-                why = (Reason.PRICE_MISSING, f"no {market.replace('_', '-')} price{where}")
+            where = " in the regions allowed" if complete else ""
+            why = (Reason.PRICE_MISSING, f"no {market.replace('_', '-')} price{where}")
             field.refusals.append(TypeRefusal(number, machine.type, market, *why))
 
 

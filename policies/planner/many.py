@@ -154,7 +154,9 @@ class ManyPlanner:
         for shared in (evidence.history, evidence.fitted, judge and judge.policy):
             self._held[id(shared)] = shared
         guesses = (guess_key(job), constraints.nodes, id(evidence.history), id(evidence.fitted))
-        wishes = tuple((o.requirements, o.cloud, o.instance_type, o.market) for o in job.resources)
+        wishes = tuple(
+            (o.requirements, o.usual, o.cloud, o.instance_type, o.market) for o in job.resources
+        )
         rules = None if judge is None else (id(judge.policy), judge.who, judge.reason)
         key = (guesses, wishes, rules)
         found = self._admitted.get(key)

@@ -114,6 +114,43 @@ def local_run(tmp_path: Path, **fields: Any) -> RunRequest:
     return RunRequest(job_of(path, Heard()), path, on="local", local_price_usd=Decimal(1))
 
 
+GPU_PRICES = """\
+cloud,region,instance_type,market,price_per_hour_usd,as_of,source
+aws,us-east-1,g6.xlarge,on_demand,0.8048,2026-11-01,test
+aws,us-east-1,g6.xlarge,spot,0.3,2026-11-01,test
+aws,us-east-1,g4dn.xlarge,on_demand,0.526,2026-11-01,test
+aws,us-east-1,g4dn.12xlarge,on_demand,3.912,2026-11-01,test
+"""
+
+
+@pytest.mark.parametrize(
+    ("resources", "choice", "said"),
+    [
+        ({"accelerators": {"L4": 1, "L40": 1}}, "g6.xlarge", "sells L40, and no node of yours has"),
+        ({"accelerators": "RTX4090"}, None, "(no RTX4090:1 anywhere)"),
+        ({"accelerators": "RTX6000-Ada"}, None, "L40S (48 GiB) is most like it (48 GiB) in memory"),
+        ({"accelerators": "T4", "max_hourly_cost": 0.01}, None,
+         "(g4dn.xlarge: 0.526 USD an hour at least, the ceiling is 0.01)"),
+        ({"accelerators": "T4:3"}, None, "(g4dn.12xlarge: 4 T4, asked for 3)"),
+        ({"accelerators": "T4", "cpus": "300+"}, None,
+         "(g4dn.16xlarge: 64 vCPUs, asked for 300+)"),
+        ({"infra": "k8s"}, None, "not what the job file names (cloud k8s was asked for)"),
+        ({"accelerators": "L4"}, "g6.xlarge", "On spot g6.xlarge in us-east-1 would cost"),
+    ],
+)  # fmt: skip
+def test_what_is_nearest_to_what_a_task_asks_for(
+    resources: dict[str, Any], choice: str | None, said: str, tmp_path: Path, state: Path
+) -> None:
+    heard, path = Heard(), tmp_path / "task.yaml"
+    path.write_text(json.dumps({"run": "x", "resources": resources}))
+    (tmp_path / "gpus.csv").write_text(GPU_PRICES)
+    query = PlanQuery(job_of(path, heard), path, sources=Sources(prices=tmp_path / "gpus.csv"))
+    made = plan(query, state, heard).plan
+    assert (made.choice and made.choice.instance_type) == choice
+    hint = "" if made.choice else nothing_chosen(made).hint or ""
+    assert said in "\n".join([*heard.notes, *heard.warnings, hint])
+
+
 def test_what_a_run_would_miss_is_refused_before_it_and_said_in_a_plan(
     tmp_path: Path, state: Path
 ) -> None:

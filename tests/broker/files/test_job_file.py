@@ -31,7 +31,7 @@ def job_of(text: str) -> Job:
 
 
 def options_of(resources: str) -> tuple[ResourceOption, ...]:
-    return job_of(f"run: x\nresources: {resources}\n").resources
+    return job_of(f"run: x\nresources: {resources}\nbroker:\n").resources
 
 
 def only_option(resources: str) -> ResourceOption:
@@ -75,7 +75,7 @@ def test_every_field(tmp_path: Path) -> None:
 
 
 def test_a_job_needs_only_a_command() -> None:
-    assert job_of("run: python train.py") == Job(name="job", command="python train.py")
+    assert job_of("run: python train.py\nbroker:") == Job(name="job", command="python train.py")
 
 
 def test_the_file_gives_the_name_where_the_job_does_not() -> None:
@@ -171,7 +171,7 @@ def test_a_gpu_by_its_memory_is_checked_against_the_machine() -> None:
     machine = Hardware(vcpus=8, memory_gib=32, arch="x86_64", gpu=Gpu("X", 48), gpu_count=1)
     assert needs.unmet(machine) is None
     assert needs.unmet(machine._replace(gpu=Gpu("X", 24))) == "no GPU of 40+ GiB:1"
-    assert needs.unmet(machine._replace(gpu_count=2)) == "no GPU of 40+ GiB:1"
+    assert needs.unmet(machine._replace(gpu_count=2)) == "2 X, asked for 1"
     assert needs.unmet(machine._replace(gpu=None, gpu_count=0)) == "no GPU of 40+ GiB:1"
 
 
@@ -179,7 +179,7 @@ def test_a_third_of_a_gpu_is_a_third_however_it_is_written() -> None:
     needs = only_option("{accelerators: 'A10:0.33'}").requirements
     third = Hardware(vcpus=12, memory_gib=110, arch="x86_64", gpu=Gpu("A10", 8), gpu_count=1 / 3)
     assert needs.unmet(third) is None
-    assert needs.unmet(third._replace(gpu_count=0.5)) == "no A10:0.33"
+    assert needs.unmet(third._replace(gpu_count=0.5)) == "0.5 A10, asked for 0.33"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_an_image_has_an_architecture() -> None:
     ],
 )  # fmt: skip
 def test_an_image_has_a_cloud(image: str, expected: tuple[str | None, ...]) -> None:
-    job = job_of(f"run: x\nresources: {{image_id: '{image}'}}\n")
+    job = job_of(f"run: x\nresources: {{image_id: '{image}'}}\nbroker:\n")
     (option,) = job.resources
     assert (option.cloud, option.image_id) == expected
     assert bool(job.not_run) == image.startswith("docker:"), "no containers are started"
