@@ -109,7 +109,8 @@ def fitting(
         key = (hardware_id, kind.cloud, kind.name if named else "")
         verdict = memo.get(key)
         if verdict is None:
-            missing = [option.unmet(kind) for option in job.resources]
+            asked = kind.name in filters.instance_types
+            missing = [option.unmet(kind, named=asked) for option in job.resources]
             verdict = memo[key] = _options(job.resources, kind, missing, filters)
         options, why = verdict
         if (

@@ -113,10 +113,13 @@ class ResourceOption(NamedTuple):
     usual: Requirements | None = None
     market_assumed: bool = False
 
-    def unmet(self, kind: InstanceType) -> str | None:
-        """The first need that a machine of this type does not meet, in words."""
+    def unmet(self, kind: InstanceType, *, named: bool = False) -> str | None:
+        """The first need that a machine of this type does not meet, in words. Nothing is assumed
+        of a type that the user `named`.
+        """
         found = self.requirements.unmet(kind.hardware)
-        if found is None and self.usual is not None and not vendor(kind.cloud).own:
+        assumed = not named and not vendor(kind.cloud).own
+        if found is None and self.usual is not None and assumed:
             return self.usual.unmet(kind.hardware)
         return found
 

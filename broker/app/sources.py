@@ -37,16 +37,18 @@ class Sources:
     reason: str | None = None
 
 
-def job_of(path: Path, listener: Listener, *, to_run: bool = False, **flags: Any) -> Job:
+def job_of(
+    path: Path, listener: Listener, *, to_run: bool = False, placed: bool = False, **flags: Any
+) -> Job:
     """The job of a file with the flags of this call in place of its own values.
 
     How it was read is said; what keeps it from a run too, unless it is `to_run`, where that is
-    refused soon.
+    refused soon. Of a job that is `placed` already, no needs are told.
     """
     job = override(load_job(path).job, **flags)
     if job.ignored:
         listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
-    for sentence in job.said:
+    for sentence in () if placed else job.said:
         listener.note(sentence)
     if job.not_run and not to_run:
         listener.note(f"For a plan only; `mlbroker run` would refuse it: {'; '.join(job.not_run)}.")

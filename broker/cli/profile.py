@@ -89,7 +89,9 @@ def measure(
         no_effect("without --auto or --instance-type", **launch)
     if on in (None, "local") and not auto:
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
-    wanted = _limited(job_of(job, Terminal(), to_run=True, steps=steps), max_time, max_cost)
+    placed = not auto and not instance_type
+    told = job_of(job, Terminal(), to_run=True, placed=placed, steps=steps)
+    wanted = _limited(told, max_time, max_cost)
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters
     from mlbroker.profiles.stepping.stopping import StopRule

@@ -121,7 +121,14 @@ def command(
     request = RunRequest(
         stop_when_idle_s=_idle_limit(on_idle, idle_after),
         job=job_of(
-            job, terminal, to_run=True, budget=budget, deadline=deadline, steps=steps, takes=takes
+            job,
+            terminal,
+            to_run=True,
+            placed=on is not None,
+            budget=budget,
+            deadline=deadline,
+            steps=steps,
+            takes=takes,
         ),
         job_path=job,
         on=on,

@@ -44,6 +44,8 @@ def test_sizes_where_the_task_says_none(
         if too_small is not None:
             rented = option.unmet(InstanceType("gcp", "t3.micro", too_small))
             assert (rented is None) == bool(rest), "with `broker:` any size will do"
+            named = option.unmet(InstanceType("gcp", "t3.micro", too_small), named=True)
+            assert named is None
             assert option.unmet(InstanceType("ssh", "node", too_small)) is None, "one's own"
 
 
