@@ -118,18 +118,10 @@ def command(
             measure=measure, prices=prices, auto_profile=auto_profile,
         )  # fmt: skip
     terminal = Terminal()
+    flags = {"budget": budget, "deadline": deadline, "steps": steps, "takes": takes}
     request = RunRequest(
         stop_when_idle_s=_idle_limit(on_idle, idle_after),
-        job=job_of(
-            job,
-            terminal,
-            to_run=True,
-            placed=on is not None,
-            budget=budget,
-            deadline=deadline,
-            steps=steps,
-            takes=takes,
-        ),
+        job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),
         job_path=job,
         on=on,
         local_price_usd=parse_option("--local-price", local_price, parse_money_usd),
