@@ -6,7 +6,7 @@ from typing import Any
 
 from mlbroker.broker.evidence.columns import stored
 from mlbroker.broker.evidence.store import Outdated
-from mlbroker.broker.measure.result import ASKED
+from mlbroker.broker.measure.result import ASKED, steps_by
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
@@ -52,13 +52,13 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
     """One measurement; durations are of the whole job, in the steps its file asks for now."""
     ok = row.status is Status.OK
     step = duration = None
-    steps, steps_by = row.steps, row.extra.get("steps_by", "as measured or imported")
+    steps, said_by = row.steps, steps_by(row)
     if ok:
         # The whole run sees other moments of the machine than the part that was measured.
         sigma = math.hypot(row.sigma_log or 0.0, RUN_TO_RUN, row.doubt_log)
         if steps is not None:
             if job and job.work:
-                steps, steps_by = job.work.steps, ASKED
+                steps, said_by = job.work.steps, ASKED
             step = _quantiles(row.time_s, sigma)
             duration = _quantiles(row.time_s * steps, sigma, row.overhead_s)
         else:
@@ -67,7 +67,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
         **{name: stored(name, getattr(row, name)) for name in PLAIN},
         "version": row.version,
         "steps": steps,
-        "steps_by": None if steps is None else steps_by,
+        "steps_by": None if steps is None else said_by,
         "step_time_s": step,
         "overhead_s": row.overhead_s if ok else None,
         "duration_s": duration,

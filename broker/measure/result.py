@@ -228,8 +228,13 @@ def learnt_work(job: Job, known: Iterable[Measurement]) -> Work | None:
     last = max(whole, key=lambda row: str(row.measured_at), default=None)
     if last is None or last.steps is None:
         return None
-    told_by = f"as run {last.extra[RUN]} made" if RUN in last.extra else f"as {TO_ITS_END} before"
-    return Work(last.steps, told_by=told_by)
+    return Work(last.steps, told_by=steps_by(last))
+
+
+def steps_by(row: Measurement) -> str:
+    """Who says how many steps the job has, of a measurement that is kept."""
+    made = f"as run {row.extra[RUN]} made" if RUN in row.extra else "as measured or imported"
+    return row.extra.get("steps_by", made)
 
 
 def _made_all(row: Measurement) -> bool:
