@@ -9,6 +9,7 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import read_resources
+from mlbroker.broker.files.job_wheels import with_their_arch
 from mlbroker.broker.files.remarks import Remarks
 from mlbroker.broker.files.skypilot_defaults import DISK_GB, as_skypilot
 from mlbroker.broker.files.skypilot_rest import read_rest
@@ -124,6 +125,9 @@ def _job_file(
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
     own["data"] = _data(own.get("data"), data, remarks)
+    workdir, setup = _workdir(fields, envs, base_dir, must_exist, remarks), fields.text("setup")
+    folder = Path(workdir) if workdir is not None else base_dir
+    resources = with_their_arch(resources, (setup or "", command), folder, remarks)
     lines: dict[str, int] = {}
     values: dict[str, str] = {}
     _note(node, "", lines, values)
@@ -131,8 +135,8 @@ def _job_file(
         Job(
             name=fields.value("name", _NAME) or _name_from(source, number),
             command=command,
-            setup=fields.text("setup"),
-            workdir=_workdir(fields, envs, base_dir, must_exist, remarks),
+            setup=setup,
+            workdir=workdir,
             num_nodes=fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1,
             resources=resources,
             envs=envs,

@@ -1,5 +1,6 @@
 """Job files: SkyPilot's task format and the broker block, and what is refused, where and how."""
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -407,3 +408,35 @@ def test_a_workdir_must_be_a_folder(workdir: str, expected: str, tmp_path: Path)
         load_job(path)
     assert expected in str(caught.value)
     assert caught.value.where == f"{path}:1"
+
+
+@pytest.mark.parametrize(
+    ("install", "arch"),
+    [
+        ("flash_attn @ https://host/flash_attn-2.5-cp310-cp310-linux_x86_64.whl", "x86_64"),
+        ("torch==2.3.0+cu121", "x86_64"),
+        ("--index-url https://download.pytorch.org/whl/cu121", "x86_64"),
+        ("torch==2.3.0", None),
+        ("# torch==2.3.0+cu121", None),
+        ("a_x86_64.whl ; platform_machine == 'x86_64'\na_aarch64.whl", None),
+    ],
+)
+def test_wheels_for_one_architecture_make_it_the_default(
+    tmp_path: Path, install: str, arch: str | None
+) -> None:
+    (tmp_path / "requirements.txt").write_text(f"numpy\n{install}\n")
+    for setup in ("pip install -r requirements.txt", f"pip install {install.splitlines()[0]}"):
+        text = json.dumps({"name": "j", "run": "true", "setup": setup})
+        [file] = parse_jobs(text, "job.yaml", tmp_path)
+        expected = None if setup.endswith("'x86_64'") else arch
+        assert file.job.resources[0].requirements.arch == expected
+        assert bool(file.job.said) == (expected is not None)
+    chosen = json.dumps({"run": "true", "setup": setup, "resources": {"arch": "arm64"}})
+    [file] = parse_jobs(chosen, "job.yaml", tmp_path)
+    assert file.job.resources[0].requirements.arch == "arm64"
+
+
+def test_a_requirements_file_that_is_not_there_says_nothing(tmp_path: Path) -> None:
+    text = json.dumps({"run": "true", "setup": "pip install -r made/by/setup.txt"})
+    [file] = parse_jobs(text, "job.yaml", tmp_path)
+    assert file.job.resources[0].requirements.arch is None
