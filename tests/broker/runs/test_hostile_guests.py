@@ -241,6 +241,9 @@ def test_on_own_machines_no_run_ends_before_it_was_seen_alive(
     def after(seconds: float) -> datetime:
         return t0 + timedelta(seconds=seconds)
 
+    def gone(seconds: float) -> ending.Gone:
+        return ending.Gone(after(seconds), at_most=False)
+
     ledger.reserve(t0, "r0", {"job": "j", "user": "u", "cap_usd": "1", "reserved_usd": "1"})
     ledger.append(after(1), "r0", "intended", _intended(t0) | {"cloud": cloud})
     ledger.append(after(1), "r0", "armed", {})
@@ -248,8 +251,8 @@ def test_on_own_machines_no_run_ends_before_it_was_seen_alive(
     ledger.append(after(1), "r0", "created", told)
     ledger.append(after(60), "r0", "confirmed", {})
     run = ledger.append(after(90), "r0", "running", {})
-    assert ending.LastAlive(ledger).bound(run, after(1)) == after(bound)
-    assert ending.LastAlive(ledger).bound(run, after(200)) == after(200)
+    assert ending.LastAlive(ledger).bound(run, gone(1)) == gone(bound)
+    assert ending.LastAlive(ledger).bound(run, gone(200)) == gone(200)
     here = ending.LastAlive(ledger)
     here.saw(run, after(150))
-    assert here.bound(run, after(1)) == after(150 if cloud != "gcp" else bound)
+    assert here.bound(run, gone(1)) == gone(150 if cloud != "gcp" else bound)
