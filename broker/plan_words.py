@@ -1,10 +1,13 @@
 """Why a plan chose nothing, and what would have to change: for errors, comments and JSON alike."""
 
+from decimal import Decimal
+
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.planner.plan import LeftOut, Plan
 from mlbroker.policies.quote import Quote, Reason
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Replicas
 
 REASON_WORDS = {
     Reason.NEEDS_NOT_MET: "do not meet the job's needs",
@@ -116,6 +119,16 @@ def expected_words(quote: Quote) -> str:
         f" in nine runs of ten at most {duration(hours.p90 * 3600)} and {money(cost.p90)} USD"
         + ("" if chance is None else f"; in time with {min(chance, 0.999):.1%}")
         + f" ({why if why.startswith(quote.basis) else f'{quote.basis}: {why}'})."
+    )
+
+
+def replicas_words(replicas: Replicas, hourly_usd: Decimal) -> str:
+    """What a service or a pool costs an hour, which is all that can be said of it."""
+    least, most = replicas.least, replicas.most
+    scaled = f"; {most} of it {money(most * hourly_usd)}" if most > least else ""
+    return (
+        f"A {replicas.kind} and no job: {least} of it cost {money(least * hourly_usd)} USD an hour"
+        f"{scaled}, until it is stopped (SkyPilot's own controller comes on top)."
     )
 
 

@@ -95,6 +95,14 @@ class Data(NamedTuple):
     at: DataLocation | None = None
 
 
+class Replicas(NamedTuple):
+    """A `service` or a `pool` in place of a job: so many of it run until they are stopped."""
+
+    kind: str
+    least: int
+    most: int
+
+
 class ResourceOption(NamedTuple):
     """One acceptable kind of machine. `market` None leaves the choice to mlbroker; one that is
     `market_assumed` gives way to a flag. `usual` is the size that is assumed of rented machines
@@ -149,6 +157,7 @@ class Job:
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
+    What has `replicas` never ends by itself: it has a price by the hour alone.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -173,6 +182,7 @@ class Job:
     runs_per_month: int | None = None
     progress: str | None = None
     outputs: tuple[str, ...] = ()
+    replicas: Replicas | None = None
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

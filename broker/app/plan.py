@@ -1,6 +1,6 @@
 """A plan for a job: what is read for it, the decision, and what a person wants to see beside it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from mlbroker.broker.app.sources import (
     within_reach,
 )
 from mlbroker.broker.judge import judge_of
-from mlbroker.broker.plan_words import nothing_chosen
+from mlbroker.broker.plan_words import nothing_chosen, replicas_words
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
@@ -62,9 +62,13 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     warn_of_unknown(job, book, listener)
     if query.type_name is not None:
         check_filters(Filters(instance_types=(query.type_name,)), book, types_from="--explain")
-    evidence = evidence_of(job, state, sources.measure, listener)
+    evidence = (
+        Evidence(replace(job, work=None, takes=None))
+        if job.replicas
+        else evidence_of(job, state, sources.measure, listener)
+    )
     request = PlanRequest(
-        job,
+        evidence.job,
         evidence,
         query.filters,
         judge=judge_of(query.job_path, sources.policy, reason=sources.reason),
@@ -78,6 +82,8 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         raise nothing_chosen(made)
     if not query.filters.markets and any(option.market_assumed for option in job.resources):
         _tell_of_spot(made, request, book, listener)
+    if job.replicas is not None and made.choice is not None:
+        listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
     return Planned(made, book, evidence)
 
 

@@ -1,6 +1,7 @@
 """What a decision is made from besides the job, and the names in it that nobody knows."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.store import MeasurementStore, learnt
+from mlbroker.broker.files.env_flags import parse_env
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.yaml_fields import nearest_hint
@@ -38,14 +40,21 @@ class Sources:
 
 
 def job_of(
-    path: Path, listener: Listener, *, to_run: bool = False, placed: bool = False, **flags: Any
+    path: Path,
+    listener: Listener,
+    *,
+    env: Sequence[str] | None = None,
+    to_run: bool = False,
+    placed: bool = False,
+    **flags: Any,
 ) -> Job:
     """The job of a file with the flags of this call in place of its own values.
 
     How it was read is said; what keeps it from a run too, unless it is `to_run`, where that is
     refused soon. Of a job that is `placed` already, no needs are told.
     """
-    job = override(load_job(path).job, **flags)
+    file = load_job(path, parse_env(env), needs_folder=to_run)
+    job = override(file.job, **flags)
     if job.ignored:
         listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
     for sentence in () if placed else job.said:

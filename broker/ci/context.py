@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +39,9 @@ class KnownTimes:
         self._fingerprints = {row.fingerprint for row in self._stored} - {None}
 
     def of(self, job: Job) -> Evidence:
-        """The job's own measurements, and those of others."""
+        """The job's own measurements, and those of others. What never ends has no duration."""
+        if job.replicas is not None:
+            return Evidence(replace(job, work=None, takes=None), (), self._all)
         if job.name not in self._names and job.fingerprint() not in self._fingerprints:
             return Evidence(job, (), self._all)
         own = self._store.for_job(job) + [row for row in self._table if row.job == job.name]
@@ -158,7 +161,7 @@ class Pricer:
         evidence = context.known.of(job)
         inputs = context.inputs(file, evidence)
         judge = context.policies.judge(file.source)
-        request = PlanRequest(job, evidence, judge=judge)
+        request = PlanRequest(evidence.job, evidence, judge=judge)
         forbidden = None
         (choice,) = self._planner.many([request])
         if choice.quote is None and judge is not None:

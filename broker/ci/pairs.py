@@ -59,7 +59,7 @@ class JobPair:
         """The same, where the files say nothing of how long the job takes."""
         base, head = (
             file
-            if file is None or file.job.takes
+            if file is None or file.job.takes or file.job.replicas
             else replace(file, job=replace(file.job, takes=takes))
             for file in (self.base, self.head)
         )
@@ -138,7 +138,8 @@ def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
 
 def _read(path: str, content: bytes, root: Path, *, there: bool) -> list[JobFile]:
     folder = (root / path).absolute().parent
-    return parse_jobs(decode(content, path), path, folder, workdir_must_exist=there)
+    text = decode(content, path)
+    return parse_jobs(text, path, folder, workdir_must_exist=there, called_from=root)
 
 
 def _match(

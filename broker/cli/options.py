@@ -12,6 +12,12 @@ from mlbroker.profiles.job import Job
 JobFile = Annotated[Path, typer.Argument(help="Job file.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE", help="A variable of the job; KEY: as it is here (repeatable)."
+    ),
+]
 Deadline = Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")]
 Steps = Annotated[int | None, typer.Option(help="The whole work, in steps.")]
 Takes = Annotated[
@@ -51,5 +57,5 @@ def job_or_name(job: str) -> Job:
     path = Path(job)
     # What looks like a file is meant as one: load_job says what is wrong with it.
     if path.exists() or path.suffix in {".yaml", ".yml"}:
-        return load_job(path).job
+        return load_job(path, needs_folder=False).job
     return Job(name=job, command="")

@@ -22,6 +22,7 @@ def command(
     job: Annotated[
         Path, typer.Argument(help="Job file (a SkyPilot task, with broker: if you like).")
     ],
+    env: options.Env = None,
     deadline: options.Deadline = None,
     budget: Annotated[str | None, typer.Option(help="Most the run may cost, in USD.")] = None,
     confidence: Annotated[str | None, typer.Option(help="Chance a quote must reach (0.9).")] = None,
@@ -63,6 +64,7 @@ def command(
     wanted = job_of(
         job,
         terminal,
+        env=env,
         deadline=deadline,
         budget=budget,
         confidence=confidence,

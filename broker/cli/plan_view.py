@@ -147,6 +147,8 @@ def prices_words(plan: Plan) -> str:
 
 def measure_words(plan: Plan) -> str | None:
     """Advice to measure, where no measurement tells the times."""
+    if plan.job.replicas is not None:
+        return unjudged_words(plan)
     if not plan.known:
         parts = [
             "Never measured: how long it takes and what a run costs is not known.",

@@ -55,7 +55,7 @@ def try_out(
         raise InputError(
             f"there is no {POLICY_NAME} upward from {job}", hint="Or give --policy FILE."
         )
-    loaded = override(load_job(job).job, budget=budget)
+    loaded = override(load_job(job, needs_folder=False).job, budget=budget)
     price = parse_option("--local-price", local_price, parse_money_usd)
     machines = (
         (own_machine(on, price, None, home(), say),) if on is not None else _all_planned(loaded)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlbroker.broker.app.sources import job_of
-from mlbroker.broker.cli.options import JobFile, Json, Nodes, Steps, job_or_name, no_effect
+from mlbroker.broker.cli.options import Env, JobFile, Json, Nodes, Steps, job_or_name, no_effect
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
@@ -61,6 +61,7 @@ def measure(
     cloud: Annotated[list[str] | None, typer.Option(help="Only launch on this cloud.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only launch in this region.")] = None,
     market: Annotated[list[Market] | None, typer.Option(help="Only launch this kind.")] = None,
+    env: Env = None,
     steps: Steps = None,
     max_time: Annotated[str | None, typer.Option(help="Longest measurement (10m).")] = None,
     max_cost: Annotated[str | None, typer.Option(help="Most it may cost (1 USD).")] = None,
@@ -90,7 +91,7 @@ def measure(
     if on in (None, "local") and not auto:
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
     placed = not auto and not instance_type
-    told = job_of(job, Terminal(), to_run=True, placed=placed, steps=steps)
+    told = job_of(job, Terminal(), to_run=True, placed=placed, env=env, steps=steps)
     wanted = _limited(told, max_time, max_cost)
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters

@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,6 +83,7 @@ def command(
     nodes: options.Nodes = None,
     budget: Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")] = None,
     deadline: options.Deadline = None,
+    env: options.Env = None,
     steps: options.Steps = None,
     takes: options.Takes = None,
     cloud: options.Cloud = None,
@@ -118,7 +119,8 @@ def command(
             measure=measure, prices=prices, auto_profile=auto_profile,
         )  # fmt: skip
     terminal = Terminal()
-    flags = {"budget": budget, "deadline": deadline, "steps": steps, "takes": takes}
+    flags: dict[str, Any] = {"env": env, "budget": budget, "deadline": deadline}
+    flags |= {"steps": steps, "takes": takes}
     request = RunRequest(
         stop_when_idle_s=_idle_limit(on_idle, idle_after),
         job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),

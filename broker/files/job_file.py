@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.env_flags import NO_ENV, VARIABLE, EnvFlags
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import read_resources
 from mlbroker.broker.files.job_wheels import with_their_arch
@@ -34,7 +35,8 @@ _NAME = matching(
     "a job name",
     "letters, digits, dot, dash and underscore, starting with a letter or digit",
 )
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+# What the first document of a pipeline or of a group of jobs may hold, beside the jobs'.
+_HEADER = {"name", "execution", "primary_tasks", "termination_delay"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +53,65 @@ class JobFile:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_job(path: Path) -> JobFile:
-    """The one job of the file at `path`."""
-    jobs = load_jobs(path)
+def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -> JobFile:
+    """The one job of the file at `path`, with the variables of this call."""
+    jobs = load_jobs(path, env, needs_folder=needs_folder)
     if len(jobs) > 1:
+        names = ", ".join(file.job.name for file in jobs[:5]) + (" …" if jobs[5:] else "")
         raise InputError(
-            f"holds {len(jobs)} jobs (YAML documents), one is expected",
+            f"holds {len(jobs)} jobs, a pipeline or a group ({names}); one is expected",
             where=str(path),
-            hint="put each into a file of its own",
+            hint="mlbroker plans and runs one at a time: put each into a file of its own",
         )
     return jobs[0]
 
 
-def load_jobs(path: Path) -> list[JobFile]:
-    """The jobs of the file at `path`: several YAML documents are the stages of a pipeline."""
+def load_jobs(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -> list[JobFile]:
+    """The jobs of the file at `path`: several YAML documents are the stages of a pipeline.
+
+    A plan needs no folder: a workdir that is not there is told among the job's remarks.
+    """
     if not os.path.lexists(path):
         hint = "`mlbroker init` writes a first job file"
         raise InputError("no such file", where=str(path), hint=hint)
-    return parse_jobs(read_text(path), str(path), path.absolute().parent)
+    return parse_jobs(
+        read_text(path),
+        str(path),
+        path.absolute().parent,
+        workdir_must_exist=needs_folder,
+        env=env,
+        called_from=Path.cwd(),
+    )
 
 
 def parse_jobs(
-    text: str, source: str, base_dir: Path | None, *, workdir_must_exist: bool = True
+    text: str,
+    source: str,
+    base_dir: Path | None,
+    *,
+    workdir_must_exist: bool = True,
+    env: EnvFlags = NO_ENV,
+    called_from: Path | None = None,
 ) -> list[JobFile]:
     """The jobs of `text`, which came from `source`.
 
-    A relative workdir starts at `base_dir`; without one it is left as written. A text that is not
-    this disk's (an earlier commit's) may name a workdir that is not there.
+    A relative workdir starts at `base_dir`, the file's folder, or where that has none at the folder
+    it is `called_from`; in a file without `broker:` the other way round, as in SkyPilot. Without a
+    `base_dir` it is left as written. A text that is not this disk's (an earlier commit's) may name
+    a workdir that is not there.
     """
     documents = parse(text, source)
-    if len(documents) > 1 and documents[0].fields and set(documents[0].fields) == {"name"}:
-        del documents[0]  # in SkyPilot's pipelines the first document may only name the whole
+    if len(documents) > 1 and documents[0].fields and set(documents[0].fields) <= _HEADER:
+        del documents[0]  # in SkyPilot's pipelines and groups it names the whole
+    folders = () if base_dir is None else (base_dir, called_from or base_dir)
     if not documents:
         raise InputError(
             "holds no job", where=source, hint="`mlbroker init` writes a first job file"
         )
     files = [
-        _job_file(document, source, base_dir, workdir_must_exist, number if documents[1:] else None)
+        _job_file(
+            document, source, folders, workdir_must_exist, number if documents[1:] else None, env
+        )
         for number, document in enumerate(documents, 1)
     ]
     lines: dict[str, int] = {}
@@ -105,14 +129,19 @@ def parse_jobs(
 
 
 def _job_file(
-    node: Node, source: str, base_dir: Path | None, must_exist: bool, number: int | None
+    node: Node,
+    source: str,
+    folders: tuple[Path, ...],
+    must_exist: bool,
+    number: int | None,
+    env: EnvFlags,
 ) -> JobFile:
     fields = Fields(node, "", source)
     remarks = Remarks()
-    data = read_rest(fields, KNOWN, remarks)
+    data, replicas = read_rest(fields, KNOWN, remarks)
     command = _command(fields, remarks)
-    envs, from_environment = _envs(fields)
     secrets, with_value = _secrets(fields)
+    envs, from_environment = _envs(fields, env, secrets, remarks)
     remarks.ignored.extend(f"the value of secrets.{name}" for name in with_value)
     block = fields.section("broker")
     ours = "broker" in fields
@@ -125,8 +154,9 @@ def _job_file(
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
     own["data"] = _data(own.get("data"), data, remarks)
-    workdir, setup = _workdir(fields, envs, base_dir, must_exist, remarks), fields.text("setup")
-    folder = Path(workdir) if workdir is not None else base_dir
+    workdir = _workdir(fields, envs, folders, ours, must_exist, remarks)
+    setup = fields.text("setup")
+    folder = Path(workdir) if workdir is not None else next(iter(folders), None)
     resources = with_their_arch(resources, (setup or "", command), folder, remarks)
     lines: dict[str, int] = {}
     values: dict[str, str] = {}
@@ -141,6 +171,7 @@ def _job_file(
             resources=resources,
             envs=envs,
             secrets=tuple(dict.fromkeys([*secrets, *from_environment])),
+            replicas=replicas,
             ignored=tuple(remarks.ignored),
             said=tuple(dict.fromkeys(remarks.said)),
             not_run=tuple(dict.fromkeys(remarks.not_run)),
@@ -191,7 +222,7 @@ def _variables(fields: Fields, key: str) -> dict[str, str | None]:
     if section is None:
         return {}
     for name in section:
-        if _VARIABLE.fullmatch(name) is None:
+        if VARIABLE.fullmatch(name) is None:
             section.fail(
                 name[:60],
                 f"{quoted(name)} is not the name of an environment variable",
@@ -200,11 +231,29 @@ def _variables(fields: Fields, key: str) -> dict[str, str | None]:
     return {name: section.text(name) for name in section}
 
 
-def _envs(fields: Fields) -> tuple[dict[str, str], list[str]]:
-    """Variables with their values; those without one are read from the environment at launch."""
+def _envs(
+    fields: Fields, env: EnvFlags, secrets: list[str], remarks: Remarks
+) -> tuple[dict[str, str], list[str]]:
+    """Variables with their values, those of the call first; those without one are read from the
+    environment at launch.
+    """
     envs = _variables(fields, "envs")
-    given = {name: value for name, value in envs.items() if value is not None}
-    return given, [name for name, value in envs.items() if value is None]
+    for name in env.values:
+        if name in secrets:
+            raise InputError(
+                f"{name} is a secret of the job: its value is read from the environment",
+                where="--env",
+                hint=f"export {name}, and leave the flag out",
+            )
+    envs |= env.values
+    unset = [name for name, value in envs.items() if value is None and name not in env.taken]
+    remarks.said.extend(
+        f"envs.{name} has no value: a run takes it from your environment, or from"
+        f" --env {name}=VALUE."
+        for name in unset
+    )
+    given = {k: value for k, value in envs.items() if value is not None and k not in env.taken}
+    return given, [*unset, *env.taken]
 
 
 def _secrets(fields: Fields) -> tuple[list[str], list[str]]:
@@ -219,7 +268,8 @@ def _secrets(fields: Fields) -> tuple[list[str], list[str]]:
 def _workdir(
     fields: Fields,
     envs: Mapping[str, str],
-    base_dir: Path | None,
+    folders: tuple[Path, ...],
+    beside_first: bool,
     must_exist: bool,
     remarks: Remarks,
 ) -> str | None:
@@ -237,22 +287,29 @@ def _workdir(
         lambda found: envs.get(found[1] or found[2], found[0]),
         written,
     )
-    if base_dir is None:
+    if not folders:
         return filled
     try:
-        path = Path(os.path.abspath(base_dir / Path(filled).expanduser()))
-        if not must_exist:
-            return str(path)
+        beside, called = (
+            Path(os.path.abspath(folder / Path(filled).expanduser())) for folder in folders
+        )
+        tried = [beside, called] if beside_first else [called, beside]
+        path = next((path for path in tried if path.exists()), tried[0])
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         fields.fail("workdir", f"{quoted(filled)} cannot be used: {error}")
+    if exists and path != beside:
+        remarks.said.append(f"workdir: {path}, not beside the file.")
+    if not exists and not must_exist:
+        remarks.said.append(f"workdir: there is no folder {quoted(filled)}; a run needs it.")
+        return str(path)
     if exists and not is_folder:
         fields.fail("workdir", f"{quoted(filled)} is not a folder")
     if not exists:
         fields.fail(
             "workdir",
             f"there is no folder {quoted(filled)}",
-            f"a relative path starts at the job file's folder, {base_dir}",
+            f"a relative path starts in {' or in '.join(dict.fromkeys(map(str, folders)))}",
         )
     return str(path)
 

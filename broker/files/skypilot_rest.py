@@ -6,10 +6,10 @@ import re
 from decimal import Decimal
 
 from mlbroker.broker.files.remarks import Remarks
-from mlbroker.broker.files.values import parse_number
+from mlbroker.broker.files.values import parse_count, parse_number
 from mlbroker.broker.files.yaml_fields import Fields, nearest
 from mlbroker.broker.files.yaml_strict import Node, quoted
-from mlbroker.profiles.job import Data, DataLocation
+from mlbroker.profiles.job import Data, DataLocation, Replicas
 
 KNOWN = (
     "config",
@@ -30,8 +30,10 @@ _BLOB = re.compile(r"https://[^/]+\.blob\.core\.windows\.net(?:/.*)?")
 _SHOWN = 3
 
 
-def read_rest(fields: Fields, known: tuple[str, ...], remarks: Remarks) -> Data:
-    """What the fields beside the `known` ones tell of the job's data.
+def read_rest(
+    fields: Fields, known: tuple[str, ...], remarks: Remarks
+) -> tuple[Data, Replicas | None]:
+    """What the fields beside the `known` ones tell of the job's data, and of a service.
 
     One that is not SkyPilot's and is spelt nearly like a known one is refused: what it asks for
     would be missing.
@@ -52,7 +54,34 @@ def read_rest(fields: Fields, known: tuple[str, ...], remarks: Remarks) -> Data:
     read_gb, read_from = _estimated(fields, "inputs")
     written_gb, _ = _estimated(fields, "outputs")
     clouds = (places | read_from) - {None}
-    return Data(read_gb, written_gb, DataLocation(clouds.pop() or "") if len(clouds) == 1 else None)
+    at = DataLocation(clouds.pop() or "") if len(clouds) == 1 else None
+    return Data(read_gb, written_gb, at), _replicas(fields, remarks)
+
+
+# Where each kind says how many there are: fixed, and from least to most.
+_KINDS = {
+    "service": ("replicas", "replica_policy", "min_replicas", "max_replicas"),
+    "pool": ("workers", "worker_policy", "min_workers", "max_workers"),
+}
+
+
+def _replicas(fields: Fields, remarks: Remarks) -> Replicas | None:
+    """How many machines of a service or a pool run until somebody stops them."""
+    for kind, (fixed, policy, least_key, most_key) in _KINDS.items():
+        section = fields.section(kind)
+        if section is None:
+            continue
+        count = section.value(fixed, _count)
+        bounds = section if section.node(policy) is None else section.section(policy) or section
+        least, most = bounds.value(least_key, _count), bounds.value(most_key, _count)
+        remarks.not_run.append(f"{kind}: it runs until it is stopped, and mlbroker runs jobs")
+        first = next((number for number in (count, least) if number is not None), 1)
+        return Replicas(kind, first, max(most or first, first))
+    return None
+
+
+def _count(text: str) -> int:
+    return 0 if text.strip() == "0" else parse_count(text, 10_000)
 
 
 def _mounts(fields: Fields, key: str, remarks: Remarks) -> set[str | None]:

@@ -60,7 +60,8 @@ def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str
     if missing:
         raise InputError(
             f"the environment has no {', '.join(missing)}",
-            hint=f"The job lists it under secrets: export {missing[0]} before the run.",
+            hint=f"The job asks for it under secrets or envs: export {missing[0]} before the run"
+            f" (or --env {missing[0]}=VALUE for one under envs).",
         )
     return {name: environ[name] for name in job.secrets}
 

@@ -25,6 +25,7 @@ from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, Th
 from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.plan_words import expected_words, nothing_chosen
+from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -149,6 +150,21 @@ def test_what_is_nearest_to_what_a_task_asks_for(
     assert (made.choice and made.choice.instance_type) == choice
     hint = "" if made.choice else nothing_chosen(made).hint or ""
     assert said in "\n".join([*heard.notes, *heard.warnings, hint])
+
+
+def test_a_service_has_a_price_by_the_hour_alone(tmp_path: Path, state: Path) -> None:
+    (tmp_path / "gpus.csv").write_text(GPU_PRICES)
+    (tmp_path / "table.csv").write_text(TABLE.replace("m5.large", "g6.xlarge"))
+    service = {"replica_policy": {"min_replicas": 2, "max_replicas": 5}}
+    path, heard = job_file(tmp_path, service=service, resources={"accelerators": "L4"}), Heard()
+    files = Sources(measure=tmp_path / "table.csv", prices=tmp_path / "gpus.csv")
+    made = plan(PlanQuery(job_of(path, heard), path, sources=files), state, heard).plan
+    assert made.choice is not None
+    assert made.choice.cost_usd is None
+    (said,) = [text for text in heard.notes if text.startswith("A service and no job: 2 of it")]
+    each = made.choice.hourly_usd
+    assert money(2 * each) in said
+    assert money(5 * each) in said
 
 
 def test_what_a_run_would_miss_is_refused_before_it_and_said_in_a_plan(

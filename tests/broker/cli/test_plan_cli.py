@@ -27,6 +27,7 @@ PLAIN = """\
 name: sky
 resources: {accelerators: L4:1}
 file_mounts: {/data: s3://bucket}
+envs: {MODEL: null}
 run: python train.py
 """
 TABLE = """\
@@ -87,9 +88,11 @@ def test_a_plain_skypilot_task_plans_with_flags(tmp_path: Path, home: Path) -> N
     path = tmp_path / "task.yaml"
     path.write_text(PLAIN)
     done = mlbroker(
-        "plan", path, "--deadline", "24h", "--budget", "50", "--steps", "1000", "--json", home=home
-    )
+        "plan", path, "--deadline", "24h", "--budget", "50", "--steps", "1000", "--json",
+        "--env", "MODEL=7b", home=home,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "envs.MODEL has no value" not in done.stderr
     assert "file_mounts" in done.stderr
     assert json.loads(done.stdout)["job"]["steps"] == 1000
 

@@ -9,6 +9,7 @@ import pytest
 from tests.support.job_texts import FULL, REFUSED, SKYPILOT
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.env_flags import parse_env
 from mlbroker.broker.files.job_file import load_job, load_jobs, parse_jobs
 from mlbroker.pricing.book import Amount, Requirements
 from mlbroker.pricing.offer import Gpu, Hardware, Market
@@ -21,6 +22,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ProfileLimits,
+    Replicas,
     ResourceOption,
     Work,
 )
@@ -116,6 +118,7 @@ def test_a_skypilot_task_is_read_unchanged_and_the_rest_is_named_once() -> None:
         "resources.autostop",
     )
     assert [sentence.partition(":")[0] for sentence in job.said] == [
+        "envs.WANDB_API_KEY has no value",
         "resources.disk_tier",
         "The job has a bucket of aws; how much it reads is not known, and no traffic is in its"
         " price",
@@ -366,8 +369,12 @@ def test_one_job_is_asked_of_a_file_with_two(tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text("run: x\n---\nrun: y\n")
     assert len(load_jobs(path)) == 2
-    with pytest.raises(InputError, match="holds 2 jobs"):
+    with pytest.raises(InputError, match=r"holds 2 jobs, a pipeline or a group \(two-1, two-2\)"):
         load_job(path)
+    path.write_text("name: all\nexecution: parallel\n---\nname: a\nrun: x\n---\nname: b\nrun: y\n")
+    assert [file.job.name for file in load_jobs(path)] == ["a", "b"], (
+        "the first is a group's header"
+    )
 
 
 def test_workdir_starts_at_the_job_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,6 +385,69 @@ def test_workdir_starts_at_the_job_file(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_text("workdir: ../${PART}\nenvs: {PART: src}\nrun: x\n")
     monkeypatch.chdir(tmp_path)
     assert load_job(Path("project/jobs/job.yaml")).job.workdir == str(project / "src")
+
+
+def test_a_workdir_is_also_looked_for_where_the_call_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SkyPilot looks there alone; a file with `broker:` means its own folder first."""
+    (tmp_path / "jobs" / "both").mkdir(parents=True)
+    (tmp_path / "both").mkdir()
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = Path("jobs/job.yaml")
+    for workdir, block, expected in [
+        ("src", "broker:\n", "src"), ("both", "broker:\n", "jobs/both"), ("both", "", "both"),
+        (".", "", "."), (".", "broker:\n", "jobs"),
+    ]:  # fmt: skip
+        path.write_text(f"run: x\nworkdir: {workdir}\n{block}")
+        job = load_job(path).job
+        assert job.workdir == str(tmp_path / expected)
+        told = [sentence for sentence in job.said if sentence.startswith("workdir")]
+        assert bool(told) != expected.startswith("jobs"), "which is said unless it is the usual one"
+    path.write_text("run: x\nworkdir: nowhere\n")
+    with pytest.raises(InputError, match="there is no folder 'nowhere'") as caught:
+        load_job(path)
+    assert f"{tmp_path / 'jobs'} or in {tmp_path}" in str(caught.value.hint)
+    job = load_job(path, needs_folder=False).job
+    assert "workdir: there is no folder 'nowhere'; a run needs it." in job.said
+
+
+def test_variables_of_the_call() -> None:
+    text = "run: x\nenvs: {A: 1, B: 2, C: null, D: null}\nsecrets: {S: null}\n"
+    env = parse_env(["A=one=1", "C=", "E=new", "D", "D"], {"D": "d"})
+    (file,) = parse_jobs(text, "job.yaml", None, env=env)
+    assert file.job.envs == {"A": "one=1", "B": "2", "C": "", "E": "new"}
+    assert file.job.secrets == ("S", "D"), "its value is never kept"
+    assert not any(sentence.startswith("envs.") for sentence in file.job.said)
+    (unset,) = parse_jobs(text, "job.yaml", None)
+    assert [s.partition(" ")[0] for s in unset.job.said if s.startswith("envs")] == [
+        "envs.C", "envs.D",
+    ]  # fmt: skip
+    for flag, message in [("1A=x", "not the name"), ("NOWHERE", "environment has no NOWHERE")]:
+        with pytest.raises(InputError, match=message):
+            parse_env([flag], {})
+    with pytest.raises(InputError, match="S is a secret of the job"):
+        parse_jobs(text, "job.yaml", None, env=parse_env(["S=1"], {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("service: {replicas: 2, readiness_probe: /}", Replicas("service", 2, 2)),
+        (
+            "service: {replica_policy: {min_replicas: 0, max_replicas: 3}}",
+            Replicas("service", 0, 3),
+        ),
+        ("service: {readiness_probe: /v1}", Replicas("service", 1, 1)),
+        ("pool: {workers: 4}", Replicas("pool", 4, 4)),
+        ("pool: {min_workers: 1, max_workers: 4}", Replicas("pool", 1, 4)),
+    ],
+)  # fmt: skip
+def test_services_and_pools_are_no_jobs(text: str, expected: Replicas) -> None:
+    job = job_of(f"run: x\n{text}\n")
+    assert job.replicas == expected
+    assert [reason.partition(":")[0] for reason in job.not_run] == [expected.kind]
 
 
 def test_an_absolute_moment() -> None:
