@@ -16,6 +16,9 @@ from typing import Any, TextIO
 from mlbroker.broker.errors import MlbrokerError
 
 GAP = 2  # columns between two cells of a table
+LEAST = 8  # columns that a cell of words is given at least, on a narrow terminal
+# A short word, an identifier, an amount or a moment, which is of no use in pieces; or nothing.
+_WHOLE = re.compile(r"|\S{1,12}|\S{0,31}\d\S{0,31}|\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?")
 
 
 def clean(text: str) -> str:
@@ -155,13 +158,17 @@ def print_table(
 
 
 def print_rows(
-    columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]], *, right: Sequence[str] = ()
+    columns: Mapping[str, str],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    right: Sequence[str] = (),
+    spare: Sequence[int] = (),
 ) -> None:
     """A table of a document's rows: `columns` are heading -> key; what is null stays empty."""
     cells = [
         ["" if row[key] is None else str(row[key]) for key in columns.values()] for row in rows
     ]
-    print_table(list(columns), cells, right=right)
+    print_table(list(columns), cells, right=right, spare=spare)
 
 
 def _columns() -> int:
@@ -208,9 +215,14 @@ def _rich_table(
         pad_edge=False,
         collapse_padding=True,
     )
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    needed = GAP * len(columns)
+    for name, *cells in zip(columns, *rows, strict=True):
+        whole = all(_WHOLE.fullmatch(cell) for cell in cells)
+        needed += max(map(len, (name, *cells))) if whole else LEAST
+        justify: Any = "right" if name in right else "left"
+        table.add_column(name, justify=justify, no_wrap=whole, overflow="fold")
     for index, row in enumerate(rows):
         style = "bold green" if index == highlight else None
         table.add_row(*(Text(cell) for cell in row), style=style)
-    Console().print(table)
+    # Rather than cut such a one, let the terminal break the line.
+    Console(width=max(needed, _columns())).print(table)

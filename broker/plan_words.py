@@ -52,18 +52,21 @@ _FARTHEST_FIRST = (
 )
 
 
-def nothing_chosen(plan: Plan) -> MlbrokerError:
-    """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed."""
+def nothing_chosen(plan: Plan, deadline: str = "deadline") -> MlbrokerError:
+    """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed.
+
+    `deadline` says where it stands.
+    """
     if plan.constraints.deadline_has_passed:
-        return deadline_has_passed()
+        return deadline_has_passed(deadline)
     return NothingFeasible(
         "no machine meets the job's needs, deadline and budget", hint=way_out(plan)
     )
 
 
-def deadline_has_passed() -> InputError:
+def deadline_has_passed(where: str = "deadline") -> InputError:
     """No machine can be in time."""
-    return InputError("the deadline has passed", where="deadline", hint="set a later one")
+    return InputError("the deadline has passed", where=where, hint="set a later one")
 
 
 def way_out(plan: Plan) -> str | None:

@@ -102,8 +102,8 @@ class Bill:
 
         At the worst, machines bill for `slack_s` after the kill time.
         """
-        if self.usd_per_hour <= 0:
-            return None  # what costs nothing has no bound, and without one nothing is launched
+        if self.usd_per_hour < 0:
+            return None
         slack = Decimal(str(slack_s))
         most_s = int((LONGEST_S + slack).to_integral_value(ROUND_CEILING))
         up_s = _last(most_s, lambda seconds: self.charge_usd(Decimal(seconds)) <= cap_usd)

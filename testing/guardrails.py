@@ -76,7 +76,7 @@ class GuardrailSuite:
         assert guardrail.rule.__doc__
         with pytest.raises(InputError, match=guardrail.key):
             guardrail.rule_of("[[not, a], {value: 5}]")
-        assert guardrail.rule.remedy.format(job="j", source="p.yaml")
+        assert guardrail.rule.remedy.format(job="j", source="p.yaml", user="u", usd="1")
 
     @pytest.mark.parametrize("field", ["gpu", "cost_usd", "carbon_kg"])
     def test_a_figure_that_nobody_knows_refuses(self, guardrail: Guardrail, field: str) -> None:

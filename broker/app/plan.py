@@ -9,7 +9,9 @@ from mlbroker.broker.app.sources import (
     Sources,
     book_of,
     check_filters,
+    deadline_place,
     evidence_of,
+    refuse_unknown_place,
     refuse_unknown_type,
     warn_of_unknown,
     with_nodes,
@@ -59,6 +61,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     book = within_reach(book, state, job)
     check_filters(query.filters, book)
     refuse_unknown_type(job.takes, book)
+    refuse_unknown_place(job, query.job_path, book)
     warn_of_unknown(job, book, listener)
     if query.type_name is not None:
         check_filters(Filters(instance_types=(query.type_name,)), book, types_from="--explain")
@@ -79,7 +82,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     )
     made = Planner(book, datetime.now(UTC)).plan(request)
     if made.constraints.deadline_has_passed:
-        raise nothing_chosen(made)
+        raise nothing_chosen(made, deadline_place(job, query.job_path))
     if not query.filters.markets and any(option.market_assumed for option in job.resources):
         _tell_of_spot(made, request, book, listener)
     if job.replicas is not None and made.choice is not None:

@@ -14,7 +14,9 @@ from mlbroker.broker.app.own_quote import own_quote
 from mlbroker.broker.app.sources import (
     Sources,
     check_filters,
+    deadline_place,
     evidence_of,
+    refuse_unknown_place,
     refuse_unknown_type,
     refuse_what_is_not_run,
     warn_of_unknown,
@@ -250,6 +252,7 @@ def _planned(
     book = within_reach(book, state, job)
     check_filters(wanted, book)
     refuse_unknown_type(job.takes, book)
+    refuse_unknown_place(job, request.job_path, book)
     warn_of_unknown(job, book, listener)
     evidence = evidence_of(job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]
@@ -258,7 +261,7 @@ def _planned(
     def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Sequence[Quote]]:
         plan = planner.plan(PlanRequest(job, evidence, where, judge, top=RUNNERS_UP))
         if plan.choice is None:
-            raise nothing_chosen(plan)
+            raise nothing_chosen(plan, deadline_place(job, request.job_path))
         return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS), plan.quotes
 
     found = options(wanted)

@@ -232,6 +232,26 @@ def refuse_unknown_type(takes: StatedTime | None, book: Book, where: str = "brok
         raise InputError(what, where=where, hint=_near(takes.instance_type, known))
 
 
+def refuse_unknown_place(job: Job, path: Path, book: Book) -> None:
+    """Traffic from a cloud that nobody knows has no price."""
+    at = job.data.at
+    known = {place.cloud for place in book.regions().values()}
+    if at is not None and at.cloud not in known:
+        what, where = f"there is no cloud {at.cloud!r}", stated_at(path, "broker.data.at")
+        raise InputError(what, where=where, hint=_near(at.cloud, known))
+
+
+def deadline_place(job: Job, path: Path) -> str:
+    """Where a job's deadline stands: in its file, or among the options."""
+    own = load_job(path).job.deadline == job.deadline
+    return stated_at(path, "broker.deadline") if own else "--deadline"
+
+
+def stated_at(path: Path, key: str) -> str:
+    """File, line and key, for a message on what a job file says."""
+    return f"{path}:{load_job(path).lines.get(key, 1)}: {key}"
+
+
 def _near(name: str, known: set[str]) -> str:
     """A hint with the nearest known name."""
     first = f"known are {', '.join(sorted(known)[:8])}{' …' if len(known) > 8 else ''}"

@@ -20,6 +20,8 @@ from mlbroker.broker.words import count
 app = typer.Typer(invoke_without_command=True)
 
 COLUMNS = ("run_id", "job", "user", "project", "state", "outcome", "reserved_usd", "spent_usd")
+# Left out one after the other where the terminal is narrow: user, state, project.
+SPARE = (2, 4, 3)
 BILL_COLUMNS = ("run_id", "job", "ledger_usd", "billed_usd", "difference_usd", "finding")
 MONEY = ("reserved_usd", "spent_usd", "ledger_usd", "billed_usd", "difference_usd")
 
@@ -61,7 +63,7 @@ def show(
     if json:
         print_json({"schema": "mlbroker.ledger/1", "runs": rows, "total": total})
         return
-    print_rows({name: name for name in COLUMNS}, rows, right=MONEY)
+    print_rows({name: name for name in COLUMNS}, rows, right=MONEY, spare=SPARE)
     say(
         f"{count(len(rows), 'run')}: {total['spent_usd']} USD spent, "
         f"{total['reserved_usd']} USD reserved"

@@ -12,7 +12,7 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
-from mlbroker.broker.files.values import parse_money_usd, parse_option
+from mlbroker.broker.files.values import parse_option, parse_price_usd
 from mlbroker.broker.home import POLICY_NAME, home
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.ledger import open_ledger
@@ -56,7 +56,7 @@ def try_out(
             f"there is no {POLICY_NAME} upward from {job}", hint="Or give --policy FILE."
         )
     loaded = override(load_job(job, needs_folder=False).job, budget=budget)
-    price = parse_option("--local-price", local_price, parse_money_usd)
+    price = parse_option("--local-price", local_price, parse_price_usd)
     machines = (
         (own_machine(on, price, None, home(), say),) if on is not None else _all_planned(loaded)
     )
@@ -71,6 +71,8 @@ def try_out(
         _show(forbidden, spend)
     if not left or spend is not None:
         raise RefusedError("the policy forbids this run", where=judge.policy.source)
+    if loaded.budget_usd is None:
+        say("Caps and approve_above are judged by what a run reserves: give --budget.")
     say(f"Allowed: {len(left)} of {len(machines)} machines, first {left[0].instance_type}.")
 
 

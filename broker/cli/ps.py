@@ -14,6 +14,8 @@ from mlbroker.broker.output import print_json, print_table, say
 from mlbroker.broker.runs.summary import live_summary
 
 COLUMNS = ("run", "job", "state", "machine", "progress", "spent USD", "cap USD", "ends by")
+# Left out one after the other where the terminal is narrow: machine, cap, progress.
+SPARE = (3, 6, 4)
 
 
 def command(
@@ -33,7 +35,8 @@ def command(
     if not rows:
         say("No run is open." if not all_ else "There are no runs yet.")
         return
-    print_table(COLUMNS, [_cells(row) for row in rows], right=("spent USD", "cap USD"))
+    money = ("spent USD", "cap USD")
+    print_table(COLUMNS, [_cells(row) for row in rows], right=money, spare=SPARE)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

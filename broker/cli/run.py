@@ -14,7 +14,7 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Terminal, confirm
-from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
+from mlbroker.broker.files.values import parse_duration_s, parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.plan_words import MEASURE_OR_SAY
@@ -126,7 +126,7 @@ def command(
         job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),
         job_path=job,
         on=on,
-        local_price_usd=parse_option("--local-price", local_price, parse_money_usd),
+        local_price_usd=parse_option("--local-price", local_price, parse_price_usd),
         filters=Filters.of(cloud, region, market, instance_type),
         sources=Sources(measure, prices, nodes, policy, reason),
         project=project,

@@ -58,6 +58,14 @@ def _moment(text: str) -> datetime:
 
 def parse_money_usd(text: str) -> Decimal:
     """US dollars of `25`, `25 USD`, `$25` or `USD 25`. No other currency is converted."""
+    amount = parse_price_usd(text)
+    if amount == 0:
+        _refuse("the amount must be more than zero", "write 25 or 25.50 USD")
+    return amount
+
+
+def parse_price_usd(text: str) -> Decimal:
+    """The same, or nothing: what is one's own may be free."""
     stripped = text.strip()
     found = re.fullmatch(rf"(?:(?:\$|USD)\s?)?({_NUMBER})(?:\s?USD)?", stripped, re.I | re.A)
     if found is None:
@@ -70,10 +78,7 @@ def parse_money_usd(text: str) -> Decimal:
                     "prices are in USD and nothing is converted: write an amount such as 25 USD",
                 )
         _refuse(f"{quoted(text)} is not an amount of money", "write 25 or 25.50 USD")
-    amount = Decimal(found[1])
-    if amount == 0:
-        _refuse("the amount must be more than zero", "write 25 or 25.50 USD")
-    return amount
+    return Decimal(found[1])
 
 
 def parse_count(text: str, largest: int = 10**12) -> int:

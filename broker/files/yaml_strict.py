@@ -140,6 +140,9 @@ class _Builder:
                     self._refuse_extras(event, line)
                     node = Node(line)
                     if isinstance(event, yaml.ScalarEvent):
+                        if "\0" in event.value:
+                            # As "\\0": no command, name or variable can hold it.
+                            self._fail(line, "control character U+0000")
                         node.text, node.plain = event.value, event.implicit[0]
                     elif isinstance(event, yaml.MappingStartEvent):
                         node.fields = {}

@@ -53,7 +53,7 @@ class PolicyAdmission:
         subjects = [subject_of(option) for option in self.options]
         found = self.judge.reservation(subjects, reservation)
         if isinstance(found, Hit):
-            return Verdict(self.judge.text(found), self.judge.remedy(found, self.job))
+            return Verdict(self.judge.text(found), self.judge.remedy(found, self.job, self.usd))
         return Verdict(approval=found.id if found else None)
 
 

@@ -25,7 +25,9 @@ class ApproveAbove(Rule):
     approvers: tuple[str, ...]
     example: ClassVar[str] = "50 USD"
     companions: ClassVar[Mapping[str, str]] = MappingProxyType({"approvers": "[grace]"})
-    remedy: ClassVar[str] = "Ask for it: mlbroker approve {job} --up-to USD --reason TEXT"
+    remedy: ClassVar[str] = (
+        "Ask for it: mlbroker approve {job} --user {user} --up-to {usd} --reason TEXT"
+    )
 
     @classmethod
     def read(cls, file: Section, key: str) -> Self | None:

@@ -178,7 +178,7 @@ class Rule(ABC):
 
     `example` is a value as users write it; `companions` are further keys that it reads, with an
     example each; `compares` holds for a rule that looks at other machines than the one in
-    question; `remedy` is what a user can do, with the names `job` and `source` filled in.
+    question; `remedy` is what a user can do, with `job`, `user`, `usd` and `source` filled in.
     """
 
     __slots__ = ()

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from pathlib import PurePath
+from shlex import quote
 
 from mlbroker.policies.guardrails.approve_above import ApproveAbove
 from mlbroker.policies.guardrails.interface import (
@@ -105,9 +106,21 @@ class Judge:
         """A hit in words, with the file it is from."""
         return f"{hit.rule} in {PurePath(self.policy.source).name}: {hit.why}"
 
-    def remedy(self, hit: Hit, job: str) -> str:
-        """What can be done about a hit."""
-        return self.policy.rules[hit.rule].remedy.format(job=job, source=self.policy.source)
+    def remedy(self, hit: Hit, job: str, usd: Decimal) -> str:
+        """What can be done about a hit, by a run of this job that is to reserve `usd`."""
+        remedy, source = self.policy.rules[hit.rule].remedy, self.policy.source
+        cents = f"{usd.quantize(Decimal('0.01'), ROUND_UP).normalize():f}"
+        job, user = quote(job), quote(self.who.user)
+        return remedy.format(job=job, source=source, user=user, usd=cents)
+
+    def may_approve(self, user: str) -> Hit | None:
+        """Why an approval by this user would count for nothing."""
+        approve = self.policy.rules.get("approve_above")
+        if not isinstance(approve, ApproveAbove) or not approve.approvers:
+            return None
+        if user in approve.approvers:
+            return None
+        return Hit("approvers", f"{user} is not among {', '.join(approve.approvers)}")
 
     def _run(
         self,

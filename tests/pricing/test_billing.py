@@ -142,7 +142,7 @@ def test_a_disk_billed_in_begun_hours_does_not_break_the_cap() -> None:
         (Bill(Decimal(3600), 1, Meter(), once_usd=Decimal(1)), 2, "5", "2"),
         (Bill(Decimal(60), 1, Meter(Decimal(60))), 0, "0.5", None),
         (Bill(Decimal(60), 1, Meter(Decimal(60))), 0, "1", "60"),
-        (Bill(Decimal(0), 1, Meter()), 0, "1", None),
+        (Bill(Decimal(0), 1, Meter()), 0, "1", str(LONGEST_S)),
         (Bill(Decimal("0.0001"), 1, Meter()), 0, "1000", str(LONGEST_S)),
     ],
 )

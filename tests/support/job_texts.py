@@ -103,6 +103,7 @@ REFUSED = {
     "run: x\nresources: {any_of: [4]}": "resources.any_of[0]: must be a mapping",
     "run: x\nresources: {any_of: [{any_of: [{cpus: 4}]}]}": "alternatives cannot hold",
     "run: x\nresources: {any_of: [{cpus: 4}], ordered: [{cpus: 4}]}": "exclude each other",
+    'run: "x \\0 y"': "control character U+0000",
     "run: x\nbroker: 6h": "broker: must be a mapping, not a single value",
     "run: x\nbroker: {budgett: 5}": "did you mean 'budget'?",
     "run: x\nbroker: {Deadline: 6h}": "did you mean 'deadline'?",

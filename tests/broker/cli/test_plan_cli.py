@@ -352,3 +352,20 @@ def test_where_to_measure_next_does_not_depend_on_how_many_are_shown(
         told += re.findall(r"(?:Most worth measuring|No further measurement).*", done.stdout)
     assert len(told) == 3
     assert len(set(told)) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "options", "says"),
+    [
+        ("6h", "2020-01-01T00:00Z", (), "job.yaml:5: broker.deadline: the deadline has passed"),
+        ("6h", "7h", ("--deadline", "2020-01-01T00:00Z"), "--deadline: the deadline has passed"),
+        ("6h", "7h\n  data: {input_gb: 1, at: mars/us-east-1}", (),
+         "job.yaml:6: broker.data.at: there is no cloud 'mars'"),
+    ],
+)  # fmt: skip
+def test_what_a_book_or_a_clock_finds_wrong_is_told_with_file_and_line(
+    job: Path, home: Path, old: str, new: str, options: tuple[str, ...], says: str
+) -> None:
+    job.write_text(JOB.replace(f"deadline: {old}", f"deadline: {new}"))
+    done = mlbroker("plan", job, *options, home=home)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr

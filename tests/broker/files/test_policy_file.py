@@ -1,6 +1,7 @@
 """`mlbroker-policy.yaml`: read strictly, found upward, enforced at launch with the reservation."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -148,6 +149,23 @@ def test_an_approval_admits_one_run(cli: Cli) -> None:
     facts = json.loads(cli("ledger", "export", "--facts", "--format", "json").stdout)["facts"]
     approved = next(fact["body"] for fact in facts if fact["kind"] == "approved")
     assert (approved["by"], approved["reason"]) == ("tester", "the last one")
+
+
+def test_who_may_not_approve_is_told_and_the_remedy_names_who_asks(cli: Cli) -> None:
+    write(cli.folder, "approve_above: 0.5 USD\napprovers: [grace]")
+    job = cli.job("true", "big")
+    refused = cli.run_local(job, price="0")
+    assert refused.returncode == 0, "nothing is spent of one's own"
+    refused = cli.run_local(job)
+    assert refused.returncode == 3
+    (command,) = re.findall("Ask for it: mlbroker (approve .*) --reason", refused.stderr)
+    assert command == "approve big --user tester --up-to 1"
+    words = [*command.split(), "--reason", "yes"]
+    own = cli(*words)
+    assert own.returncode == 3
+    assert "approvers in mlbroker-policy.yaml: tester is not among grace" in own.stderr
+    assert cli(*words, MLBROKER_USER="grace").returncode == 0
+    assert cli.run_local(job).returncode == 0
 
 
 def test_an_approval_by_the_jobs_file_is_for_the_job_in_it(cli: Cli) -> None:

@@ -139,7 +139,6 @@ def test_a_job_whose_state_folder_is_removed_ends_with_its_supervisor(cli: Cli) 
     [
         (["--local-price", "1"], 3, "Give --budget"),
         (["--local-price", "-1", "--budget", "1"], 2, "--local-price"),
-        (["--local-price", "0", "--budget", "1"], 2, "--local-price"),
         (["--local-price", "nan", "--budget", "1"], 2, "--local-price"),
         (["--local-price", "1", "--budget", "5 EUR"], 2, "USD"),
         (["--local-price", "3600", "--budget", "2"], 3, "Raise --budget"),

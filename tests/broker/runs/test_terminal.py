@@ -38,11 +38,11 @@ class Terminal:
 
 
 @contextmanager
-def terminal(cli: Cli, *words: object) -> Iterator[tuple[Terminal, int]]:
+def terminal(cli: Cli, *words: object, columns: int = 100) -> Iterator[tuple[Terminal, int]]:
     pid, file = pty.fork()
     if pid == 0:
         os.chdir(cli.folder)
-        environment = cli.environment(TERM="xterm", COLUMNS="100", LINES="30")
+        environment = cli.environment(TERM="xterm", COLUMNS=str(columns), LINES="30")
         environment.pop("NO_COLOR")
         os.execve(PROGRAM[0], [*PROGRAM, *map(str, words)], environment)
     try:
@@ -138,3 +138,22 @@ def test_a_forecast_over_the_cap_is_warned_of_and_stopped_on_request(cli: Cli) -
     (row,) = cli.ledger()
     assert row["outcome"] == "stopped"
     assert float(row["spent_usd"]) < 3, "well before the cap"
+
+
+def test_no_terminal_is_too_narrow_for_ids_amounts_and_moments(cli: Cli) -> None:
+    assert cli.run_local(cli.job("true", "the-job-with-the-long-name-of-somebody")).returncode == 0
+    (row,) = cli.ledger()
+    wanted = (row["run_id"], row["spent_usd"], row["outcome"])
+    for words in (("ledger",), ("ps", "--all")):
+        for columns in (80, 40):
+            with terminal(cli, *words, columns=columns) as (screen, pid):
+                assert ended(screen, pid) == 0
+            assert [cell for cell in wanted if cell not in screen.text] == [], screen.text
+            assert "…" not in screen.text
+            fits = all(len(line) <= columns for line in plain(screen.text).splitlines())
+            assert fits or columns < 80
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", screen.text)
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
