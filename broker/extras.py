@@ -2,8 +2,6 @@
 
 import shlex
 import sys
-from importlib.metadata import requires
-from importlib.util import find_spec
 
 
 def how_to_install(extra: str) -> str | None:
@@ -12,6 +10,10 @@ def how_to_install(extra: str) -> str | None:
     It names the libraries, not mlbroker: that may have come from a checkout or a wheel, and an
     index may know somebody else's by its name.
     """
+    # Slow, and hardly ever needed.
+    from importlib.metadata import requires
+    from importlib.util import find_spec
+
     split = [line.partition(";") for line in requires("mlbroker") or ()]
     wanted = [what.strip() for what, _, marker in split if marker.strip() == f"extra == '{extra}'"]
     if not wanted:

@@ -243,13 +243,14 @@ def refuse_unknown_place(job: Job, path: Path, book: Book) -> None:
 
 def deadline_place(job: Job, path: Path) -> str:
     """Where a job's deadline stands: in its file, or among the options."""
-    own = load_job(path).job.deadline == job.deadline
+    own = load_job(path, needs_folder=False).job.deadline == job.deadline
     return stated_at(path, "broker.deadline") if own else "--deadline"
 
 
 def stated_at(path: Path, key: str) -> str:
     """File, line and key, for a message on what a job file says."""
-    return f"{path}:{load_job(path).lines.get(key, 1)}: {key}"
+    lines = load_job(path, needs_folder=False).lines
+    return f"{path}:{lines.get(key, 1)}: {key}"
 
 
 def _near(name: str, known: set[str]) -> str:

@@ -90,9 +90,12 @@ def explain_all(argv: list[str]) -> list[str]:
 
 
 def build_app(argv: list[str]) -> typer.Typer:
-    """The Typer application. Only the command in `argv` is imported; shell completion needs all."""
-    completing = any(name.startswith("_MLBROKER_COMPLETE") for name in os.environ)
+    """The Typer application. Only the command in `argv` is imported, or that of a shell's line."""
     wanted = next((word for word in argv if not word.startswith("-")), None)
+    if "_MLBROKER_COMPLETE" in os.environ:
+        from mlbroker.broker.cli.completion import command_asked_for
+
+        wanted = command_asked_for()
     # Rich help costs 50 ms: it is worth that to a person at a terminal, and to nobody else.
     markup = "rich" if sys.stdout.isatty() else None
     app = typer.Typer(
@@ -104,7 +107,7 @@ def build_app(argv: list[str]) -> typer.Typer:
     )
     app.callback()(_version_option)
     for name, command in COMMANDS.items():
-        if completing or name == wanted:
+        if name == wanted:
             _register(app, name, command.module, command.help)
         else:
             app.command(name, help=command.help)(_unloaded)

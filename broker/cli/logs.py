@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli import completion
 from mlbroker.broker.cli.job_output import JobOutput, in_lines
 from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.clouds import opener
@@ -27,7 +28,9 @@ COMPLAINTS = 20
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Run id, or its beginning.")] = LAST,
+    run: Annotated[
+        str, typer.Argument(help="Run id, or its beginning.", autocompletion=completion.runs)
+    ] = LAST,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     rank: Annotated[
         int, typer.Option(min=0, help="Of a run on several machines: which one's output.")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli import completion
 from mlbroker.broker.errors import InputError
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
@@ -25,11 +26,18 @@ Takes = Annotated[
     typer.Option(metavar="TIME@TYPE", help="How long it takes, and where: 3h@g5.xlarge."),
 ]
 
-Cloud = Annotated[list[str] | None, typer.Option(help="Only this cloud (repeatable).")]
-Region = Annotated[list[str] | None, typer.Option(help="Only this region (repeatable).")]
+Cloud = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this cloud (repeatable).", autocompletion=completion.clouds),
+]
+Region = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this region (repeatable).", autocompletion=completion.regions),
+]
 MarketOption = Annotated[list[Market] | None, typer.Option(help="Only on_demand, or only spot.")]
 InstanceType = Annotated[
-    list[str] | None, typer.Option(help="Only this machine type (repeatable).")
+    list[str] | None,
+    typer.Option(help="Only this machine type (repeatable).", autocompletion=completion.types),
 ]
 
 Measure = Annotated[Path | None, typer.Option(help="A measurements table to use for this call.")]

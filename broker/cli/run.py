@@ -10,7 +10,7 @@ import typer
 
 from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare, reserve
 from mlbroker.broker.app.sources import Sources, job_of
-from mlbroker.broker.cli import options
+from mlbroker.broker.cli import completion, options
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Terminal, confirm
@@ -45,7 +45,11 @@ class OnIdle(StrEnum):
 
 
 On = Annotated[
-    str | None, typer.Option(help="Run here (local) or on a node of yours, without a plan.")
+    str | None,
+    typer.Option(
+        help="Run here (local) or on a node of yours, without a plan.",
+        autocompletion=completion.places,
+    ),
 ]
 LocalPrice = Annotated[
     str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
@@ -65,7 +69,11 @@ IdleAfter = Annotated[
 ]
 Resume = Annotated[
     str | None,
-    typer.Option(metavar="RUN", help="Go on from this run's checkpoint, with what it left."),
+    typer.Option(
+        metavar="RUN",
+        help="Go on from this run's checkpoint, with what it left.",
+        autocompletion=completion.runs,
+    ),
 ]
 AutoProfile = Annotated[
     bool, typer.Option("--auto-profile", help="First measure where that saves more than it costs.")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli import completion
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
@@ -28,7 +29,10 @@ MACHINE_PATIENCE_S = 120.0
 
 
 def command(
-    run: Annotated[list[str] | None, typer.Argument(help="Run id, or its beginning.")] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Argument(help="Run id, or its beginning.", autocompletion=completion.runs),
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every open run.")] = False,
 ) -> None:
     """Stop a run and account for it. Its checkpoint and outputs are collected first."""
