@@ -12,14 +12,14 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "P100": ("P100-16GB",),
     "V100-16GB": ("V100",),
     "V100-32GB": (),
-    "T4": (),
+    "T4": ("T4-16GB",),
     "T4G": (),
-    "A10": (),
-    "A10G": (),
+    "A10": ("A10-24GB",),
+    "A10G": ("A10G-24GB",),
     "A100-40GB": ("A100",),
     "A100-80GB": ("A100-80GB-SXM",),
-    "L4": (),
-    "L40S": (),
+    "L4": ("L4-24GB",),
+    "L40S": ("L40S-48GB",),
     "H100": ("H100-80GB", "H100-SXM", "H100-MEGA-80GB", "H100-MEGA"),
     "H100-NVL": ("H100NVL",),
     "H200": ("H200-141GB", "H200-SXM"),
@@ -63,15 +63,31 @@ _UNSOLD = re.compile(
     r"|B100|H20|H800|H100PCIE|MI(?:50|60|100|210|250X?|300A|308X|325X|350X|355X)"
     r"|RX\d{4}(?:XTX?|GRE)?|GAUDI[23]|MAX1[15]\d0|ARC[AB]\d{3}|TPUV\d(?:P|E|LITE|LITEPOD)?\d*"
 )
+# How a GPU is mounted, and what its memory is made of.
+_FORM = re.compile(r"SXM\d?|(?<=A100)PCIE|(?<=V100)PCIE|HBM\d[AE]?|TENSORCOREGPU")
 _MAKER = re.compile(r"^(?:NVIDIA|AMD|GEFORCE|TESLA|QUADRO|INSTINCT|RADEON|INTEL)+")
+
+_MODEL_OF_PLAIN = {
+    re.sub(r"[\s_-]", "", name).upper(): model
+    for model, aliases in _ALIASES.items()
+    for name in (model, *aliases)
+}
 
 
 def gpu_model(name: str) -> str | None:
-    """The price book's model for `name` in any case (`a100` is `A100-40GB`), or None."""
-    return _MODEL_OF.get(name.strip().lower())
+    """The price book's model for `name` in any case (`a100` is `A100-40GB`), or None.
+
+    Drivers and Kubernetes call them `NVIDIA-H100-80GB-HBM3`, Google Cloud `nvidia-tesla-t4`.
+    """
+    found = _MODEL_OF.get(name.strip().lower())
+    return found or _MODEL_OF_PLAIN.get(_FORM.sub("", _plain(name)))
+
+
+def _plain(name: str) -> str:
+    return _MAKER.sub("", re.sub(r"[\s_-]", "", name).upper())
 
 
 def unsold_model(name: str) -> str | None:
     """One spelling (`RTX4090`) of a model that exists but is not in the price book, or None."""
-    plain = _MAKER.sub("", re.sub(r"[\s_-]", "", name).upper())
+    plain = _plain(name)
     return plain if _UNSOLD.fullmatch(plain) else None

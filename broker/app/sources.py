@@ -178,6 +178,8 @@ def warn_of_unknown(job: Job, book: Book, listener: Listener) -> None:
         if option.instance_type is not None:
             kinds = {kind.name for _, _, kind in book.types()}
             names.append(("instance_type", option.instance_type, kinds))
+        if option.cloud is not None and option.cloud not in names[0][2]:
+            del names[1:]  # of another cloud no other name is known either
         for field, name, known in names:
             if name is not None and name not in known:
                 listener.warn(
@@ -214,7 +216,7 @@ def tell_unsold(job: Job, book: Book, listener: Listener) -> None:
         if near is not None and figures is not None:
             like = (
                 f"; of those sold, {near.model} ({near.memory_gib:g} GiB) is most like it"
-                f" ({figures.memory_gib:g} GiB) in memory and speed"
+                f" ({figures.memory_gib:g} GiB a chip) in memory and speed"
             )
         listener.warn(
             f"resources: no cloud of the price book sells {model}, and no node of yours has"

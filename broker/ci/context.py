@@ -140,10 +140,13 @@ class PricingContext(NamedTuple):
 
     def inputs(self, file: JobFile, evidence: Evidence | None = None) -> Inputs:
         """Digests of all that the price of a job rests on, but for the book."""
+        # What flags say of the job is in no value of its file.
+        job = file.job
+        set_here = {k: v for k, v in job.envs.items() if file.values.get(f"envs.{k}") != v}
+        said = [*(job.takes or ()), *([set_here] if set_here else [])]
         return Inputs(
-            # What a flag says of the job is in no value of its file.
-            job=digest_of(file.job.name, dict(file.values), *(file.job.takes or ())),
-            measurements=self.known.digest(evidence or self.known.of(file.job)),
+            job=digest_of(job.name, dict(file.values), *said),
+            measurements=self.known.digest(evidence or self.known.of(job)),
             policy=self.policies.digest(file.source),
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlbroker.broker.ci.job_texts import TextPair
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_file import JobFile, parse_jobs
 from mlbroker.broker.files.yaml_strict import decode, quoted
 from mlbroker.profiles.job import StatedTime
@@ -66,7 +67,9 @@ class JobPair:
         return replace(self, base=base, head=head)
 
 
-def pair_jobs(texts: Iterable[TextPair], root: Path, *, read_all: bool = False) -> list[JobPair]:
+def pair_jobs(
+    texts: Iterable[TextPair], root: Path, env: EnvFlags = NO_ENV, *, read_all: bool = False
+) -> list[JobPair]:
     """The jobs of all files, by path; `read_all` reads the unchanged ones too."""
     pairs: list[JobPair] = []
     for text in texts:
@@ -75,7 +78,7 @@ def pair_jobs(texts: Iterable[TextPair], root: Path, *, read_all: bool = False) 
             if name is not None:
                 pairs.append(JobPair(text.path, name, ChangeStatus.UNCHANGED))
                 continue
-        pairs += _pairs_of_file(text, root)
+        pairs += _pairs_of_file(text, root, env)
     return sorted(_follow_moves(pairs), key=lambda pair: (pair.path, pair.name))
 
 
@@ -109,18 +112,20 @@ def _name_at_a_glance(text: TextPair) -> str | None:
     return found[1].decode("ascii") if found else None
 
 
-def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
+def _pairs_of_file(text: TextPair, root: Path, env: EnvFlags) -> list[JobPair]:
     same = text.base is not None and text.base == text.head
     base: list[JobFile] = []
     notes: tuple[str, ...] = ()
     if text.base is not None and not same:
         try:
-            base = _read(text.path, text.base, root, there=False)
+            base = _read(text.path, text.base, root, env, there=False)
         except InputError as error:
             notes = (f"could not be read at the base: {error.what}",)
     try:
         head = (
-            [] if text.head is None else _read(text.path, text.head, root, there=text.checked_out)
+            []
+            if text.head is None
+            else _read(text.path, text.head, root, env, there=text.checked_out)
         )
     except InputError as error:
         if same:
@@ -136,10 +141,10 @@ def _pairs_of_file(text: TextPair, root: Path) -> list[JobPair]:
     ]
 
 
-def _read(path: str, content: bytes, root: Path, *, there: bool) -> list[JobFile]:
+def _read(path: str, content: bytes, root: Path, env: EnvFlags, *, there: bool) -> list[JobFile]:
     folder = (root / path).absolute().parent
     text = decode(content, path)
-    return parse_jobs(text, path, folder, workdir_must_exist=there, called_from=root)
+    return parse_jobs(text, path, folder, workdir_must_exist=there, env=env, called_from=root)
 
 
 def _match(

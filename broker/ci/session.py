@@ -16,6 +16,7 @@ from mlbroker.broker.ci.pairs import JobPair, pair_jobs
 from mlbroker.broker.ci.priced import read_previous
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.yaml_strict import read_bytes
 from mlbroker.broker.home import POLICY_NAME, policy_path, present, usual_file
 from mlbroker.policies.planner.book import Book
@@ -31,7 +32,7 @@ FEW_UNCHANGED = 40
 class CheckRequest:
     """What to check, against what. At most one of `base` and `compare_to` is given.
 
-    `takes` is said of the jobs whose files say nothing of it.
+    `takes` is said of the jobs whose files say nothing of it; `env` are variables of all jobs.
     """
 
     paths: Sequence[Path] = (Path(),)
@@ -41,6 +42,7 @@ class CheckRequest:
     policy: Path | None = None
     limits: Thresholds = Thresholds()
     takes: StatedTime | None = None
+    env: EnvFlags = NO_ENV
 
 
 def run_check(
@@ -117,7 +119,7 @@ class _Session:
         )
 
     def _pairs(self, texts: Iterable[TextPair], *, read_all: bool = False) -> list[JobPair]:
-        pairs = pair_jobs(texts, self._root, read_all=read_all)
+        pairs = pair_jobs(texts, self._root, self._request.env, read_all=read_all)
         takes = self._request.takes
         return pairs if takes is None else [pair.said_to_take(takes) for pair in pairs]
 

@@ -15,6 +15,7 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.errors import InputError, MlbrokerError
+from mlbroker.broker.files.env_flags import parse_env
 from mlbroker.broker.files.values import parse_money_usd, parse_option, parse_takes
 from mlbroker.broker.home import home
 from mlbroker.broker.output import clean, say, warn
@@ -77,6 +78,7 @@ def command(
     max_monthly: MaxMonthly = None,
     max_carbon: MaxCarbon = None,
     takes: options.Takes = None,
+    env: options.Env = None,
     measure: Measure = None,
     policy: options.Policy = None,
     nodes: Nodes = None,
@@ -115,7 +117,8 @@ def command(
             comment, target, behavior or "update", tag or "default", dry_run=dry_run
         )
     said = parse_option("--takes", takes, parse_takes)
-    what = CheckRequest(tuple(paths or [Path()]), base, compare_to, measure, policy, limits, said)
+    where = tuple(paths or [Path()])
+    what = CheckRequest(where, base, compare_to, measure, policy, limits, said, parse_env(env))
     found = check(what, Sources(prices=prices, nodes=nodes), home(), Terminal())
     _show(found, "json" if json else str(format_), output)
     failure = verdict(found)

@@ -89,6 +89,8 @@ def read_resources(
     if not lists:
         return _options(common, remarks, usual_disk_gb)
     (key,) = lists
+    if key == "ordered":
+        remarks.said.append("resources.ordered: compared by what each costs, not taken in order.")
     alternatives = common.node(key)
     if alternatives is None or not alternatives.items:
         common.fail(key, "must be a list of alternatives", "[{accelerators: L4:1}, {cpus: 8+}]")

@@ -1,8 +1,8 @@
 """What SkyPilot takes where a task says nothing: held for files without a `broker:` block.
 
-Its sources: `_DEFAULT_NUM_VCPUS` and `_DEFAULT_MEMORY_CPU_RATIO` of sky/catalog/*_catalog.py,
-`_NUM_ACC_TO_NUM_CPU` of sky/catalog/gcp_catalog.py, `_DEFAULT_DISK_SIZE_GB` of sky/resources.py,
-and `resources.use_spot` of its YAML specification ("defaults to false").
+Its sources: `_DEFAULT_NUM_VCPUS`, `_DEFAULT_MEMORY_CPU_RATIO` and `_DEFAULT_INSTANCE_FAMILY` (all
+x86-64) of sky/catalog/*_catalog.py, `_NUM_ACC_TO_NUM_CPU` of sky/catalog/gcp_catalog.py,
+`_DEFAULT_DISK_SIZE_GB` of sky/resources.py, and `resources.use_spot` of its YAML specification.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ def as_skypilot(options: Iterable[ResourceOption], remarks: Remarks) -> tuple[Re
     found = []
     for option in options:
         usual = _usual(option)
-        if usual is not None:
+        if usual is not None and usual != Requirements():
             said[_words(usual, option.requirements)] = None
         assumed = option.market is None
         if assumed:
@@ -55,11 +55,17 @@ def as_skypilot(options: Iterable[ResourceOption], remarks: Remarks) -> tuple[Re
 
 def _usual(option: ResourceOption) -> Requirements | None:
     needs = option.requirements
-    if option.instance_type is not None or needs.memory_gib or needs.memory_gib_per_vcpu:
+    if option.instance_type is not None:
         return None
+    sized = needs.memory_gib is not None or needs.memory_gib_per_vcpu is not None
     if not needs.wants_gpu:
-        vcpus = None if needs.vcpus else Amount(_VCPUS)
-        return Requirements(vcpus=vcpus, memory_gib_per_vcpu=_GIB_PER_VCPU)
+        return Requirements(
+            vcpus=None if needs.vcpus or sized else Amount(_VCPUS),
+            memory_gib_per_vcpu=None if sized else _GIB_PER_VCPU,
+            arch=None if needs.arch else "x86_64",
+        )
+    if sized:
+        return None
     model, count = needs.gpu_model or "", needs.gpu_count or 1
     if needs.vcpus or model not in _HOSTS or count < 1:
         return None
@@ -71,4 +77,6 @@ def _words(usual: Requirements, needs: Requirements) -> str:
     if needs.wants_gpu:
         gpus = f"{needs.gpu_count or 1:g} {needs.gpu_model}"
         return f"{usual.vcpus} vCPUs and {usual.memory_gib} GiB beside {gpus}"
-    return f"{usual.vcpus or needs.vcpus} vCPUs with {_GIB_PER_VCPU:g}+ GiB each"
+    sizes = f"{usual.vcpus or needs.vcpus} vCPUs with {_GIB_PER_VCPU:g}+ GiB each"
+    sized = usual.memory_gib_per_vcpu is None
+    return ", ".join([*([] if sized else [sizes]), *(["x86-64"] if usual.arch else [])])

@@ -129,7 +129,7 @@ aws,us-east-1,g4dn.12xlarge,on_demand,3.912,2026-11-01,test
     [
         ({"accelerators": {"L4": 1, "L40": 1}}, "g6.xlarge", "sells L40, and no node of yours has"),
         ({"accelerators": "RTX4090"}, None, "(no RTX4090:1 anywhere)"),
-        ({"accelerators": "RTX6000-Ada"}, None, "L40S (48 GiB) is most like it (48 GiB) in memory"),
+        ({"accelerators": "RTX6000-Ada"}, None, "L40S (48 GiB) is most like it (48 GiB a chip)"),
         ({"accelerators": "T4", "max_hourly_cost": 0.01}, None,
          "(g4dn.xlarge: 0.526 USD an hour at least, the ceiling is 0.01)"),
         ({"accelerators": "T4:3"}, None, "(g4dn.12xlarge: 4 T4, asked for 3)"),

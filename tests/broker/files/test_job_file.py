@@ -142,6 +142,8 @@ def test_a_skypilot_task_is_read_unchanged_and_the_rest_is_named_once() -> None:
         ("T4:0.5", [("T4", 0.5)]),
         ("[{L4: 1}, {T4: 2}]", [("L4", 1), ("T4", 2)]),
         ("[{L4: 1, T4: 2}, A100]", [("L4", 1), ("T4", 2), ("A100-40GB", 1)]),
+        ("[NVIDIA-H100-80GB-HBM3, nvidia-tesla-t4, NVIDIA-A100-SXM4-80GB, 'NVIDIA A10G']",
+         [("H100", 1), ("T4", 1), ("A100-80GB", 1), ("A10G", 1)]),
         ("[RTX4090, 'NVIDIA GeForce RTX 4090:2', rtx-4090]",
          [("RTX4090", 1), ("RTX4090", 2), ("RTX4090", 1)]),
         ("[L40:1, a6000, RTX A6000, MI250X:8, tpu-v5litepod-8]",
@@ -496,7 +498,7 @@ def test_wheels_for_one_architecture_make_it_the_default(
 ) -> None:
     (tmp_path / "requirements.txt").write_text(f"numpy\n{install}\n")
     for setup in ("pip install -r requirements.txt", f"pip install {install.splitlines()[0]}"):
-        text = json.dumps({"name": "j", "run": "true", "setup": setup})
+        text = json.dumps({"name": "j", "run": "true", "setup": setup, "broker": {}})
         [file] = parse_jobs(text, "job.yaml", tmp_path)
         expected = None if setup.endswith("'x86_64'") else arch
         assert file.job.resources[0].requirements.arch == expected

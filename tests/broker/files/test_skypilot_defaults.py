@@ -23,6 +23,8 @@ def machine(vcpus: float, memory_gib: float, gpu: str = "", count: float = 1) ->
     [
         ("", machine(8, 32), machine(8, 16)),
         ("", machine(16, 64), machine(4, 16)),
+        ("", machine(8, 32), machine(8, 32)._replace(arch="arm64")),
+        ("arch: arm64", machine(8, 32)._replace(arch="arm64"), None),
         ("cpus: 4", machine(4, 16), machine(4, 8)),
         ("memory: 8+", machine(1, 8), None),
         ("accelerators: V100", machine(8, 61, "V100-16GB"), machine(1, 4, "V100-16GB")),
@@ -54,7 +56,10 @@ def test_it_is_said_in_one_line() -> None:
     assert "As SkyPilot does where a task says nothing: 12+ vCPUs and 64+ GiB beside 2" in said
     assert "on demand (`use_spot: true`" in said
     assert job_of("", "broker: {deadline: 6h}\n").said == ()
-    assert job_of("use_spot: true, cpus: 4, memory: 16").said == ()
+    assert job_of("use_spot: true, cpus: 4, memory: 16, arch: amd64").said == ()
+    assert ": x86-64. With" in job_of("use_spot: true, cpus: 4, memory: 16").said[0]
+    (ordered, _) = job_of("ordered: [{cpus: 4}, {cpus: 8}]").said
+    assert ordered == "resources.ordered: compared by what each costs, not taken in order."
     assert (job_of("").resources[0].disk_gb, job_of("disk_size: 50").resources[0].disk_gb) == (
         256,
         50,
