@@ -18,6 +18,7 @@ class Figures(NamedTuple):
 
 # From the makers' data sheets (nvidia.com, amd.com, cloud.google.com/tpu/docs/system-architecture),
 # by the start of the names as `gpu_names.unsold_model` spells them; the longest that fits counts.
+# Rounded, and good for one thing: to name the sold one that is nearest. Nothing is predicted here.
 _FIGURES = {
     "RTX2080TI": Figures(11, 108, 616),
     "RTX3060": Figures(12, 51, 360),
@@ -33,7 +34,7 @@ _FIGURES = {
     "TITANV": Figures(12, 110, 653),
     "A2": Figures(16, 18, 200),
     "A10M": Figures(20, 125, 333),
-    "A16": Figures(16, 36, 200),
+    "A16": Figures(16, 18, 200),
     "A30": Figures(24, 165, 933),
     "A40": Figures(48, 150, 696),
     "A800": Figures(80, 312, 2039),
