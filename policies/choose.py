@@ -108,6 +108,7 @@ class Chooser:
         self.more = more
         self.judge = judge
         self.budget = None if constraints.budget_usd is None else float(constraints.budget_usd)
+        self._limited = self.budget is not None or constraints.deadline_s is not None
         self.carbon_matters = judge is not None or constraints.objective.kind in (
             ObjectiveKind.CARBON,
             ObjectiveKind.WEIGHTED,
@@ -216,13 +217,15 @@ class Chooser:
         """A bound on the key when feasible for certain; else the exact answer."""
         if candidate.complete:
             return self._full_look(candidate)
-        cheapest = candidate.rows[0]
-        hopeless = self._steady_refusal(candidate, cheapest, self._best_place(candidate))
+        cheapest, place = candidate.rows[0], self._best_place(candidate)
+        hopeless = self._steady_refusal(candidate, cheapest, place)
         if hopeless is not None:
             return hopeless
-        if isinstance(self._look(candidate, cheapest), Refusal):
+        # Only a limit, a policy or an interruption tells one region from another.
+        told_apart = self._limited or self.judge is not None or candidate.spot
+        if told_apart and isinstance(self._look(candidate, cheapest), Refusal):
             return self._full_look(candidate)
-        return self._bound(candidate, cheapest, self._best_place(candidate))
+        return self._bound(candidate, cheapest, place)
 
     def _full_look(self, candidate: Candidate) -> Pick | Refusal:
         """The best region, or why there is none; stops where dearer ones cannot be better."""

@@ -188,8 +188,7 @@ class CloudRuns:
                 assert run.settled
                 assert run.reserved_usd == 0
                 assert run.spent_usd <= usd, "over the cap by our own books"
-                # A reserve for late ends hides what a bill forgets: not so in the books. An evicted
-                # machine's meter runs here until it is deleted, in the books until its eviction.
-                if lives and not any(attempt.why == "preempted" for attempt in run.attempts):
+                # A reserve for late ends hides what a bill forgets: not so in the books.
+                if lives:
                     billed = self.billed_usd(run_id)
                     assert billed <= run.spent_usd, "the books say less than the vendor's meters"

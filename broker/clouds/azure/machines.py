@@ -16,7 +16,8 @@ LOG_DAYS = 89
 _LOG_VERSION = "2015-04-01"
 _MADE = "microsoft.compute/virtualmachines/write"
 _EVICTED = "microsoft.compute/virtualmachines/evictspotvm/action"
-_SINGLE_ENDS = frozenset({"microsoft.compute/virtualmachines/delete", _EVICTED})
+_DELETED = "microsoft.compute/virtualmachines/delete"
+_SINGLE_ENDS = frozenset({_DELETED, _EVICTED})
 _GROUP_END = "microsoft.resources/subscriptions/resourcegroups/delete"
 # It stands still, for good: nothing of ours is ever started again. Stopped, it bills on.
 _STILL = frozenset({"PowerState/stopped", "PowerState/deallocated", "PowerState/deallocating"})
@@ -162,14 +163,17 @@ def _event(told: Mapping[str, Any]) -> _Event:
 
 
 def _end(events: Sequence[_Event]) -> datetime | None:
-    """When the last machine went: each by itself, before its group, or with the whole group."""
+    """When the last machine went: each by itself, before its group, or with the whole group.
+
+    One that was evicted is there, and may bill, until it is deleted.
+    """
     made = {event.whose for event in events if event.what == _MADE}
-    single = {
-        name: [event.at for event in events if event.what in _SINGLE_ENDS and event.whose == name]
-        for name in made
-    }
-    if made and all(single.values()):
-        return max(min(ends) for ends in single.values())
+    newest_first = sorted(events, key=lambda event: event.at, reverse=True)
+    single: dict[str, datetime] = {}
+    for what in (_EVICTED, _DELETED):
+        single |= {event.whose: event.at for event in newest_first if event.what == what}
+    if made and made <= single.keys():
+        return max(single[name] for name in made)
     return min((event.at for event in events if event.what == _GROUP_END), default=None)
 
 

@@ -27,7 +27,7 @@ ONLY_THE_READER_SEES = (
     "H1000", "tpux-8", "0GB", "L4:0", "disk_size: 1KB", "infra: aws, region", "'../x'",
     "image_id: {us", "image_id: ami-1}", "us-west-2/us-east-1a", "zone: '1'", "local_disk",
     "any_of: [{any_of", "'step", "(a+)+", "path: ../c", "[model, ../c", 'workdir: "a',
-    "resource: {", "brokers: {", "file_mounts: [",
+    "resource: {", "brokers: {", "file_mounts: [", "x \\0 y",
 )  # fmt: skip
 
 
