@@ -1,6 +1,5 @@
 """What holds for every test."""
 
-import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,11 +9,6 @@ from hypothesis import HealthCheck, settings
 # A property is right or wrong; how long an example takes says how busy the machine is.
 settings.register_profile("mlbroker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mlbroker")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are processors: many tests wait for machines in real time."""
-    return len(os.sched_getaffinity(0)) * 3 // 2
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
