@@ -1,6 +1,8 @@
 """What holds for every test."""
 
+import os
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,22 @@ from hypothesis import HealthCheck, settings
 # A property is right or wrong; how long an example takes says how busy the machine is.
 settings.register_profile("mlbroker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mlbroker")
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_variables() -> Iterator[None]:
+    """A variable of ours that a test leaves behind would steer the tests after it."""
+    before = _ours()
+    yield
+    left = _ours()
+    for name in left.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+    assert left == before, "the test changed the environment"
+
+
+def _ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("MLBROKER_")}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -24,6 +24,7 @@ from mlbroker.broker.ci.session import CheckRequest
 from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, ThresholdCrossed
 from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.plan_words import expected_words, nothing_chosen
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
@@ -191,10 +192,12 @@ def test_a_run_is_prepared_under_its_cap_and_reserves_nothing(tmp_path: Path, st
 
 
 def test_what_is_expected_on_a_machine_of_ones_own_is_what_a_plan_says(
-    tmp_path: Path, state: Path
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For `run --on`, for `profile --on`, and for a run that is planned."""
     nodes = tmp_path / "nodes.yaml"
+    # A run leaves the file's name in the environment, for those who carry it on: not for others.
+    monkeypatch.setenv(ENVIRONMENT, str(nodes))
     hardware = {"vcpus": 8, "memory_gib": 32}
     node = {"name": "box", "host": "h", "hardware": hardware, "price_per_hour_usd": 1}
     nodes.write_text(json.dumps({"nodes": [node]}))

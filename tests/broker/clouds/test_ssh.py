@@ -120,7 +120,7 @@ def test_the_cap_holds_on_the_node_with_the_client_dead_and_the_node_away(
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     node.stop()
-    assert processes_with(mark), "the job goes on without network and client"
+    assert wait_for(lambda: processes_with(mark)), "the job goes on without network and client"
     wait_for(lambda: not processes_with(mark))
     away = cli("reconcile")
     assert away.returncode == 1

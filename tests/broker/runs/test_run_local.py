@@ -115,7 +115,7 @@ def test_the_cap_holds_although_the_client_was_killed(cli: Cli) -> None:
     client = cli.start_local(job, budget="15", price="3600")
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
-    assert processes_with(mark), "the job goes on without its client"
+    assert wait_for(lambda: processes_with(mark)), "the job goes on without its client"
     wait_for(lambda: not processes_with(mark))
     # Nobody called `reconcile`: the watchdog had the books settled.
     row = wait_for(lambda: [r for r in cli.ledger() if r["state"] == "settled"])[0]
@@ -129,7 +129,7 @@ def test_a_job_whose_state_folder_is_removed_ends_with_its_supervisor(cli: Cli) 
     client = cli.start_local(f"export {mark}; echo up; sleep 300")
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
-    assert processes_with(mark)
+    assert wait_for(lambda: processes_with(mark))
     shutil.rmtree(cli.home)
     wait_for(lambda: not processes_with(mark) and not processes_with(str(cli.home)))
 
