@@ -63,6 +63,11 @@ def exact_usd(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def charged_usd(amount: Decimal, *, at_most: bool) -> str:
+    """The same of what was charged, where nobody may tell what it really was."""
+    return f"{'at most ' if at_most else ''}{exact_usd(amount)}"
+
+
 def exact_usd_or_none(amount: Decimal | None) -> str | None:
     """The same, where it may be unknown."""
     return None if amount is None else exact_usd(amount)

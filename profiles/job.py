@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -186,6 +186,10 @@ class Job:
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
+
+    def without_duration(self) -> "Job":
+        """The same job, as what never ends: nothing is said of how long it takes."""
+        return replace(self, work=None, takes=None)
 
     @property
     def may_use_gpu(self) -> bool:

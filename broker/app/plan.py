@@ -1,6 +1,6 @@
 """A plan for a job: what is read for it, the decision, and what a person wants to see beside it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     if query.type_name is not None:
         check_filters(Filters(instance_types=(query.type_name,)), book, types_from="--explain")
     evidence = (
-        Evidence(replace(job, work=None, takes=None))
+        Evidence(job.without_duration())
         if job.replicas
         else evidence_of(job, state, sources.measure, listener)
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mlbroker.broker.ci.code import CodeChanges
+from mlbroker.broker.ci.code import CodeChanges, code_words
 from mlbroker.broker.ci.context import Pricer, PricingContext
 from mlbroker.broker.ci.pairs import ChangeStatus, JobPair, changed_values, describe_change
 from mlbroker.broker.ci.priced import PreviousCheck, PricedJob
@@ -89,7 +89,8 @@ def _change(
     code: CodeChanges | None,
 ) -> JobChange:
     status = pair.status
-    if status is ChangeStatus.UNCHANGED and code and code.of(pair):
+    changed_code = code.of(pair) if code else ()
+    if status is ChangeStatus.UNCHANGED and changed_code:
         status = ChangeStatus.CHANGED
     if status is ChangeStatus.UNCHANGED and then is not current and pair.head is not None:
         # The same job with other measurements, or under another policy, costs something else.
@@ -105,8 +106,8 @@ def _change(
     if pair.head is not None and status is ChangeStatus.CHANGED:
         since = current.known.changed(pair.head.job)
     notes = [] if since is None else [f"measurements: {since}"]
-    if status is ChangeStatus.CHANGED and code and head is not None:
-        notes += code.words(pair, unknown=head.unknown)
+    if status is ChangeStatus.CHANGED and changed_code and head is not None:
+        notes.append(code_words(changed_code, unknown=head.unknown))
     return JobChange(pair, status, base, head, why(pair, base, head, notes))
 
 

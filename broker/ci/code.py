@@ -45,14 +45,12 @@ class CodeChanges:
         own = [parts[len(inside) :] for parts in found if parts[: len(inside)] == inside]
         return ["/".join(parts) for parts in own if not any(map(_is_no_code, parts))]
 
-    def words(self, pair: JobPair, *, unknown: bool) -> list[str]:
-        """The reason in words, where there is one; `unknown`: the job was never measured."""
-        own = self.of(pair)
-        if not own:
-            return []
-        more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
-        doubt = "" if unknown else "; its measurements may not hold"
-        return [f"code: the job's code changed{doubt}: {', '.join(own[:_NAMED])}{more}"]
+
+def code_words(changed: Sequence[str], *, unknown: bool) -> str:
+    """That these files of a job changed; `unknown`: it was never measured."""
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    doubt = "" if unknown else "; its measurements may not hold"
+    return f"code: the job's code changed{doubt}: {', '.join(changed[:_NAMED])}{more}"
 
 
 def _is_no_code(part: str) -> bool:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,7 +40,7 @@ class KnownTimes:
     def of(self, job: Job) -> Evidence:
         """The job's own measurements, and those of others. What never ends has no duration."""
         if job.replicas is not None:
-            return Evidence(replace(job, work=None, takes=None), (), self._all)
+            return Evidence(job.without_duration(), (), self._all)
         if job.name not in self._names and job.fingerprint() not in self._fingerprints:
             return Evidence(job, (), self._all)
         own = self._store.for_job(job) + [row for row in self._table if row.job == job.name]

@@ -9,7 +9,7 @@ from mlbroker.broker.cli.job_output import JobLines, JobOutput
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.output import clean, is_terminal, say
 from mlbroker.broker.runs.view import Progress, View
-from mlbroker.broker.words import exact_usd, local_time, stopwatch
+from mlbroker.broker.words import charged_usd, exact_usd, local_time, stopwatch
 
 _MOVES = {
     State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, ended by {kill} at the latest",
@@ -18,7 +18,7 @@ _MOVES = {
     State.BOOTSTRAPPED: "set-up",
     State.RUNNING: "running",
     State.ENDED: "ended: {why}{rank} {detail}",
-    State.TERMINATED: "the machine is gone; this attempt cost {most}{charged} USD",
+    State.TERMINATED: "the machine is gone; this attempt cost {charged} USD",
 }
 _PLAIN_EVERY_S = 30.0
 _BAR = 24
@@ -183,6 +183,5 @@ def _moved(run: Run) -> str | None:
         why=attempt.why,
         detail=attempt.detail or "",
         rank="" if attempt.rank is None else f" on rank {attempt.rank}",
-        most="at most " if attempt.at_most else "",
-        charged=exact_usd(attempt.charged_usd),
+        charged=charged_usd(attempt.charged_usd, at_most=attempt.at_most),
     ).rstrip()

@@ -14,6 +14,7 @@ from mlbroker.broker.files.job_places import (
     read_place,
 )
 from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.skypilot_rest import NO_VOLUMES
 from mlbroker.broker.files.values import (
     matching,
     parse_count,
@@ -133,7 +134,7 @@ def _leave_alone(fields: Fields, keys: Iterable[str], remarks: Remarks) -> None:
         elif key in _NOT_PLANNED and fields.node(key) is not None:
             remarks.said.append(f"{name}: {_NOT_PLANNED[key]}.")
     if fields.node("volumes") is not None:
-        remarks.not_run.append(f"{fields.name_of('volumes')}: mlbroker attaches no volumes")
+        remarks.not_run.append(f"{fields.name_of('volumes')}: {NO_VOLUMES}")
 
 
 def _over(common: Fields, node: Node, alternative: Node) -> Node:

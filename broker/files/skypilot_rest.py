@@ -23,6 +23,8 @@ KNOWN = (
     "storage_mounts",
     "volumes",
 )
+# Here, and among the resources.
+NO_VOLUMES = "mlbroker attaches no volumes"
 _MOUNTS = ("file_mounts", "storage_mounts")
 # Whose bucket it is, by SkyPilot's names of stores and by the scheme of its address.
 _STORES = {"s3": "aws", "gcs": "gcp", "gs": "gcp", "azure": "azure"}
@@ -50,7 +52,7 @@ def read_rest(
         places |= _mounts(fields, key, remarks)
     remarks.ignored.extend(k for k in ("config", "event_callback", "experimental") if k in fields)
     if fields.node("volumes") is not None:
-        remarks.not_run.append("volumes: mlbroker attaches no volumes")
+        remarks.not_run.append(f"volumes: {NO_VOLUMES}")
     read_gb, read_from = _estimated(fields, "inputs")
     written_gb, _ = _estimated(fields, "outputs")
     clouds = (places | read_from) - {None}

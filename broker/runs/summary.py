@@ -13,7 +13,7 @@ from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.words import exact_usd
+from mlbroker.broker.words import charged_usd, exact_usd
 
 
 def run_summary(run: Run) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def run_summary(run: Run) -> dict[str, Any]:
 
 def spent_words(run: Run) -> str:
     """What it cost, or at most."""
-    return f"{'at most ' if run.spent_at_most else ''}{exact_usd(run.spent_usd)}"
+    return charged_usd(run.spent_usd, at_most=run.spent_at_most)
 
 
 def live_summary(
