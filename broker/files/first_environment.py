@@ -1,7 +1,7 @@
 """The Python environment of a project: the one that is there, and how a bare machine gets one.
 
 A set-up never installs into the environment that mlbroker is in, nor into the system's: it makes
-one below the job's own folder, with nothing but `python3` and its venv module.
+one below the job's own folder, with nothing but `python3`.
 """
 
 import tomllib
@@ -79,15 +79,22 @@ def _recipe(folder: Path, into: str) -> tuple[str, str]:
 
 
 def _venv(into: str) -> str:
-    # Without ensurepip a venv is left half made.
-    return f"test -x {into}/bin/pip || python3 -m venv --clear {into}"
+    # Debian's and Ubuntu's images have a python3 without ensurepip, which leaves a venv half made;
+    # virtualenv in one file, as PyPA serves it, brings its own pip.
+    url = "https://bootstrap.pypa.io/virtualenv.pyz"
+    fetch = f'from urllib.request import urlretrieve as get; get("{url}", ".virtualenv.pyz")'
+    return (
+        f"test -x {into}/bin/pip || python3 -m venv --clear {into} || {{\n"
+        f"  python3 -c '{fetch}'\n"
+        f"  python3 .virtualenv.pyz --quiet --clear {into}\n  rm .virtualenv.pyz; }}"
+    )
 
 
 def _tool(name: str) -> str:
     """One that is there already serves; else it comes from the index, into a folder of its own."""
     own = f".venv-{name}"
     return (
-        f"command -v {name} >/dev/null || {{ python3 -m venv {own}; "
+        f"command -v {name} >/dev/null || {{\n{_venv(own)}\n"
         f"{own}/bin/pip install --quiet {name}; }}\n"
         f'export PATH="$PATH:$PWD/{own}/bin"'
     )

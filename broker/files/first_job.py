@@ -30,7 +30,7 @@ _GPU_LIBRARIES = re.compile(
 
 # What training scripts call the files they leave, and the folder they go on from.
 _RESULT = re.compile(
-    r"""["']([\w./-]+\.(?:pt|pth|bin|safetensors|onnx|pkl|joblib|h5|keras|npz))["']"""
+    r"""["']([\w./-]+\.(?:pt|pth|bin|safetensors|onnx|pkl|joblib|h5|keras|npy|npz))["']"""
 )
 _CHECKPOINTS = re.compile(
     r"""(?:(?:makedirs|Path|join)\(\s*|dir\s*=\s*)["']((?:[\w-]+/)*(?:ckpts?|checkpoints?))["']"""

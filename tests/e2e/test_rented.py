@@ -111,8 +111,10 @@ def test_a_killed_client_leaves_nothing_that_reconcile_does_not_settle(
 ) -> None:
     """Of the job that `mlbroker init` wrote, as it stands: its packages are installed there."""
     place = vendor.runs.candidates[0]
+    project = first_project(cli.folder)
+    assert cli("init", project).returncode == 0
     client = cli.start(
-        "run", first_project(cli), "--cloud", place.cloud, "--region", place.region,
+        "run", project / "job.yaml", "--cloud", place.cloud, "--region", place.region,
         "--market", "on_demand", "--budget", "1", "--yes", **account,
     )  # fmt: skip
     wait_for(lambda: any(live.get_object(vm, "0/report.json") for vm in live.vms()))

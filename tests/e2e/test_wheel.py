@@ -2,14 +2,20 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from tests.support.first_project import first_project
+from tests.support.sshd import needs_openssh, running_sshd
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("broker", "policies", "profiles", "pricing", "testing")
@@ -58,9 +64,8 @@ def wheel(dist: Path) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `mlbroker` script of a new environment that holds the wheel.
 
-    What mlbroker depends on is borrowed from the tests' own environment, so that nothing is
-    downloaded. Its editable mlbroker does not come along: a .pth file is not read through a
-    .pth file.
+    What it says it depends on, and nothing else, is linked from the tests' own environment, so
+    that nothing is downloaded.
     """
     venv = tmp_path_factory.mktemp("clean") / "venv"
     _run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv.parent)
@@ -68,8 +73,22 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
     _run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=venv.parent)
     (site_packages,) = venv.glob("lib/python*/site-packages")
-    (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    for name in _needs("mlbroker"):
+        for top in {file.parts[0] for file in distribution(name).files or ()} - {
+            "..",
+            "__pycache__",
+        }:
+            (site_packages / top).symlink_to(Path(str(distribution(name).locate_file(top))))
     return venv / "bin" / "mlbroker"
+
+
+def _needs(name: str) -> set[str]:
+    """The packages that a plain `pip install` of this one brings."""
+    wanted = [Requirement(line) for line in distribution(name).requires or ()]
+    needed = {
+        each.name for each in wanted if not each.marker or each.marker.evaluate({"extra": ""})
+    }
+    return needed.union(*map(_needs, needed))
 
 
 def _sources() -> Iterator[str]:
@@ -185,7 +204,11 @@ def test_a_package_outside_the_tree_holds_its_members_to_the_suites(
     (tmp_path / "harness.py").write_text(harness.replace("tests.support.simulator", "simulator"))
     (tmp_path / "test_orchard.py").write_text(OUTSIDE)
     python = installed.parent / "python"
-    done = _run(python, "-m", "pytest", "-p", "no:cacheprovider", "-v", cwd=tmp_path)
+    # An editable mlbroker does not come along: a .pth file is not read from here.
+    done = _run(
+        python, "-m", "pytest", "-p", "no:cacheprovider", "-v",
+        cwd=tmp_path, PYTHONPATH=sysconfig.get_path("purelib"),
+    )  # fmt: skip
     for test in (
         "TestOrchard::test_the_same_token_makes_one_machine",
         "TestNothing::test_one_sound_answer_for_each_target",
@@ -193,3 +216,40 @@ def test_a_package_outside_the_tree_holds_its_members_to_the_suites(
     ):
         assert f"{test} PASSED" in done.stdout
     assert " failed" not in done.stdout
+
+
+@needs_openssh
+def test_the_first_steps_of_a_newcomer(installed: Path, tmp_path: Path) -> None:
+    """The commands of docs/first-steps.md in their order, with an empty home and no extras."""
+    steps = re.findall(r"^\$ mlbroker (.+)$", (ROOT / "docs" / "first-steps.md").read_text(), re.M)
+    assert [step.split()[0] for step in steps] == [
+        "init",
+        "profile",
+        "plan",
+        "run",
+        "run",
+        "ledger",
+    ]
+    (tmp_path / "home").mkdir()
+    project = first_project(tmp_path)
+    with running_sshd(tmp_path / "sshd") as node:
+        (project / "nodes.yaml").write_text(node.nodes_yaml())
+        for step in steps:
+            done = subprocess.run(
+                [installed, *shlex.split(step)],
+                cwd=project,
+                env={"PATH": f"{installed.parent}:{os.defpath}", "HOME": str(tmp_path / "home")},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
+            assert "Error" not in done.stderr, done.stderr
+    assert done.stdout.count("succeeded") == 2
+    # Its packages went into an environment of its own, on both machines; what it made is here.
+    assert (project / "where").read_text() == str(project / ".venv-job")
+    assert (project / "model.bin").read_text() == "42"
+    state = tmp_path / "home" / ".local" / "share" / "mlbroker"
+    (model,) = (state / "runs").glob("*/outputs/model.bin")
+    assert model.read_text() == "42"
+    assert not list(installed.parents[1].glob("lib/python*/site-packages/answer*"))

@@ -3,8 +3,6 @@
 import zipfile
 from pathlib import Path
 
-from tests.support.mlbroker import Cli
-
 # The package is beside the project: nothing is fetched.
 WHEEL = "answer-1.0-py3-none-any.whl"
 SCRIPT = """\
@@ -18,9 +16,9 @@ pathlib.Path("where").write_text(sys.prefix)
 """
 
 
-def first_project(cli: Cli, name: str = "counts") -> Path:
-    """The job file that `mlbroker init` writes for it."""
-    folder = cli.folder / name
+def first_project(folder: Path, name: str = "counts") -> Path:
+    """The project's folder, in this one."""
+    folder = folder / name
     folder.mkdir()
     (folder / "train.py").write_text(SCRIPT)
     (folder / "requirements.txt").write_text(f"./{WHEEL}\n")
@@ -37,6 +35,4 @@ def first_project(cli: Cli, name: str = "counts") -> Path:
             f"{described}/RECORD",
             f"answer.py,,\n{described}/METADATA,,\n{described}/WHEEL,,\n{described}/RECORD,,\n",
         )
-    answer = cli("init", folder)
-    assert answer.returncode == 0, answer.stderr
-    return folder / "job.yaml"
+    return folder

@@ -1,6 +1,5 @@
 """Runs on a node over a real sshd on loopback."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.first_project import first_project
 from tests.support.mlbroker import (
     PATIENCE_S,
     Cli,
@@ -73,22 +71,6 @@ def test_a_bundle_goes_out_and_outputs_come_home(cli: Cli, node: Sshd) -> None:
     # The node keeps the box's identity, not its bulk.
     (box,) = (node.node_home / ".mlbroker" / "machines").iterdir()
     assert sorted(p.name for p in box.iterdir()) == ["alive", "end.json", "spec.json"]
-
-
-def test_the_job_that_init_writes_runs_here_and_on_a_node(cli: Cli, node: Sshd) -> None:
-    """Unchanged, its packages in an environment of its own on both."""
-    job = first_project(cli)
-    here = cli.run_local(job)
-    assert here.returncode == 0, here.stderr
-    own = job.parent / ".venv-job"
-    assert (job.parent / "where").read_text() == str(own)
-    assert (job.parent / "model.bin").read_text() == "42"
-    there = run(cli, job)
-    assert there.returncode == 0, there.stderr
-    assert f"left out of the bundle: {own.name}" in there.stderr.replace("\n", " ")
-    (model,) = (cli.home / "runs").glob("*/outputs/model.bin")
-    assert model.read_text() == "42"
-    assert importlib.util.find_spec("answer") is None, "nothing was put into mlbroker's own"
 
 
 def test_a_job_that_leaves_nothing_to_bring_home_is_told(cli: Cli, node: Sshd) -> None:

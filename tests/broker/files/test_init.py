@@ -1,5 +1,6 @@
 """`mlbroker init`: what it finds, that its file loads, and that it overwrites nothing."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -19,7 +20,26 @@ def init(*arguments: str) -> Result:
     return CliRunner().invoke(build_app(["init"]), ["init", *arguments])
 
 
-VENV = "set -e\ntest -x .venv-job/bin/pip || python3 -m venv --clear .venv-job\n"
+VENV = """\
+set -e
+test -x .venv-job/bin/pip || python3 -m venv --clear .venv-job || {
+  python3 -c 'from urllib.request import urlretrieve as get; \
+get("https://bootstrap.pypa.io/virtualenv.pyz", ".virtualenv.pyz")'
+  python3 .virtualenv.pyz --quiet --clear .venv-job
+  rm .virtualenv.pyz; }
+"""
+# As on Debian and Ubuntu without python3-venv; what it would fetch is written down and stands in.
+WITHOUT_ENSUREPIP = """\
+#!/bin/bash
+case "$1 $2" in
+"-m venv") mkdir -p .venv-job; echo no ensurepip >&2; exit 1;;
+"-c "*) echo "$2" > fetched; echo fetched > .virtualenv.pyz;;
+".virtualenv.pyz --quiet") mkdir -p "$4/bin"
+  printf '#!/bin/sh\necho "$@" > installed' > "$4/bin/pip"
+  chmod +x "$4/bin/pip";;
+*) exit 9;;
+esac
+"""
 PIP = f"{VENV}.venv-job/bin/pip --disable-pip-version-check install --quiet"
 IN_ENVIRONMENT = 'PATH="$PWD/.venv-job/bin:$PATH"'
 
@@ -81,6 +101,21 @@ def test_other_tools_make_the_jobs_own_environment_too(
     assert subprocess.run(["bash", "-n"], input=project.setup.encode()).returncode == 0
     (file,) = parse_jobs(job_yaml(project), "job.yaml", tmp_path)
     assert (file.job.setup or "").strip() == project.setup
+
+
+def test_a_python_without_ensurepip_gets_an_environment_too(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"train.py": "", "requirements.txt": "", "path/python3": WITHOUT_ENSUREPIP})
+    (tmp_path / "path" / "python3").chmod(0o755)
+    setup = look_at(tmp_path).setup
+    assert setup is not None
+    path = f"{tmp_path}/path:{os.environ['PATH']}"
+    for _ in range(2):  # the second finds it made
+        subprocess.run(
+            ["bash", "-c", setup], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True
+        )
+    assert "https://bootstrap.pypa.io/virtualenv.pyz" in (tmp_path / "fetched").read_text()
+    assert (tmp_path / "installed").read_text().endswith("install --quiet -r requirements.txt\n")
+    assert not (tmp_path / ".virtualenv.pyz").exists()
 
 
 def test_an_environment_that_is_there_serves_and_is_never_installed_into(tmp_path: Path) -> None:
