@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.output import print_line, say
 
@@ -18,6 +19,13 @@ def command(
         Path, typer.Option("--output", "-o", help="The file to write, inside the folder.")
     ] = Path("job.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    other: Annotated[
+        Path | None,
+        typer.Option("--from", help="Read a Slurm batch script instead."),
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="The GPU's model, for --from files that name none.")
+    ] = None,
     cloud: Annotated[
         str | None, typer.Option(help="Write what this cloud's account needs once, instead.")
     ] = None,
@@ -29,8 +37,9 @@ def command(
     """Write a commented job file, or with --cloud a set-up to look over and apply.
 
     The command, the set-up and the kind of machine are guessed from train.py, requirements.txt,
-    pyproject.toml and the like; everything else stands there as a comment. An existing file is
-    never overwritten without --force.
+    pyproject.toml and the like; everything else stands there as a comment. With --from they are
+    read from another tool's file, and what cannot be carried over is said line by line. An
+    existing file is never overwritten without --force.
     """
     from mlbroker.broker.files.first_job import job_yaml, look_at
     from mlbroker.broker.files.job_file import load_job
@@ -48,6 +57,10 @@ def command(
         say(f"  mlbroker doctor --cloud {cloud}")
         return
     path = folder / output
+    if other is not None:
+        _carry_over(other, path, gpu, force)
+        return
+    no_effect("without --from", gpu=gpu)
     project = look_at(folder.resolve(), ours=Path(sys.prefix))
     _write(path, job_yaml(project), force)
     load_job(path)
@@ -58,6 +71,22 @@ def command(
     shown = shlex.quote(str(path))
     say(f"  mlbroker profile {shown} --on local --yes")
     say(f"  mlbroker plan {shown}")
+
+
+def _carry_over(other: Path, path: Path, gpu: str | None, force: bool) -> None:
+    from mlbroker.broker.app.carry import carry_over
+
+    carried = carry_over(other, path.parent, gpu)
+    if carried is None:
+        say(f"{other} needs no conversion, and nothing was written: mlbroker reads it as it is.")
+        say(f"  mlbroker plan {shlex.quote(str(other))}")
+        return
+    _write(path, carried.text, force)
+    print_line(f"Wrote {path} from {carried.words}.")
+    for note in carried.notes:
+        say(note)
+    say("Next: look it over, then:")
+    say(f"  mlbroker plan {shlex.quote(str(path))}")
 
 
 def _write(path: Path, text: str, force: bool) -> None:

@@ -100,6 +100,23 @@ def parse_jobs(
     `base_dir` it is left as written. A text that is not this disk's (an earlier commit's) may name
     a workdir that is not there.
     """
+    try:
+        return _jobs(text, source, base_dir, workdir_must_exist, env, called_from)
+    except InputError:
+        from mlbroker.broker.files.other_tools import refuse_other_tools
+
+        refuse_other_tools(text, source)
+        raise
+
+
+def _jobs(
+    text: str,
+    source: str,
+    base_dir: Path | None,
+    workdir_must_exist: bool,
+    env: EnvFlags,
+    called_from: Path | None,
+) -> list[JobFile]:
     documents = parse(text, source)
     if len(documents) > 1 and documents[0].fields and set(documents[0].fields) <= _HEADER:
         del documents[0]  # in SkyPilot's pipelines and groups it names the whole

@@ -99,11 +99,12 @@ def parse(text: str, where: str) -> list[Node]:
     """The documents of `text`, in order; empty ones are left out."""
     if len(text) > MAX_BYTES:
         raise InputError(f"is larger than {MAX_BYTES // 1_000_000} MB", where=where)
-    _refuse_control_characters(text, where)
+    refuse_control_characters(text, where)
     return _Builder(where).documents(text)
 
 
-def _refuse_control_characters(text: str, where: str) -> None:
+def refuse_control_characters(text: str, where: str) -> None:
+    """Refuse what no text file has, with its line."""
     if text.isprintable():
         return
     for number, line in enumerate(text.split("\n"), 1):

@@ -188,3 +188,42 @@ def test_the_folder_must_be_one(target: str, tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     result = init(str(tmp_path), "--output", "no/such/folder/job.yaml")
     assert "cannot be written" in str(result.exception)
+
+
+SBATCH = "#!/bin/bash\n#SBATCH --gres=gpu:t4:1\n#SBATCH --qos=high\npython3 train.py\n"
+
+
+def test_another_tools_file_becomes_a_job_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my train.sbatch").write_text(SBATCH)
+    result = init("--from", "my train.sbatch")
+    assert result.exit_code == 0
+    assert "my train.sbatch:3: --qos=high: not carried over" in result.stderr
+    assert "#   line 3: --qos=high: not carried over" in Path("job.yaml").read_text()
+    assert load_job(Path("job.yaml")).job.may_use_gpu
+    refused = init("--from", "my train.sbatch")
+    assert "exists already" in str(refused.exception)
+    assert init("--from", "my train.sbatch", "--force", "--output", "job.yaml").exit_code == 0
+    # And where it is taken for a job file, the command is named.
+    with pytest.raises(InputError, match=r"mlbroker init --from 'my train\.sbatch'"):
+        load_job(Path("my train.sbatch"))
+    with pytest.raises(InputError, match="has no effect without --from"):
+        CliRunner().invoke(build_app(["init"]), ["init", "--gpu", "T4"], catch_exceptions=False)
+
+
+def test_what_needs_no_conversion_and_what_is_nothing_known_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sky.yaml").write_text("resources: {accelerators: L4}\nrun: python3 train.py\n")
+    result = init("--from", "sky.yaml")
+    assert result.exit_code == 0
+    assert "needs no conversion" in result.stderr
+    assert not Path("job.yaml").exists()
+    for text in ("hello: 1\n", "just words", "", "[1, 2"):
+        Path("notes.yaml").write_text(text)
+        assert "is none of these: a Slurm batch script" in str(
+            init("--from", "notes.yaml").exception
+        )

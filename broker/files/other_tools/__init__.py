@@ -1,0 +1,49 @@
+"""Files of other tools, read into a job and written from a plan. A new one: a module, an entry."""
+
+import re
+import shlex
+from importlib import import_module
+from typing import NamedTuple, cast
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.other_tools.interface import Reader
+
+
+class Tool(NamedTuple):
+    """Another tool: its files in words, by what they are known at a glance, and what is done with
+    them here. Its module has the functions of `Reader`.
+    """
+
+    words: str
+    sign: str | None = None
+    reads: bool = False
+
+
+# The signs hold in YAML, where a top-level key begins its line, and in JSON.
+TOOLS: dict[str, Tool] = {
+    "slurm": Tool("a Slurm batch script (#SBATCH)", r"^#SBATCH[ \t]", reads=True),
+}
+
+
+def tool_of(text: str) -> str | None:
+    """The tool whose file this looks like; None for SkyPilot's and ours, and for any other."""
+    for name, tool in TOOLS.items():
+        if tool.sign is not None and re.search(tool.sign, text, re.MULTILINE):
+            return name
+    return None
+
+
+def refuse_other_tools(text: str, source: str) -> None:
+    """Name the command that reads a file of another tool, where `text` is one."""
+    name = tool_of(text)
+    if name is not None:
+        raise InputError(
+            f"looks like {TOOLS[name].words}, not a job file",
+            where=source,
+            hint=f"`mlbroker init --from {shlex.quote(source)}` writes a job file from it",
+        ) from None
+
+
+def reader(name: str) -> Reader:
+    """Reads that tool's files."""
+    return cast(Reader, import_module(f"{__name__}.{name}"))
