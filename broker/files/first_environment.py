@@ -63,19 +63,21 @@ def _recipe(folder: Path, into: str) -> tuple[str, str]:
     made = f"test -x {into}/bin/python || micromamba create --yes --quiet --prefix {into}"
     micromamba = f"{_MICROMAMBA}{made} --file"
     poetry = f'VIRTUAL_ENV="$PWD/{into}" poetry install --no-interaction --no-root'
+    by_poetry = f"{_tool('poetry')}\n{_venv(into)}\n{poetry}"
+    by_uv = f"{_tool('uv')}\n{_venv(into)}\nuv pip install --python {into} -r pyproject.toml"
+    pyproject = {"package": f"{pip} .", "poetry": by_poetry, "dependencies": by_uv, "tools": ""}
     steps = {
         "uv.lock": f"{_tool('uv')}\nUV_PROJECT_ENVIRONMENT={into} uv sync --frozen",
-        "poetry.lock": f"{_tool('poetry')}\n{_venv(into)}\n{poetry}",
+        "poetry.lock": by_poetry,
         "requirements.txt": f"{pip} -r requirements.txt",
-        "pyproject.toml": f"{pip} .",
+        "pyproject.toml": pyproject[_kind(folder / "pyproject.toml")],
         "setup.py": f"{pip} .",
         "environment.yml": f"{micromamba} environment.yml",
         "environment.yaml": f"{micromamba} environment.yaml",
     }
-    for name, script in steps.items():
-        if (folder / name).is_file() and (name != "pyproject.toml" or _is_package(folder / name)):
-            return name, script
-    return "", ""
+    there = (name for name, script in steps.items() if script and (folder / name).is_file())
+    name = next(there, "")
+    return name, steps.get(name, "")
 
 
 def _venv(into: str) -> str:
@@ -100,10 +102,15 @@ def _tool(name: str) -> str:
     )
 
 
-def _is_package(pyproject: Path) -> bool:
-    """Not where it only configures tools."""
+def _kind(pyproject: Path) -> str:
+    """What the file is: a package to build, dependencies of what is not one, tools' settings."""
     try:
         read = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return "project" in read or "build-system" in read
+        if "poetry" in read.get("tool", {}) and "project" not in read:
+            return "poetry"
+        if "build-system" in read:
+            return "package"
+        # Built without being meant to be, a folder of several packages is refused.
+        return "dependencies" if read.get("project", {}).get("dependencies") else "tools"
+    except (OSError, ValueError, TypeError, AttributeError):  # no TOML, or no such tables
+        return "tools"

@@ -57,7 +57,7 @@ def lay_out(folder: Path, files: dict[str, str]) -> None:
         ({"train.py": "import torch\n", "requirements.txt": "numpy"},
          f"{IN_ENVIRONMENT} python train.py", f"{PIP} -r requirements.txt",
          "train.py names torch"),
-        ({"src/main.py": "", "pyproject.toml": "[project]\ndependencies = ['jax']"},
+        ({"src/main.py": "", "pyproject.toml": "[build-system]\n[project]\ndependencies = ['jax']"},
          f"{IN_ENVIRONMENT} python src/main.py", f"{PIP} .", "pyproject.toml names jax"),
         ({"main.py": "", "pyproject.toml": "[tool.ruff]\n"}, "python3 main.py", None, None),
         ({"job.sh": "", "experiment.py": "", "setup.py": "", "test_x.py": ""},
@@ -86,6 +86,14 @@ def test_what_it_finds(
     [
         ({"uv.lock": ""}, "UV_PROJECT_ENVIRONMENT=.venv-job uv sync --frozen"),
         ({"poetry.lock": ""}, 'VIRTUAL_ENV="$PWD/.venv-job" poetry install '),
+        (
+            {"pyproject.toml": "[tool.poetry.dependencies]\ntqdm = '*'\n[build-system]"},
+            'VIRTUAL_ENV="$PWD/.venv-job" poetry install ',
+        ),
+        (
+            {"pyproject.toml": "[project]\ndependencies = ['tqdm']"},
+            "uv pip install --python .venv-job -r pyproject.toml",
+        ),
         ({"environment.yml": "- pytorch"}, "--prefix .venv-job --file environment.yml"),
     ],
 )
