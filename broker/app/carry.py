@@ -37,6 +37,9 @@ def carry_over(path: Path, folder: Path, gpu: str | None) -> CarriedOver | None:
     carrying.check_gpu()
     if carrying.name is None:
         carrying.job_name(1, path.stem)
+    if "instance_type" not in carrying.resources:
+        # Nobody names what a whole cluster is made of.
+        carrying.resources.setdefault("arch", "x86_64")
     carrying.notes.sort(key=lambda note: note.line)
     workdir = None
     if carrying.workdir is not None:

@@ -21,7 +21,9 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     other: Annotated[
         Path | None,
-        typer.Option("--from", help="Read a Slurm batch script instead."),
+        typer.Option(
+            "--from", help="Read another tool's file: Slurm, dstack, Kubernetes, Determined."
+        ),
     ] = None,
     gpu: Annotated[
         str | None, typer.Option(help="The GPU's model, for --from files that name none.")

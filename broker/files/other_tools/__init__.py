@@ -19,9 +19,17 @@ class Tool(NamedTuple):
     reads: bool = False
 
 
+_ANY_KIND = "task|service|dev-environment|fleet|volume|gateway"
 # The signs hold in YAML, where a top-level key begins its line, and in JSON.
 TOOLS: dict[str, Tool] = {
     "slurm": Tool("a Slurm batch script (#SBATCH)", r"^#SBATCH[ \t]", reads=True),
+    "dstack": Tool(
+        "a dstack task (type: task)", rf"^type:[ \t]*[\"']?(?:{_ANY_KIND})\b", reads=True
+    ),
+    "kubernetes": Tool(
+        "a Kubernetes Job (kind: Job)", r"^[ \t{]*\"apiVersion\"[ \t]*:|^apiVersion:", reads=True
+    ),
+    "determined": Tool("a Determined configuration (entrypoint:)", r"^entrypoint:", reads=True),
 }
 
 

@@ -1,7 +1,7 @@
 """A file of another tool on its way into a job file: what is carried over, and what is left."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
@@ -62,19 +62,26 @@ class Carrying:
         if self.name != text:
             self.say(line, f"the name {quoted(text)} became {quoted(self.name or 'the file`s')}")
 
-    def variable(self, line: int, name: str, value: str | None) -> None:
+    def variable(
+        self, line: int, name: str, value: str | None = None, *, secret: bool = False
+    ) -> None:
         """A variable of the job's environment; without a value it is read from the user's own."""
         if VARIABLE.fullmatch(name) is None:
             raise self.fail(line, f"{quoted(name)} is not the name of an environment variable")
-        self.envs[name] = value
+        if secret:
+            self.secrets.append(name)
+        else:
+            self.envs[name] = value
 
     def deadline(self, line: int, what: str, seconds: int) -> None:
         """A limit of time, which is the deadline here."""
         self.broker["deadline"] = duration(seconds)
         self.say(line, f"{what} is the deadline: {duration(seconds)}, the machine's start included")
 
-    def accelerators(self, line: int, what: str, names: Iterable[str], count: int) -> None:
-        """`count` GPUs on each machine, of any of the models named (of any model without)."""
+    def accelerators(
+        self, line: int, what: str, names: Iterable[str], count: int, memory: str = ANY_GPU
+    ) -> None:
+        """`count` GPUs on each machine, of any of the models named; without, of so much memory."""
         models = []
         for name in names:
             model = gpu_model(name) or unsold_model(name)
@@ -91,9 +98,9 @@ class Carrying:
                 what = f"has no effect: {self.source}:{line} names {', '.join(models)}"
                 raise InputError(what, where="--gpu")
             models, self.gpu_was_used = [self.gpu], True
-        elif not models:
+        elif not models and memory == ANY_GPU:
             self.say(line, f"{what}: names no model, so any GPU will do: --gpu MODEL names one")
-        found = [f"{model}:{count}" for model in dict.fromkeys(models or [ANY_GPU])]
+        found = [f"{model}:{count}" for model in dict.fromkeys(models or [memory])]
         self.resources["accelerators"] = found[0] if len(found) == 1 else found
 
     def stand_ins(self, table: Mapping[str, str]) -> None:
@@ -135,6 +142,26 @@ class Keys(Fields):
         self._inner += inner
         return inner
 
+    def peek(self, *path: str) -> Node | None:
+        """What stands at a path, without having read it."""
+        node: Node | None = super().node(path[0])
+        for key in path[1:]:
+            node = (node.fields or {}).get(key, (0, None))[1] if node is not None else None
+        return node
+
+    def item(self, key: str, node: Node) -> Self:
+        """One mapping of the list under `key`, whose own keys count; the rest of it is read."""
+        self.node(key)
+        inner = type(self)(node, self.name_of(key), self.source)
+        self._inner.append(inner)
+        return inner
+
+    def empty(self, key: str) -> Self:
+        """A mapping in place of one that is not there."""
+        node = Node(self.line())
+        node.fields = {}
+        return type(self)(node, self.name_of(key), self.source)
+
     def texts(self, key: str) -> list[str]:
         """A single value, or the single values of a list."""
         node = self.node(key)
@@ -175,8 +202,3 @@ def duration(seconds: int) -> str:
 def plain(number: Decimal | float) -> str:
     """A number as a job file takes it, to a thousandth."""
     return f"{Decimal(str(number)).quantize(Decimal('0.001')).normalize():f}"
-
-
-def alternatives(places: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Places, any of which will do, as fields of `resources`."""
-    return dict(places[0]) if len(places) == 1 else {"any_of": [dict(place) for place in places]}

@@ -295,10 +295,9 @@ def _gpus(asked: _Asked, tasks_on_each: int) -> int:
                 count = math.ceil(count / carrying.nodes)
             elif name == "gpus-per-task":
                 count *= tasks_on_each
-            if found is not None and found[0] == option:
-                carrying.leave(option.line, entry, "a machine has GPUs of one model")
-            else:
-                found = (option, ":".join(parts) or None, count)
+            if found is not None:
+                carrying.leave(found[0].line, found[0].shown, f"{option.shown} says it, too")
+            found = (option, ":".join(parts) or None, count)
     features = asked["constraint"]
     words = re.findall(r"[A-Za-z][\w.-]*", features.value) if features else []
     models = [word for word in words if gpu_model(word)]
