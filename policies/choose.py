@@ -8,6 +8,7 @@ among the best are looked at region by region, best bound first. The order that 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.policies.burst import credits_run_out
@@ -194,9 +195,16 @@ class Chooser:
     def least_needs(self, candidate: Candidate) -> Needs:
         """No price of the candidate needs less than this of either."""
         machine, place = candidate.machine, self._best_place(candidate)
-        sure_s = min(pace.sure_s for pace in (machine.pace, *machine.regional.values()))
+        sure_s = min(pace.sure_s for pace in machine.paces)
         usd_per_s = self._most_usd_per_s(candidate, candidate.rows[0], place)
         return Needs(sure_s, usd_per_s * sure_s + place.fixed_usd)
+
+    def forbidden_anywhere(self, candidate: Candidate) -> bool:
+        """Whether the policy forbids the machine even at the least price, cost and carbon."""
+        cheapest, place = candidate.rows[0], self._best_place(candidate)
+        quickest = min((p.steady for p in candidate.machine.paces), key=attrgetter("expected_s"))
+        figures = self._expected(candidate, cheapest, place, quickest)
+        return self._forbidden(candidate, cheapest, place, *figures) is not None
 
     def prices(self, candidate: Candidate) -> Iterable[RegionPrice]:
         """All that are known of a candidate, or can be."""
@@ -245,6 +253,8 @@ class Chooser:
                 break
             found = self._look(candidate, row)
             if isinstance(found, Refusal):
+                if refusal is None and self.forbidden_anywhere(candidate):
+                    return found
                 refusal = refusal or found
             elif best is None or found.key < best.key:
                 best = found
@@ -311,9 +321,8 @@ class Chooser:
         width = price_width(candidate.spot, row.age_days)
         machines_usd = row.nano_usd_per_hour * NANO * constraints.nodes * outcome.expected_s / 3600
         ranked = cost + width * machines_usd
-        return Pick(
-            candidate, row, sort_key(constraints.objective, ranked, outcome.expected_s, carbon)
-        )
+        key = sort_key(constraints.objective, ranked, outcome.expected_s, carbon)
+        return Pick(candidate, row, key)
 
     def _expected(
         self, candidate: Candidate, row: RegionPrice, place: RegionCosts, outcome: Outcome
@@ -357,14 +366,14 @@ class Chooser:
         carbon: "float | Undecided | None",
     ) -> "Subject":
         """A machine as the policy looks at it."""
-        from mlbroker.policies.guardrails.interface import Subject
+        from mlbroker.policies.guardrails.interface import UNDECIDED, Subject
 
         return Subject.screened(
             candidate.machine.type,
             candidate.market,
             self.constraints.nodes,
             row.nano_usd_per_hour * NANO,
-            region=region,
+            region=region or UNDECIDED,
             cost_usd=cost,
             carbon_kg=carbon,
         )

@@ -135,6 +135,11 @@ class PacedType(NamedTuple):
     draw: Callable[[Hardware], float | None]
     regional: Mapping[int, Pace] = MappingProxyType({})
 
+    @property
+    def paces(self) -> tuple[Pace, ...]:
+        """Those of all regions."""
+        return self.pace, *self.regional.values()
+
     def pace_in(self, region_id: int) -> Pace:
         """The pace in one region: its own where it was measured there."""
         return self.regional.get(region_id, self.pace) if self.regional else self.pace

@@ -73,6 +73,8 @@ def _nearest(
         if floor >= least:
             break
         candidate = refusals[number].candidate
+        if chooser.forbidden_anywhere(candidate):
+            continue
         for row in chooser.prices(candidate):
             needs = chooser.needs(candidate, row)
             if needs is not None and (by := miss(needs)) < least:

@@ -1,5 +1,6 @@
 """The chooser looks at few regions and still finds what looking at all of them finds."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
@@ -8,17 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.books import SmallBook
 from tests.support.moments import NOW
+from tests.support.policies import judge_by
 
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.choose import Chooser, Pick
+from mlbroker.policies.choose import Candidate, Chooser, Pick, Refusal
 from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.planner.book import with_hint
 from mlbroker.policies.planner.decision import decide
 from mlbroker.policies.planner.field import all_prices, gather
+from mlbroker.policies.planner.near_misses import near_miss
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import region_costs
 from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.price_age import price_width
 from mlbroker.pricing.region import Region
@@ -91,36 +96,48 @@ measured = [
     Measurement("j", "large", 3.0, steps=1000, cloud="aws", instance_type="large", region="a"),
 ]
 
+JUDGES = [
+    None,
+    judge_by("max_spend_per_run: 0.25 USD"),
+    judge_by("max_price_per_hour: 0.50 USD"),
+    judge_by("max_carbon_per_run: 0.1 kg"),
+    judge_by("allow: {regions: [a, c]}"),
+]
 
 LONG = StatedTime(2.5e8, "small")
 
 
-def field_of(job: Job, book: SmallBook, evidence: Evidence) -> tuple[Chooser, list, Constraints]:  # type: ignore[type-arg]
+def field_of(
+    job: Job, book: SmallBook, evidence: Evidence, judge: Judge | None = None
+) -> tuple[Chooser, list[Candidate], Constraints]:
     evidence = with_hint(book, evidence)
     limits = Constraints.of(job, evidence, book.regions(), NOW)
     field = gather(job, limits, book, evidence, Filters())
     limits = limits if field.known else limits.unjudged()
-    chooser = Chooser(
-        limits, region_costs(limits, book.regions(), job.resources), all_prices(book, job)
-    )
+    add_ons = region_costs(limits, book.regions(), job.resources)
+    chooser = Chooser(limits, add_ons, all_prices(book, job), judge)
     return chooser, field.candidates, limits
 
 
 @settings(deadline=None)
-@given(jobs, books, st.sampled_from([[], measured]))
+@given(jobs, books, st.sampled_from([[], measured]), st.sampled_from(JUDGES))
 def test_the_quick_way_finds_what_the_long_way_finds(
-    job: Job, book: SmallBook, rows: list[Measurement]
+    job: Job, book: SmallBook, rows: list[Measurement], judge: Judge | None
 ) -> None:
     evidence = Evidence(job, rows)
-    quick, candidates, _ = field_of(job, book, evidence)
+    quick, candidates, _ = field_of(job, book, evidence, judge)
     selection = quick.choose(candidates, top=0)
-    slow, everything, _ = field_of(job, book, evidence)
+    slow, everything, _ = field_of(job, book, evidence, judge)
     looked = [slow._full_look(candidate) for candidate in everything]
     picks = sorted((pick for pick in looked if isinstance(pick, Pick)), key=lambda p: p.key)
+    for candidate in filter(slow.forbidden_anywhere, everything):
+        for row in slow.prices(candidate):
+            assert isinstance(slow._look(candidate, row), Refusal)
+            assert slow.needs(candidate, row) is None
     assert [pick.key for pick in selection.picks] == [pick.key for pick in picks]
     assert len(selection.refusals) == len(everything) - len(picks)
     assert selection.feasible == len(picks)
-    first, again, _ = field_of(job, book, evidence)
+    first, again, _ = field_of(job, book, evidence, judge)
     best = first.choose(again, top=1).picks
     assert [pick.key for pick in best] == [pick.key for pick in picks[:1]]
 
@@ -147,6 +164,28 @@ def test_a_budget_is_kept_even_by_a_spot_price_that_rises_as_far_as_it_may(
             within = bill.worst_case(job.budget_usd, slack_s=0)
             assert within is not None
             assert float(within.lifetime_s) >= int(quote.duration_h.p50 * 3600) - 1
+
+
+def test_of_a_machine_that_is_forbidden_at_its_cheapest_one_price_is_looked_at() -> None:
+    market = Market.ON_DEMAND
+    book = SmallBook(KINDS, REGIONS, {(0, p, market): f"1.{p}" for p in (0, 1, 3)}, {})
+    job = Job("j", "true", takes=StatedTime(600, "small"), budget_usd=Decimal("0.01"))
+    judge = judge_by("max_price_per_hour: 0.99 USD")
+    chooser, (candidate,), _ = field_of(job, book, Evidence(job), judge)
+    taken, every = [], chooser.more
+
+    def more(asked: Candidate) -> Iterator[RegionPrice]:
+        for row in every(asked):
+            taken.append(row)
+            yield row
+
+    chooser.more = more
+    candidate.complete = False
+    (refusal,) = chooser.choose([candidate], top=0).refusals
+    assert len(taken) <= 1
+    assert refusal.row.region_id == 0
+    assert near_miss(chooser, [refusal], ()).budget_usd is None
+    assert len(taken) <= 1
 
 
 def test_a_dearer_region_with_cheaper_side_prices_can_win() -> None:

@@ -98,13 +98,16 @@ class Service:
 
     @contextmanager
     def world(self) -> Iterator[World]:
+        before = None
         if self._path is not None:
-            self._world = pickle.loads(self._path.read_bytes())
+            before = self._path.read_bytes()
+            self._world = pickle.loads(before)
         _live(self._world)
         yield self._world
-        if self._path is not None:
+        # Most calls only look, and to replace a file is to wait for the disk.
+        if self._path is not None and (after := pickle.dumps(self._world)) != before:
             part = self._path.with_suffix(".part")
-            part.write_bytes(pickle.dumps(self._world))
+            part.write_bytes(after)
             part.replace(self._path)
 
     # The clock of the run's driver is the service's own.
