@@ -57,6 +57,7 @@ azure-loopback: $(VENV)/.dev ## Serve a strict Azure on loopback, whose machines
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }
 	$(BIN)/python -m scripts.price_book.make $(SOURCE) --into pricing/data
+	$(BIN)/python -m scripts.price_book.machines $(SOURCE) --into pricing/data
 
 bench: $(VENV)/.dev ## Measure start-up against targets, into docs/benchmarks.md
 	$(BIN)/python scripts/bench.py

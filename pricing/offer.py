@@ -36,6 +36,8 @@ class Hardware(NamedTuple):
     `gpu_count` may be a fraction (a shared slice of one GPU). `cpu` is the micro-architecture
     ("Ice Lake", "Graviton3"), None when the vendor does not say.
     `local_disk_gib` is 0 for none and None for unknown.
+    `core_speed` is the measured speed of one thread, Ice Lake = 1; of `threads_per_core` 2, a vCPU
+    is one of two threads of a core. None where nobody measured.
     """
 
     vcpus: float
@@ -48,6 +50,9 @@ class Hardware(NamedTuple):
     bare_metal: bool = False
     local_disk_gib: float | None = None
     network_gbps: float | None = None
+    core_speed: float | None = None
+    threads_per_core: int | None = None
+    sockets: int | None = None
 
     @property
     def gpu_memory_gib(self) -> float:

@@ -2,7 +2,7 @@
 
 # Raised when the same tables come to be filled by other rules: an index made by older rules, or
 # with other tables, is not opened but built anew.
-LAYOUT = 2
+LAYOUT = 3
 # So many cheapest regions of each type and market are kept ready, in one blob a column.
 SHORTLIST_DEPTH = 1
 SHORTLIST_COLUMNS = (
@@ -22,7 +22,8 @@ CREATE TABLE gpu (id INTEGER PRIMARY KEY, model TEXT NOT NULL, memory_gib REAL N
   fp32_tflops REAL, tensor_tflops REAL, memory_bandwidth_gb_per_s REAL, tdp_w REAL);
 CREATE TABLE hardware (id INTEGER PRIMARY KEY, vcpus REAL NOT NULL, memory_gib REAL NOT NULL,
   arch TEXT NOT NULL, cpu TEXT, gpu_id INTEGER, gpu_count REAL NOT NULL,
-  burstable INTEGER NOT NULL, bare_metal INTEGER NOT NULL, local_disk_gib REAL, network_gbps REAL);
+  burstable INTEGER NOT NULL, bare_metal INTEGER NOT NULL, local_disk_gib REAL, network_gbps REAL,
+  core_speed REAL, threads_per_core INTEGER, sockets INTEGER);
 CREATE TABLE type (id INTEGER PRIMARY KEY, cloud TEXT NOT NULL, name TEXT NOT NULL,
   hardware_id INTEGER NOT NULL, lifecycle TEXT NOT NULL, retired_day INTEGER NOT NULL,
   source_id INTEGER NOT NULL, day INTEGER NOT NULL, UNIQUE (cloud, name));

@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mlbroker.broker.prices import outliers
+from mlbroker.broker.prices import machines, outliers
 from mlbroker.broker.prices.index_schema import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # most books are built without terms, and those need the YAML
 
 NEVER = 3_652_059  # ordinal of 9999-12-31: the retirement day of types on sale
 UNKNOWN_HARDWARE = (0.0, 0.0, "unknown", None, None, 0.0, False, False, None, None)
+# The place of the processor among these facts, in the order of the fields of `Hardware`.
+CPU = 3
 
 
 class IndexWriter:
@@ -55,9 +57,8 @@ class IndexWriter:
         for gpu_id, gpu in enumerate(document["gpus"]):
             self._insert("gpu", gpu_id, *gpu)
             self._gpu_ids.setdefault(gpu[0], gpu_id)
-        for facts in document["hardware"]:
-            self._hardware_id(tuple(facts))
-        for cloud, name, hardware, lifecycle, retired, source, day in document["types"]:
+        for cloud, name, facts, lifecycle, retired, source, day in document["types"]:
+            hardware = self._hardware_id(cloud, name, tuple(document["hardware"][facts]))
             retired_day = date.fromisoformat(retired).toordinal() if retired else NEVER
             type_id = self._types.setdefault((cloud, name), len(self._types))
             ordinal = date.fromisoformat(day).toordinal()
@@ -72,6 +73,7 @@ class IndexWriter:
             zip(zip(bands["type"], bands["region"], strict=True), bands["rate"], strict=True)
         )
         self._meta("cpu_power", json.dumps(document["cpu_power"]))
+        self._meta("core_speeds", json.dumps(machines.core_speeds()))
 
     def add_embedded_offers(self) -> None:
         """The prices that ship with the package."""
@@ -280,7 +282,12 @@ class IndexWriter:
             self._insert("source", known, name)
         return known
 
-    def _hardware_id(self, facts: tuple[Any, ...]) -> int:
+    def _hardware_id(self, cloud: str, name: str, facts: tuple[Any, ...]) -> int:
+        """Of what the vendor states, under what was found on such a machine."""
+        found = machines.of_type(cloud, name)
+        cpu = found.cpu or facts[CPU]
+        measured = (machines.core_speeds().get(cpu or ""), found.threads_per_core, found.sockets)
+        facts = (*facts[:CPU], cpu, *facts[CPU + 1 :], *measured)
         known = self._hardware.get(facts)
         if known is None:
             known = self._hardware[facts] = len(self._hardware)
@@ -291,7 +298,7 @@ class IndexWriter:
         self, cloud: str, name: str, hardware: tuple[Any, ...], source: str, day: int
     ) -> int:
         type_id = self._types[cloud, name] = len(self._types)
-        hardware_id, source_id = self._hardware_id(hardware), self._source(source)
+        hardware_id, source_id = self._hardware_id(cloud, name, hardware), self._source(source)
         self._insert("type", type_id, cloud, name, hardware_id, "listed", NEVER, source_id, day)
         return type_id
 

@@ -29,11 +29,17 @@ class WithNodes:
         self._types = list(book.types())
         self._first = max((number for number, _, _ in self._types), default=-1) + 1
         first_hardware = max((hardware for _, hardware, _ in self._types), default=-1) + 1
+        speeds = book.core_speeds()
         self._types += (
             TypeEntry(
                 self._first + n,
                 first_hardware + n,
-                InstanceType(node.cloud, node.name, node.hardware),
+                InstanceType(
+                    node.cloud,
+                    node.name,
+                    # As fast as its processor usually is.
+                    node.hardware._replace(core_speed=speeds.get(node.hardware.cpu or "")),
+                ),
             )
             for n, node in enumerate(nodes)
         )

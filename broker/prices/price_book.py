@@ -129,10 +129,9 @@ class PriceBook:
                 count,
                 bool(burstable),
                 bool(metal),
-                disk,
-                network,
+                *others,
             )
-            for _, vcpus, memory, arch, cpu, gpu, count, burstable, metal, disk, network in (
+            for _, vcpus, memory, arch, cpu, gpu, count, burstable, metal, *others in (
                 self.connection.execute("SELECT * FROM hardware ORDER BY id")
             )
         ]
@@ -154,6 +153,11 @@ class PriceBook:
         return {
             cpu: (idle, full) for cpu, (idle, full) in json.loads(self._meta["cpu_power"]).items()
         }
+
+    def core_speeds(self) -> dict[str, float]:
+        """CPU family -> usual speed of one core, as `Hardware.core_speed` has it."""
+        speeds: dict[str, float] = json.loads(self._meta["core_speeds"])
+        return speeds
 
     def price_rows(
         self,

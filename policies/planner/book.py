@@ -1,6 +1,6 @@
 """What planning reads of a price book, and what that says of the machines measured."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -30,6 +30,7 @@ class Book(Protocol):
     def prices_of(self, type_id: int, spot: int) -> Iterable[RegionPrice]: ...
     def offer(self, type_id: int, spot: int, region_id: int) -> Offer: ...
     def cpu_power(self) -> CpuPower: ...
+    def core_speeds(self) -> Mapping[str, float]: ...
     @property
     def out_of_reach(self) -> OutOfReach:
         """Why the account cannot have what is sold; complete once the prices were read."""

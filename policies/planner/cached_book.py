@@ -17,6 +17,7 @@ class CachedBook:
         self.types = cache(book.types)
         self.regions = cache(book.regions)
         self.cpu_power = cache(book.cpu_power)
+        self.core_speeds = cache(book.core_speeds)
         self.offer = cache(book.offer)
         self.prices_of = cache(self._prices_of)
         self.rows_by_type = cache(self._rows_by_type)
@@ -57,6 +58,7 @@ class SomeTypes:
         self.out_of_reach = book.out_of_reach
         self.regions = book.regions
         self.cpu_power = book.cpu_power
+        self.core_speeds = book.core_speeds
         self.offer = book.offer
         self.prices_of = book.prices_of
 

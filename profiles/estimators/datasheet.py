@@ -16,49 +16,29 @@ from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
 
+
+def amdahl(parallel: float, cores: float) -> float:
+    """How much faster than on one core work is of which so much runs in parallel."""
+    return 1 / ((1 - parallel) + parallel / cores)
+
+
 # Share of CPU work that runs in parallel, unless measured: between data pipelines (about .8) and
-# dense linear algebra (about .98).
-PARALLEL_FRACTION = 0.9
-# Speed of one vCPU relative to Ice Lake: our reading of the vendors' generation-over-generation
-# claims ("up to 15 % over the previous generation"), good to some 20 %. Unlisted families are 1.
-VCPU_SPEED = {
-    "Sandy Bridge": 0.65,
-    "Ivy Bridge": 0.7,
-    "Haswell": 0.78,
-    "Broadwell": 0.82,
-    "Skylake": 0.9,
-    "Cascade Lake": 0.95,
-    "Ice Lake": 1.0,
-    "Sapphire Rapids": 1.15,
-    "Emerald Rapids": 1.2,
-    "Granite Rapids": 1.3,
-    "EPYC 1st Gen": 0.7,
-    "EPYC 2nd Gen": 0.85,
-    "EPYC 3rd Gen": 1.0,
-    "EPYC 4th Gen": 1.2,
-    "EPYC 5th Gen": 1.35,
-    "Graviton1": 0.45,
-    "Graviton2": 0.9,
-    "Graviton3": 1.1,
-    "Graviton4": 1.35,
-    "Graviton5": 1.6,
-    "Ampere Altra": 0.9,
-    "Cobalt 100": 1.2,
-    "Axion": 1.35,
-    "Grace": 1.3,
-}
+# dense linear algebra (about .98 and more).
+PARALLEL_FRACTION = 0.95
+# Two threads of one core do this much of the work of two cores.
+THREAD_OF_TWO = 0.8
 # From one measured machine to another: the spread of log time for equal speeds on paper, and its
 # growth with the log of their ratio, as 80 % of pairs of CPU types need it (docs/benchmarks.md).
-PAPER_SIGMA = 0.8
-PAPER_SIGMA_PER_LOG_RATIO = 0.5
+PAPER_SIGMA = 0.65
+PAPER_SIGMA_PER_LOG_RATIO = 0.45
 MOST_PAPER_SIGMA = 1.1
 # What relative speeds are told against: four Ice Lake vCPUs, and a T4 for a job that uses GPUs.
-REFERENCE_CPU_SPEED = 1 / ((1 - PARALLEL_FRACTION) + PARALLEL_FRACTION / 4)
+REFERENCE_CPU_SPEED = amdahl(PARALLEL_FRACTION, 4 * THREAD_OF_TWO)
 REFERENCE_GPU_SPEED = math.sqrt(65.0 * 320.0)
-# From CPU to GPU or back: a T4 does about the work of 32 vCPUs (speed 8 at the usual parallel
-# fraction) on small networks. It depends on the job more than on the machines: four times as much,
-# as the middle, on inference of language models (docs/benchmarks.md), and nothing on most others.
-GPU_PER_CPU_SPEED = REFERENCE_GPU_SPEED / 8
+# From CPU to GPU or back: a T4 does about the work of 32 vCPUs on small networks. It depends on the
+# job more than on the machines: four times as much, as the middle, on inference of language models
+# (docs/benchmarks.md), and nothing on most others.
+GPU_PER_CPU_SPEED = REFERENCE_GPU_SPEED / amdahl(PARALLEL_FRACTION, 32 * THREAD_OF_TWO)
 CROSSING_SIGMA = 1.4
 
 
@@ -108,13 +88,17 @@ def job_uses_gpu(job: Job, rows: Sequence[Measurement]) -> bool:
 
 
 def cpu_speed(hardware: Hardware, parallel: float) -> float:
-    """Speed of the job's CPU work relative to one Ice Lake vCPU; 0 when unknown."""
+    """Speed of the job's CPU work relative to one Ice Lake thread; 0 when unknown."""
     if hardware.vcpus <= 0:
         return 0.0
     # A burstable machine is planned with, and measured, while its credits last: at full speed.
-    return VCPU_SPEED.get(hardware.cpu or "", 1.0) / (
-        (1 - parallel) + parallel / max(hardware.vcpus, 1.0)
-    )
+    return (hardware.core_speed or 1.0) * amdahl(parallel, cores(hardware))
+
+
+def cores(hardware: Hardware) -> float:
+    """How many cores that run one thread its vCPUs are worth, at least one."""
+    shared = hardware.threads_per_core is not None and hardware.threads_per_core > 1
+    return max(1.0, hardware.vcpus * (THREAD_OF_TWO if shared else 1.0))
 
 
 def gpu_speed(hardware: Hardware) -> float:

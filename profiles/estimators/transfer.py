@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators.datasheet import (
     GPU_PER_CPU_SPEED,
-    VCPU_SPEED,
     cpu_speed,
     gpu_speed,
     job_uses_gpu,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 # Without past jobs: how far from their data sheets machines without a GPU are believed to be, in
 # parts of what specifications leave open. At so much, two measured machines tell no less of a third
 # than a data sheet tells from one of them, and 80 % intervals hold about that often.
-SHEET_DOUBT = 0.42
+SHEET_DOUBT = 0.35
 # No prediction is claimed to be wilder than a factor of e to the third, either way.
 MAX_SIGMA = 3.0
 
@@ -234,7 +233,7 @@ def _columns(places: Sequence[Configuration]) -> dict[str, list[float]]:
         "vcpus": [h.vcpus * n for h, n in boxes],
         "memory_gib": [h.memory_gib * n for h, n in boxes],
         "memory_gib_per_vcpu": [h.memory_gib / h.vcpus if h.vcpus else math.nan for h, _ in boxes],
-        "vcpu_speed": [VCPU_SPEED.get(h.cpu or "", math.nan) for h, _ in boxes],
+        "vcpu_speed": [h.core_speed or math.nan for h, _ in boxes],
         "arm": [float(h.arch == "arm64") for h, _ in boxes],
         "burstable": [float(h.burstable) for h, _ in boxes],
         "gpus": [h.gpu_count * n if h.gpu else 0.0 for h, n in boxes],

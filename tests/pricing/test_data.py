@@ -210,3 +210,40 @@ def test_every_source_is_named_in_the_notice() -> None:
         for variant in variants:
             base = base.removesuffix(variant)
         assert suffixes_of.get(base, base) in notice, base
+
+
+@pytest.mark.parametrize(
+    ("cloud", "name", "cpu", "core_speed", "threads_per_core", "sockets"),
+    [
+        # AWS calls them Skylake or Cascade Lake; what was found is Cascade Lake.
+        ("aws", "m5.xlarge", "Cascade Lake", 0.8, 2, 1),
+        ("aws", "m5.metal", "Cascade Lake", 0.8, 2, 2),
+        ("aws", "c7g.4xlarge", "Graviton3", 0.86, 1, 1),
+        ("aws", "m7a.4xlarge", "EPYC 4th Gen", 1.11, 1, 1),
+        ("azure", "Standard_D4s_v5", "Ice Lake", 1.0, 2, 1),
+        # Of a machine with attached GPUs, what the machine is.
+        ("gcp", "n1-standard-4+nvidia-tesla-t4:1", "Haswell", 0.65, 2, 1),
+    ],
+)
+def test_what_was_measured_of_a_machine_is_in_the_book(
+    types: dict[tuple[str, str], InstanceType],
+    cloud: str,
+    name: str,
+    cpu: str,
+    core_speed: float,
+    threads_per_core: int,
+    sockets: int,
+) -> None:
+    found = types[cloud, name].hardware
+    assert found.cpu == cpu
+    assert found.core_speed == core_speed
+    assert (found.threads_per_core, found.sockets) == (threads_per_core, sockets)
+
+
+def test_nearly_every_type_has_a_measured_processor(
+    types: dict[tuple[str, str], InstanceType],
+) -> None:
+    found = [kind.hardware for kind in types.values()]
+    unknown = sum(h.core_speed is None or h.threads_per_core is None for h in found)
+    assert unknown < 0.01 * len(found)
+    assert all(0.3 < h.core_speed < 2 for h in found if h.core_speed is not None)

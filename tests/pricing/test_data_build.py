@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from scripts.price_book.hardware import retired_from
+from scripts.price_book.machines import rows as machine_rows
 from scripts.price_book.make import build, write
 from scripts.price_book.tables import iso_day
 
@@ -144,3 +145,30 @@ def test_vague_dates_count_from_their_first_day() -> None:
     assert iso_day("2024-02 (recalled)") == "2024-02-01"
     with pytest.raises(ValueError, match="no date"):
         iso_day("recently")
+
+
+def test_a_type_never_measured_takes_after_the_nearest_size_of_its_family_or_processor() -> None:
+    def measured(name: str, cpu: str, vcpus: float, sockets: float) -> dict[str, Any]:
+        return {
+            "cloud": "gcp", "instance_type": name, "cpu": cpu, "vcpus": vcpus,
+            "threads_per_core": 2.0, "sockets": sockets,
+        }  # fmt: skip
+
+    types = [
+        _type("n2-standard-4", cpu="Ice Lake"),
+        _type("n2-standard-8", vcpus=8.0, cpu="Ice Lake"),
+        _type("n2-standard-96", vcpus=96.0, cpu="Ice Lake"),
+        _type("n1-standard-4"),
+        _type("t2d-standard-4", cpu="EPYC 3rd Gen"),
+    ]
+    benchmarks = [
+        measured("n2-standard-4", "Cascade Lake", 4.0, 1.0),
+        measured("n2-standard-128", "Ice Lake", 128.0, 2.0),
+        measured("m1-megamem-96", "Skylake", 96.0, 4.0),
+    ]
+    assert machine_rows(types, benchmarks) == [
+        ("gcp", "n1-standard-4", "Skylake", 2, 4),
+        ("gcp", "n2-standard-4", "Cascade Lake", 2, 1),
+        ("gcp", "n2-standard-8", "Cascade Lake", 2, 1),
+        ("gcp", "n2-standard-96", "Ice Lake", 2, 2),
+    ]

@@ -89,3 +89,6 @@ class SmallBook:
 
     def cpu_power(self) -> CpuPower:
         return {"__default__": (1.0, 3.0)}
+
+    def core_speeds(self) -> dict[str, float]:
+        return {"Ice Lake": 1.0}

@@ -84,3 +84,22 @@ def test_from_cpu_to_gpu_is_the_widest_step() -> None:
 
 def test_hardware_without_figures_gets_no_answer() -> None:
     assert estimate(Evidence(CPU_JOB), [Target("x", "y", Hardware(0, 0, "unknown"))]) == [None]
+
+
+@pytest.mark.parametrize(
+    ("other", "faster"),
+    [
+        # One thread tells the speed of one core, and no name of a processor does.
+        (SMALL._replace(core_speed=1.58, cpu="EPYC 5th Gen"), 1.58),
+        (SMALL._replace(core_speed=0.65, cpu="Graviton2"), 0.65),
+        (SMALL._replace(cpu="EPYC 5th Gen"), 1.0),
+        # Two threads of one core do 1.6 times the work of one: 1 / (.05 + .95 / 2) on two cores.
+        (SMALL._replace(threads_per_core=2), (0.05 + 0.95 / 2) / (0.05 + 0.95 / 1.6)),
+        (SMALL._replace(threads_per_core=1), 1.0),
+    ],
+)
+def test_measured_speed_of_a_core_and_threads_decide_between_cpus(
+    other: Hardware, faster: float
+) -> None:
+    time_s = one(CPU_JOB, other, measured(SMALL, 1.0)).median_step_time_s
+    assert 1 / time_s == pytest.approx(faster)
