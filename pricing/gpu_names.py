@@ -20,13 +20,13 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "A100-80GB": ("A100-80GB-SXM",),
     "L4": ("L4-24GB",),
     "L40S": ("L40S-48GB",),
-    "H100": ("H100-80GB", "H100-SXM", "H100-MEGA-80GB", "H100-MEGA"),
+    "H100": ("H100-80GB", "H100-SXM", "H100-MEGA-80GB", "H100-MEGA", "H100-NVLINK"),
     "H100-NVL": ("H100NVL",),
     "H200": ("H200-141GB", "H200-SXM"),
     "B200": (),
     "B300": (),
     "GB200": (),
-    "RTXPRO6000": ("RTX-PRO-6000", "RTXPRO-6000", "RTXPRO6000-SE"),
+    "RTXPRO6000": ("RTX-PRO-6000", "RTXPRO-6000", "RTXPRO6000-SE", "RTXPRO6000S"),
     "RTXPRO4500": ("RTX-PRO-4500", "RTXPRO-4500"),
     "RadeonV520": ("Radeon Pro V520", "V520"),
     "MI25": ("Radeon MI25",),
@@ -56,12 +56,13 @@ _MODEL_OF = {
 # Instinct and Radeon, Intel's, Google's TPUs.
 _UNSOLD = re.compile(
     r"(?:GTX|RTX)(?:7[5678]0|9[5678]0|10[5678]0|16[56]0|20[678]0|30[56789]0|40[56789]0|50[56789]0)"
-    r"(?:TI|SUPER|TISUPER|D)?(?:\d+GB)?"
+    r"(?:TI|SUPER|TISUPER|S|D)?(?:\d+GB)?"
     r"|(?:RTX)?A(?:2|10M|16|30|40|400|800|1000|2000|4000|4500|5000|5500|6000)(?:-?\d+GB)?"
-    r"|RTX(?:PRO)?(?:2000|3000|4000|4500|5000|6000|8000)(?:ADA|BLACKWELL)?"
-    r"|TITAN(?:RTX|XP|X|V)|[KM](?:4|6|10|20|40|60|520)|P6|T10|T40|V100S?|L2|L20|L40G?|GH200|GB300"
-    r"|B100|H20|H800|H100PCIE|MI(?:50|60|100|210|250X?|300A|308X|325X|350X|355X)"
-    r"|RX\d{4}(?:XTX?|GRE)?|GAUDI[23]|MAX1[15]\d0|ARC[AB]\d{3}|TPUV\d(?:P|E|LITE|LITEPOD)?\d*"
+    r"|RTX(?:PRO)?(?:2000|3000|4000|4500|5000|5880|6000|8000)(?:ADA|BLACKWELL|WS|MAXQ)?"
+    r"|TITAN(?:RTX|XP|X|V)|[KM](?:4|6|10|20|40|60|520|[2456]000)|P(?:6|[2456]000)|T10|T40|V100S?"
+    r"|L2|L20|L40G?|GH200(?:480GB)?|GB300|A100X|B100|H20|H200NVL|H800|H100PCIE"
+    r"|MI(?:50|60|100|210|250X?|300A|308X|325X|350X|355X)|RX\d{4}(?:XTX?|GRE)?"
+    r"|GAUDI[23]|MAX1[15]\d0|ARC[AB]\d{3}|TPU(?:V\d|7)(?:P|E|X|LITE)?(?:POD)?(?:SLICE|DEVICE)?\d*"
 )
 # How a GPU is mounted, and what its memory is made of.
 _FORM = re.compile(r"SXM\d?|(?<=A100)PCIE|(?<=V100)PCIE|HBM\d[AE]?|TENSORCOREGPU")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from mlbroker.broker.files.remarks import Remarks
 from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import Node, quoted
@@ -12,6 +13,7 @@ from mlbroker.pricing.book import Amount
 from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model, unsold_model
 
 KEYS = ("accelerators", "gpus")
+NOT_IN_ORDER = "compared by what each costs, not taken in order."
 
 
 class Accelerator(NamedTuple):
@@ -22,9 +24,11 @@ class Accelerator(NamedTuple):
     memory_gib: Amount | None = None
 
 
-def read_accelerators(fields: Fields) -> list[Accelerator]:
+def read_accelerators(
+    fields: Fields, remarks: Remarks, *, any_name: bool = False
+) -> list[Accelerator]:
     """Each acceptable one: `L4:1`, `L4`, `{L4: 1}`, `[L4:1, A100:1]`, `[{L4: 1}, {T4: 1}]`,
-    `{L4:1, T4:1}`, `40GB+`.
+    `{L4:1, T4:1}`, `40GB+`. With `any_name`, names that nobody knows too.
     """
     if fields.node("gpus") is not None:
         if fields.node("accelerators") is not None:
@@ -35,9 +39,12 @@ def read_accelerators(fields: Fields) -> list[Accelerator]:
     node = fields.node(key)
     if node is None:
         return [Accelerator(None)]
-    found = [_accelerator(fields, key, text) for text in _accelerator_texts(fields, key, node)]
+    texts = _accelerator_texts(fields, key, node)
+    found = [each for text in texts for each in _accelerators(fields, key, text, any_name)]
     if not found:
         fields.fail(key, "names no accelerator", "leave the field out")
+    if node.items and found[1:]:
+        remarks.said.append(f"resources.{key}: {NOT_IN_ORDER}")
     return found
 
 
@@ -55,10 +62,14 @@ def _accelerator_texts(fields: Fields, key: str, node: Node) -> Iterator[str]:
 
 
 # SkyPilot's: any GPU with just so much memory, or at least so much; a maker may stand before it.
-_BY_MEMORY = re.compile(r"(?:(nvidia):)?(\d+(?:\.\d+)?)(?:GB|GiB)(\+?)", re.IGNORECASE)
+_BY_MEMORY = re.compile(r"(?:(nvidia|amd|intel):)?(\d+(?:\.\d+)?)(?:GB|GiB)(\+?)", re.IGNORECASE)
 
 
-def _accelerator(fields: Fields, key: str, text: str) -> Accelerator:
+# Those of the price book by their makers; any other is NVIDIA's, or was built for one program.
+_MAKERS = {"amd": ("MI25", "MI300X", "RadeonV520", "V620", "V710"), "intel": ("Gaudi1",)}
+
+
+def _accelerators(fields: Fields, key: str, text: str, any_name: bool) -> list[Accelerator]:
     stripped = text.strip()
     by_memory = _BY_MEMORY.match(stripped)
     name = by_memory[0] if by_memory else stripped.partition(":")[0]
@@ -68,9 +79,10 @@ def _accelerator(fields: Fields, key: str, text: str) -> Accelerator:
         fields.fail(key, f"{quoted(text)}: the count must be from above 0 to 1024")
     if by_memory is not None and colon in (":", "") and float(by_memory[2]) > 0:
         memory = Amount(float(by_memory[2]), at_least=bool(by_memory[3]))
-        return Accelerator(float(number), memory_gib=memory)
-    model = gpu_model(name) or unsold_model(name)
+        models = _MAKERS.get((by_memory[1] or "").lower(), (None,))
+        return [Accelerator(float(number), model, memory) for model in models]
+    model = gpu_model(name) or unsold_model(name) or (name if any_name and name else None)
     if model is None:
         hint = nearest_hint(name, GPU_MODELS)
         fields.fail(key, f"unknown accelerator {quoted(name)}", hint)
-    return Accelerator(float(number), model)
+    return [Accelerator(float(number), model)]

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.env_flags import NO_ENV, VARIABLE, EnvFlags
+from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_broker import read_broker
+from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
+from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
 from mlbroker.broker.files.remarks import Remarks
 from mlbroker.broker.files.skypilot_defaults import DISK_GB, as_skypilot
+from mlbroker.broker.files.skypilot_keys import check_workdir
+from mlbroker.broker.files.skypilot_rest import KNOWN as SKYPILOTS
 from mlbroker.broker.files.skypilot_rest import read_rest
 from mlbroker.broker.files.values import matching, parse_count
 from mlbroker.broker.files.yaml_fields import Fields
@@ -36,7 +40,9 @@ _NAME = matching(
     "letters, digits, dot, dash and underscore, starting with a letter or digit",
 )
 # What the first document of a pipeline or of a group of jobs may hold, beside the jobs'.
-_HEADER = {"name", "execution", "primary_tasks", "termination_delay"}
+_HEADER = {"name", "execution", "primary_tasks", "termination_delay", "inter_connection"}
+# Any of them starts a machine in SkyPilot, also without a command.
+_MACHINES = ("file_mounts", "num_nodes", "pool", "resources", "service", "setup", "workdir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +160,14 @@ def _job_file(
     env: EnvFlags,
 ) -> JobFile:
     fields = Fields(node, "", source)
+    _refuse_unknown(fields)
     remarks = Remarks()
-    data, replicas = read_rest(fields, KNOWN, remarks)
+    data, replicas = read_rest(fields, remarks)
     command = _command(fields, remarks)
-    secrets, with_value = _secrets(fields)
-    envs, from_environment = _envs(fields, env, secrets, remarks)
-    remarks.ignored.extend(f"the value of secrets.{name}" for name in with_value)
-    block = fields.section("broker")
     ours = "broker" in fields
+    secrets = read_secrets(fields, remarks)
+    envs, from_environment = read_envs(fields, env, secrets, remarks, ours=ours)
+    block = fields.section("broker")
     usual = ResourceOption() if ours else ResourceOption(disk_gb=DISK_GB)
     resources_node = fields.node("resources")
     resources: tuple[ResourceOption, ...] = (usual,)
@@ -200,12 +206,21 @@ def _job_file(
     )
 
 
+def _refuse_unknown(fields: Fields) -> None:
+    """A field that nobody knows is refused: what it asks for would be missing."""
+    known = (*KNOWN, *SKYPILOTS)
+    for key in fields:
+        if key in RESOURCES and key not in known:
+            fields.fail(key, f"unknown key {quoted(key)}", f"write it under `resources:`: {key}")
+    fields.refuse_unknown(known)
+
+
 def _command(fields: Fields, remarks: Remarks) -> str:
     """The command; a SkyPilot task without one starts machines, which have a price by the hour."""
     command = fields.text("run")
     if command is not None and command.strip():
         return command
-    if fields.node("resources") is None or remarks.ignored:
+    if all(fields.node(key) is None for key in _MACHINES):
         raise InputError(
             "run: is missing",
             where=f"{fields.source}:{fields.line('run')}",
@@ -233,55 +248,6 @@ def _name_from(source: str, number: int | None) -> str:
     return stem if number is None else f"{stem}-{number}"
 
 
-def _variables(fields: Fields, key: str) -> dict[str, str | None]:
-    """The mapping under `key`: names of environment variables, each with its value or null."""
-    section = fields.section(key)
-    if section is None:
-        return {}
-    for name in section:
-        if VARIABLE.fullmatch(name) is None:
-            section.fail(
-                name[:60],
-                f"{quoted(name)} is not the name of an environment variable",
-                "letters, digits and underscore only",
-            )
-    return {name: section.text(name) for name in section}
-
-
-def _envs(
-    fields: Fields, env: EnvFlags, secrets: list[str], remarks: Remarks
-) -> tuple[dict[str, str], list[str]]:
-    """Variables with their values, those of the call first; those without one are read from the
-    environment at launch.
-    """
-    envs = _variables(fields, "envs")
-    for name in env.values:
-        if name in secrets:
-            raise InputError(
-                f"{name} is a secret of the job: its value is read from the environment",
-                where="--env",
-                hint=f"export {name}, and leave the flag out",
-            )
-    envs |= env.values
-    unset = [name for name, value in envs.items() if value is None and name not in env.taken]
-    remarks.said.extend(
-        f"envs.{name} has no value: a run takes it from your environment, or from"
-        f" --env {name}=VALUE."
-        for name in unset
-    )
-    given = {k: value for k, value in envs.items() if value is not None and k not in env.taken}
-    return given, [*unset, *env.taken]
-
-
-def _secrets(fields: Fields) -> tuple[list[str], list[str]]:
-    """Names of the secrets, and those whose value stands in the file (it is never read)."""
-    node = fields.node("secrets")
-    if node is not None and node.items is not None:
-        fields.fail("secrets", "must be a mapping of names, without values", "{HF_TOKEN: null}")
-    secrets = _variables(fields, "secrets")
-    return list(secrets), [name for name, value in secrets.items() if value is not None]
-
-
 def _workdir(
     fields: Fields,
     envs: Mapping[str, str],
@@ -292,6 +258,7 @@ def _workdir(
 ) -> str | None:
     node = fields.node("workdir")
     if node is not None and node.fields is not None:
+        check_workdir(Fields(node, "workdir", fields.source))
         remarks.not_run.append("workdir: mlbroker fetches none from git: clone it, name the folder")
         return None
     written = fields.text("workdir")

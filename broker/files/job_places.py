@@ -22,7 +22,7 @@ place_name = matching(
 )
 _image_name = matching(r"[A-Za-z0-9/][A-Za-z0-9._:/@+-]{0,299}", "the name of an image")
 # SkyPilot's places whose second part is the name of a cluster (an ARN has slashes) or of a pool.
-_CLUSTERS = ("k8s", "kubernetes", "ssh")
+CLUSTERS = ("k8s", "kubernetes", "slurm", "ssh")
 # The zones us-east-1a and us-west-2-lax-1a (a local one) of AWS, us-central1-a of Google Cloud,
 # and eastus-1 of Azure, where a zone is also written 1: https://docs.aws.amazon.com/AWSEC2/latest/
 # UserGuide/using-regions-availability-zones.html, https://cloud.google.com/compute/docs/regions-zones
@@ -41,6 +41,7 @@ _IMAGES = (
     (re.compile(r"(?:[^:/]+:){3}[^:/]+"), "azure"),
 )
 _DOCKER, _SKYPILOT = "docker:", "skypilot:"
+_IN_IMAGE = "docker"  # beside the images of regions: the container that runs in them
 _ARCHITECTURES = {
     "x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64",
 }  # fmt: skip
@@ -83,7 +84,7 @@ def read_place(fields: Fields) -> Place:
 def split_infra(text: str) -> Place:
     """`aws`, `aws/us-east-1` or `aws/us-east-1/us-east-1a`, with `*` for any; `k8s/CONTEXT`."""
     parts = text.strip().split("/")
-    if parts[0].lower() in _CLUSTERS:
+    if parts[0].lower() in CLUSTERS:
         return Place(parts[0].lower(), "/".join(parts[1:]) or None)
     if len(parts) > 3 or not all(parts):
         raise InputError(
@@ -142,6 +143,10 @@ def read_images(fields: Fields, place: Place, remarks: Remarks) -> list[Image]:
         return [_placed(fields, name, place, remarks)]
     images = Fields(node, fields.name_of("image_id"), fields.source)
     by_region = {region: images.required(region, _image_name) for region in images}
+    if (container := by_region.pop(_IN_IMAGE, None)) is not None:
+        remarks.not_run.append(_container(images.name_of(_IN_IMAGE), container))
+        if not by_region:
+            return [Image(None, place, arch_of(container))]
     if place.region is not None:
         if place.region not in by_region:
             fields.fail(
@@ -154,12 +159,14 @@ def read_images(fields: Fields, place: Place, remarks: Remarks) -> list[Image]:
     ]
 
 
+def _container(key: str, name: str) -> str:
+    return f"{key}: {name} is a container, and mlbroker starts jobs on plain machines"
+
+
 def _placed(fields: Fields, name: str, place: Place, remarks: Remarks) -> Image:
     key, arch = fields.name_of("image_id"), arch_of(name)
     if name.startswith(_DOCKER):
-        remarks.not_run.append(
-            f"{key}: {name} is a container, and mlbroker starts jobs on plain machines"
-        )
+        remarks.not_run.append(_container(key, name))
         return Image(None, place, arch)
     if name.startswith(_SKYPILOT):
         remarks.said.append(

@@ -5,8 +5,9 @@ from decimal import Decimal
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_accelerators import KEYS as ACCELERATORS
-from mlbroker.broker.files.job_accelerators import read_accelerators
+from mlbroker.broker.files.job_accelerators import NOT_IN_ORDER, read_accelerators
 from mlbroker.broker.files.job_places import (
+    CLUSTERS,
     LEVELS,
     inherited_place,
     parse_arch,
@@ -14,11 +15,11 @@ from mlbroker.broker.files.job_places import (
     read_place,
 )
 from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.skypilot_keys import check_machine, parse_flag
 from mlbroker.broker.files.skypilot_rest import NO_VOLUMES
 from mlbroker.broker.files.values import (
     matching,
     parse_count,
-    parse_flag,
     parse_money_usd,
     parse_number,
 )
@@ -60,9 +61,19 @@ _LEFT_ALONE = (
     "labels",
     "ports",
     "priority",
+    "priority_class",
     "spot_recovery",
     "volumes",
+    # Of the cluster's disk on Kubernetes, and what SkyPilot itself writes.
+    "ephemeral_storage",
+    "_cluster_config_overrides",
+    "_docker_login_config",
+    "_docker_username_for_runpod",
+    "_is_image_managed",
+    "_no_missing_accel_warnings",
+    "_requires_fuse",
 )
+FIELDS = (*KNOWN, *_NOT_PLANNED, *_LEFT_ALONE)
 _MAX_ALTERNATIVES = 1000
 # With accelerators beside it, as the price book names those of N1: n1-standard-4+nvidia-tesla-t4:1.
 _type_name = matching(
@@ -76,6 +87,7 @@ _UNIT_GIB = {
     "TB": Decimal(2**10),
     "PB": Decimal(2**20),
 }
+_UNIT_GIB |= {f"{name[0]}I": size for name, size in _UNIT_GIB.items()}  # 16Gi, as Kubernetes has it
 
 
 def read_resources(
@@ -91,7 +103,7 @@ def read_resources(
         return _options(common, remarks, usual_disk_gb)
     (key,) = lists
     if key == "ordered":
-        remarks.said.append("resources.ordered: compared by what each costs, not taken in order.")
+        remarks.said.append(f"resources.ordered: {NOT_IN_ORDER}")
     alternatives = common.node(key)
     if alternatives is None or not alternatives.items:
         common.fail(key, "must be a list of alternatives", "[{accelerators: L4:1}, {cpus: 8+}]")
@@ -126,7 +138,8 @@ def _leave_alone(fields: Fields, keys: Iterable[str], remarks: Remarks) -> None:
     """Name what is of no use here. A misspelt need would be no need, so one that nobody knows is
     refused.
     """
-    fields.refuse_unknown((*KNOWN, *_NOT_PLANNED, *_LEFT_ALONE))
+    fields.refuse_unknown(FIELDS)
+    check_machine(fields)
     for key in keys:
         name = fields.name_of(key)
         if key in _LEFT_ALONE:
@@ -159,7 +172,9 @@ def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[Reso
             "which machines have disks of their own is not known",
             "name an `instance_type` that has them",
         )
-    arch = fields.value("arch", parse_arch)
+    arch, place = fields.value("arch", parse_arch), read_place(fields)
+    # A cluster may have accelerators that no cloud sells, under names of its own.
+    accelerators = read_accelerators(fields, remarks, any_name=place.cloud in CLUSTERS)
     return tuple(
         ResourceOption(
             requirements=Requirements(
@@ -180,8 +195,8 @@ def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[Reso
             image_id=image.name,
             max_price_per_hour_usd=fields.value("max_hourly_cost", parse_money_usd),
         )
-        for image in read_images(fields, read_place(fields), remarks)
-        for gpu in read_accelerators(fields)
+        for image in read_images(fields, place, remarks)
+        for gpu in accelerators
     )
 
 

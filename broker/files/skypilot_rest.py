@@ -6,22 +6,32 @@ import re
 from decimal import Decimal
 
 from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.skypilot_keys import check_service, check_store
 from mlbroker.broker.files.values import parse_count, parse_number
-from mlbroker.broker.files.yaml_fields import Fields, nearest
-from mlbroker.broker.files.yaml_strict import Node, quoted
+from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_strict import Node
 from mlbroker.profiles.job import Data, DataLocation, Replicas
 
-KNOWN = (
+# Nothing that a price or a run on a machine of its own rests on.
+_LEFT_ALONE = (
+    "api_server_access",
     "config",
     "event_callback",
     "experimental",
+    "file_mounts_mapping",
+    "_metadata",
+)
+_VOLUMES = ("volumes", "volume_mounts")
+KNOWN = (
     "file_mounts",
     "inputs",
+    "managed_secrets",
     "outputs",
     "pool",
     "service",
     "storage_mounts",
-    "volumes",
+    *_VOLUMES,
+    *_LEFT_ALONE,
 )
 # Here, and among the resources.
 NO_VOLUMES = "mlbroker attaches no volumes"
@@ -32,27 +42,13 @@ _BLOB = re.compile(r"https://[^/]+\.blob\.core\.windows\.net(?:/.*)?")
 _SHOWN = 3
 
 
-def read_rest(
-    fields: Fields, known: tuple[str, ...], remarks: Remarks
-) -> tuple[Data, Replicas | None]:
-    """What the fields beside the `known` ones tell of the job's data, and of a service.
-
-    One that is not SkyPilot's and is spelt nearly like a known one is refused: what it asks for
-    would be missing.
-    """
-    for key in fields:
-        if key in known or key in KNOWN:
-            continue
-        near = nearest(key, (*known, *KNOWN))
-        if near:
-            fields.fail(key[:60], f"unknown key {quoted(key)}", f"did you mean {near!r}?")
-        remarks.ignored.append(key)
+def read_rest(fields: Fields, remarks: Remarks) -> tuple[Data, Replicas | None]:
+    """What SkyPilot's other fields tell of the job's data, and of a service."""
     places: set[str | None] = set()
     for key in _MOUNTS:
         places |= _mounts(fields, key, remarks)
-    remarks.ignored.extend(k for k in ("config", "event_callback", "experimental") if k in fields)
-    if fields.node("volumes") is not None:
-        remarks.not_run.append(f"volumes: {NO_VOLUMES}")
+    remarks.ignored.extend(key for key in _LEFT_ALONE if key in fields)
+    remarks.not_run.extend(f"{key}: {NO_VOLUMES}" for key in _VOLUMES if fields.node(key))
     read_gb, read_from = _estimated(fields, "inputs")
     written_gb, _ = _estimated(fields, "outputs")
     clouds = (places | read_from) - {None}
@@ -73,6 +69,11 @@ def _replicas(fields: Fields, remarks: Remarks) -> Replicas | None:
         section = fields.section(kind)
         if section is None:
             continue
+        check_service(kind, section)
+        # As SkyPilot writes a pool out: within a service.
+        if kind == "service" and (section.node("pool") or section.node("workers")):
+            section = section.section("pool") or section
+            fixed, policy, least_key, most_key = _KINDS["pool"]
         count = section.value(fixed, _count)
         bounds = section if section.node(policy) is None else section.section(policy) or section
         least, most = bounds.value(least_key, _count), bounds.value(most_key, _count)
@@ -114,6 +115,7 @@ def _source(mounts: Fields, target: str, node: Node) -> tuple[str, str | None]:
         text = mounts.text(target) or ""
         return text, _cloud_of(text)
     mount = Fields(node, mounts.name_of(target), mounts.source)
+    check_store(mount)
     listed = mount.node("source")
     if listed is not None and listed.items is not None:
         texts = [item.text or "" for item in listed.items]

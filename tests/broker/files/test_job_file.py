@@ -148,6 +148,9 @@ def test_a_skypilot_task_is_read_unchanged_and_the_rest_is_named_once() -> None:
          [("RTX4090", 1), ("RTX4090", 2), ("RTX4090", 1)]),
         ("[L40:1, a6000, RTX A6000, MI250X:8, tpu-v5litepod-8]",
          [("L40", 1), ("A6000", 1), ("RTXA6000", 1), ("MI250X", 8), ("TPUV5LITEPOD8", 1)]),
+        ("{tpu-v5-lite-podslice: 4, tpu-v6e-slice: 8, H200-NVL, RTX6000-Ada, P4000, RTXPRO6000WS}",
+         [("TPUV5LITEPODSLICE", 4), ("TPUV6ESLICE", 8), ("H200NVL", 1), ("RTX6000ADA", 1),
+          ("P4000", 1), ("RTXPRO6000WS", 1)]),
     ],
 )  # fmt: skip
 def test_accelerators(accelerators: str, expected: list[tuple[str, float]]) -> None:
@@ -172,6 +175,26 @@ def test_gpus_by_their_memory(text: str, memory: Amount, count: int) -> None:
         assert needs.wants_gpu
 
 
+def test_gpus_of_a_maker_by_their_memory() -> None:
+    options = options_of("{accelerators: 'amd:192GB+:8'}")
+    machine = Hardware(96, 1850, "x86_64", gpu=Gpu("MI300X", 192), gpu_count=8)
+    assert any(option.requirements.unmet(machine) is None for option in options)
+    nvidia = machine._replace(gpu=Gpu("B300", 288))
+    assert all(option.requirements.unmet(nvidia) for option in options)
+
+
+def test_a_cluster_s_accelerator_may_have_any_name() -> None:
+    for place in ("infra: k8s/ctx", "cloud: kubernetes", "infra: ssh/rack", "infra: slurm/c/gpus"):
+        needs = only_option(f"{{{place}, accelerators: mig-1g.10gb:2}}").requirements
+        assert (needs.gpu_model, needs.gpu_count) == ("mig-1g.10gb", 2)
+
+
+def test_a_list_in_order_is_said_to_be_compared_by_cost() -> None:
+    for accelerators, said in [("[A100, L4]", 1), ("{A100:1, L4:1}", 0), ("[L4]", 0)]:
+        job = job_of(f"run: x\nresources: {{accelerators: {accelerators}}}\n")
+        assert sum("not taken in order" in sentence for sentence in job.said) == said
+
+
 def test_a_gpu_by_its_memory_is_checked_against_the_machine() -> None:
     needs = Requirements(gpu_memory_gib=Amount(40, at_least=True), gpu_count=1)
     machine = Hardware(vcpus=8, memory_gib=32, arch="x86_64", gpu=Gpu("X", 48), gpu_count=1)
@@ -194,6 +217,7 @@ def test_a_third_of_a_gpu_is_a_third_however_it_is_written() -> None:
         ("{accelerator: L4:1}", "accelerator", "did you mean 'accelerators'?"),
         ("{cpu: 8}", "cpu", "did you mean 'cpus'?"),
         ("{any_of: [{L4: 1}]}", "L4", "known: "),
+        ("{any_of: [{accelerator: L4}]}", "accelerator", "did you mean 'accelerators'?"),
     ],
 )
 def test_a_need_that_nobody_knows_is_refused(resources: str, key: str, hint: str) -> None:
@@ -211,6 +235,8 @@ def test_a_need_that_nobody_knows_is_refused(resources: str, key: str, hint: str
         ("memory: 16+", Requirements(memory_gib=Amount(16, at_least=True))),
         ("memory: 512MB", Requirements(memory_gib=Amount(0.5, at_least=False))),
         ("memory: 2 TB", Requirements(memory_gib=Amount(2048, at_least=False))),
+        ("memory: 16Gi", Requirements(memory_gib=Amount(16, at_least=False))),
+        ("memory: 512mi+", Requirements(memory_gib=Amount(0.5, at_least=True))),
         ("memory: 4x", Requirements(memory_gib_per_vcpu=4)),
     ],
 )
@@ -330,6 +356,11 @@ def test_an_alternative_without_a_gpu_does_not_get_another_one_s() -> None:
         ("storage_mounts: {/b: {name: n}}", None, "storage_mounts"),
         ("volumes: {/mnt/data: vol}", None, "volumes"),
         ("resources: {volumes: [{name: v, path: /mnt}]}", None, "resources.volumes"),
+        ("volume_mounts: [{path: /mnt, volume_name: v}]", None, "volume_mounts"),
+        ("managed_secrets: [{KEY: {mount_path: /k}}]", None, "puts no secrets into files"),
+        ("resources: {image_id: {us-east-1: ami-1, docker: 'ubuntu:22.04'}}", None, "ubuntu:22.04"),
+        ("run:\nsetup: pip install x", None, "run: is missing"),
+        ("run:\nfile_mounts:\nnum_nodes: 2\nconfig: {}", None, "run: is missing"),
         ("workdir: {url: 'https://github.com/a/b', ref: main}", None, "workdir: mlbroker fetches"),
         ("run:\nresources: {cpus: 4}", None, "run: is missing"),
     ],
@@ -415,6 +446,39 @@ def test_a_workdir_is_also_looked_for_where_the_call_is_made(
     assert "workdir: there is no folder 'nowhere'; a run needs it." in job.said
 
 
+def test_variables_are_what_skypilot_sets_them_to() -> None:
+    written = {"A": "true", "B": "3.10", "C": "1e-3", "D": "0123", "E": '"true"', "F": "NO",
+               "G": "2024-01-01", "H": "2024-02-30", "I": "a b", "J": "1.0e-4"}  # fmt: skip
+    text = "run: x\nenvs:\n" + "".join(f"  {name}: {value}\n" for name, value in written.items())
+    assert job_of(text).envs == {
+        "A": "True", "B": "3.1", "C": "1e-3", "D": "83", "E": "true", "F": "False",
+        "G": "2024-01-01", "H": "2024-02-30", "I": "a b", "J": "0.0001",
+    }  # fmt: skip
+    ours = job_of(text + "broker:\n").envs
+    assert ours == {**written, "E": "true"}, "as they are written"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("secrets: ['secrets:HF_TOKEN', 'secrets:workspace.KEY']", ("HF_TOKEN", "KEY")),
+        ("secrets: {'secrets:personal.HF_TOKEN': null, A: null}", ("HF_TOKEN", "A")),
+        ("managed_secrets: [global.KEY, A]\nsecrets: {A: null}", ("A", "KEY")),
+    ],
+)
+def test_secrets_that_skypilot_keeps_are_read_from_the_environment_here(
+    text: str, expected: tuple[str, ...]
+) -> None:
+    assert job_of(f"run: x\n{text}\n").secrets == expected
+
+
+@pytest.mark.parametrize(("word", "spot"), [("yes", True), ("On", True), ("no", False)])
+def test_a_flag_is_what_skypilot_reads(word: str, spot: bool) -> None:
+    assert only_option(f"{{use_spot: {word}}}").market == (
+        Market.SPOT if spot else Market.ON_DEMAND
+    )
+
+
 def test_variables_of_the_call() -> None:
     text = "run: x\nenvs: {A: 1, B: 2, C: null, D: null}\nsecrets: {S: null}\n"
     env = parse_env(["A=one=1", "C=", "E=new", "D", "D"], {"D": "d"})
@@ -442,6 +506,8 @@ def test_variables_of_the_call() -> None:
             Replicas("service", 0, 3),
         ),
         ("service: {readiness_probe: /v1}", Replicas("service", 1, 1)),
+        ("service: {pool: {min_workers: 2, max_workers: 5}}", Replicas("service", 2, 5)),
+        ("service: {workers: 3}", Replicas("service", 3, 3)),
         ("pool: {workers: 4}", Replicas("pool", 4, 4)),
         ("pool: {min_workers: 1, max_workers: 4}", Replicas("pool", 1, 4)),
     ],
@@ -463,7 +529,7 @@ def test_bad_values_name_file_line_and_key(text: str) -> None:
         parse_jobs(text, "job.yaml", None)
     message = str(caught.value)
     assert REFUSED[text] in message
-    line = text.count("\n") + 1 if not text.startswith("setup") else 1
+    line = text.count("\n") + 1
     assert message.startswith(f"job.yaml:{line}: ")
     assert caught.value.exit_code == 2
 

@@ -28,6 +28,9 @@ ONLY_THE_READER_SEES = (
     "image_id: {us", "image_id: ami-1}", "us-west-2/us-east-1a", "zone: '1'", "local_disk",
     "any_of: [{any_of", "'step", "(a+)+", "path: ../c", "[model, ../c", 'workdir: "a',
     "resource: {", "brokers: {", "file_mounts: [", "x \\0 y",
+    # What is SkyPilot's alone has a schema of SkyPilot's.
+    "apiVersion", "autostop: {", "file_mounts: {", "service: {", "pool: {", "job_recovery: {",
+    "managed_secrets: ", "secrets:me",
 )  # fmt: skip
 
 
