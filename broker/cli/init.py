@@ -1,6 +1,5 @@
 """`mlbroker init`: a first job file for the project in a folder."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlbroker.broker.cli.new_file import write_file
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.output import print_line, say
@@ -52,7 +52,7 @@ def command(
         from mlbroker.broker.app.account import setup_of
 
         setup = setup_of(cloud, region, form)
-        _write(folder / setup.file, setup.text, force)
+        write_file(folder / setup.file, setup.text, force)
         print_line(f"Wrote {folder / setup.file}.")
         say("mlbroker applies nothing by itself. Look it over, then:")
         say(f"  {setup.apply}")
@@ -64,7 +64,7 @@ def command(
         return
     no_effect("without --from", gpu=gpu)
     project = look_at(folder.resolve(), ours=Path(sys.prefix))
-    _write(path, job_yaml(project), force)
+    write_file(path, job_yaml(project), force)
     load_job(path)
     print_line(f"Wrote {path}.")
     found = project.command or "no training script: edit `run`"
@@ -83,20 +83,9 @@ def _carry_over(other: Path, path: Path, gpu: str | None, force: bool) -> None:
         say(f"{other} needs no conversion, and nothing was written: mlbroker reads it as it is.")
         say(f"  mlbroker plan {shlex.quote(str(other))}")
         return
-    _write(path, carried.text, force)
+    write_file(path, carried.text, force)
     print_line(f"Wrote {path} from {carried.words}.")
     for note in carried.notes:
         say(note)
     say("Next: look it over, then:")
     say(f"  mlbroker plan {shlex.quote(str(path))}")
-
-
-def _write(path: Path, text: str, force: bool) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        with os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise InputError("exists already", where=str(path), hint="--force overwrites it") from None
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from None

@@ -6,30 +6,30 @@ from importlib import import_module
 from typing import NamedTuple, cast
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.other_tools.interface import Reader
+from mlbroker.broker.files.other_tools.interface import Reader, Writer
 
 
 class Tool(NamedTuple):
-    """Another tool: its files in words, by what they are known at a glance, and what is done with
-    them here. Its module has the functions of `Reader`.
+    """Another tool: its files in words, how they are known at a glance, and what is done with them
+    here. `read_NAME.py` has the function of `Reader`, `write_NAME.py` that of `Writer`.
     """
 
     words: str
     sign: str | None = None
     reads: bool = False
+    writes: bool = False
 
 
 _ANY_KIND = "task|service|dev-environment|fleet|volume|gateway"
 # The signs hold in YAML, where a top-level key begins its line, and in JSON.
+_DSTACK = rf"^type:[ \t]*[\"']?(?:{_ANY_KIND})\b"
+_KUBERNETES = r"^[ \t{]*\"apiVersion\"[ \t]*:|^apiVersion:"
 TOOLS: dict[str, Tool] = {
-    "slurm": Tool("a Slurm batch script (#SBATCH)", r"^#SBATCH[ \t]", reads=True),
-    "dstack": Tool(
-        "a dstack task (type: task)", rf"^type:[ \t]*[\"']?(?:{_ANY_KIND})\b", reads=True
-    ),
-    "kubernetes": Tool(
-        "a Kubernetes Job (kind: Job)", r"^[ \t{]*\"apiVersion\"[ \t]*:|^apiVersion:", reads=True
-    ),
+    "slurm": Tool("a Slurm batch script (#SBATCH)", r"^#SBATCH[ \t]", True, True),
+    "dstack": Tool("a dstack task (type: task)", _DSTACK, True, True),
+    "kubernetes": Tool("a Kubernetes Job (kind: Job)", _KUBERNETES, True, True),
     "determined": Tool("a Determined configuration (entrypoint:)", r"^entrypoint:", reads=True),
+    "skypilot": Tool("a SkyPilot task", writes=True),
 }
 
 
@@ -54,4 +54,9 @@ def refuse_other_tools(text: str, source: str) -> None:
 
 def reader(name: str) -> Reader:
     """Reads that tool's files."""
-    return cast(Reader, import_module(f"{__name__}.{name}"))
+    return cast(Reader, import_module(f"{__name__}.read_{name}"))
+
+
+def writer(name: str) -> Writer:
+    """Writes that tool's files."""
+    return cast(Writer, import_module(f"{__name__}.write_{name}"))

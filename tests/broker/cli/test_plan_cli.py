@@ -369,3 +369,37 @@ def test_what_a_book_or_a_clock_finds_wrong_is_told_with_file_and_line(
     job.write_text(JOB.replace(f"deadline: {old}", f"deadline: {new}"))
     done = mlbroker("plan", job, *options, home=home)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+def test_the_choice_is_exported_and_what_is_not_in_the_file_is_said(job: Path, home: Path) -> None:
+    pinned = ("--instance-type", "m5.xlarge", "--region", "us-east-1", "--market", "spot")
+    there = job.with_name("job.sbatch")
+    done = mlbroker("export", job, "--to", "slurm", "-o", there, *pinned, home=home)
+    assert done.returncode == 0, done.stderr
+    assert "# m5.xlarge of aws in us-east-1, spot, by mlbroker export: " in there.read_text()
+    assert "#SBATCH --time=0-06:00:00\n" in there.read_text()
+    for what in ("instance_type: m5.xlarge", "infra: aws/us-east-1", "budget: 25 USD"):
+        assert f"{what} is not in the file: slurm has no word for it" in done.stderr
+    again = mlbroker("export", job, "--to", "slurm", "-o", there, *pinned, home=home)
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)
+    shown = mlbroker("export", job, "--to", "skypilot", *pinned, home=home)
+    assert "instance_type: m5.xlarge\n" in shown.stdout
+    assert shown.stdout.endswith("run: python train.py\n")
+
+
+def test_what_cannot_be_exported_is_said(job: Path, home: Path) -> None:
+    done = mlbroker("export", job, "--to", "slurmm", home=home)
+    assert (done.returncode, "did you mean slurm?" in done.stderr) == (2, True)
+    late = mlbroker("export", job, "--to", "dstack", "--budget", "0.0001", home=home)
+    assert (late.returncode, late.stdout) == (4, "")
+    job.write_text(
+        "resources: {cpus: 2+}\nservice: {replicas: 2, readiness_probe: /}\nrun: serve\n"
+    )
+    served = mlbroker("export", job, "--to", "dstack", home=home)
+    assert served.returncode == 2
+    assert "runs until it is stopped" in served.stderr
+    job.write_text(PLAIN + "setup: echo $SKYPILOT_NODE_RANK\n")
+    mounted = mlbroker("export", job, "--to", "dstack", home=home)
+    assert mounted.returncode == 0
+    assert "file_mounts: mlbroker mounts and copies nothing" in mounted.stderr
+    assert "$SKYPILOT_NODE_RANK: the command uses it, and dstack does not set it" in mounted.stderr

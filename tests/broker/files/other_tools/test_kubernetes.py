@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlbroker.broker.app.carry import carry_over
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
-from mlbroker.broker.files.other_tools.kubernetes import as_shell, parse_quantity
+from mlbroker.broker.files.other_tools.read_kubernetes import as_shell, parse_quantity
 from mlbroker.pricing.book import Amount
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Deadline, Job

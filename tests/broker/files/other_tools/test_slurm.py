@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlbroker.broker.app.carry import carry_over
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
-from mlbroker.broker.files.other_tools.slurm import parse_time_s
+from mlbroker.broker.files.other_tools.read_slurm import parse_time_s
 from mlbroker.pricing.book import Amount
 from mlbroker.profiles.job import Deadline, Job
 

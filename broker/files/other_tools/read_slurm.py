@@ -26,6 +26,8 @@ _SHORT = {
     "s": "oversubscribe", "S": "core-spec", "t": "time", "v": "verbose", "w": "nodelist",
     "W": "wait", "x": "exclude",
 }  # fmt: skip
+# Other names of the same.
+_SAME = {"workdir": "chdir", "tasks-per-node": "ntasks-per-node"}
 # Those that never take the next word as their value.
 _FLAGS = {
     *("contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "immediate"),
@@ -128,7 +130,7 @@ def _options(number: int, line: str, carrying: Carrying) -> Iterator[Option]:
             name, value = _SHORT[word[1]], word[2:].removeprefix("=")
         if not value and not equals and name not in _FLAGS and words and words[0][:1] != "-":
             value = words.pop(0)
-        yield Option(number, "chdir" if name == "workdir" else name, value)
+        yield Option(number, _SAME.get(name, name), value)
 
 
 class _Asked:

@@ -1,0 +1,65 @@
+"""`mlbroker export`: the plan's machine and the job, as another tool's file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlbroker.broker.app.export import export
+from mlbroker.broker.app.plan import PlanQuery, plan
+from mlbroker.broker.app.sources import Sources, job_of
+from mlbroker.broker.cli import options
+from mlbroker.broker.cli.new_file import write_file
+from mlbroker.broker.cli.terminal import Terminal
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.other_tools import TOOLS
+from mlbroker.broker.files.yaml_fields import nearest_hint
+from mlbroker.broker.files.yaml_strict import quoted
+from mlbroker.broker.home import home
+from mlbroker.broker.output import print_line, say
+from mlbroker.policies.candidates import Filters
+
+WRITABLE = sorted(name for name, tool in TOOLS.items() if tool.writes)
+
+
+def command(
+    job: options.JobFile,
+    to: Annotated[str, typer.Option(help=f"{', '.join(WRITABLE)}.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write, else stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    env: options.Env = None,
+    deadline: options.Deadline = None,
+    budget: Annotated[str | None, typer.Option(help="Most the run may cost, in USD.")] = None,
+    takes: options.Takes = None,
+    cloud: options.Cloud = None,
+    region: options.Region = None,
+    market: options.MarketOption = None,
+    instance_type: options.InstanceType = None,
+    measure: options.Measure = None,
+    prices: options.Prices = None,
+    policy: options.Policy = None,
+    nodes: options.Nodes | None = None,
+) -> None:
+    """Plan as `mlbroker plan` does, and write the job on the chosen machine as a file of SkyPilot,
+    dstack, Kubernetes or Slurm.
+
+    What such a file has no word for (a budget, checkpoints, and of Slurm the cloud itself) is said.
+
+    Exit codes: 0 a machine was chosen, 2 bad input, 4 nothing feasible.
+    """
+    if to not in WRITABLE:
+        raise InputError(f"{quoted(to)} is none", where="--to", hint=nearest_hint(to, WRITABLE))
+    terminal = Terminal()
+    wanted = job_of(job, terminal, env=env, deadline=deadline, budget=budget, takes=takes)
+    filters = Filters.of(cloud, region, market, instance_type)
+    query = PlanQuery(wanted, job, filters, Sources(measure, prices, nodes, policy), top=1)
+    exported = export(plan(query, home(), terminal), to, Path(output or job).absolute().parent)
+    if output is None:
+        typer.echo(exported.text, nl=False)
+    else:
+        write_file(output, exported.text, force)
+        print_line(f"Wrote {output}, {TOOLS[to].words}.")
+    for note in exported.notes:
+        say(note)
