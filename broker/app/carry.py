@@ -43,7 +43,7 @@ def carry_over(path: Path, folder: Path, gpu: str | None) -> CarriedOver | None:
     carrying.notes.sort(key=lambda note: note.line)
     workdir = None
     if carrying.workdir is not None:
-        beside = path.parent / carrying.workdir
+        beside = (folder if carrying.workdir_here else path.parent) / carrying.workdir
         workdir = os.path.relpath(beside, folder)
         if not beside.is_dir():
             carrying.say(1, f"there is no folder {quoted(str(beside))}: a run needs it")

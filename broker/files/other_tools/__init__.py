@@ -24,11 +24,12 @@ _ANY_KIND = "task|service|dev-environment|fleet|volume|gateway"
 # The signs hold in YAML, where a top-level key begins its line, and in JSON.
 _DSTACK = rf"^type:[ \t]*[\"']?(?:{_ANY_KIND})\b"
 _KUBERNETES = r"^[ \t{]*\"apiVersion\"[ \t]*:|^apiVersion:"
+_DETERMINED = r"^(?:entrypoint|searcher):"
 TOOLS: dict[str, Tool] = {
     "slurm": Tool("a Slurm batch script (#SBATCH)", r"^#SBATCH[ \t]", True, True),
     "dstack": Tool("a dstack task (type: task)", _DSTACK, True, True),
     "kubernetes": Tool("a Kubernetes Job (kind: Job)", _KUBERNETES, True, True),
-    "determined": Tool("a Determined configuration (entrypoint:)", r"^entrypoint:", reads=True),
+    "determined": Tool("a Determined configuration (entrypoint:)", _DETERMINED, reads=True),
     "skypilot": Tool("a SkyPilot task", writes=True),
 }
 

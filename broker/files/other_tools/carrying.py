@@ -28,7 +28,8 @@ class Carrying:
     """The job file in the making, and a note of all that is not in it as it was.
 
     `gpu` is the model that the user names for files that name none.
-    `workdir` starts at the folder of the file that is read.
+    `workdir` starts at the folder of the file that is read, or with `workdir_here` at that of the
+    job file.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Carrying:
     name: str | None = None
     nodes: int = 1
     workdir: str | None = None
+    workdir_here: bool = False
     command: str | None = None
     envs: dict[str, str | None] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)

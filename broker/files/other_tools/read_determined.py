@@ -35,8 +35,6 @@ _WHY = {
     "shm_size": "on a plain machine it is half of the memory",
     "records_per_epoch": "only lengths in epochs of records rest on it",
 }
-# More than a machine has are on several.
-_MOST_SLOTS = 8
 _TRIAL = re.compile(r"[\w.]*:[\w.]+")
 
 
@@ -104,12 +102,11 @@ def _slots(keys: Keys, carrying: Carrying) -> None:
     line = resources.line(key)
     if slots == 0:
         return
-    if slots > _MOST_SLOTS:
-        if slots % _MOST_SLOTS:
-            resources.fail(key, f"{slots} slots make no whole machines of {_MOST_SLOTS}")
-        carrying.nodes = slots // _MOST_SLOTS
-        carrying.say(line, f"{slots} slots are {carrying.nodes} machines of {_MOST_SLOTS} GPUs")
-    carrying.accelerators(line, "slots_per_trial", [], slots // carrying.nodes)
+    each = slots if slots <= 8 else next(size for size in (8, 4, 2, 1) if slots % size == 0)
+    carrying.nodes = slots // each
+    if carrying.nodes > 1:
+        carrying.say(line, f"{slots} slots are {carrying.nodes} machines of {each} GPUs")
+    carrying.accelerators(line, "slots_per_trial", [], each)
 
 
 def _searcher(keys: Keys, carrying: Carrying) -> None:

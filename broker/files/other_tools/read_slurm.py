@@ -55,6 +55,7 @@ _WHY = {
 _OF_A_CLUSTER = re.compile(
     r"^\s*(srun|module|ml|scontrol|sbcast|spack|sbatch|mpirun|mpiexec)\s|\b(SLURM_\w+)"
 )
+_ARGUMENT = re.compile(r"\$[1-9@]|\$\{[1-9@][^}]*\}")
 _UNIT_MIB = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 _SHELLS = ("bash", "sh", "dash")
 
@@ -85,6 +86,8 @@ def read(text: str, carrying: Carrying) -> None:
                 carrying.leave(number, line.strip(), "it stands after the first command")
                 continue
             for option in _options(number, line, carrying):
+                if before := options.get(option.name):
+                    carrying.leave(before.line, before.shown, f"line {number} says it again")
                 options[option.name] = option
         elif number > 1 or not line.startswith("#!"):
             began = began or line.strip()[:1] not in ("", "#")
@@ -102,6 +105,8 @@ def read(text: str, carrying: Carrying) -> None:
     for number, line in enumerate(lines, 1):
         if line.lstrip().startswith("#"):
             continue
+        if (argument := _ARGUMENT.search(line)) and "awk" not in line:
+            carrying.leave(number, argument[0], "a job's command gets no arguments")
         for program, variable in dict.fromkeys(_OF_A_CLUSTER.findall(line)):
             if variable not in {*asked.stand_ins, *carrying.envs}:
                 what = program or f"${variable}"
@@ -180,7 +185,7 @@ def _command(first: str, body: list[str], carrying: Carrying) -> None:
         del interpreter[0]
     name = PurePosixPath(interpreter[0]).name if interpreter else "bash"
     if name not in _SHELLS:
-        script = shlex.quote(PurePosixPath(carrying.source).name)
+        script = shlex.quote(carrying.source)
         carrying.command = f"{name} {script}"
         carrying.say(1, f"the script is for {name}, which the job starts it with")
     elif flags := [flag for flag in interpreter[1:] if flag != "-l" and flag != "--login"]:
@@ -225,7 +230,7 @@ def _place(asked: _Asked) -> None:
     carrying = asked.carrying
     if name := asked["job-name"]:
         carrying.job_name(name.line, name.value)
-    carrying.workdir = "."  # sbatch starts a script where it was called
+    carrying.workdir, carrying.workdir_here = ".", True  # a script starts where sbatch is called
     folder = asked["chdir"]
     if folder is not None and PurePosixPath(folder.value).is_absolute():
         carrying.leave(folder.line, folder.shown, "it is your cluster's; name the folder here")
@@ -297,9 +302,13 @@ def _gpus(asked: _Asked, tasks_on_each: int) -> int:
                 count = math.ceil(count / carrying.nodes)
             elif name == "gpus-per-task":
                 count *= tasks_on_each
+            this = (option, ":".join(parts) or None, count)
             if found is not None:
-                carrying.leave(found[0].line, found[0].shown, f"{option.shown} says it, too")
-            found = (option, ":".join(parts) or None, count)
+                # Of two that ask for GPUs, the one that names a model.
+                dropped, found = (this, found) if found[1] else (found, this)
+                carrying.leave(dropped[0].line, dropped[0].shown, f"{found[0].shown} stands")
+            else:
+                found = this
     features = asked["constraint"]
     words = re.findall(r"[A-Za-z][\w.-]*", features.value) if features else []
     models = [word for word in words if gpu_model(word)]

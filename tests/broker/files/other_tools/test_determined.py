@@ -84,6 +84,8 @@ def test_slots_are_gpus(tmp_path: Path) -> None:
     assert (one.requirements.wants_gpu, one.requirements.gpu_count) == (True, 1)
     none = "entrypoint: ./a.sh\nresources: {slots_per_trial: 0}\n"
     assert not carried(none, tmp_path)[0].may_use_gpu
+    job, _ = carried("entrypoint: ./a.sh\nresources: {slots_per_trial: 12}\n", tmp_path)
+    assert (job.num_nodes, job.resources[0].requirements.gpu_count) == (3, 4)
     job, notes = carried("entrypoint: model_def:Trial\n", tmp_path)
     assert job.command == ""
     assert any("only Determined's harness runs: write `run`" in note for note in notes)
@@ -93,7 +95,7 @@ def test_slots_are_gpus(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("entrypoint: ''\n", ":1: entrypoint: is missing"),
-        ("entrypoint: x\nresources: {slots_per_trial: 9}\n", ":2: .*9 slots make no whole"),
+        ("searcher: {name: single}\n", ":1: entrypoint: is missing"),
         ("entrypoint: x\nresources: {slots_per_trial: many}\n", ":2: .*'many' is not a whole"),
         ("entrypoint: x\nsearcher: {max_length: {batches: 1e3}}\n", ":2: .*'1e3' is not a whole"),
         ("entrypoint: x\n---\nentrypoint: y\n", ":3: holds several experiments"),

@@ -144,10 +144,32 @@ def test_what_sbatch_would_refuse_is_refused_with_its_line(
     assert refused.match(said)
 
 
+def test_what_is_said_twice_and_arguments_are_named(tmp_path: Path) -> None:
+    script = "#!/bin/sh\n#SBATCH -t 48:00:00\n#SBATCH --time=10 --gpus=2\n#SBATCH --gres=gpu:t4:2\n"
+    job, notes = carried(
+        f'{script}train "$1"; ls | awk \'{{print $2}}\'\ncut "${{2:-x}}"\n', tmp_path
+    )
+    assert job.deadline == Deadline(duration_s=600)
+    told = [note.partition(": not carried")[0] for note in notes]
+    assert told[0] == "2: --time=48:00:00"
+    assert {"3: --gpus=2", "6: ${2:-x}"} <= set(told)
+    assert job.resources[0].requirements.gpu_model == "T4"
+    assert carried(script + "echo $1\n", tmp_path)[1][-1].startswith("5: $1: not carried over")
+
+
+def test_a_script_starts_where_it_is_called_from(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    path = tmp_path / "scripts" / "a.sbatch"
+    path.write_text("#!/bin/sh\n#SBATCH -c 1\ntrain\n")
+    over = carry_over(path, tmp_path, None)
+    assert over is not None
+    assert "workdir: .\n" in over.text
+
+
 def test_other_shells_and_interpreters(tmp_path: Path) -> None:
     assert carried("#!/bin/bash -e\n#SBATCH -c 1\nfalse\n", tmp_path)[0].command == "set -e\nfalse"
     job, notes = carried("#!/usr/bin/env python3\n#SBATCH -c 1\nimport x\n", tmp_path)
-    assert job.command == "python3 train.sbatch"
+    assert job.command == f"python3 {tmp_path}/train.sbatch"
     assert "1: the script is for python3" in notes[0]
 
 
