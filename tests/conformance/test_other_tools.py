@@ -3,6 +3,7 @@ file that was written is read back as the same needs.
 """
 
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -237,6 +238,15 @@ def test_every_reader_refuses_what_no_text_file_has(name: str, tmp_path: Path) -
     path.write_bytes(EXAMPLES[name].encode() + b"\xff")
     with pytest.raises(InputError, match=r"x:\d: is not UTF-8"):
         carry_over(path, tmp_path, None)
+
+
+def test_a_plan_of_a_job_file_imports_none_of_it() -> None:
+    code = "import sys, mlbroker.broker.cli.plan; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "mlbroker.broker.files.job_file" in loaded.stdout
+    assert "other_tools" not in loaded.stdout
 
 
 def test_each_tool_has_the_modules_that_its_entry_promises() -> None:

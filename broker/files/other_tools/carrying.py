@@ -14,6 +14,12 @@ from mlbroker.pricing.gpu_names import GPU_MODELS, gpu_model, unsold_model
 
 # As a job file asks for any GPU at all: by a memory that each of them has.
 ANY_GPU = "1GB+"
+# Why some of what most tools have is left.
+NO_CONTAINER = (
+    "mlbroker starts jobs on plain machines: install what it holds in `setup`, and name the folder"
+    " of its code as `workdir`"
+)
+NO_VOLUMES = "mlbroker attaches no volumes: fetch what is read in `setup`"
 
 
 class Note(NamedTuple):

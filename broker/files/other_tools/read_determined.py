@@ -8,32 +8,29 @@ import re
 import shlex
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.other_tools.carrying import Carrying, Keys, leave_the_rest
+from mlbroker.broker.files.other_tools.carrying import (
+    NO_CONTAINER,
+    NO_VOLUMES,
+    Carrying,
+    Keys,
+    leave_the_rest,
+)
 from mlbroker.broker.files.values import parse_count
 from mlbroker.broker.files.yaml_strict import parse
 
 _HARNESS = "Determined's own harness hands it to the job: name it in the command"
 _NO_MASTER = "there is no Determined master here"
+_CHECKPOINT = "say `checkpoint: {path: ckpt/, every: 10m}` under `broker:`"
 _WHY = {
-    "hyperparameters": _HARNESS,
-    "data": _HARNESS,
-    "reproducibility": _HARNESS,
-    "description": "runs have a name alone",
-    "labels": "runs have a name alone",
-    "workspace": _NO_MASTER,
-    "project": _NO_MASTER,
-    "resource_pool": _NO_MASTER,
-    "priority": _NO_MASTER,
-    "weight": _NO_MASTER,
-    "max_slots": _NO_MASTER,
+    **dict.fromkeys(("hyperparameters", "data", "reproducibility"), _HARNESS),
+    **dict.fromkeys(("workspace", "project", "resource_pool", "priority"), _NO_MASTER),
+    **dict.fromkeys(("checkpoint_storage", "checkpoint_policy"), _CHECKPOINT),
+    **dict.fromkeys(("description", "labels"), "runs have a name alone"),
+    "min_checkpoint_period": _CHECKPOINT,
     "max_restarts": "a job that fails is not repeated",
-    "checkpoint_storage": "say `checkpoint: {path: ckpt/, every: 10m}` under `broker:`",
-    "checkpoint_policy": "say `checkpoint: {path: ckpt/, every: 10m}` under `broker:`",
-    "min_checkpoint_period": "say `checkpoint: {path: ckpt/, every: 10m}` under `broker:`",
-    "bind_mounts": "mlbroker attaches no volumes",
-    "image": "mlbroker starts jobs on plain machines: install what it holds in `setup`",
+    "bind_mounts": NO_VOLUMES,
+    "image": NO_CONTAINER,
     "shm_size": "on a plain machine it is half of the memory",
-    "records_per_epoch": "only lengths in epochs of records rest on it",
 }
 _TRIAL = re.compile(r"[\w.]*:[\w.]+")
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.other_tools.carrying import (
+    NO_CONTAINER,
+    NO_VOLUMES,
     Carrying,
     Keys,
     leave_the_rest,
@@ -21,32 +23,17 @@ from mlbroker.broker.files.yaml_strict import Node, parse, quoted
 from mlbroker.pricing.gpu_names import GPU_MODELS
 from mlbroker.pricing.vendors import VENDORS
 
-_NO_CONTAINER = "mlbroker starts jobs on plain machines: install what it holds in `setup`"
 _WHY = {
-    "image": _NO_CONTAINER,
-    "docker": _NO_CONTAINER,
-    "privileged": _NO_CONTAINER,
-    "entrypoint": _NO_CONTAINER,
-    "registry_auth": _NO_CONTAINER,
-    "user": _NO_CONTAINER,
-    "working_dir": "it is a folder of the container; the job starts in its workdir",
+    **dict.fromkeys(("image", "docker", "privileged", "entrypoint", "user"), NO_CONTAINER),
+    **dict.fromkeys(("registry_auth", "working_dir", "nvcc"), NO_CONTAINER),
+    **dict.fromkeys(("retry", "retry_policy"), "a job that is taken away goes on elsewhere anyway"),
+    **dict.fromkeys(("idle_duration", "termination_policy"), "a machine ends with its job"),
+    **dict.fromkeys(("creation_policy", "fleets"), "each run has machines of its own"),
     "python": "the machine's own python3 is there: make an environment in `setup`",
-    "nvcc": "install it in `setup`",
     "shell": "bash runs the commands",
-    "ports": "mlbroker forwards none",
-    "home_dir": "it has no effect in dstack",
-    "volumes": "mlbroker attaches no volumes",
-    "retry": "an attempt that is taken away is followed by another in any case",
-    "retry_policy": "an attempt that is taken away is followed by another in any case",
-    "idle_duration": "a machine ends with its job",
-    "termination_policy": "a machine ends with its job",
-    "termination_idle_time": "a machine ends with its job",
-    "stop_duration": "before the kill the job gets SIGTERM and seconds",
+    "volumes": NO_VOLUMES,
     "utilization_policy": "`mlbroker run --on-idle stop` ends a job that does nothing",
-    "creation_policy": "each run has machines of its own",
-    "fleets": "each run has machines of its own",
     "reservation": "mlbroker rents on demand or on spot",
-    "priority": "there is no queue",
     "setup": "dstack does not run it for tasks since 0.18.31",
     "shm_size": "on a plain machine it is half of the memory",
     "compute_capability": "name the model",
@@ -212,11 +199,10 @@ def _resources(keys: Keys, carrying: Carrying) -> int:
         carrying.resources["arch"] = _ARCHITECTURES[arch]
         cpu = _range(least) if cpu.least == cpu.most else cpu._replace(least=least or None)
     memory = _range_at(needs, "memory")
-    for what, usual in (("cpu", _CPU), ("memory", _MEMORY)):
-        if needs.node(what) is None and not named:
-            line = keys.line("resources")
-            carrying.say(line, f"{what}: {usual}, as dstack takes where a task says nothing")
-            cpu, memory = (_range(usual), memory) if what == "cpu" else (cpu, _range(usual))
+    if (cpu is None or memory is None) and not named:
+        usual = " and ".join(([] if cpu else [_CPU]) + ([] if memory else [_MEMORY]))
+        carrying.say(keys.line("resources"), f"{usual}, as dstack takes where a task says nothing")
+        cpu, memory = cpu or _range(_CPU), memory or _range(_MEMORY)
     disk_node, disk, disk_key = needs.node("disk"), needs, "disk"
     if disk_node is not None and disk_node.fields is not None and "size" in disk_node.fields:
         disk, disk_key = needs.section("disk") or needs, "size"
@@ -237,27 +223,28 @@ def _gpus(needs: Keys, carrying: Carrying) -> int:
     if node is None:
         return 0
     names: list[str] = []
+    vendor = ""
     memory: Range | None = None
-    count: Range | None = _range("1")
+    count = Range("1", "1")
     if node.fields is not None:
         gpu = needs.section("gpu")
         assert gpu is not None
         names = gpu.texts("name")
         memory = _range_at(gpu, "memory")
         count = _range_at(gpu, "count") or count
-        if vendor := gpu.text("vendor"):
-            _vendor(line, vendor, names, carrying)
+        vendor = gpu.text("vendor") or ""
     else:
         for token in (needs.text("gpu") or "").replace(" ", "").split(":"):
             if token.lower() in _VENDORS:
-                _vendor(line, token, names, carrying)
+                vendor = token
             elif token[:1].isalpha():
                 names = token.split(",")
             elif re.search("[a-z]", token, re.IGNORECASE):
                 memory = _range(token)
             else:
                 count = _range(token)
-    assert count is not None
+    if vendor.lower() not in ("", "nvidia") and not names:
+        carrying.leave(line, f"the vendor {vendor}", "--gpu MODEL names a model")
     number = needs.parsed("gpu", count.least or "0", lambda text: int(parse_number(text)))
     if count.least != count.most:
         carrying.say(line, f"{needs.name_of('gpu')}: {number or 'none'} of them, the least")
@@ -271,11 +258,6 @@ def _gpus(needs: Keys, carrying: Carrying) -> int:
     else:
         carrying.accelerators(line, "gpu", models, number)
     return number
-
-
-def _vendor(line: int, vendor: str, names: list[str], carrying: Carrying) -> None:
-    if vendor.lower() != "nvidia" and not names:
-        carrying.leave(line, f"the vendor {vendor}", "--gpu MODEL names a model")
 
 
 def _models(name: str, memory: Range | None) -> list[str]:

@@ -11,34 +11,26 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.other_tools.carrying import Carrying, Keys, leave_the_rest, plain
+from mlbroker.broker.files.other_tools.carrying import (
+    NO_CONTAINER,
+    NO_VOLUMES,
+    Carrying,
+    Keys,
+    leave_the_rest,
+    plain,
+)
 from mlbroker.broker.files.values import parse_count
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted
 
-_NO_IMAGE = (
-    "mlbroker starts jobs on plain machines: install what it holds in `setup`, and name the folder"
-    " of its code as `workdir`"
-)
-_NO_VOLUMES = "mlbroker attaches no volumes: fetch what is read in `setup`"
 _WHY = {
-    "image": _NO_IMAGE,
-    "workingDir": _NO_IMAGE,
-    "imagePullPolicy": _NO_IMAGE,
-    "imagePullSecrets": _NO_IMAGE,
+    **dict.fromkeys(("image", "workingDir", "imagePullPolicy", "imagePullSecrets"), NO_CONTAINER),
+    **dict.fromkeys(("volumes", "volumeMounts"), NO_VOLUMES),
+    **dict.fromkeys(("backoffLimit", "restartPolicy"), "a job that fails is not repeated"),
+    **dict.fromkeys(("namespace", "tolerations", "serviceAccountName"), "there is no cluster"),
+    **dict.fromkeys(("labels", "annotations"), "runs have a name alone"),
     "initContainers": "put what they do into `setup`",
-    "volumes": _NO_VOLUMES,
-    "volumeMounts": _NO_VOLUMES,
     "envFrom": "name its variables under `envs` or `secrets`",
-    "backoffLimit": "a job that fails is not repeated",
-    "restartPolicy": "a job that fails is not repeated",
     "ttlSecondsAfterFinished": "a machine ends with its job",
-    "tolerations": "there is no cluster to tolerate",
-    "serviceAccountName": "there is no cluster to have rights in",
-    "namespace": "there is no cluster",
-    "labels": "runs have a name alone",
-    "annotations": "runs have a name alone",
-    "ports": "mlbroker forwards none",
-    "securityContext": "the job runs as a user of its own",
 }
 # NVIDIA's GPU feature discovery, GKE, EKS with its autoscaler, Karpenter, EKS Auto Mode, and what
 # the documentation of Kubernetes names it in its example (tasks/manage-gpus/scheduling-gpus).

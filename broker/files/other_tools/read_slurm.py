@@ -35,21 +35,13 @@ _FLAGS = {
     *("reboot", "requeue", "spread-job", "use-min-nodes", "verbose", "wait", "wait-all-nodes"),
 }
 _WHY = {
-    "output": "`mlbroker logs` shows what the job prints",
-    "error": "`mlbroker logs` shows what the job prints",
-    "partition": "it is your cluster's; mlbroker chooses among all machines",
-    "account": "it is your cluster's; `mlbroker run --project` accounts for runs",
-    "qos": "it is your cluster's",
-    "reservation": "it is your cluster's",
-    "nodelist": "it is your cluster's",
-    "exclude": "it is your cluster's",
-    "mail-type": "mlbroker sends no mail",
-    "mail-user": "mlbroker sends no mail",
+    **dict.fromkeys(("output", "error"), "`mlbroker logs` shows what the job prints"),
+    **dict.fromkeys(("partition", "qos", "reservation", "nodelist"), "it is your cluster's"),
+    **dict.fromkeys(("mail-type", "mail-user"), "mlbroker sends no mail"),
+    **dict.fromkeys(("requeue", "no-requeue"), "a job that is taken away goes on elsewhere anyway"),
+    "account": "`mlbroker run --project` accounts for runs",
     "exclusive": "a machine is the job's alone in any case",
-    "requeue": "an attempt that is taken away is followed by another in any case",
-    "no-requeue": "on spot, an attempt that is taken away is followed by another",
     "dependency": "jobs are run one by one",
-    "licenses": "mlbroker hands out none",
 }
 # What of a cluster a command rests on.
 _OF_A_CLUSTER = re.compile(

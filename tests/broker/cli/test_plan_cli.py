@@ -382,6 +382,9 @@ def test_the_choice_is_exported_and_what_is_not_in_the_file_is_said(job: Path, h
         assert f"{what} is not in the file: slurm has no word for it" in done.stderr
     again = mlbroker("export", job, "--to", "slurm", "-o", there, *pinned, home=home)
     assert (again.returncode, "exists already" in again.stderr) == (2, True)
+    back = mlbroker("init", job.parent, "--from", there, "-o", "back.yaml", home=home)
+    assert back.returncode == 0, back.stderr
+    assert "deadline: 6h\n" in job.with_name("back.yaml").read_text()
     shown = mlbroker("export", job, "--to", "skypilot", *pinned, home=home)
     assert "instance_type: m5.xlarge\n" in shown.stdout
     assert shown.stdout.endswith("run: python train.py\n")
