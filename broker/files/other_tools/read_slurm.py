@@ -43,10 +43,17 @@ _WHY = {
     "exclusive": "a machine is the job's alone in any case",
     "dependency": "jobs are run one by one",
 }
-# What of a cluster a command rests on.
+# What of a cluster a command rests on, where a command begins.
 _OF_A_CLUSTER = re.compile(
-    r"^\s*(srun|module|ml|scontrol|sbcast|spack|sbatch|mpirun|mpiexec)\s|\b(SLURM_\w+)"
+    r"(?:^|[;&|(]|\b\w+=\S+\s|\btime\s)\s*(srun|module|ml|scontrol|sbcast|sbatch|mpirun|mpiexec)\s"
+    r"|\b(SLURM_\w+)"
 )
+# With one task on each machine, srun starts its command here.
+_PLAIN_SRUN = re.compile(
+    r"\bsrun(?:\s+(?:\\\n\s*)?--(?:(?!ntasks|nodes)[\w-]+=\S+|label|unbuffered|exclusive|overlap|exact"
+    r"|quiet|pty|ntasks-per-node=1))*\s+(?:\\\n\s*)?[^-\s\\]"
+)
+_SRUN = 'srun() { while [[ $1 == --* ]]; do shift; done; "$@"; }'
 _ARGUMENT = re.compile(r"\$[1-9@]|\$\{[1-9@][^}]*\}")
 _UNIT_MIB = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 _SHELLS = ("bash", "sh", "dash")
@@ -94,16 +101,29 @@ def read(text: str, carrying: Carrying) -> None:
     _environment(asked)
     for option in asked.unread():
         carrying.leave(option.line, option.shown, _WHY.get(option.name))
+    _name_what_stays(lines, asked)
+    carrying.stand_ins(asked.stand_ins)
+    if asked.starts_srun:
+        carrying.command = f"{_SRUN}\n{carrying.command}"
+
+
+def _name_what_stays(lines: list[str], asked: "_Asked") -> None:
+    """What of the script only a cluster has; `srun` gets a stand-in where that does the same."""
+    carrying, text = asked.carrying, "\n".join(lines)
+    starts = len(re.findall(r"\bsrun\b", re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)))
+    asked.starts_srun = 0 < starts == len(_PLAIN_SRUN.findall(text)) and asked.tasks_on_each == 1
+    known = {*asked.stand_ins, *carrying.envs, *(["srun"] if asked.starts_srun else [])}
     for number, line in enumerate(lines, 1):
         if line.lstrip().startswith("#"):
             continue
         if (argument := _ARGUMENT.search(line)) and "awk" not in line:
             carrying.leave(number, argument[0], "a job's command gets no arguments")
         for program, variable in dict.fromkeys(_OF_A_CLUSTER.findall(line)):
-            if variable not in {*asked.stand_ins, *carrying.envs}:
+            if program == "srun" and asked.starts_srun:
+                carrying.say(number, "srun: starts its command, once on each machine")
+            elif (program or variable) not in known:
                 what = program or f"${variable}"
                 carrying.leave(number, what, "only your cluster has it, and the line is as it was")
-    carrying.stand_ins(asked.stand_ins)
 
 
 def _options(number: int, line: str, carrying: Carrying) -> Iterator[Option]:
@@ -137,6 +157,8 @@ class _Asked:
         self._options = options
         self._read: set[str] = set()
         self.carrying = carrying
+        self.tasks_on_each = 1
+        self.starts_srun = False
         self.stand_ins: dict[str, str] = {
             "SLURM_JOB_ID": '"$MLBROKER_RUN_ID"',
             "SLURM_JOBID": '"$MLBROKER_RUN_ID"',
@@ -233,6 +255,8 @@ def _place(asked: _Asked) -> None:
         carrying.nodes = _count(nodes, least, carrying)
         if dash:
             carrying.say(nodes.line, f"{nodes.shown}: {carrying.nodes} machines, the least of them")
+        if carrying.nodes > 1:
+            carrying.say(nodes.line, f"{nodes.shown}: each machine runs the script, not one alone")
 
 
 def _sizes(asked: _Asked) -> None:
@@ -240,6 +264,10 @@ def _sizes(asked: _Asked) -> None:
     nodes, resources = asked.carrying.nodes, asked.carrying.resources
     tasks, on_each = asked.count("ntasks"), asked.count("ntasks-per-node")
     each = math.ceil(tasks / nodes) if tasks else on_each or 1
+    asked.tasks_on_each = each
+    if each == 1:
+        rank = '"${MLBROKER_NODE_RANK:-0}"'
+        asked.stand_ins |= {"SLURM_PROCID": rank, "SLURM_LOCALID": "0"}
     per_task = asked.count("cpus-per-task")
     gpus = _gpus(asked, each)
     cpus = each * (per_task or 1) if tasks or on_each or per_task else None

@@ -1,6 +1,7 @@
 """Slurm's batch scripts as job files: what they ask for, and what is said of the rest."""
 
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_a_script_is_a_job_and_nothing_is_lost_in_silence(tmp_path: Path) -> Non
     assert "\n#SBATCH" not in job.command
     told = " ".join(note.partition(": not carried")[0] for note in notes)
     assert told == (
-        "7: --gres=lscratch:100 8: --time=1-12:30:00 is the deadline: 1d12h30m, the machine's start"
+        "4: --nodes=2: each machine runs the script, not one alone"
+        " 7: --gres=lscratch:100"
+        " 8: --time=1-12:30:00 is the deadline: 1d12h30m, the machine's start"
         " included 9: --partition=gpu 9: --account=lab 10: --output=logs/%x-%j.out"
         " 11: --array=3-15%4 14: module 16: #SBATCH --requeue 17: srun 17: $SLURM_PROCID"
     )
@@ -155,6 +158,35 @@ def test_what_is_said_twice_and_arguments_are_named(tmp_path: Path) -> None:
     assert {"3: --gpus=2", "6: ${2:-x}"} <= set(told)
     assert job.resources[0].requirements.gpu_model == "T4"
     assert carried(script + "echo $1\n", tmp_path)[1][-1].startswith("5: $1: not carried over")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["srun echo a b", "srun --cpu-bind=none --label echo a b",
+     "X=1 srun \\\n  --mem=0 \\\n  echo a b",
+     "cd . && srun echo a b"],
+)  # fmt: skip
+def test_srun_of_one_task_starts_its_command_here(line: str, tmp_path: Path) -> None:
+    job, notes = carried(f"#!/bin/sh\n#SBATCH --gpus=1\n{line}\n", tmp_path)
+    done = subprocess.run(["bash", "-c", job.command], capture_output=True, text=True)
+    assert done.stdout == "a b\n", done.stderr
+    assert any("3: srun: starts its command" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("-n 4", "srun echo a"),
+        ("-c 1", "srun -n 1 echo a"),
+        ("-c 1", "srun echo a; srun -l x"),
+        ("-c 1", "srun --ntasks 4 echo a"),
+        ("-c 1", "srun --ntasks=4 echo a"),
+    ],
+)
+def test_other_uses_of_srun_are_named(options: str, line: str, tmp_path: Path) -> None:
+    job, notes = carried(f"#!/bin/sh\n#SBATCH {options}\n{line}\n", tmp_path)
+    assert job.command == line
+    assert any("3: srun: not carried over" in note for note in notes)
 
 
 def test_a_script_starts_where_it_is_called_from(tmp_path: Path) -> None:
