@@ -191,7 +191,13 @@ def _resources(keys: Keys, carrying: Carrying) -> int:
     needs, named = keys.section("resources"), keys.node("instance_types") is not None
     if needs is None:
         needs = keys.empty("resources")
-    cpu = _range_at(needs, "cpu")
+    apart = needs.peek("cpu", "count") or needs.peek("cpu", "arch")
+    cpus = needs.section("cpu") if apart is not None else None
+    if cpus is not None:  # {arch: arm, count: 4..}
+        written = f"{cpus.text('arch') or ''}:{cpus.text('count') or _CPU}"
+        cpu: Range | None = _range(written.lstrip(":"))
+    else:
+        cpu = _range_at(needs, "cpu")
     if cpu is not None and ":" in (cpu.least or ""):
         arch, _, least = (cpu.least or "").partition(":")
         if arch not in _ARCHITECTURES:

@@ -33,6 +33,11 @@ def write(chosen: Chosen) -> str:
     for key in job.secrets:
         source = {"secretKeyRef": {"name": f"{name}-secrets", "key": key}}
         variables.append({"name": key, "valueFrom": source})
+    labels, tolerations = _selector(chosen), []
+    if (spot := _SPOT.get(chosen.kind.cloud, {}).get(chosen.spot)) and not chosen.own:
+        labels |= [spot]
+        taint = {"operator": "Equal", "value": spot[1], "effect": "NoSchedule"}
+        tolerations.append({"key": spot[0], **taint})
     sizes: dict[str, Any] = {
         "requests": {
             "cpu": f"{hardware.vcpus * _SHARE * 1000:.0f}m",
@@ -42,6 +47,7 @@ def write(chosen: Chosen) -> str:
     if hardware.gpu is not None and chosen.gpus:
         device = "amd.com/gpu" if hardware.gpu.model in NOT_CUDA else "nvidia.com/gpu"
         sizes["limits"] = {device: chosen.gpus}
+        tolerations.append({"key": device, "operator": "Exists"})
     container = {
         "name": "job",
         "image": IMAGE,
@@ -49,7 +55,10 @@ def write(chosen: Chosen) -> str:
         "env": variables,
         "resources": sizes,
     }
-    pod = {"restartPolicy": "Never", "nodeSelector": _selector(chosen), "containers": [container]}
+    pod: dict[str, Any] = {"restartPolicy": "Never", "nodeSelector": labels}
+    if tolerations:  # of the taints that clusters put on such nodes
+        pod["tolerations"] = tolerations
+    pod["containers"] = [container]
     spec: dict[str, Any] = {"backoffLimit": 0}
     if chosen.time_limit_s:
         spec["activeDeadlineSeconds"] = chosen.time_limit_s
@@ -87,5 +96,4 @@ def _selector(chosen: Chosen) -> dict[str, str]:
         labels["topology.kubernetes.io/zone"] = chosen.option.zone
     if attached := chosen.kind.name.partition("+")[2]:
         labels["cloud.google.com/gke-accelerator"] = attached.partition(":")[0]
-    labels.update(filter(None, [_SPOT.get(chosen.kind.cloud, {}).get(chosen.spot)]))
     return arch | labels

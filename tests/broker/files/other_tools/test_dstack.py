@@ -97,6 +97,21 @@ def test_gpus(gpu: str, models: list[str | None], count: int, tmp_path: Path) ->
     assert {option.requirements.gpu_count for option in options} == {count}
 
 
+@pytest.mark.parametrize(
+    ("cpu", "arch", "count"),
+    [("arm:4", "arm64", Amount(4, at_least=False)), ("{arch: arm, count: 4..}", "arm64", Amount(4)),
+     ("{count: 4..8}", "x86_64", Amount(4)), ("{min: 4}", "x86_64", Amount(4)),
+     ("arm", "arm64", None)],
+)  # fmt: skip
+def test_processors(cpu: str, arch: str, count: Amount | None, tmp_path: Path) -> None:
+    task = f"type: task\ncommands: [x]\nresources: {{cpu: {cpu}}}\n"
+    if count is None:
+        task = task.replace("cpu: arm", "cpu: {arch: arm}")
+    (option,) = carried(task, tmp_path)[0].resources
+    assert option.requirements.arch == arch
+    assert option.requirements.vcpus == (count or Amount(2))
+
+
 def test_a_gpu_by_its_memory_and_dstacks_own_sizes(tmp_path: Path) -> None:
     task = "type: task\ncommands: [x]\nresources: {gpu: '24GB..:2'}\nspot_policy: auto\n"
     (option,) = carried(task, tmp_path)[0].resources
