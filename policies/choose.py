@@ -46,6 +46,7 @@ class Candidate:
     option: int
     rows: Sequence[RegionPrice]
     complete: bool = False
+    named: bool = False  # by the option
 
     @property
     def market(self) -> Market:
@@ -279,9 +280,9 @@ class Chooser:
     ) -> Refusal | None:
         """The first limit that even an uninterrupted run in `place` breaks."""
         pace = candidate.machine.pace_in(row.region_id)
-        # Before the limits: a higher one would not make its credits last.
-        kind = candidate.machine.type
-        if kind.hardware.burstable and (throttled := credits_run_out(kind, pace.sure_s)):
+        # No limit makes credits last. Who named the type, and no duration, is told of an hour.
+        limited = self.constraints.judged or not candidate.named
+        if limited and (throttled := credits_run_out(candidate.machine.type, pace.sure_s)):
             return Refusal(candidate, row, Reason.CREDITS_RUN_OUT, throttled)
         deadline_s = self.constraints.deadline_s
         if deadline_s is not None and deadline_s < pace.sure_s:
@@ -389,8 +390,7 @@ class Chooser:
         return (usd + place.usd_per_hour) * self.constraints.nodes / 3600
 
     def _carbon(self, candidate: Candidate, outcome: Outcome, place: RegionCosts) -> float | None:
-        watts = candidate.machine.power_w
-        if place.kg_per_kwh is None or watts is None:
+        if place.kg_per_kwh is None or (watts := candidate.machine.power_w) is None:
             return None
         return watts / 1000 * outcome.expected_s / 3600 * self.constraints.nodes * place.kg_per_kwh
 

@@ -1,6 +1,6 @@
 """What a plan has to satisfy, resolved from job file and flags."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -63,12 +63,24 @@ class Constraints:
 
 
 def _region_of(at: DataLocation | None, regions: Mapping[int, Region]) -> Region | None:
-    """Where the data lies; a region that is not in the book has no known prices."""
+    """Where the data lies; a region that is not in the book has no known prices.
+
+    Of a cloud alone nobody knows the region: it is one far from all others, that asks what the
+    cloud's dearest does.
+    """
     if at is None:
         return None
-    known = (
-        region
-        for region in regions.values()
-        if region.cloud == at.cloud and at.region in (None, region.name)
+    there = [region for region in regions.values() if region.cloud == at.cloud]
+    if at.region is not None:
+        known = (region for region in there if region.name == at.region)
+        return next(known, Region(at.cloud, at.region))
+    return Region(
+        at.cloud,
+        "",
+        egress_internet_usd_per_gb=_most(r.egress_internet_usd_per_gb for r in there),
+        egress_far_usd_per_gb=_most(r.egress_far_usd_per_gb for r in there),
     )
-    return next(known, Region(at.cloud, at.region or ""))
+
+
+def _most(rates: Iterable[Decimal | None]) -> Decimal | None:
+    return max((rate for rate in rates if rate is not None), default=None)

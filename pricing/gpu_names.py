@@ -32,7 +32,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "MI25": ("Radeon MI25",),
     "V620": ("Radeon Pro V620",),
     "V710": ("Radeon Pro V710",),
-    "MI300X": (),
+    "MI300X": ("MI300",),
     "Gaudi1": ("Gaudi HL-205", "Gaudi"),
     "Inferentia1": ("Inferentia",),
     "Inferentia2": (),

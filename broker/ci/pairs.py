@@ -11,6 +11,7 @@ from mlbroker.broker.ci.job_texts import TextPair
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_file import JobFile, parse_jobs
+from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import decode, quoted
 from mlbroker.profiles.job import StatedTime
 
@@ -55,6 +56,23 @@ class JobPair:
             if self.status is not ChangeStatus.UNCHANGED
             else replace(self, base=None, head=None)
         )
+
+    def refused_at(self, clouds: frozenset[str]) -> "JobPair":
+        """The same, as broken where the job's data lies in none of the `clouds`: no traffic from
+        there has a price.
+        """
+        at = None if self.head is None else self.head.job.data.at
+        if self.head is None or at is None or at.cloud in clouds:
+            return self
+        if self.status is ChangeStatus.UNCHANGED:
+            return self.unread()
+        line = self.head.lines.get("broker.data.at", 1)
+        problem = InputError(
+            f"broker.data.at: there is no cloud {quoted(at.cloud)}",
+            where=f"{self.head.source}:{line}",
+            hint=nearest_hint(at.cloud, sorted(clouds)),
+        )
+        return replace(self, status=ChangeStatus.BROKEN, base=None, head=None, problem=problem)
 
     def said_to_take(self, takes: StatedTime) -> "JobPair":
         """The same, where the files say nothing of how long the job takes."""

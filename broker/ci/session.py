@@ -119,7 +119,11 @@ class _Session:
         )
 
     def _pairs(self, texts: Iterable[TextPair], *, read_all: bool = False) -> list[JobPair]:
-        pairs = pair_jobs(texts, self._root, self._request.env, read_all=read_all)
+        clouds = frozenset(region.cloud for region in self._book.regions().values())
+        pairs = [
+            pair.refused_at(clouds)
+            for pair in pair_jobs(texts, self._root, self._request.env, read_all=read_all)
+        ]
         takes = self._request.takes
         return pairs if takes is None else [pair.said_to_take(takes) for pair in pairs]
 

@@ -239,6 +239,12 @@ def _data(given: Data | None, told: Data, remarks: Remarks) -> Data:
             f"The job has a bucket of {cloud}; how much it reads is not known, and no traffic is in"
             f" its price: say `data: {{input_gb: 40, at: {cloud}/REGION}}` under `broker:`."
         )
+    elif data.at is not None and data.at.region is None and (data.input_gb or data.output_gb):
+        cloud = data.at.cloud
+        remarks.said.append(
+            f"In which region of {cloud} the data lies is not known: its traffic is priced as"
+            f" from and to another one, at the highest rate of {cloud}; say `at: {cloud}/REGION`."
+        )
     return data
 
 

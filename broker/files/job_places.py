@@ -22,7 +22,7 @@ place_name = matching(
 )
 _image_name = matching(r"[A-Za-z0-9/][A-Za-z0-9._:/@+-]{0,299}", "the name of an image")
 # SkyPilot's places whose second part is the name of a cluster (an ARN has slashes) or of a pool.
-CLUSTERS = ("k8s", "kubernetes", "slurm", "ssh")
+CLUSTERS = ("k8s", "kubernetes", "ssh")
 # The zones us-east-1a and us-west-2-lax-1a (a local one) of AWS, us-central1-a of Google Cloud,
 # and eastus-1 of Azure, where a zone is also written 1: https://docs.aws.amazon.com/AWSEC2/latest/
 # UserGuide/using-regions-availability-zones.html, https://cloud.google.com/compute/docs/regions-zones

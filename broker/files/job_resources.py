@@ -174,7 +174,7 @@ def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[Reso
         )
     arch, place = fields.value("arch", parse_arch), read_place(fields)
     # A cluster may have accelerators that no cloud sells, under names of its own.
-    accelerators = read_accelerators(fields, remarks, any_name=place.cloud in CLUSTERS)
+    accelerators = read_accelerators(fields, remarks, any_name=place.cloud in (*CLUSTERS, "slurm"))
     return tuple(
         ResourceOption(
             requirements=Requirements(
@@ -229,13 +229,13 @@ def _memory(text: str) -> Amount | float:
 def _disk_gb(text: str) -> int:
     """Whole GB, rounded down as SkyPilot does."""
     number, unit = _number_and_unit(text)
-    if unit == 1 and number == text.strip():
+    if unit == 1 and number[-1:].isdigit():
         return parse_count(number, 1_000_000)
     hint = "write 100, 100GB or 1TB"
     return parse_count(str(int(Decimal(str(_amount(number, hint).value)) * unit)), 1_000_000)
 
 
 def _number_and_unit(text: str) -> tuple[str, Decimal]:
-    stripped = text.strip()
+    stripped = text.strip().replace("_", "")  # 1_000 is a number to SkyPilot's reader
     unit = _UNIT_GIB.get(stripped[-2:].upper())
     return (stripped, Decimal(1)) if unit is None else (stripped[:-2].rstrip(), unit)

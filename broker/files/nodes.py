@@ -28,9 +28,9 @@ from mlbroker.broker.files.values import (
     matching,
     parse_count,
     parse_flag,
-    parse_money_usd,
     parse_number,
     parse_positive,
+    parse_price_usd,
 )
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import quoted, read_text
@@ -150,7 +150,7 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
 
 
 def _price(fields: Fields) -> DerivedPrice:
-    stated = fields.value("price_per_hour_usd", parse_money_usd)
+    stated = fields.value("price_per_hour_usd", parse_price_usd)
     cost = fields.section("cost")
     if (stated is None) == (cost is None):
         fields.fail(

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import matching
-from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_fields import Fields, nearest
 from mlbroker.broker.files.yaml_strict import Node
 
 _JOB_RECOVERY = ("strategy", "max_restarts_on_errors", "recover_on_exit_codes")
@@ -59,7 +59,11 @@ _mode = matching(r"(?i:MOUNT|COPY|MOUNT_CACHED)", "a mode", "write MOUNT, COPY o
 
 def check_machine(resources: Fields) -> None:
     """The blocks within `resources` that the choice of a machine does not rest on."""
-    _check(resources, "job_recovery", _JOB_RECOVERY)
+    recovery = resources.node("job_recovery")
+    for key in (recovery.fields if recovery is not None else None) or ():
+        # Others belong to strategies that a server of SkyPilot's may have.
+        if key not in _JOB_RECOVERY and nearest(key, _JOB_RECOVERY):
+            _check(resources, "job_recovery", _JOB_RECOVERY)
     _check(resources, "autostop", _AUTOSTOP)
 
 

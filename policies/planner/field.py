@@ -197,7 +197,10 @@ def _enter(
             if ceiling is not None:
                 within = [row for row in prices if row.nano_usd_per_hour <= ceiling]
             if within:
-                field.candidates.append(Candidate(machine, spot, index, within, complete))
+                named = option.instance_type is not None
+                field.candidates.append(
+                    Candidate(machine, spot, index, within, complete, named=named)
+                )
                 continue
             if prices:
                 highest = option.max_price_per_hour_usd

@@ -1,5 +1,7 @@
 """A burstable machine is taken for what its credits cover, and for nothing longer."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from mlbroker.policies.quote import Reason
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.job import Job, Work
+from mlbroker.profiles.job import Job, ResourceOption, Work
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
@@ -79,6 +81,18 @@ def test_no_budget_and_no_deadline_would_make_credits_last() -> None:
     assert decided.choice is None
     miss = decided.near_miss
     assert miss is None or (miss.deadline_s is None and miss.budget_usd is None)
+
+
+def test_who_names_a_burstable_type_is_told_what_an_hour_costs() -> None:
+    """Nobody knows for how long; a measurement tells that its credits run out."""
+    job = Job("j", "true", resources=(ResourceOption(instance_type="t4g.medium"),))
+    choice = Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job))).choice
+    assert choice is not None
+    assert choice.instance_type == "t4g.medium"
+    anything = replace(job, resources=(ResourceOption(),))
+    other = Planner(BOOK, NOW).plan(PlanRequest(anything, Evidence(anything))).choice
+    assert other is not None
+    assert other.instance_type == "m6g.large"
 
 
 def test_own_machines_are_as_fast_as_they_were_measured() -> None:

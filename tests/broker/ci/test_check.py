@@ -184,14 +184,36 @@ def test_bad_options_are_exit_2(
 
 def test_one_broken_file_among_many(changed: Repository, home: Path) -> None:
     changed.write("broken.yaml", job_text("broken", budgett=5))
+    changed.write("mars.yaml", job_text("far", data="{at: mars/us-east-1}"))
     changed.write("latin.job.yaml", "run: café\n".encode("latin-1"))
     done = check("--base", "main", "--json", cwd=changed.root, home=home)
     assert done.code == 2
     assert "broken.yaml:8: broker.budgett: unknown key 'budgett'" in done.stderr
+    assert "mars.yaml:8: broker.data.at: there is no cloud 'mars'" in done.stderr
     jobs = {job["path"]: job for job in json.loads(done.stdout)["jobs"]}
+    assert jobs["mars.yaml"]["status"] == "broken"
     assert jobs["double.yaml"]["head_cost_usd"] is not None
     assert jobs["broken.yaml"]["error"]["where"] == "broken.yaml:8"
     assert "not UTF-8" in jobs["latin.job.yaml"]["error"]["what"]
+
+
+def test_variables_of_the_call_hold_for_every_job(repository: Repository, home: Path) -> None:
+    """`--env` fills in the workdir on both sides, and may give no secret."""
+    text = job_text("a").replace("run:", "workdir: ${WHERE}\nenvs: {WHERE: nowhere}\nrun:")
+    repository.commit({"a.yaml": text, "code/train.py": ""})
+    repository.branch()
+    repository.write("a.yaml", text.replace("steps: 20000", "steps: 40000"))
+    call = ("--base", "main", "--json")
+    done = check(*call, cwd=repository.root, home=home)
+    assert (done.code, "no folder 'nowhere'" in done.stderr) == (2, True)
+    done = check(*call, "--env", "WHERE=code", cwd=repository.root, home=home)
+    (job,) = json.loads(done.stdout)["jobs"]
+    assert (done.code, job["status"], job["head_cost_usd"] is None) == (0, "changed", False)
+    done = check(*call, "--env", "WHERE", cwd=repository.root, home=home)
+    assert (done.code, "the environment has no WHERE" in done.stderr) == (2, True)
+    repository.write("a.yaml", text.replace("envs:", "secrets: {S: null}\nenvs:"))
+    done = check(*call, "--env", "S=1", "--env", "WHERE=code", cwd=repository.root, home=home)
+    assert (done.code, "S is a secret of the job" in done.stderr) == (2, True)
 
 
 def test_a_job_that_fits_no_machine_is_exit_4(repository: Repository, home: Path) -> None:

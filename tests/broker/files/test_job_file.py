@@ -189,6 +189,15 @@ def test_a_cluster_s_accelerator_may_have_any_name() -> None:
         assert (needs.gpu_model, needs.gpu_count) == ("mig-1g.10gb", 2)
 
 
+def test_a_partition_of_slurm_is_a_zone_and_its_accelerators_are_its_own() -> None:
+    option = only_option("{infra: slurm/htc/short, accelerators: MI300A-big:2}")
+    assert (option.cloud, option.region, option.zone) == ("slurm", "htc", "short")
+
+
+def test_a_strategy_of_one_s_server_has_settings_of_its_own() -> None:
+    assert only_option("{job_recovery: {strategy: DYNAMIC_NODE_SET, min_nodes: 8}, cpus: 4}")
+
+
 def test_a_list_in_order_is_said_to_be_compared_by_cost() -> None:
     for accelerators, said in [("[A100, L4]", 1), ("{A100:1, L4:1}", 0), ("[L4]", 0)]:
         job = job_of(f"run: x\nresources: {{accelerators: {accelerators}}}\n")
@@ -235,6 +244,7 @@ def test_a_need_that_nobody_knows_is_refused(resources: str, key: str, hint: str
         ("memory: 16+", Requirements(memory_gib=Amount(16, at_least=True))),
         ("memory: 512MB", Requirements(memory_gib=Amount(0.5, at_least=False))),
         ("memory: 2 TB", Requirements(memory_gib=Amount(2048, at_least=False))),
+        ("memory: 1_000", Requirements(memory_gib=Amount(1000, at_least=False))),
         ("memory: 16Gi", Requirements(memory_gib=Amount(16, at_least=False))),
         ("memory: 512mi+", Requirements(memory_gib=Amount(0.5, at_least=True))),
         ("memory: 4x", Requirements(memory_gib_per_vcpu=4)),
@@ -266,6 +276,7 @@ def test_places_and_markets() -> None:
     )  # fmt: skip
     assert only_option("{max_hourly_cost: 1.5}").max_price_per_hour_usd == Decimal("1.5")
     assert only_option("{disk_size: 1500MB}").disk_gb == 1
+    assert only_option("{disk_size: 1_000}").disk_gb == 1000
 
 
 @pytest.mark.parametrize(
@@ -369,6 +380,12 @@ def test_what_a_run_would_miss(rest: str, at: str | None, missing: str) -> None:
     job = job_of(f"run: x\n{rest}\n" if not rest.startswith("run") else f"{rest}\n")
     assert job.data.at == (at and DataLocation(at))
     assert [missing in reason for reason in job.not_run] == [True]
+
+
+def test_traffic_of_a_region_nobody_named_is_said() -> None:
+    (said,) = job_of("run: x\nbroker: {data: {input_gb: 4, at: aws}}\n").said
+    assert "In which region of aws the data lies is not known" in said
+    assert job_of("run: x\nbroker: {data: {input_gb: 4, at: aws/us-east-1}}\n").said == ()
 
 
 def test_what_a_task_says_of_its_data_is_read() -> None:

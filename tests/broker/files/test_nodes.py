@@ -93,6 +93,11 @@ def test_idle_machines_and_dear_power_never_make_an_hour_cheaper(
     assert price(share, f", power_w: {watts}, power_usd_per_kwh: 0.3") >= plain
 
 
+def test_a_machine_of_one_s_own_may_be_free(tmp_path: Path) -> None:
+    (node,) = read(tmp_path, f"nodes:\n- {{name: a, {SMALL.replace('usd: 1', 'usd: 0')}}}\n")
+    assert node.price_per_hour_usd == 0
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -114,7 +119,6 @@ def test_idle_machines_and_dear_power_never_make_an_hour_cheaper(
         ("nodes:\n- {name: a, hardware: {vcpus: 1, memory_gib: 1}}\n", "either price_per_hour"),
         (f"nodes:\n- {{name: a, {SMALL}, cost: {{purchase_usd: 1}}}}\n", "either price_per_hour"),
         (f"nodes:\n- {{name: a, {SMALL.replace(': 1}', ': 0}')}}}\n", "more than zero"),
-        (f"nodes:\n- {{name: a, {SMALL.replace('usd: 1', 'usd: 0')}}}\n", "more than zero"),
         (f"nodes:\n- {{name: a, {SMALL.replace('usd: 1', 'usd: -1')}}}\n", "not an amount"),
         (f"nodes:\n- {{name: a, {SMALL.replace('usd: 1', 'usd: 1 EUR')}}}\n", "not in US dollars"),
         (f"nodes:\n- {{name: a, {SMALL.replace('1}', '1, gpu: X9}')}}}\n", "gpu_memory_gib"),

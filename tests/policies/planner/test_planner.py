@@ -147,6 +147,12 @@ def test_the_data_s_region_saves_its_traffic(book: PriceBook) -> None:
     elsewhere = plan_of(book, here, (measured("c5.2xlarge", 0.6),), Filters(regions=("us-east-1",)))
     assert elsewhere.choice is not None
     assert elsewhere.choice.cost_usd.network >= Decimal(40)
+    somewhere = replace(here, data=here.data._replace(at=DataLocation("aws")))
+    dearer = plan_of(book, somewhere, (measured("c5.2xlarge", 0.6),), top=0)
+    assert all(
+        quote.cost_usd is not None and quote.cost_usd.network >= Decimal(40)
+        for quote in dearer.quotes
+    ), "in no region is it said to be free where the data's is not known"
 
 
 def test_alternatives_of_the_job_file_are_all_in_the_running(book: PriceBook) -> None:
