@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,14 +17,19 @@ def names_of(names: object) -> dict[str, Any]:
 
 def filled(cloud: str, file: str, values: Mapping[str, Any]) -> Any:
     """A template as the document that it stands for: a text that is one name is that value."""
-    import yaml
-
-    return _filled(yaml.safe_load(_text(cloud, file)), values)
+    return _filled(_parsed(cloud, file), values)
 
 
 def filled_text(cloud: str, file: str, values: Mapping[str, Any]) -> str:
     """A template that is a text."""
     return str(_filled(_text(cloud, file), values))
+
+
+@cache
+def _parsed(cloud: str, file: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(_text(cloud, file))
 
 
 def _text(cloud: str, file: str) -> str:

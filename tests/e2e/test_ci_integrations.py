@@ -6,18 +6,16 @@ import re
 import shlex
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.support.forges import TOKEN, FakeForge, running
+from tests.support.indexed import indexed
 from tests.support.mlbroker import PATIENCE_S
 from tests.support.repositories import ENVIRONMENT, Repository, job_text
 from tests.support.runner import Runner
-
-from mlbroker.broker.prices.price_book import open_book
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -38,9 +36,7 @@ esac
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    open_book(folder, today=date(2026, 11, 1)).close()
-    return folder
+    return indexed(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli
 
 RESOURCES = {"cpus": "2", "infra": "aws/us-east-1", "use_spot": False}
@@ -11,7 +12,9 @@ RESOURCES = {"cpus": "2", "infra": "aws/us-east-1", "use_spot": False}
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    return cli
 
 
 def test_eight_nodes_are_refused_by_plan_run_check_and_policy_test(cli: Cli) -> None:

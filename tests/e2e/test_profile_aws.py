@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.aws.server import StrictAws, environment, serving
+from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli
 
 STEPS = 'for i in $(seq 400); do echo "::mlbroker step=$i/400"; sleep 0.02; done'
@@ -30,6 +31,7 @@ def live() -> Iterator[StrictAws]:
 
 
 def job_of(cli: Cli, run: str, steps: int = 400, **broker: object) -> Path:
+    indexed(cli.home)
     work = cli.folder / "work"
     work.mkdir()
     limits = {"max_cost": "1 USD", "max_time": "2m"}

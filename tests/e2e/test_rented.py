@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.aws.server import NOBODY as NO_ACCOUNT
 from tests.support.first_project import first_project
+from tests.support.indexed import indexed
 from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 from tests.support.strict import StrictCloud
 from tests.support.vendors import VENDORS, Vendor, vendor_named
@@ -55,7 +56,9 @@ def live(vendor: Vendor) -> Iterator[StrictCloud]:
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    return cli
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ class Script:
         clock: VirtualClock,
         bucket: "Folder",
         power_off: Callable[[Any], None],
-        job_s: float | None = 600.0,
+        job_s: float | None = 150.0,
         timer: bool = True,
     ) -> None:
         self._clock = clock

@@ -109,14 +109,19 @@ def wait_for(
     seconds: float = PATIENCE_S,
     tell: Callable[[], object] = lambda: "",
 ) -> Any:
-    """Poll until `what` is true, and return it; fail, with what there is to tell, if never."""
+    """Poll until `what` is true, and return it; fail, with what there is to tell, if never.
+
+    Between two looks the processor is left, for as long as a look takes, to what is waited for.
+    """
     until = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         value = what()
         if value:
             return value
-        assert time.monotonic() < until, f"waited {seconds} s in vain {tell()}"
-        time.sleep(0.02)
+        looked = time.monotonic()
+        assert looked < until, f"waited {seconds} s in vain {tell()}"
+        time.sleep(max(0.02, looked - began))
 
 
 def read_until(stream: IO[str] | None, text: str) -> None:

@@ -80,6 +80,8 @@ class AwsCloud(RentedCloud):
         self._calls = calls or Calls()
         # The instances of an attempt, by its token, once all have their links.
         self._equipped: dict[str, tuple[str, ...]] = {}
+        # One for each region: to open one takes longer than to ask it.
+        self._stores: dict[str, S3Store] = {}
 
     def account(self) -> str:
         """The credentials'."""
@@ -218,15 +220,16 @@ class AwsCloud(RentedCloud):
         from obstore.store import S3Store
 
         bucket = self._names(region).bucket
-        store = S3Store(
-            bucket,
-            region=region,
-            endpoint=endpoint(),
-            credential_provider=Boto3CredentialProvider(self._calls.session),
-            client_options={"allow_http": endpoint() is not None, "timeout": "60s"},
-            retry_config={"max_retries": 3, "retry_timeout": _RETRY_FOR},
-        )
-        return store, f"bucket {bucket}"
+        if region not in self._stores:
+            self._stores[region] = S3Store(
+                bucket,
+                region=region,
+                endpoint=endpoint(),
+                credential_provider=Boto3CredentialProvider(self._calls.session),
+                client_options={"allow_http": endpoint() is not None, "timeout": "60s"},
+                retry_config={"max_retries": 3, "retry_timeout": _RETRY_FOR},
+            )
+        return self._stores[region], f"bucket {bucket}"
 
     def box(self, intent: Intent) -> AwsBox:
         """The attempt's folder and those of its machines."""

@@ -93,6 +93,8 @@ class Calls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[str, float]] = {}
+        # By account: to open one takes longer than to ask it.
+        self._stores: dict[str, Any] = {}
         self.skus: dict[str, Mapping[str, Any]] = {}
 
     @cached_property
@@ -235,12 +237,14 @@ class Calls:
         config: AzureConfig = {"account_name": account, "container_name": NAME}
         if endpoint:
             config["endpoint"] = f"{endpoint.rstrip('/')}/{account}"
-        return AzureStore(
-            config=config,
-            credential_provider=self._storage_token,
-            client_options={"allow_http": endpoint is not None, "timeout": "60s"},
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
-        )
+        if account not in self._stores:
+            self._stores[account] = AzureStore(
+                config=config,
+                credential_provider=self._storage_token,
+                client_options={"allow_http": endpoint is not None, "timeout": "60s"},
+                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
+            )
+        return self._stores[account]
 
     def _storage_token(self) -> Any:
         token, until = self.token(STORAGE_SCOPE)

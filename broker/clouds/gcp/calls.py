@@ -72,6 +72,8 @@ class Calls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
+        # By bucket: to open one takes longer than to ask it.
+        self._stores: dict[str, Any] = {}
 
     @cached_property
     def _signed_in(self) -> tuple[Any, str]:
@@ -195,13 +197,15 @@ class Calls:
 
         endpoint = os.environ.get("STORAGE_EMULATOR_HOST")
         config: GCSConfig = {"base_url": endpoint} if endpoint else {}
-        return GCSStore(
-            bucket,
-            config=config,
-            credential_provider=self._token,
-            client_options={"allow_http": endpoint is not None, "timeout": "60s"},
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
-        )
+        if bucket not in self._stores:
+            self._stores[bucket] = GCSStore(
+                bucket,
+                config=config,
+                credential_provider=self._token,
+                client_options={"allow_http": endpoint is not None, "timeout": "60s"},
+                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
+            )
+        return self._stores[bucket]
 
     def _token(self) -> Any:
         """An access token with its end, as obstore wants it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.heard import Heard
+from tests.support.indexed import indexed
 
 from mlbroker.broker.app import check as checks
 from mlbroker.broker.app import ledger as ledger_reports
@@ -50,7 +51,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MLBROKER_NODES", "MLBROKER_PROJECT", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLBROKER_USER", "tester")
-    return tmp_path / "state"
+    return indexed(tmp_path / "state")
 
 
 def job_file(folder: Path, **fields: Any) -> Path:

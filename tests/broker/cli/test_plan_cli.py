@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from tests.support.cli import mlbroker
+from tests.support.indexed import indexed
 
 from mlbroker.broker.files.values import parse_duration_s
 from mlbroker.broker.words import duration, money
@@ -40,7 +41,7 @@ SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/plan.json").read_
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+    return indexed(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.indexed import indexed
 from tests.support.mlbroker import PROGRAM, Cli, wait_for
 
 PROGRESS = r"step (\d+)/(?P<total>\d+)"
@@ -20,7 +21,9 @@ LOOP = "for i in $(seq {n}); do echo step $i/{n}; sleep {s}; done"
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    return cli
 
 
 def command_lines() -> Iterator[bytes]:
@@ -145,7 +148,6 @@ def test_the_time_cap_holds_and_an_uncertain_result_is_still_one(cli: Cli) -> No
 @pytest.mark.parametrize("place", ["local", "desk"])
 def test_ctrl_c_ends_the_job_too(cli: Cli, place: str) -> None:
     mark = cli.folder / "alive"
-    cli.home.mkdir()
     node = {"name": "desk", "hardware": {"vcpus": 1, "memory_gib": 1}, "price_per_hour_usd": 1}
     (cli.home / "nodes.yaml").write_text(json.dumps({"nodes": [node]}))
     job = cli.job(f"while :; do touch {mark}; sleep 0.05; done")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cli import mlbroker
+from tests.support.indexed import indexed
 from tests.support.sshd import Sshd, needs_openssh, running_sshd
 
 JOB = """
@@ -43,7 +44,7 @@ def job(tmp_path: Path) -> Path:
     (tmp_path / "work" / "train.py").write_text(TRAIN)
     path = tmp_path / "work" / "job.yaml"
     path.write_text(JOB)
-    (tmp_path / "home").mkdir()
+    indexed(tmp_path / "home")
     (tmp_path / "home" / "nodes.yaml").write_text(json.dumps(NODES))
     return path
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.aws.server import NOBODY, StrictAws, environment, serving
+from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli
 
 TABLE = """\
@@ -24,6 +25,7 @@ def world() -> Iterator[StrictAws]:
 
 def dry_run(tmp_path: Path, *options: str, **extra: str) -> tuple[int, str, str]:
     cli = Cli(tmp_path)
+    indexed(cli.home)
     (tmp_path / "measured.csv").write_text(TABLE)
     job = cli.job("true", resources={"cpus": "2+"}, broker={"work": {"steps": 2000}})
     answer = cli(

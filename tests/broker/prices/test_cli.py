@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.indexed import indexed
 from tests.support.mlbroker import PATIENCE_S
 from tests.support.price_servers import PriceServers, serving
-
-from mlbroker.broker.prices.price_book import open_book
 
 Done = subprocess.CompletedProcess[str]
 COLUMNS = "cloud,region,instance_type,market,price_per_hour_usd,as_of,source,stale"
@@ -19,9 +18,7 @@ COLUMNS = "cloud,region,instance_type,market,price_per_hour_usd,as_of,source,sta
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    open_book(home).close()
-    return home
+    return indexed(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

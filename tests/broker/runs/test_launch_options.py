@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from tests.support.indexed import indexed
 from tests.support.moments import NOW
 
 from mlbroker.broker.prices.price_book import open_book
@@ -54,7 +55,7 @@ def test_each_alternative_is_launched_with_its_own_disk_image_and_zone(tmp_path:
                        zone="us-central1-a", image_id="of-gcp"),
         ResourceOption(cloud="aws", instance_type="m5.large", disk_gb=50, image_id="of-aws"),
     ))  # fmt: skip
-    book = open_book(tmp_path, today=NOW.date())
+    book = open_book(indexed(tmp_path), today=NOW.date())
     plan = Planner(book, NOW).plan(PlanRequest(job, Evidence(job), top=0))
     kinds = [entry.type for entry in book.types()]
     options = planned(job, plan.quotes, book.regions().values(), kinds, {"aws", "gcp"})

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from tests.support.indexed import indexed
 from tests.support.policies import judge_by
 
 from mlbroker.broker.files.job_file import parse_jobs
@@ -53,7 +54,7 @@ POLICIES = [
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> CachedBook:
-    return CachedBook(open_book(tmp_path_factory.mktemp("home"), today=NOW.date()))
+    return CachedBook(open_book(indexed(tmp_path_factory.mktemp("home")), today=NOW.date()))
 
 
 @pytest.fixture(scope="module")

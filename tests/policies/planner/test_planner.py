@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from tests.support.indexed import indexed
 from tests.support.moments import NOW
 
 from mlbroker.broker.prices.price_book import PriceBook, open_book
@@ -43,7 +44,7 @@ ON_DEMAND = Filters(markets=(Market.ON_DEMAND,))
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> PriceBook:
-    return open_book(tmp_path_factory.mktemp("home"), today=NOW.date())
+    return open_book(indexed(tmp_path_factory.mktemp("home")), today=NOW.date())
 
 
 def measured(name: str, step_s: float, **facts: object) -> Measurement:

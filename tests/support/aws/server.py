@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ from mlbroker.broker.clouds.aws.guest import LINKS, LINKS_WITHIN_S, SECRETS, own
 ACCOUNT = "123456789012"
 
 
+class _Moto(DomainDispatcherApplication):  # type: ignore[misc]
+    """It looks for a host's service through all its folders at each request: here once."""
+
+    get_backend_for_host = cache(DomainDispatcherApplication.get_backend_for_host)
+
+
 class StrictAws(StrictCloud):
     """Its machines live in `ec2`."""
 
@@ -43,7 +49,7 @@ class StrictAws(StrictCloud):
         self.metadata = Metadata(self.clock, ACCOUNT)
         self.ec2.console = lambda id_: self.guest.console(id_)  # type: ignore[method-assign]
         self.quotas: dict[str, float] = {}
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = _Moto(create_backend_app)
 
     def calm(self) -> None:
         super().calm()
