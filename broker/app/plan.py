@@ -22,6 +22,7 @@ from mlbroker.broker.plan_words import nothing_chosen, replicas_words
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.cached_book import CachedBook
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.offer import Market
@@ -80,21 +81,23 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         # Where nothing is known, a measurement here costs nothing and comes first.
         advise=bool(evidence.measurements or evidence.history),
     )
-    made = Planner(book, datetime.now(UTC)).plan(request)
+    told_of_spot = not query.filters.markets and any(o.market_assumed for o in job.resources)
+    planner = Planner(CachedBook(book) if told_of_spot else book, datetime.now(UTC))
+    made = planner.plan(request)
     if made.constraints.deadline_has_passed:
         raise nothing_chosen(made, deadline_place(job, query.job_path))
-    if not query.filters.markets and any(option.market_assumed for option in job.resources):
-        _tell_of_spot(made, request, book, listener)
+    if told_of_spot:
+        _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
     return Planned(made, book, evidence)
 
 
-def _tell_of_spot(made: Plan, request: PlanRequest, book: Book, listener: Listener) -> None:
+def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:
     """What spot would cost in place of the choice on demand, which the file did not ask for."""
     spot = request.filters._replace(markets=(Market.SPOT,))
     asked = request._replace(filters=spot, top=1, explain=False, advise=False)
-    best = Planner(book, made.generated_at).plan(asked).choice
+    best = planner.plan(asked).choice
     if best is None:
         return
     here = made.choice

@@ -25,10 +25,11 @@ class Accelerator(NamedTuple):
 
 
 def read_accelerators(
-    fields: Fields, remarks: Remarks, *, any_name: bool = False
+    fields: Fields, remarks: Remarks, *, any_name: bool, ours: bool
 ) -> list[Accelerator]:
     """Each acceptable one: `L4:1`, `L4`, `{L4: 1}`, `[L4:1, A100:1]`, `[{L4: 1}, {T4: 1}]`,
-    `{L4:1, T4:1}`, `40GB+`. With `any_name`, names that nobody knows too.
+    `{L4:1, T4:1}`, `40GB+`. With `any_name`, names that nobody knows too; where a
+    file is not `ours`, names mean what SkyPilot means by them.
     """
     if fields.node("gpus") is not None:
         if fields.node("accelerators") is not None:
@@ -40,10 +41,10 @@ def read_accelerators(
     if node is None:
         return [Accelerator(None)]
     texts = _accelerator_texts(fields, key, node)
-    found = [each for text in texts for each in _accelerators(fields, key, text, any_name)]
+    found = [each for text in texts for each in _accelerators(fields, key, text, any_name, ours)]
     if not found:
         fields.fail(key, "names no accelerator", "leave the field out")
-    if node.items and found[1:]:
+    if node.items and node.items[1:]:
         remarks.said.append(f"resources.{key}: {NOT_IN_ORDER}")
     return found
 
@@ -69,7 +70,14 @@ _BY_MEMORY = re.compile(r"(?:(nvidia|amd|intel):)?(\d+(?:\.\d+)?)(?:GB|GiB)(\+?)
 _MAKERS = {"amd": ("MI25", "MI300X", "RadeonV520", "V620", "V710"), "intel": ("Gaudi1",)}
 
 
-def _accelerators(fields: Fields, key: str, text: str, any_name: bool) -> list[Accelerator]:
+# SkyPilot's H100 are Azure's NC H100 v5 too, which have the NVL form
+# (FAMILY_NAME_TO_SKYPILOT_GPU_NAME in sky/catalog/data_fetchers/fetch_azure.py); H100-SXM are not.
+_ALSO = {"h100": ("H100-NVL",)}
+
+
+def _accelerators(
+    fields: Fields, key: str, text: str, any_name: bool, ours: bool
+) -> list[Accelerator]:
     stripped = text.strip()
     by_memory = _BY_MEMORY.match(stripped)
     name = by_memory[0] if by_memory else stripped.partition(":")[0]
@@ -85,4 +93,5 @@ def _accelerators(fields: Fields, key: str, text: str, any_name: bool) -> list[A
     if model is None:
         hint = nearest_hint(name, GPU_MODELS)
         fields.fail(key, f"unknown accelerator {quoted(name)}", hint)
-    return [Accelerator(float(number), model)]
+    also = () if ours else _ALSO.get(name.lower(), ())
+    return [Accelerator(float(number), each) for each in (model, *also)]

@@ -172,7 +172,7 @@ def _job_file(
     resources_node = fields.node("resources")
     resources: tuple[ResourceOption, ...] = (usual,)
     if resources_node is not None:
-        resources = read_resources(resources_node, source, remarks, usual.disk_gb)
+        resources = read_resources(resources_node, source, remarks, ours=ours)
     if not ours:
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}

@@ -15,6 +15,7 @@ from mlbroker.broker.files.job_places import (
     read_place,
 )
 from mlbroker.broker.files.remarks import Remarks
+from mlbroker.broker.files.skypilot_defaults import DISK_GB
 from mlbroker.broker.files.skypilot_keys import check_machine, parse_flag
 from mlbroker.broker.files.skypilot_rest import NO_VOLUMES
 from mlbroker.broker.files.values import (
@@ -91,7 +92,7 @@ _UNIT_GIB |= {f"{name[0]}I": size for name, size in _UNIT_GIB.items()}  # 16Gi, 
 
 
 def read_resources(
-    node: Node, source: str, remarks: Remarks, usual_disk_gb: int
+    node: Node, source: str, remarks: Remarks, *, ours: bool
 ) -> tuple[ResourceOption, ...]:
     """The alternatives; what is left alone, and what must be said, goes to `remarks`."""
     common = Fields(node, "resources", source)
@@ -100,7 +101,7 @@ def read_resources(
     if len(lists) == 2:
         common.fail("ordered", "any_of and ordered exclude each other", "keep one of them")
     if not lists:
-        return _options(common, remarks, usual_disk_gb)
+        return _options(common, remarks, ours)
     (key,) = lists
     if key == "ordered":
         remarks.said.append(f"resources.ordered: {NOT_IN_ORDER}")
@@ -116,7 +117,7 @@ def read_resources(
                 own.fail(inner, "alternatives cannot hold alternatives")
         _leave_alone(own, own, remarks)
         fields = Fields(_over(common, node, alternative), path, source)
-        options += _options(fields, remarks, usual_disk_gb)
+        options += _options(fields, remarks, ours)
         if len(options) > _MAX_ALTERNATIVES:
             common.fail(key, f"more than {_MAX_ALTERNATIVES} alternatives")
     return tuple(map(_without_gpu, options)) if _some_want_gpu(options) else tuple(options)
@@ -161,7 +162,7 @@ def _over(common: Fields, node: Node, alternative: Node) -> Node:
     return merged
 
 
-def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[ResourceOption, ...]:
+def _options(fields: Fields, remarks: Remarks, ours: bool) -> tuple[ResourceOption, ...]:
     spot = fields.value("use_spot", parse_flag)
     memory = fields.value("memory", _memory)
     cpus = fields.value("cpus", _cpus)
@@ -174,7 +175,9 @@ def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[Reso
         )
     arch, place = fields.value("arch", parse_arch), read_place(fields)
     # A cluster may have accelerators that no cloud sells, under names of its own.
-    accelerators = read_accelerators(fields, remarks, any_name=place.cloud in (*CLUSTERS, "slurm"))
+    any_name = place.cloud in (*CLUSTERS, "slurm")
+    accelerators = read_accelerators(fields, remarks, any_name=any_name, ours=ours)
+    usual = ResourceOption() if ours else ResourceOption(disk_gb=DISK_GB)
     return tuple(
         ResourceOption(
             requirements=Requirements(
@@ -191,7 +194,7 @@ def _options(fields: Fields, remarks: Remarks, usual_disk_gb: int) -> tuple[Reso
             zone=image.place.zone,
             instance_type=named,
             market=None if spot is None else Market.SPOT if spot else Market.ON_DEMAND,
-            disk_gb=fields.value("disk_size", _disk_gb) or usual_disk_gb,
+            disk_gb=fields.value("disk_size", _disk_gb) or usual.disk_gb,
             image_id=image.name,
             max_price_per_hour_usd=fields.value("max_hourly_cost", parse_money_usd),
         )
