@@ -52,15 +52,17 @@ _FARTHEST_FIRST = (
 )
 
 
-def nothing_chosen(plan: Plan, deadline: str = "deadline") -> MlbrokerError:
+def nothing_chosen(
+    plan: Plan, deadline: str = "deadline", where: str | None = None
+) -> MlbrokerError:
     """Exit 4, with what would have to change; exit 2 where it is the deadline, which has passed.
 
-    `deadline` says where it stands.
+    `deadline` says where it stands, `where` what nothing meets.
     """
     if plan.constraints.deadline_has_passed:
         return deadline_has_passed(deadline)
     return NothingFeasible(
-        "no machine meets the job's needs, deadline and budget", hint=way_out(plan)
+        "no machine meets the job's needs, deadline and budget", where=where, hint=way_out(plan)
     )
 
 

@@ -15,7 +15,7 @@ def check(request: CheckRequest, sources: Sources, state: Path, listener: Listen
     """Price what changed; of the `sources`, those that hold for all jobs on both sides."""
     now = now_or_pinned()
     book = with_nodes(book_of(state, sources.prices, listener, now), state, sources.nodes)
-    refuse_unknown_type(request.takes, book, "--takes")
+    refuse_unknown_type(request.takes, book)
     return run_check(request, book, MeasurementStore(state), now)
 
 

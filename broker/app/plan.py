@@ -61,7 +61,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     book = with_nodes(book_of(state, sources.prices, listener), state, sources.nodes)
     book = within_reach(book, state, job)
     check_filters(query.filters, book)
-    refuse_unknown_type(job.takes, book)
+    refuse_unknown_type(job.takes, book, query.job_path)
     refuse_unknown_place(job, query.job_path, book)
     warn_of_unknown(job, book, listener)
     if query.type_name is not None:

@@ -251,7 +251,7 @@ def _planned(
     book = with_nodes(open_book(state, sources.prices), state, sources.nodes)
     book = within_reach(book, state, job)
     check_filters(wanted, book)
-    refuse_unknown_type(job.takes, book)
+    refuse_unknown_type(job.takes, book, request.job_path)
     refuse_unknown_place(job, request.job_path, book)
     warn_of_unknown(job, book, listener)
     evidence = evidence_of(job, state, sources.measure, listener)

@@ -19,6 +19,7 @@ from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
+from mlbroker.policies.planner.plan import Plan
 from mlbroker.pricing.gpu_names import GPU_MODELS
 from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.vendors import vendor
@@ -224,13 +225,18 @@ def tell_unsold(job: Job, book: Book, listener: Listener) -> None:
         )
 
 
-def refuse_unknown_type(takes: StatedTime | None, book: Book, where: str = "broker.work") -> None:
-    """A time on a machine that nobody knows says nothing of any other."""
+def refuse_unknown_type(takes: StatedTime | None, book: Book, path: Path | None = None) -> None:
+    """A time on a machine that nobody knows says nothing of any other.
+
+    It stands in the job file at `path`, or among the options.
+    """
     if takes is None:
         return
     known = {kind.name for _, _, kind in book.types()}
     if takes.instance_type not in known:
-        what = f"on: {takes.instance_type!r} is not in the price book"
+        what = f"{takes.instance_type!r} is not in the price book"
+        own = path is not None and load_job(path, needs_folder=False).job.takes == takes
+        where = stated_at(path, "broker.work.on") if path is not None and own else "--takes"
         raise InputError(what, where=where, hint=_near(takes.instance_type, known))
 
 
@@ -247,6 +253,18 @@ def deadline_place(job: Job, path: Path) -> str:
     """Where a job's deadline stands: in its file, or among the options."""
     own = load_job(path, needs_folder=False).job.deadline == job.deadline
     return stated_at(path, "broker.deadline") if own else "--deadline"
+
+
+def limit_place(plan: Plan, path: Path) -> str:
+    """Where the limit stands that nothing meets: the one to relax, else what is asked for."""
+    miss, lines = plan.near_miss, load_job(path, needs_folder=False).lines
+    limits = {
+        "broker.deadline": miss is not None and miss.deadline_s is not None,
+        "broker.budget": miss is not None and miss.budget_usd is not None,
+        "resources": True,
+    }
+    key = next((key for key, is_it in limits.items() if is_it and key in lines), None)
+    return str(path) if key is None else stated_at(path, key)
 
 
 def stated_at(path: Path, key: str) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from mlbroker.broker.app.plan import Planned, PlanQuery
 from mlbroker.broker.app.plan import plan as make
-from mlbroker.broker.app.sources import Sources, job_of
+from mlbroker.broker.app.sources import Sources, job_of, limit_place
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
@@ -91,7 +91,7 @@ def command(
     else:
         _show(planned, query)
     if planned.plan.choice is None:
-        raise nothing_chosen(planned.plan)
+        raise nothing_chosen(planned.plan, where=limit_place(planned.plan, query.job_path))
 
 
 def _show(planned: Planned, query: PlanQuery) -> None:

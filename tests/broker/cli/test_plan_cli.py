@@ -248,6 +248,7 @@ def test_a_name_that_the_book_does_not_know_is_told(
     done = mlbroker("plan", job, home=home)
     assert done.returncode == 4
     assert f"Warning: resources: {told}" in done.stderr
+    assert f"Error: {job}:2: resources: no machine meets" in done.stderr
     assert "measure the job" not in done.stderr, "measuring would change nothing"
 
 
