@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-demo bench bench-check bench-profile backtest backtest-parts campaign \
+.PHONY: help demo test check check-demo bench bench-check bench-profile backtest backtest-parts bench-spot campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
 help: ## List the targets
@@ -81,6 +81,9 @@ backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into d
 
 backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard against tuning to them
 	$(BIN)/python scripts/bench_parts.py
+
+bench-spot: $(VENV)/.dev ## Play the spot policies on traces, into docs/benchmarks.md; STARTS=4 JOBS=2000
+	PYTHONPATH=. $(BIN)/python scripts/bench_spot.py
 
 campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about an hour)
 	rm -rf .campaign

@@ -19,6 +19,7 @@ from markers import replace_block, table
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.policies.guardrails import RULES
+from mlbroker.policies.spot import POLICIES
 from mlbroker.profiles.estimators import ESTIMATORS
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,11 @@ def clouds() -> str:
     return _registry("cloud", "where the job runs", members)
 
 
+def spot_policies() -> str:
+    """What decides between spot, on demand and waiting."""
+    return _registry("policy", "what it does", POLICIES.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -56,6 +62,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "estimators": estimators,
     "clouds": clouds,
     "guardrails": guardrails,
+    "spot-policies": spot_policies,
     "figures": figures,
     "packages": package_map,
     "imports": imports,

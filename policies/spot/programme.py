@@ -1,0 +1,222 @@
+"""When to be on spot, when on demand, and when to wait: a dynamic programme over work and time.
+
+Notation (hours; costs in hours on demand; arrays are of shape (class of age, work left)):
+
+    t      time left until the deadline: the layers of the programme, `step` apart
+    w      work left, as long as it takes; t - w is the slack
+    d      a restart: from the request of a machine until the job works on; `boot` layers
+    up k   a spot machine can be had, and could be for as long as class k of `AGES_H` says
+    down k none can be had, for as long as class k says
+
+Every action takes time, so one pass over the layers from t = 0 upwards is enough.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbroker.policies.spot.hazards import AGES_H, PREEMPTIONS_PER_H, RECOVERIES_PER_H
+
+Array = NDArray[np.float64]
+Moves = NDArray[np.int8]
+_CLASSES = len(AGES_H)
+# The class of a machine that is taken in place of one that went: nobody knows; the middle.
+_OTHER = 3
+# Dear enough that nothing else is weighed against it.
+_LATE_PER_H = 1e6
+_STEPS = 200
+_MOST_LAYERS = 1600
+_HAIR = 1e-9
+
+
+class Move(IntEnum):
+    """What to do now. `KEEP` is to go on as one is: idle, on demand or on spot."""
+
+    KEEP = 0
+    SPOT = 1
+    ON_DEMAND = 2
+    RELEASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a solution depends on. `price` is the share of an hour on demand."""
+
+    work_h: float
+    deadline_h: float
+    restart_h: float
+    lost_h: float  # work since the last checkpoint, at most
+    price: float
+    preemption: float  # factor on PREEMPTIONS_PER_H
+    recovery: float  # factor on RECOVERIES_PER_H
+    spare: float  # chance that another zone has a machine when this one's is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """The best moves by layer of time left, class of age, and step of work left."""
+
+    step_h: float
+    idle_up: Moves
+    idle_down: Moves
+    demand_up: Moves
+    demand_down: Moves
+    spot: Moves
+
+    def cell(self, time_left_h: float, work_left_h: float) -> tuple[int, int]:
+        """Layer and step nearest to this."""
+        layers, _, steps = self.spot.shape
+        layer = min(layers - 1, max(0, round(time_left_h / self.step_h)))
+        return layer, min(steps - 1, max(0, round(work_left_h / self.step_h)))
+
+
+@lru_cache(maxsize=128)
+def solve(question: Question) -> Programme:
+    """The programme for these terms, in some tenths of a second."""
+    solution = _Solution(question)
+    for layer in range(1, solution.layers):
+        solution.fill(layer)
+    return Programme(solution.step, **{state.name: state.moves for state in solution.states})
+
+
+class _State:
+    """What one kind of state costs yet, and the best move in it."""
+
+    def __init__(self, name: str, layers: int, work: Array) -> None:
+        shape = (layers, _CLASSES, len(work))
+        self.name = name
+        self.cost = np.zeros(shape)
+        self.moves = np.zeros(shape, np.int8)
+        self.cost[0] = work * _LATE_PER_H
+
+    def fill(self, layer: int, *choices: tuple[Move, Array]) -> None:
+        (first, cost), *others = choices
+        moves = np.full(cost.shape, first, np.int8)
+        for move, other in others:
+            better = other < cost
+            cost = np.where(better, other, cost)
+            moves[better] = move
+        self.cost[layer], self.moves[layer] = cost, moves
+        self.cost[layer][:, 0] = 0  # nothing is left to do
+
+
+class _Solution:
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.step = max(question.work_h / _STEPS, question.deadline_h / _MOST_LAYERS)
+        self.layers = int(np.ceil(question.deadline_h / self.step - _HAIR)) + 1
+        steps = int(np.ceil(question.work_h / self.step - _HAIR)) + 1
+        self.work: Array = np.arange(steps, dtype=np.float64) * self.step
+        self.boot = max(1, int(np.ceil(question.restart_h / self.step - _HAIR)))
+        boot_h = self.boot * self.step
+        self.done_h = boot_h - question.restart_h  # worked in the rest of the last layer
+        rates = PREEMPTIONS_PER_H[:, None] * question.preemption
+        self.leaves = 1 - np.exp(-rates * self.step)
+        self.leaves_booting = 1 - np.exp(-rates * boot_h)
+        self.comes = 1 - np.exp(-RECOVERIES_PER_H[:, None] * question.recovery * self.step)
+        self.ages = 1 - np.exp(-self.step / np.diff(AGES_H, append=np.inf)[:, None])
+        # Of the time that one takes, what is worked, and so paid: less at the very end.
+        self.paid = np.minimum(self.work, self.step)
+        self.paid_start = np.minimum(boot_h, question.restart_h + self.work)
+        self.paid_beside = np.minimum(self.work, boot_h)
+        names = ("idle_up", "idle_down", "demand_up", "demand_down", "spot")
+        self.states = [_State(name, self.layers, self.work) for name in names]
+
+    def fill(self, layer: int) -> None:
+        """The best moves with so many steps of time left."""
+        question, boot_h = self.question, self.boot * self.step
+        idle_up, idle_down, demand_up, demand_down, spot = self.states
+        before, booted = layer - 1, max(0, layer - self.boot)
+        slack = layer * self.step - self.work
+        late = np.maximum(0, -slack - _HAIR) * _LATE_PER_H
+        short = late + _LATE_PER_H * (layer < self.boot)
+        waits = self._unless(slack - self.step >= question.restart_h - _HAIR)
+        trial_h = question.restart_h + question.lost_h - _HAIR
+        tries = short + self._unless(slack >= question.restart_h + trial_h)
+        swaps = short + self._unless(slack >= trial_h)
+
+        lives, price = 1 - self.leaves_booting, question.price
+        works = self._shifted(spot.cost[booted], self.done_h)
+        # Taken away while it boots, at any moment: on average so much is worked by then.
+        tried_h = self.done_h**2 / (2 * boot_h)
+        fails = self._shifted(self._other(idle_up, idle_down, booted), tried_h)
+        start = self.paid_start + short
+        idle_up.fill(
+            layer,
+            (Move.KEEP, self._up_yet(idle_up, idle_down, before) + waits),
+            (Move.ON_DEMAND, start + self._shifted(demand_up.cost[booted], self.done_h)),
+            (
+                Move.SPOT,
+                price * self.paid_start + lives * works + self.leaves_booting * fails + tries,
+            ),
+        )
+        idle_down.fill(
+            layer,
+            (Move.KEEP, self._down_yet(idle_up, idle_down, before) + waits),
+            (Move.ON_DEMAND, start + self._shifted(demand_down.cost[booted], self.done_h)),
+        )
+
+        beside = (1 + price) * self.paid_beside
+        works = self._shifted(spot.cost[booted], boot_h)
+        fails = self._shifted(self._other(demand_up, demand_down, booted), boot_h)
+        goes_on = self.paid + late
+        stays_up = self._shifted(self._up_yet(demand_up, demand_down, before), self.step)
+        stays_down = self._shifted(self._down_yet(demand_up, demand_down, before), self.step)
+        demand_up.fill(
+            layer,
+            (Move.KEEP, goes_on + stays_up),
+            (Move.SPOT, beside + lives * works + self.leaves_booting * fails + swaps),
+            (Move.RELEASE, idle_up.cost[layer]),
+        )
+        demand_down.fill(
+            layer, (Move.KEEP, goes_on + stays_down), (Move.RELEASE, idle_down.cost[layer])
+        )
+
+        # What was worked since the last checkpoint is lost: half of the most, on average.
+        gone = self._shifted(
+            self._other(idle_up, idle_down, before), self.step - question.lost_h / 2
+        )
+        stays = self._shifted(self._aged(spot.cost[before]), self.step)
+        spot.fill(
+            layer,
+            (Move.KEEP, price * self.paid + (1 - self.leaves) * stays + self.leaves * gone + late),
+            (Move.ON_DEMAND, beside + short + self._shifted(demand_up.cost[booted], boot_h)),
+        )
+
+    def _up_yet(self, up: _State, down: _State, layer: int) -> Array:
+        """One step on while a machine could be had."""
+        falls = self._other(up, down, layer)
+        return (1 - self.leaves) * self._aged(up.cost[layer]) + self.leaves * falls
+
+    def _down_yet(self, up: _State, down: _State, layer: int) -> Array:
+        """One step on while none can."""
+        stays = self._aged(down.cost[layer])
+        kept: Array = (1 - self.comes) * stays + self.comes * up.cost[layer][:1]
+        return kept
+
+    def _other(self, up: _State, down: _State, layer: int) -> Array:
+        """When the machine is taken: another zone's, or an outage begins."""
+        spare = self.question.spare
+        kept: Array = spare * up.cost[layer][_OTHER, None] + (1 - spare) * down.cost[layer][:1]
+        return kept
+
+    def _aged(self, values: Array) -> Array:
+        """Some grow into the next class; the last has none."""
+        older = np.concatenate([values[1:], values[-1:]])
+        grown: Array = values + self.ages * (older - values)
+        return grown
+
+    def _shifted(self, values: Array, by_h: float) -> Array:
+        """The values with so much work less, between the steps by interpolation."""
+        whole, part = divmod(by_h / self.step, 1)
+        size = values.shape[1]
+        near = np.clip(np.arange(size) - int(whole), 0, size - 1)
+        moved: Array = values[:, near] * (1 - part) + values[:, np.maximum(near - 1, 0)] * part
+        return moved
+
+    @staticmethod
+    def _unless(allowed: NDArray[np.bool_]) -> Array:
+        return np.where(allowed, 0.0, _LATE_PER_H)
