@@ -10,7 +10,6 @@ from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, print_table, say
 
-
 CheckpointEvery = Annotated[
     float, typer.Option(help="At most so much work goes with a machine; 0: none.")
 ]
