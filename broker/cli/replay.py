@@ -1,14 +1,18 @@
 """`mlbroker replay`: what spot policies would have done on a recorded trace."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlbroker.broker.cli.new_file import write_file
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from mlbroker.policies.spot.replay import Trace
 
 CheckpointEvery = Annotated[
     float, typer.Option(help="At most so much work goes with a machine; 0: none.")
@@ -48,6 +52,9 @@ def command(
     compare: Annotated[bool, typer.Option("--compare", help="Play every policy.")] = False,
     starts: Annotated[int, typer.Option(min=1, help="From so many moments of the trace.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Draws the moments.")] = 0,
+    html: Annotated[
+        Path | None, typer.Option(help="Draw the first start into this file, a panel a policy.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a spot policy would have done on a recorded trace, and what that had cost.
@@ -78,14 +85,23 @@ def command(
     )
     recorded, terms, replays = replay_trace(request, Terminal())
     told = document(recorded, terms, replays)
+    if html is not None:
+        from mlbroker.broker.backtest.replay_picture import page
+
+        first = [each for each in replays if each.start == replays[0].start]
+        write_file(html, page(recorded, terms, first), force=True)
     if json:
         print_json(told)
-        return
+    else:
+        _show(recorded, told, len(replays))
+
+
+def _show(recorded: "Trace", told: dict[str, Any], replays: int) -> None:
     shares = ", ".join(
         f"{name} {share:.0%}"
         for name, share in zip(recorded.zones, recorded.up.mean(axis=0), strict=True)
     )
-    say(f"Spot could be had: {shares}. Played from {len(replays) // len(told['summary'])} moments.")
+    say(f"Spot could be had: {shares}. Played from {replays // len(told['summary'])} moments.")
     right = ("of on demand", "of the least", "late", "restarts")
     lines = [
         [

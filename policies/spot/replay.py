@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,14 @@ class Stretch:
     end_h: float
 
 
+class Moment(NamedTuple):
+    """How the job stood at a look, in hours from its start, and USD."""
+
+    at_h: float
+    spent_usd: float
+    slack_h: float
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What became of the job. `finished_h` is None where the trace ended first."""
@@ -47,22 +56,29 @@ class Replayed:
     finished_h: float | None
     restarts: int
     stretches: tuple[Stretch, ...]
+    moments: tuple[Moment, ...]
 
 
 def play(trace: Trace, start: int, terms: Terms, policy: Policy) -> Replayed:
     """The job begins with tick `start`; the shells hold whatever the policy wishes."""
-    job = _Job(trace, terms)
+    job, moments = _Job(trace, terms), []
     for at in range(start, len(trace.up)):
         job.look(trace.up[at].tolist(), trace.price_usd_per_h[at].tolist())
         if job.beside is None:
             job.go(held(policy.decide(job.view), job.view))
+        moments.append(Moment(job.now_h, job.view.spent_usd, job.view.slack_h))
         job.pass_tick()
         if job.view.work_left_h == 0:
             break
     done = job.view.work_left_h == 0
     job.end()
+    moments.append(Moment(job.now_h, job.view.spent_usd, job.view.slack_h))
     return Replayed(
-        job.view.spent_usd, job.now_h if done else None, max(0, job.starts - 1), tuple(job.past)
+        cost_usd=job.view.spent_usd,
+        finished_h=job.now_h if done else None,
+        restarts=max(0, job.starts - 1),
+        stretches=tuple(job.past),
+        moments=tuple(moments),
     )
 
 

@@ -154,6 +154,18 @@ def test_a_trace_without_prices_takes_one_for_all(tmp_path: Path) -> None:
     assert run["cost_usd"] == pytest.approx(1.05 * 0.6)
 
 
+def test_the_picture_shows_each_policys_first_run(tmp_path: Path) -> None:
+    drawn = tmp_path / "runs.html"
+    result = replay(usual(tmp_path), "--compare", "--starts", "2", "--html", str(drawn))
+    assert result.exit_code == 0, result.exception
+    page = drawn.read_text()
+    assert page.count("<svg ") == len(POLICIES)
+    assert "on-demand: 2.10 USD, " in page
+    assert "on demand: 0.00 h to 1.05 h" in page
+    nowhere = replay(usual(tmp_path), "--html", str(tmp_path / "no" / "runs.html"))
+    assert "cannot be written" in str(nowhere.exception)
+
+
 @pytest.mark.parametrize(
     ("zone", "region"),
     [
