@@ -96,7 +96,7 @@ def test_types_are_measured_one_after_the_other_while_that_is_worth_it(
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     rows = json.loads(answer.stdout)["measurements"]
-    assert {row["instance_type"] for row in rows} == {"m5.large", "c5.large"}
+    assert {row["instance_type"] for row in rows} == {"m5.large", "c5.large"}, answer.stderr
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert [vm.instance_type for vm in live.vms()] == [row["instance_type"] for row in rows]
     check(cli, live)
