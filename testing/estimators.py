@@ -44,6 +44,9 @@ hardware = st.builds(
     bare_metal=st.just(False),
     local_disk_gib=st.none(),
     network_gbps=st.none() | st.just(25.0),
+    core_speed=st.none() | st.sampled_from([0.32, 1.0, 1.58]),
+    threads_per_core=st.none() | st.sampled_from([1, 2]),
+    sockets=st.none() | st.sampled_from([1, 2, 4]),
 )
 targets = st.lists(
     st.builds(
