@@ -8,7 +8,8 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-demo bench bench-check bench-profile backtest backtest-parts bench-spot campaign \
+.PHONY: help demo test check check-demo bench bench-check bench-profile backtest backtest-parts backtest-first bench-spot \
+	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
 help: ## List the targets
@@ -84,6 +85,9 @@ backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard a
 
 bench-spot: $(VENV)/.dev ## Play the spot policies on traces, into docs/benchmarks.md; STARTS=4 JOBS=2000
 	PYTHONPATH=. $(BIN)/python scripts/bench_spot.py
+
+backtest-first: $(VENV)/.product ## The same with one family of past jobs only, of each kind
+	$(BIN)/python scripts/bench_first.py
 
 campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/reliability.md (about an hour)
 	rm -rf .campaign

@@ -5,6 +5,7 @@ The tables are not part of the project; without them there is nothing to do, and
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from mlbroker.broker.backtest.strategies import STRATEGIES
 from mlbroker.broker.backtest.table import Table, understand
 from mlbroker.broker.backtest.trials import Setting, Trial, bootstrap, play, summary
 from mlbroker.broker.measure.table import read_measurements
+from mlbroker.broker.prices.price_book import open_book
+from mlbroker.policies.planner.book import fill_hardware
+from mlbroker.profiles.measurement import Measurement
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -45,6 +49,12 @@ def table_files() -> dict[str, Path]:
         print(f"Skipped: {', '.join(missing)} not found in {folder} (set MLBROKER_EVAL).")
         return {}
     return {name: folder / file for name, file in TABLES.items()}
+
+
+def table_rows(file: Path) -> list[Measurement]:
+    """The rows of a table, with the hardware of types that the price book knows."""
+    with tempfile.TemporaryDirectory() as home:
+        return fill_hardware(open_book(Path(home)), list(read_measurements(file)))
 
 
 def all_results(games: dict[str, Table]) -> Results:
@@ -167,9 +177,7 @@ def main() -> int:
     if not files:
         return 0
     began = time.perf_counter()
-    games = {
-        name: understand(read_measurements(file), file.name, print) for name, file in files.items()
-    }
+    games = {name: understand(table_rows(file), file.name, print) for name, file in files.items()}
     results = all_results(games)
     verdict, good = judged(results)
     spans = [

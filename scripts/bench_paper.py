@@ -11,16 +11,11 @@ import random
 import re
 import statistics
 import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
-from bench_choosing import PAGE, table_files
+from bench_choosing import PAGE, table_files, table_rows
 from markers import replace_block
 
-from mlbroker.broker.measure.table import read_measurements
-from mlbroker.broker.prices.price_book import open_book
-from mlbroker.policies.planner.book import fill_hardware
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators import datasheet, transfer
 from mlbroker.profiles.estimators.interface import Estimator
@@ -74,8 +69,7 @@ def main() -> int:
     files = table_files()
     if not files:
         return 0
-    with tempfile.TemporaryDirectory() as home:
-        rows = fill_hardware(open_book(Path(home)), list(read_measurements(files[TABLE])))
+    rows = table_rows(files[TABLE])
     by_job: dict[str, list[Measurement]] = {}
     on_gpu: dict[str, list[Measurement]] = {}
     for row in rows:

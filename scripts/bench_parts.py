@@ -15,13 +15,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 import numpy as np
-from bench_choosing import DEADLINE_FACTOR, HOURS, PAGE, slashed, table_files
+from bench_choosing import DEADLINE_FACTOR, HOURS, PAGE, slashed, table_files, table_rows
 from markers import replace_block, table
 
 from mlbroker.broker.backtest.past import Library
 from mlbroker.broker.backtest.table import understand
 from mlbroker.broker.backtest.trials import Setting, Trial, play
-from mlbroker.broker.measure.table import read_measurements
 from mlbroker.profiles.measurement import Measurement
 
 SHARES_OF_MACHINES = (0.05, 0.125, 0.25, 0.5)
@@ -76,7 +75,7 @@ def main() -> int:
     trials: dict[tuple[bool, bool], list[Trial]] = {}
     count = 0
     for file in files.values():
-        for part in parts(list(read_measurements(file))):
+        for part in parts(table_rows(file)):
             count += 1
             game = understand(part, file.name, lambda _: None)
             library = Library(game)

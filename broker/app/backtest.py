@@ -11,6 +11,8 @@ from mlbroker.broker.backtest.table import understand
 from mlbroker.broker.backtest.trials import Setting, bootstrap, document, play
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure.table import read_measurements
+from mlbroker.broker.prices.price_book import open_book
+from mlbroker.policies.planner.book import fill_hardware
 
 
 class Played(NamedTuple):
@@ -21,11 +23,17 @@ class Played(NamedTuple):
     high: float
 
 
-def backtest(table: Path, settings: Sequence[Setting], listener: Listener) -> list[Played]:
-    """Play every setting on the jobs of the table; all see the same completed past."""
+def backtest(
+    table: Path, settings: Sequence[Setting], state: Path, listener: Listener
+) -> list[Played]:
+    """Play every setting on the jobs of the table; all see the same completed past.
+
+    Machines are what the price book of `state` knows them for, as when a job is planned.
+    """
     for setting in settings:
         _refuse_nonsense(setting)
-    game = understand(read_measurements(table), str(table), listener.warn)
+    rows = fill_hardware(open_book(state), list(read_measurements(table)))
+    game = understand(rows, str(table), listener.warn)
     names = {job.name for job in game.jobs}
     if any(setting.only is not None and setting.only not in names for setting in settings):
         only = settings[0].only

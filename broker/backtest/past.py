@@ -7,9 +7,12 @@ from functools import cached_property
 import numpy as np
 
 from mlbroker.broker.backtest.table import Table, TrueJob
+from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.estimators.archetypes import shapes
+from mlbroker.profiles.estimators.transfer import doubt
 from mlbroker.profiles.transfer.fit import fit
-from mlbroker.profiles.transfer.history import Completed, PastJob, Prior, complete, prior
+from mlbroker.profiles.transfer.history import Completed, PastJob, Prior, complete, enough, prior
 from mlbroker.profiles.transfer.kernel import Hyper
 from mlbroker.profiles.transfer.space import Space
 
@@ -35,6 +38,8 @@ class Library:
             self._lent[key] = Past(
                 len(self._table.configs),
                 self._table.space,
+                self._table.hardware,
+                self._table.nodes,
                 [true for true, _, _ in others],
                 [past for _, past, _ in others],
                 [completed for _, _, completed in others],
@@ -48,6 +53,8 @@ class Past:
 
     size: int
     space: Space
+    hardware: Sequence[Hardware | None]
+    nodes: Sequence[int]
     jobs: Sequence[TrueJob]
     past: Sequence[PastJob]
     completed: Sequence[Completed]
@@ -56,11 +63,16 @@ class Past:
     def hyper(self) -> Hyper:
         """Hyperparameters, fitted to these jobs at the first call."""
         fitted = fit(self.space, self.past, self.completed)
-        return fitted if self.past else fitted.widened()
+        return fitted if enough(self.past) else fitted.widened()
 
     def prior(self, candidates: Array) -> Prior:
         """What is believed of a new job on these configurations."""
-        return prior(self.space, candidates, self.past, self.completed)
+        if enough(self.past):
+            return prior(self.space, candidates, self.past, self.completed)
+        hardware = [self.hardware[n] for n in candidates]
+        space = self.space._replace(doubt=np.array([doubt(h) for h in self.hardware]))
+        first = shapes(hardware, [self.nodes[n] for n in candidates])
+        return prior(space, candidates, self.past, self.completed, first)
 
     def runs(self) -> Array:
         """How many past jobs ran on each configuration."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlbroker.broker.errors import InputError
+from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.transfer.history import PastJob
@@ -52,6 +53,8 @@ class Table:
 
     configs: tuple[str, ...]
     space: Space
+    hardware: tuple[Hardware | None, ...]
+    nodes: tuple[int, ...]
     jobs: tuple[TrueJob, ...]
 
 
@@ -89,7 +92,17 @@ def understand(rows: Sequence[Measurement], where: str, report: Callable[[str], 
     known = [features(first[name]) for name in names]
     columns = {c: [row.get(c, math.nan) for row in known] for c in sorted(set().union(*known))}
     space = encode(columns, [first[name].instance_type or "" for name in names])
-    return Table(tuple(names), space, tuple(jobs))
+    hardware = tuple(_used(first[name]) for name in names)
+    nodes = tuple(first[name].nodes for name in names)
+    return Table(tuple(names), space, hardware, nodes, tuple(jobs))
+
+
+def _used(row: Measurement) -> Hardware | None:
+    """The hardware of one node, with as many GPUs as the table says that were used."""
+    hardware, gpus = row.hardware, row.features.get("gpus")
+    if hardware is None or hardware.gpu is None or not gpus:
+        return hardware
+    return hardware._replace(gpu_count=min(hardware.gpu_count, gpus / row.nodes))
 
 
 def features(row: Measurement) -> dict[str, float]:

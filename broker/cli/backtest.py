@@ -8,6 +8,7 @@ import typer
 
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.cli.terminal import Terminal
+from mlbroker.broker.home import home
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, print_rows, print_table, say
 
@@ -66,7 +67,7 @@ def command(
         )
         for name in (STRATEGIES if compare else [strategy])
     ]  # fmt: skip
-    results = backtest(table, settings, Terminal())
+    results = backtest(table, settings, home(), Terminal())
     documents = [played.document for played in results]
     if json and compare:
         print_json({"schema": "mlbroker.backtest-comparison/1", "strategies": documents})

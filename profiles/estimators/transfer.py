@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # parts of what specifications leave open. At so much, two measured machines tell no less of a third
 # than a data sheet tells from one of them, and 80 % intervals hold about that often.
 SHEET_DOUBT = 0.35
+# The same of machines with a GPU: twice as far, as their data sheets say less of what jobs get.
+GPU_DOUBT = 0.6
 # No prediction is claimed to be wilder than a factor of e to the third, either way.
 MAX_SIGMA = 3.0
 
@@ -100,8 +102,9 @@ def build(
     """
     import numpy as np
 
+    from mlbroker.profiles.estimators.archetypes import shapes
     from mlbroker.profiles.transfer.belief import Belief
-    from mlbroker.profiles.transfer.history import complete, prior
+    from mlbroker.profiles.transfer.history import complete, enough, prior
     from mlbroker.profiles.transfer.kernel import Hyper
 
     # A machine measured itself may report a little less than its data sheet promises.
@@ -112,12 +115,15 @@ def build(
     places = list(dict.fromkeys([*candidates, *map(_place, history)]))
     numbers = {place: number for number, place in enumerate(places)}
     past = past_jobs(history, numbers)
-    space = _encoded(evidence, places, alone=not past)
+    alone = not enough(past)
+    space = _encoded(evidence, places, alone=alone)
     hyper = Hyper.of(evidence.fitted)
-    if not past:
+    first = None
+    if alone:
         hyper = hyper.widened()
+        first = shapes([place.hardware for place in candidates], [p.nodes for p in candidates])
     completed = complete(space, past, Hyper())
-    before = prior(space, np.arange(len(candidates)), past, completed)
+    before = prior(space, np.arange(len(candidates)), past, completed, first)
     belief = Belief(before, hyper) if begin is None else begin(before, hyper)
     known: dict[int, list[Measurement]] = defaultdict(list)
     for row in own:
@@ -187,6 +193,13 @@ def past_jobs(history: Sequence[Measurement], numbers: dict[Configuration, int])
     return found
 
 
+def doubt(hardware: Hardware | None) -> float:
+    """How far jobs are believed to be from what is known of the hardware, with no past to tell."""
+    if hardware is None:
+        return 1.0
+    return GPU_DOUBT if hardware.gpu else SHEET_DOUBT
+
+
 def _usable(rows: Iterable[Measurement]) -> list[Measurement]:
     return [row for row in rows if row.hardware is not None]
 
@@ -217,13 +230,13 @@ def _encoded(evidence: Evidence, places: Sequence[Configuration], *, alone: bool
     rows = _usable(evidence.measurements)
     uses_gpu = job_uses_gpu(evidence.job, rows)
     parallel = parallel_fraction(rows)
-    doubt = [SHEET_DOUBT if alone and not place.hardware.gpu else 1.0 for place in places]
+    doubts = [doubt(place.hardware) if alone else 1.0 for place in places]
     expected = []
     for place in places:
         speed = gpu_speed(place.hardware) if uses_gpu else 0.0
         speed = speed or cpu_speed(place.hardware, parallel) * GPU_PER_CPU_SPEED
         expected.append(-math.log(speed * place.nodes) if speed else math.nan)
-    return encode(_columns(places), [place.name for place in places], expected, doubt)
+    return encode(_columns(places), [place.name for place in places], expected, doubts)
 
 
 def _columns(places: Sequence[Configuration]) -> dict[str, list[float]]:

@@ -128,7 +128,9 @@ class Belief:
             misfit = np.log1p((whitened**2).sum(0) / LIKENESS_DEGREES)
             likely = likely - 0.5 * (LIKENESS_DEGREES + len(self._seen)) * misfit
         weights = np.exp(likely - likely.max())
-        kept = np.argsort(-weights, kind="stable")[:MAX_CASES]
+        # Of closed-form jobs there are few, and at first none is likelier than another.
+        most = None if self.prior.first else MAX_CASES
+        kept = np.argsort(-weights, kind="stable")[:most]
         kept = np.sort(kept[weights[kept] > LEAST_WEIGHT * weights.sum()])
         self.weights: Array = weights[kept] / weights[kept].sum()
         self.means: Array = means[kept]

@@ -18,6 +18,8 @@ NOISE = 0.03
 SPEC_FAMILIES = 0.25
 # How many families the possibility counts as that a job is like no single past one.
 UNLIKE_FAMILIES = 1.0
+# How many families the closed-form shapes of jobs count as, where there is one family or none.
+SHAPE_FAMILIES = 2.0
 # A job is completed from at most so many of its configurations: more add time, not knowledge.
 MAX_KNOWN = 200
 FEWEST_KNOWN = 20
@@ -53,7 +55,7 @@ class Prior(NamedTuple):
     single past job, or just like one of them: `offsets` are how the mean of each of these cases
     differs from `mean`, the first is zero. In each case the job deviates along `factors` (one row
     each) and as specifications let expect. `failure` is the chance to fail. `jobs` is the number
-    of past jobs behind it.
+    of past jobs behind it. `first`: they are too few, and closed-form jobs stand in for them.
     """
 
     space: Space
@@ -63,6 +65,17 @@ class Prior(NamedTuple):
     jobs: int
     offsets: Array
     chances: Array
+    first: bool = False
+
+
+class Shapes(NamedTuple):
+    """Log times (A, C) that a job may have, up to its scale; weights (A,) of these cases.
+
+    NaN where a machine is not known.
+    """
+
+    log_times: Array
+    weights: Array
 
 
 class Usual(NamedTuple):
@@ -170,15 +183,56 @@ def failure_share(past: Sequence[PastJob], size: int) -> Array:
     return np.asarray((failed + LOCAL_RUNS * overall) / (tried + LOCAL_RUNS))
 
 
+def enough(past: Sequence[PastJob]) -> bool:
+    """Whether past jobs can say how jobs differ: those of one family all tell the same."""
+    return len({job.family for job in past}) > 1
+
+
 def prior(
-    space: Space, candidates: Array, past: Sequence[PastJob], completed: Sequence[Completed]
+    space: Space,
+    candidates: Array,
+    past: Sequence[PastJob],
+    completed: Sequence[Completed],
+    shapes: Shapes | None = None,
 ) -> Prior:
-    """The prior for a job with these candidate rows (C,), from past jobs and their completions."""
+    """The prior for a job with these candidate rows (C,), from past jobs and their completions.
+
+    Where those are not `enough`, `shapes` that jobs have on the candidates stand in for others.
+    """
     families = [job.family for job in past]
     usual = profile(completed, candidates, families, space.expected[candidates])
+    if shapes is not None:
+        usual = _with_shapes(usual, shapes, completed, candidates)
     return Prior(
         space=space.take(candidates),
         failure=failure_share(past, space.size)[candidates],
         jobs=len(past),
+        first=shapes is not None,
         **usual._asdict(),
     )
+
+
+def _with_shapes(
+    usual: Usual, shapes: Shapes, completed: Sequence[Completed], rows: Array
+) -> Usual:
+    """Cases of a job unlike all, of the shapes, and of the one family, if there is one.
+
+    Where machines are not known, specifications compare them with the others.
+    """
+    known = np.isfinite(shapes.log_times).all(0)
+    if not known.any():
+        return usual
+    off = shapes.log_times - shapes.log_times[:, known].mean(1)[:, None]
+    weights = shapes.weights / shapes.weights.sum()
+    mean = np.where(known, weights @ off, usual.mean - float(usual.mean[known].mean()))
+    cases = [np.zeros((1, len(mean))), np.where(known, off - mean, 0.0)]
+    chances = [UNLIKE_FAMILIES, *(SHAPE_FAMILIES * weights)]
+    for job in completed:
+        share = job.known[rows]
+        own = job.log_times[rows] - mean
+        own = share * (own - (share * own).sum() / max(float(share.sum()), 1e-9))
+        cases.append(own[None])
+        chances.append(1 / len(completed))
+    # Each case is a whole job: there is no direction between them to deviate along.
+    none = np.zeros((0, len(mean)))
+    return Usual(mean, none, np.vstack(cases), np.array(chances) / sum(chances))

@@ -5,6 +5,7 @@ import pytest
 
 from mlbroker.broker.backtest.table import understand
 from mlbroker.broker.errors import InputError
+from mlbroker.pricing.offer import Gpu, Hardware
 from mlbroker.profiles.measurement import Measurement, Status
 
 
@@ -53,3 +54,19 @@ def test_what_is_left_out_is_said() -> None:
 def test_nothing_to_play_with_is_bad_input(rows: list[Measurement], word: str) -> None:
     with pytest.raises(InputError, match=word):
         understand(rows, "t.csv", print)
+
+
+def test_gpus_that_a_configuration_leaves_unused_are_not_counted() -> None:
+    four = Hardware(48, 192, "x86_64", gpu=Gpu("T4", 16), gpu_count=4)
+    rows = [
+        row("j", "one", 4.0, hardware=four, features={"gpus": 1.0}),
+        row("j", "eight", 1.0, hardware=four, nodes=2, features={"gpus": 8.0}),
+        row("j", "plain", 9.0),
+    ]
+    table = understand(rows, "t", print)
+    counts = {
+        name: hardware and hardware.gpu_count
+        for name, hardware in zip(table.configs, table.hardware, strict=True)
+    }
+    assert counts == {"one": 1.0, "eight": 4.0, "plain": None}
+    assert dict(zip(table.configs, table.nodes, strict=True)) == {"one": 1, "eight": 2, "plain": 1}
