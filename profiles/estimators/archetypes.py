@@ -30,13 +30,18 @@ T4_GB_PER_S, T4_TFLOPS = 320.0, 65.0
 GPU_SETS_GIB = (0.0, 8.0, 20.0)
 # Several GPUs of a machine rarely scale fully (see `datasheet`).
 GPUS_EXPONENT = 0.9
+# A measurement may have seen another phase of the job than the one that counts.
+SEEN_WRONG = 0.02
 NO_GPU = (1.0, 1.0, 0.0, 0.0, False)
 
 
-def shapes(hardware: Sequence[Hardware | None], nodes: Sequence[int]) -> Shapes:
+def shapes(
+    hardware: Sequence[Hardware | None], nodes: Sequence[int], uses_gpu: bool | None = None
+) -> Shapes:
     """Log times of every archetype on so many nodes of each hardware.
 
-    Jobs that use no GPU weigh as much, together, as those that use one.
+    Jobs that use no GPU weigh as much, together, as those that use one; where it was seen whether
+    this one does (`uses_gpu`), the others are hardly possible.
     """
     known = [(n, h) for n, h in enumerate(hardware) if h is not None and h.vcpus > 0]
     places, boxes = [n for n, _ in known], [h for _, h in known]
@@ -68,7 +73,10 @@ def shapes(hardware: Sequence[Hardware | None], nodes: Sequence[int]) -> Shapes:
         with_gpu.append(np.maximum(on_cpu[share], np.where(runs, rate, 0.0)))
     log_times = np.full((len(without) + len(with_gpu), len(hardware)), math.nan)
     log_times[:, places] = -np.log(np.array([*without, *with_gpu]) * count)
-    weights = [0.5 / len(kind) for kind in (without, with_gpu) for _ in kind]
+    chance = 0.5 if uses_gpu is None else 1 - SEEN_WRONG if uses_gpu else SEEN_WRONG
+    weights = [(1 - chance) / len(without)] * len(without) + [chance / len(with_gpu)] * len(
+        with_gpu
+    )
     return Shapes(log_times, np.array(weights))
 
 

@@ -121,7 +121,11 @@ def build(
     first = None
     if alone:
         hyper = hyper.widened()
-        first = shapes([place.hardware for place in candidates], [p.nodes for p in candidates])
+        first = shapes(
+            [place.hardware for place in candidates],
+            [place.nodes for place in candidates],
+            _seen_on_gpu(own),
+        )
     completed = complete(space, past, Hyper())
     before = prior(space, np.arange(len(candidates)), past, completed, first)
     belief = Belief(before, hyper) if begin is None else begin(before, hyper)
@@ -191,6 +195,12 @@ def past_jobs(history: Sequence[Measurement], numbers: dict[Configuration, int])
             )
         )
     return found
+
+
+def _seen_on_gpu(rows: Iterable[Measurement]) -> bool | None:
+    """Whether the job used a GPU where there was one; None where nobody saw."""
+    seen = [row.gpu_used for row in rows if row.hardware and row.hardware.gpu]
+    return None if None in seen or not seen else any(seen)
 
 
 def doubt(hardware: Hardware | None) -> float:

@@ -126,3 +126,11 @@ def test_a_gpu_never_looked_at_is_tried_before_a_long_job_is_left_to_a_cpu() -> 
     belief.observe(1, math.log(20 * 3600.0))
     step = next_step(belief, terms)
     assert (step.candidate, step.probe) == (2, True)
+
+
+@pytest.mark.parametrize(("seen", "share"), [(None, 0.5), (True, 0.98), (False, 0.02)])
+def test_what_was_seen_of_the_gpu_decides_between_shapes(seen: bool | None, share: float) -> None:
+    found = shapes(BOXES, [1] * 3, seen)
+    # The second 48 are those that gain from a GPU.
+    assert found.weights.sum() == pytest.approx(1)
+    assert found.weights[-48:].sum() == pytest.approx(share)
