@@ -78,8 +78,11 @@ def usual_file(path: Path) -> Path | None:
         names = os.listdir(path.parent)
     except OSError:
         names = []  # a folder one may pass through, but not list
+    usual = _plain(path.name)
     for name in names:
-        if name != path.name and _plain(name) == _plain(path.name):
+        # A folder may hold many thousand names: most of them begin otherwise.
+        alike = name.lstrip(".-_ \t\n\r\f\v")[:1].lower() == usual[0] and _plain(name) == usual
+        if alike and name != path.name:
             other = path.parent / name
             if "." in name.lstrip(".") or not other.is_dir():
                 raise InputError(
