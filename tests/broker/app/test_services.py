@@ -69,7 +69,9 @@ def sources(folder: Path) -> Sources:
 
 def test_a_plan_is_a_value_and_what_is_odd_is_told(tmp_path: Path, state: Path) -> None:
     heard = Heard()
-    path = job_file(tmp_path, resources={"region": "us-esat-1", "cpus": "2+"}, event_callback="true")
+    path = job_file(
+        tmp_path, resources={"region": "us-esat-1", "cpus": "2+"}, event_callback="true"
+    )
     job = job_of(path, heard, steps=1000)
     assert heard.notes == ["Ignored, as mlbroker has no use for it: event_callback"]
     planned = plan(PlanQuery(job, path, sources=sources(tmp_path)), state, heard)

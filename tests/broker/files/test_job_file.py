@@ -135,11 +135,11 @@ def test_a_skypilot_task_is_read_unchanged_and_the_rest_is_named_once() -> None:
         ("L4", [("L4", 1)]),
         ("l4:4", [("L4", 4)]),
         ('"V100:2"', [("V100-16GB", 2)]),
-        ("{H100: 8}", [("H100", 8), ("H100-NVL", 8)]),
+        ("{H100: 8}", [("H100", 8)]),
         ("H100-SXM:8", [("H100", 8)]),
         ("[L4:1, 'A10G:2']", [("L4", 1), ("A10G", 2)]),
         ("{L4:1, T4:2}", [("L4", 1), ("T4", 2)]),
-        ("{'H100:1', A100-80GB}", [("H100", 1), ("H100-NVL", 1), ("A100-80GB", 1)]),
+        ("{'H100:1', A100-80GB}", [("H100", 1), ("A100-80GB", 1)]),
         ("T4:0.5", [("T4", 0.5)]),
         ("[{L4: 1}, {T4: 2}]", [("L4", 1), ("T4", 2)]),
         ("[{L4: 1, T4: 2}, A100]", [("L4", 1), ("T4", 2), ("A100-40GB", 1)]),
@@ -158,6 +158,12 @@ def test_accelerators(accelerators: str, expected: list[tuple[str, float]]) -> N
     options = options_of(f"{{accelerators: {accelerators}}}")
     found = [(o.requirements.gpu_model, o.requirements.gpu_count) for o in options]
     assert found == expected
+
+
+@pytest.mark.parametrize(("block", "models"), [("", ["H100", "H100-NVL"]), ("broker:", ["H100"])])
+def test_skypilots_h100_is_azures_nvl_form_too(block: str, models: list[str]) -> None:
+    options = job_of(f"run: x\nresources: {{accelerators: H100:2}}\n{block}\n").resources
+    assert [option.requirements.gpu_model for option in options] == models
 
 
 @pytest.mark.parametrize(
