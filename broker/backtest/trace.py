@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.tables import open_table
+from mlbroker.broker.files.tables import open_table, refuse_what_is_no_file
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.words import count
 from mlbroker.policies.spot.replay import Trace
@@ -81,9 +81,7 @@ def region_of(zone: str) -> str:
 
 
 def _rows(path: Path) -> list[_Row]:
-    if not path.is_file():
-        what = "this is not a regular file" if path.exists() else "there is no such file"
-        raise InputError(what, where=str(path))
+    refuse_what_is_no_file(path)
     with open_table(path, strict=True) as (names, rows):
         if missing := [name for name in REQUIRED if name not in names]:
             hint = f"columns: {', '.join(REQUIRED)}, {PRICE} (optional)"

@@ -12,6 +12,14 @@ from mlbroker.broker.errors import InputError
 Rows = Iterator[tuple[int, list[str]]]
 
 
+def refuse_what_is_no_file(path: Path) -> None:
+    """InputError unless there is a regular file."""
+    if not path.exists():
+        raise InputError("there is no such file", where=str(path))
+    if not path.is_file():
+        raise InputError("this is not a regular file", where=str(path))
+
+
 @contextmanager
 def open_table(path: Path, *, strict: bool) -> Iterator[tuple[list[str], Rows]]:
     """The columns' names, and line and cells of each row that is not empty.

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.columns import FIELDS, finite, stored
-from mlbroker.broker.files.tables import Rows, open_table
+from mlbroker.broker.files.tables import Rows, open_table, refuse_what_is_no_file
 from mlbroker.broker.output import warn
 from mlbroker.profiles.measurement import Measurement
 
@@ -23,10 +23,7 @@ def read_measurements(path: Path, report: Callable[[str], None] = warn) -> list[
 
     Columns that mean nothing to mlbroker are named once through `report`.
     """
-    if not path.exists():
-        raise InputError("there is no such file", where=str(path))
-    if not path.is_file():
-        raise InputError("this is not a regular file", where=str(path))
+    refuse_what_is_no_file(path)
     with open_table(path, strict=True) as (names, rows):
         return _parse(path, names, rows, report)
 
