@@ -60,16 +60,17 @@ def shapes(
         missing = np.maximum(0.0, 1 - memory / wanted) if wanted else 0.0
         without.append(speed / (1 + FROM_DISK * missing))
     gpus = np.array([_of_gpus(h) if h.gpu else NO_GPU for h in boxes]).reshape(-1, 5)
+    waits = [(gpus[:, 0] ** bandwidth, gpus[:, 1] ** peak) for bandwidth, peak in GPU_BOUNDS]
     numbers = map(range, map(len, (on_cpu, GPU_GAINS, GPU_BOUNDS)))
     for share, gain, bound in product(*numbers):
         # Not every pair of the rest, but each of it about equally often: a third needs so much
         # memory of GPUs, and half of the jobs have no program for the processor of an Arm host.
         number = share + gain + bound
-        bandwidth, peak = GPU_BOUNDS[bound]
+        bandwidth, peak = waits[bound]
         runs = gpus[:, 3] >= GPU_SETS_GIB[number % len(GPU_SETS_GIB)]
         if number % 2:
             runs &= gpus[:, 4] == 0
-        rate = GPU_GAINS[gain] * gpus[:, 0] ** bandwidth * gpus[:, 1] ** peak * gpus[:, 2]
+        rate = GPU_GAINS[gain] * bandwidth * peak * gpus[:, 2]
         with_gpu.append(np.maximum(on_cpu[share], np.where(runs, rate, 0.0)))
     log_times = np.full((len(without) + len(with_gpu), len(hardware)), math.nan)
     log_times[:, places] = -np.log(np.array([*without, *with_gpu]) * count)

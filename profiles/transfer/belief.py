@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,17 @@ REACH = 0.5
 HARMLESS = 0.25
 
 
+class _Posterior(NamedTuple):
+    """What the measurements so far say; `raw` (C,) is the variance before honesty stretches it."""
+
+    weights: Array
+    means: Array
+    raw: Array
+    within: Array
+    mean: Array
+    between: Array
+
+
 class Belief:
     """Posterior over the candidates of `prior`; grows by `observe`, `fail` and `hint`.
 
@@ -54,7 +66,33 @@ class Belief:
         self._noise: list[float] = []
         self._columns = np.zeros((0, len(prior.mean)))
         self._surprises: list[float] = []
-        self._update()
+        # Worked out when it is asked for: what was measured comes in one by one.
+        self._known: _Posterior | None = None
+
+    @property
+    def weights(self) -> Array:
+        """Chances (H,) of the cases that are left."""
+        return self._posterior.weights
+
+    @property
+    def means(self) -> Array:
+        """Log times (H, C) in each case."""
+        return self._posterior.means
+
+    @property
+    def within(self) -> Array:
+        """Variance (C,) in any case."""
+        return self._posterior.within
+
+    @property
+    def mean(self) -> Array:
+        """Log times (C,) over all cases."""
+        return self._posterior.mean
+
+    @property
+    def variance(self) -> Array:
+        """Variance (C,) over all cases."""
+        return self._posterior.within + self._posterior.between
 
     @property
     def scaled(self) -> bool:
@@ -71,7 +109,7 @@ class Belief:
         """Variance (C,) of log time for people: its 80 % intervals hold in 80 % of cases."""
         start = DEGREES * (REPORTED if self.prior.jobs else REPORTED_ALONE)
         stretch = (start + sum(self._surprises)) / self.degrees
-        return np.asarray(self._raw * stretch + self._between)
+        return np.asarray(self._posterior.raw * stretch + self._posterior.between)
 
     @property
     def failure(self) -> Array:
@@ -85,7 +123,7 @@ class Belief:
     def observe(self, candidate: int, log_time: float, noise: float = NOISE) -> None:
         """A measured log time, with its standard error."""
         if self.scaled:
-            spread = math.sqrt(float(self._raw[candidate]) + noise**2)
+            spread = math.sqrt(float(self._posterior.raw[candidate]) + noise**2)
             off = ((log_time - self.means[:, candidate]) / spread).tolist()
             below = float(self.weights @ [0.5 * math.erfc(-z / math.sqrt(2)) for z in off])
             surprise = NormalDist().inv_cdf(min(max(below, 1e-9), 1 - 1e-9))
@@ -111,12 +149,18 @@ class Belief:
         self._seen.append(candidate)
         self._values.append(value)
         self._noise.append(variance)
-        self._update()
+        self._known = None
 
-    def _update(self) -> None:
+    @property
+    def _posterior(self) -> _Posterior:
+        if self._known is None:
+            self._known = self._worked_out()
+        return self._known
+
+    def _worked_out(self) -> _Posterior:
         likely = np.log(self.prior.chances)
         means = self._base
-        self._raw: Array = self._own + GUESSED_SCALE
+        raw: Array = self._own + GUESSED_SCALE
         if self.scaled:
             k = self._columns[:, self._seen] + ANY_SCALE + np.diag(self._noise)
             factor = np.linalg.cholesky(k)
@@ -124,7 +168,7 @@ class Belief:
             residual = np.array(self._values) - self._base[:, self._seen]
             whitened = np.linalg.solve(factor, residual.T)
             means = self._base + whitened.T @ towards
-            self._raw = np.maximum(self._own + ANY_SCALE - (towards**2).sum(0), 1e-6)
+            raw = np.maximum(self._own + ANY_SCALE - (towards**2).sum(0), 1e-6)
             misfit = np.log1p((whitened**2).sum(0) / LIKENESS_DEGREES)
             likely = likely - 0.5 * (LIKENESS_DEGREES + len(self._seen)) * misfit
         weights = np.exp(likely - likely.max())
@@ -132,12 +176,12 @@ class Belief:
         most = None if self.prior.first else MAX_CASES
         kept = np.argsort(-weights, kind="stable")[:most]
         kept = np.sort(kept[weights[kept] > LEAST_WEIGHT * weights.sum()])
-        self.weights: Array = weights[kept] / weights[kept].sum()
-        self.means: Array = means[kept]
-        self.mean: Array = self.weights @ self.means
-        self._between: Array = self.weights @ (self.means - self.mean) ** 2
-        self.within: Array = self._raw * (DEGREES + sum(self._surprises)) / self.degrees
-        self.variance: Array = self.within + self._between
+        chances: Array = weights[kept] / weights[kept].sum()
+        means = means[kept]
+        mean: Array = chances @ means
+        between: Array = chances @ (means - mean) ** 2
+        within: Array = raw * (DEGREES + sum(self._surprises)) / self.degrees
+        return _Posterior(chances, means, raw, within, mean, between)
 
 
 def _chance_to_fail(prior: Prior, failed: Sequence[int], worked: Sequence[int]) -> Array:
