@@ -61,10 +61,11 @@ class Requirements(NamedTuple):
 
     def unmet(self, hardware: Hardware) -> str | None:
         """The first need that `hardware` does not meet, in words, or None when it meets all."""
-        if self.wants_gpu and not self._has_kind(hardware):
+        wants_gpu = self.wants_gpu
+        if wants_gpu and not self._has_kind(hardware):
             count = "" if self.gpu_count is None else f":{self.gpu_count:g}"
             return f"no {self.gpu_model or f'GPU of {self.gpu_memory_gib} GiB'}{count}"
-        if self.wants_gpu and hardware.gpu and not self._has_count(hardware):
+        if wants_gpu and hardware.gpu and not self._has_count(hardware):
             return f"{hardware.gpu_count:.3g} {hardware.gpu.model}, asked for {self.gpu_count:g}"
         if self.gpu_count == 0 and hardware.gpu is not None:
             return f"a {hardware.gpu.model}, asked for no GPU"

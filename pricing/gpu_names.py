@@ -54,7 +54,7 @@ _MODEL_OF = {
 # Accelerators that exist and that no cloud of the book sells, as their makers name them: a node of
 # one's own may have one. NVIDIA's GeForce, workstation and data-centre lines since Kepler, AMD's
 # Instinct and Radeon, Intel's, Google's TPUs.
-_UNSOLD = re.compile(
+_UNSOLD = (
     r"(?:GTX|RTX)(?:7[5678]0|9[5678]0|10[5678]0|16[56]0|20[678]0|30[56789]0|40[56789]0|50[56789]0)"
     r"(?:TI|SUPER|TISUPER|S|D)?(?:\d+GB)?"
     r"|(?:RTX)?A(?:2|10M|16|30|40|400|800|1000|2000|4000|4500|5000|5500|6000)(?:-?\d+GB)?"
@@ -91,4 +91,4 @@ def _plain(name: str) -> str:
 def unsold_model(name: str) -> str | None:
     """One spelling (`RTX4090`) of a model that exists but is not in the price book, or None."""
     plain = _plain(name)
-    return plain if _UNSOLD.fullmatch(plain) else None
+    return plain if re.fullmatch(_UNSOLD, plain) else None

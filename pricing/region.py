@@ -1,11 +1,10 @@
 """Where machines stand: what disk, addresses, traffic and electricity cost there."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """One region's side prices and grid. None means unknown, never zero.
 
     `egress_internet_usd_per_gb` is the first tier's price to the internet or another cloud;

@@ -6,6 +6,7 @@ A cloud without a record works too, and never looks cheap: its meter is the stri
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from mlbroker.pricing.aws_types import aws_not_launchable
 from mlbroker.pricing.azure_types import azure_not_launchable
@@ -57,8 +58,7 @@ def _always_launchable(kind: InstanceType, launch: Launch) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Vendor:
+class Vendor(NamedTuple):
     """One cloud.
 
     `setup_s` is from the create call to the job's own command. `usual_region` is the home of most

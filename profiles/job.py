@@ -126,10 +126,9 @@ class ResourceOption(NamedTuple):
         of a type that the user `named`.
         """
         found = self.requirements.unmet(kind.hardware)
-        assumed = not named and not vendor(kind.cloud).own
-        if found is None and self.usual is not None and assumed:
-            return self.usual.unmet(kind.hardware)
-        return found
+        if found is not None or self.usual is None or named or vendor(kind.cloud).own:
+            return found
+        return self.usual.unmet(kind.hardware)
 
     def distance(self, kind: InstanceType) -> float:
         """How far a type is from meeting the needs, see `Requirements.distance`."""

@@ -1,10 +1,10 @@
 """How fast the job will be on a machine, how sure that is, and on what evidence."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Job
@@ -12,6 +12,7 @@ from mlbroker.profiles.measurement import Measurement
 
 # The 90th percentile of the standard normal distribution.
 Z90 = 1.2815515655446004
+_GPU = Hardware._fields.index("gpu")
 
 
 class Basis(StrEnum):
@@ -65,12 +66,31 @@ class Target(NamedTuple):
     nodes: int = 1
     region: str | None = None
 
+    def plain(self) -> tuple[Any, ...]:
+        """All of it in tuples, numbers and strings."""
+        hardware, gpu = self.hardware, self.hardware.gpu
+        facts = (*hardware[:_GPU], gpu and tuple(gpu), *hardware[_GPU + 1 :])
+        return self.cloud, self.instance_type, facts, self.nodes, self.region
+
+
+class Memory(Protocol):
+    """Answers that were worked out before."""
+
+    def recall(self, question: tuple[Any, ...], work_out: Callable[[], Any]) -> Any:
+        """What `work_out` returns, or returned when the same was asked before.
+
+        The question is all that the answer depends on, in tuples, numbers and strings; the answer
+        is of lists, numbers and strings.
+        """
+        ...
+
 
 class Evidence(NamedTuple):
     """All that is known: the job, its own measurements, and those of other jobs.
 
     `fitted` is what was learnt from the history beforehand (see `profiles.transfer.kernel.Hyper`).
     `hint` is what the user says that the job takes, as if it had been measured.
+    `memory` saves work: it changes no answer.
     """
 
     job: Job
@@ -78,3 +98,14 @@ class Evidence(NamedTuple):
     history: Sequence[Measurement] = ()
     fitted: Mapping[str, float] = MappingProxyType({})
     hint: Measurement | None = None
+    memory: Memory | None = None
+
+    def plain(self) -> str:
+        """All that answers depend on, in one string."""
+        return repr(self._replace(memory=None))
+
+    def recall(self, question: tuple[Any, ...], work_out: Callable[[], Any]) -> Any:
+        """The answer to a question about this evidence."""
+        if self.memory is None:
+            return work_out()
+        return self.memory.recall((*question, self.plain()), work_out)

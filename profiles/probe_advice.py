@@ -48,6 +48,23 @@ def advise(
     `without` are offers that cannot be had at the moment; they are neither probed nor chosen.
     `choice_usd` is what the run costs as it would be chosen now: no probe can save more than that.
     """
+    asked = [(offer.target.plain(), offer.price_per_hour_usd, offer.setup_s) for offer in offers]
+    limits = (steps, deadline_s, tuple(sorted(without)), choice_usd)
+    found = evidence.recall(
+        ("next probe", tuple(asked), limits),
+        lambda: _worked_out(evidence, offers, steps, deadline_s, without, choice_usd),
+    )
+    return Advice(*found)
+
+
+def _worked_out(
+    evidence: Evidence,
+    offers: Sequence[Offered],
+    steps: int,
+    deadline_s: float | None,
+    without: Collection[int],
+    choice_usd: float | None,
+) -> Advice:
     import numpy as np
 
     from mlbroker.profiles import value_of_information as next_probe

@@ -148,13 +148,17 @@ def measure(folder: Path) -> list[Figure]:
     offers = multiply(one, ten)
     measured = folder / "measured"
     (folder / "measured.csv").write_text(MEASURED)
-    run([MLBROKER, "profile", "import", str(folder / "measured.csv")], measured)
+    anew = folder / "anew"
+    for state in (measured, anew):
+        run([MLBROKER, "profile", "import", str(folder / "measured.csv")], state)
+    (anew / "answers").touch()  # where the folder would be: nothing can be kept
     times = race(
         {
             "imports": (IMPORTS, home),
             "help": ([MLBROKER, "--help"], home),
             "plan": (PLAN, home),
             "measured": (PLAN, measured),
+            "anew": (PLAN, anew),
             "one": ([*PLAN, "--prices", str(one)], home),
             "ten": ([*PLAN, "--prices", str(ten)], home),
         }
@@ -168,6 +172,7 @@ def measure(folder: Path) -> list[Figure]:
     return [
         ratio("`mlbroker plan JOB`, warm, against the bare imports", "plan", "imports", 2.0),
         ratio("the same for a job that was measured", "measured", "imports", 3.0),
+        ratio("its first plan after a measurement", "anew", "imports", 4.0),
         ratio("`mlbroker --help` against the bare imports", "help", "imports", 1.3),
         Figure(
             "Memory of `plan`, at its peak",

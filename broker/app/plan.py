@@ -1,8 +1,8 @@
 """A plan for a job: what is read for it, the decision, and what a person wants to see beside it."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.sources import (
@@ -30,8 +30,7 @@ from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class PlanQuery:
+class PlanQuery(NamedTuple):
     """For which job, and among what. `top` quotes are worked out (0: all).
 
     With `explain`, every rejection; with a `type_name`, what concerns it.
@@ -46,8 +45,7 @@ class PlanQuery:
     type_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """The plan, and what it was made from."""
 
     plan: Plan

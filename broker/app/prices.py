@@ -4,7 +4,6 @@ Money and dates in it are text.
 """
 
 from collections.abc import Collection
-from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -80,7 +79,7 @@ def regions(state: Path, prices: Path | None, listener: Listener) -> Document:
     listed = []
     found = book_of(state, prices, listener).regions().values()
     for region in sorted(found, key=lambda region: (region.cloud, region.name)):
-        facts = {k: str(v) if isinstance(v, Decimal) else v for k, v in asdict(region).items()}
+        facts = {k: str(v) if isinstance(v, Decimal) else v for k, v in region._asdict().items()}
         # The grid's under the name that a quote gives it.
         facts["region"] = facts.pop("name")
         facts["grid_intensity_kgco2e_per_kwh"] = facts.pop("grid_kgco2e_per_kwh")

@@ -2,20 +2,19 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.evidence.answers import Answers
 from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.env_flags import parse_env
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.home import named_file, present
-from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
@@ -29,8 +28,7 @@ from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """The files of one call that a plan is made from, in place of the usual ones or beside them."""
 
     measure: Path | None = None
@@ -136,10 +134,7 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
             listener.note(f"What was measured as {job.name} was another job ({reasons}).")
         return Evidence(job)  # others' times say nothing of a job that was never measured
     history = [*store.history(job), *history]
-    own = in_steps(job, own)
-    if history or len(own) > 1:
-        load_numpy()  # there is something to predict from
-    return Evidence(job, own, history, learnt(state))
+    return Evidence(job, in_steps(job, own), history, learnt(state), memory=Answers(state))
 
 
 def check_filters(filters: Filters, book: Book, types_from: str = "--instance-type") -> None:

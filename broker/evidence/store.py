@@ -7,9 +7,9 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.evidence import facts
@@ -37,8 +37,7 @@ _SCHEMA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outdated:
+class Outdated(NamedTuple):
     """A measurement of what was another job, or failed as another, and what changed since."""
 
     measurement: Measurement

@@ -5,10 +5,9 @@ date, its counts) so that opening an index that is already built never reads the
 """
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.pricing import offer
 
@@ -19,8 +18,7 @@ DATA = "book.json.xz"
 DESCRIPTION = "book.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """Which embedded book this is."""
 
     sha256: str

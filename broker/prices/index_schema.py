@@ -15,6 +15,16 @@ SHORTLIST_COLUMNS = (
     ("fresh_day", "i"),
 )
 
+# The form of `machines`: the last one without references, which every later Python reads.
+MARSHAL = 2
+MACHINES = (
+    "SELECT model, memory_gib, fp32_tflops, tensor_tflops, memory_bandwidth_gb_per_s, tdp_w"
+    " FROM gpu ORDER BY id",
+    "SELECT vcpus, memory_gib, arch, cpu, gpu_id, gpu_count, burstable, bare_metal, local_disk_gib,"
+    " network_gbps, core_speed, threads_per_core, sockets FROM hardware ORDER BY id",
+    "SELECT id, hardware_id, cloud, name, retired_day FROM type ORDER BY id",
+)
+
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -44,6 +54,8 @@ CREATE TABLE quarantine (region_id INTEGER, type_id INTEGER, spot INTEGER, price
 CREATE TABLE summary (cloud TEXT, spot INTEGER, source_id INTEGER, day INTEGER,
   fresh_day INTEGER, offers INTEGER);
 CREATE TABLE shortlist (name TEXT PRIMARY KEY, data BLOB NOT NULL);
+-- Every row of gpu, of hardware and of type in one piece: a plan reads them all.
+CREATE TABLE machines (data BLOB NOT NULL);
 CREATE TEMP TABLE staging (id INTEGER PRIMARY KEY, region_id INTEGER, type_id INTEGER,
   spot INTEGER, price_nano_usd INTEGER, interruption_rate REAL, fresh_day INTEGER, day INTEGER,
   source_id INTEGER, own INTEGER);

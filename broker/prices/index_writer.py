@@ -5,6 +5,7 @@ The index is a cache: it is written aside, renamed into place and never changed 
 
 import hashlib
 import json
+import marshal
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mlbroker.broker.prices import machines, outliers
-from mlbroker.broker.prices.index_schema import SCHEMA, SHORTLIST_COLUMNS, SHORTLIST_DEPTH
+from mlbroker.broker.prices.index_schema import (
+    MACHINES,
+    MARSHAL,
+    SCHEMA,
+    SHORTLIST_COLUMNS,
+    SHORTLIST_DEPTH,
+)
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
 
 if TYPE_CHECKING:  # most books are built without terms, and those need the YAML library
@@ -204,6 +211,8 @@ class IndexWriter:
         self._meta("snapshot", snapshot)
         self._meta("origin", origin)
         self._meta("notices", json.dumps(told))
+        machines = [self._db.execute(query).fetchall() for query in MACHINES]
+        self._insert("machines", marshal.dumps(machines, MARSHAL))
         self._db.execute("COMMIT")
 
     def _apply(self, terms: Iterable["Term"]) -> bool:

@@ -4,6 +4,7 @@ Nothing here imports pandas, numpy or pydantic: `plan` reads prices through this
 """
 
 import json
+import marshal
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterator, Sequence
@@ -100,41 +101,48 @@ class PriceBook:
 
     @cached_property
     def _types(self) -> tuple[TypeEntry, ...]:
-        hardware = self._hardware()
-        today = self._today
-        return tuple(
-            TypeEntry(
-                type_id,
-                hardware_id,
-                InstanceType(cloud, name, hardware[hardware_id], day <= today),
-            )
-            for type_id, cloud, name, hardware_id, day in self.connection.execute(
-                "SELECT id, cloud, name, hardware_id, retired_day FROM type"
-            )
-        )
-
-    def gpus(self) -> list[Gpu]:
-        """Every GPU model with its data-sheet figures."""
-        return [Gpu(*row[1:]) for row in self.connection.execute("SELECT * FROM gpu ORDER BY id")]
-
-    def _hardware(self) -> list[Hardware]:
+        _, boxes, types = self._machines
         gpus = self.gpus()
-        return [
+        # Spelt out: thousands are made in every plan, and a star costs as much as all the rest.
+        hardware = [
             Hardware(
                 vcpus,
-                memory,
+                memory_gib,
                 arch,
                 cpu,
                 None if gpu is None else gpus[gpu],
                 count,
                 bool(burstable),
                 bool(metal),
-                *others,
+                disk_gib,
+                gbps,
+                speed,
+                threads,
+                sockets,
             )
-            for _, vcpus, memory, arch, cpu, gpu, count, burstable, metal, *others in (
-                self.connection.execute("SELECT * FROM hardware ORDER BY id")
+            for (
+                vcpus, memory_gib, arch, cpu, gpu, count, burstable, metal, disk_gib, gbps, speed,
+                threads, sockets,
+            ) in boxes
+        ]  # fmt: skip
+        today = self._today
+        return tuple(
+            TypeEntry(
+                type_id, hardware_id, InstanceType(cloud, name, hardware[hardware_id], day <= today)
             )
-        ]
+            for type_id, hardware_id, cloud, name, day in types
+        )
+
+    def gpus(self) -> list[Gpu]:
+        """Every GPU model with its data-sheet figures."""
+        return list(map(Gpu._make, self._machines[0]))
+
+    @cached_property
+    def _machines(self) -> tuple[list[tuple[Any, ...]], ...]:
+        """Rows of GPUs, of hardware and of types."""
+        (data,) = self.connection.execute("SELECT data FROM machines").fetchone()
+        found: tuple[list[tuple[Any, ...]], ...] = marshal.loads(data)  # noqa: S302  # our own file
+        return found
 
     def regions(self) -> dict[int, Region]:
         """Every region by its id."""

@@ -57,9 +57,11 @@ def with_hint(book: Book, evidence: Evidence) -> Evidence:
 
 def fill_hardware(book: Book, rows: Sequence[Measurement]) -> list[Measurement]:
     """Measurements on known types get the type's hardware, so that others can be scaled from it."""
-    if all(row.hardware is not None for row in rows):
+    names = {row.instance_type or row.config for row in rows if row.hardware is None}
+    if not names:
         return list(rows)
-    by_name = {(kind.cloud, kind.name): kind.hardware for _, _, kind in book.types()}
+    kinds = [kind for _, _, kind in book.types() if kind.name in names]
+    by_name = {(kind.cloud, kind.name): kind.hardware for kind in kinds}
     any_cloud = {name: hardware for (_, name), hardware in by_name.items()}
     return [
         row

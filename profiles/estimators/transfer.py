@@ -62,10 +62,22 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     ran = {_place(r) for r in _usable(evidence.measurements) if r.status is Status.OK}
     if not targets or not ran or (len(ran) < 2 and not evidence.history):
         return [None] * len(targets)
+    question = ("step times", tuple(target.plain() for target in targets))
+    found = evidence.recall(question, lambda: _worked_out(evidence, targets))
+    return [
+        Prediction(median, sigma, Basis.PREDICTED, words, overhead_s)
+        for median, sigma, words, overhead_s in found
+    ] or [None] * len(targets)
+
+
+def _worked_out(
+    evidence: Evidence, targets: Sequence[Target]
+) -> list[tuple[float, float, str, float]]:
+    """Median, sigma, words and overhead of every prediction; nothing where there is none."""
     wanted = [Configuration(t.instance_type, t.nodes, t.hardware) for t in targets]
     model = build(evidence, wanted)
     if len(model.known) < 2 and not model.past_jobs:
-        return [None] * len(targets)
+        return []
     numbers = {place: number for number, place in enumerate(model.places)}
     say = _Words(model)
     mean, variance = model.belief.mean.tolist(), model.belief.reported.tolist()
@@ -73,7 +85,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
     overhead_s = sum(row.overhead_s for row in rows) / len(rows)
     doubt = least_doubt(rows)
     version = earlier([row for row in rows if row.doubt_log == doubt])
-    found: list[Prediction | None] = []
+    found = []
     for place in wanted:
         number = numbers[place]
         # What is measured on a machine is the mean of one: another of its type differs a little.
@@ -81,7 +93,7 @@ def estimate(evidence: Evidence, targets: Sequence[Target]) -> list[Prediction |
         sigma = min(math.hypot(spread, RUN_TO_RUN, doubt), MAX_SIGMA)
         median = math.exp(min(max(mean[number], -60.0), 60.0))
         words = say.evidence(number) + version
-        found.append(Prediction(median, sigma, Basis.PREDICTED, words, overhead_s))
+        found.append((median, sigma, words, overhead_s))
     return found
 
 

@@ -69,6 +69,19 @@ def test_a_terminal_of_another_encoding_gets_other_signs(
     assert done.stdout.isascii()
 
 
+def test_the_plan_of_a_measured_job_is_worked_out_once(job: Path, tmp_path: Path) -> None:
+    state = indexed(tmp_path / "home")
+    (tmp_path / "t.csv").write_text(TABLE)
+    assert mlbroker("profile", "import", tmp_path / "t.csv", home=state).returncode == 0
+    first, second = (
+        mlbroker("plan", job, home=state, env={"PYTHONPROFILEIMPORTTIME": "1"}) for _ in range(2)
+    )
+    assert " numpy\n" in first.stderr
+    assert " numpy\n" not in second.stderr
+    assert second.stdout == first.stdout
+    assert "predicted" in second.stdout
+
+
 def test_the_document_follows_its_schema(job: Path, home: Path) -> None:
     plan = document(job, home=home)
     assert plan["schema"] == "mlbroker.plan/2"
