@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-demo bench bench-check bench-profile backtest backtest-parts backtest-first bench-spot \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile backtest backtest-parts backtest-first bench-spot \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
@@ -34,6 +34,9 @@ demo: $(VENV)/.product ## Measure, plan and run a real job here, offline but for
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/pytest -n auto
+
+test-anew: $(VENV)/.dev ## Try every property on examples that no run has tried yet
+	TEST_ANEW=1 $(BIN)/pytest -n auto $$(grep -rl hypothesis tests --include='test_*.py')
 
 check: $(VENV)/.dev ## Format, lint, strict types, import contracts, structure, generated docs
 	$(BIN)/ruff format --check .

@@ -13,6 +13,8 @@ from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
 # deviation of log time); repeats average it out, down to a floor that no averaging removes.
 RUN_TO_RUN = 0.05
 FLOOR = 0.02
+# No prediction is claimed to be wilder than a factor of e to the third, either way.
+MAX_SIGMA = 3.0
 # The name, in what else is recorded of a measurement, of the run that it comes from.
 RUN = "run"
 
@@ -81,7 +83,7 @@ def pool(job: Job, rows: Sequence[Measurement]) -> Prediction | None:
     longer = math.log(least_s) - mean if least_s else 0.0
     if longer > 0:
         # It has taken more than was measured, and nobody knows how much more.
-        mean, sigma = mean + longer, max(sigma, longer)
+        mean, sigma = mean + longer, min(max(sigma, longer), MAX_SIGMA)
     return Prediction(
         median_step_time_s=math.exp(mean),
         sigma_log=sigma,

@@ -19,7 +19,13 @@ from mlbroker.profiles.estimators.datasheet import (
     parallel_fraction,
     share_sigma,
 )
-from mlbroker.profiles.estimators.measured import RUN_TO_RUN, earlier, least_doubt, step_time_s
+from mlbroker.profiles.estimators.measured import (
+    MAX_SIGMA,
+    RUN_TO_RUN,
+    earlier,
+    least_doubt,
+    step_time_s,
+)
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Basis, Evidence, Prediction, Target
@@ -36,8 +42,6 @@ if TYPE_CHECKING:
 SHEET_DOUBT = 0.35
 # The same of machines with a GPU: twice as far, as their data sheets say less of what jobs get.
 GPU_DOUBT = 0.6
-# No prediction is claimed to be wilder than a factor of e to the third, either way.
-MAX_SIGMA = 3.0
 
 
 class Configuration(NamedTuple):

@@ -65,3 +65,14 @@ def test_failures_other_node_counts_and_other_types_do_not_count() -> None:
 def test_equal_hardware_of_an_unnamed_machine_counts() -> None:
     here = Measurement("j", "this machine", 2.0, steps=10, hardware=BOX)
     assert predicted([here], Target("aws", "any", BOX)) is not None
+
+
+@pytest.mark.parametrize(("stopped_s", "sigma"), [(4.0, 0.7), (1e9, 3.0)])
+def test_a_run_that_took_longer_than_measured_widens_as_far_as_anything_is_claimed(
+    stopped_s: float, sigma: float
+) -> None:
+    rows = [row(2.0), row(stopped_s, status=Status.STOPPED)]
+    found = predicted(rows, Target("aws", "m5.large", BOX))
+    assert found is not None
+    assert found.median_step_time_s == pytest.approx(stopped_s)
+    assert found.sigma_log == pytest.approx(sigma, abs=0.01)
