@@ -106,7 +106,11 @@ def test_all_runs_are_asked_to_stop_before_the_first_is_waited_for(cli: Cli) -> 
         detached(cli, "echo up; sleep 300")
     answer = cli("stop", "--all")
     assert answer.returncode == 0, answer.stderr
-    told = [line.rstrip("… ").split(" ", 2)[2].split(",")[0] for line in answer.stderr.splitlines()]
+    # On a busy machine a carrier may take its time: then its machine is asked too, which is said.
+    lines = [
+        line for line in answer.stderr.splitlines() if "asking its machine past it" not in line
+    ]
+    told = [line.rstrip("… ").split(" ", 2)[2].split(",")[0] for line in lines]
     assert told == ["is asked to stop", "is asked to stop", "stopped", "stopped"]
     assert [run["outcome"] for run in cli.ledger()] == ["stopped", "stopped"]
 
