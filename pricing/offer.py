@@ -37,7 +37,8 @@ class Hardware(NamedTuple):
     ("Ice Lake", "Graviton3"), None when the vendor does not say.
     `local_disk_gib` is 0 for none and None for unknown.
     `core_speed` is the measured speed of one thread, Ice Lake = 1; of `threads_per_core` 2, a vCPU
-    is one of two threads of a core. None where nobody measured.
+    is one of two threads of a core. None where nobody measured. Of a burstable machine that starts
+    without credits it is the share that it keeps.
     """
 
     vcpus: float

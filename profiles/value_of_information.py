@@ -40,6 +40,9 @@ PROBES_PER_BAR = 6
 # Of a first job: a machine on which the run costs so many times the best choice needs no whole
 # probe to be told.
 HOPELESS = 3.0
+# A look at the kind of machine never looked at may cost so much of the run, and must save a tenth
+# of it in at least one of ten worlds in which the job is like none of the past.
+LOOK_SHARE, LOOK_SAVES, LOOK_CHANCE = 0.05, 0.1, 0.1
 # Only so many candidates, those that look best in a good case, are considered for a probe.
 MAX_CONSIDERED = 400
 # That many candidates times cases, or a decision would take too long.
@@ -83,9 +86,14 @@ class Step:
 
 
 def begin(prior: Prior, hyper: Hyper, terms: Terms) -> Belief:
-    """The belief before any measurement of the job."""
-    cheapest = np.argsort(np.log(terms.price_per_hour_usd) + prior.mean, kind="stable")[:CHEAPEST]
-    level = math.log(USUAL_JOB_S) - float(prior.mean[cheapest].mean())
+    """The belief before any measurement of the job.
+
+    Whatever the job is like, it takes the usual time on the machines that are cheapest for it: one
+    that gains from a GPU is no small job for that.
+    """
+    times = prior.mean + prior.offsets
+    cheapest = np.argsort(np.log(terms.price_per_hour_usd) + times, kind="stable")[:, :CHEAPEST]
+    level = math.log(USUAL_JOB_S) - np.take_along_axis(times, cheapest, 1).mean(1)[:, None]
     belief = Belief(prior, hyper, log_scale=level)
     if terms.deadline_s is not None:
         fastest = int(prior.mean.argmin())
@@ -122,6 +130,10 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
         saves[np.searchsorted(open_, best)] = _assurance(belief, terms, loss, best, failure)
     saves /= 1 + probed.sum() / PROBES_PER_BAR
     worth = saves > probe_usd
+    if not worth.any() and probed.sum() < max_probes:
+        look = _other_kind(belief, terms, loss, probed)
+        if look is not None:
+            return look
     if not worth.any() or probed.sum() >= max_probes:
         nearest = int((saves - probe_usd).argmax())
         return Step(best, False, float(probe_usd[nearest]), float(saves[nearest]))
@@ -129,6 +141,40 @@ def next_step(belief: Belief, terms: Terms, max_probes: int = MAX_PROBES) -> Ste
     index = outcome.narrowed(worthy).reservation(probe_usd[worthy], float(loss[best]))
     chosen = int(worthy[index.argmin()])
     return Step(int(open_[chosen]), True, float(probe_usd[chosen]), float(saves[chosen]))
+
+
+def _other_kind(belief: Belief, terms: Terms, loss: Array, probed: Array) -> Step | None:
+    """A cheap look at the kind of machine (with a GPU or without) that nothing was seen of, where
+    it may well save something if the job is like none of the past.
+    """
+    unlike = belief.as_unlike()
+    if unlike is None or not belief.measured or unlike.prior.gpu is None:
+        return None
+    gpu = unlike.prior.gpu
+    kinds = set(gpu[probed].tolist())
+    if len(kinds) != 1 or math.isnan(seen := kinds.pop()):
+        return None
+    other = np.flatnonzero((gpu == 1 - seen) & np.isfinite(loss))
+    if not len(other):
+        return None
+    least = float(loss.min())
+    price, setup_s = terms.price_per_hour_usd[other] / 3600, terms.setup[other]
+    work_s = np.exp(np.minimum(unlike.means[:, other], MAX_LOG))
+    run_s = setup_s + work_s
+    saved = np.maximum(least - price * run_s, 0.0)
+    if terms.deadline_s is not None:
+        saved = saved * (run_s <= terms.deadline_s)
+    weights = unlike.weights
+    if weights @ (saved.max(1) >= LOOK_SAVES * least) < LOOK_CHANCE:
+        return None
+    # It must be cheap by what past jobs say, too.
+    length_s = np.maximum(weights @ work_s, np.exp(np.minimum(belief.mean[other], MAX_LOG)))
+    costs = price * probe_s(length_s, setup_s, terms.longest_probe_s)
+    saves = np.where(costs <= LOOK_SHARE * least, weights @ saved, 0.0)
+    chosen = int((saves - costs).argmax())
+    if saves[chosen] <= costs[chosen]:
+        return None
+    return Step(int(other[chosen]), True, float(costs[chosen]), float(saves[chosen]))
 
 
 def probe_s(work_s: Array, setup_s: Array, longest_s: float = math.inf) -> Array:

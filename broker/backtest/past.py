@@ -9,10 +9,9 @@ import numpy as np
 from mlbroker.broker.backtest.table import Table, TrueJob
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.arrays import Array
-from mlbroker.profiles.estimators.archetypes import shapes
-from mlbroker.profiles.estimators.transfer import doubt
+from mlbroker.profiles.estimators.archetypes import believed
 from mlbroker.profiles.transfer.fit import fit
-from mlbroker.profiles.transfer.history import Completed, PastJob, Prior, complete, enough, prior
+from mlbroker.profiles.transfer.history import Completed, PastJob, Prior, complete, enough
 from mlbroker.profiles.transfer.kernel import Hyper
 from mlbroker.profiles.transfer.space import Space
 
@@ -67,12 +66,9 @@ class Past:
 
     def prior(self, candidates: Array) -> Prior:
         """What is believed of a new job on these configurations."""
-        if enough(self.past):
-            return prior(self.space, candidates, self.past, self.completed)
-        hardware = [self.hardware[n] for n in candidates]
-        space = self.space._replace(doubt=np.array([doubt(h) for h in self.hardware]))
-        first = shapes(hardware, [self.nodes[n] for n in candidates])
-        return prior(space, candidates, self.past, self.completed, first)
+        return believed(
+            self.space, self.hardware, self.nodes, candidates, self.past, self.completed
+        )
 
     def runs(self) -> Array:
         """How many past jobs ran on each configuration."""

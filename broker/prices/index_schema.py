@@ -2,7 +2,7 @@
 
 # Raised when the same tables come to be filled by other rules: an index made by older rules, or
 # with other tables, is not opened but built anew.
-LAYOUT = 3
+LAYOUT = 4
 # So many cheapest regions of each type and market are kept ready, in one blob a column.
 SHORTLIST_DEPTH = 1
 SHORTLIST_COLUMNS = (

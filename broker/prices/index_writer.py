@@ -24,6 +24,7 @@ from mlbroker.broker.prices.index_schema import (
     SHORTLIST_DEPTH,
 )
 from mlbroker.broker.prices.records import PriceRecord, TypeRecord
+from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:  # most books are built without terms, and those need the YAML library
     from mlbroker.broker.prices.terms import Term
@@ -295,7 +296,11 @@ class IndexWriter:
         """Of what the vendor states, under what was found on such a machine."""
         found = machines.of_type(cloud, name)
         cpu = found.cpu or facts[CPU]
-        measured = (machines.core_speeds().get(cpu or ""), found.threads_per_core, found.sockets)
+        speed, credits = machines.core_speeds().get(cpu or ""), vendor(cloud).credits(name)
+        if credits is not None and not credits.at_launch:
+            # All that it has from its start on.
+            speed = round((speed or 1.0) * credits.baseline, 4)
+        measured = (speed, found.threads_per_core, found.sockets)
         facts = (*facts[:CPU], cpu, *facts[CPU + 1 :], *measured)
         known = self._hardware.get(facts)
         if known is None:

@@ -25,6 +25,8 @@ def amdahl(parallel: float, cores: float) -> float:
 # Share of CPU work that runs in parallel, unless measured: between data pipelines (about .8) and
 # dense linear algebra (about .98 and more).
 PARALLEL_FRACTION = 0.95
+# The name of the measured one, among the features of a measurement.
+FRACTION = "parallel_fraction"
 # Two threads of one core do this much of the work of two cores.
 THREAD_OF_TWO = 0.8
 # From one measured machine to another: the spread of log time for equal speeds on paper, and its
@@ -122,9 +124,7 @@ def share_sigma(hardware: Hardware) -> float:
 
 def parallel_fraction(rows: Sequence[Measurement]) -> float:
     """Share of the job's CPU work that runs in parallel: as measured, else the usual one."""
-    seen = [
-        row.features["parallel_fraction"] for row in rows if "parallel_fraction" in row.features
-    ]
+    seen = [row.features[FRACTION] for row in rows if FRACTION in row.features]
     return min(max(sum(seen) / len(seen), 0.0), 0.999) if seen else PARALLEL_FRACTION
 
 

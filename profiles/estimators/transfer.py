@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.estimators.datasheet import (
+    FRACTION,
     GPU_PER_CPU_SPEED,
     cpu_speed,
     gpu_speed,
@@ -35,13 +36,6 @@ if TYPE_CHECKING:
     from mlbroker.profiles.transfer.history import PastJob, Prior
     from mlbroker.profiles.transfer.kernel import Hyper
     from mlbroker.profiles.transfer.space import Space
-
-# Without past jobs: how far from their data sheets machines without a GPU are believed to be, in
-# parts of what specifications leave open. At so much, two measured machines tell no less of a third
-# than a data sheet tells from one of them, and 80 % intervals hold about that often.
-SHEET_DOUBT = 0.35
-# The same of machines with a GPU: twice as far, as their data sheets say less of what jobs get.
-GPU_DOUBT = 0.6
 
 
 class Configuration(NamedTuple):
@@ -118,9 +112,9 @@ def build(
     """
     import numpy as np
 
-    from mlbroker.profiles.estimators.archetypes import shapes
+    from mlbroker.profiles.estimators.archetypes import Seen, believed
     from mlbroker.profiles.transfer.belief import Belief
-    from mlbroker.profiles.transfer.history import complete, enough, prior
+    from mlbroker.profiles.transfer.history import complete, enough
     from mlbroker.profiles.transfer.kernel import Hyper
 
     # A machine measured itself may report a little less than its data sheet promises.
@@ -131,19 +125,19 @@ def build(
     places = list(dict.fromkeys([*candidates, *map(_place, history)]))
     numbers = {place: number for number, place in enumerate(places)}
     past = past_jobs(history, numbers)
-    alone = not enough(past)
-    space = _encoded(evidence, places, alone=alone)
+    space = _encoded(evidence, places)
     hyper = Hyper.of(evidence.fitted)
-    first = None
-    if alone:
+    if not enough(past):
         hyper = hyper.widened()
-        first = shapes(
-            [place.hardware for place in candidates],
-            [place.nodes for place in candidates],
-            _seen_on_gpu(own),
-        )
-    completed = complete(space, past, Hyper())
-    before = prior(space, np.arange(len(candidates)), past, completed, first)
+    before = believed(
+        space,
+        [place.hardware for place in places],
+        [place.nodes for place in places],
+        np.arange(len(candidates)),
+        past,
+        complete(space, past, Hyper()),
+        Seen(_seen_on_gpu(own), _seen_parallel(own)),
+    )
     belief = Belief(before, hyper) if begin is None else begin(before, hyper)
     known: dict[int, list[Measurement]] = defaultdict(list)
     for row in own:
@@ -174,7 +168,7 @@ def learn(history: Sequence[Measurement]) -> dict[str, float]:
 
     usable = _usable(history)
     places = list(dict.fromkeys(map(_place, usable)))
-    space = _encoded(Evidence(Job("", ""), usable), places, alone=False)
+    space = _encoded(Evidence(Job("", ""), usable), places)
     past = past_jobs(usable, {place: number for number, place in enumerate(places)})
     return asdict(fit(space, past, complete(space, past, Hyper())))
 
@@ -219,11 +213,10 @@ def _seen_on_gpu(rows: Iterable[Measurement]) -> bool | None:
     return None if None in seen or not seen else any(seen)
 
 
-def doubt(hardware: Hardware | None) -> float:
-    """How far jobs are believed to be from what is known of the hardware, with no past to tell."""
-    if hardware is None:
-        return 1.0
-    return GPU_DOUBT if hardware.gpu else SHEET_DOUBT
+def _seen_parallel(rows: Iterable[Measurement]) -> float | None:
+    """The share of the job's work that ran in parallel; None where it was not measured."""
+    seen = [row.features[FRACTION] for row in rows if FRACTION in row.features]
+    return sum(seen) / len(seen) if seen else None
 
 
 def _usable(rows: Iterable[Measurement]) -> list[Measurement]:
@@ -249,20 +242,18 @@ def _place(row: Measurement) -> Configuration:
     return Configuration(row.instance_type or row.config, row.nodes, row.hardware)
 
 
-def _encoded(evidence: Evidence, places: Sequence[Configuration], *, alone: bool) -> "Space":
-    """`alone`: there are no past jobs that tell how far jobs are from what data sheets say."""
+def _encoded(evidence: Evidence, places: Sequence[Configuration]) -> "Space":
     from mlbroker.profiles.transfer.space import encode
 
     rows = _usable(evidence.measurements)
     uses_gpu = job_uses_gpu(evidence.job, rows)
     parallel = parallel_fraction(rows)
-    doubts = [doubt(place.hardware) if alone else 1.0 for place in places]
     expected = []
     for place in places:
         speed = gpu_speed(place.hardware) if uses_gpu else 0.0
         speed = speed or cpu_speed(place.hardware, parallel) * GPU_PER_CPU_SPEED
         expected.append(-math.log(speed * place.nodes) if speed else math.nan)
-    return encode(_columns(places), [place.name for place in places], expected, doubts)
+    return encode(_columns(places), [place.name for place in places], expected)
 
 
 def _columns(places: Sequence[Configuration]) -> dict[str, list[float]]:
@@ -296,6 +287,8 @@ class _Words:
     def __init__(self, model: Model) -> None:
         import numpy as np
 
+        from mlbroker.profiles.estimators.archetypes import favoured
+
         self._model = model
         self._measured = list(model.known)
         alike = np.array([model.belief.alike(number) for number in self._measured])
@@ -304,6 +297,8 @@ class _Words:
         others, past = len(self._measured) - 1, model.past_jobs
         self._also = f"; {others} other machine{'s' * (others > 1)}" if others else ""
         self._also += f"; {past} past job{'s' * (past > 1)}" if past else ""
+        like = favoured(model.belief)
+        self._also += f"; {like}" if like else ""
 
     def evidence(self, number: int) -> str:
         """ "measured on g5.xlarge, same GPU; 3 past jobs" """

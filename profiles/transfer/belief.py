@@ -18,8 +18,8 @@ GUESSED_SCALE = 2.0
 # The honesty of intervals: how far off the predictions were so far widens or narrows all of them.
 # It starts as if DEGREES predictions had been off by as much as they said.
 DEGREES = 3.0
-# Decisions are better for being sceptical at first; what is reported starts from what held. With no
-# past jobs it stays sceptical: specifications alone are often far off.
+# Decisions are better for being sceptical at first; what is reported starts from what held. With
+# too few past jobs it stays sceptical: specifications and closed forms are often far off.
 REPORTED, REPORTED_ALONE = 0.7, 1.0
 # A single outlier must not make all intervals useless.
 LARGEST_SURPRISE = 25.0
@@ -36,6 +36,7 @@ HARMLESS = 0.25
 class _Posterior(NamedTuple):
     """What the measurements so far say; `raw` (C,) is the variance before honesty stretches it."""
 
+    cases: Array
     weights: Array
     means: Array
     raw: Array
@@ -51,9 +52,10 @@ class Belief:
     (H, C) has a row for each case, and `within` (C,) is the variance in any of them. `mean` and
     `variance` (C,) are over all cases. The predictive distribution of a case is Student's t with
     `degrees` degrees of freedom: heavy-tailed until predictions have proved themselves.
+    `log_scale`, of all or of each case (H, 1), is the scale that is guessed at first.
     """
 
-    def __init__(self, prior: Prior, hyper: Hyper, log_scale: float = 0.0) -> None:
+    def __init__(self, prior: Prior, hyper: Hyper, log_scale: float | Array = 0.0) -> None:
         self.prior = prior
         self.hyper = hyper
         self.measured: list[int] = []
@@ -68,6 +70,11 @@ class Belief:
         self._surprises: list[float] = []
         # Worked out when it is asked for: what was measured comes in one by one.
         self._known: _Posterior | None = None
+
+    @property
+    def cases(self) -> Array:
+        """Places (H,) in the prior of the cases that are left."""
+        return self._posterior.cases
 
     @property
     def weights(self) -> Array:
@@ -107,7 +114,8 @@ class Belief:
     @property
     def reported(self) -> Array:
         """Variance (C,) of log time for people: its 80 % intervals hold in 80 % of cases."""
-        start = DEGREES * (REPORTED if self.prior.jobs else REPORTED_ALONE)
+        told = self.prior.jobs and not self.prior.first
+        start = DEGREES * (REPORTED if told else REPORTED_ALONE)
         stretch = (start + sum(self._surprises)) / self.degrees
         return np.asarray(self._posterior.raw * stretch + self._posterior.between)
 
@@ -143,6 +151,16 @@ class Belief:
         row = row + self.hyper.history * factors[:, candidate] @ factors
         row[candidate] += self.hyper.own
         return np.asarray(row)
+
+    def as_unlike(self) -> "Belief | None":
+        """What the same measurements say of a job that is like no past one."""
+        unlike = self.prior.unlike
+        if unlike is None:
+            return None
+        found = Belief(unlike, self.hyper.widened())
+        for seen in zip(self._seen, self._values, self._noise, strict=True):
+            found._add(*seen)
+        return found
 
     def _add(self, candidate: int, value: float, variance: float) -> None:
         self._columns = np.vstack([self._columns, self.alike(candidate)])
@@ -181,7 +199,7 @@ class Belief:
         mean: Array = chances @ means
         between: Array = chances @ (means - mean) ** 2
         within: Array = raw * (DEGREES + sum(self._surprises)) / self.degrees
-        return _Posterior(chances, means, raw, within, mean, between)
+        return _Posterior(kept, chances, means, raw, within, mean, between)
 
 
 def _chance_to_fail(prior: Prior, failed: Sequence[int], worked: Sequence[int]) -> Array:

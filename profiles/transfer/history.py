@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,7 +55,9 @@ class Prior(NamedTuple):
     single past job, or just like one of them: `offsets` are how the mean of each of these cases
     differs from `mean`, the first is zero. In each case the job deviates along `factors` (one row
     each) and as specifications let expect. `failure` is the chance to fail. `jobs` is the number
-    of past jobs behind it. `first`: they are too few, and closed-form jobs stand in for them.
+    of past jobs behind it. `first`: they are too few, and closed-form jobs stand in for them; `gpu`
+    (C,) is then 1 for machines with a GPU of use, NaN where a machine is not known. Otherwise
+    `unlike` is what would be believed of the job if it were like none of them.
     """
 
     space: Space
@@ -66,16 +68,19 @@ class Prior(NamedTuple):
     offsets: Array
     chances: Array
     first: bool = False
+    gpu: Array | None = None
+    unlike: "Prior | None" = None
 
 
 class Shapes(NamedTuple):
     """Log times (A, C) that a job may have, up to its scale; weights (A,) of these cases.
 
-    NaN where a machine is not known.
+    `gpu` (C,) is 1 for machines with a GPU of use, else 0. NaN where a machine is not known.
     """
 
     log_times: Array
     weights: Array
+    gpu: Array
 
 
 class Usual(NamedTuple):
@@ -193,22 +198,37 @@ def prior(
     candidates: Array,
     past: Sequence[PastJob],
     completed: Sequence[Completed],
-    shapes: Shapes | None = None,
+    unlike: Prior | None = None,
 ) -> Prior:
     """The prior for a job with these candidate rows (C,), from past jobs and their completions.
 
-    Where those are not `enough`, `shapes` that jobs have on the candidates stand in for others.
+    `unlike` is what would be believed of it if it were like no job that there ever was.
     """
     families = [job.family for job in past]
     usual = profile(completed, candidates, families, space.expected[candidates])
-    if shapes is not None:
-        usual = _with_shapes(usual, shapes, completed, candidates)
+    return _of(usual, space, candidates, past, unlike=unlike)
+
+
+def first_job(
+    space: Space,
+    candidates: Array,
+    past: Sequence[PastJob],
+    completed: Sequence[Completed],
+    shapes: Shapes,
+) -> Prior:
+    """The same where past jobs are not `enough`: `shapes` on the candidates stand in for others."""
+    families = [job.family for job in past]
+    usual = profile(completed, candidates, families, space.expected[candidates])
+    usual = _with_shapes(usual, shapes, completed, candidates)
+    return _of(usual, space, candidates, past, first=True, gpu=shapes.gpu)
+
+
+def _of(
+    usual: Usual, space: Space, candidates: Array, past: Sequence[PastJob], **more: Any
+) -> Prior:
+    failure = failure_share(past, space.size)[candidates]
     return Prior(
-        space=space.take(candidates),
-        failure=failure_share(past, space.size)[candidates],
-        jobs=len(past),
-        first=shapes is not None,
-        **usual._asdict(),
+        space=space.take(candidates), failure=failure, jobs=len(past), **usual._asdict(), **more
     )
 
 

@@ -246,4 +246,6 @@ def test_nearly_every_type_has_a_measured_processor(
     found = [kind.hardware for kind in types.values()]
     unknown = sum(h.core_speed is None or h.threads_per_core is None for h in found)
     assert unknown < 0.01 * len(found)
-    assert all(0.3 < h.core_speed < 2 for h in found if h.core_speed is not None)
+    # Of those that start without credits it is the share that they keep.
+    sustained = [h.core_speed for h in found if h.core_speed is not None and not h.burstable]
+    assert all(0.3 < speed < 2 for speed in sustained)

@@ -195,3 +195,14 @@ def test_ten_times_the_regions_cost_less_than_twice_the_time(
     taken = [(_reading_time(books[1]), _reading_time(books[10])) for _ in range(15)]
     one, ten = map(min, zip(*taken, strict=True))
     assert ten < 2 * one + 0.001
+
+
+def test_burstable_types_that_start_without_credits_have_the_speed_they_keep(
+    book: PriceBook,
+) -> None:
+    speeds = {kind.name: kind.hardware.core_speed for _, _, kind in book.types()}
+    usual = book.core_speeds()
+    assert speeds["t3.medium"] == pytest.approx(0.2 * usual["Cascade Lake"])
+    assert speeds["t3.xlarge"] == pytest.approx(0.4 * usual["Cascade Lake"])
+    # The credits of T2 last for half an hour.
+    assert speeds["t2.medium"] == usual["Broadwell"]

@@ -108,7 +108,8 @@ def test_evidence_names_the_nearest_machine_and_what_they_share() -> None:
     seen = Measurement("j", "g5.b", 0.1, instance_type="g5.b", steps=1, hardware=box(8, gpu=A10G))
     (found,) = estimate(Evidence(JOB, [row("j", 4, 2.0), seen]), [with_gpu])
     assert found is not None
-    assert found.evidence == "measured on g5.b, same GPU; 1 other machine"
+    like = "most like a job with use for a GPU (84%), 90% of it parallel"
+    assert found.evidence == f"measured on g5.b, same GPU; 1 other machine; {like}"
 
 
 def test_measured_goes_before_predicted_before_datasheet() -> None:
