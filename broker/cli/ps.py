@@ -43,7 +43,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
     steps = "" if row["step"] is None else f"{row['step']}/{row['steps'] or '?'}"
     state = row["outcome"] or row["phase"] or row["state"]
     if row["unattended"]:
-        state += " (unattended)"
+        late = f": {row['late_h']:.1f} h late" if row["late_h"] else ""
+        state += f" (unattended{late})"
     if row["checkpoint_fault"]:
         state += " (checkpoint not saved)"
     return [

@@ -18,6 +18,7 @@ from mlbroker.broker.runs.view import View
 _WORDS = {
     Did.SETTLED: "settled run {what}: {detail}",
     Did.STILL_RUNNING: "run {what} goes on {detail}",
+    Did.WAITING: "run {what} goes on: {detail}",
     Did.ATTENDED: "run {what} is {detail}",
     Did.ORPHAN_ENDED: "ended machine {what} {detail}",
     Did.FOREIGN: "machine {what} {detail}",

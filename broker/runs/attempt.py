@@ -21,6 +21,7 @@ from mlbroker.broker.clouds.interface import (
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.ending import Gone
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
 from mlbroker.pricing.billing import WorstCase
@@ -203,6 +204,21 @@ def charge(
         bill, price = replace(bill, price_per_hour_usd=paid_per_hour_usd), "paid"
     usd = bill.charge_usd(max(Decimal(0), stood_s))
     return Charge(usd, bill.price_per_hour_usd, price)
+
+
+def end_of(
+    cloud: Cloud,
+    intent: Intent,
+    attempt: Attempt,
+    order: Order,
+    gone: Gone,
+    latest: datetime,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    """What is written down of an attempt whose machine is gone: when and why, and its charge."""
+    paid = price_paid(cloud, intent, attempt.began_at, gone.at, warn)
+    cost = charge(attempt, order, gone.at, latest, paid)
+    return {"why": attempt.why or "lost", **gone.fact(), **cost.fact()}
 
 
 def if_forgotten(

@@ -7,30 +7,30 @@ later ones watch what is there, and wind up the rest.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
+from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.attempt import (
-    charge,
     create,
     discard,
     discard_all,
+    end_of,
     if_forgotten,
     intent_of,
     next_intent,
     payload_for,
-    price_paid,
     refuse_other_account,
 )
-from mlbroker.broker.runs.clock import Clock, twice, until_answered
+from mlbroker.broker.runs.clock import Clock, twice
 from mlbroker.broker.runs.console import Console
 from mlbroker.broker.runs.ending import Gone, LastAlive, until_gone
 from mlbroker.broker.runs.failover import (
-    TRY_ELSEWHERE,
+    goes_on,
     next_option,
     outcome_of,
     refusal_of,
@@ -43,12 +43,12 @@ from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from mlbroker.broker.runs.steering import Steering
 
-MAX_ATTEMPTS = 12
-# How long past the kill time to wait for a place that does not answer, before leaving it open.
-PATIENCE_S = 60.0
 QUEUE_POLL_S = 0.5
+TAKEN = "all places of the machine are taken: waiting for one"
+NOT_NOW = "no spot machine is to be had, or worth it, now: waiting for one"
 
 
 class Driver:
@@ -73,10 +73,12 @@ class Driver:
         # Without the values of its secrets a run is never launched: None marks a later process.
         self._secrets = secrets
         self._patient = patient
+        self._ask = Asking(opened, clock, patient=patient)
         self._waiting = False
         # Of the attempt that this very object armed: nobody has asked for its machine yet.
         self._fresh: str | None = None
         self._order: Order | None = None
+        self._steering: Steering | None = None
         self._watcher: Watcher | None = None
         self._last_alive = LastAlive(ledger)
         self._console = Console(folder, clock, secrets)
@@ -99,7 +101,11 @@ class Driver:
 
     def _advance(self, run: Run) -> Run:
         if self._order is None:
-            self._order = Order.load(self._folder.path, run.details["order_sha256"])
+            self._order = order = Order.load(self._folder.path, run.details["order_sha256"])
+            if order.spot is not None:
+                from mlbroker.broker.runs.steering import Steering  # numpy: most runs have none
+
+                self._steering = Steering(order, order.spot)
         steps = {
             State.RESERVED: self._reserved,
             State.INTENDED: self._intended,
@@ -128,21 +134,28 @@ class Driver:
         return self._intend(run)
 
     def _intend(self, run: Run) -> Run:
-        candidate = next_option(run, self.order, self._queues)
+        if self._steering is None:
+            candidate = next_option(run, self.order, lambda c: self._opened(c).traits.queues)
+        else:
+            candidate = self._steering.next_place(run, self._clock.now())
+            if candidate is None:
+                return self._wait(run, NOT_NOW, self._steering.look_s)
         if candidate is None:
             return self._settle(run, outcome_of(run))
         cloud = self._opened(candidate.cloud)
         room = True
         try:
-            account = self._for_a_while(cloud.account)
+            account = self._ask.for_a_while(cloud.account)
             if cloud.traits.queues:
                 ask = partial(cloud.has_room, candidate.instance_type)
                 warn = self._view.warn
-                room = self._for_a_while(ask) if self._waiting else twice(ask, self._clock, warn)
+                room = (
+                    self._ask.for_a_while(ask) if self._waiting else twice(ask, self._clock, warn)
+                )
         except CloudError as error:
             return self._settle(run, outcome_of(run), str(error))
         if not room:
-            return self._queue(run, cloud)
+            return self._wait(run, TAKEN, max(QUEUE_POLL_S, cloud.traits.poll_s))
         self._waiting = False
         left_usd = run.reserved_usd - run.spent_usd
         slack_s = cloud.traits.kill_slack_s + self.order.guest_late_s
@@ -152,12 +165,13 @@ class Driver:
         intent = next_intent(run, self.order, candidate, account, worst, self._clock.now())
         return self._append(run, State.INTENDED, **intent)
 
-    def _queue(self, run: Run, cloud: Cloud) -> Run:
-        """All places are taken: wait in front of the machine, which costs nothing yet."""
+    def _wait(self, run: Run, why: str, seconds: float) -> Run:
+        """No machine yet, which costs nothing."""
         if not self._waiting:
-            self._view.warn("all places of the machine are taken: waiting for one")
+            self._view.warn(why)
         self._waiting = True
-        self._clock.sleep(max(QUEUE_POLL_S, cloud.traits.poll_s))
+        if self._patient:
+            self._clock.sleep(seconds)
         return self._ledger.run(run.run_id) or run
 
     def _intended(self, run: Run) -> Run:
@@ -200,14 +214,14 @@ class Driver:
     def _prove_absent(self, run: Run, why: str) -> Run:
         """A refused or unanswered create may have made a machine all the same: look twice."""
         cloud, intent = self._at(run)
-        self._patiently(run, lambda: cloud.cancel(intent))
+        self._ask.patiently(run, lambda: cloud.cancel(intent))
         for last in (False, True):
-            found = self._patiently(run, lambda: cloud.find(intent.tags))
+            found = self._ask.patiently(run, lambda: cloud.find(intent.tags))
             if found:
                 return self._adopt(run, found[0])
             if not last:
                 self._clock.sleep(cloud.traits.visible_after_s)
-        latest, warn = self._latest(run), self._view.warn
+        latest, warn = self._ask.latest(run), self._view.warn
         cost = if_forgotten(run.attempt, self.order, cloud.traits, self._clock.now(), latest, warn)
         return self._append(run, State.ABSENT, why=why, **cost)
 
@@ -222,15 +236,17 @@ class Driver:
         cloud, _ = self._at(run)
         until = self._clock.now() + timedelta(seconds=cloud.traits.visible_after_s)
         while True:
-            machine = self._look(run)
+            machine = self._ask.status(run)
             if machine is not None:
                 if machine.state in (MachineState.RUNNING, MachineState.TERMINATED):
                     # A short job may be over already; its end record says how it went.
                     return self._append(run, State.CONFIRMED)
-                if self._clock.now() > self._give_up_at(run):
+                if self._clock.now() > self._ask.give_up_at(run):
                     return self._end(run, "capped")
                 if run.stop_requested:
                     return self._end(run, run.stop_requested)
+                if self._leaves(run):
+                    return self._end(run, "move")
                 if not self._patient:
                     return run
             elif self._clock.now() > until:
@@ -245,7 +261,7 @@ class Driver:
             seen = self._watch(run).look(cloud, intent, run)
             machine = None if seen.why else cloud.status(run.attempt.machine_id or "")
         except Unclear as error:
-            if not self._patient or self._clock.now() > self._give_up_at(run):
+            if not self._patient or self._clock.now() > self._ask.give_up_at(run):
                 raise
             self._watch(run).unreachable(error)
             self._clock.sleep(cloud.traits.poll_s)
@@ -253,7 +269,7 @@ class Driver:
         if seen.ask:
             return self._append(run, "stop_requested", why=seen.ask, by="mlbroker")
         gone = machine is None or machine.state is MachineState.TERMINATED
-        late = self._clock.now() > self._give_up_at(run)
+        late = self._clock.now() > self._ask.give_up_at(run)
         if not (seen.why or gone):
             self._last_alive.saw(run, asked_at)
         if not seen.why and (gone or late):
@@ -268,12 +284,21 @@ class Driver:
             return self._end(run, "capped", detail="the kill switch was late")
         if seen.state is not None and seen.state is not run.state:
             return self._append(run, seen.state)
+        if not run.stop_requested and self._leaves(run):
+            return self._append(run, "stop_requested", why="move", by="spot policy")
         if run.state is State.CONFIRMED:
             ending = machine.state is MachineState.TERMINATING
             self._console.watch(cloud, run.attempt, ending)
         if self._patient or run.stop_requested:
             self._clock.sleep(cloud.traits.poll_s)
         return self._ledger.run(run.run_id) or run
+
+    def _leaves(self, run: Run) -> bool:
+        """Whether the run's spot policy wants it elsewhere, or on no machine."""
+        if self._steering is None or self._secrets is None:
+            return False
+        now = self._clock.now()
+        return self._steering.leaves(run, now, self._watch(run).live(now))
 
     def _gone(self, run: Run, machine: Machine | None) -> Run:
         why = "preempted" if machine and machine.preempted else "lost"
@@ -301,15 +326,15 @@ class Driver:
 
     def _collected(self, run: Run) -> Run:
         cloud, _ = self._at(run)
-        self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
+        self._ask.patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
         return self._append(run, State.TERMINATING)
 
     def _terminating(self, run: Run) -> Run:
         cloud, _ = self._at(run)
         gone = until_gone(
             run.attempt,
-            lambda: self._look(run),
-            lambda: self._patiently(run, lambda: cloud.terminate(run.attempt.machine_id or "")),
+            lambda: self._ask.status(run),
+            lambda: self._ask.patiently(run, lambda: cloud.terminate(run.attempt.machine_id or "")),
             cloud.traits,
             self._clock,
             self._patient,
@@ -317,25 +342,21 @@ class Driver:
         return self._terminated(run, self._last_alive.bound(run, gone))
 
     def _terminated(self, run: Run, gone: Gone) -> Run:
-        attempt, warn = run.attempt, self._view.warn
         cloud, intent = self._at(run)
-        paid = price_paid(cloud, intent, attempt.began_at, gone.at, warn)
-        cost = charge(attempt, self.order, gone.at, self._latest(run), paid)
-        told = {"why": attempt.why or "lost", **gone.fact(), **cost.fact()}
+        latest, warn = self._ask.latest(run), self._view.warn
+        told = end_of(cloud, intent, run.attempt, self.order, gone, latest, warn)
         return self._append(run, State.TERMINATED, **told)
 
     def _over(self, run: Run) -> Run:
         """An attempt is over, for certain: disarm, then try elsewhere or settle."""
         cloud, intent = self._at(run)
         if not run.attempt.disarmed:
-            self._patiently(run, lambda: cloud.disarm_kill(intent))
+            self._ask.patiently(run, lambda: cloud.disarm_kill(intent))
             run = self._append(run, "disarmed")
         if run.attempt.machine_id is None:
             # What was laid down for it is lent from a small stock; nothing is there to collect.
             discard(cloud, intent, self._view.warn)
-        why = run.attempt.why or "lost"
-        may_go_on = self._secrets is not None and run.stop_requested in (None, "move")
-        if why in TRY_ELSEWHERE and may_go_on and len(run.attempts) < MAX_ATTEMPTS:
+        if self._secrets is not None and goes_on(run, steered=self._steering is not None):
             self._watcher = None
             return self._intend(run)
         return self._settle(run, outcome_of(run))
@@ -368,33 +389,11 @@ class Driver:
             self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
         return self._watcher
 
-    def _queues(self, cloud: str) -> bool:
-        return self._opened(cloud).traits.queues
-
     def _append(self, run: Run, kind: str, **body: Any) -> Run:
         return self._ledger.append(self._clock.now(), run.run_id, kind, body)
 
     def _at(self, run: Run) -> tuple[Cloud, Intent]:
         cloud = self._opened(run.attempt.cloud)
         if run.attempt.account:
-            refuse_other_account(run.attempt, self._patiently(run, cloud.account))
+            refuse_other_account(run.attempt, self._ask.patiently(run, cloud.account))
         return cloud, intent_of(run, run.attempt, self.order)
-
-    def _look(self, run: Run) -> Machine | None:
-        cloud, _ = self._at(run)
-        return self._patiently(run, lambda: cloud.status(run.attempt.machine_id or ""))
-
-    def _patiently(self, run: Run, call: Callable[[], T]) -> T:
-        """Ask until there is an answer, for as long as the machine may still live, and a while."""
-        return self._for_a_while(call, self._give_up_at(run) if self._patient else None)
-
-    def _for_a_while(self, call: Callable[[], T], at_least: datetime | None = None) -> T:
-        until = self._clock.now() + timedelta(seconds=PATIENCE_S if self._patient else 2.0)
-        return until_answered(call, self._clock, max(until, at_least or until))
-
-    def _latest(self, run: Run) -> datetime:
-        slack = self._opened(run.attempt.cloud).traits.kill_slack_s
-        return run.attempt.kill_at + timedelta(seconds=slack)
-
-    def _give_up_at(self, run: Run) -> datetime:
-        return self._latest(run) + timedelta(seconds=PATIENCE_S / 10)

@@ -32,6 +32,17 @@ _OUTCOMES = {
 }
 TRY_ELSEWHERE = {"no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "move"}
 
+MAX_ATTEMPTS = 12
+# A spot policy asks zones again and again, and shells hold it to deadline and budget.
+MAX_STEERED_ATTEMPTS = 500
+
+
+def goes_on(run: Run, *, steered: bool) -> bool:
+    """Whether another attempt follows, of a run whose last one is over; `steered` by a policy."""
+    most = MAX_STEERED_ATTEMPTS if steered else MAX_ATTEMPTS
+    wanted = run.attempt.why in TRY_ELSEWHERE and run.stop_requested in (None, "move")
+    return wanted and len(run.attempts) < most
+
 
 def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> LaunchOption | None:
     """In the plan's order, those that said no in this run last or never.

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.ledger import Run
@@ -15,6 +16,13 @@ LEAST_S = 2.0
 IDLE_SHOWN_AFTER_S = 60.0
 # No forecast is longer: no cap lasts so long, and calendars end.
 LONGEST_S = 1e9
+
+
+class Live(NamedTuple):
+    """What a guest tells of its command: hours worked, and hours left by its own pace."""
+
+    worked_h: float
+    left_h: float | None
 
 
 class Forecaster:

@@ -66,6 +66,12 @@ def secret_values(job: Job, environ: Mapping[str, str] = os.environ) -> dict[str
     return {name: environ[name] for name in job.secrets}
 
 
+def secrets_at_hand(order: Order, environ: Mapping[str, str] = os.environ) -> dict[str, str] | None:
+    """The values of a run's secrets, where this process has all of them; else None."""
+    values = {name: environ[name] for name in order.secrets if environ.get(name)}
+    return values if len(values) == len(order.secrets) else None
+
+
 def worst_case(
     candidate: LaunchOption, cap_usd: Decimal, traits: Traits, guest_late_s: int = 0
 ) -> WorstCase:

@@ -72,11 +72,27 @@ class LaunchOption:
 
 
 @dataclass(frozen=True, slots=True)
+class SpotTerms:
+    """Under what the run's spot policy decides, for machines of one type. Hours.
+
+    `work_h` is how long the job works, with the confidence that was asked for; the rest is as in
+    `policies.spot.interface.Terms`. `budget_usd` and the deadline are the run's own.
+    """
+
+    policy: str
+    work_h: float
+    restart_h: float
+    tick_h: float
+    lost_h: float
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Everything any process needs to carry the run on, save the values of secrets.
 
     `guest_late_s` is as in Intent, and counts under the cap as the kill slack does. `identity` is
-    what the job was, as `evidence.facts` has it; None where the run says nothing of a job.
+    what the job was, as `evidence.facts` has it; None where the run says nothing of a job. With
+    `spot` a policy says which of the candidates, all of one type, comes next, and when.
     """
 
     run_id: str
@@ -89,6 +105,7 @@ class Order:
     on_overrun: str | None = None
     guest_late_s: int = 0
     identity: Mapping[str, str] | None = None
+    spot: SpotTerms | None = None
 
     def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""
@@ -133,6 +150,7 @@ class Order:
         shared = {name: raw.pop(name) for name in ("disk_gb", "image_id") if name in raw}
         raw["candidates"] = tuple(_candidate(shared | c) for c in raw["candidates"])
         raw["secrets"] = tuple(raw["secrets"])
+        raw["spot"] = raw.get("spot") and SpotTerms(**raw["spot"])
         return cls(**raw)
 
     def _text(self) -> str:

@@ -12,6 +12,8 @@ from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch import secrets_at_hand
+from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.summary import spent_words
 from mlbroker.broker.runs.view import View
 
@@ -24,6 +26,7 @@ class Did(StrEnum):
 
     SETTLED = "settled"
     STILL_RUNNING = "still_running"
+    WAITING = "waiting"
     ATTENDED = "attended"
     ORPHAN_ENDED = "orphan_ended"
     FOREIGN = "foreign"
@@ -116,8 +119,9 @@ class Reconciler:
                 who = folder.carrier() or "another process"
                 yield Finding(Did.ATTENDED, run.run_id, f"{run.state}: {who} carries it")
                 return
+            secrets = self._to_go_on(run, folder)
             driver = Driver(
-                self._ledger, self._opened, self._clock, folder, self._view, patient=False
+                self._ledger, self._opened, self._clock, folder, self._view, secrets, patient=False
             )
             while not run.settled:
                 before, run = run, driver.advance(run.run_id)
@@ -131,7 +135,20 @@ class Reconciler:
                         f"{run.attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest",
                     )
                     return
+                elif before == run and secrets is not None:
+                    detail = "by its spot policy it waits for a machine"
+                    yield Finding(Did.WAITING, run.run_id, detail)
+                    return
         yield Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {spent_words(run)} USD spent")
+
+    def _to_go_on(self, run: Run, folder: RunFolder) -> dict[str, str] | None:
+        """What it takes to launch machines of a run in place of who did: only where a spot policy
+        says when, it had one before, and its secrets are at hand.
+        """
+        if not run.attempts:
+            return None
+        order = Order.load(folder.path, run.details["order_sha256"])
+        return secrets_at_hand(order) if order.spot else None
 
 
 def _whatever_comes(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:

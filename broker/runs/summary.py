@@ -56,10 +56,12 @@ def live_summary(
     """The same, with what its machine says: phase, steps and the money spent up to `now`.
 
     `checkpoint_fault`: why the latest save of its checkpoint came to nothing.
-    `unattended`: no process carries the run; its cap holds all the same.
+    `unattended`: no process carries the run; its cap holds all the same. `late_h`: of a run whose
+    spot policy waits for a machine, by how many hours it misses its deadline if it got one now.
     """
     row = run_summary(run) | {
         "phase": None, "step": None, "steps": None, "checkpoint_fault": None, "unattended": False,
+        "late_h": None,
     }  # fmt: skip
     if run.settled or not run.attempts:
         return row
@@ -67,10 +69,10 @@ def live_summary(
     with folder.carried(wait=False) as free:
         row["unattended"] = free
     attempt = run.attempt
-    if attempt.machine_id is None or attempt.ended_at is not None:
-        return row
     try:
         order = Order.load(folder.path, run.details["order_sha256"])
+        if attempt.machine_id is None or attempt.ended_at is not None:
+            return row | _waiting(run, order, now)
         cloud = opened(attempt.cloud)
         report = cloud.report(intent_of(run, attempt, order))
     except MlbrokerError as error:
@@ -85,6 +87,14 @@ def live_summary(
         "checkpoint_fault": status.checkpoint_fault,
         "spent_usd": exact_usd(spent),
     }
+
+
+def _waiting(run: Run, order: Order, now: datetime) -> dict[str, Any]:
+    if order.spot is None:
+        return {}
+    from mlbroker.broker.runs.steering import Steering  # numpy: most runs have none
+
+    return {"phase": "waiting", "late_h": Steering(order, order.spot).late_h(run, now)}
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -17,7 +17,7 @@ from mlbroker.broker.guest.unpacking import unpack
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import LOG_KEPT_BYTES, RunFolder
-from mlbroker.broker.runs.forecast import Forecaster, overrun
+from mlbroker.broker.runs.forecast import Forecaster, Live, overrun
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.view import Progress, View
 from mlbroker.broker.words import size
@@ -25,6 +25,8 @@ from mlbroker.broker.words import size
 FETCH_EVERY_S = 30.0
 # A stop was asked for and the guest does not answer to it: the machine goes without it.
 STOP_PATIENCE_S = 30.0
+# Where the job goes on elsewhere, its checkpoint has to come along, however large it is.
+MOVE_PATIENCE_S = 300.0
 # Of a log that does not end, or comes in crumbs: no look takes long, nor does the last one.
 PARTS_A_LOOK, MOST_PARTS, LOG_WITHIN_S = 64, 1_000_000, 1800.0
 
@@ -62,6 +64,14 @@ class Watcher:
         self._unreachable = False
         self._warned: set[str] = set()
         self.figures: Figures | None = None
+        self._finish_at: datetime | None = None
+
+    def live(self, now: datetime) -> Live | None:
+        """How far the command is; None before the guest told."""
+        if self.figures is None:
+            return None
+        left_h = None if self._finish_at is None else (self._finish_at - now).total_seconds() / 3600
+        return Live(self.figures.command_s / 3600, left_h)
 
     def look(self, cloud: Cloud, intent: Intent, run: Run, *, last: bool = False) -> Seen:
         """One look at the guest's report; the last one, when the machine is gone or has to go.
@@ -84,6 +94,7 @@ class Watcher:
         if report.status:
             progress = self._forecaster.progress(run, report.status, self._clock.now())
             self._view.progress(run, progress)
+            self._finish_at = progress.finish_at
             if progress.disagreement is not None:
                 self._warn_once("steps", f"{progress.disagreement}. {_NO_FORECAST}")
             self._keep_checkpoint(cloud, intent, report)
@@ -264,7 +275,8 @@ class Watcher:
         if self._stop_asked_at is None:
             self._stop_asked_at = now
             cloud.stop_job(intent, why)
-        return (now - self._stop_asked_at).total_seconds() < STOP_PATIENCE_S
+        patience_s = MOVE_PATIENCE_S if why == "move" else STOP_PATIENCE_S
+        return (now - self._stop_asked_at).total_seconds() < patience_s
 
     def _say_unclear(self, report: Report) -> None:
         """Once for each thing that the guest may mean, and nobody here understands."""

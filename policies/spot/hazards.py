@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Classes of age by their lower edges, in hours. A machine that lived long lives on, and an outage
 # that lasted goes on: rates an hour, from recorded V100 availability of three zones.
@@ -32,6 +33,13 @@ class Record:
     def factor(self) -> float:
         """How much more often than usual."""
         return (_PRIOR_EVENTS + self.events) / (_PRIOR_EVENTS + self.expected)
+
+
+def expected_events(rates_per_h: NDArray[np.float64], from_h: float, until_h: float) -> float:
+    """How many are to be expected between two ages, at these rates by class of age."""
+    upper = np.append(AGES_H[1:], np.inf)
+    spans = np.clip(np.minimum(until_h, upper) - np.maximum(from_h, AGES_H), 0.0, None)
+    return float(spans @ rates_per_h)
 
 
 def level(factor: float) -> float:

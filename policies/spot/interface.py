@@ -16,7 +16,8 @@ class Terms:
 
     `restart_h` from the request of a machine until the job works on; `tick_h` between two looks;
     `lost_h` the most work that is lost with a machine; `egress_usd` to carry the checkpoint from
-    one region to another.
+    one region to another. `overlaps`: a machine works on while another boots beside it; where it
+    does not, it is ended first, and a move takes a restart.
     """
 
     work_h: float
@@ -27,6 +28,7 @@ class Terms:
     lost_h: float = 0.0
     egress_usd: float = 0.0
     budget_usd: float | None = None
+    overlaps: bool = True
 
 
 @dataclass(slots=True)

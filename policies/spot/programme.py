@@ -67,10 +67,10 @@ class Programme:
     spot: Moves
 
     def cell(self, time_left_h: float, work_left_h: float) -> tuple[int, int]:
-        """Layer and step nearest to this."""
+        """Layer and step nearest to this. What is left to do is never rounded to nothing."""
         layers, _, steps = self.spot.shape
         layer = min(layers - 1, max(0, round(time_left_h / self.step_h)))
-        return layer, min(steps - 1, max(0, round(work_left_h / self.step_h)))
+        return layer, min(steps - 1, max(1, round(work_left_h / self.step_h)))
 
 
 @lru_cache(maxsize=128)

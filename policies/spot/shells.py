@@ -26,6 +26,17 @@ def held(wish: int, view: View) -> int:
     return WAIT if _may_wait(view) else ON_DEMAND
 
 
+def last_call(view: View, boots_for_h: float) -> bool:
+    """Whether a spot machine that should work by now has to make way for one on demand.
+
+    A boot that takes longer than a restart may never end: it takes the slack along.
+    """
+    terms = view.terms
+    if boots_for_h <= terms.restart_h:
+        return False
+    return view.slack_h - terms.tick_h < terms.restart_h
+
+
 def _may_wait(view: View) -> bool:
     terms = view.terms
     return view.slack_h - terms.tick_h >= terms.restart_h - _HAIR_H and _affords(view, 0.0)
@@ -33,13 +44,17 @@ def _may_wait(view: View) -> bool:
 
 def _may_go_on_demand(view: View) -> bool:
     """From spot it boots beside what works; from nowhere it is what all else falls back on."""
-    return view.on == WAIT or _affords(view, _paid_beside(view))
+    if view.on == WAIT:
+        return True
+    if not view.terms.overlaps and view.slack_h < view.terms.restart_h - _HAIR_H:
+        return False
+    return _affords(view, _paid_beside(view))
 
 
 def _may_spot(zone: int, view: View) -> bool:
     terms = view.terms
     # From on demand the slack stays while spot boots beside it.
-    restarts = 1 if view.on == ON_DEMAND else 2
+    restarts = 1 if view.on == ON_DEMAND and terms.overlaps else 2
     if view.slack_h < restarts * terms.restart_h + terms.lost_h - _HAIR_H:
         return False
     moved = terms.egress_usd if view.region not in (None, view.zones[zone].region) else 0.0
@@ -49,7 +64,9 @@ def _may_spot(zone: int, view: View) -> bool:
 
 def _paid_beside(view: View) -> float:
     """What the machine costs that goes on while another boots. Nobody bids above on demand."""
-    return 0.0 if view.on == WAIT else view.terms.on_demand_usd_per_h * view.terms.restart_h
+    if view.on == WAIT or not view.terms.overlaps:
+        return 0.0
+    return view.terms.on_demand_usd_per_h * view.terms.restart_h
 
 
 def _affords(view: View, more_usd: float) -> bool:

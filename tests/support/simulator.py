@@ -54,6 +54,15 @@ class SimMachine:
     rises_after_s: float = math.inf
     # When its last files have been brought to where they can be fetched.
     packed_at: datetime = EPOCH
+    # The work that was done, and saved, before this machine; it boots first.
+    place: str = ""
+    before_s: float = 0.0
+    boot_s: float = 0.0
+
+    def worked_s(self, until: datetime) -> float:
+        """Seconds of the job's command."""
+        span_s = (min(until, self.ended_at or until) - self.started_at).total_seconds()
+        return min(self.duration_s - self.boot_s, max(0.0, span_s - self.boot_s))
 
 
 @dataclass
@@ -85,6 +94,10 @@ class World:
     tells_price: bool = False
     # It does not tell when machines ended.
     forgetful: bool = False
+    # Machines boot so long, and the job saves its work so often; None: it never does.
+    boot_s: float = 0.0
+    saves_every_s: float | None = None
+    saved_s: float = 0.0
 
 
 class Service:
@@ -128,6 +141,7 @@ class Service:
             for machine in world.machines:
                 if machine.ended_at is None:
                     machine.ended_at, machine.preempted = world.now, True
+                    _save(world, machine)
                     return True
         return False
 
@@ -155,6 +169,7 @@ def _live(world: World) -> None:
         if machine.end is None:
             if machine.stop is not None:
                 machine.end = {"why": machine.stop, "exit_code": None}
+                _save(world, machine, whole=True)
             elif done_at <= world.now and (kill_at is None or done_at < kill_at):
                 why = "finished" if machine.code == 0 else "failed"
                 machine.end = {"why": why, "exit_code": machine.code}
@@ -163,6 +178,15 @@ def _live(world: World) -> None:
             machine.ended_at = kill_at
             if machine.end is None:
                 machine.end = {"why": "capped", "exit_code": None}
+
+
+def _save(world: World, machine: SimMachine, *, whole: bool = False) -> None:
+    """What of its work is kept; all of it where the job was ended in order."""
+    every_s = world.saves_every_s
+    if every_s is not None:
+        worked_s = machine.worked_s(world.now)
+        kept_s = worked_s if whole else worked_s // every_s * every_s
+        world.saved_s = max(world.saved_s, machine.before_s + kept_s)
 
 
 class SimCloud:
@@ -210,7 +234,10 @@ class SimCloud:
                 token=intent.token,
                 tags=dict(intent.tags),
                 started_at=world.now,
-                duration_s=world.job_s,
+                duration_s=world.boot_s + world.job_s - world.saved_s,
+                place=f"{intent.zone} {intent.market}",
+                before_s=world.saved_s,
+                boot_s=world.boot_s,
                 code=world.job_code,
                 deletes_that_fail=world.failing_deletes,
                 usd_per_hour=intent.price_per_hour_usd * intent.nodes,
@@ -227,7 +254,7 @@ class SimCloud:
                     raise NoQuota(f"quota of {intent.instance_type} is 0")
                 if intent.instance_type in world.unfit:
                     raise Unfit(f"{intent.instance_type} does not take this image")
-                if intent.instance_type in world.no_capacity:
+                if {intent.instance_type, f"{intent.zone} {intent.market}"} & world.no_capacity:
                     raise NoCapacity(f"no {intent.instance_type} left in {intent.region}")
             world.machines.append(machine)
             return _shown(machine, world)
@@ -289,6 +316,10 @@ class SimCloud:
             age = (world.now - machine.started_at).total_seconds()
             packed = machine.packed_at <= (machine.ended_at or world.now)
             status = {"phase": "running", "step": int(age), "steps": int(machine.duration_s)}
+            if world.saves_every_s is not None:
+                worked_s = machine.worked_s(world.now)
+                status = {"phase": "running" if worked_s > 0 else "setup",
+                          "figures": {"command_s": max(worked_s, 1e-3)}}  # fmt: skip
             return report_of(
                 {
                     "status": status | {"elapsed_s": age},
