@@ -40,7 +40,8 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, kind_of
+from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, SpotTerms, kind_of
+from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.words import count, exact_usd, size
 from mlbroker.policies.candidates import Filters
@@ -86,7 +87,8 @@ class RunRequest:
 class PreparedRun:
     """What is about to be done. Nothing is reserved yet.
 
-    `expected` is the quote of the first machine.
+    `expected` is the quote of the first machine. With `spot` a policy says which of the `options`
+    comes next, and when.
     """
 
     request: RunRequest
@@ -97,6 +99,7 @@ class PreparedRun:
     earlier: Run | None
     now: datetime
     expected: Quote
+    spot: SpotTerms | None = None
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -114,6 +117,7 @@ class PreparedRun:
             "budget_usd": exact_usd(self.cap_usd),
             "reserved_usd": exact_usd(self.worst.usd),
             "lifetime_s": float(self.worst.lifetime_s),
+            "spot_policy": self.spot and self.spot.policy,
         }
 
 
@@ -139,18 +143,23 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         options, quotes = _planned(request, judge, state, now, opened, listener)
     earlier, rest_usd = _earlier(open_ledger(state), request, job)
     cap_usd = _cap(job) if rest_usd is None else rest_usd
-    options = admitted(judge, options)
-    try:
-        options = by_zone(options, opened, lately(state, now), listener.note)
-    except CloudError as error:
-        if not request.dry_run:
-            raise
-        listener.warn(str(error))
+
+    def zoned(some: Sequence[LaunchOption]) -> tuple[LaunchOption, ...]:
+        try:
+            return by_zone(some, opened, lately(state, now), listener.note)
+        except CloudError as error:
+            if not request.dry_run:
+                raise
+            listener.warn(str(error))
+            return tuple(some)
+
+    options, spot = _placed(admitted(judge, options), quotes[0], judge, zoned)
     traits = opened(options[0].cloud).traits
     worst = launch.worst_case(options[0], cap_usd, traits, request.guest_late_s)
     first = kind_of(options[0])
     alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
-    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, next(alike))
+    expected = next(alike)
+    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, expected, spot)
     if request.dry_run and judge is not None:
         _ask_policy(prepared, open_ledger(state))
     return prepared
@@ -173,6 +182,7 @@ def reserve(
         on_overrun=request.on_overrun,
         guest_late_s=request.guest_late_s,
         identity=evidence_facts.of(job, measured=True),
+        spot=prepared.spot,
     )
     for name in unmasked(dict(secrets)):
         listener.warn(
@@ -282,6 +292,26 @@ def _planned(
         return found
     listener.note(f"Planned again for where it can be: {', '.join(where.regions)}.")
     return options(where)
+
+
+def _placed(
+    options: tuple[LaunchOption, ...],
+    quote: Quote,
+    judge: "Judge | None",
+    zoned: Callable[[Sequence[LaunchOption]], tuple[LaunchOption, ...]],
+) -> tuple[tuple[LaunchOption, ...], SpotTerms | None]:
+    """The options zone by zone; under a spot policy those of the plan's choice alone, where it
+    falls back on demand and the user's own policy lets it.
+    """
+    first = options[0]
+    if kind_of(first) == (quote.cloud, quote.region, quote.instance_type, quote.market.value):
+        pair = falling_back(first, quote)
+        if len(pair) > 1 and len(admitted(judge, pair)) > 1:
+            found = zoned(pair)
+            spot = spot_terms(found, quote)
+            if spot is not None:
+                return found, spot
+    return zoned(options), None
 
 
 def _why_not(option: LaunchOption, opened: Callable[[str], Cloud]) -> str | None:

@@ -202,6 +202,11 @@ def _show(prepared: PreparedRun) -> None:
         f"{duration(float(prepared.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(prepared.worst.usd)} USD are reserved."
     )
+    if prepared.spot is not None:
+        say(
+            "On spot as long as the deadline lets it: it moves to another zone, waits for spot to "
+            "come back, or goes on on demand, and back."
+        )
     say(where_from(prepared.request.job, first.cloud))
 
 

@@ -4,7 +4,7 @@ A zone is asked for by launching in it: one that refused, or took its machine ba
 until it is worth asking again. Whatever the policy wishes, the shells see to deadline and budget.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from mlbroker.policies.spot.hazards import (
 )
 from mlbroker.policies.spot.interface import ON_DEMAND, WAIT, Terms, View, Zone
 from mlbroker.policies.spot.shells import held, last_call
+from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Market
 
 HOUR_S = 3600.0
@@ -45,8 +46,15 @@ class Stand(NamedTuple):
 class Steering:
     """Asks the policy of one run. Holds nothing that the ledger or the order does not."""
 
-    def __init__(self, order: Order, spot: SpotTerms) -> None:
+    def __init__(
+        self,
+        order: Order,
+        spot: SpotTerms,
+        bill_now: Callable[[LaunchOption], Bill | None] = lambda option: option.bill,
+    ) -> None:
+        """`bill_now` of a spot option; None while it costs more than may be paid."""
         self._order = order
+        self._bill_now = bill_now
         self._spot = spot
         self._policy = POLICIES[spot.policy]()
         self._asked_at: datetime | None = None
@@ -119,7 +127,7 @@ class Steering:
             restart_h=spot.restart_h,
             tick_h=spot.tick_h,
             lost_h=spot.lost_h,
-            budget_usd=float(run.cap_usd),
+            budget_usd=float(run.reserved_usd),
             overlaps=False,
         )
 
@@ -174,12 +182,14 @@ class Steering:
                 if up:
                     # Nobody knows; if it is back, then not for long.
                     since_h = 0.0
-        usd_per_h = float(option.bill.usd_per_hour)
+        bill = self._bill_now(option)
+        # Where its machine lives there is one, whatever the next would cost.
+        lives = bool(run.attempts) and _lives(run.attempt) and place_of(run.attempt) == place
         return Zone(
             name=option.zone or option.region,
             region=option.region,
-            up=up,
-            price_usd_per_h=usd_per_h,
+            up=lives or (up and bill is not None),
+            price_usd_per_h=float((bill or option.dearest).usd_per_hour),
             since_h=since_h,
             preempted=preempted,
             recovered=recovered,

@@ -118,7 +118,8 @@ class Steered:
     @property
     def took_h(self) -> float:
         run = self.sim.ledger.run("r1")
-        assert run is not None and run.settled_at is not None
+        assert run is not None
+        assert run.settled_at is not None
         return (run.settled_at - run.reserved_at).total_seconds() / HOUR_S
 
 

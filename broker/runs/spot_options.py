@@ -1,0 +1,43 @@
+"""The machines of a run whose spot quote falls back on demand, and what its policy is told."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from mlbroker.broker.runs.order import LaunchOption, SpotTerms
+from mlbroker.policies.quote import Quote
+from mlbroker.pricing.offer import Market
+
+# Ending a machine in order comes before the next one: its last files travel, and it is seen gone.
+LEAVING = timedelta(minutes=3)
+POLICY = "auto"
+
+
+def falling_back(spot: LaunchOption, quote: Quote) -> tuple[LaunchOption, ...]:
+    """The spot machine of a quote and the one on demand behind it; the former alone where the
+    quote knows of no other.
+    """
+    if quote.falls_back is None:
+        return (spot,)
+    price = quote.falls_back.on_demand_price_per_hour_usd
+    on_demand = replace(
+        spot,
+        market=Market.ON_DEMAND.value,
+        bill=replace(spot.bill, price_per_hour_usd=price),
+        max_price_per_hour_usd=None,
+    )
+    return spot, on_demand
+
+
+def spot_terms(options: Sequence[LaunchOption], quote: Quote) -> SpotTerms | None:
+    """What the policy is told; None where the options do not let it fall back."""
+    if quote.falls_back is None or {option.market for option in options} != set(Market):
+        return None
+    terms = quote.falls_back.terms
+    return SpotTerms(
+        policy=POLICY,
+        work_h=terms.work_h,
+        restart_h=terms.restart_h + LEAVING / timedelta(hours=1),
+        tick_h=terms.tick_h,
+        lost_h=terms.lost_h,
+    )
