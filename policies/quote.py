@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.prediction import Basis, Quantiles
+
+if TYPE_CHECKING:
+    # Loads numpy, which a plan can mostly do without.
+    from mlbroker.policies.spot.interface import Terms
 
 
 class Reason(StrEnum):
@@ -52,6 +56,27 @@ class Cost(NamedTuple):
     interruptions: Decimal
 
 
+class Later(NamedTuple):
+    """What a deadline that many hours from now would save against the one there is."""
+
+    deadline_h: float
+    saves_usd: Decimal
+
+
+class FallsBack(NamedTuple):
+    """How a spot machine's job keeps its deadline: on demand where spot would not do.
+
+    `terms` are what the spot policy is told; their price is of all nodes, everything included, and
+    their work holds with the confidence asked for. `on_demand_share` of the work is expected on
+    demand, in the same region at `on_demand_price_per_hour_usd` a machine.
+    """
+
+    terms: "Terms"
+    on_demand_share: float
+    later: tuple[Later, ...]
+    on_demand_price_per_hour_usd: Decimal
+
+
 class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
@@ -61,7 +86,8 @@ class Quote(NamedTuple):
     requests, and `once_usd` what is due once (`traffic_usd` of it for traffic). `duration_h`
     includes set-up, and `command_s` is of the job's command alone, undisturbed. `power_w` is of all
     nodes, their share of the building's included. Unknown energy and carbon are None, never 0.
-    `option` is the one of the job's resource options that it is of.
+    `option` is the one of the job's resource options that it is of. A spot quote that `falls_back`
+    on demand has the cost, the duration and the chance of both together.
 
     Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
     only such a quote has the `relative_speed` of its machine by data sheet.
@@ -95,6 +121,7 @@ class Quote(NamedTuple):
     traffic_usd: Decimal = Decimal(0)
     power_w: float | None = None
     relative_speed: float | None = None
+    falls_back: FallsBack | None = None
 
 
 class Rejection(NamedTuple):
