@@ -61,11 +61,19 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     """One quote, None for none."""
     if quote is None:
         return None
-    document = _record(quote)
+    document = _record(quote._replace(falls_back=None))
     # Which alternative it is of, its command's own time, and what its price's age is worth are for
     # the choice and the launch only.
-    for name in ("option", "command_s", "price_width"):
+    for name in ("option", "command_s", "price_width", "falls_back"):
         del document[name]
+    back = quote.falls_back
+    if back is not None:
+        document["spot"] = {
+            "falls_back": True,
+            "on_demand_share": back.on_demand_share,
+            "on_demand_price_per_hour_usd": exact_usd(back.on_demand_price_per_hour_usd),
+            "later": [_record(later) for later in back.later],
+        }
     return document
 
 

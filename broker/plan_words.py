@@ -127,6 +127,28 @@ def expected_words(quote: Quote) -> str:
     )
 
 
+def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
+    """How a spot run keeps its deadline, and what more time would save; None where it does not."""
+    back, cost = quote.falls_back, quote.cost_usd
+    if back is None or cost is None:
+        return None
+    share = back.on_demand_share
+    much = "almost nothing" if share < 0.005 else f"{share:.0%} of the work"
+    text = (
+        f"Spot, falls back to on demand ({back.on_demand_price_per_hour_usd.normalize():f} USD an"
+        f" hour) to be in time: {much} is expected there."
+    )
+    if back.later and deadline_s is not None:
+        saved = (
+            f"{duration(later.deadline_h * 3600 - deadline_s)} more"
+            f" {'would save' if later is back.later[0] else ''}"
+            f" {money(later.saves_usd)} USD ({later.saves_usd / cost.expected:.0%})"
+            for later in back.later
+        )
+        text += f" What the deadline costs: {', '.join(' '.join(s.split()) for s in saved)}."
+    return text
+
+
 def replicas_words(replicas: Replicas, hourly_usd: Decimal) -> str:
     """What a service or a pool costs an hour, which is all that can be said of it."""
     least, most = replicas.least, replicas.most

@@ -7,26 +7,27 @@ among the best are looked at region by region, best bound first. The order that 
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mlbroker.policies.burst import credits_run_out
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.interruptions import too_often
 from mlbroker.policies.objective import Key, sort_key
 from mlbroker.policies.outcome import Outcome
-from mlbroker.policies.pace import PacedType
+from mlbroker.policies.picks import Candidate, Needs, Pick, Refusal, Selection
 from mlbroker.policies.quote import Reason
 from mlbroker.policies.region_costs import RegionCosts, least_by_cloud
 from mlbroker.pricing.book import RegionPrice
-from mlbroker.pricing.offer import Market
 from mlbroker.pricing.price_age import price_width
+from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.spot import at_most_per_hour_usd
 from mlbroker.profiles.job import ObjectiveKind
 
 if TYPE_CHECKING:
-    # Few users have a policy file: not imported for all.
+    # Few users have a policy file, and few jobs may fall back: not imported for all.
+    from mlbroker.policies.falling_back import Case, FallingBack
     from mlbroker.policies.guardrails.interface import Subject, Undecided
     from mlbroker.policies.guardrails.judge import Judge
 
@@ -34,68 +35,10 @@ NANO = 1e-9
 INTERRUPTED = "interruptions included"
 
 
-@dataclass(slots=True)
-class Candidate:
-    """One machine type in one market, under one of the job's resource options.
-
-    `rows` are its prices known so far, cheapest first; `complete` when there are no others.
-    """
-
-    machine: PacedType
-    spot: bool
-    option: int
-    rows: Sequence[RegionPrice]
-    complete: bool = False
-    named: bool = False  # by the option
-
-    @property
-    def market(self) -> Market:
-        """How it is sold."""
-        return Market.SPOT if self.spot else Market.ON_DEMAND
-
-
-class Pick(NamedTuple):
-    """A candidate with its best row and that row's key."""
-
-    candidate: Candidate
-    row: RegionPrice
-    key: Key
-
-
-class Refusal(NamedTuple):
-    """A candidate that is out. `needs_s` and `needs_usd` tell which limit would have let it in.
-
-    `row` is the price it was judged by: the cheapest.
-    """
-
-    candidate: Candidate
-    row: RegionPrice
-    reason: Reason
-    detail: str = ""
-    needs_s: float | None = None
-    needs_usd: float | None = None
-
-
-class Needs(NamedTuple):
-    """The least limits that would let a machine in; it needs both."""
-
-    deadline_s: float
-    budget_usd: float
-
-
-@dataclass(slots=True)
-class Selection:
-    """The best picks in order, everything refused, and how many were feasible in all."""
-
-    picks: list[Pick] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    feasible: int = 0
-
-
 class Chooser:
     """Screens candidates against the constraints of one plan. `places[option][region id]` are the
     regions' add-ons; `more(candidate)` returns all prices of a candidate (the one thing asked of
-    the outside); `judge` knows the user's policy.
+    the outside); `judge` knows the user's policy, and `falling_back` what spot costs that does.
     """
 
     def __init__(
@@ -104,11 +47,13 @@ class Chooser:
         places: Sequence[Sequence[RegionCosts | None]],
         more: Callable[[Candidate], Iterable[RegionPrice]],
         judge: "Judge | None" = None,
+        falling_back: "FallingBack | None" = None,
     ) -> None:
         self.constraints = constraints
         self.places = places
         self.more = more
         self.judge = judge
+        self._falling_back = falling_back
         self.budget = None if constraints.budget_usd is None else float(constraints.budget_usd)
         self._limited = self.budget is not None or constraints.deadline_s is not None
         self.carbon_matters = judge is not None or constraints.objective.kind in (
@@ -224,9 +169,12 @@ class Chooser:
 
     def _first_look(self, candidate: Candidate) -> Key | Pick | Refusal:
         """A bound on the key when feasible for certain; else the exact answer."""
+        cheapest, place = candidate.rows[0], self._best_place(candidate)
+        # What falling back costs is worked out only of what may be among the best.
+        if self.case(candidate, cheapest) is not None:
+            return self._bound(candidate, cheapest, place)
         if candidate.complete:
             return self._full_look(candidate)
-        cheapest, place = candidate.rows[0], self._best_place(candidate)
         hopeless = self._steady_refusal(candidate, cheapest, place)
         if hopeless is not None:
             return hopeless
@@ -295,8 +243,42 @@ class Chooser:
             return Refusal(candidate, row, Reason.OVER_BUDGET, needs_usd=needs_usd)
         return None
 
+    def case(self, candidate: Candidate, row: RegionPrice) -> "Case | None":
+        """The machine as spot that may fall back on demand; None where it may not.
+
+        The policy has to allow both, even where all of the work is on demand in the end.
+        """
+        if self._falling_back is None or not candidate.spot:
+            return None
+        place = _known(self.places[candidate.option][row.region_id])
+        found = self._falling_back.case(candidate, row, place)
+        if found is None or self._steady_refusal(candidate, row, place) is not None:
+            return None
+        if self.judge is not None:
+            nano_usd = int(found.on_demand_price_per_hour_usd * NANO_PER_USD)
+            on_demand = row._replace(nano_usd_per_hour=nano_usd)
+            carbon = self._carbon(candidate, candidate.machine.pace.steady, place)
+            for other in (candidate, replace(candidate, spot=False)):
+                if self._forbidden(other, on_demand, place, found.most_usd, carbon):
+                    return None
+        return found
+
     def _look(self, candidate: Candidate, row: RegionPrice) -> Pick | Refusal:
-        """One machine in one region: its key, or the first limit that it breaks."""
+        """One machine in one region: its key, or the first limit that it breaks.
+
+        Spot falls back on demand where it may, and stands alone where it may not.
+        """
+        case = self.case(candidate, row)
+        if case is None or self._falling_back is None:
+            return self._steadfast(candidate, row)
+        pace = candidate.machine.pace_in(row.region_id).steady
+        usd = self._falling_back.expected_usd(case)
+        ranked = usd + price_width(True, row.age_days) * (usd - case.beside_machines_usd)
+        key = sort_key(self.constraints.objective, ranked, pace.expected_s, None)
+        return Pick(candidate, row, key, falls_back=True)
+
+    def _steadfast(self, candidate: Candidate, row: RegionPrice) -> Pick | Refusal:
+        """The same of a machine that is never left for one in the other market."""
         constraints = self.constraints
         pace = candidate.machine.pace_in(row.region_id)
         place = _known(self.places[candidate.option][row.region_id])

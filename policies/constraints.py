@@ -57,6 +57,12 @@ class Constraints:
         return replace(self, deadline_s=None, budget_usd=None, judged=False)
 
     @property
+    def deadline_h(self) -> float:
+        """Hours from now; only of a job with a deadline."""
+        assert self.deadline_s is not None
+        return self.deadline_s / 3600
+
+    @property
     def deadline_has_passed(self) -> bool:
         """Whether nothing can be in time, whatever it is."""
         return self.deadline_s is not None and self.deadline_s <= 0

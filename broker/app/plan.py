@@ -13,6 +13,7 @@ from mlbroker.broker.app.sources import (
     evidence_of,
     refuse_unknown_place,
     refuse_unknown_type,
+    solver_of,
     warn_of_unknown,
     with_nodes,
     within_reach,
@@ -78,6 +79,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         explain=query.explain,
         # Where nothing is known, a measurement here costs nothing and comes first.
         advise=bool(evidence.measurements or evidence.history),
+        solver=solver_of(evidence, state),
     )
     told_of_spot = not query.filters.markets and any(o.market_assumed for o in job.resources)
     planner = Planner(CachedBook(book) if told_of_spot else book, datetime.now(UTC))

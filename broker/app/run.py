@@ -19,6 +19,7 @@ from mlbroker.broker.app.sources import (
     refuse_unknown_place,
     refuse_unknown_type,
     refuse_what_is_not_run,
+    solver_of,
     warn_of_unknown,
     with_nodes,
     within_reach,
@@ -267,9 +268,11 @@ def _planned(
     evidence = evidence_of(job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]
     planner = Planner(book, now)
+    solver = solver_of(evidence, state)
 
     def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Sequence[Quote]]:
-        plan = planner.plan(PlanRequest(job, evidence, where, judge, top=RUNNERS_UP))
+        asked = PlanRequest(job, evidence, where, judge, top=RUNNERS_UP, solver=solver)
+        plan = planner.plan(asked)
         if plan.choice is None:
             raise nothing_chosen(plan, deadline_place(job, request.job_path))
         return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS), plan.quotes

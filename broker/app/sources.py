@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError
@@ -15,6 +15,7 @@ from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.home import named_file, present
+from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
@@ -26,6 +27,9 @@ from mlbroker.profiles.estimators.measured import in_steps
 from mlbroker.profiles.job import Job, StatedTime
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
+
+if TYPE_CHECKING:
+    from mlbroker.policies.spot.programme import Solver
 
 
 class Sources(NamedTuple):
@@ -135,6 +139,17 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
         return Evidence(job)  # others' times say nothing of a job that was never measured
     history = [*store.history(job), *history]
     return Evidence(job, in_steps(job, own), history, learnt(state), memory=Answers(state))
+
+
+def solver_of(evidence: Evidence, state: Path) -> "Solver | None":
+    """What solves the spot policy's programmes; None for a job that cannot ask for one."""
+    job = evidence.job
+    if job.deadline is None or job.checkpoint is None or not (evidence.measurements or job.takes):
+        return None
+    load_numpy()
+    from mlbroker.broker.programmes import Programmes
+
+    return Programmes(state)
 
 
 def check_filters(filters: Filters, book: Book, types_from: str = "--instance-type") -> None:

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 
 from mlbroker.broker.output import print_line, print_table
-from mlbroker.broker.plan_words import MEASURE_OR_SAY, REASON_WORDS, unjudged_words
+from mlbroker.broker.plan_words import (
+    MEASURE_OR_SAY,
+    REASON_WORDS,
+    falls_back_words,
+    unjudged_words,
+)
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import duration, money
@@ -37,6 +42,8 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
             print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
         print_line("")
         print_line(_choice_words(plan))
+        if plan.choice and (words := falls_back_words(plan.choice, plan.constraints.deadline_s)):
+            print_line(words)
         if currency is not None and plan.choice is not None:
             print_line(_in_currency(plan.choice, currency))
     else:
@@ -118,6 +125,8 @@ def show_type(plan: Plan, name: str) -> None:
         _table(plan, ranked, title=f"{name} for {plan.job.name}")
         for quote in mine:
             print_line(_quote_words(quote, plan.constraints.steps))
+            if words := falls_back_words(quote, plan.constraints.deadline_s):
+                print_line(f"  {words}")
             if plan.choice is not None and quote is not plan.choice:
                 print_line(_compare_words(quote, plan.choice, plan.constraints.objective.kind))
     for item in out:
@@ -289,7 +298,8 @@ def _quote_words(quote: Quote, steps: int) -> str:
         f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
         f" {_interval_words(quote)} at 80 %); {money(cost.compute)} USD machine"
         f" + {money(cost.storage)} disk, address and bucket + {money(cost.network)} traffic"
-        f" + {money(cost.interruptions)} interruptions; {price}"
+        f" + {money(cost.interruptions)} interruptions"
+        f"{'' if quote.falls_back is None else ' and on demand'}; {price}"
     )
 
 

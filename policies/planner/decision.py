@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from mlbroker.policies.baseline import usual_type
 from mlbroker.policies.candidates import Filters, TypeRefusal
-from mlbroker.policies.choose import Chooser, Pick, Refusal
+from mlbroker.policies.choose import Chooser
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.objective import quote_key
 from mlbroker.policies.pace import PacedType
+from mlbroker.policies.picks import Pick, Refusal
 from mlbroker.policies.planner.book import Book, with_hardware, with_hint
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.plan import PROBE_OFFERS, LeftOut, NearMiss, Plan, PlanRequest
@@ -26,6 +28,10 @@ from mlbroker.pricing.spot import most_per_hour_usd
 from mlbroker.pricing.vendors import VENDORS, vendor
 from mlbroker.profiles.prediction import Target
 from mlbroker.profiles.probe_advice import Offered
+
+if TYPE_CHECKING:
+    # Loads numpy; few jobs may fall back.
+    from mlbroker.policies.falling_back import FallingBack
 
 # Four parts of a quote are rounded to the micro-dollar each.
 ROUNDING_USD = 4e-6
@@ -65,7 +71,10 @@ class Decision:
         self._field = gather(job, constraints, book, evidence, request.filters)
         limits = constraints if self._field.known else constraints.unjudged()
         table = add_ons or region_costs(constraints, self._regions, job.resources)
-        self._chooser = Chooser(limits, table, all_prices(book, job), request.judge)
+        self._falling_back = self._may_fall_back(limits)
+        self._chooser = Chooser(
+            limits, table, all_prices(book, job), request.judge, self._falling_back
+        )
         deep = request.advise and request.top
         top = max(request.top, PROBE_OFFERS) if deep else request.top
         self.selection = self._chooser.choose(self._field.candidates, top)
@@ -73,7 +82,10 @@ class Decision:
     def plan(self, now: datetime) -> Plan:
         """The decision with all that explains it."""
         request, constraints, selection = self._request, self._constraints, self.selection
-        quotes = [self._quote(pick) for pick in selection.picks[: request.top or None]]
+        quotes = [
+            self._quote(pick, place)
+            for place, pick in enumerate(selection.picks[: request.top or None])
+        ]
         if self._field.known:
             quotes.sort(key=lambda quote: quote_key(constraints.objective, quote))
         out = self._out()
@@ -120,18 +132,40 @@ class Decision:
         best: Quote | None = None
         reach = math.inf
         objective = self._constraints.objective
-        for pick in self.selection.picks:
+        for place, pick in enumerate(self.selection.picks):
             if pick.key[0] > reach:
                 break
-            quote = self._quote(pick)
+            quote = self._quote(pick, place)
             if best is None or quote_key(objective, quote) < quote_key(objective, best):
                 best = quote
                 reach = quote_key(objective, best)[0] + ROUNDING_USD
         return best, reach
 
-    def _quote(self, pick: Pick | Refusal) -> Quote:
+    def _may_fall_back(self, limits: Constraints) -> "FallingBack | None":
+        """What spot costs that may fall back on demand; None where this job may not."""
+        if limits.deadline_s is None or limits.checkpoint is None:
+            return None
+        from mlbroker.policies.falling_back import FallingBack
+
+        request = self._request
+        return FallingBack.of(
+            limits, request.job, request.filters, self._on_demand_usd, request.solver
+        )
+
+    def _on_demand_usd(self, type_id: int, region_id: int) -> Decimal | None:
+        try:
+            return self._book.offer(type_id, 0, region_id).price_per_hour_usd
+        except KeyError:
+            return None
+
+    def _quote(self, pick: Pick | Refusal, place: int = 0) -> Quote:
         """The exact figures, feasible or not."""
-        return self._quoted(pick.candidate.machine, pick.row, pick.candidate.option)
+        quote = self._quoted(pick.candidate.machine, pick.row, pick.candidate.option)
+        if self._falling_back is None or not isinstance(pick, Pick) or not pick.falls_back:
+            return quote
+        case = self._chooser.case(pick.candidate, pick.row)
+        assert case is not None, "a pick that falls back is one of a case"
+        return self._falling_back.quoted(quote, case, place)
 
     def _quoted(self, machine: PacedType, row: RegionPrice, option: int) -> Quote:
         wanted = self._request.job.resources[option]
@@ -150,10 +184,7 @@ class Decision:
 
     def _most_usd(self, row: RegionPrice, quote: Quote, ceiling: Decimal | None) -> Decimal:
         """What a spot machine may come to cost an hour: never more than one on demand."""
-        try:
-            on_demand = self._book.offer(row.type_id, 0, row.region_id).price_per_hour_usd
-        except KeyError:
-            on_demand = None
+        on_demand = self._on_demand_usd(row.type_id, row.region_id)
         price = quote.price_per_hour_usd
         return most_per_hour_usd(quote.cloud, quote.market, price, on_demand, ceiling)
 

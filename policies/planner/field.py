@@ -13,9 +13,9 @@ from mlbroker.policies.candidates import (
     fitting,
     regions_admitted,
 )
-from mlbroker.policies.choose import Candidate
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.pace import Pace, PacedType, UnknownPace
+from mlbroker.policies.picks import Candidate
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import OutOfReach, Reason
 from mlbroker.pricing import power

@@ -6,7 +6,8 @@ from decimal import ROUND_CEILING, Decimal
 from functools import partial
 from typing import NamedTuple
 
-from mlbroker.policies.choose import Candidate, Chooser, Needs, Refusal
+from mlbroker.policies.choose import Chooser
+from mlbroker.policies.picks import Candidate, Needs, Refusal
 from mlbroker.policies.planner.plan import LeftOut, NearMiss
 from mlbroker.pricing.billing import MICRO_USD
 

@@ -17,6 +17,7 @@ from mlbroker.profiles.probe_advice import Offered
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
+    from mlbroker.policies.spot.programme import Solver
 
 TOP = 10
 # Where to measure next is asked of so many of the best machines, however many are shown.
@@ -28,6 +29,7 @@ class PlanRequest(NamedTuple):
 
     `judge` knows the user's policy. `top` quotes are worked out (0: all feasible ones); every
     single rejection is told only with `explain`. With `advise`, the plan has `probe_offers`.
+    `solver` solves the spot policy's programmes, and may know some already.
     """
 
     job: Job
@@ -37,6 +39,7 @@ class PlanRequest(NamedTuple):
     top: int = TOP
     explain: bool = False
     advise: bool = False
+    solver: "Solver | None" = None
 
 
 class LeftOut(NamedTuple):

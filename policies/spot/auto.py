@@ -2,17 +2,25 @@
 
 from mlbroker.policies.spot.hazards import age_class, expected_life_h, level
 from mlbroker.policies.spot.interface import ON_DEMAND, WAIT, View
-from mlbroker.policies.spot.programme import Move, Programme, Question, solve
+from mlbroker.policies.spot.programme import Move, Programme, Question, Solver, solve, upward
 
-_PRICE_STEP = 0.05
+PRICE_STEP = 0.05
+# Work and deadline in steps of so much: what a later run asks was then most likely answered.
+_HOURS_FACTOR = 1.05
 # A machine that works is left for a cheaper one only where that pays for the move this often.
 _MOVE_GAIN = 2.0
 # Zones fail together more often than not at all.
-_SPARE = 0.7
+SPARE = 0.7
 
 
 class Auto:
-    """What is best to do now is looked up in the programme of the best zone's terms."""
+    """What is best to do now is looked up in the programme of the best zone's terms.
+
+    `solver` may know programmes that were solved before, such as one that keeps them on disk.
+    """
+
+    def __init__(self, solver: Solver = solve) -> None:
+        self._solve = solver
 
     def decide(self, view: View) -> int:
         """Stay, wait, or the place to go to."""
@@ -25,7 +33,7 @@ class Auto:
             return self._on_spot(view, places)
         best = min(places, key=places.__getitem__, default=WAIT)
         about = best if best != WAIT else self._soonest(view)
-        programme = self._programme(view, about, spare=_SPARE if len(places) > 1 else 0.0)
+        programme = self._programme(view, about, spare=SPARE if len(places) > 1 else 0.0)
         layer, step = programme.cell(view.time_left_h, view.work_left_h)
         zone = view.zones[about]
         age = age_class(zone.since_h)
@@ -47,7 +55,7 @@ class Auto:
             hours = min(view.work_left_h, expected_life_h(zone.since_h, zone.preempted.factor))
             if (here - places[best]) * hours > _MOVE_GAIN * here * view.terms.restart_h:
                 return best
-        programme = self._programme(view, view.on, spare=_SPARE if len(places) > 1 else 0.0)
+        programme = self._programme(view, view.on, spare=SPARE if len(places) > 1 else 0.0)
         layer, step = programme.cell(view.time_left_h, view.work_left_h)
         age = age_class(view.zones[view.on].since_h)
         return ON_DEMAND if programme.spot[layer, age, step] == Move.ON_DEMAND else view.on
@@ -70,13 +78,13 @@ class Auto:
         share = zone.price_usd_per_h / terms.on_demand_usd_per_h
         # The first zone that comes back ends the outage.
         recovery = sum(each.recovered.factor for each in view.zones)
-        return solve(
+        return self._solve(
             Question(
-                work_h=terms.work_h,
-                deadline_h=terms.deadline_h,
+                work_h=upward(terms.work_h, _HOURS_FACTOR),
+                deadline_h=upward(terms.deadline_h, _HOURS_FACTOR),
                 restart_h=terms.restart_h,
                 lost_h=terms.lost_h,
-                price=max(_PRICE_STEP, round(share / _PRICE_STEP) * _PRICE_STEP),
+                price=max(PRICE_STEP, round(share / PRICE_STEP) * PRICE_STEP),
                 preemption=level(zone.preempted.factor),
                 recovery=level(recovery),
                 spare=spare,

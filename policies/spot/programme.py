@@ -11,6 +11,7 @@ Notation (hours; costs in hours on demand; arrays are of shape (class of age, wo
 Every action takes time, so one pass over the layers from t = 0 upwards is enough.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -18,17 +19,22 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbroker.policies.spot.hazards import AGES_H, PREEMPTIONS_PER_H, RECOVERIES_PER_H
+from mlbroker.policies.spot.hazards import (
+    AGES_H,
+    PREEMPTIONS_PER_H,
+    RECOVERIES_PER_H,
+    UNKNOWN_AGE_H,
+    age_class,
+)
 
 Array = NDArray[np.float64]
 Moves = NDArray[np.int8]
 _CLASSES = len(AGES_H)
 # The class of a machine that is taken in place of one that went: nobody knows; the middle.
-_OTHER = 3
+OTHER = 3
 # Dear enough that nothing else is weighed against it.
-_LATE_PER_H = 1e6
-_STEPS = 200
-_MOST_LAYERS = 1600
+_LATE_PER_H: float = 1e6
+_MOST_LAYERS_A_STEP = 8
 _HAIR = 1e-9
 
 
@@ -53,18 +59,41 @@ class Question:
     preemption: float  # factor on PREEMPTIONS_PER_H
     recovery: float  # factor on RECOVERIES_PER_H
     spare: float  # chance that another zone has a machine when this one's is taken
+    steps: int = 200  # of the work, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """The best moves by layer of time left, class of age, and step of work left."""
+    """The best moves by layer of time left, class of age, and step of work left.
+
+    `value` is what is yet to be paid where a machine can be had, and could be for as long as
+    whoever looks for the first time expects: by layer and step, in hours on demand.
+    """
 
     step_h: float
+    value: NDArray[np.float32]
     idle_up: Moves
     idle_down: Moves
     demand_up: Moves
     demand_down: Moves
     spot: Moves
+
+    def value_h(self, slack_h: float, work_left_h: float) -> float:
+        """`value` between the cells, along lines of equal slack: beside them lies what is late."""
+        before = max(0, int(slack_h / self.step_h + _HAIR))
+        part = min(1.0, slack_h / self.step_h - before)
+        tight, ample = self._along(before, work_left_h), self._along(before + 1, work_left_h)
+        # The tighter line may be one of being late: then the ampler one is as near as it gets.
+        return ample if tight >= _LATE_PER_H * self.step_h else tight + (ample - tight) * part
+
+    def _along(self, slack: int, work_left_h: float) -> float:
+        layers, steps = self.value.shape
+        exact: float = min(work_left_h / self.step_h, steps - 1.0)
+        low: int = min(int(exact), steps - 2)
+        first, second = (
+            float(self.value[min(step + slack, layers - 1), step]) for step in (low, low + 1)
+        )
+        return first + (second - first) * (exact - low)
 
     def cell(self, time_left_h: float, work_left_h: float) -> tuple[int, int]:
         """Layer and step nearest to this. What is left to do is never rounded to nothing."""
@@ -73,13 +102,26 @@ class Programme:
         return layer, min(steps - 1, max(1, round(work_left_h / self.step_h)))
 
 
+Solver = Callable[[Question], Programme]
+
+
+def upward(hours: float, factor: float) -> float:
+    """The next power of `factor`: questions that differ by less are answered once.
+
+    A programme holds for any work and time left within it: more of both is only coarser.
+    """
+    return float(factor ** np.ceil(np.log(hours) / np.log(factor) - _HAIR))
+
+
 @lru_cache(maxsize=128)
 def solve(question: Question) -> Programme:
     """The programme for these terms, in some tenths of a second."""
     solution = _Solution(question)
     for layer in range(1, solution.layers):
         solution.fill(layer)
-    return Programme(solution.step, **{state.name: state.moves for state in solution.states})
+    value = solution.states[0].cost[:, age_class(UNKNOWN_AGE_H)].astype(np.float32)
+    moves = {state.name: state.moves for state in solution.states}
+    return Programme(solution.step, value, **moves)
 
 
 class _State:
@@ -106,7 +148,10 @@ class _State:
 class _Solution:
     def __init__(self, question: Question) -> None:
         self.question = question
-        self.step = max(question.work_h / _STEPS, question.deadline_h / _MOST_LAYERS)
+        self.step = max(
+            question.work_h / question.steps,
+            question.deadline_h / (question.steps * _MOST_LAYERS_A_STEP),
+        )
         self.layers = int(np.ceil(question.deadline_h / self.step - _HAIR)) + 1
         steps = int(np.ceil(question.work_h / self.step - _HAIR)) + 1
         self.work: Array = np.arange(steps, dtype=np.float64) * self.step
@@ -122,6 +167,7 @@ class _Solution:
         self.paid = np.minimum(self.work, self.step)
         self.paid_start = np.minimum(boot_h, question.restart_h + self.work)
         self.paid_beside = np.minimum(self.work, boot_h)
+        self.shifts: dict[float, tuple[NDArray[np.intp], NDArray[np.intp], float]] = {}
         names = ("idle_up", "idle_down", "demand_up", "demand_down", "spot")
         self.states = [_State(name, self.layers, self.work) for name in names]
 
@@ -200,7 +246,7 @@ class _Solution:
     def _other(self, up: _State, down: _State, layer: int) -> Array:
         """When the machine is taken: another zone's, or an outage begins."""
         spare = self.question.spare
-        kept: Array = spare * up.cost[layer][_OTHER, None] + (1 - spare) * down.cost[layer][:1]
+        kept: Array = spare * up.cost[layer][OTHER, None] + (1 - spare) * down.cost[layer][:1]
         return kept
 
     def _aged(self, values: Array) -> Array:
@@ -211,10 +257,13 @@ class _Solution:
 
     def _shifted(self, values: Array, by_h: float) -> Array:
         """The values with so much work less, between the steps by interpolation."""
-        whole, part = divmod(by_h / self.step, 1)
-        size = values.shape[1]
-        near = np.clip(np.arange(size) - int(whole), 0, size - 1)
-        moved: Array = values[:, near] * (1 - part) + values[:, np.maximum(near - 1, 0)] * part
+        found = self.shifts.get(by_h)
+        if found is None:
+            whole, part = divmod(by_h / self.step, 1)
+            near = np.clip(np.arange(len(self.work)) - int(whole), 0, len(self.work) - 1)
+            found = self.shifts[by_h] = near, np.maximum(near - 1, 0), part
+        near, next_to, part = found
+        moved: Array = values[:, near] * (1 - part) + values[:, next_to] * part
         return moved
 
     @staticmethod

@@ -12,9 +12,10 @@ from tests.support.moments import NOW
 from tests.support.policies import judge_by
 
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.choose import Candidate, Chooser, Pick, Refusal
+from mlbroker.policies.choose import Chooser
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.guardrails.judge import Judge
+from mlbroker.policies.picks import Candidate, Pick, Refusal
 from mlbroker.policies.planner.book import with_hint
 from mlbroker.policies.planner.decision import decide
 from mlbroker.policies.planner.field import all_prices, gather
