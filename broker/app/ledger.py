@@ -12,7 +12,7 @@ from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.clouds.understood import understood
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.ledger import LedgerError, Run, open_ledger
-from mlbroker.broker.runs.summary import run_summary
+from mlbroker.broker.runs.summary import attempt_summary, run_summary
 from mlbroker.broker.words import exact_usd, exact_usd_or_none
 
 Document = dict[str, Any]
@@ -46,6 +46,12 @@ def runs(state: Path, wanted: RunFilter) -> list[Document]:
     if wanted.month is not None:
         _month(wanted.month, f"{wanted.month!r} is not a month", "2026-11")
     return [run_summary(run) for run in open_ledger(state).runs() if wanted.admits(run)]
+
+
+def attempts(state: Path, wanted: RunFilter) -> list[Document]:
+    """Every machine that was asked for, of the runs that are wanted."""
+    found = [run for run in open_ledger(state).runs() if wanted.admits(run)]
+    return [attempt_summary(run, attempt) for run in found for attempt in run.attempts]
 
 
 def total(rows: Sequence[Document]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import csv
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,10 @@ app = typer.Typer(invoke_without_command=True)
 COLUMNS = ("run_id", "job", "user", "project", "state", "outcome", "reserved_usd", "spent_usd")
 # Left out one after the other where the terminal is narrow: user, state, project.
 SPARE = (2, 4, 3)
+ATTEMPT_COLUMNS = {
+    "try": "attempt", "zone": "zone", "market": "market", "from (UTC)": "from", "until": "until",
+    "ended": "why", "USD": "charged_usd",
+}  # fmt: skip
 BILL_COLUMNS = ("run_id", "job", "ledger_usd", "billed_usd", "difference_usd", "finding")
 MONEY = ("reserved_usd", "spent_usd", "ledger_usd", "billed_usd", "difference_usd")
 
@@ -44,7 +48,10 @@ class Format(StrEnum):
 @app.callback()
 def show(
     context: typer.Context,
-    run: RunOption = None,
+    run: Annotated[
+        str | None,
+        typer.Option(help="Only runs whose id begins so, with every machine they asked for."),
+    ] = None,
     user: UserOption = None,
     project: ProjectOption = None,
     job: JobOption = None,
@@ -57,23 +64,39 @@ def show(
         name = context.invoked_subcommand
         no_effect(f"before `{name}`: it goes after it", **filters, json=json)
         return
-    rows = reports.runs(home(), RunFilter(run, user, project, job, month))
+    wanted = RunFilter(run, user, project, job, month)
+    rows = reports.runs(home(), wanted)
     note_copy(open_ledger(home()))
     total = reports.total(rows)
+    tries = None if run is None else reports.attempts(home(), wanted)
     if json:
-        print_json({"schema": "mlbroker.ledger/1", "runs": rows, "total": total})
+        document = {"schema": "mlbroker.ledger/1", "runs": rows, "total": total}
+        print_json(document if tries is None else document | {"attempts": tries})
         return
     print_rows({name: name for name in COLUMNS}, rows, right=MONEY, spare=SPARE)
     say(
         f"{count(len(rows), 'run')}: {total['spent_usd']} USD spent, "
         f"{total['reserved_usd']} USD reserved"
     )
+    if tries:
+        say("")
+        print_rows(ATTEMPT_COLUMNS, [_in_words(row) for row in tries], right=("USD",))
     for row in rows:
         if row["spent_at_most"]:
             say(
                 f"{row['run_id']} cost at most that: nobody tells when its machine ended. "
                 f"`mlbroker ledger reconcile-bill` shows what was billed."
             )
+
+
+def _in_words(attempt: dict[str, Any]) -> dict[str, Any]:
+    """A machine of a run that was asked for, no wider than a terminal."""
+    until = attempt["ended_at"]
+    return attempt | {
+        "attempt": str(attempt["attempt"]),
+        "from": attempt["intended_at"][:19].replace("T", " "),
+        "until": until[11:19] if until else "",
+    }
 
 
 @app.command("reconcile-bill")

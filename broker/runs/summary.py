@@ -9,7 +9,7 @@ from typing import Any
 from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.ledger import Run
+from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
@@ -42,6 +42,22 @@ def run_summary(run: Run) -> dict[str, Any]:
         "attempts": len(run.attempts),
         "reserved_at": _iso(run.reserved_at),
         "kill_at": _iso(attempt.kill_at if attempt and not run.settled else None),
+    }
+
+
+def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:
+    """One attempt of a run: where, from when until when, how it ended and what it cost."""
+    return {
+        "run_id": run.run_id,
+        "attempt": attempt.number,
+        "cloud": attempt.cloud,
+        "zone": attempt.zone or attempt.region,
+        "instance_type": attempt.instance_type,
+        "market": attempt.market,
+        "intended_at": _iso(attempt.intended_at),
+        "ended_at": _iso(attempt.ended_at),
+        "why": attempt.why,
+        "charged_usd": exact_usd(attempt.charged_usd),
     }
 
 
