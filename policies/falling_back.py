@@ -56,7 +56,8 @@ OnDemand = Callable[[int, int], Decimal | None]
 class Case(NamedTuple):
     """One machine in one region that may fall back. Prices an hour are of all nodes, all included.
 
-    `mean_h` is how long the work is expected to take, `undisturbed_usd` what the run costs on spot
+    `mean_h` is how long the work is expected to take, of which `overrun_h` are so far beyond what
+    is reckoned with that they are on demand; `undisturbed_usd` is what the run costs on spot
     machines that nobody takes, and `once_usd` what is due beside the hours.
     """
 
@@ -67,6 +68,7 @@ class Case(NamedTuple):
     mean_h: float
     median_h: float
     sigma_log: float
+    overrun_h: float
     undisturbed_usd: float
     once_usd: float
     beside_machines_usd: float  # of `undisturbed_usd`, what is not the machines'
@@ -179,6 +181,8 @@ class FallingBack:
             mean_h=(undisturbed_s - pace.setup_s) / 3600,
             median_h=(pace.steady.fixed_s - pace.setup_s + pace.steady.work_median_s) / 3600,
             sigma_log=pace.steady.sigma_log,
+            # Somewhere between the work reckoned with and the deadline spot is over.
+            overrun_h=pace.steady.mean_beyond_s((work_h + deadline_h) * 1800) / 3600,
             undisturbed_usd=spot_usd_per_h * undisturbed_s / 3600 + once_usd,
             once_usd=once_usd,
             beside_machines_usd=place.usd_per_hour * nodes * undisturbed_s / 3600 + once_usd,
@@ -212,6 +216,7 @@ class FallingBack:
         )
         hours = first + (second - first) * (case.price / PRICE_STEP - low)
         usd = hours * case.terms.on_demand_usd_per_h + case.once_usd
+        usd += case.overrun_h * (case.terms.on_demand_usd_per_h - case.spot_usd_per_h)
         return max(usd, case.undisturbed_usd)
 
     def quoted(self, quote: Quote, case: Case, place: int) -> Quote:
@@ -275,7 +280,7 @@ class FallingBack:
         return tuple(found)
 
     def _question(self, case: Case, price_step: int, slack_h: float) -> Question:
-        work_h = upward(case.mean_h, _HOURS_FACTOR)
+        work_h = upward(max(case.mean_h, case.terms.work_h), _HOURS_FACTOR)
         most_h = upward(min(slack_h, 2 * work_h + _AMPLE_H), _HOURS_FACTOR)
         steps = _LAYERS / (1 + most_h / work_h)
         return Question(
@@ -298,11 +303,16 @@ def _between(case: Case) -> tuple[int, int]:
 
 
 def options_with_both(job: Job, filters: Filters) -> dict[int, bool]:
-    """The resource options that admit both markets, and whether each names one zone."""
+    """The resource options of spot machines that are wanted on demand too, under the same option or
+    one that differs in nothing else; and whether each names one zone.
+    """
+    markets = [admitted_markets(option, filters) for option in job.resources]
+    wishes = [option._replace(market=None) for option in job.resources]
+    on_demand = [wish for wish, may in zip(wishes, markets, strict=True) if Market.ON_DEMAND in may]
     return {
-        number: option.zone is not None
-        for number, option in enumerate(job.resources)
-        if len(admitted_markets(option, filters)) == len(Market)
+        number: wish.zone is not None
+        for number, (wish, may) in enumerate(zip(wishes, markets, strict=True))
+        if Market.SPOT in may and wish in on_demand
     }
 
 
