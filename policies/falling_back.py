@@ -17,7 +17,6 @@ from mlbroker.policies.quote import FallsBack, Later, Quote
 from mlbroker.policies.region_costs import RegionCosts
 from mlbroker.policies.spot.auto import PRICE_STEP
 from mlbroker.policies.spot.forecast import Work, forecast
-from mlbroker.policies.spot.hazards import level
 from mlbroker.policies.spot.interface import Terms
 from mlbroker.policies.spot.programme import Question, Solver, solve, upward
 from mlbroker.policies.spot.rates import Rates, usual_rates
@@ -289,8 +288,8 @@ class FallingBack:
             restart_h=case.terms.restart_h,
             lost_h=case.terms.lost_h,
             price=price_step * PRICE_STEP,
-            preemption=level(case.rates.preemption),
-            recovery=level(case.rates.recovery),
+            preemption=case.rates.preemption,
+            recovery=case.rates.recovery,
             spare=case.rates.spare,
             steps=int(min(_MOST_STEPS, max(_LEAST_STEPS, steps))),
         )

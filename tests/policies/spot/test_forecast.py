@@ -9,7 +9,13 @@ from tests.support.spot_traces import trace
 from mlbroker.policies.outcome import Outcome
 from mlbroker.policies.spot.auto import Auto
 from mlbroker.policies.spot.forecast import Forecast, Work, forecast
-from mlbroker.policies.spot.hazards import AGES_H, PREEMPTIONS_PER_H, RECOVERIES_PER_H, age_class
+from mlbroker.policies.spot.hazards import (
+    AGES_H,
+    PREEMPTIONS_PER_H,
+    RECOVERIES_PER_H,
+    age_class,
+    level,
+)
 from mlbroker.policies.spot.interface import Terms
 from mlbroker.policies.spot.programme import Question, solve
 from mlbroker.policies.spot.rates import LEAST, MOST, Rates, usual_rates
@@ -93,10 +99,10 @@ def test_published_interruptions_become_bounded_factors() -> None:
         return usual_rates(rate, has_gpu=has_gpu, nodes=nodes, one_zone=True).preemption
 
     assert factor(None) == 1.0
-    assert factor(None, has_gpu=False) == pytest.approx(0.25)
-    assert factor(0.05) == LEAST
-    assert factor(None, nodes=50) == MOST
-    assert LEAST < factor(0.9) < factor(0.99) < MOST
+    assert factor(None, has_gpu=False) == level(0.25)
+    assert factor(0.05) == level(LEAST)
+    assert factor(None, nodes=50) == level(MOST)
+    assert level(LEAST) < factor(0.9) < factor(0.99) < level(MOST)
     assert usual_rates(None, has_gpu=True, nodes=1, one_zone=False).spare > 0
 
 
