@@ -40,6 +40,8 @@ _LAYERS = 200
 _LEAST_STEPS, _MOST_STEPS = 24, 150
 # Programmes that one plan asks for at most: a second or two where none was ever solved.
 _MOST_PROGRAMMES = 24
+# Of the work on demand, before anything was looked up.
+_USUAL_SHARE = 0.1
 # So many of a plan's quotes are played out, and told what a later deadline would save; `run` asks
 # for hundreds, to fail over to.
 _PLAYED, _TOLD_OF_LATER = 10, 3
@@ -187,36 +189,41 @@ class FallingBack:
             beside_machines_usd=place.usd_per_hour * nodes * undisturbed_s / 3600 + once_usd,
         )
 
+    def about_usd(self, case: Case) -> float:
+        """Nearly what the run costs: enough to tell one region from another."""
+        share = sum(self._shares) / len(self._shares) if self._shares else _USUAL_SHARE
+        return case.undisturbed_usd + share * case.on_demand_more_usd
+
     def expected_usd(self, case: Case) -> float:
         """What the run costs on average.
 
-        Of a plan's first machines it is looked up; thousands have as much more than undisturbed,
-        against on demand, as those on average.
+        Of a plan's first machines it is looked up; any further ones have as much more than
+        undisturbed, against on demand, as those on average.
         """
         found = self._known.get(case)
         if found is None:
-            asked = {self._question(case, step, case.slack_h) for step in _between(case)}
-            if len(self._asked | asked) <= _MOST_PROGRAMMES:
-                self._asked |= asked
-                found = self._looked_up(case, case.slack_h, case.slack_h)
+            question = self._question(case)
+            if question in self._asked or len(self._asked) < _MOST_PROGRAMMES:
+                self._asked.add(question)
+                found = self._looked_up(case, case.slack_h, question)
                 self._shares.append((found - case.undisturbed_usd) / case.on_demand_more_usd)
             else:
-                share = sum(self._shares) / max(1, len(self._shares))
-                found = case.undisturbed_usd + share * case.on_demand_more_usd
+                found = self.about_usd(case)
             self._known[case] = found
         return found
 
-    def _looked_up(self, case: Case, slack_h: float, most_slack_h: float) -> float:
-        """The price lies between two levels, and so does the value between theirs."""
-        low, high = _between(case)
-        first, second = (
-            self._solve(self._question(case, step, most_slack_h)).value_h(slack_h, case.mean_h)
-            for step in (low, high)
-        )
-        hours = first + (second - first) * (case.price / PRICE_STEP - low)
-        usd = hours * case.terms.on_demand_usd_per_h + case.once_usd
+    def _looked_up(self, case: Case, slack_h: float, question: Question) -> float:
+        """From the value at the level of price that is next to the case's.
+
+        Beside it each hour on spot, of those that are not on demand, costs more or less by as much
+        as the prices differ.
+        """
+        hours, price = case.terms.restart_h + case.mean_h, question.price
+        value_h = self._solve(question).value_h(slack_h, case.mean_h)
+        spot_h = hours - (value_h - price * hours) / (1 - price)
+        usd = (value_h + (case.price - price) * spot_h) * case.terms.on_demand_usd_per_h
         usd += case.overrun_h * (case.terms.on_demand_usd_per_h - case.spot_usd_per_h)
-        return max(usd, case.undisturbed_usd)
+        return max(usd + case.once_usd, case.undisturbed_usd)
 
     def quoted(self, quote: Quote, case: Case, place: int) -> Quote:
         """The quote with the figures of the case in place of those of spot alone.
@@ -235,8 +242,7 @@ class FallingBack:
         chance = self._constraints.confidence
         duration_h = Quantiles(*(min(h, terms.deadline_h) for h in quote.duration_h))
         if place < _PLAYED:
-            step = min(_between(case), key=lambda step: abs(case.price - step * PRICE_STEP))
-            programme = self._solve(self._question(case, step, case.slack_h))
+            programme = self._solve(self._question(case))
             work = Work(case.median_h, case.sigma_log)
             seen = forecast(terms, case.spot_usd_per_h, case.rates, programme, work)
             p90_usd = max(seen.p90_usd + case.once_usd, expected_usd)
@@ -265,9 +271,9 @@ class FallingBack:
         """What more time until the deadline would save, where that is worth saying."""
         slack_h, most_h = case.slack_h, case.terms.deadline_h * _MOST_STEP
         step_h = max((h for h in _STEPS_H if h <= most_h), default=_STEPS_H[0])
+        question = self._question(case, 4 * step_h)
         now_usd, *later = (
-            (self._looked_up(case, slack_h + more * step_h, slack_h + 4 * step_h))
-            for more in (0, 1, 2, 4)
+            self._looked_up(case, slack_h + more * step_h, question) for more in (0, 1, 2, 4)
         )
         least_usd, told_usd = max(_WORTH_USD, _WORTH_SHARE * now_usd), 0.0
         found: list[Later] = []
@@ -278,27 +284,27 @@ class FallingBack:
                 told_usd = saves
         return tuple(found)
 
-    def _question(self, case: Case, price_step: int, slack_h: float) -> Question:
+    def _question(self, case: Case, more_h: float = 0.0) -> Question:
+        """One that covers the case, and so much more time; of other machines it is often the same.
+
+        The deadline is common to all, and of more slack than is worth anything nothing is asked.
+        """
         work_h = upward(max(case.mean_h, case.terms.work_h), _HOURS_FACTOR)
-        most_h = upward(min(slack_h, 2 * work_h + _AMPLE_H), _HOURS_FACTOR)
-        steps = _LAYERS / (1 + most_h / work_h)
+        deadline_h = min(case.terms.deadline_h + more_h, 3 * work_h + _AMPLE_H)
+        deadline_h = max(work_h, upward(deadline_h, _HOURS_FACTOR))
+        steps = _LAYERS * work_h / deadline_h
+        price = max(1, round(case.price / PRICE_STEP)) * PRICE_STEP
         return Question(
             work_h=work_h,
-            deadline_h=work_h + most_h,
+            deadline_h=deadline_h,
             restart_h=case.terms.restart_h,
             lost_h=case.terms.lost_h,
-            price=price_step * PRICE_STEP,
+            price=min(price, 1 - PRICE_STEP),
             preemption=case.rates.preemption,
             recovery=case.rates.recovery,
             spare=case.rates.spare,
             steps=int(min(_MOST_STEPS, max(_LEAST_STEPS, steps))),
         )
-
-
-def _between(case: Case) -> tuple[int, int]:
-    """The two levels of price that the case lies between; the least is above nought."""
-    low = max(1, int(case.price / PRICE_STEP))
-    return low, low + 1
 
 
 def options_with_both(job: Job, filters: Filters) -> dict[int, bool]:
