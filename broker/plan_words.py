@@ -4,10 +4,11 @@ from decimal import Decimal
 
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
+from mlbroker.policies.interruptions import interruptions_per_s
 from mlbroker.policies.planner.plan import LeftOut, Plan
 from mlbroker.policies.quote import Quote, Reason
 from mlbroker.pricing.offer import Market
-from mlbroker.profiles.job import Replicas
+from mlbroker.profiles.job import Job, Replicas
 
 REASON_WORDS = {
     Reason.NEEDS_NOT_MET: "do not meet the job's needs",
@@ -147,6 +148,38 @@ def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
         )
         text += f" What the deadline costs: {', '.join(' '.join(s.split()) for s in saved)}."
     return text
+
+
+def rare_checkpoint_words(plan: Plan) -> str | None:
+    """Where a spot machine is usually gone before the job has saved once, and what that costs."""
+    checkpoint = plan.job.checkpoint
+    spot = [quote for quote in plan.quotes if quote.market is Market.SPOT]
+    if checkpoint is None or not spot:
+        return None
+    gpu = plan.constraints.uses_gpu
+    life_s = 1 / interruptions_per_s(None, gpu) / plan.constraints.nodes
+    if checkpoint.every_s <= life_s:
+        return None
+    lost_s = checkpoint.every_s / 2
+    usd = spot[0].hourly_usd * Decimal(lost_s / 3600)
+    return (
+        f"saved every {duration(checkpoint.every_s)}, the job outlasts the spot machines that it"
+        f" runs on: {'with' if gpu else 'without'} a GPU they usually live {duration(life_s)}, and"
+        f" each that is taken loses {duration(lost_s)} of work, {money(usd)} USD on"
+        f" {spot[0].instance_type}. Save more often, and say so in broker.checkpoint."
+    )
+
+
+def strictly_spot_words(job: Job) -> str | None:
+    """What `use_spot: true` means for a deadline; None where something else is asked for."""
+    markets = [option.market for option in job.resources]
+    if job.deadline is None or any(market is not Market.SPOT for market in markets):
+        return None
+    return (
+        "`use_spot: true` is strictly spot, as in SkyPilot: nothing falls back on demand to keep"
+        " the deadline. For both, leave use_spot out (with a checkpoint spot then falls back), or"
+        " write any_of: [{use_spot: true}, {use_spot: false}]."
+    )
 
 
 def replicas_words(replicas: Replicas, hourly_usd: Decimal) -> str:

@@ -24,8 +24,8 @@ from mlbroker.policies.spot import hazards, programme
 from mlbroker.policies.spot.programme import Move, Programme, Question, solve
 
 FOLDER = "programmes"
-# Some thirty are of one plan, of up to 40 kB; the least recently solved goes first.
-KEPT = 300
+# Ten to thirty are of one plan, of some 100 kB each; the least recently solved goes first.
+KEPT = 150
 # What is noticed at a terminal.
 _NOTICED_S = 0.5
 _MOVES = ("idle_up", "idle_down", "demand_up", "demand_down", "spot")

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlbroker.policies.burst import credits_run_out
 from mlbroker.policies.constraints import Constraints
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
 
 NANO = 1e-9
+T = TypeVar("T")
 INTERRUPTED = "interruptions included"
 
 
@@ -208,7 +209,7 @@ class Chooser:
             elif best is None or found.key < best.key:
                 best = found
         if best is not None:
-            return best
+            return self._looked_up(best)
         assert refusal is not None, "a candidate has at least one price"
         return refusal
 
@@ -266,13 +267,26 @@ class Chooser:
     def _look(self, candidate: Candidate, row: RegionPrice) -> Pick | Refusal:
         """One machine in one region: its key, or the first limit that it breaks.
 
-        Spot falls back on demand where it may, and stands alone where it may not.
+        Spot falls back on demand where it may, and stands alone where it may not. What it costs to
+        fall back is told only nearly, which will do between regions: see `_looked_up`.
         """
         case = self.case(candidate, row)
         if case is None or self._falling_back is None:
             return self._steadfast(candidate, row)
-        pace = candidate.machine.pace_in(row.region_id).steady
+        return self._fallen_back(candidate, row, case, self._falling_back.about_usd(case))
+
+    def _looked_up(self, pick: Pick) -> Pick:
+        """The pick with its exact key."""
+        if not pick.falls_back or self._falling_back is None:
+            return pick
+        case = _known(self.case(pick.candidate, pick.row))
         usd = self._falling_back.expected_usd(case)
+        return self._fallen_back(pick.candidate, pick.row, case, usd)
+
+    def _fallen_back(
+        self, candidate: Candidate, row: RegionPrice, case: "Case", usd: float
+    ) -> Pick:
+        pace = candidate.machine.pace_in(row.region_id).steady
         ranked = usd + price_width(True, row.age_days) * (usd - case.beside_machines_usd)
         key = sort_key(self.constraints.objective, ranked, pace.expected_s, None)
         return Pick(candidate, row, key, falls_back=True)
@@ -377,6 +391,7 @@ class Chooser:
         return watts / 1000 * outcome.expected_s / 3600 * self.constraints.nodes * place.kg_per_kwh
 
 
-def _known(place: RegionCosts | None) -> RegionCosts:
-    assert place is not None, "prices are read for allowed regions only"
-    return place
+def _known(found: T | None) -> T:
+    """A place of a price, or the case of a pick: what was read or told before is there."""
+    assert found is not None
+    return found

@@ -17,7 +17,6 @@ from mlbroker.policies.quote import FallsBack, Later, Quote
 from mlbroker.policies.region_costs import RegionCosts
 from mlbroker.policies.spot.auto import PRICE_STEP
 from mlbroker.policies.spot.forecast import Work, forecast
-from mlbroker.policies.spot.hazards import level
 from mlbroker.policies.spot.interface import Terms
 from mlbroker.policies.spot.programme import Question, Solver, solve, upward
 from mlbroker.policies.spot.rates import Rates, usual_rates
@@ -41,6 +40,8 @@ _LAYERS = 200
 _LEAST_STEPS, _MOST_STEPS = 24, 150
 # Programmes that one plan asks for at most: a second or two where none was ever solved.
 _MOST_PROGRAMMES = 24
+# Of the work on demand, before anything was looked up.
+_USUAL_SHARE = 0.1
 # So many of a plan's quotes are played out, and told what a later deadline would save; `run` asks
 # for hundreds, to fail over to.
 _PLAYED, _TOLD_OF_LATER = 10, 3
@@ -56,7 +57,8 @@ OnDemand = Callable[[int, int], Decimal | None]
 class Case(NamedTuple):
     """One machine in one region that may fall back. Prices an hour are of all nodes, all included.
 
-    `mean_h` is how long the work is expected to take, `undisturbed_usd` what the run costs on spot
+    `mean_h` is how long the work is expected to take, of which `overrun_h` are so far beyond what
+    is reckoned with that they are on demand; `undisturbed_usd` is what the run costs on spot
     machines that nobody takes, and `once_usd` what is due beside the hours.
     """
 
@@ -67,6 +69,7 @@ class Case(NamedTuple):
     mean_h: float
     median_h: float
     sigma_log: float
+    overrun_h: float
     undisturbed_usd: float
     once_usd: float
     beside_machines_usd: float  # of `undisturbed_usd`, what is not the machines'
@@ -179,40 +182,48 @@ class FallingBack:
             mean_h=(undisturbed_s - pace.setup_s) / 3600,
             median_h=(pace.steady.fixed_s - pace.setup_s + pace.steady.work_median_s) / 3600,
             sigma_log=pace.steady.sigma_log,
+            # Somewhere between the work reckoned with and the deadline spot is over.
+            overrun_h=pace.steady.mean_beyond_s((work_h + deadline_h) * 1800) / 3600,
             undisturbed_usd=spot_usd_per_h * undisturbed_s / 3600 + once_usd,
             once_usd=once_usd,
             beside_machines_usd=place.usd_per_hour * nodes * undisturbed_s / 3600 + once_usd,
         )
 
+    def about_usd(self, case: Case) -> float:
+        """Nearly what the run costs: enough to tell one region from another."""
+        share = sum(self._shares) / len(self._shares) if self._shares else _USUAL_SHARE
+        return case.undisturbed_usd + share * case.on_demand_more_usd
+
     def expected_usd(self, case: Case) -> float:
         """What the run costs on average.
 
-        Of a plan's first machines it is looked up; thousands have as much more than undisturbed,
-        against on demand, as those on average.
+        Of a plan's first machines it is looked up; any further ones have as much more than
+        undisturbed, against on demand, as those on average.
         """
         found = self._known.get(case)
         if found is None:
-            asked = {self._question(case, step, case.slack_h) for step in _between(case)}
-            if len(self._asked | asked) <= _MOST_PROGRAMMES:
-                self._asked |= asked
-                found = self._looked_up(case, case.slack_h, case.slack_h)
+            question = self._question(case)
+            if question in self._asked or len(self._asked) < _MOST_PROGRAMMES:
+                self._asked.add(question)
+                found = self._looked_up(case, case.slack_h, question)
                 self._shares.append((found - case.undisturbed_usd) / case.on_demand_more_usd)
             else:
-                share = sum(self._shares) / max(1, len(self._shares))
-                found = case.undisturbed_usd + share * case.on_demand_more_usd
+                found = self.about_usd(case)
             self._known[case] = found
         return found
 
-    def _looked_up(self, case: Case, slack_h: float, most_slack_h: float) -> float:
-        """The price lies between two levels, and so does the value between theirs."""
-        low, high = _between(case)
-        first, second = (
-            self._solve(self._question(case, step, most_slack_h)).value_h(slack_h, case.mean_h)
-            for step in (low, high)
-        )
-        hours = first + (second - first) * (case.price / PRICE_STEP - low)
-        usd = hours * case.terms.on_demand_usd_per_h + case.once_usd
-        return max(usd, case.undisturbed_usd)
+    def _looked_up(self, case: Case, slack_h: float, question: Question) -> float:
+        """From the value at the level of price that is next to the case's.
+
+        Beside it each hour on spot, of those that are not on demand, costs more or less by as much
+        as the prices differ.
+        """
+        hours, price = case.terms.restart_h + case.mean_h, question.price
+        value_h = self._solve(question).value_h(slack_h, case.mean_h)
+        spot_h = hours - (value_h - price * hours) / (1 - price)
+        usd = (value_h + (case.price - price) * spot_h) * case.terms.on_demand_usd_per_h
+        usd += case.overrun_h * (case.terms.on_demand_usd_per_h - case.spot_usd_per_h)
+        return max(usd + case.once_usd, case.undisturbed_usd)
 
     def quoted(self, quote: Quote, case: Case, place: int) -> Quote:
         """The quote with the figures of the case in place of those of spot alone.
@@ -231,8 +242,7 @@ class FallingBack:
         chance = self._constraints.confidence
         duration_h = Quantiles(*(min(h, terms.deadline_h) for h in quote.duration_h))
         if place < _PLAYED:
-            step = min(_between(case), key=lambda step: abs(case.price - step * PRICE_STEP))
-            programme = self._solve(self._question(case, step, case.slack_h))
+            programme = self._solve(self._question(case))
             work = Work(case.median_h, case.sigma_log)
             seen = forecast(terms, case.spot_usd_per_h, case.rates, programme, work)
             p90_usd = max(seen.p90_usd + case.once_usd, expected_usd)
@@ -261,9 +271,9 @@ class FallingBack:
         """What more time until the deadline would save, where that is worth saying."""
         slack_h, most_h = case.slack_h, case.terms.deadline_h * _MOST_STEP
         step_h = max((h for h in _STEPS_H if h <= most_h), default=_STEPS_H[0])
+        question = self._question(case, 4 * step_h)
         now_usd, *later = (
-            (self._looked_up(case, slack_h + more * step_h, slack_h + 4 * step_h))
-            for more in (0, 1, 2, 4)
+            self._looked_up(case, slack_h + more * step_h, question) for more in (0, 1, 2, 4)
         )
         least_usd, told_usd = max(_WORTH_USD, _WORTH_SHARE * now_usd), 0.0
         found: list[Later] = []
@@ -274,35 +284,40 @@ class FallingBack:
                 told_usd = saves
         return tuple(found)
 
-    def _question(self, case: Case, price_step: int, slack_h: float) -> Question:
-        work_h = upward(case.mean_h, _HOURS_FACTOR)
-        most_h = upward(min(slack_h, 2 * work_h + _AMPLE_H), _HOURS_FACTOR)
-        steps = _LAYERS / (1 + most_h / work_h)
+    def _question(self, case: Case, more_h: float = 0.0) -> Question:
+        """One that covers the case, and so much more time; of other machines it is often the same.
+
+        The deadline is common to all, and of more slack than is worth anything nothing is asked.
+        """
+        work_h = upward(max(case.mean_h, case.terms.work_h), _HOURS_FACTOR)
+        deadline_h = min(case.terms.deadline_h + more_h, 3 * work_h + _AMPLE_H)
+        deadline_h = max(work_h, upward(deadline_h, _HOURS_FACTOR))
+        steps = _LAYERS * work_h / deadline_h
+        price = max(1, round(case.price / PRICE_STEP)) * PRICE_STEP
         return Question(
             work_h=work_h,
-            deadline_h=work_h + most_h,
+            deadline_h=deadline_h,
             restart_h=case.terms.restart_h,
             lost_h=case.terms.lost_h,
-            price=price_step * PRICE_STEP,
-            preemption=level(case.rates.preemption),
-            recovery=level(case.rates.recovery),
+            price=min(price, 1 - PRICE_STEP),
+            preemption=case.rates.preemption,
+            recovery=case.rates.recovery,
             spare=case.rates.spare,
             steps=int(min(_MOST_STEPS, max(_LEAST_STEPS, steps))),
         )
 
 
-def _between(case: Case) -> tuple[int, int]:
-    """The two levels of price that the case lies between; the least is above nought."""
-    low = max(1, int(case.price / PRICE_STEP))
-    return low, low + 1
-
-
 def options_with_both(job: Job, filters: Filters) -> dict[int, bool]:
-    """The resource options that admit both markets, and whether each names one zone."""
+    """The resource options of spot machines that are wanted on demand too, under the same option or
+    one that differs in nothing else; and whether each names one zone.
+    """
+    markets = [admitted_markets(option, filters) for option in job.resources]
+    wishes = [option._replace(market=None) for option in job.resources]
+    on_demand = [wish for wish, may in zip(wishes, markets, strict=True) if Market.ON_DEMAND in may]
     return {
-        number: option.zone is not None
-        for number, option in enumerate(job.resources)
-        if len(admitted_markets(option, filters)) == len(Market)
+        number: wish.zone is not None
+        for number, (wish, may) in enumerate(zip(wishes, markets, strict=True))
+        if Market.SPOT in may and wish in on_demand
     }
 
 

@@ -87,6 +87,14 @@ class Outcome:
             weight *= mean / (count + 1)
         return total
 
+    def mean_beyond_s(self, limit_s: float) -> float:
+        """By how much the work takes longer than `limit_s` on average, undisturbed."""
+        if self.sigma_log <= 0:
+            return max(0.0, self.work_median_s - limit_s)
+        score = math.log(limit_s / self.work_median_s) / self.sigma_log
+        partly = self.work_mean_s * 0.5 * math.erfc((score - self.sigma_log) / _SQRT2)
+        return partly - limit_s * 0.5 * math.erfc(score / _SQRT2)
+
     def quantile_s(self, probability: float) -> float:
         """Duration that is not exceeded with `probability`."""
         spread = math.exp(normal_quantile(probability) * self.sigma_log)

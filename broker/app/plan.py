@@ -19,7 +19,12 @@ from mlbroker.broker.app.sources import (
     within_reach,
 )
 from mlbroker.broker.judge import judge_of
-from mlbroker.broker.plan_words import nothing_chosen, replicas_words
+from mlbroker.broker.plan_words import (
+    nothing_chosen,
+    rare_checkpoint_words,
+    replicas_words,
+    strictly_spot_words,
+)
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.book import Book
@@ -86,6 +91,10 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     made = planner.plan(request)
     if made.constraints.deadline_has_passed:
         raise nothing_chosen(made, deadline_place(job, query.job_path))
+    if strictly := strictly_spot_words(job):
+        listener.note(strictly)
+    if rare := rare_checkpoint_words(made):
+        listener.warn(rare)
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:

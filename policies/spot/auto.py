@@ -3,14 +3,13 @@
 from mlbroker.policies.spot.hazards import age_class, expected_life_h, level
 from mlbroker.policies.spot.interface import ON_DEMAND, WAIT, View
 from mlbroker.policies.spot.programme import Move, Programme, Question, Solver, solve, upward
+from mlbroker.policies.spot.rates import SPARE
 
 PRICE_STEP = 0.05
 # Work and deadline in steps of so much: what a later run asks was then most likely answered.
 _HOURS_FACTOR = 1.05
 # A machine that works is left for a cheaper one only where that pays for the move this often.
 _MOVE_GAIN = 2.0
-# Zones fail together more often than not at all.
-SPARE = 0.7
 
 
 class Auto:

@@ -19,7 +19,6 @@ from mlbroker.policies.spot.hazards import (
     RECOVERIES_PER_H,
     UNKNOWN_AGE_H,
     age_class,
-    level,
 )
 from mlbroker.policies.spot.interface import Terms
 from mlbroker.policies.spot.programme import OTHER, Move, Programme
@@ -67,9 +66,10 @@ def forecast(
 ) -> Forecast:
     """Deterministic: the same question has the same answer. A machine is there at the beginning."""
     played = _Histories(terms, rates, programme, work or Work(terms.work_h), histories)
-    while played.works.any():
+    while played.works.any() and played.at_h < terms.deadline_h:
         played.decide()
         played.pass_layer()
+    played.end_on_demand()
     usd = played.spot_h * spot_usd_per_h + played.demand_h * terms.on_demand_usd_per_h
     finish_h = np.quantile(played.now_h, (0.1, 0.5, 0.9))
     return Forecast(
@@ -110,8 +110,8 @@ class _Histories:
         # `beside` boots while the other works, and takes over.
         self.on, self.beside = np.zeros((2, histories), np.int8)
         self.spare = rates.spare
-        self.leaves = 1 - np.exp(-PREEMPTIONS_PER_H * level(rates.preemption) * step)
-        self.comes = 1 - np.exp(-RECOVERIES_PER_H * level(rates.recovery) * step)
+        self.leaves = 1 - np.exp(-PREEMPTIONS_PER_H * rates.preemption * step)
+        self.comes = 1 - np.exp(-RECOVERIES_PER_H * rates.recovery * step)
         self.ages = 1 - np.exp(-step / np.diff(AGES_H, append=np.inf))
         # By what works, and whether a machine could be had: spot that works is there.
         self.moves = (
@@ -193,6 +193,14 @@ class _Histories:
             self.saved -= np.where(busy, done, 0.0)
         else:
             self.saved = self.left.copy()
+
+    def end_on_demand(self) -> None:
+        """What is left past the deadline no policy is late with any more: it is worked off."""
+        demand_h = np.where(self.works, self.boot + self.left, 0.0)
+        self.now_h += demand_h
+        self.demand_h += demand_h
+        self.demand_work_h += np.where(self.works, self.left, 0.0)
+        self.works = np.zeros(len(self.left), bool)
 
     def _see(self) -> None:
         """Machines are taken, outages end, and both grow older."""

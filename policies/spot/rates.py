@@ -1,8 +1,10 @@
 """How often a spot machine is taken where nobody has watched it: published figures as factors."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from mlbroker.policies.interruptions import UNKNOWN_GPU_PER_HOUR, interruptions_per_s
+from mlbroker.policies.spot.hazards import level
 
 # One region's figure for a month says little of one machine on one day: no further than this.
 LEAST, MOST = 0.1, 4.0
@@ -13,13 +15,16 @@ SPARE = 0.7
 
 
 class Rates(NamedTuple):
-    """Factors on the programme's rates, and the chance that another zone has a machine."""
+    """Factors on the programme's rates, at the levels that it is solved for, and the chance that
+    another zone has a machine.
+    """
 
     preemption: float
     recovery: float
     spare: float
 
 
+@lru_cache(maxsize=1024)
 def usual_rates(
     interruption_rate: float | None, *, has_gpu: bool, nodes: int, one_zone: bool
 ) -> Rates:
@@ -33,4 +38,5 @@ def usual_rates(
     per_hour = interruptions_per_s(interruption_rate, has_gpu) * 3600
     factor = min(MOST, max(LEAST, per_hour / UNKNOWN_GPU_PER_HOUR))
     zones = 1 if one_zone else _ZONES
-    return Rates(min(MOST, factor * nodes), float(zones), 0.0 if one_zone else SPARE)
+    preemption = min(MOST, factor * nodes)
+    return Rates(level(preemption), level(zones), 0.0 if one_zone else SPARE)

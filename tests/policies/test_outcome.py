@@ -76,3 +76,14 @@ def test_interruptions_only_add(outcome: Outcome) -> None:
     calm = Outcome(outcome.work_median_s, outcome.sigma_log, outcome.fixed_s)
     assert outcome.expected_s >= calm.expected_s
     assert outcome.quantile_s(0.9) >= calm.quantile_s(0.9) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("sigma_log", [0.0, 0.2, 0.8])
+def test_what_goes_beyond_a_limit_is_the_mean_without_one(sigma_log: float) -> None:
+    outcome = Outcome(1000, sigma_log, 100)
+    assert outcome.mean_beyond_s(1e-9) == pytest.approx(outcome.work_mean_s)
+    assert outcome.mean_beyond_s(1e9) == pytest.approx(0, abs=1e-6)
+    source = random.Random(3)
+    works = [1000 * source.lognormvariate(0, sigma_log) for _ in range(40_000)]
+    simulated = sum(max(0.0, work - 1200) for work in works) / len(works)
+    assert outcome.mean_beyond_s(1200) == pytest.approx(simulated, rel=0.06, abs=1e-9)

@@ -421,3 +421,62 @@ def test_what_cannot_be_exported_is_said(job: Path, home: Path) -> None:
     assert mounted.returncode == 0
     assert "file_mounts: mlbroker mounts and copies nothing" in mounted.stderr
     assert "$SKYPILOT_NODE_RANK: the command uses it, and dstack does not set it" in mounted.stderr
+
+
+FALLS_BACK = """\
+name: bert-ft
+resources: {instance_type: g5.xlarge}
+run: python train.py
+broker:
+  deadline: 15h
+  work: {steps: 12000, hours: 6, on: g5.xlarge}
+  checkpoint: {path: ckpt/, every: 10m}
+"""
+
+
+def test_spot_that_falls_back_says_so_and_its_programmes_are_kept(
+    tmp_path: Path,
+) -> None:
+    home, path = indexed(tmp_path / "home"), tmp_path / "job.yaml"
+    path.write_text(FALLS_BACK)
+    choice = document(path, home=home)["choice"]
+    assert choice["market"] == "spot"
+    assert choice["spot"]["falls_back"] is True
+    assert 0 <= choice["spot"]["on_demand_share"] < 1
+    assert choice["deadline_probability"] >= 0.9
+    kept = {entry.name for entry in (home / "programmes").iterdir()}
+    assert kept
+    shown = mlbroker("plan", path, home=home)
+    assert "Spot, falls back to on demand (1.006 USD an hour) to be in time:" in shown.stdout
+    assert {entry.name for entry in (home / "programmes").iterdir()} == kept
+    told = mlbroker("plan", path, "--explain", "g5.xlarge", home=home)
+    assert "interruptions and on demand" in told.stdout
+
+
+def test_strictly_spot_with_a_deadline_is_said_and_what_to_write_for_both(
+    tmp_path: Path, home: Path
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(FALLS_BACK.replace("{inst", "{use_spot: true, inst"))
+    done = mlbroker("plan", path, home=home)
+    assert "strictly spot, as in SkyPilot" in done.stderr
+    assert "falls back to on demand" not in done.stdout
+    path.write_text(
+        FALLS_BACK.replace("{inst", "{any_of: [{use_spot: true}, {use_spot: false}], inst")
+    )
+    done = mlbroker("plan", path, home=home)
+    assert "strictly spot" not in done.stderr
+    assert "falls back to on demand" in done.stdout
+
+
+def test_a_checkpoint_rarer_than_a_spot_machine_lives_is_warned_of(
+    tmp_path: Path, home: Path
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(FALLS_BACK.replace("every: 10m", "every: 6h"))
+    done = mlbroker("plan", path, home=home)
+    warning = " ".join(done.stderr.split())
+    assert "saved every 6h00m" in warning
+    assert "loses 3h00m of work" in warning
+    path.write_text(FALLS_BACK)
+    assert "saved every" not in mlbroker("plan", path, home=home).stderr
