@@ -35,9 +35,10 @@ def show(
     region: options.Region = None,
     json: options.Json = False,
 ) -> None:
-    """A type's spot machines by region: price, life expected, chance of being taken.
+    """A type's spot machines by region, and how long they live.
 
-    Places where your own runs were come first, then the cheapest regions.
+    With the price, the chance of being taken, how long none is to be had, and from what each is
+    believed. Places where your own runs were come first, then the cheapest regions.
     """
     load_numpy()
     from mlbroker.broker.app import spot as reports
