@@ -4,9 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.sim_runs import SimRuns
 from tests.support.spot_ledgers import START, Try, write
 
-from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger import State, open_ledger
 from mlbroker.broker.runs.spot_past import observations
 from mlbroker.policies.spot.beliefs import Observation, Place, What
 from mlbroker.policies.spot.hazards import UNKNOWN_AGE_H
@@ -102,3 +103,28 @@ def test_each_place_has_its_own_outages_and_on_demand_is_another_market(tmp_path
 def test_an_outage_is_known_by_when_it_was_met_last(tmp_path: Path) -> None:
     *_, outage = seen(tmp_path, Try(0, "no_capacity"), Try(0.5, "no_capacity"))
     assert outage.at == START + timedelta(hours=0.5)
+
+
+def test_runs_leave_what_they_saw(tmp_path: Path) -> None:
+    """Small machines are short for one run, and then had; a medium one is taken in the middle."""
+    sim = SimRuns(tmp_path)
+    with sim.service.world() as world:
+        world.no_capacity, world.job_s = {"small"}, 120.0
+    sim.reserve("r1")
+    driver = sim.driver("r1", secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    assert sim.service.preempt()
+    driver.drive("r1")
+    with sim.service.world() as world:
+        world.no_capacity = set()
+    sim.launch("r2")
+
+    found = {(each.place.instance_type, each.what): each for each in observations(sim.ledger)}
+    assert {key: each.ended for key, each in found.items()} == {
+        ("small", What.OUTAGE): True,
+        ("medium", What.MACHINE): True,
+        ("large", What.MACHINE): False,
+        ("small", What.MACHINE): False,
+    }
+    assert all(0 <= each.until_h - each.from_h < 0.5 for each in found.values())
