@@ -52,7 +52,7 @@ def machine_type(name: str, state: Path, prices: Path | None, listener: Listener
     book = book_of(state, prices, listener)
     types = [entry for _, _, entry in book.types() if entry.name == name]
     if not types:
-        raise InputError(f"unknown machine type {name!r}", hint=_suggestion(book, name))
+        raise InputError(f"unknown machine type {name!r}", hint=suggestion(book, name))
     described = browse.lifecycles(book, name)
     listed = browse.list_prices(book, name)
     with OwnPrices(state / "prices") as own:
@@ -216,7 +216,8 @@ def _dated(entry: Past | Jump) -> Document:
     }
 
 
-def _suggestion(book: PriceBook, name: str) -> str:
+def suggestion(book: PriceBook, name: str) -> str:
+    """What may have been meant by a type that nobody knows."""
     near = nearest(name, browse.type_names(book))
     if near:
         return f"Did you mean {near}?"

@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "policy": Command("policy", "Look at the policy file's effect: which rule hits a job."),
     "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),
     "prices": Command("prices", "Look at the price book: show, refresh, import, export; quotas."),
+    "spot": Command("spot", "Say what is believed of a type's spot machines, and from what."),
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
     "replay": Command("replay", "Try spot policies on a recorded trace: at what cost, how late?"),

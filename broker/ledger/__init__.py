@@ -143,11 +143,11 @@ class Ledger:
         """The run with all that it goes on from, and that go on from it."""
         return Lineage.of(run_id, self._storage.openings(), self.run)
 
-    def runs(self) -> list[Run]:
-        """All runs, oldest first."""
-        by_run = sorted(
-            (f for f in self._storage.facts() if f.run_id), key=lambda f: (f.run_id, f.seq)
-        )
+    def runs(self, market: str | None = None) -> list[Run]:
+        """All runs, or those that asked for a machine on this market, oldest first."""
+        stored = self._storage
+        facts = stored.facts() if market is None else stored.facts_of_market(market)
+        by_run = sorted((f for f in facts if f.run_id), key=lambda f: (f.run_id, f.seq))
         runs = (fold(group) for _, group in groupby(by_run, key=lambda f: f.run_id))
         return sorted((r for r in runs if r), key=lambda r: (r.reserved_at, r.run_id))
 

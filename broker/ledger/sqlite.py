@@ -47,6 +47,8 @@ CREATE TABLE accounts (
 """
 # `accounts` repeats what the facts say, so that a cap is checked without reading all history.
 _COLUMNS = "seq, at, run_id, kind, body, hash"
+_OF_MARKET = """WHERE run_id IN
+  (SELECT run_id FROM facts WHERE kind = ? AND json_extract(body, '$.market') = ?)"""
 _BUSY_S = 60.0
 _LEAST_FREE_BYTES = 100_000
 
@@ -87,6 +89,13 @@ class SqliteStorage:
                 return
             where, values = ("", ()) if run_id is None else ("WHERE run_id = ?", (run_id,))
             yield from _facts(connection, where, *values)
+
+    def facts_of_market(self, market: str) -> Iterator[Fact]:
+        """The facts of the runs that asked for a machine on this market, in order."""
+        with self._errors():
+            connection = self._reading()
+            if connection is not None:
+                yield from _facts(connection, _OF_MARKET, State.INTENDED, market)
 
     def openings(self) -> list[Fact]:
         """The facts that open runs, in order."""

@@ -29,6 +29,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
         ("plan --cloud a", ["aws", "azure"]),
         ("plan --region us-east", ["us-east-1", "us-east-2", "us-east1", "us-east4", "us-east5"]),
         ("plan --instance-type m5.x", ["m5.xlarge"]),
+        ("spot show m5.x", ["m5.xlarge"]),
     ],
 )
 def test_what_is_offered(cli: Cli, line: str, offered: list[str]) -> None:

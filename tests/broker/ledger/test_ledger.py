@@ -78,6 +78,17 @@ def test_a_run_is_the_fold_of_its_facts(tmp_path: Path) -> None:
     assert ledger.verify() is None
 
 
+def test_runs_of_a_market_are_whole_and_the_others_are_left_out(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    assert ledger.runs("spot") == []
+    to_terminated(ledger)
+    ledger.reserve(NOW, "r2", RESERVED)
+    ledger.append(NOW, "r2", "intended", {**intended(), "market": "on_demand"})
+    ledger.reserve(NOW, "r3", RESERVED)
+    assert ledger.runs("spot") == [ledger.run("r1")]
+    assert [run.run_id for run in ledger.runs("on_demand")] == ["r2"]
+
+
 def test_a_second_attempt_needs_the_first_to_be_gone(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     ledger.reserve(NOW, "r1", RESERVED)
