@@ -170,3 +170,30 @@ def test_many_jobs_get_the_choice_of_a_plan_of_their_own() -> None:
     assert choice.quote == plan_of().choice
     assert choice.quote is not None
     assert choice.quote.falls_back is not None
+
+
+def test_quotes_far_down_have_bounds_in_place_of_histories() -> None:
+    """Whoever asks for hundreds wants places to fail over to."""
+    kinds = [InstanceType("aws", f"type-{n}", Hardware(8, 32, "x86_64")) for n in range(12)]
+    prices = {
+        (number, 0, market): f"{usd + number / 100:.2f}"
+        for number in range(12)
+        for market, usd in ((Market.ON_DEMAND, 1.0), (Market.SPOT, 0.3))
+    }
+    rows = [replace(ROWS[0], config=kind.name, instance_type=kind.name) for kind in kinds]
+    book = SmallBook(kinds, [REGION], prices, {})
+    request = PlanRequest(JOB, Evidence(JOB, rows), top=0)
+    quotes = Planner(book, NOW).plan(request).quotes
+    spot = [quote for quote in quotes if quote.falls_back is not None]
+    assert len(spot) == 12
+    for quote in spot[10:]:
+        assert quote.falls_back is not None
+        assert quote.cost_usd is not None
+        assert quote.duration_h is not None
+        terms = quote.falls_back.terms
+        all_usd = terms.on_demand_usd_per_h * (terms.work_h + terms.restart_h)
+        assert float(quote.cost_usd.p90) == pytest.approx(all_usd + float(quote.once_usd), rel=1e-6)
+        assert quote.cost_usd.expected < quote.cost_usd.p90
+        assert quote.duration_h.p90 <= terms.deadline_h
+        assert 0 < quote.falls_back.on_demand_share < 1
+        assert quote.falls_back.later == ()
