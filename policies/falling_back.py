@@ -73,6 +73,7 @@ class Case(NamedTuple):
     undisturbed_usd: float
     once_usd: float
     beside_machines_usd: float  # of `undisturbed_usd`, what is not the machines'
+    interruption_rate: float | None
 
     @property
     def slack_h(self) -> float:
@@ -187,6 +188,7 @@ class FallingBack:
             undisturbed_usd=spot_usd_per_h * undisturbed_s / 3600 + once_usd,
             once_usd=once_usd,
             beside_machines_usd=place.usd_per_hour * nodes * undisturbed_s / 3600 + once_usd,
+            interruption_rate=row.interruption_rate,
         )
 
     def about_usd(self, case: Case) -> float:
@@ -251,7 +253,11 @@ class FallingBack:
             chance = max(chance, 1 - seen.late)
         later = self._later(case) if place < _TOLD_OF_LATER else ()
         falls_back = FallsBack(
-            terms, min(1.0, on_demand_share), later, case.on_demand_price_per_hour_usd
+            terms,
+            min(1.0, on_demand_share),
+            later,
+            case.on_demand_price_per_hour_usd,
+            case.interruption_rate,
         )
         risen = 1 + quote.price_width
         kwh = None if quote.power_w is None else quote.power_w / 1000 * machine_h

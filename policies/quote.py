@@ -68,13 +68,15 @@ class FallsBack(NamedTuple):
 
     `terms` are what the spot policy is told; their price is of all nodes, everything included, and
     their work holds with the confidence asked for. `on_demand_share` of the work is expected on
-    demand, in the same region at `on_demand_price_per_hour_usd` a machine.
+    demand, in the same region at `on_demand_price_per_hour_usd` a machine. `interruption_rate` is
+    the share of spot machines that is taken within a month, where it is published.
     """
 
     terms: "Terms"
     on_demand_share: float
     later: tuple[Later, ...]
     on_demand_price_per_hour_usd: Decimal
+    interruption_rate: float | None = None
 
 
 class Quote(NamedTuple):

@@ -142,7 +142,8 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
         raise InputError("goes with --on local", where="--local-price")
     else:
         options, quotes = _planned(request, judge, state, now, opened, listener)
-    earlier, rest_usd = _earlier(open_ledger(state), request, job)
+    ledger = open_ledger(state)
+    earlier, rest_usd = _earlier(ledger, request, job)
     cap_usd = _cap(job) if rest_usd is None else rest_usd
 
     def zoned(some: Sequence[LaunchOption]) -> tuple[LaunchOption, ...]:
@@ -154,7 +155,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
             listener.warn(str(error))
             return tuple(some)
 
-    options, spot = _placed(admitted(judge, options), quotes[0], judge, zoned)
+    options, spot = _placed(admitted(judge, options), quotes[0], judge, ledger, zoned)
     traits = opened(options[0].cloud).traits
     worst = launch.worst_case(options[0], cap_usd, traits, request.guest_late_s)
     first = kind_of(options[0])
@@ -162,7 +163,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     expected = next(alike)
     prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, expected, spot)
     if request.dry_run and judge is not None:
-        _ask_policy(prepared, open_ledger(state))
+        _ask_policy(prepared, ledger)
     return prepared
 
 
@@ -301,6 +302,7 @@ def _placed(
     options: tuple[LaunchOption, ...],
     quote: Quote,
     judge: "Judge | None",
+    ledger: Ledger,
     zoned: Callable[[Sequence[LaunchOption]], tuple[LaunchOption, ...]],
 ) -> tuple[tuple[LaunchOption, ...], SpotTerms | None]:
     """The options zone by zone; under a spot policy those of the plan's choice alone, where it
@@ -311,7 +313,7 @@ def _placed(
         pair = falling_back(first, quote)
         if len(pair) > 1 and len(admitted(judge, pair)) > 1:
             found = zoned(pair)
-            spot = spot_terms(found, quote)
+            spot = spot_terms(found, quote, ledger)
             if spot is not None:
                 return found, spot
     return zoned(options), None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,19 @@ class LaunchOption:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneRecord:
+    """What was believed of a zone's machines and outages at the launch, as `hazards.Record`s."""
+
+    preempted: tuple[float, float] = (0.0, 0.0)
+    recovered: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class SpotTerms:
     """Under what the run's spot policy decides, for machines of one type. Hours.
 
     `work_h` is how long the job works, with the confidence that was asked for; the rest is as in
-    `policies.spot.interface.Terms`. `budget_usd` and the deadline are the run's own.
+    `policies.spot.interface.Terms`. `zones` are by name. Budget and deadline are the run's own.
     """
 
     policy: str
@@ -84,6 +92,7 @@ class SpotTerms:
     restart_h: float
     tick_h: float
     lost_h: float
+    zones: Mapping[str, ZoneRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +159,16 @@ class Order:
         shared = {name: raw.pop(name) for name in ("disk_gb", "image_id") if name in raw}
         raw["candidates"] = tuple(_candidate(shared | c) for c in raw["candidates"])
         raw["secrets"] = tuple(raw["secrets"])
-        raw["spot"] = raw.get("spot") and SpotTerms(**raw["spot"])
+        raw["spot"] = raw.get("spot") and _spot(raw["spot"])
         return cls(**raw)
 
     def _text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True, default=str)
+
+
+def zone_name(at: LaunchOption) -> str:
+    """A zone, or the region where its cloud has none."""
+    return at.zone or at.region
 
 
 def place_of(at: LaunchOption | Attempt) -> tuple[str, str, str | None, str, str]:
@@ -176,6 +190,14 @@ def _candidate(raw: dict[str, Any]) -> LaunchOption:
     if raw.get("predicted") is not None:
         raw["predicted"] = Predicted(**raw["predicted"])
     return LaunchOption(**raw)
+
+
+def _spot(raw: dict[str, Any]) -> SpotTerms:
+    zones = {
+        name: ZoneRecord(tuple(record["preempted"]), tuple(record["recovered"]))
+        for name, record in raw.pop("zones").items()
+    }
+    return SpotTerms(zones=zones, **raw)
 
 
 def _bill(raw: dict[str, Any]) -> Bill:

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from mlbroker.broker.runs.order import LaunchOption, SpotTerms
+from mlbroker.broker.ledger import Ledger
+from mlbroker.broker.runs.order import LaunchOption, SpotTerms, ZoneRecord, zone_name
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.offer import Market
+
+if TYPE_CHECKING:
+    from mlbroker.policies.spot.hazards import Record
 
 # Ending a machine in order comes before the next one: its last files travel, and it is seen gone.
 LEAVING = timedelta(minutes=3)
@@ -29,8 +34,10 @@ def falling_back(spot: LaunchOption, quote: Quote) -> tuple[LaunchOption, ...]:
     return spot, on_demand
 
 
-def spot_terms(options: Sequence[LaunchOption], quote: Quote) -> SpotTerms | None:
-    """What the policy is told; None where the options do not let it fall back."""
+def spot_terms(options: Sequence[LaunchOption], quote: Quote, ledger: Ledger) -> SpotTerms | None:
+    """What the policy is told, what earlier runs saw of the zones included; None where the options
+    do not let it fall back.
+    """
     if quote.falls_back is None or {option.market for option in options} != set(Market):
         return None
     terms = quote.falls_back.terms
@@ -40,4 +47,25 @@ def spot_terms(options: Sequence[LaunchOption], quote: Quote) -> SpotTerms | Non
         restart_h=terms.restart_h + LEAVING / timedelta(hours=1),
         tick_h=terms.tick_h,
         lost_h=terms.lost_h,
+        zones=_believed(options, quote.falls_back.interruption_rate, ledger),
     )
+
+
+def _believed(
+    options: Sequence[LaunchOption], band: float | None, ledger: Ledger
+) -> dict[str, ZoneRecord]:
+    from mlbroker.broker.runs.spot_past import observations  # numpy: most runs have no policy
+    from mlbroker.policies.spot.beliefs import Place, believe
+
+    seen = observations(ledger)
+    found = {}
+    for option in options:
+        if option.market == Market.SPOT:
+            place = Place(option.cloud, option.region, option.zone, option.instance_type)
+            belief = believe(seen, place, band, option.gpu is not False)
+            found[zone_name(option)] = ZoneRecord(_pair(belief.preempted), _pair(belief.recovered))
+    return found
+
+
+def _pair(record: "Record") -> tuple[float, float]:
+    return record.events, record.expected

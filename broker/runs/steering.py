@@ -11,7 +11,15 @@ from typing import NamedTuple
 from mlbroker.broker.clouds.guest_report import Figures, figures_of
 from mlbroker.broker.ledger import Attempt, Run, State
 from mlbroker.broker.runs.forecast import Live
-from mlbroker.broker.runs.order import LaunchOption, Order, SpotTerms, kind_of, place_of
+from mlbroker.broker.runs.order import (
+    LaunchOption,
+    Order,
+    SpotTerms,
+    ZoneRecord,
+    kind_of,
+    place_of,
+    zone_name,
+)
 from mlbroker.policies.spot import POLICIES
 from mlbroker.policies.spot.hazards import (
     PREEMPTIONS_PER_H,
@@ -158,7 +166,8 @@ class Steering:
     def _zone(self, run: Run, option: LaunchOption, now: datetime) -> Zone:
         """As the run itself has seen it."""
         place, up, since_h = place_of(option), True, UNKNOWN_AGE_H
-        preempted, recovered = Record(), Record()
+        known = self._spot.zones.get(zone_name(option), ZoneRecord())
+        preempted, recovered = Record(*known.preempted), Record(*known.recovered)
         first_no: datetime | None = None
         for attempt in run.attempts:
             if place_of(attempt) != place:
@@ -186,7 +195,7 @@ class Steering:
         # Where its machine lives there is one, whatever the next would cost.
         lives = bool(run.attempts) and _lives(run.attempt) and place_of(run.attempt) == place
         return Zone(
-            name=option.zone or option.region,
+            name=zone_name(option),
             region=option.region,
             up=lives or (up and bill is not None),
             price_usd_per_h=float((bill or option.dearest).usd_per_hour),

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from mlbroker.policies.interruptions import UNKNOWN_GPU_PER_HOUR, interruptions_per_s
+from mlbroker.policies.spot.beliefs import band_factor
 from mlbroker.policies.spot.hazards import level
 
 # One region's figure for a month says little of one machine on one day: no further than this.
@@ -30,13 +30,10 @@ def usual_rates(
 ) -> Rates:
     """From the share of spot machines interrupted within a month (AWS Spot Advisor) or its lack.
 
-    The programme's rates are of recorded V100 machines, taken .2 times an hour over their first
-    twelve hours, which `policies.interruptions` assumes of an unknown GPU machine: that is the
-    factor 1. One of several nodes being taken stops them all, and the first zone that comes back
-    ends an outage.
+    One of several nodes being taken stops them all, and the first zone that comes back ends an
+    outage.
     """
-    per_hour = interruptions_per_s(interruption_rate, has_gpu) * 3600
-    factor = min(MOST, max(LEAST, per_hour / UNKNOWN_GPU_PER_HOUR))
+    factor = min(MOST, max(LEAST, band_factor(interruption_rate, has_gpu)))
     zones = 1 if one_zone else _ZONES
     preemption = min(MOST, factor * nodes)
     return Rates(level(preemption), level(zones), 0.0 if one_zone else SPARE)
