@@ -16,7 +16,7 @@ from mlbroker.policies.choose import Chooser
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.picks import Candidate, Pick, Refusal
-from mlbroker.policies.planner.book import with_hint
+from mlbroker.policies.planner.book import with_hardware, with_hint
 from mlbroker.policies.planner.decision import decide
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.near_misses import near_miss
@@ -153,7 +153,7 @@ def test_falling_back_lets_more_machines_in_and_none_out(
     dear = {(kind, place, Market.ON_DEMAND): "3.01" for kind, place, _ in book.prices}
     book = replace(book, prices=dear | book.prices)
     evidence = Evidence(job, measured)
-    alone, candidates, _ = field_of(job, book, evidence, judge)
+    alone, candidates, _ = field_of(job, book, with_hardware(book, evidence), judge)
     feasible = alone.choose(candidates, top=0).picks
     plan = decide(book, NOW, PlanRequest(job, evidence, judge=judge, top=0))
     quoted = {(quote.instance_type, quote.market) for quote in plan.quotes}
