@@ -163,10 +163,10 @@ def rare_checkpoint_words(plan: Plan) -> str | None:
     lost_s = checkpoint.every_s / 2
     usd = spot[0].hourly_usd * Decimal(lost_s / 3600)
     return (
-        f"saved every {duration(checkpoint.every_s)}, the job outlasts the spot machines that it"
-        f" runs on: {'with' if gpu else 'without'} a GPU they usually live {duration(life_s)}, and"
-        f" each that is taken loses {duration(lost_s)} of work, {money(usd)} USD on"
-        f" {spot[0].instance_type}. Save more often, and say so in broker.checkpoint."
+        f"a checkpoint every {duration(checkpoint.every_s)} is longer than spot machines"
+        f" {'with' if gpu else 'without'} a GPU usually live ({duration(life_s)}): each that is"
+        f" taken loses {duration(lost_s)} of work, {money(usd)} USD on {spot[0].instance_type}."
+        " Save more often, and say so in broker.checkpoint."
     )
 
 

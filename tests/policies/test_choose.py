@@ -16,7 +16,7 @@ from mlbroker.policies.choose import Chooser
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.picks import Candidate, Pick, Refusal
-from mlbroker.policies.planner.book import with_hint
+from mlbroker.policies.planner.book import with_hardware, with_hint
 from mlbroker.policies.planner.decision import decide
 from mlbroker.policies.planner.field import all_prices, gather
 from mlbroker.policies.planner.near_misses import near_miss
@@ -141,6 +141,29 @@ def test_the_quick_way_finds_what_the_long_way_finds(
     first, again, _ = field_of(job, book, evidence, judge)
     best = first.choose(again, top=1).picks
     assert [pick.key for pick in best] == [pick.key for pick in picks[:1]]
+
+
+@settings(deadline=None, max_examples=80)
+@given(jobs, books, st.sampled_from(JUDGES))
+def test_falling_back_lets_more_machines_in_and_none_out(
+    job: Job, book: SmallBook, judge: Judge | None
+) -> None:
+    job = replace(job, checkpoint=Checkpoint("c/", 600), objective=Objective())
+    job = replace(job, deadline=job.deadline or Deadline(20_000))
+    dear = {(kind, place, Market.ON_DEMAND): "3.01" for kind, place, _ in book.prices}
+    book = replace(book, prices=dear | book.prices)
+    evidence = Evidence(job, measured)
+    alone, candidates, _ = field_of(job, book, with_hardware(book, evidence), judge)
+    feasible = alone.choose(candidates, top=0).picks
+    plan = decide(book, NOW, PlanRequest(job, evidence, judge=judge, top=0))
+    quoted = {(quote.instance_type, quote.market) for quote in plan.quotes}
+    assert quoted >= {(p.candidate.machine.type.name, p.candidate.market) for p in feasible}
+    for quote in plan.quotes:
+        if quote.falls_back is not None:
+            assert quote.cost_usd is not None
+            assert quote.cost_usd.expected <= quote.cost_usd.p90
+            assert quote.deadline_probability is not None
+            assert quote.deadline_probability >= job.confidence
 
 
 @settings(deadline=None)
