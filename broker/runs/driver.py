@@ -40,7 +40,6 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.lesson import remember
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.spot_prices import SpotPrices
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
 
@@ -106,7 +105,7 @@ class Driver:
             if order.spot is not None:
                 from mlbroker.broker.runs.steering import Steering  # numpy: most runs have none
 
-                self._steering = Steering(order, order.spot, SpotPrices(self._opened, self._clock))
+                self._steering = Steering.of(order, self._opened, self._clock, self._folder.home)
         steps = {
             State.RESERVED: self._reserved,
             State.INTENDED: self._intended,

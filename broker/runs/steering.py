@@ -6,10 +6,14 @@ until it is worth asking again. Whatever the policy wishes, the shells see to de
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from mlbroker.broker.clouds.guest_report import Figures, figures_of
+from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.ledger import Attempt, Run, State
+from mlbroker.broker.programmes import Programmes
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.forecast import Live
 from mlbroker.broker.runs.order import (
     LaunchOption,
@@ -20,7 +24,8 @@ from mlbroker.broker.runs.order import (
     place_of,
     zone_name,
 )
-from mlbroker.policies.spot import POLICIES
+from mlbroker.broker.runs.spot_prices import SpotPrices
+from mlbroker.policies.spot import policy_named
 from mlbroker.policies.spot.hazards import (
     PREEMPTIONS_PER_H,
     RECOVERIES_PER_H,
@@ -29,6 +34,7 @@ from mlbroker.policies.spot.hazards import (
     expected_events,
 )
 from mlbroker.policies.spot.interface import ON_DEMAND, WAIT, Terms, View, Zone
+from mlbroker.policies.spot.programme import Solver, solve
 from mlbroker.policies.spot.shells import held, last_call
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Market
@@ -59,13 +65,20 @@ class Steering:
         order: Order,
         spot: SpotTerms,
         bill_now: Callable[[LaunchOption], Bill | None] = lambda option: option.bill,
+        solver: Solver = solve,
     ) -> None:
         """`bill_now` of a spot option; None while it costs more than may be paid."""
         self._order = order
         self._bill_now = bill_now
         self._spot = spot
-        self._policy = POLICIES[spot.policy]()
+        self._policy = policy_named(spot.policy, solver)
         self._asked_at: datetime | None = None
+
+    @classmethod
+    def of(cls, order: Order, opened: Callable[[str], Cloud], clock: Clock, home: Path) -> Self:
+        """Of a living run, which has a policy, at prices of today."""
+        assert order.spot is not None
+        return cls(order, order.spot, SpotPrices(opened, clock), Programmes(home))
 
     def next_place(self, run: Run, now: datetime) -> LaunchOption | None:
         """Where to launch, of a run that has no machine; None is to wait for a look."""

@@ -9,6 +9,7 @@ from mlbroker.policies.spot.auto import Auto
 from mlbroker.policies.spot.greedy import Greedy
 from mlbroker.policies.spot.interface import Policy
 from mlbroker.policies.spot.on_demand import OnDemand
+from mlbroker.policies.spot.programme import Solver
 from mlbroker.policies.spot.uniform_progress import UniformProgress
 from mlbroker.policies.spot.value_index import ValueIndex
 
@@ -19,3 +20,9 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "uniform-progress": UniformProgress,
     "value-index": ValueIndex,
 }
+
+
+def policy_named(name: str, solver: Solver) -> Policy:
+    """One for one job; `auto` with a solver that may know programmes from before."""
+    kind = POLICIES[name]
+    return Auto(solver) if kind is Auto else kind()
