@@ -36,6 +36,8 @@ OTHER = 3
 _LATE_PER_H: float = 1e6
 _MOST_LAYERS_A_STEP = 8
 _HAIR = 1e-9
+# Who waits while a machine can be had wants to save so much of an hour on demand for each hour.
+_WAIT_WORTH = 0.02
 
 
 class Move(IntEnum):
@@ -134,11 +136,12 @@ class _State:
         self.moves = np.zeros(shape, np.int8)
         self.cost[0] = work * _LATE_PER_H
 
-    def fill(self, layer: int, *choices: tuple[Move, Array]) -> None:
+    def fill(self, layer: int, *choices: tuple[Move, Array], worth: float = 0.0) -> None:
+        """The first of the choices has to be better than the others by its `worth`."""
         (first, cost), *others = choices
         moves = np.full(cost.shape, first, np.int8)
         for move, other in others:
-            better = other < cost
+            better = other < cost + np.where(moves == first, worth, 0.0)
             cost = np.where(better, other, cost)
             moves[better] = move
         self.cost[layer], self.moves[layer] = cost, moves
@@ -198,6 +201,7 @@ class _Solution:
                 Move.SPOT,
                 price * self.paid_start + lives * works + self.leaves_booting * fails + tries,
             ),
+            worth=_WAIT_WORTH * self.step,
         )
         idle_down.fill(
             layer,

@@ -109,6 +109,30 @@ def test_a_preemption_on_the_way_to_the_result(
     assert live.denied == []
 
 
+def test_spot_that_falls_back_is_followed_zone_by_zone(
+    live: StrictCloud, cli: Cli, vendor: Vendor, account: dict[str, str]
+) -> None:
+    given = arguments(cli, vendor, "spot", RESUMES)
+    at = given.index("--market")
+    given[at : at + 2] = ["--deadline", "3h"]
+    client = cli.start(*given, "--json", **account)
+    wait_for(lambda: any(live.get_object(vm, "0/checkpoint.tar") for vm in live.vms()))
+    live.control.preempt(live.vms()[0])
+    output, errors = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode == 0, errors
+    assert "On spot as long as the deadline lets it" in errors
+    run_id = json.loads(output)["run_id"]
+    assert result(cli, run_id) == "done\n"
+    shown = cli("ledger", "--run", run_id, "--json")
+    tries = json.loads(shown.stdout)["attempts"]
+    assert [(a["attempt"], a["market"], a["why"]) for a in tries] == [
+        (1, "spot", "preempted"), (2, "spot", "finished"),
+    ]  # fmt: skip
+    assert tries[0]["zone"] != tries[1]["zone"]
+    assert "preempted" in cli("ledger", "--run", run_id).stdout
+    assert leftovers(vendor, live, cli, run_id) == []
+
+
 def test_a_killed_client_leaves_nothing_that_reconcile_does_not_settle(
     live: StrictCloud, cli: Cli, vendor: Vendor, account: dict[str, str]
 ) -> None:
