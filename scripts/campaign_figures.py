@@ -24,7 +24,7 @@ TITLES = {
     "aws-spot-markets": "runs under a spot policy on seeded markets of AWS (loopback)",
     "aws-spot-kills": "kill -9 of clients under a spot policy on AWS (loopback), then a month",
     "gcp-spot-markets": "runs under a spot policy on seeded markets of Google Cloud (loopback)",
-    "gcp-spot-kills": "kill -9 of clients under a spot policy on Google Cloud (loopback), then a month",
+    "gcp-spot-kills": "kill -9 of clients under a spot policy on Google Cloud, then a month",
     "azure-spot-markets": "runs under a spot policy on seeded markets of Azure (loopback)",
     "azure-spot-kills": "kill -9 of clients under a spot policy on Azure (loopback), then a month",
     "aws-launches": "launches at once against RunInstances' bucket (loopback)",
