@@ -356,7 +356,7 @@ class Driver:
         if run.attempt.machine_id is None:
             # What was laid down for it is lent from a small stock; nothing is there to collect.
             discard(cloud, intent, self._view.warn)
-        if self._secrets is not None and goes_on(run, steered=self._steering is not None):
+        if self._secrets is not None and goes_on(run, self.order):
             self._watcher = None
             return self._intend(run)
         return self._settle(run, outcome_of(run))

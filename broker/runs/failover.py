@@ -17,6 +17,8 @@ _REFUSALS: dict[type[CloudError], str] = {
     Denied: "denied",
     Unfit: "unfit",
 }
+# No for this account or anywhere: not asked again.
+_NEVER = {"no_quota", "unfit"}
 _OUTCOMES = {
     "finished": "succeeded",
     "failed": "failed",
@@ -37,11 +39,20 @@ MAX_ATTEMPTS = 12
 MAX_STEERED_ATTEMPTS = 500
 
 
-def goes_on(run: Run, *, steered: bool) -> bool:
-    """Whether another attempt follows, of a run whose last one is over; `steered` by a policy."""
+def goes_on(run: Run, order: Order) -> bool:
+    """Whether another attempt follows, of a run whose last one is over."""
+    steered = order.spot is not None
     most = MAX_STEERED_ATTEMPTS if steered else MAX_ATTEMPTS
     wanted = run.attempt.why in TRY_ELSEWHERE and run.stop_requested in (None, "move")
-    return wanted and len(run.attempts) < most
+    # A policy waits for what says no; what is never to be had is not waited for.
+    left = not steered or bool(ever_to_be_had(run, order))
+    return wanted and left and len(run.attempts) < most
+
+
+def ever_to_be_had(run: Run, order: Order) -> list[LaunchOption]:
+    """All candidates but those that this account or region will not have in this run."""
+    never = {kind_of(attempt) for attempt in run.attempts if attempt.why in _NEVER}
+    return [option for option in order.candidates if kind_of(option) not in never]
 
 
 def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> LaunchOption | None:

@@ -11,16 +11,17 @@ from typing import NamedTuple, Self
 
 from mlbroker.broker.clouds.guest_report import Figures, figures_of
 from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.guest.box import CHECKPOINT
 from mlbroker.broker.ledger import Attempt, Run, State
 from mlbroker.broker.programmes import Programmes
 from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.runs.failover import ever_to_be_had
 from mlbroker.broker.runs.forecast import Live
 from mlbroker.broker.runs.order import (
     LaunchOption,
     Order,
     SpotTerms,
     ZoneRecord,
-    kind_of,
     place_of,
     zone_name,
 )
@@ -42,8 +43,6 @@ from mlbroker.pricing.offer import Market
 HOUR_S = 3600.0
 # A zone that refused is asked again once it has been down for half as long again.
 _AGAIN = 0.5
-# No for this account or anywhere: not asked again.
-_NEVER = {"no_quota", "unfit", "denied"}
 _DOWN = {"no_capacity", "preempted"}
 # What a job's own pace says is heeded once it did this share of its work.
 _SEEN_SHARE = 0.05
@@ -82,7 +81,10 @@ class Steering:
 
     def next_place(self, run: Run, now: datetime) -> LaunchOption | None:
         """Where to launch, of a run that has no machine; None is to wait for a look."""
-        view, options = self._view(run, now, None), self._spot_options(run)
+        options = self._spot_options(run)
+        if not options:
+            return self._on_demand(run, now)
+        view = self._view(run, now, None)
         wish = held(self._policy.decide(view), view)
         if wish >= 0:
             return options[wish]
@@ -95,7 +97,8 @@ class Steering:
     def leaves(self, run: Run, now: datetime, live: Live | None) -> bool:
         """Whether the machine that the run has should be left; asked once a look of the policy."""
         due = self._asked_at is None or now >= self._asked_at + timedelta(hours=self._spot.tick_h)
-        if not due:
+        unseen = live is None and run.state is State.RUNNING
+        if not due or unseen or not self._spot_options(run):
             return False
         self._asked_at = now
         view = self._view(run, now, live)
@@ -161,7 +164,7 @@ class Steering:
             if told is None:
                 continue
             # One that was taken may have saved as it was told so; nobody relies on it.
-            kept = attempt.why == "move" and "checkpoint.tar" not in attempt.missing
+            kept = attempt.why == "move" and CHECKPOINT not in attempt.missing
             lost = 0.0 if kept else min(lost_h, told.command_s / HOUR_S)
             left = self._less(left, told.command_s / HOUR_S, _paced_left_h(told)) + lost
         if not lives or live is None:
@@ -237,8 +240,7 @@ class Steering:
 
     def _asked_for(self, run: Run) -> Sequence[LaunchOption]:
         """All but those that will not be had in this run."""
-        never = {kind_of(attempt) for attempt in run.attempts if attempt.why in _NEVER}
-        return [option for option in self._order.candidates if kind_of(option) not in never]
+        return ever_to_be_had(run, self._order)
 
     def _running_usd(self, run: Run, now: datetime) -> float:
         bill = self._order.candidate(run.attempt).bill

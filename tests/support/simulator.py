@@ -170,6 +170,7 @@ def _live(world: World) -> None:
             if machine.stop is not None:
                 machine.end = {"why": machine.stop, "exit_code": None}
                 _save(world, machine, whole=True)
+                machine.duration_s = machine.boot_s + machine.worked_s(world.now)
             elif done_at <= world.now and (kill_at is None or done_at < kill_at):
                 why = "finished" if machine.code == 0 else "failed"
                 machine.end = {"why": why, "exit_code": machine.code}

@@ -9,6 +9,7 @@ import pytest
 
 from mlbroker.broker.ledger import Fact, Run
 from mlbroker.broker.ledger.state import fold
+from mlbroker.broker.runs.failover import goes_on
 from mlbroker.broker.runs.forecast import Live
 from mlbroker.broker.runs.order import LaunchOption, Order, SpotTerms, place_of
 from mlbroker.broker.runs.steering import Steering
@@ -114,11 +115,17 @@ def test_a_zone_that_refused_is_asked_again_ever_more_rarely() -> None:
     assert seen(history.run, 2.6).zones[1].up
 
 
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("why", ["no_quota", "unfit"])
-def test_what_the_account_cannot_have_is_not_asked_for_again(why: str) -> None:
-    history = History().refused(1, A, why)
-    place = Steering(ORDER, TERMS).next_place(history.run, NOW + timedelta(hours=9))
-    assert place == DEMAND
+def test_what_the_account_cannot_have_is_not_asked_for_again(why: str, policy: str) -> None:
+    history, terms = History().refused(1, A, why), replace(TERMS, policy=policy)
+    steering = Steering(ORDER, terms)
+    assert steering.next_place(history.run, NOW + timedelta(hours=1)) == DEMAND
+    assert goes_on(history.run, ORDER)
+    history.works(1, DEMAND)
+    assert not steering.leaves(history.run, NOW + timedelta(hours=2), Live(0.9, None))
+    nowhere = History().refused(1, A, why).refused(1, DEMAND, why)
+    assert not goes_on(nowhere.run, ORDER)
 
 
 @pytest.mark.parametrize(("why", "left_h"), [("move", 3.0), ("preempted", 3.25)])
