@@ -205,8 +205,8 @@ class Steering:
                 again_h = max(self._spot.tick_h, _AGAIN * _hours(no_at - first_no))
                 up, since_h = _hours(now - no_at) >= again_h, _hours(now - first_no)
                 if up:
-                    # Nobody knows; if it is back, then not for long.
-                    since_h = 0.0
+                    # Nobody knows. If it is back, then at any time since.
+                    since_h = _hours(now - no_at) / 2
         bill = self._bill_now(option)
         # Where its machine lives there is one, whatever the next would cost.
         lives = bool(run.attempts) and _lives(run.attempt) and place_of(run.attempt) == place

@@ -111,8 +111,10 @@ def test_a_zone_that_refused_is_asked_again_ever_more_rarely() -> None:
     assert seen(history.run, 1.02).zones[0].up
     history.refused(2, A)  # down for an hour now: asked again after half as long
     assert not seen(history.run, 2.4).zones[0].up
-    assert seen(history.run, 2.6).zones[0].up
-    assert seen(history.run, 2.6).zones[1].up
+    zones = seen(history.run, 2.6).zones
+    assert [zone.up for zone in zones] == [True, True]
+    # If it is back, then at any time since the last no.
+    assert zones[0].since_h == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
