@@ -112,3 +112,20 @@ def policy_path(job_path: Path, option: Path | None = None) -> Path | None:
         return option
     found = (usual_file(folder / POLICY_NAME) for folder in job_path.absolute().parents)
     return next((path for path in found if path is not None), None)
+
+
+def keep_answer(path: Path, content: bytes, most: int) -> None:
+    """Lay an answer into its cache folder, whole or not at all; of more than `most` the oldest go.
+
+    Raises OSError where it cannot be kept.
+    """
+    private_folder(str(path.parent))
+    aside = path.with_suffix(f".{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    kept = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(path.parent))
+    for _, old in kept[:-most]:
+        Path(old).unlink(missing_ok=True)

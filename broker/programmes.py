@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbroker.broker.home import private_folder
+from mlbroker.broker.home import keep_answer
 from mlbroker.broker.output import say
 from mlbroker.policies.spot import hazards, programme
 from mlbroker.policies.spot.programme import Move, Programme, Question, solve
@@ -49,7 +49,7 @@ class Programmes:
             if found is None:
                 found = self._solved(question)
                 with suppress(OSError):
-                    self._keep(path, _written(found))
+                    keep_answer(path, _written(found), KEPT)
             self._known[question] = found
         return found
 
@@ -61,18 +61,6 @@ class Programmes:
         found = solve(question)
         self._solving_s += time.perf_counter() - began
         return found
-
-    def _keep(self, path: Path, content: bytes) -> None:
-        private_folder(str(self._folder))
-        aside = path.with_suffix(f".{os.getpid()}")
-        try:
-            aside.write_bytes(content)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-        kept = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(self._folder))
-        for _, old in kept[:-KEPT]:
-            Path(old).unlink(missing_ok=True)
 
 
 def _name(question: Question) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker import pricing, profiles
-from mlbroker.broker.home import private_folder
+from mlbroker.broker.home import keep_answer
 from mlbroker.broker.numbers import load_numpy
 
 FOLDER = "answers"
@@ -40,20 +40,8 @@ class Answers:
         load_numpy()
         found = work_out()
         with suppress(OSError):
-            self._keep(path, json.dumps(found))
+            keep_answer(path, json.dumps(found).encode(), KEPT)
         return found
-
-    def _keep(self, path: Path, text: str) -> None:
-        private_folder(str(self._folder))
-        aside = path.with_suffix(f".{os.getpid()}")
-        try:
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-        kept = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(self._folder))
-        for _, old in kept[:-KEPT]:
-            Path(old).unlink(missing_ok=True)
 
 
 @cache
