@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from mlbroker.broker.clouds.interface import Cloud, Machine
 from mlbroker.broker.ledger import Run
+from mlbroker.broker.runs.attempt import refuse_other_account
 from mlbroker.broker.runs.clock import Clock, until_answered
 
 T = TypeVar("T")
@@ -33,9 +34,16 @@ class Asking:
         until = self._clock.now() + timedelta(seconds=PATIENCE_S if self._patient else SHORT_S)
         return until_answered(call, self._clock, max(until, at_least or until))
 
-    def status(self, run: Run) -> Machine | None:
-        """The machine of the run's attempt."""
+    def cloud_of(self, run: Run) -> Cloud:
+        """Where the run's attempt is; InputError with credentials of another account."""
         cloud = self._opened(run.attempt.cloud)
+        if run.attempt.account:
+            refuse_other_account(run.attempt, self.patiently(run, cloud.account))
+        return cloud
+
+    def status(self, run: Run) -> Machine | None:
+        """The machine of the run's attempt; asked with credentials that can see it."""
+        cloud = self.cloud_of(run)
         return self.patiently(run, lambda: cloud.status(run.attempt.machine_id or ""))
 
     def latest(self, run: Run) -> datetime:

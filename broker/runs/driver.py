@@ -24,7 +24,6 @@ from mlbroker.broker.runs.attempt import (
     intent_of,
     next_intent,
     payload_for,
-    refuse_other_account,
 )
 from mlbroker.broker.runs.clock import Clock, twice
 from mlbroker.broker.runs.console import Console
@@ -393,7 +392,4 @@ class Driver:
         return self._ledger.append(self._clock.now(), run.run_id, kind, body)
 
     def _at(self, run: Run) -> tuple[Cloud, Intent]:
-        cloud = self._opened(run.attempt.cloud)
-        if run.attempt.account:
-            refuse_other_account(run.attempt, self._ask.patiently(run, cloud.account))
-        return cloud, intent_of(run, run.attempt, self.order)
+        return self._ask.cloud_of(run), intent_of(run, run.attempt, self.order)

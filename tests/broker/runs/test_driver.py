@@ -337,12 +337,14 @@ def crash_at(sim: SimRuns, at: int) -> bool:
     ledger = CrashingLedger(sim.ledger._storage)
     ledger.boundaries = boundaries
     driver._ledger = ledger
-    crashing = CrashingCloud(sim.cloud, boundaries)
-    driver._opened = lambda name: crashing
+    # Whoever asks for the cloud on the driver's behalf may crash there too.
+    cloud, sim.cloud = sim.cloud, CrashingCloud(sim.cloud, boundaries)
     try:
         driver.drive("r1")
     except Crash:
         return True
+    finally:
+        sim.cloud = cloud
     return False
 
 
