@@ -6,10 +6,14 @@ power, an idle one a tenth of it. The data centre multiplies all by its PUE.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from mlbroker.pricing.offer import Hardware
 from mlbroker.pricing.region import Region
 
+# Of the method with its coefficients: books name it beside each figure, so it changes with them.
+METHOD = "mlbroker-power/1"
 # Cloud Carbon Footprint: 0.000392 kWh per GB-hour of memory.
 MEMORY_W_PER_GIB = 0.392
 # Cloud Carbon Footprint's default for machines whose load is not known.
@@ -19,28 +23,77 @@ IDLE_GPU_SHARE = 0.1
 DEFAULT_CPU = "__default__"
 
 CpuPower = Mapping[str, tuple[float, float]]
+# Cloud Carbon Footprint's average for AWS: idle and full watts of a vCPU whose family is not known.
+AVERAGE_CPU: CpuPower = MappingProxyType({DEFAULT_CPU: (0.74, 3.5)})
 
 
-def power_w(
-    hardware: Hardware,
-    cpu_power: CpuPower,
-    *,
-    gpu_works: bool,
-    cpu_utilisation: float = CPU_UTILISATION,
-) -> float | None:
-    """Watts of one machine's share of its server, without PUE; None when a figure is missing."""
-    coefficients = cpu_power.get(hardware.cpu or DEFAULT_CPU) or cpu_power.get(DEFAULT_CPU)
-    if coefficients is None or hardware.vcpus <= 0:
-        return None
-    idle_w, full_w = coefficients
-    watts = hardware.vcpus * (idle_w + cpu_utilisation * (full_w - idle_w))
-    watts += hardware.memory_gib * MEMORY_W_PER_GIB
-    if hardware.gpu is not None:
-        if hardware.gpu.tdp_w is None:
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one machine's share of its server draws, in watts without PUE.
+
+    All its vCPUs are idle at `cpu_idle_w` and busy at `cpu_full_w`; `gpu_w` is the board power of
+    all its GPUs, 0 where it has none.
+    """
+
+    vcpus: float
+    cpu_idle_w: float
+    cpu_full_w: float
+    memory_w: float
+    gpu_w: float
+
+    @classmethod
+    def of(cls, hardware: Hardware, cpu_power: CpuPower) -> "Draw | None":
+        """By the coefficients of its processor's family; None when a figure is missing."""
+        coefficients = cpu_power.get(hardware.cpu or DEFAULT_CPU) or cpu_power.get(DEFAULT_CPU)
+        if coefficients is None or hardware.vcpus <= 0:
             return None
-        share = 1.0 if gpu_works else IDLE_GPU_SHARE
-        watts += hardware.gpu_count * hardware.gpu.tdp_w * share
-    return watts
+        board_w = 0.0 if hardware.gpu is None else hardware.gpu.tdp_w
+        if board_w is None:
+            return None
+        return cls(
+            vcpus=hardware.vcpus,
+            cpu_idle_w=hardware.vcpus * coefficients[0],
+            cpu_full_w=hardware.vcpus * coefficients[1],
+            memory_w=hardware.memory_gib * MEMORY_W_PER_GIB,
+            gpu_w=hardware.gpu_count * board_w if hardware.gpu else 0.0,
+        )
+
+    def cpu_w(self, utilisation: float) -> float:
+        """Of its processors, which are busy for that share of the time."""
+        return self.cpu_idle_w + min(utilisation, 1.0) * (self.cpu_full_w - self.cpu_idle_w)
+
+    def gpus_w(self, utilisation: float) -> float:
+        """Of its GPUs, likewise."""
+        return self.gpu_w * (IDLE_GPU_SHARE + (1 - IDLE_GPU_SHARE) * min(utilisation, 1.0))
+
+    def watts(self, cpu_utilisation: float, gpu_utilisation: float) -> float:
+        """Of the whole machine."""
+        return self.cpu_w(cpu_utilisation) + self.memory_w + self.gpus_w(gpu_utilisation)
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a machine draws, and from where: the building's PUE and the grid's annual intensity,
+    None where it is unknown.
+    """
+
+    draw: Draw
+    pue: float
+    grid_kgco2e_per_kwh: float | None
+
+    @classmethod
+    def of(cls, hardware: Hardware, cpu_power: CpuPower, region: Region) -> "Supply | None":
+        """Of a machine in a region; None when its power or the PUE is unknown."""
+        draw = Draw.of(hardware, cpu_power)
+        if draw is None or region.pue is None:
+            return None
+        return cls(draw, region.pue, region.grid_kgco2e_per_kwh)
+
+
+def power_w(hardware: Hardware, cpu_power: CpuPower, *, gpu_works: bool) -> float | None:
+    """Watts of one machine's share of its server, without PUE; None when a figure is missing."""
+    draw = Draw.of(hardware, cpu_power)
+    return None if draw is None else draw.watts(CPU_UTILISATION, float(gpu_works))
 
 
 def energy_kwh(watts: float | None, hours: float, region: Region) -> float | None:

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from mlbroker.broker.app.sources import with_nodes
 from mlbroker.broker.evidence.hardware import hardware, this_machine
+from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.machine import describe
-from mlbroker.broker.prices.price_book import open_book
+from mlbroker.broker.prices.own_nodes import OFFICE_PUE
+from mlbroker.broker.prices.price_book import has_index, open_book
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.pace import Pace, UnknownPace
-from mlbroker.policies.planner.book import with_hardware, with_hint
+from mlbroker.policies.planner.book import Book, with_hardware, with_hint
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.quoting import make_quote
 from mlbroker.pricing.offer import Hardware, Market, Offer
+from mlbroker.pricing.power import AVERAGE_CPU, Supply, power_w
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.estimators import measured, predict
 from mlbroker.profiles.job import Data
@@ -25,10 +28,20 @@ def own_quote(
     option: LaunchOption, evidence: Evidence, state: Path, nodes: Path | None, now: datetime
 ) -> tuple[LaunchOption, Quote]:
     """The quote of such a machine, feasible or not, and the option with what it predicts."""
+    measured_here = _measured(option, evidence)
+    others = bool(evidence.measurements) or evidence.job.takes is not None
+    # A price book takes seconds and room to build: a run that needs none goes without.
+    book = None
+    if has_index(state) or (others and measured_here is None):
+        book = with_nodes(open_book(state, None), state, nodes)
+    machine = _machine(option, book, nodes_file(state, nodes))
     # What moving the job's data costs is in no bill of such a run.
     evidence = evidence._replace(job=replace(evidence.job, data=Data()))
     constraints = Constraints.of(evidence.job, evidence, {}, now)
-    prediction = _prediction(option, evidence, state, nodes)
+    prediction = measured_here
+    if prediction is None and others and book is not None:
+        target = Target(option.cloud, _names(option)[-1], machine, option.nodes)
+        [prediction] = predict(with_hardware(book, with_hint(book, evidence)), [target])
     pace = (
         UnknownPace(constraints, None, option.cloud)
         if prediction is None
@@ -43,27 +56,36 @@ def own_quote(
         now.date(),
         "the user's own machine",
     )
-    quote = make_quote(constraints, None, pace, offer, Region(option.cloud, option.region), 0)
+    region = Region(option.cloud, option.region, pue=OFFICE_PUE)
+    coefficients = AVERAGE_CPU if book is None else book.cpu_power()
+    supply = Supply.of(machine, coefficients, region)
+    watts = power_w(machine, coefficients, gpu_works=constraints.uses_gpu)
+    quote = make_quote(constraints, watts, pace, offer, region, 0)
     predicted = quote.command_s and Predicted(*quote.command_s, quote.evidence)
-    return replace(option, predicted=predicted), quote
+    return replace(option, predicted=predicted, watts=quote.power_w, supply=supply), quote
 
 
-def _prediction(
-    option: LaunchOption, evidence: Evidence, state: Path, nodes: Path | None
-) -> Prediction | None:
-    """Measurements on this very machine; else what others say of one such as it is."""
-    if not evidence.measurements and evidence.job.takes is None:
-        return None
-    names = [option.instance_type] + [this_machine()] * (option.cloud == LOCAL)
+def _measured(option: LaunchOption, evidence: Evidence) -> Prediction | None:
+    """What measurements on this very machine say."""
     unseen = Hardware(0.0, 0.0, "")
-    here = [Target(option.cloud, name, unseen, option.nodes) for name in names]
-    known = [found for found in measured.estimate(evidence, here) if found is not None]
-    if known:
-        return known[0]
-    book = with_nodes(open_book(state, None), state, nodes)
-    kinds = (kind for _, _, kind in book.types() if kind.cloud == option.cloud)
-    own = {kind.name: kind.hardware for kind in kinds}
-    machine = own.get(option.instance_type) or hardware(describe(0.0))
-    target = Target(option.cloud, names[-1], machine, option.nodes)
-    [found] = predict(with_hardware(book, with_hint(book, evidence)), [target])
-    return found
+    here = [Target(option.cloud, name, unseen, option.nodes) for name in _names(option)]
+    return next((found for found in measured.estimate(evidence, here) if found is not None), None)
+
+
+def _names(option: LaunchOption) -> list[str]:
+    """What measurements on it are kept under."""
+    return [option.instance_type] + [this_machine()] * (option.cloud == LOCAL)
+
+
+def _machine(option: LaunchOption, book: Book | None, nodes: Path | None) -> Hardware:
+    """As the nodes file has it, else as this machine shows itself."""
+    kinds = [] if book is None else [kind for _, _, kind in book.types()]
+    for kind in kinds:
+        if (kind.cloud, kind.name) == (option.cloud, option.instance_type):
+            return kind.hardware
+    for node in load_nodes(nodes) if nodes else []:
+        if node.name == option.instance_type:
+            return node.hardware
+    here = hardware(describe(0.0))
+    known = {kind.hardware.gpu.model: kind.hardware.gpu for kind in kinds if kind.hardware.gpu}
+    return here if here.gpu is None else here._replace(gpu=known.get(here.gpu.model, here.gpu))

@@ -178,7 +178,7 @@ def _places(
                 hint=f"`mlbroker plan {request.job_path} --explain {name}` says why.",
             )
         quotes.sort(key=lambda quote: quote_key(job.objective, quote))
-        places.append(planned(job, quotes, book.regions().values(), kinds, CLOUDS))
+        places.append(planned(job, quotes, book, CLOUDS))
         expected.append((places[-1][0], quotes[0]))
     return places, expected
 
@@ -239,7 +239,7 @@ def _search(
     launchable = [quote for quote in plan.quotes if quote.cloud in CLOUDS]
     if not launchable:
         raise NothingFeasible("no machine that mlbroker can launch meets the job's needs")
-    options = planned(job, launchable, book.regions().values(), kinds, CLOUDS)
+    options = planned(job, launchable, book, CLOUDS)
 
     def deadline_s() -> float | None:
         return None if job.deadline is None else job.deadline.seconds_from(datetime.now(UTC))

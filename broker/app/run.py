@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.own_quote import own_quote
+from mlbroker.broker.app.promise import Beside, promised
 from mlbroker.broker.app.sources import (
     Sources,
     check_filters,
@@ -46,11 +47,12 @@ from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.words import count, exact_usd, size
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.planner.plan import PlanRequest
+from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.profiles.job import Job
+from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
@@ -88,8 +90,8 @@ class RunRequest:
 class PreparedRun:
     """What is about to be done. Nothing is reserved yet.
 
-    `expected` is the quote of the first machine. With `spot` a policy says which of the `options`
-    comes next, and when.
+    `expected` is the quote of the first machine, `beside` what it compares with. With `spot` a
+    policy says which of the `options` comes next, and when.
     """
 
     request: RunRequest
@@ -100,6 +102,7 @@ class PreparedRun:
     earlier: Run | None
     now: datetime
     expected: Quote
+    beside: Beside
     spot: SpotTerms | None = None
 
     def document(self) -> dict[str, object]:
@@ -136,12 +139,14 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     options: tuple[LaunchOption, ...]
     quotes: Sequence[Quote]
     if request.on is not None:
-        option, quote = _on_one(request, request.on, state, now, listener)
-        options, quotes = (option,), (quote,)
+        evidence = evidence_of(job, state, None, listener)
+        option, quote = _on_one(request, request.on, evidence, state, now, listener)
+        options, quotes, beside = (option,), (quote,), Beside.of_own(evidence, state, now)
     elif request.local_price_usd is not None:
         raise InputError("goes with --on local", where="--local-price")
     else:
-        options, quotes = _planned(request, judge, state, now, opened, listener)
+        options, plan = _planned(request, judge, state, now, opened, listener)
+        quotes, beside = plan.quotes, Beside.of_plan(plan)
     ledger = open_ledger(state)
     earlier, rest_usd = _earlier(ledger, request, job)
     cap_usd = _cap(job) if rest_usd is None else rest_usd
@@ -161,7 +166,9 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     first = kind_of(options[0])
     alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
     expected = next(alike)
-    prepared = PreparedRun(request, options, cap_usd, worst, judge, earlier, now, expected, spot)
+    prepared = PreparedRun(
+        request, options, cap_usd, worst, judge, earlier, now, expected, beside, spot
+    )
     if request.dry_run and judge is not None:
         _ask_policy(prepared, ledger)
     return prepared
@@ -195,6 +202,7 @@ def reserve(
     facts: dict[str, object] = {
         "fingerprint": job.fingerprint(),
         "reason": request.sources.reason,
+        **promised(prepared.expected, prepared.beside, order.deadline_at),
     }
     with folder.carried():
         with launch.nothing_stays(folder):
@@ -238,14 +246,19 @@ def _ask_policy(prepared: PreparedRun, ledger: Ledger) -> None:
 
 
 def _on_one(
-    request: RunRequest, name: str, state: Path, now: datetime, listener: Listener
+    request: RunRequest,
+    name: str,
+    evidence: Evidence,
+    state: Path,
+    now: datetime,
+    listener: Listener,
 ) -> tuple[LaunchOption, Quote]:
     nodes = request.job.num_nodes
     if nodes > 1:
         raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
     file = request.sources.nodes
     option = own_machine(name, request.local_price_usd, file, state, listener.note)
-    return own_quote(option, evidence_of(request.job, state, None, listener), state, file, now)
+    return own_quote(option, evidence, state, file, now)
 
 
 def _planned(
@@ -255,8 +268,8 @@ def _planned(
     now: datetime,
     opened: Callable[[str], Cloud],
     listener: Listener,
-) -> tuple[tuple[LaunchOption, ...], Sequence[Quote]]:
-    """The plan's machines, best first, and its quotes; planned anew where its choice cannot be
+) -> tuple[tuple[LaunchOption, ...], Plan]:
+    """The plan's machines, best first, and the plan; planned anew where its choice cannot be
     launched.
     """
     job, wanted, sources = request.job, request.filters, request.sources
@@ -271,12 +284,12 @@ def _planned(
     planner = Planner(book, now)
     solver = solver_of(evidence, state)
 
-    def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Sequence[Quote]]:
+    def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Plan]:
         asked = PlanRequest(job, evidence, where, judge, top=RUNNERS_UP, solver=solver)
         plan = planner.plan(asked)
         if plan.choice is None:
             raise nothing_chosen(plan, deadline_place(job, request.job_path))
-        return planned(job, plan.quotes, book.regions().values(), kinds, CLOUDS), plan.quotes
+        return planned(job, plan.quotes, book, CLOUDS), plan
 
     found = options(wanted)
     best = found[0][0]

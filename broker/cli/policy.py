@@ -89,9 +89,8 @@ def _all_planned(job: Job) -> tuple[LaunchOption, ...]:
     plan = Planner(book, datetime.now(UTC)).plan(request)
     if plan.choice is None:
         raise nothing_chosen(plan)
-    types = [kind for _, _, kind in book.types()]
     clouds = {quote.cloud for quote in plan.quotes}
-    return planned(job, plan.quotes, book.regions().values(), types, clouds)
+    return planned(job, plan.quotes, book, clouds)
 
 
 def _spend(judge: Judge, option: LaunchOption, job: Job) -> Hit | None:

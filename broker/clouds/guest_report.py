@@ -9,20 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 
-from mlbroker.broker.guest.box import FOLLOWS, MOST_POINTS
-from mlbroker.broker.output import clean
-
-T = TypeVar("T")
+from mlbroker.broker.clouds.said import LONGEST_S, MOST_STEPS, Said
+from mlbroker.broker.guest.box import FOLLOWS
 
 # Longer documents are no reports.
 REPORT_BYTES = 1 << 18
 # The answer about all boxes of a machine, and about one.
 ANSWER_BYTES = 1 << 25
-LONGEST_TEXT = 300
-MOST_STEPS = 10**15
-LONGEST_S = 1e10
 MOST_BYTES = 2**63 - 1
 
 PHASES = frozenset({"preparing", "setup", "running", "ending"})
@@ -60,7 +54,9 @@ class Figures:
 
     `setup_s` passed before it began; `points` are steps done and the seconds of the command by
     then, both growing, of `steps` in all. `resumed`: it did not begin with the first step. `cpu` is
-    in cores, `gpu` the share of time that the busiest one was busy.
+    in cores, `gpu` the share of time that the busiest one was busy, `gpu_w` what all GPUs drew on
+    average, and `package_j` what the processors drew in all. Nothing was done for `unused_s` of the
+    command, and the latest checkpoint was saved `saved_s` after its start.
     """
 
     command_s: float
@@ -70,6 +66,10 @@ class Figures:
     resumed: bool = False
     cpu: float | None = None
     gpu: float | None = None
+    gpu_w: float | None = None
+    package_j: float | None = None
+    unused_s: float | None = None
+    saved_s: float | None = None
     peak_memory_gib: float | None = None
     peak_gpu_memory_gib: float | None = None
     machine: ToldMachine | None = None
@@ -161,7 +161,7 @@ def report_in(data: bytes | None) -> Report:
 
 def report_of(raw: object) -> Report:
     """The same, of what is read already."""
-    said = _Said(raw)
+    said = Said(raw)
     return Report(
         status=_status(said),
         end=_end(said, "end"),
@@ -174,7 +174,7 @@ def report_of(raw: object) -> Report:
 
 def box_of(raw: object) -> BoxSeen | None:
     """The guest program's answer to `show`; None when it is no answer at all."""
-    said = _Said(raw)
+    said = Said(raw)
     state = said.word("state", STATES)
     if state is None:
         return None
@@ -185,7 +185,7 @@ def box_of(raw: object) -> BoxSeen | None:
 
 def boxes_of(raw: object) -> Mapping[str, BoxSeen] | None:
     """The guest program's answer to `list`, by token; None when it is no answer at all."""
-    boxes = _Said(raw).inner("boxes")
+    boxes = Said(raw).inner("boxes")
     if boxes is None:
         return None
     found = {token: box_of(shown) for token, shown in boxes.raw.items()}
@@ -230,7 +230,7 @@ def log_part_offset(name: str) -> int | None:
     return int(name) if len(name) == 15 and name.isascii() and name.isdigit() else None
 
 
-def _status(said: "_Said") -> Status | None:
+def _status(said: Said) -> Status | None:
     told = said.inner("status")
     if told is None:
         return None
@@ -251,7 +251,7 @@ def _status(said: "_Said") -> Status | None:
     )
 
 
-def _end(said: "_Said", name: str) -> End | None:
+def _end(said: Said, name: str) -> End | None:
     told = said.inner(name)
     why = None if told is None else told.word("why", ENDS)
     if told is None or why is None:
@@ -273,10 +273,10 @@ def _end(said: "_Said", name: str) -> End | None:
 
 def figures_of(raw: object) -> Figures | None:
     """The same, as the ledger kept them."""
-    return _figures(_Said({"figures": raw}))
+    return _figures(Said({"figures": raw}))
 
 
-def _figures(said: "_Said") -> Figures | None:
+def _figures(said: Said) -> Figures | None:
     told = said.inner("figures")
     command_s = None if told is None else told.number("command_s", LONGEST_S)
     if told is None or not command_s:
@@ -289,13 +289,17 @@ def _figures(said: "_Said") -> Figures | None:
         resumed=told.raw.get("resumed") is True,
         cpu=told.number("cpu", 1e6),
         gpu=told.number("gpu", 1e3),
+        gpu_w=told.number("gpu_w", 1e6),
+        package_j=told.number("package_j", 1e15),
+        unused_s=told.number("unused_s", LONGEST_S),
+        saved_s=told.number("saved_s", LONGEST_S),
         peak_memory_gib=told.number("peak_memory_gib", 1e6) or None,
         peak_gpu_memory_gib=told.number("peak_gpu_memory_gib", 1e6) or None,
         machine=_machine(told),
     )
 
 
-def _machine(said: "_Said") -> ToldMachine | None:
+def _machine(said: Said) -> ToldMachine | None:
     told = said.inner("machine")
     if told is None:
         return None
@@ -306,87 +310,3 @@ def _machine(said: "_Said") -> ToldMachine | None:
     gpus = [(gpu.text("model"), gpu.number("memory_gib", 1e6)) for gpu in told.inners("gpus", 64)]
     named = tuple(ToldGpu(model, size) for model, size in gpus if model and size)
     return ToldMachine(vcpus, memory_gib, arch, told.text("cpu"), named)
-
-
-class _Said:
-    """Takes values out of one mapping, and notes the names of those it does not understand."""
-
-    def __init__(self, raw: object, within: str = "", unclear: list[str] | None = None) -> None:
-        self.raw: Mapping[str, object] = raw if isinstance(raw, dict) else {}
-        self._within = within
-        self.unclear: list[str] = [] if unclear is None else unclear
-
-    def inner(self, name: str) -> "_Said | None":
-        """A mapping."""
-        found = self.raw.get(name)
-        inner = _Said(found, f"{self._within}{name}.", self.unclear)
-        return self._understood(name, inner if isinstance(found, dict) else None)
-
-    def inners(self, name: str, most: int) -> "list[_Said]":
-        """The mappings of a list."""
-        found = self.raw.get(name)
-        items = found[:most] if isinstance(found, list) else []
-        return [_Said(item, f"{self._within}{name}.", self.unclear) for item in items]
-
-    def points(self, name: str) -> tuple[tuple[int, float], ...]:
-        """Counts and their times, both growing; nothing where any of them is not."""
-        found = self.raw.get(name)
-        if not isinstance(found, list) or len(found) > MOST_POINTS:
-            return self._understood(name, None) or ()
-        points: list[tuple[int, float]] = []
-        for item in found:
-            pair = item if isinstance(item, list) and len(item) == 2 else [None, None]
-            both = _Said(dict(zip(("step", "at_s"), pair, strict=True)))
-            step, at_s = both.count("step", MOST_STEPS), both.number("at_s", LONGEST_S)
-            last = points[-1] if points else (-1, 0.0)
-            if step is None or at_s is None or step <= last[0] or at_s < last[1]:
-                return self._understood(name, None) or ()
-            points.append((step, at_s))
-        return tuple(points)
-
-    def word(self, name: str, among: frozenset[str]) -> str | None:
-        """One of these words."""
-        found = self.raw.get(name)
-        return self._understood(name, found if isinstance(found, str) and found in among else None)
-
-    def text(self, name: str) -> str | None:
-        """Of one line, no longer than anybody reads, that no terminal obeys."""
-        found = self.raw.get(name)
-        if not isinstance(found, str):
-            return self._understood(name, None)
-        return clean(" ".join(found[: 4 * LONGEST_TEXT].split()))[:LONGEST_TEXT]
-
-    def texts(self) -> Mapping[str, str]:
-        """All texts, as they are: to be compared, not shown."""
-        return {name: text for name, text in self.raw.items() if isinstance(text, str)}
-
-    def count(self, name: str, most: int) -> int | None:
-        """A whole number from 0 on."""
-        found = self.raw.get(name)
-        if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= most:
-            return found
-        return self._understood(name, None)
-
-    def number(self, name: str, most: float) -> float | None:
-        """A number from 0 on."""
-        found = self.raw.get(name)
-        # Compared before it is converted: some whole numbers have no float, and NaN is in no range.
-        if isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found <= most:
-            return float(found)
-        return self._understood(name, None)
-
-    def moment(self, name: str) -> datetime | None:
-        """A time with its zone."""
-        found = self.raw.get(name)
-        try:
-            moment = datetime.fromisoformat(found) if isinstance(found, str) else None
-        except ValueError:
-            moment = None
-        # Far ones could not be reckoned with.
-        fits = moment is not None and moment.tzinfo is not None and 2000 <= moment.year <= 2200
-        return self._understood(name, moment if fits else None)
-
-    def _understood(self, name: str, value: T | None) -> T | None:
-        if value is None and self.raw.get(name) is not None:
-            self.unclear.append(self._within + name)
-        return value

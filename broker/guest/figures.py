@@ -20,6 +20,7 @@ class Figures:
         self._points: List[List[float]] = []
         self._steps: Optional[int] = None
         self.resumed = False
+        self._saved_s: Optional[float] = None
 
     def command_begins(self, now: float, setup_s: float) -> None:
         """The set-up is done."""
@@ -30,6 +31,11 @@ class Figures:
         """What comes after it is not of its time."""
         if self._began is not None and self._ended is None:
             self._ended = now
+
+    def saved(self, ago_s: float, now: float) -> None:
+        """The latest checkpoint was saved so long ago."""
+        if self._began is not None:
+            self._saved_s = max(0.0, min(now - ago_s, self._ended or now) - self._began)
 
     def stepped(self, step: Optional[int], steps: Optional[int], now: float) -> None:
         """So many steps are done by now, of so many in all."""
@@ -58,6 +64,10 @@ class Figures:
             "resumed": self.resumed,
             "cpu": usage.mean_cpu,
             "gpu": usage.mean_gpu,
+            "gpu_w": usage.mean_gpu_w,
+            "package_j": usage.package_j,
+            "unused_s": round(usage.unused_s, 3),
+            "saved_s": self._saved_s and round(self._saved_s, 3),
             "peak_memory_gib": usage.peak_memory_gib,
             "peak_gpu_memory_gib": usage.peak_gpu_memory_gib,
             "machine": usage.machine,

@@ -287,6 +287,8 @@ class Supervisor:
     def _say_saved(self) -> None:
         while self._saver and self._saver.notes:
             self._output.say(self._saver.notes.pop(0))
+        if self._saver and self._saver.saved_at is not None:
+            self._figures.saved(time.time() - self._saver.saved_at, boot_clock())
 
     def _write_status(self, force: bool = False) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """How busy the job keeps its machine, so that idle spending is noticed."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from .machine import describe
 from .memory import memory_bytes
+from .package_energy import PackageEnergy
 from .processes import cpu_seconds, helpers, resident_bytes
 from .traffic import io_bytes, is_connected, network_bytes
 
@@ -19,6 +21,7 @@ from .traffic import io_bytes, is_connected, network_bytes
 IDLE_CPU = 0.03
 IDLE_GPU = 0.03
 IDLE_BYTES_PER_S = 100_000
+QUERY = "utilization.gpu,memory.used,power.draw"
 
 
 class Look(NamedTuple):
@@ -55,12 +58,16 @@ class Usage:
         self.machine: Optional[Dict[str, Any]] = None
         self.peak_gpu_memory_gib: Optional[float] = None
         self._peak_bytes = 0
+        self._package = PackageEnergy()
         self.count_anew()
 
     def count_anew(self) -> None:
-        """Means are of what comes now: the set-up is over."""
+        """Means and sums are of what comes now: the set-up is over."""
         self._cpu: List[float] = []
         self._gpu: List[float] = []
+        self._gpu_w: List[float] = []
+        self._package_before_j = self._package.joules()
+        self.unused_s = 0.0  # how long nothing was done, in all
 
     @property
     def mean_cpu(self) -> Optional[float]:
@@ -71,6 +78,17 @@ class Usage:
     def mean_gpu(self) -> Optional[float]:
         """The share of time that the busiest GPU was busy."""
         return sum(self._gpu) / len(self._gpu) if self._gpu else None
+
+    @property
+    def mean_gpu_w(self) -> Optional[float]:
+        """Watts that all its GPUs drew together, by their own meters."""
+        return sum(self._gpu_w) / len(self._gpu_w) if self._gpu_w else None
+
+    @property
+    def package_j(self) -> Optional[float]:
+        """Joules that the machine's processors drew, where the kernel tells."""
+        now, before = self._package.joules(), self._package_before_j
+        return None if now is None or before is None else now - before
 
     @property
     def peak_memory_gib(self) -> Optional[float]:
@@ -111,6 +129,8 @@ class Usage:
             computes = (self.cpu or 0) > IDLE_CPU or (self.gpu or 0) > IDLE_GPU
             if computes or moved_bytes(before, now) / took_s > IDLE_BYTES_PER_S:
                 self._busy_at = now.at
+            else:
+                self.unused_s += took_s
             before = now
 
     def _look(self) -> Look:
@@ -127,15 +147,21 @@ class Usage:
         if self._gpu_tool is None:
             return None
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        query = ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
+        query = ["--query-gpu=" + QUERY, "--format=csv,noheader,nounits"]
         chosen = ["--id=" + visible] if visible else []
         try:
             answer = subprocess.run(
                 [self._gpu_tool, *query, *chosen], capture_output=True, timeout=5, check=True
             )
-            told = [list(map(float, line.split(b","))) for line in answer.stdout.splitlines()]
-            memory_gib = sum(used for _, used in told) / 1024
+            told = [line.split(b",") for line in answer.stdout.splitlines()]
+            busy, memory_gib = (
+                [float(gpu[0]) for gpu in told],
+                sum(float(g[1]) for g in told) / 1024,
+            )
             self.peak_gpu_memory_gib = max(memory_gib, self.peak_gpu_memory_gib or 0.0)
-            return max(busy for busy, _ in told) / 100
-        except (OSError, ValueError, subprocess.SubprocessError):
+            # Not every GPU has a meter: "[N/A]".
+            with contextlib.suppress(ValueError, IndexError):
+                self._gpu_w.append(sum(float(gpu[2]) for gpu in told))
+            return max(busy) / 100
+        except (OSError, ValueError, IndexError, subprocess.SubprocessError):
             return None

@@ -50,6 +50,9 @@ _NEXT: dict[State | None, frozenset[State]] = {
 
 # Of a run that was opened by a clock behind that of runs before it.
 COUNTS_AT = "counts_at"
+# What the fact that opens a run tells for reports: what it is for, what was expected of it, and
+# what the same had come to on the usual machine and on the best for rent (see `app.promise`).
+PURPOSE, PREDICTION, BASELINE, RENTED = "purpose", "prediction", "baseline", "rented"
 # Kinds that say something about a run without moving it.
 NOTES = frozenset({"stop_requested", "disarmed", "noted"})
 # Kinds that belong to no run.
@@ -61,7 +64,8 @@ class Attempt:
     """One try at running the job on one machine. Times are None until observed.
 
     `predicted` is what was believed of its command's time at its launch, `figures` what its guest
-    measured of it (see `guest_report.Figures`). `at_most`: nobody tells when its machine ended, and
+    measured of it (see `guest_report.Figures`); where its time went and what it drew is in
+    `seconds` and `energy` (see `footprint`). `at_most`: nobody tells when its machine ended, and
     the charge is the most that it can have cost.
     """
 
@@ -92,6 +96,8 @@ class Attempt:
     disarmed: bool = False
     predicted: Mapping[str, Any] | None = None
     figures: Mapping[str, Any] | None = None
+    seconds: Mapping[str, float | None] | None = None
+    energy: Mapping[str, Any] | None = None
 
     @property
     def began_at(self) -> datetime:
@@ -240,6 +246,8 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             ended_at=datetime.fromisoformat(body["ended_at"]),
             charged_usd=Decimal(body["charged_usd"]),
             at_most=body.get("at_most", False),
+            seconds=body.get("seconds"),
+            energy=body.get("energy"),
         )
     if state is State.SETTLED:
         return replace(

@@ -13,6 +13,7 @@ from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError, MlbrokerError
 from mlbroker.broker.evidence import facts
 from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger.state import PURPOSE
 from mlbroker.broker.measure.profile import Profiled, agent_spec
 from mlbroker.broker.measure.result import MeasuredOn, died, to_measurement
 from mlbroker.broker.measure.run_link import ReportLines, RunLink, machines_failed, run_spec
@@ -111,7 +112,7 @@ class Campaign:
                     worst_usd=worst.usd,
                     user=self.user,
                     project=self.project,
-                    facts={"fingerprint": job.fingerprint(), "reason": REASON},
+                    facts={"fingerprint": job.fingerprint(), "reason": REASON, PURPOSE: "profile"},
                     admission=PolicyAdmission(self.judge, candidates, order.job, now, worst.usd),
                 )
             lines = ReportLines()

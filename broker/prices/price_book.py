@@ -46,6 +46,11 @@ def open_book(
         return PriceBook(index_path(home, prices_file, today), today)
 
 
+def has_index(home: Path) -> bool:
+    """Whether a book was opened with this state folder: the first time takes seconds, and room."""
+    return any((home / "prices").glob("*.sqlite"))
+
+
 class PriceBook:
     """One immutable index. Types, regions and hardware are referred to by integer ids."""
 

@@ -23,6 +23,7 @@ from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.ending import Gone
 from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.footprint import footprint
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.pricing.offer import Market
@@ -218,7 +219,8 @@ def end_of(
     """What is written down of an attempt whose machine is gone: when and why, and its charge."""
     paid = price_paid(cloud, intent, attempt.began_at, gone.at, warn)
     cost = charge(attempt, order, gone.at, latest, paid)
-    return {"why": attempt.why or "lost", **gone.fact(), **cost.fact()}
+    spent = footprint(attempt, order, gone.at)
+    return {"why": attempt.why or "lost", **gone.fact(), **cost.fact(), **spent}
 
 
 def if_forgotten(

@@ -1,6 +1,7 @@
 """Which machines a run may use: this one, a node of the user's own, or the plan's quotes."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
+from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import Bill
-from mlbroker.pricing.offer import InstanceType, Market
+from mlbroker.pricing.offer import Market
+from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
 
@@ -91,12 +94,12 @@ def _node(name: str, path: Path | None) -> Node:
 def planned(
     job: Job,
     quotes: Collection[Quote],
-    regions: Collection[Region],
-    types: Collection[InstanceType],
+    book: Book,
     launchable: Collection[str],
 ) -> tuple[LaunchOption, ...]:
     """The plan's choice, and behind it those of its runners-up that can be launched."""
-    gpus = {(kind.cloud, kind.name): kind.hardware.gpu is not None for kind in types}
+    hardware = {(kind.cloud, kind.name): kind.hardware for _, _, kind in book.types()}
+    cpu_power = book.cpu_power()
     first = next(iter(quotes))
     if first.cloud not in launchable:
         raise InputError(
@@ -105,17 +108,23 @@ def planned(
             hint=f"It can launch on: {', '.join(sorted(launchable))}. "
             "Use --on local or --on NODE, or restrict the plan with --cloud.",
         )
-    by_name = {(region.cloud, region.name): region for region in regions}
-    return tuple(
-        _of_quote(job, quote, by_name[quote.cloud, quote.region], gpus)
-        for quote in quotes
-        if quote.cloud in launchable
-    )
+    by_name = {(region.cloud, region.name): region for region in book.regions().values()}
+
+    def option(quote: Quote) -> LaunchOption:
+        region, machine = (
+            by_name[quote.cloud, quote.region],
+            hardware.get((quote.cloud, quote.instance_type)),
+        )
+        found = _of_quote(job, quote, region)
+        if machine is None:
+            return found
+        supply = Supply.of(machine, cpu_power, region)
+        return replace(found, gpu=machine.gpu is not None, supply=supply)
+
+    return tuple(option(quote) for quote in quotes if quote.cloud in launchable)
 
 
-def _of_quote(
-    job: Job, quote: Quote, region: Region, gpus: Mapping[tuple[str, str], bool]
-) -> LaunchOption:
+def _of_quote(job: Job, quote: Quote, region: Region) -> LaunchOption:
     option, cost = job.resources[quote.option], quote.cost_usd
     return LaunchOption(
         cloud=quote.cloud,
@@ -127,7 +136,6 @@ def _of_quote(
         ),
         zone=option.zone,
         watts=quote.power_w,
-        gpu=gpus.get((quote.cloud, quote.instance_type)),
         expected_usd=None if cost is None else cost.expected,
         carbon_kg=quote.carbon_kgco2e,
         duration_h=None if quote.duration_h is None else quote.duration_h.p50,

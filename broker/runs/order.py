@@ -13,6 +13,7 @@ from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Attempt
 from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.power import Draw, Supply
 from mlbroker.pricing.vendors import Meter, vendor
 
 # The cloud that is this machine.
@@ -35,6 +36,7 @@ class LaunchOption:
 
     A spot price moves: `max_price_per_hour_usd` is what may be paid at most for an hour of one
     machine; None where it is the frozen price.
+    `supply` is what one machine draws, and from which grid; None where that is unknown.
     `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
     """
 
@@ -53,6 +55,7 @@ class LaunchOption:
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
     predicted: Predicted | None = None
+    supply: Supply | None = None
 
     @property
     def dearest(self) -> Bill:
@@ -189,6 +192,8 @@ def _candidate(raw: dict[str, Any]) -> LaunchOption:
         raw[name] = None if usd is None else Decimal(usd)
     if raw.get("predicted") is not None:
         raw["predicted"] = Predicted(**raw["predicted"])
+    if (supply := raw.get("supply")) is not None:
+        raw["supply"] = Supply(**supply | {"draw": Draw(**supply["draw"])})
     return LaunchOption(**raw)
 
 

@@ -1,6 +1,6 @@
 """Reads what the guest reports: output into the run's log, steps into a forecast, files home."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -127,7 +127,11 @@ class Watcher:
         for said in (report.end, report.ended, report.status):
             if said is not None and said.figures is not None:
                 self.figures = said.figures
-                return
+                break
+        # A checkpoint is saved once more after the end was written down.
+        latest = report.status.figures if report.status is not None else None
+        if self.figures is not None and latest is not None and latest.saved_s is not None:
+            self.figures = replace(self.figures, saved_s=latest.saved_s)
 
     def _ended(self, end: End, intent: Intent) -> Seen:
         if end.log_bytes_dropped:

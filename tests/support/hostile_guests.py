@@ -14,7 +14,9 @@ from mlbroker.broker.clouds.interface import Intent, Report
 
 FIGURES = {
     "setup_s": 1.5, "command_s": 11.0, "points": [[1, 0.5], [12, 11.0]], "steps": 100,
-    "resumed": False, "cpu": 0.9, "gpu": None, "peak_memory_gib": 0.5, "peak_gpu_memory_gib": None,
+    "resumed": False, "cpu": 0.9, "gpu": None, "gpu_w": 61.5,
+    "package_j": 120.0, "unused_s": 0.5, "saved_s": 9.0,
+    "peak_memory_gib": 0.5, "peak_gpu_memory_gib": None,
     "machine": {"vcpus": 2, "memory_gib": 7.5, "arch": "x86_64", "cpu": "x", "gpus": []},
 }  # fmt: skip
 STATUS = {

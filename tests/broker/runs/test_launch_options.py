@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from tests.support.books import SmallBook
 from tests.support.indexed import indexed
 from tests.support.moments import NOW
 
@@ -40,7 +41,8 @@ def quote_of(up_s: float) -> Quote:
 
 def test_what_is_quoted_is_what_is_reserved_and_charged() -> None:
     """1,000 GB on Azure bill in begun hours: by the second, 0.45 USD would come to 0.57."""
-    (option,) = planned(JOB, [quote_of(600)], [EASTUS], [KIND], {"azure"})
+    book = SmallBook([KIND], [EASTUS], {}, {})
+    (option,) = planned(JOB, [quote_of(600)], book, {"azure"})
     worst = option.bill.worst_case(Decimal("0.45"), slack_s=60)
     assert worst is not None
     up_s = worst.lifetime_s + 60
@@ -57,8 +59,7 @@ def test_each_alternative_is_launched_with_its_own_disk_image_and_zone(tmp_path:
     ))  # fmt: skip
     book = open_book(indexed(tmp_path), today=NOW.date())
     plan = Planner(book, NOW).plan(PlanRequest(job, Evidence(job), top=0))
-    kinds = [entry.type for entry in book.types()]
-    options = planned(job, plan.quotes, book.regions().values(), kinds, {"aws", "gcp"})
+    options = planned(job, plan.quotes, book, {"aws", "gcp"})
     assert {(o.cloud, o.disk_gb, o.image_id, o.zone) for o in options} == {
         ("gcp", 1000, "of-gcp", "us-central1-a"),
         ("aws", 50, "of-aws", None),

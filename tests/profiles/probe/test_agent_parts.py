@@ -132,7 +132,7 @@ def test_gpus_are_followed_through_nvidia_smi(
 def test_energy_counters_that_wrap_around_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlbroker.profiles.probe.mlbroker_agent.gauges.RAPL", str(tmp_path))
+    monkeypatch.setattr("mlbroker.profiles.probe.mlbroker_agent.package_energy.RAPL", str(tmp_path))
     package = tmp_path / "intel-rapl:0"
     package.mkdir()
     (tmp_path / "intel-rapl:0:0").mkdir()

@@ -1,0 +1,105 @@
+"""What a run was expected to come to, and what it had come to elsewhere: for the books.
+
+Reports hold what became of it against this, so it is written down when the run is reserved.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlbroker.broker.errors import MlbrokerError
+from mlbroker.broker.ledger.state import BASELINE, PREDICTION, RENTED
+from mlbroker.broker.prices.price_book import has_index, open_book
+from mlbroker.broker.words import exact_usd
+from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.planner import Planner
+from mlbroker.policies.quote import Quote
+from mlbroker.pricing.power import METHOD
+from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.prediction import Evidence
+
+
+class Beside(NamedTuple):
+    """The quotes that a run's cost is compared with: of the machine that people usually take, and
+    of the best one that is for rent. None where there is none, or nobody knows.
+    """
+
+    baseline: Quote | None = None
+    rented: Quote | None = None
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> "Beside":
+        """Of a plan whose choice is taken."""
+        rented = (quote for quote in plan.quotes if not vendor(quote.cloud).own)
+        return cls(plan.baseline, next(rented, None))
+
+    @classmethod
+    def of_own(cls, evidence: Evidence, state: Path, now: datetime) -> "Beside":
+        """Of a machine of the user's own that was named, where jobs were planned before."""
+        known = evidence.measurements or evidence.job.takes is not None
+        if not (known and has_index(state)):
+            return cls()
+        request = PlanRequest(evidence.job, evidence, top=1)
+        try:
+            return cls.of_plan(Planner(open_book(state, None), now).plan(request))
+        except MlbrokerError:
+            return cls()  # the run stands on none of it
+
+
+def promised(quote: Quote, beside: Beside, deadline_at: str | None) -> Mapping[str, Any]:
+    """The facts: money as decimal strings, hours, kWh and kg; what nobody knows is null."""
+    return {
+        "deadline_at": deadline_at,
+        PREDICTION: _prediction(quote),
+        BASELINE: _elsewhere(beside.baseline),
+        RENTED: _elsewhere(beside.rented),
+    }
+
+
+def _prediction(quote: Quote) -> dict[str, Any] | None:
+    hours, cost = quote.duration_h, quote.cost_usd
+    if hours is None or cost is None:
+        return None
+    # Of spot that falls back, hours cost this or that: only the programme's own figures hold.
+    plain = quote.falls_back is None
+    return {
+        "duration_h": list(hours),
+        "command_s": quote.command_s and list(quote.command_s),
+        "cost_usd": {
+            "p10": _usd(_cost(quote, hours.p10)) if plain else None,
+            "p50": _usd(_cost(quote, hours.p50)) if plain else None,
+            "p90": _usd(cost.p90),
+            "expected": _usd(cost.expected),
+        },
+        "energy_kwh": quote.energy_kwh,
+        "carbon_kgco2e": quote.carbon_kgco2e,
+        "coefficients": METHOD,
+        "basis": str(quote.basis),
+        "evidence": quote.evidence,
+        "deadline_probability": quote.deadline_probability,
+    }
+
+
+def _cost(quote: Quote, hours: float) -> Decimal:
+    return quote.hourly_usd * Decimal(hours) + quote.once_usd
+
+
+def _elsewhere(quote: Quote | None) -> dict[str, Any] | None:
+    if quote is None or quote.cost_usd is None or quote.duration_h is None:
+        return None
+    return {
+        "cloud": quote.cloud,
+        "region": quote.region,
+        "instance_type": quote.instance_type,
+        "market": str(quote.market),
+        "cost_usd": _usd(quote.cost_usd.expected),
+        "duration_h": quote.duration_h.p50,
+        "energy_kwh": quote.energy_kwh,
+        "carbon_kgco2e": quote.carbon_kgco2e,
+    }
+
+
+def _usd(amount: Decimal) -> str:
+    return exact_usd(round(amount, 6))

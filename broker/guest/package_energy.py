@@ -1,0 +1,1 @@
+../../profiles/probe/mlbroker_agent/package_energy.py
