@@ -1,9 +1,9 @@
 """The plan as a document: schema `mlbroker.plan/2` (see `mlbroker schema plan`)."""
 
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.words import exact_usd, exact_usd_or_none
 from mlbroker.policies.planner.plan import Plan
@@ -11,14 +11,20 @@ from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.job import Objective, ObjectiveKind
 
+if TYPE_CHECKING:
+    # Loads numpy, which few plans ask for.
+    from mlbroker.policies.when import Start, When
+
 SCHEMA = "mlbroker.plan/2"
 
 
-def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
-    """The whole plan; money as decimal strings. `rejected` is there only when explained."""
+def plan_document(plan: Plan, *, explain: bool, when: "When | None" = None) -> dict[str, Any]:
+    """The whole plan; money as decimal strings. `rejected` is there only when explained, `when`
+    only when it was asked for.
+    """
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "generated_at": plan.generated_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "generated_at": _moment(plan.generated_at),
         "job": {
             "name": plan.job.name,
             "fingerprint": plan.job.fingerprint(),
@@ -43,7 +49,41 @@ def plan_document(plan: Plan, *, explain: bool) -> dict[str, Any]:
         document["rejected"] = [_record(item) for item in plan.rejected]
     if plan.near_miss is not None:
         document["near_miss"] = _record(plan.near_miss)
+    if when is not None:
+        document["when"] = when_document(when)
     return document
+
+
+def when_document(when: "When") -> dict[str, Any]:
+    """Where and when to start: each region's least carbon, least first, and the plan's choice."""
+    return {
+        "signal": str(when.signal),
+        "regions": [_start_document(start) for start in when.regions],
+        "choice": None if when.choice is None else _start_document(when.choice),
+        "choice_not_shifted": when.not_shifted,
+        "untold": [{"place": place, "why": why} for place, why in sorted(when.untold.items())],
+    }
+
+
+def _start_document(start: "Start") -> dict[str, Any]:
+    quote = start.quote
+    names = ("cloud", "region", "instance_type", "market", "nodes")
+    return {name: _plain(getattr(quote, name)) for name in names} | {
+        "zone": start.intensity.zone,
+        "source": start.intensity.source,
+        "start_at": _moment(start.at),
+        "latest_start_at": _moment(start.latest_at),
+        "expected_h": start.expected_h,
+        "carbon_kgco2e": start.carbon_kgco2e,
+        "now_carbon_kgco2e": start.now_carbon_kgco2e,
+        "saved_kgco2e": start.saved_kgco2e,
+        "saved_share": start.saved_share,
+        "cost_usd": exact_usd_or_none(quote.cost_usd and quote.cost_usd.expected),
+    }
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
@@ -62,9 +102,9 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     if quote is None:
         return None
     document = _record(quote._replace(falls_back=None))
-    # Which alternative it is of, its command's own time, and what its price's age is worth are for
-    # the choice and the launch only.
-    for name in ("option", "command_s", "price_width", "falls_back"):
+    # Which alternative it is of, its command's own time, how long it may take and what its price's
+    # age is worth are for the choice and the launch only.
+    for name in ("option", "command_s", "price_width", "falls_back", "sure_h"):
         del document[name]
     back = quote.falls_back
     if back is not None:

@@ -271,6 +271,7 @@ class FallingBack:
             energy_kwh=kwh,
             carbon_kgco2e=None if kwh is None or grid is None else kwh * grid,
             falls_back=falls_back,
+            sure_h=terms.deadline_h,
         )
 
     def _later(self, case: Case) -> tuple[Later, ...]:

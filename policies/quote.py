@@ -89,7 +89,8 @@ class Quote(NamedTuple):
     includes set-up, and `command_s` is of the job's command alone, undisturbed. `power_w` is of all
     nodes, their share of the building's included. Unknown energy and carbon are None, never 0.
     `option` is the one of the job's resource options that it is of. A spot quote that `falls_back`
-    on demand has the cost, the duration and the chance of both together.
+    on demand has the cost, the duration and the chance of both together. `sure_h` is what the run
+    does not exceed with the confidence asked for; one that falls back takes until the deadline.
 
     Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
     only such a quote has the `relative_speed` of its machine by data sheet.
@@ -124,6 +125,7 @@ class Quote(NamedTuple):
     power_w: float | None = None
     relative_speed: float | None = None
     falls_back: FallsBack | None = None
+    sure_h: float | None = None
 
 
 class Rejection(NamedTuple):

@@ -61,7 +61,8 @@ def make_quote(
     if prediction is None:
         return quote
     spot = offer.market is Market.SPOT
-    outcome = pace.on_spot(offer.interruption_rate) if spot else pace.steady
+    rate = offer.interruption_rate
+    outcome = pace.on_spot(rate) if spot else pace.steady
     kwh = None if kw is None else kw * outcome.expected_s / 3600
     deadline_s = constraints.deadline_s
     return quote._replace(
@@ -76,6 +77,7 @@ def make_quote(
         energy_kwh=kwh,
         carbon_kgco2e=power.carbon_kgco2e(kwh, region),
         command_s=pace.command_s,
+        sure_h=(pace.sure_on_spot_s(rate) if spot else pace.sure_s) / 3600,
     )
 
 

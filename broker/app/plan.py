@@ -57,6 +57,7 @@ class Planned(NamedTuple):
     plan: Plan
     book: Book
     evidence: Evidence
+    request: PlanRequest
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
@@ -99,7 +100,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
-    return Planned(made, book, evidence)
+    return Planned(made, book, evidence, request)
 
 
 def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:

@@ -47,6 +47,21 @@ Prices = Annotated[
 Policy = Annotated[Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml upward.")]
 Nodes = Annotated[Path | None, typer.Option(help="The file that names your machines.")]
 
+When = Annotated[
+    bool,
+    typer.Option(
+        "--when", help="Say where and when to start for the least carbon; see --intensity."
+    ),
+]
+Intensity = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[CLOUD/REGION=]FILE",
+        help="Hourly carbon intensity of a grid: Electricity Maps', WattTime's or your CSV"
+        " (repeatable).",
+    ),
+]
+
 
 def no_effect(why: str, **given: object) -> None:
     """Refuse the first option that was given: who gives one expects something of it.

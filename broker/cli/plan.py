@@ -1,7 +1,7 @@
 """`mlbroker plan`: read the job, make the plan, show it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +10,15 @@ from mlbroker.broker.app.plan import plan as make
 from mlbroker.broker.app.sources import Sources, job_of, limit_place
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.terminal import Terminal
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
+from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.policies.candidates import Filters
+
+if TYPE_CHECKING:
+    from mlbroker.policies.when import When
 
 EVERYTHING = "*"
 
@@ -53,6 +58,8 @@ def command(
             metavar="[TYPE]", help="Say why every other machine, or TYPE, was not picked."
         ),
     ] = None,
+    when: options.When = False,
+    intensity: options.Intensity = None,
     json: options.Json = False,
 ) -> None:
     """Name the cheapest machine that meets the deadline, and why.
@@ -60,6 +67,8 @@ def command(
     Exit codes: 0 a machine was chosen, 2 bad input, 4 nothing feasible (what would have to
     change is said, and --json still prints the document).
     """
+    if not when:
+        options.no_effect("without --when", intensity=intensity)
     terminal = Terminal()
     wanted = job_of(
         job,
@@ -84,17 +93,29 @@ def command(
         None if explain == EVERYTHING else explain,
     )
     planned = make(query, home(), terminal)
+    starts = _starts(planned, intensity, terminal) if when else None
     if json:
         from mlbroker.broker.plan_document import plan_document
 
-        print_json(plan_document(planned.plan, explain=query.explain))
+        print_json(plan_document(planned.plan, explain=query.explain, when=starts))
     else:
-        _show(planned, query)
+        _show(planned, query, starts)
     if planned.plan.choice is None:
         raise nothing_chosen(planned.plan, where=limit_place(planned.plan, query.job_path))
 
 
-def _show(planned: Planned, query: PlanQuery) -> None:
+def _starts(planned: Planned, files: list[str] | None, terminal: Terminal) -> "When | None":
+    if not files:
+        raise InputError(
+            "needs a series of carbon intensity", where="--when", hint="--intensity FILE"
+        )
+    load_numpy()
+    from mlbroker.broker.app.when import when
+
+    return when(planned, files, terminal)
+
+
+def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
     from mlbroker.broker.cli import plan_view
     from mlbroker.broker.prices.shortages import lately
     from mlbroker.broker.prices.terms import own_currency
@@ -106,3 +127,7 @@ def _show(planned: Planned, query: PlanQuery) -> None:
     plan_view.show(plan, explain=query.explain, currency=own_currency(home()))
     plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
     plan_view.show_next_probe(plan, planned.book, planned.evidence)
+    if starts is not None:
+        from mlbroker.broker.cli.when_view import show_when
+
+        show_when(starts, plan)
