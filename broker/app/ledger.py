@@ -40,17 +40,26 @@ class RunFilter:
             and self.month in (None, f"{run.reserved_at:%Y-%m}")
         )
 
+    def check_month(self) -> None:
+        """InputError where `month` is none."""
+        if self.month is not None:
+            _month(self.month, f"{self.month!r} is not a month", "2026-11")
+
+
+def selected(state: Path, wanted: RunFilter) -> list[Run]:
+    """The runs that are wanted, oldest first."""
+    wanted.check_month()
+    return [run for run in open_ledger(state).runs() if wanted.admits(run)]
+
 
 def runs(state: Path, wanted: RunFilter) -> list[Document]:
     """The runs that are wanted, one row each."""
-    if wanted.month is not None:
-        _month(wanted.month, f"{wanted.month!r} is not a month", "2026-11")
-    return [run_summary(run) for run in open_ledger(state).runs() if wanted.admits(run)]
+    return [run_summary(run) for run in selected(state, wanted)]
 
 
 def attempts(state: Path, wanted: RunFilter) -> list[Document]:
     """Every machine that was asked for, of the runs that are wanted."""
-    found = [run for run in open_ledger(state).runs() if wanted.admits(run)]
+    found = selected(state, wanted)
     return [attempt_summary(run, attempt) for run in found for attempt in run.attempts]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -43,6 +44,8 @@ class Format(StrEnum):
 
     CSV = "csv"
     JSON = "json"
+    FOCUS = "focus"
+    OPENCOST = "opencost"
 
 
 @app.callback()
@@ -145,7 +148,9 @@ def verify(
 
 @app.command()
 def export(
-    format_: Annotated[Format, typer.Option("--format", help="csv or json.")] = Format.CSV,
+    format_: Annotated[
+        Format, typer.Option("--format", help="csv, json, focus (CSV) or opencost (JSON).")
+    ] = Format.CSV,
     facts: Annotated[bool, typer.Option(help="Every single fact, not one row a run.")] = False,
     run: RunOption = None,
     user: UserOption = None,
@@ -153,23 +158,44 @@ def export(
     job: JobOption = None,
     month: MonthOption = None,
 ) -> None:
-    """Write runs, or the facts themselves, to stdout."""
+    """Write runs, single facts, or charges, to stdout."""
+    wanted = RunFilter(run, user, project, job, month)
+    if format_ in (Format.FOCUS, Format.OPENCOST):
+        no_effect(f"with --format {format_}: it tells charges", facts=facts)
+        _export_charges(format_, wanted)
+        return
     if facts:
         if any((user, project, job, month)):
             raise InputError("--facts goes with --run only")
         rows = reports.facts(home(), run)
     else:
-        rows = reports.runs(home(), RunFilter(run, user, project, job, month))
+        rows = reports.runs(home(), wanted)
     if format_ is Format.JSON:
         print_json({"schema": "mlbroker.ledger-export/1", "facts" if facts else "runs": rows})
         return
     from json import dumps
 
+    _write_csv(
+        [{k: dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows]
+    )
+
+
+def _export_charges(format_: Format, wanted: RunFilter) -> None:
+    """As cost reports want them."""
+    from mlbroker.broker.app import exports
+
+    if format_ is Format.OPENCOST:
+        print_json(exports.opencost(home(), wanted))
+    else:
+        _write_csv(exports.focus(home(), wanted))
+
+
+def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if rows:
         writer.writerow(rows[0])
     for row in rows:
-        writer.writerow(_cell(dumps(v) if isinstance(v, dict) else v) for v in row.values())
+        writer.writerow(_cell(value) for value in row.values())
 
 
 def _cell(value: object) -> str:
