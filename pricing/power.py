@@ -1,8 +1,9 @@
 """Energy and emissions of a machine at work. Method and sources: docs/carbon.md.
 
 CPU power is the Cloud Carbon Footprint model: idle + utilisation x (full - idle) watts for each
-vCPU, by CPU family. Memory adds 0.392 W per GiB (same source). A working GPU draws its board
-power, an idle one a tenth of it. The data centre multiplies all by its PUE.
+vCPU, by CPU family. Memory adds 0.392 W per GiB (same source), beyond that of the servers whose
+power was measured, which is in the CPU's watts. A working GPU draws its board power, an idle one a
+tenth of it. The data centre multiplies all by its PUE.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from mlbroker.pricing.offer import Hardware
 from mlbroker.pricing.region import Region
 
 # Of the method with its coefficients: books name it beside each figure, so it changes with them.
-METHOD = "mlbroker-power/1"
+METHOD = "mlbroker-power/2"
 # Cloud Carbon Footprint: 0.000392 kWh per GB-hour of memory.
 MEMORY_W_PER_GIB = 0.392
 # Cloud Carbon Footprint's default for machines whose load is not known.
@@ -21,6 +22,37 @@ CPU_UTILISATION = 0.5
 # Data-centre GPUs idle at 8 to 15 % of board power (T4 10 of 70 W, A100 about 50 of 400 W).
 IDLE_GPU_SHARE = 0.1
 DEFAULT_CPU = "__default__"
+# Cloud Carbon Footprint, `GB/Chip` of its coefficients for AWS (ccf-coefficients,
+# output/coefficients-aws-use.csv, commit b0032d9, 2026-03): memory of the servers that a family's
+# watts were measured on, and the vCPUs that it takes for one chip: of the family's largest type,
+# 96 at most. Families whose watts are another's take its memory too.
+_GIB_AND_VCPUS_PER_CHIP = {
+    "Sandy Bridge": (17.1, 32),
+    "Ivy Bridge": (13.3, 32),
+    "Haswell": (31.1, 36),
+    "Broadwell": (69.6, 64),
+    "Skylake": (75.1, 96),
+    "Cascade Lake": (106.0, 96),
+    "Coffee Lake": (19.6, 12),
+    "Ice Lake": (136.0, 64),
+    "Sapphire Rapids": (130.8, 96),
+    "Emerald Rapids": (160.0, 96),
+    "Granite Rapids": (221.1, 96),
+    "EPYC 1st Gen": (92.4, 96),
+    "EPYC 2nd Gen": (129.8, 96),
+    "EPYC 3rd Gen": (137.1, 96),
+    "EPYC 4th Gen": (152.2, 96),
+    "EPYC 5th Gen": (152.2, 96),
+    "Graviton2": (129.8, 64),
+    "Graviton3": (129.8, 64),
+    "Graviton3E": (129.8, 64),
+    "Graviton4": (129.8, 96),
+}
+# Of a family that is not there: the mean of those that are, as for its watts.
+_MEASURED_GIB_PER_VCPU = {
+    name: gib / vcpus for name, (gib, vcpus) in _GIB_AND_VCPUS_PER_CHIP.items()
+}
+_USUAL_GIB_PER_VCPU = sum(_MEASURED_GIB_PER_VCPU.values()) / len(_MEASURED_GIB_PER_VCPU)
 
 CpuPower = Mapping[str, tuple[float, float]]
 # Cloud Carbon Footprint's average for AWS: idle and full watts of a vCPU whose family is not known.
@@ -31,8 +63,9 @@ AVERAGE_CPU: CpuPower = MappingProxyType({DEFAULT_CPU: (0.74, 3.5)})
 class Draw:
     """What one machine's share of its server draws, in watts without PUE.
 
-    All its vCPUs are idle at `cpu_idle_w` and busy at `cpu_full_w`; `gpu_w` is the board power of
-    all its GPUs, 0 where it has none.
+    All its vCPUs are idle at `cpu_idle_w` and busy at `cpu_full_w`, with as much memory as the
+    servers had that this was measured on; `memory_w` is of what it has beyond that, and `gpu_w` the
+    board power of all its GPUs, 0 where it has none.
     """
 
     vcpus: float
@@ -54,7 +87,7 @@ class Draw:
             vcpus=hardware.vcpus,
             cpu_idle_w=hardware.vcpus * coefficients[0],
             cpu_full_w=hardware.vcpus * coefficients[1],
-            memory_w=hardware.memory_gib * MEMORY_W_PER_GIB,
+            memory_w=_added_gib(hardware) * MEMORY_W_PER_GIB,
             gpu_w=hardware.gpu_count * board_w if hardware.gpu else 0.0,
         )
 
@@ -88,6 +121,12 @@ class Supply:
         if draw is None or region.pue is None:
             return None
         return cls(draw, region.pue, region.grid_kgco2e_per_kwh)
+
+
+def _added_gib(hardware: Hardware) -> float:
+    """Memory that is not in the watts of the CPU already."""
+    measured = _MEASURED_GIB_PER_VCPU.get(hardware.cpu or "", _USUAL_GIB_PER_VCPU)
+    return max(0.0, hardware.memory_gib - measured * hardware.vcpus)
 
 
 def power_w(hardware: Hardware, cpu_power: CpuPower, *, gpu_works: bool) -> float | None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlbroker.broker.prices import embedded
 from mlbroker.pricing import power
 from mlbroker.pricing.offer import Gpu, Hardware
 from mlbroker.pricing.region import Region
@@ -13,9 +14,47 @@ REGION = Region("aws", "us-east-1", grid_kgco2e_per_kwh=0.4, pue=1.2)
 
 
 def test_cpu_power_is_idle_plus_half_of_the_rest_plus_memory() -> None:
-    # 8 x (1 + .5 x 3) + 32 x .392
+    # 8 x (1 + .5 x 3) + (32 - 8 x 136 / 64) x .392: the CPU's watts hold 17 GiB already.
     watts = power.power_w(CPU_BOX, COEFFICIENTS, gpu_works=False)
-    assert watts == pytest.approx(20 + 12.544)
+    assert watts == pytest.approx(20 + 15 * 0.392)
+
+
+def test_less_memory_than_the_measured_servers_had_takes_nothing_away() -> None:
+    box = CPU_BOX._replace(memory_gib=4)
+    assert power.power_w(box, COEFFICIENTS, gpu_works=False) == pytest.approx(20)
+
+
+# The Cloud Carbon Footprint's own arithmetic, by hand. Idle and full watts of a vCPU and GB per
+# chip are of ccf-coefficients, output/coefficients-aws-use.csv (commit b0032d9, 2026-03), means
+# where it names two processors for a family (m5 and r5: Skylake, Cascade Lake); CPUs are half
+# used; memory takes 0.000392 kWh per GB and hour; the PUE of AWS is 1.135. Of the memory counts
+# (largest type's memory - GB per chip) x type's memory / largest type's memory, where the largest
+# type is one chip (calculateGigabyteHours in packages/core/src/helpers.ts).
+CCF = {
+    # 4 x (.6516 + .5 x (4.0838 - .6516)) = 9.471; (384 - 90.54) x 16 / 384 = 12.228 GB
+    "m5.xlarge": 9.471 + 12.228 * 0.392,
+    # as m5; (768 - 90.54) x 32 / 768 = 28.228 GB
+    "r5.xlarge": 9.471 + 28.228 * 0.392,
+    # 4 x (.8468 + .5 x (2.6042 - .8468)) = 6.902; (384 - 92.44) x 16 / 384 = 12.148 GB
+    "m5a.xlarge": 6.902 + 12.148 * 0.392,
+    # 4 x (.4743 + .5 x (1.6930 - .4743)) = 4.335; (192 - 129.78) x 8 / 192 = 2.593 GB
+    "c5a.xlarge": 4.335 + 2.593 * 0.392,
+    # as c5a; its largest type has 128 GB, fewer than the chip
+    "c6g.xlarge": 4.335,
+    # as c5a; (256 - 129.78) x 16 / 256 = 7.889 GB
+    "m6g.xlarge": 4.335 + 7.889 * 0.392,
+}
+
+
+@pytest.mark.parametrize("name", CCF)
+def test_an_hour_takes_what_the_cloud_carbon_footprint_says(name: str) -> None:
+    book = embedded.load()
+    kind = next(row for row in book["types"] if row[:2] == ["aws", name])
+    vcpus, memory_gib, arch, cpu, *_ = book["hardware"][kind[2]]
+    box = Hardware(vcpus, memory_gib, arch, cpu=cpu)
+    watts = power.power_w(box, book["cpu_power"], gpu_works=False)
+    kwh = power.energy_kwh(watts, 1.0, Region("aws", "us-east-1", pue=1.135))
+    assert kwh == pytest.approx(CCF[name] / 1000 * 1.135, rel=0.05)
 
 
 def test_an_unknown_cpu_takes_the_average_one() -> None:
