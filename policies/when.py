@@ -86,10 +86,11 @@ def least_carbon(
         # No window of the series is cleaner than its cleanest hour.
         if kwh * floor > least_kg * ALIKE:
             break
-        latest_s = now_s + deadline_s - (quote.sure_h or math.inf) * 3600
-        if latest_s < now_s:
+        slack_s = deadline_s - (quote.sure_h or math.inf) * 3600
+        # What spot does not exceed is known to a tenth of a permille.
+        if slack_s < -1e-3 * deadline_s:
             continue
-        at_s, mean = series.least(now_s, latest_s, expected_h(quote) * 3600)
+        at_s, mean = series.least(now_s, now_s + max(0.0, slack_s), expected_h(quote) * 3600)
         if not math.isnan(mean):
             found.append((kwh * mean, quote, at_s))
             least_kg = min(least_kg, kwh * mean)
@@ -123,7 +124,7 @@ def _start(quote: Quote, series: Intensity, now: datetime, deadline_s: float, at
         intensity=series,
         # The moment itself, not one that rounding moved before now.
         at=now if at_s == now_s else datetime.fromtimestamp(at_s, UTC),
-        latest_at=now + timedelta(seconds=deadline_s - quote.sure_h * 3600),
+        latest_at=now + timedelta(seconds=max(0.0, deadline_s - quote.sure_h * 3600)),
         expected_h=hours,
         carbon_kgco2e=later,
         now_carbon_kgco2e=None if np.isnan(at_once) else at_once,

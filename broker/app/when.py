@@ -11,6 +11,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.intensity import read_intensity, split_place
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.plan_words import MEASURE_OR_SAY
+from mlbroker.policies.candidates import Filters
 from mlbroker.policies.intensity import Intensity
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
@@ -65,12 +66,14 @@ def when(planned: Planned, files: Sequence[str], listener: Listener) -> When | N
 def _placed(planned: Planned, files: Sequence[str], listener: Listener) -> dict[Region, Intensity]:
     """The series of each region that one was given for."""
     regions = list(planned.book.regions().values())
+    filters = planned.request.filters
     found: dict[Region, Intensity] = {}
     for text in files:
         named, path = split_place(text)
         every = read_intensity(path, listener.note)
         if named is None:
-            pairs = _by_zone(path, every, regions, listener)
+            placed = _by_zone(path, every, regions, listener)
+            pairs = [pair for pair in placed if _admitted(pair[0], filters)]
         elif len(every) > 1:
             raise InputError(f"has {len(every)} zones, and a region is on one", where=str(path))
         else:
@@ -90,7 +93,7 @@ def _placed(planned: Planned, files: Sequence[str], listener: Listener) -> dict[
         )
     if not found:
         raise InputError(
-            "no region is known for any of the series", where="--intensity",
+            "none of the series is of a region that this plan looks at", where="--intensity",
             hint="name it: --intensity aws/us-east-1=FILE",
         )  # fmt: skip
     return found
@@ -128,13 +131,18 @@ def _by_zone(
     return pairs
 
 
+def _admitted(region: Region, filters: Filters) -> bool:
+    """Whether the flags of the call admit it."""
+    return (not filters.clouds or region.cloud in filters.clouds) and (
+        not filters.regions or region.name in filters.regions
+    )
+
+
 def _quotes_in(planned: Planned, region: Region) -> Sequence[Quote]:
     """Everything feasible there, spot without falling back: that takes its time as it comes."""
     request = planned.request
     filters = request.filters
-    if (filters.clouds and region.cloud not in filters.clouds) or (
-        filters.regions and region.name not in filters.regions
-    ):
+    if not _admitted(region, filters):
         return ()
     least_carbon_first = replace(request.job, objective=Objective(ObjectiveKind.CARBON))
     there = request._replace(

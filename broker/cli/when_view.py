@@ -37,8 +37,11 @@ def show_when(when: When, plan: Plan) -> None:
         print_line(f"The choice: {_words(when.choice, when)}")
     elif when.not_shifted is not None:
         print_line(f"The choice has no start: {when.not_shifted}.")
+    by_reason: dict[str, list[str]] = {}
     for place, why in sorted(when.untold.items()):
-        print_line(f"{place} has no start: {why}.")
+        by_reason.setdefault(why, []).append(place)
+    for why, places in by_reason.items():
+        print_line(f"No start in {', '.join(places)}: {why}.")
 
 
 def _row(start: Start, when: When) -> list[str]:

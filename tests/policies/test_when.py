@@ -147,6 +147,13 @@ def test_what_would_be_late_even_now_has_no_start() -> None:
     assert start_of(quote(sure_h=3), grid, NOW, 2.9 * H) is None
 
 
+def test_what_is_late_by_no_more_than_is_known_starts_now() -> None:
+    grid = series({float(h): 0.3 for h in range(9)})
+    start = start_of(quote(sure_h=3.0001), grid, NOW, 3 * H)
+    assert start is not None
+    assert start.at == start.latest_at == NOW
+
+
 def test_where_all_hours_are_equal_it_starts_now() -> None:
     start = start_of(quote(), series({float(h): 0.3 for h in range(9)}), NOW, 8 * H)
     assert start is not None

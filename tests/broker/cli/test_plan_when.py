@@ -62,6 +62,7 @@ def test_the_cleanest_hours_of_the_cleanest_region(job: Path, home: Path, tmp_pa
         job, "--cloud", "aws", "--when", "--intensity", germany, "--intensity", sweden, home=home
     )
     assert found["signal"] == "average"
+    assert found["untold"] == []
     assert [start["region"] for start in found["regions"]] == ["eu-north-1", "eu-central-1"]
     for start in found["regions"]:
         begins = datetime.fromisoformat(start["start_at"])
@@ -103,6 +104,8 @@ def test_what_has_no_start_says_why(job: Path, home: Path, tmp_path: Path) -> No
     assert found["regions"] == []
     assert found["untold"][0]["place"] == "aws/eu-central-1"
     assert "no whole window" in found["untold"][0]["why"]
+    done = mlbroker("plan", job, "--when", "--intensity", past, home=home)
+    assert "No start in aws/eu-central-1, azure/germanynorth, " in done.stdout
 
 
 def test_spot_that_falls_back_is_not_shifted(job: Path, home: Path, tmp_path: Path) -> None:
@@ -130,6 +133,8 @@ def test_spot_that_falls_back_is_not_shifted(job: Path, home: Path, tmp_path: Pa
          "tell different things"),
         (["--when", "--intensity", "moer.csv"], "names no zone"),
         (["--when", "--intensity", "odd.csv"], "no region is known"),
+        (["--cloud", "gcp", "--region", "us-west1", "--when", "--intensity", "de.csv"],
+         "none of the series is of a region that this plan looks at"),
         (["--when", "--intensity", "aws/us-east-1=both.csv"], "has 2 zones"),
     ],
 )  # fmt: skip
