@@ -57,9 +57,10 @@
       view: { stroke: "transparent" },
       axis: {
         ...text, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
-        gridColor: style("--line"), domainColor: style("--line"), tickColor: style("--line"),
+        gridColor: style("--line"), gridOpacity: 0.6, domainColor: style("--line"), tickColor: style("--line"),
         labelLimit: narrow ? 110 : 220,
       },
+      axisQuantitative: { tickCount: narrow ? 4 : 8 },
       legend: {
         ...text, orient: "top", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
         columns: narrow ? 2 : 6, symbolLimit: 40, labelLimit: narrow ? 120 : 220,
@@ -94,6 +95,7 @@
       const old = this.drawn;
       this.drawn = await window.vegaEmbed(this.place, spec, {
         actions: false, ast: true, defaultStyle: false, hover: false, config: looks(narrow),
+        logLevel: 1,  // errors: what Vega warns of (a layer without a row) is no reader's matter
         renderer: this.rows.rows > MANY ? "canvas" : "svg",
         tooltip: { theme: "custom", disableDefaultStyle: true },
       });
@@ -229,11 +231,11 @@
     line(row) {
       const line = document.createElement("tr");
       if (row === this.rows.marked) line.className = "marked";
-      for (const column of this.columns) {
+      this.columns.forEach((column, index) => {
         const cell = line.insertCell();
-        if (column.numbers) cell.className = "number";
+        cell.className = this.heads[index].className;
         cell.textContent = column.text(row);
-      }
+      });
       return line;
     }
 

@@ -13,6 +13,8 @@ from mlbroker.broker.report.rows import Figures, Rows, Words, json_island
 
 # Filters over words offer a list up to so many different ones.
 _MOST_OPTIONS = 60
+# Texts of more characters may have several lines in a table.
+_LONG = 36
 
 
 def page(title: str, parts: Sequence[Part]) -> str:
@@ -59,7 +61,13 @@ class _Block:
 class _Head:
     name: str
     head: str
-    number: bool
+    kind: str  # as page.css calls it
+
+
+def _head(column: Words | Figures, texts: Sequence[str]) -> _Head:
+    number = isinstance(column, Figures)
+    long = not number and max(map(len, texts), default=0) > _LONG
+    return _Head(column.name, column.head, "number" if number else "long" if long else "")
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ def _table(table: Table, number: int, place: int) -> _Block:
         table,
         number,
         place,
-        columns=[_Head(c.name, c.head, isinstance(c, Figures)) for c in columns],
+        columns=[_head(*each) for each in zip(columns, texts, strict=True)],
         body=list(zip(*(column[: table.first] for column in texts), strict=True)),
         filters=[_filter(rows.column(name)) for name in table.filters],
     )
@@ -120,7 +128,8 @@ def _filter(column: Words | Figures) -> _Filter:
     if isinstance(column, Figures):
         return _Filter(column.name, column.head, (), True)
     options = sorted(set(column.texts()))
-    listed = options if len(options) <= _MOST_OPTIONS else ()
+    short = len(options) <= _MOST_OPTIONS and max(map(len, options), default=0) <= _LONG
+    listed = options if short else ()
     return _Filter(column.name, column.head, listed, False)
 
 

@@ -19,16 +19,19 @@ _DIGITS = 7
 
 
 class Words(NamedTuple):
-    """A column of names or sentences. `unknown` is shown for None."""
+    """A column of names or sentences. `unknown` is shown for None, or for each row its own."""
 
     name: str
     head: str
     values: Sequence[str | None]
-    unknown: str = "unknown"
+    unknown: str | Sequence[str] = "unknown"
 
     def texts(self) -> list[str]:
         """As a reader sees them."""
-        return [self.unknown if value is None else clean(value) for value in self.values]
+        return [
+            _word(self.unknown, row) if value is None else clean(value)
+            for row, value in enumerate(self.values)
+        ]
 
 
 class Figures(NamedTuple):
@@ -41,13 +44,13 @@ class Figures(NamedTuple):
     head: str
     values: Sequence[Number]
     shown: Callable[[Any], str]
-    unknown: str = "unknown"
+    unknown: str | Sequence[str] = "unknown"
 
     def texts(self) -> list[str]:
         """As a reader sees them."""
         return [
-            self.unknown if known is None else self.shown(value)
-            for value, known in zip(self.values, self.numbers(), strict=True)
+            _word(self.unknown, row) if number is None else self.shown(self.values[row])
+            for row, number in enumerate(self.numbers())
         ]
 
     def numbers(self) -> list[float | None]:
@@ -126,6 +129,10 @@ def _packed(column: Column) -> dict[str, Any]:
     if isinstance(column, Figures):
         packed["numbers"] = column.numbers()
     return packed
+
+
+def _word(unknown: str | Sequence[str], row: int) -> str:
+    return unknown if isinstance(unknown, str) else unknown[row]
 
 
 def _number(value: Number) -> float | None:
