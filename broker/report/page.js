@@ -101,8 +101,12 @@
       });
       old?.finalize();
       const picture = this.place.querySelector("svg, canvas");
+      // One picture with its words: its parts have none that would help.
+      for (const part of [picture, ...picture.querySelectorAll("[role]")]) {
+        part.removeAttribute("role");
+        part.removeAttribute("aria-roledescription");
+      }
       picture.setAttribute("role", "img");
-      picture.removeAttribute("aria-roledescription");
       picture.setAttribute("aria-label", this.described);
     }
 
@@ -246,8 +250,8 @@
       if (!this.count) return;
       const filtered = this.order.length < this.rows.rows;
       const all = filtered
-        ? `${number(this.order.length)} that match, of ${number(this.rows.rows)}`
-        : number(this.rows.rows);
+        ? `${number(this.order.length)} rows that match, of ${number(this.rows.rows)}`
+        : `${number(this.rows.rows)} rows`;
       this.count.textContent = shown < this.order.length ? `The first ${number(shown)} of ${all}` : all;
     }
   }

@@ -46,7 +46,8 @@ class Chart:
 
     The spec has no data of its own but for marks that are not of the rows: it calls columns by
     their names (see `Rows`). A colour in it is written as the page's style calls it (`--accent`),
-    so that it follows the reader's dark or light. Without a `width` it is as wide as the page.
+    so that it follows the reader's dark or light. Without a `width` it is as wide as the page;
+    its `height` is a number (of steps Vega-Lite warns on the reader's console).
     The rows can be read in a table: one of the page over the same rows, else one below the chart.
     """
 

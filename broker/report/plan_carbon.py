@@ -62,7 +62,7 @@ def carbon_chart(plan: Plan, book: Book) -> Chart | None:
     rows = rows_of(records, {
         "region": "Region", "kg": ("CO2e", mass),
         "price_per_hour_usd": ("$ an hour", lambda usd: f"{usd:.6g}"),
-        "note": "", "known": "Known",
+        "note": "Note", "known": "Known",
     })  # fmt: skip
     unit = "kg CO2e of a run" if choice.duration_h is not None else "kg CO2e an hour"
     y = {"field": "region", "type": "nominal", "title": None, "sort": None}

@@ -51,15 +51,15 @@ def field_chart(plan: Plan, rows: Rows) -> Chart | None:
             "encoding": dots | {"color": {"value": "--pale"}},
         },
         {
-            "transform": [{"filter": f"{both} && {fits}"}],
-            "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.7},
-            "encoding": dots | {"color": cloud_colour(clouds)},
-        },
-        {
             "transform": [{"filter": f"{both} && datum.front === '{ON_FRONT}'"}],
             "mark": {"type": "line", "color": "--ink", "strokeWidth": 1.5,
                      "interpolate": "step-after" if plan.known else "step-before"},
             "encoding": places | {"order": {"field": x}},
+        },
+        {
+            "transform": [{"filter": f"{both} && {fits}"}],
+            "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.7},
+            "encoding": dots | {"color": cloud_colour(clouds)},
         },
         *(_limits(plan, places, drawn) if plan.known else ()),
         *_named(plan, places, x),
@@ -107,7 +107,10 @@ def _named(plan: Plan, places: Spec, x: str) -> list[Spec]:
         at = None if quote is None else _place(quote)
         if quote is not None and at is not None and quote.hourly_usd > 0:
             name = clean(f"{word}: {quote.instance_type}")
-            values.append({x: at[0], "usd": float(at[1]), "text": name, "word": word})
+            cost = f"{money(at[1])} USD{'' if plan.known else ' an hour'}"
+            values.append(
+                {x: at[0], "usd": float(at[1]), "usd_text": cost, "text": name, "word": word}
+            )
     if not values:
         return []
     ring = {"type": "point", "size": 190, "strokeWidth": 2.5, "filled": False}
@@ -117,9 +120,10 @@ def _named(plan: Plan, places: Spec, x: str) -> list[Spec]:
     # A halo of the paper's colour keeps the names readable among the dots.
     halo = words | {"stroke": "--paper", "strokeWidth": 4, "strokeJoin": "round", "opacity": 0.85}
     text = places | {"text": {"field": "text"}}
+    said = [{"field": "text", "title": "Machine"}, {"field": "usd_text", "title": "Cost"}]
     data = {"values": values}
     return [
-        {"data": data, "mark": ring, "encoding": places | {"color": colour}},
+        {"data": data, "mark": ring, "encoding": places | {"color": colour, "tooltip": said}},
         {"data": data, "mark": halo, "encoding": text},
         {"data": data, "mark": words, "encoding": text | {"color": colour}},
     ]

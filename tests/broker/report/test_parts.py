@@ -128,7 +128,7 @@ def test_the_first_rows_stand_in_the_page_and_the_rest_in_the_island() -> None:
     assert len(list(read.named("tr"))) == 1 + 50
     assert read.islands["rows-0"]["rows"] == 70
     assert [given for given in read.named("tr") if given.get("class") == "marked"]
-    assert "The first 50 of 70" in read.texts
+    assert "The first 50 of 70 rows" in read.texts
 
 
 def test_what_is_unknown_says_so() -> None:
