@@ -31,6 +31,14 @@ def size(of_bytes: int) -> str:
     return f"{of_bytes / 1e6:,.1f} MB" if of_bytes >= 1e6 else f"{of_bytes / 1e3:,.1f} kB"
 
 
+def mass(kg: float) -> str:
+    """To two digits, and never as a power of ten: 63 mg, 4.8 g, 0.24 kg, 1,200 kg."""
+    number, unit = (
+        (kg * 1e6, "mg") if 0 < kg < 1e-3 else (kg * 1e3, "g") if 0 < kg < 0.1 else (kg, "kg")
+    )
+    return f"{Decimal(f'{number:.2g}'):,f} {unit}"
+
+
 def duration(seconds: float, least: bool = False) -> str:
     """Seconds for people: 42s, 12m, 3h20m, 4d6h. What is needed at least is rounded up."""
     whole = math.ceil if least else round

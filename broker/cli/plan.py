@@ -1,5 +1,6 @@
 """`mlbroker plan`: read the job, make the plan, show it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from mlbroker.broker.app.plan import Planned, PlanQuery
 from mlbroker.broker.app.plan import plan as make
 from mlbroker.broker.app.sources import Sources, job_of, limit_place
 from mlbroker.broker.cli import options
+from mlbroker.broker.cli.new_file import write_file
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
@@ -60,6 +62,9 @@ def command(
     ] = None,
     when: options.When = False,
     intensity: options.Intensity = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page about the plan into this file.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Name the cheapest machine that meets the deadline, and why.
@@ -92,7 +97,7 @@ def command(
         explain is not None,
         None if explain == EVERYTHING else explain,
     )
-    planned = make(query, home(), terminal)
+    planned = make(query, home(), terminal) if html is None else _with_page(query, html, terminal)
     starts = _starts(planned, intensity, terminal) if when else None
     if json:
         from mlbroker.broker.plan_document import plan_document
@@ -113,6 +118,19 @@ def _starts(planned: Planned, files: list[str] | None, terminal: Terminal) -> "W
     from mlbroker.broker.app.when import when
 
     return when(planned, files, terminal)
+
+
+def _with_page(query: PlanQuery, file: Path, terminal: Terminal) -> Planned:
+    """The plan, and the page about it written, which shows all that the plan leaves out."""
+    from mlbroker.broker.report.plan_page import plan_page
+
+    whole = make(query._replace(top=0, explain=True), home(), terminal)
+    write_file(file, plan_page(whole.plan, whole.book), force=True)
+    top = None if query.type_name else query.top or None
+    rejected = whole.plan.rejected if query.explain else ()
+    return whole._replace(
+        plan=replace(whole.plan, quotes=whole.plan.quotes[:top], rejected=rejected)
+    )
 
 
 def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:

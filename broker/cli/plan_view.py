@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
+from mlbroker.broker.choice_words import (
+    choice_words,
+    interval_words,
+    measure_words,
+    plan_title,
+    prices_words,
+)
 from mlbroker.broker.output import print_line, print_table
 from mlbroker.broker.plan_words import (
-    MEASURE_OR_SAY,
     REASON_WORDS,
     falls_back_words,
-    unjudged_words,
 )
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
@@ -18,7 +23,7 @@ from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import ObjectiveKind
-from mlbroker.profiles.prediction import Basis, Evidence
+from mlbroker.profiles.prediction import Evidence
 
 COLUMNS = ("", "cloud", "region", "type", "market", "$/h", "time", "(90 %)", "cost $", "(90 %)",
            "in time", "kgCO2e", "basis")  # fmt: skip
@@ -30,8 +35,6 @@ HOURLY_SPARE = (8, 6, 0, 1, 4)
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
 EXAMPLES = 3
-# How sure a time is, is said of what no measurement of the machine or its like stands behind.
-_DOUBTED = (Basis.PREDICTED, Basis.STATED)
 
 
 def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
@@ -41,13 +44,13 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
         if plan.feasible > len(plan.quotes):
             print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
         print_line("")
-        print_line(_choice_words(plan))
+        print_line(choice_words(plan))
         if plan.choice and (words := falls_back_words(plan.choice, plan.constraints.deadline_s)):
             print_line(words)
         if currency is not None and plan.choice is not None:
             print_line(_in_currency(plan.choice, currency))
     else:
-        print_line(_title(plan))
+        print_line(plan_title(plan))
     _show_rejections(plan, explain=explain)
     print_line(prices_words(plan))
     advice = measure_words(plan)
@@ -57,7 +60,7 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
 
 def _table(plan: Plan, ranked: Sequence[tuple[Quote, str]], *, title: str | None = None) -> None:
     highlight = 0 if title is None else None
-    title = title or _title(plan)
+    title = title or plan_title(plan)
     if plan.known:
         rows = [_row(quote, rank) for quote, rank in ranked]
         print_table(COLUMNS, rows, title=title, right=RIGHT, highlight=highlight, spare=SPARE)
@@ -139,54 +142,6 @@ def show_type(plan: Plan, name: str) -> None:
         print_line(advice)
 
 
-def prices_words(plan: Plan) -> str:
-    """One line: each cloud's price date, and how much of the book is stale."""
-    snapshot = plan.snapshot
-    dates = ", ".join(
-        f"{cloud} {day}" + (f" (oldest {oldest})" if (oldest := snapshot.oldest.get(cloud)) != day
-                            and oldest else "")
-        for cloud, day in sorted(snapshot.as_of.items())
-    )  # fmt: skip
-    stale = ""
-    if snapshot.stale_offers:
-        share = snapshot.stale_offers / max(snapshot.offers, 1)
-        stale = f"; {share:.0%} of them are stale (marked *): mlbroker prices status"
-    return f"Prices: {dates}{stale}"
-
-
-def measure_words(plan: Plan) -> str | None:
-    """Advice to measure, where no measurement tells the times."""
-    if plan.job.replicas is not None:
-        return unjudged_words(plan)
-    if not plan.known:
-        parts = [
-            "Never measured: how long it takes and what a run costs is not known.",
-            unjudged_words(plan),
-            f"{MEASURE_OR_SAY[:1].upper()}{MEASURE_OR_SAY[1:]}.",
-        ]
-        return " ".join(part for part in parts if part)
-    if plan.choice is not None and plan.choice.basis is Basis.STATED:
-        return (
-            "This job was never measured: times rest on what was said of it. Measure it:"
-            " mlbroker profile JOB --on local"
-        )
-    if plan.choice is None or plan.choice.basis is not Basis.DATASHEET:
-        return None
-    return "Times are scaled from other machines by data sheet; a probe on the choice would tell."
-
-
-def _title(plan: Plan) -> str:
-    limits = plan.constraints
-    parts = [f"{limits.steps:,} steps"] if limits.steps > 1 else []
-    if limits.nodes > 1:
-        parts.append(f"{limits.nodes} nodes")
-    if limits.deadline_s is not None:
-        parts.append(f"deadline {duration(limits.deadline_s)} at {limits.confidence * 100:.4g}%")
-    if limits.budget_usd is not None:
-        parts.append(f"budget {limits.budget_usd:,} USD")
-    return f"{plan.job.name}: {', '.join(parts)}" if parts else plan.job.name
-
-
 def _machine(quote: Quote, rank: str) -> Sequence[str]:
     """What both tables begin with."""
     return rank, quote.cloud, quote.region, quote.instance_type, _market(quote)
@@ -221,60 +176,6 @@ def _row(quote: Quote, rank: str) -> Sequence[str]:
     )
 
 
-def _choice_words(plan: Plan) -> str:
-    choice = plan.choice
-    assert choice is not None
-    arm = ", an ARM machine" if choice.arch == "arm64" else ""
-    text = (
-        f"Choose {choice.cloud} {choice.instance_type} in {choice.region}"
-        f" ({choice.market.replace('_', '-')}{arm}): "
-    )
-    if choice.cost_usd is None or choice.duration_h is None:
-        return text + _hourly_words(plan, choice) + _stale_words(choice)
-    text += (
-        f"{money(choice.cost_usd.expected)} USD,"
-        f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
-        f"{choice.evidence[1:]}"
-        + (f"; {_interval_words(choice)}." if choice.basis in _DOUBTED else ".")
-    )
-    text += _stale_words(choice)
-    saving, baseline = plan.savings_usd, plan.baseline
-    usual = baseline and baseline.cost_usd
-    if saving is not None and baseline is not None and usual is not None and saving > 0:
-        text += (
-            f"\nThat is {money(saving)} USD ({saving / usual.expected:.0%}) less than"
-            f" the usual {baseline.instance_type} on demand in {baseline.region}"
-            f" ({money(usual.expected)} USD)."
-        )
-    return text
-
-
-def _hourly_words(plan: Plan, choice: Quote) -> str:
-    """By what it was chosen where nobody knows how long the job takes."""
-    by = {
-        ObjectiveKind.COST: "an hour of it costs least",
-        ObjectiveKind.TIME: "it is the fastest by data sheet",
-        ObjectiveKind.CARBON: "an hour of it emits least",
-        ObjectiveKind.WEIGHTED: "an hour of it costs least, its carbon included",
-    }[plan.constraints.objective.kind]
-    against = "a T4" if plan.constraints.uses_gpu else "four vCPUs (Ice Lake)"
-    return (
-        f"{money(choice.hourly_usd)} USD an hour, disk and address included: of all that meet the"
-        f" job's needs, {by}. Speeds are by data sheet, against {against}."
-    )
-
-
-def _stale_words(choice: Quote) -> str:
-    text = ""
-    if choice.price_stale:
-        text += f" Its price is of {choice.price_as_of}, and stale (*): mlbroker prices refresh."
-    elif choice.price_width:
-        text += f" Its price is of {choice.price_as_of}: mlbroker prices refresh."
-    if choice.price_width:
-        text += f" It may be {choice.price_width:.0%} higher by now, and still comes first."
-    return text
-
-
 def _in_currency(quote: Quote, currency: Currency) -> str:
     if quote.cost_usd is None:
         return f"In {currency.code}: {money(quote.hourly_usd * currency.per_usd)} an hour."
@@ -296,17 +197,11 @@ def _quote_words(quote: Quote, steps: int) -> str:
     took = f"{step_s:.3g} s" if step_s < 90 else duration(step_s)
     return (
         f"{_market(quote)}: {each} {took} ({quote.basis}, {quote.evidence};"
-        f" {_interval_words(quote)} at 80 %); {money(cost.compute)} USD machine"
+        f" {interval_words(quote)} at 80 %); {money(cost.compute)} USD machine"
         f" + {money(cost.storage)} disk, address and bucket + {money(cost.network)} traffic"
         f" + {money(cost.interruptions)} interruptions"
         f"{'' if quote.falls_back is None else ' and on demand'}; {price}"
     )
-
-
-def _interval_words(quote: Quote) -> str:
-    assert quote.step_time_s is not None
-    factor = quote.step_time_s.p90 / quote.step_time_s.p50
-    return f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
 
 
 def _compare_words(quote: Quote, choice: Quote, objective: ObjectiveKind) -> str:

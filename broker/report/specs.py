@@ -1,0 +1,49 @@
+"""Pieces of Vega-Lite specs that charts of several pages have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlbroker.broker.report.rows import Figures, Rows
+
+Spec = dict[str, Any]
+# An axis over more than this factor is logarithmic.
+_WIDE = 20
+# The same cloud has the same colour on every page.
+_HUES = {"azure": "--series-1", "aws": "--series-2", "gcp": "--series-3"}
+_OTHER_HUES = ("--series-4", "--series-5", "--series-6")
+
+
+def numbers(rows: Rows, name: str) -> list[float]:
+    """What is known of a column of figures."""
+    column = rows.column(name)
+    assert isinstance(column, Figures)
+    return [number for number in column.numbers() if number is not None]
+
+
+def axis(name: str, title: str | None, values: Sequence[float], usd: bool = False) -> Spec:
+    """The encoding of figures along an axis: logarithmic where `values` are far apart."""
+    labels: Spec = {"format": "$,~r" if usd else ",~r"}
+    made: Spec = {"field": name, "type": "quantitative", "title": title, "axis": labels}
+    if values and min(values) > 0 and max(values) > _WIDE * min(values):
+        return made | {"scale": {"type": "log", "nice": False, "padding": 12}}
+    return made | {"scale": {"zero": True, "nice": True}}
+
+
+def cloud_colour(clouds: Sequence[str]) -> Spec:
+    """The encoding of `cloud` as a colour, with its legend."""
+    others = [cloud for cloud in clouds if cloud not in _HUES]
+    hues = _HUES | {
+        cloud: _OTHER_HUES[place % len(_OTHER_HUES)] for place, cloud in enumerate(others)
+    }
+    scale = {"domain": list(clouds), "range": [hues[cloud] for cloud in clouds]}
+    return {"field": "cloud", "type": "nominal", "title": "cloud", "scale": scale}
+
+
+def tooltip(rows: Rows, names: Sequence[str]) -> list[Spec]:
+    """What is said of a mark: columns by their names, as the tables show them."""
+    said = []
+    for name in names:
+        column = rows.column(name)
+        field = f"{name}_text" if isinstance(column, Figures) else name
+        said.append({"field": field, "type": "nominal", "title": column.head})
+    return said
