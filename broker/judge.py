@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 from mlbroker.broker.home import policy_path
 
 if TYPE_CHECKING:
-    from mlbroker.policies.guardrails.judge import Judge
+    from mlbroker.policies.guardrails.judge import Judge, Policy
+
+
+def policy_of(option: Path | None) -> "Policy | None":
+    """The policy file of `option`, else the nearest upward from here; None without one."""
+    path = policy_path(Path("report"), option)
+    if path is None:
+        return None
+    from mlbroker.broker.files.policy_file import load_policy
+
+    return load_policy(path)
 
 
 def judge_of(

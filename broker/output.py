@@ -122,6 +122,13 @@ def json_text(document: Mapping[str, Any]) -> str:
     return inert(text, sharp="\\u0023")
 
 
+def cell(value: object) -> str:
+    """Of a CSV. A leading = + - @ would be a formula to a spreadsheet."""
+    text = "" if value is None else str(value)
+    formula = text[:1] in ("=", "+", "-", "@") and not isinstance(value, int | float)
+    return f"'{text}" if formula else text
+
+
 def is_terminal() -> bool:
     """Whether a person looks at stdout."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

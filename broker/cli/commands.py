@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "stop": Command("stop", "Stop a run and account for it."),
     "reconcile": Command("reconcile", "Make machines and ledger agree, and say what was done."),
     "ledger": Command("ledger", "Show what was reserved and spent, by whom, on what."),
+    "report": Command("report", "Report what was spent and saved, and what the month comes to."),
     "metrics": Command("metrics", "Write the books as metrics, for Prometheus' file collector."),
     "policy": Command("policy", "Look at the policy file's effect: which rule hits a job."),
     "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),

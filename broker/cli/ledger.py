@@ -15,7 +15,7 @@ from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, open_ledger
-from mlbroker.broker.output import print_json, print_rows, say
+from mlbroker.broker.output import cell, print_json, print_rows, say
 from mlbroker.broker.words import count
 
 app = typer.Typer(invoke_without_command=True)
@@ -195,10 +195,4 @@ def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         writer.writerow(rows[0])
     for row in rows:
-        writer.writerow(_cell(value) for value in row.values())
-
-
-def _cell(value: object) -> str:
-    """A leading = + - @ would be a formula to a spreadsheet."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+        writer.writerow(cell(value) for value in row.values())

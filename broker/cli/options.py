@@ -11,6 +11,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 
 JobFile = Annotated[Path, typer.Argument(help="Job file.")]
+Html = Annotated[Path | None, typer.Option(help="Write a page of it into this file.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 Env = Annotated[

@@ -62,9 +62,7 @@ def command(
     ] = None,
     when: options.When = False,
     intensity: options.Intensity = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a page about the plan into this file.")
-    ] = None,
+    html: options.Html = None,
     json: options.Json = False,
 ) -> None:
     """Name the cheapest machine that meets the deadline, and why.

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mlbroker.broker.clouds.said import LONGEST_S, MOST_STEPS, Said
 from mlbroker.broker.guest.box import FOLLOWS
+from mlbroker.broker.said import LONGEST_S, MOST_STEPS, Said
 
 # Longer documents are no reports.
 REPORT_BYTES = 1 << 18

@@ -22,10 +22,16 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class DerivedPrice:
-    """US dollars for an hour of work, and the sum that led to it, in words."""
+    """US dollars for an hour of work, and the sum that led to it, in words.
+
+    Where it was derived, what every hour of the calendar costs, used or not, and what is added by
+    one in use.
+    """
 
     usd_per_hour: Decimal
     how: str
+    fixed_usd_per_hour: Decimal | None = None
+    running_usd_per_hour: Decimal | None = None
 
 
 def derive_price(cost: Fields) -> DerivedPrice:
@@ -49,18 +55,19 @@ def derive_price(cost: Fields) -> DerivedPrice:
     hours = HOURS_PER_YEAR * utilisation
     capital = purchase / (years * hours)
     parts = [f"{purchase} USD / ({years} years x {hours:f} h in use) = {_round(capital)}"]
-    total = capital
+    total, running = capital, Decimal(0)
     if upkeep:
         total += upkeep / hours
         parts.append(f"upkeep {upkeep} USD / {hours:f} h = {_round(upkeep / hours)}")
     if watts is not None and power_price is not None:
-        power = watts / 1000 * pue * power_price
-        total += power
-        parts.append(f"power {watts} W x PUE {pue} x {power_price} USD/kWh = {_round(power)}")
+        running = watts / 1000 * pue * power_price
+        total += running
+        parts.append(f"power {watts} W x PUE {pue} x {power_price} USD/kWh = {_round(running)}")
     price = _round(total)
     if price <= 0:
         cost.fail("purchase_usd", "gives no price per hour", "check amortisation_years")
-    return DerivedPrice(price, f"{'; '.join(parts)}; together {price} USD/h")
+    how = f"{'; '.join(parts)}; together {price} USD/h"
+    return DerivedPrice(price, how, (total - running) * utilisation, running)
 
 
 def _round(value: Decimal) -> Decimal:

@@ -79,7 +79,9 @@ _ARCH = matching("x86_64|arm64", "x86_64 or arm64")
 class Node:
     """One kind of machine of the user's own. `host` None is the machine mlbroker runs on.
 
-    `count` jobs can use it at a time. `how` tells where the hourly price comes from.
+    `count` jobs can use it at a time. `how` tells where the hourly price comes from; where it is
+    derived, every hour of the calendar costs `fixed_usd_per_hour`, and one in use
+    `running_usd_per_hour` more.
     """
 
     name: str
@@ -93,6 +95,8 @@ class Node:
     host_key: str | None = None
     known_hosts: Path | None = None
     count: int = 1
+    fixed_usd_per_hour: Decimal | None = None
+    running_usd_per_hour: Decimal | None = None
 
     @property
     def cloud(self) -> str:
@@ -146,6 +150,8 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         host_key=fields.value("host_key", _host_key),
         known_hosts=fields.value("known_hosts", lambda text: _path(text, path)),
         count=fields.value("count", lambda text: parse_count(text, _MOST_NODES)) or 1,
+        fixed_usd_per_hour=price.fixed_usd_per_hour,
+        running_usd_per_hour=price.running_usd_per_hour,
     )
 
 

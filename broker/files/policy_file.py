@@ -1,6 +1,7 @@
 """Reads `mlbroker-policy.yaml`, as strictly as a job file: a misspelt cap would be no cap.
 
-The keys are those of the rules, which read their own values (see `policies.guardrails`).
+The keys are those of the rules, which read their own values (see `policies.guardrails`), and two of
+reports: `teams: {vision: [ada, bob]}`, and `alerts: {at: [50, 80], forecast: true, idle: 30m}`.
 """
 
 import re
@@ -8,13 +9,21 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.values import parse_count, parse_flag, parse_money_usd, parse_number
+from mlbroker.broker.files.values import (
+    parse_count,
+    parse_duration_s,
+    parse_flag,
+    parse_money_usd,
+    parse_number,
+)
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import quoted, read_text
 from mlbroker.policies.guardrails import RULES
+from mlbroker.policies.guardrails.alert_terms import AlertTerms
 from mlbroker.policies.guardrails.judge import Policy
 
-KEYS = tuple(key for name, rule in RULES.items() for key in (name, *rule.companions))
+TEAMS, ALERTS = "teams", "alerts"
+KEYS = (*(key for name, rule in RULES.items() for key in (name, *rule.companions)), TEAMS, ALERTS)
 
 
 def load_policy(path: Path) -> Policy:
@@ -26,7 +35,39 @@ def parse_policy(text: str, source: str) -> Policy:
     """The policy of a text, which came from `source`."""
     section = PolicySection.document(text, source, KEYS, "max_spend_per_run: 25 USD")
     rules = {key: rule.read(section, key) for key, rule in RULES.items()}
-    return Policy(source, {key: rule for key, rule in rules.items() if rule is not None})
+    asked = {key: rule for key, rule in rules.items() if rule is not None}
+    return Policy(source, asked, _teams(section), _alerts(section))
+
+
+def _teams(file: "PolicySection") -> dict[str, tuple[str, ...]]:
+    """Users by team, each in one at most: what is spent counts once."""
+    section = file.section(TEAMS)
+    if section is None:
+        return {}
+    teams = {name: section.names(name) for name in section}
+    found: dict[str, str] = {}
+    for team, users in teams.items():
+        for user in users:
+            if user in found:
+                section.fail(team, f"{quoted(user)} is in {found[user]} already")
+            found[user] = team
+    return teams
+
+
+def _alerts(file: "PolicySection") -> AlertTerms:
+    section = file.section(ALERTS)
+    if section is None:
+        return AlertTerms()
+    section.refuse_unknown(("at", "forecast", "idle"))
+    usual = AlertTerms()
+    at, forecast = section.names("at"), section.value("forecast", section.flag)
+    idle_s = section.value("idle", parse_duration_s)
+    percents = tuple(section.percent("at", text) for text in at)
+    return AlertTerms(
+        percents or usual.at_percent,
+        usual.forecast if forecast is None else forecast,
+        usual.idle_s if idle_s is None else idle_s,
+    )
 
 
 class PolicySection(Fields):
@@ -44,6 +85,13 @@ class PolicySection(Fields):
             raise InputError(f"{quoted(text)} is not an amount of carbon", hint="write 5 kg")
         grams = {"g": 1, "kg": 1000, "t": 1_000_000}
         return parse_number(found[1]) * grams[found[2]] / 1000
+
+    def percent(self, key: str, text: str) -> int:
+        """A whole per cent of a list, as `80` or `80%`."""
+        found = re.fullmatch(r"(\d{1,3})\s*%?", text.strip())
+        if found is None or int(found[1]) == 0:
+            self.fail(key, f"{quoted(text)} is no per cent of a cap", "write [50, 80, 100]")
+        return int(found[1])
 
     def is_mapping(self, key: str) -> bool:
         """Whether keys are written under this one."""

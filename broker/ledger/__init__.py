@@ -151,6 +151,11 @@ class Ledger:
         runs = (fold(group) for _, group in groupby(by_run, key=lambda f: f.run_id))
         return sorted((r for r in runs if r), key=lambda r: (r.reserved_at, r.run_id))
 
+    def facts_of_kinds(self, kinds: Sequence[str], since: datetime | None = None) -> Iterator[Fact]:
+        """Facts of these kinds in order: of all runs, or of those that count `since` then, and of
+        those that are open."""
+        return self._storage.facts_of_kinds(kinds, since)
+
     def find(self, wanted: str) -> Run:
         """The run a person means: by its id, by the beginning of one, or the `last` one."""
         runs = self.runs()

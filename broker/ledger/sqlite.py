@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -49,6 +49,7 @@ CREATE TABLE accounts (
 _COLUMNS = "seq, at, run_id, kind, body, hash"
 _OF_MARKET = """WHERE run_id IN
   (SELECT run_id FROM facts WHERE kind = ? AND json_extract(body, '$.market') = ?)"""
+_COUNTING = " AND run_id IN (SELECT run_id FROM accounts WHERE open OR at >= ?)"
 _BUSY_S = 60.0
 _LEAST_FREE_BYTES = 100_000
 
@@ -96,6 +97,18 @@ class SqliteStorage:
             connection = self._reading()
             if connection is not None:
                 yield from _facts(connection, _OF_MARKET, State.INTENDED, market)
+
+    def facts_of_kinds(self, kinds: Sequence[str], since: datetime | None) -> Iterator[Fact]:
+        """Facts of these kinds in order: of all runs, or of those that count `since` then, and of
+        those that are open."""
+        with self._errors():
+            connection = self._reading()
+            if connection is None:
+                return
+            where, values = f"WHERE kind IN ({', '.join('?' * len(kinds))})", [*map(str, kinds)]
+            if since is not None:
+                where, values = where + _COUNTING, [*values, since.isoformat()]
+            yield from _facts(connection, where, *values)
 
     def openings(self) -> list[Fact]:
         """The facts that open runs, in order."""

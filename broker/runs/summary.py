@@ -72,12 +72,13 @@ def live_summary(
     """The same, with what its machine says: phase, steps and the money spent up to `now`.
 
     `checkpoint_fault`: why the latest save of its checkpoint came to nothing.
-    `unattended`: no process carries the run; its cap holds all the same. `late_h`: of a run whose
-    spot policy waits for a machine, by how many hours it misses its deadline if it got one now.
+    `idle_s`: seconds since it last did anything. `unattended`: no process carries the run; its cap
+    holds all the same. `late_h`: of a run whose spot policy waits for a machine, by how many hours
+    it misses its deadline if it got one now.
     """
     row = run_summary(run) | {
         "phase": None, "step": None, "steps": None, "checkpoint_fault": None, "unattended": False,
-        "late_h": None,
+        "late_h": None, "idle_s": None,
     }  # fmt: skip
     if run.settled or not run.attempts:
         return row
@@ -101,6 +102,7 @@ def live_summary(
         "step": status.step,
         "steps": order.steps or status.steps,
         "checkpoint_fault": status.checkpoint_fault,
+        "idle_s": status.idle_s,
         "spent_usd": exact_usd(spent),
     }
 

@@ -1,11 +1,12 @@
 """The one place where rules are asked: by planner, launch, `check` and `policy test`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_UP, Decimal
 from pathlib import PurePath
 from shlex import quote
 
+from mlbroker.policies.guardrails.alert_terms import AlertTerms
 from mlbroker.policies.guardrails.approve_above import ApproveAbove
 from mlbroker.policies.guardrails.interface import (
     UNDECIDED,
@@ -23,10 +24,14 @@ from mlbroker.policies.guardrails.interface import (
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy file, read: what it asks for, by key. `source` is its path, for messages."""
+    """A policy file, read: what it asks for, by key. `source` is its path, for messages; `teams`
+    are users by their team.
+    """
 
     source: str
     rules: Mapping[str, Rule]
+    teams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alerts: AlertTerms = AlertTerms()
 
 
 @dataclass(frozen=True, slots=True)

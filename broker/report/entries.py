@@ -1,0 +1,198 @@
+"""Every run as one line of a report, folded from the few facts that a report needs.
+
+A ledger of a hundred thousand runs has a million facts: what a report does not show is not read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from mlbroker.broker.ledger import Fact, State
+from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, PREDICTION, PURPOSE, RENTED
+
+# What a report reads of the ledger.
+KINDS = (State.RESERVED, State.INTENDED, State.ABSENT, State.TERMINATED, State.SETTLED)
+SUCCEEDED = "succeeded"
+# Uses of a machine's time, as `footprint` has them; the last is what nobody knows.
+USES = ("useful", "setup", "unused", "lost", "unknown")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One run. Money is in USD, time in hours of the run's machines together.
+
+    `at` is the moment whose day and month it counts in. `place` is that of its last machine.
+    `prediction`, `baseline` and `rented` are as `app.promise` wrote them. `uses_h` and `uses_usd`
+    tell by use where hours and money went. `energy_kwh` and `carbon_kgco2e` are sums over its
+    machines, None where one of them is unknown.
+    """
+
+    run_id: str
+    job: str
+    user: str
+    project: str | None
+    at: datetime
+    reserved_at: datetime
+    cap_usd: Decimal
+    held_usd: Decimal
+    purpose: str | None
+    deadline_at: datetime | None
+    prediction: Mapping[str, Any] | None
+    baseline: Mapping[str, Any] | None
+    rented: Mapping[str, Any] | None
+    cloud: str = ""
+    region: str = ""
+    instance_type: str = ""
+    market: str = ""
+    kill_at: datetime | None = None
+    attempts: int = 0
+    spent_usd: Decimal = Decimal(0)
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    uses_h: dict[str, float] = field(default_factory=dict)
+    uses_usd: dict[str, Decimal] = field(default_factory=dict)
+    machine_h: float = 0.0
+    command_s: float | None = 0.0
+    energy_kwh: float | None = 0.0
+    carbon_kgco2e: float | None = 0.0
+    _nodes: int = 1
+
+    @property
+    def open(self) -> bool:
+        """Whether it may still come to cost something."""
+        return self.outcome is None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether its job ended well."""
+        return self.outcome == SUCCEEDED
+
+    @property
+    def hours(self) -> float | None:
+        """From its first machine's start to its last one's end."""
+        if self.began_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.began_at).total_seconds() / 3600
+
+    @property
+    def in_time(self) -> bool | None:
+        """Whether it succeeded before its deadline; None of one that has none, or is open."""
+        if self.deadline_at is None or self.open or self.outcome == "stopped":
+            return None
+        return self.succeeded and self.ended_at is not None and self.ended_at <= self.deadline_at
+
+    @property
+    def pace(self) -> float:
+        """How long its command took over what was expected of it, 1 where nobody knows.
+
+        What takes longer than it was thought to had taken longer elsewhere as well.
+        """
+        expected = (self.prediction or {}).get("command_s")
+        if not self.succeeded or not expected or not self.command_s:
+            return 1.0
+        return self.command_s / float(expected[1])
+
+
+def entries(facts: Iterable[Fact]) -> list[Entry]:
+    """From facts of these KINDS in their order, whole runs; in the order of their openings."""
+    found: dict[str, Entry] = {}
+    for fact in facts:
+        if fact.kind == State.RESERVED:
+            found[fact.run_id] = _opened(fact)
+        elif fact.run_id in found:
+            _STEPS[State(fact.kind)](found[fact.run_id], fact)
+    return list(found.values())
+
+
+def _opened(fact: Fact) -> Entry:
+    body = fact.body
+    counts_at, deadline_at = body.get(COUNTS_AT), body.get("deadline_at")
+    first = body.get("candidate") or {}
+    return Entry(
+        run_id=fact.run_id,
+        job=body["job"],
+        user=body["user"],
+        project=body.get("project"),
+        at=datetime.fromisoformat(counts_at) if counts_at else fact.at,
+        reserved_at=fact.at,
+        cap_usd=Decimal(body["cap_usd"]),
+        held_usd=Decimal(body["reserved_usd"]),
+        purpose=body.get(PURPOSE),
+        deadline_at=datetime.fromisoformat(deadline_at) if deadline_at else None,
+        prediction=body.get(PREDICTION),
+        baseline=body.get(BASELINE),
+        rented=body.get(RENTED),
+        cloud=first.get("cloud", ""),
+        region=first.get("region", ""),
+        instance_type=first.get("instance_type", ""),
+        market=first.get("market", ""),
+    )
+
+
+def _intended(entry: Entry, fact: Fact) -> None:
+    body = fact.body
+    entry.cloud, entry.region = body["cloud"], body["region"]
+    entry.instance_type, entry.market = body["instance_type"], body["market"]
+    entry.kill_at = datetime.fromisoformat(body["kill_at"])
+    entry.attempts += 1
+    entry._nodes = body["nodes"]
+
+
+def _absent(entry: Entry, fact: Fact) -> None:
+    usd = Decimal(fact.body.get("charged_usd", 0))
+    if usd:
+        # A machine that its vendor may have forgotten: nobody knows what it did.
+        entry.spent_usd += usd
+        entry.uses_usd["unknown"] = entry.uses_usd.get("unknown", Decimal(0)) + usd
+        entry.energy_kwh = entry.carbon_kgco2e = entry.command_s = None
+    entry.kill_at = None
+
+
+def _terminated(entry: Entry, fact: Fact) -> None:
+    body = fact.body
+    usd = Decimal(body["charged_usd"])
+    entry.spent_usd += usd
+    entry.kill_at = None
+    entry.ended_at = datetime.fromisoformat(body["ended_at"])
+    seconds, energy = body.get("seconds") or {}, body.get("energy") or {}
+    stood_s = seconds.get("stood")
+    if stood_s is not None and entry.began_at is None:
+        entry.began_at = datetime.fromtimestamp(
+            entry.ended_at.timestamp() - stood_s, entry.ended_at.tzinfo
+        )
+    entry.machine_h += (stood_s or 0.0) * entry._nodes / 3600
+    known = stood_s and seconds.get("useful") is not None
+    shares = {use: seconds[use] / stood_s for use in USES[:-1]} if known else {"unknown": 1.0}
+    left = usd
+    for use, share in shares.items():
+        hours = (stood_s or 0.0) * entry._nodes / 3600 * share
+        entry.uses_h[use] = entry.uses_h.get(use, 0.0) + hours
+        part = min(left, round(usd * Decimal(share), 9))
+        left -= part
+        entry.uses_usd[use] = entry.uses_usd.get(use, Decimal(0)) + part
+    # What rounding left belongs to what there is anyway.
+    entry.uses_usd[next(iter(shares))] += left
+    worked_s = seconds["useful"] + seconds["unused"] if known else None
+    entry.command_s = _sum(entry.command_s, worked_s)
+    entry.energy_kwh = _sum(entry.energy_kwh, energy.get("kwh"))
+    entry.carbon_kgco2e = _sum(entry.carbon_kgco2e, energy.get("kgco2e"))
+
+
+def _settled(entry: Entry, fact: Fact) -> None:
+    entry.outcome = fact.body["outcome"]
+    entry.held_usd = Decimal(0)
+
+
+def _sum(before: float | None, more: float | None) -> float | None:
+    return None if before is None or more is None else before + more
+
+
+_STEPS = {
+    State.INTENDED: _intended,
+    State.ABSENT: _absent,
+    State.TERMINATED: _terminated,
+    State.SETTLED: _settled,
+}
