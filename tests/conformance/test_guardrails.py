@@ -107,7 +107,7 @@ def recorded(key: str, value: str) -> tuple[Judge, list[tuple[Subject, RunContex
 def options() -> tuple[LaunchOption, ...]:
     """A plan's machines as a run may launch them, the GPU first."""
     quotes = Planner(BOOK, NOW).plan(PlanRequest(JOB, Evidence(JOB), top=0)).quotes
-    found = planned(JOB, quotes, BOOK.places, BOOK.kinds, {"aws"})
+    found = planned(JOB, quotes, BOOK, {"aws"})
     return tuple(sorted(found, key=lambda option: option.instance_type, reverse=True))
 
 

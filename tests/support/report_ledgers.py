@@ -1,6 +1,6 @@
 """Ledgers of many made-up runs, in the facts that real runs leave."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from mlbroker.broker.ledger import Account
+from mlbroker.broker.ledger import Account, Fact
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 
 END = datetime(2026, 11, 20, 15, tzinfo=UTC)
@@ -44,7 +44,7 @@ class Made:
     kill_h: float = 48.0
 
 
-def write(home: Path, runs: Iterator[Made] | list[Made]) -> None:
+def write(home: Path, runs: Iterable[Made]) -> None:
     """All in one transaction, each run's facts after the other's."""
     with SqliteStorage(home / "ledger.db").write() as ledger:
         for number, made in enumerate(runs):
@@ -56,6 +56,15 @@ def write(home: Path, runs: Iterator[Made] | list[Made]) -> None:
             held = Decimal("30") if made.outcome is None else usd
             is_open = made.outcome is None
             ledger.put_account(Account(run_id, made.user, made.project, made.at, is_open, held))
+
+
+def facts_of(runs: Iterable[Made], until: datetime | None = None) -> Iterator[Fact]:
+    """What the ledger held at that moment of runs reserved before it, without its hashes."""
+    for number, made in enumerate(runs):
+        run_id = f"run-{number:05}"
+        for at, kind, body in _facts(made, run_id):
+            if until is None or at <= until:
+                yield Fact(0, at, run_id, kind, body, "")
 
 
 def charged(made: Made) -> Decimal:
@@ -70,7 +79,7 @@ def _facts(made: Made, run_id: str) -> Iterator[tuple[datetime, str, dict[str, A
     yield made.at, "reserved", {
         "job": made.job, "user": made.user, "project": made.project, "cap_usd": "30",
         "reserved_usd": "30", "candidate": place, "deadline_at": deadline or None,
-        "purpose": made.purpose, "prediction": _prediction(made, Decimal(price)),
+        "purpose": made.purpose, "order_sha256": "-", "prediction": _prediction(made, Decimal(price)),
         "baseline": _usual(made, grid), "rented": _usual(made, grid),
     }  # fmt: skip
     kill_at = (made.at + timedelta(hours=made.kill_h)).isoformat()

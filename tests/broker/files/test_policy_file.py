@@ -11,6 +11,7 @@ from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.policy_file import KEYS, load_policy
 from mlbroker.broker.judge import judge_of
+from mlbroker.policies.guardrails.alert_terms import AlertTerms
 from mlbroker.policies.guardrails.allow import Allow
 from mlbroker.policies.guardrails.approve_above import ApproveAbove
 from mlbroker.policies.guardrails.caps import Caps
@@ -35,6 +36,8 @@ max_nodes: 4
 gpu_needs_reason: true
 approve_above: 50 USD
 approvers: [grace]
+teams: {vision: [ada, bob], ops: cyd}
+alerts: {at: [50, 80%], forecast: false, idle: 10m}
 """
 
 
@@ -67,6 +70,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ),
         "approve_above": ApproveAbove(Decimal(50), ("grace",)),
     }
+    assert policy.teams == {"vision": ("ada", "bob"), "ops": ("cyd",)}
+    assert policy.alerts == AlertTerms((50, 80), False, 600.0)
     assert all(f"{key}:" in EVERYTHING for key in KEYS)
 
 
@@ -82,6 +87,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("deny: {clouds: {a: b}}", "must be a list"),
         ("gpu_needs_reason: yes", "true or false"),
         ("max_nodes: 1.5", "whole number"),
+        ("teams: {a: [ada], b: [bob, ada]}", "'ada' is in a already"),
+        ("alerts: {at: [half]}", "per cent"),
+        ("alerts: {at: [0]}", "per cent"),
+        ("alerts: {idle: soon}", "soon"),
+        ("alerts: {when: 3}", "when"),
         ("max_spend_per_run: 5\nmax_spend_per_run: 500", "max_spend_per_run"),
     ],
 )
