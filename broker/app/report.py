@@ -154,15 +154,12 @@ def _whole_cost(entry: Entry) -> Spread:
     spent = float(entry.spent_usd)
     if not entry.open:
         return Spread(spent, spent, spent)
-    told = (entry.prediction or {}).get("cost_usd") or {}
-    most = max(float(entry.held_usd), spent)
-    if told.get("p90") is None:
+    told, most = entry.told, max(float(entry.held_usd), spent)
+    if told is None:
         # Of one that nobody predicted: anything up to what is reserved.
         return Spread(spent + 0.1 * (most - spent), (spent + most) / 2, most)
-    expected, dear = float(told["expected"]), float(told["p90"])
-    likely = float(told["p50"]) if told.get("p50") else expected
-    low = float(told["p10"]) if told.get("p10") else likely
-    return Spread(*(min(max(usd, spent), most) for usd in (low, likely, dear)))
+    low, likely, high = told.usd or (told.expected_usd, told.expected_usd, told.p90_usd)
+    return Spread(*(min(max(float(usd), spent), most) for usd in (low, likely, high)))
 
 
 def _days(runs: Sequence[Entry], query: ReportQuery, now: datetime) -> Iterator[Day]:

@@ -3,11 +3,12 @@
 A ledger of a hundred thousand runs has a million facts: what a report does not show is not read.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlbroker.broker.ledger import Fact, State
 from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, PREDICTION, PURPOSE, RENTED
@@ -19,14 +20,39 @@ SUCCEEDED = "succeeded"
 USES = ("useful", "setup", "unused", "lost", "unknown")
 
 
+class Told(NamedTuple):
+    """What was predicted, as percentiles 10, 50 and 90: hours, and USD where all three are known.
+
+    `command_s` is the median of the command alone, `chance` that of its deadline.
+    """
+
+    hours: tuple[float, float, float]
+    usd: tuple[Decimal, Decimal, Decimal] | None
+    expected_usd: Decimal
+    p90_usd: Decimal
+    command_s: float | None
+    chance: float | None
+    basis: str
+
+
+class Elsewhere(NamedTuple):
+    """What the same was expected to come to on another machine."""
+
+    usd: Decimal
+    hours: float
+    energy_kwh: float | None
+    carbon_kgco2e: float | None
+
+
 @dataclass(slots=True)
 class Entry:
     """One run. Money is in USD, time in hours of the run's machines together.
 
     `at` is the moment whose day and month it counts in. `place` is that of its last machine.
-    `prediction`, `baseline` and `rented` are as `app.promise` wrote them. `uses_h` and `uses_usd`
-    tell by use where hours and money went. `energy_kwh` and `carbon_kgco2e` are sums over its
-    machines, None where one of them is unknown.
+    `told` is what was predicted, `baseline` and `rented` what it was compared with: the machine
+    that people usually take, and the best one for rent. `uses_h` and `uses_usd` tell by use where
+    hours and money went. `energy_kwh` and `carbon_kgco2e` are sums over its machines, None where
+    one of them is unknown.
     """
 
     run_id: str
@@ -39,9 +65,9 @@ class Entry:
     held_usd: Decimal
     purpose: str | None
     deadline_at: datetime | None
-    prediction: Mapping[str, Any] | None
-    baseline: Mapping[str, Any] | None
-    rented: Mapping[str, Any] | None
+    told: Told | None
+    baseline: Elsewhere | None
+    rented: Elsewhere | None
     cloud: str = ""
     region: str = ""
     instance_type: str = ""
@@ -90,10 +116,10 @@ class Entry:
 
         What takes longer than it was thought to had taken longer elsewhere as well.
         """
-        expected = (self.prediction or {}).get("command_s")
-        if not self.succeeded or not expected or not self.command_s:
+        expected_s = self.told.command_s if self.told is not None else None
+        if not self.succeeded or not expected_s or not self.command_s:
             return 1.0
-        return self.command_s / float(expected[1])
+        return self.command_s / expected_s
 
 
 def entries(facts: Iterable[Fact]) -> list[Entry]:
@@ -113,8 +139,8 @@ def _opened(fact: Fact) -> Entry:
     first = body.get("candidate") or {}
     return Entry(
         run_id=fact.run_id,
-        job=body["job"],
-        user=body["user"],
+        job=sys.intern(body["job"]),
+        user=sys.intern(body["user"]),
         project=body.get("project"),
         at=datetime.fromisoformat(counts_at) if counts_at else fact.at,
         reserved_at=fact.at,
@@ -122,20 +148,45 @@ def _opened(fact: Fact) -> Entry:
         held_usd=Decimal(body["reserved_usd"]),
         purpose=body.get(PURPOSE),
         deadline_at=datetime.fromisoformat(deadline_at) if deadline_at else None,
-        prediction=body.get(PREDICTION),
-        baseline=body.get(BASELINE),
-        rented=body.get(RENTED),
-        cloud=first.get("cloud", ""),
-        region=first.get("region", ""),
-        instance_type=first.get("instance_type", ""),
-        market=first.get("market", ""),
+        told=_told(body.get(PREDICTION)),
+        baseline=_elsewhere(body.get(BASELINE)),
+        rented=_elsewhere(body.get(RENTED)),
+        cloud=sys.intern(first.get("cloud", "")),
+        region=sys.intern(first.get("region", "")),
+        instance_type=sys.intern(first.get("instance_type", "")),
+        market=sys.intern(first.get("market", "")),
     )
+
+
+def _told(body: Mapping[str, Any] | None) -> Told | None:
+    if body is None:
+        return None
+    cost, command_s = body["cost_usd"], body.get("command_s")
+    p10, p50, p90 = (cost.get(name) for name in ("p10", "p50", "p90"))
+    known = p10 is not None and p50 is not None
+    return Told(
+        hours=tuple(body["duration_h"]),
+        usd=(Decimal(p10), Decimal(p50), Decimal(p90)) if known else None,
+        expected_usd=Decimal(cost["expected"]),
+        p90_usd=Decimal(p90),
+        command_s=command_s[1] if command_s else None,
+        chance=body.get("deadline_probability"),
+        basis=sys.intern(body["basis"]),
+    )
+
+
+def _elsewhere(body: Mapping[str, Any] | None) -> Elsewhere | None:
+    if body is None:
+        return None
+    energy, carbon = body.get("energy_kwh"), body.get("carbon_kgco2e")
+    return Elsewhere(Decimal(body["cost_usd"]), body["duration_h"], energy, carbon)
 
 
 def _intended(entry: Entry, fact: Fact) -> None:
     body = fact.body
-    entry.cloud, entry.region = body["cloud"], body["region"]
-    entry.instance_type, entry.market = body["instance_type"], body["market"]
+    # Few names stand for all runs.
+    for name in ("cloud", "region", "instance_type", "market"):
+        setattr(entry, name, sys.intern(body[name]))
     entry.kill_at = datetime.fromisoformat(body["kill_at"])
     entry.attempts += 1
     entry._nodes = body["nodes"]

@@ -1,6 +1,6 @@
 """How much one's own machines were used, and whether they pay against what is for rent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -74,12 +74,13 @@ def _use(node: Node, runs: Sequence[Entry], hours: float) -> NodeUse:
         true_usd=true_usd,
         compared=len(compared),
         compared_usd=_total(entry.spent_usd for entry in compared),
-        rented_usd=_total(_rented(entry, entry.rented or {}) for entry in compared),
+        rented_usd=_total(_rented(entry) for entry in compared),
     )
 
 
-def _rented(entry: Entry, rented: Mapping[str, str]) -> Decimal:
-    return Decimal(rented["cost_usd"]) * Decimal(entry.pace)
+def _rented(entry: Entry) -> Decimal:
+    usd = Decimal(0) if entry.rented is None else entry.rented.usd
+    return usd * Decimal(entry.pace)
 
 
 def _total(amounts: Iterable[Decimal]) -> Decimal:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Groups that are drawn; a table has all of them.
 _GROUPS = 12
+# Runs whose predictions are drawn: the last ones.
+_MARKS = 2000
 _USD = {"format": "$,~r"}
 
 
@@ -161,10 +163,10 @@ def groups_chart(report: "Report") -> Chart | None:
 def predictions_chart(report: "Report") -> Chart | None:
     """What runs cost against what was predicted, with its interval; None where none was."""
     records = []
-    for entry in report.runs:
-        told = (entry.prediction or {}).get("cost_usd") or {}
-        if entry.succeeded and told.get("p10") and told.get("p90") and entry.spent_usd > 0:
-            low, likely, high = (Decimal(told[name]) for name in ("p10", "p50", "p90"))
+    for entry in report.runs[-_MARKS:]:
+        usd = None if entry.told is None else entry.told.usd
+        if entry.succeeded and usd is not None and entry.spent_usd > 0:
+            low, likely, high = usd
             inside = "inside" if low <= entry.spent_usd <= high else "outside"
             records.append({"run": entry.run_id, "job": entry.job, "low": low, "likely": likely,
                             "high": high, "usd": entry.spent_usd, "inside": inside})  # fmt: skip
@@ -191,7 +193,7 @@ def predictions_chart(report: "Report") -> Chart | None:
     ]  # fmt: skip
     held = sum(record["inside"] == "inside" for record in records)
     described = (
-        f"{held} of {count(len(records), 'run')} came to what was predicted, within the interval "
+        f"{held} of the last {count(len(records), 'run')} came to what was predicted, within the interval "
         "that 80% should be in. On the dashed line are those that came to just that."
     )
     return Chart("Predicted and actual cost", {"height": 320, "layer": layers}, rows, described)

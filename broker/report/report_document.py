@@ -77,8 +77,9 @@ def tally_document(tally: Tally) -> Document:
 def run_rows(runs: Sequence[Entry]) -> Iterator[Document]:
     """One row a run, for tables: the same names in each."""
     for entry in runs:
-        told = entry.prediction or {}
-        cost, hours = told.get("cost_usd") or {}, told.get("duration_h") or [None] * 3
+        told = entry.told
+        usd = (None,) * 3 if told is None else told.usd or (None, told.expected_usd, told.p90_usd)
+        low, likely, high = map(exact_usd_or_none, usd)
         yield {
             "run_id": entry.run_id,
             "reserved_at": _moment(entry.reserved_at),
@@ -93,15 +94,15 @@ def run_rows(runs: Sequence[Entry]) -> Iterator[Document]:
             "outcome": entry.outcome,
             "spent_usd": _usd(entry.spent_usd),
             "reserved_usd": _usd(entry.held_usd),
-            "predicted_p10_usd": cost.get("p10"),
-            "predicted_p50_usd": cost.get("p50") or cost.get("expected"),
-            "predicted_p90_usd": cost.get("p90"),
+            "predicted_p10_usd": low,
+            "predicted_p50_usd": likely,
+            "predicted_p90_usd": high,
             "hours": entry.hours,
-            "predicted_p50_h": hours[1],
-            "basis": told.get("basis"),
+            "predicted_p50_h": None if told is None else told.hours[1],
+            "basis": None if told is None else told.basis,
             "deadline_at": None if entry.deadline_at is None else _moment(entry.deadline_at),
             "in_time": entry.in_time,
-            "baseline_usd": (entry.baseline or {}).get("cost_usd"),
+            "baseline_usd": None if entry.baseline is None else exact_usd(entry.baseline.usd),
             "saved_usd": exact_usd_or_none(saved_usd(entry)),
             "energy_kwh": entry.energy_kwh if entry.machine_h else None,
             "carbon_kgco2e": entry.carbon_kgco2e if entry.machine_h else None,

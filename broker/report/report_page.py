@@ -73,6 +73,8 @@ def _parts(report: "Report", alerts: "Sequence[Alert]") -> Iterator[Part]:
     yield Notes(_NOTES, "How to read this")
 
 
+# Of more, a page is slow to load, and a CSV better read.
+_MOST_RUNS = 5000
 _NOTES = (
     ("saved", "what the usual machine would have cost, as predicted at the launch and scaled by how"
      " long the job then took, less what the run cost; of runs that succeeded"),
@@ -168,7 +170,7 @@ def _groups(report: "Report") -> Table:
 
 
 def _runs(report: "Report") -> Table:
-    runs = report.runs[::-1]
+    runs = report.runs[: -_MOST_RUNS - 1 : -1]
     rows = Rows(
         [
             Words("run", "run", [e.run_id for e in runs]),
@@ -190,4 +192,6 @@ def _runs(report: "Report") -> Table:
         ]
     )  # fmt: skip
     filters = ("job", "user", "project", "type", "cloud", "outcome", "usd")
-    return Table("Runs", rows, filters=filters)
+    left_out = len(report.runs) - len(runs)
+    title = "Runs" if not left_out else f"The last {len(runs):,} of {len(report.runs):,} runs"
+    return Table(title, rows, filters=filters)

@@ -84,7 +84,7 @@ class Tally:
         if entry.in_time is not None:
             self.deadlines += 1
             self.in_time += entry.in_time
-            chance = (entry.prediction or {}).get("deadline_probability")
+            chance = None if entry.told is None else entry.told.chance
             if chance is not None:
                 self.expectations += 1
                 self.expected_in_time += chance
@@ -113,7 +113,7 @@ def saved_usd(entry: Entry) -> Decimal | None:
     """What a run that succeeded cost less than it had on the usual machine."""
     if not entry.succeeded or entry.purpose or entry.baseline is None:
         return None
-    return _baseline_usd(entry, entry.baseline) - entry.spent_usd
+    return entry.baseline.usd * _pace(entry) - entry.spent_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +146,9 @@ def times(entries: Iterable[Entry]) -> list[Pair]:
     """Hours of runs that succeeded at once, as predicted and as they came."""
     found = []
     for entry in entries:
-        hours, told = entry.hours, entry.prediction
+        hours, told = entry.hours, entry.told
         if entry.succeeded and entry.attempts == 1 and hours is not None and told is not None:
-            found.append(([float(h) for h in told["duration_h"]], hours))
+            found.append((list(told.hours), hours))
     return found
 
 
@@ -156,10 +156,9 @@ def costs(entries: Iterable[Entry]) -> list[Pair]:
     """The same of money, wherever all three percentiles were told."""
     found = []
     for entry in entries:
-        told = (entry.prediction or {}).get("cost_usd", {})
-        quantiles = [told.get(name) for name in ("p10", "p50", "p90")]
-        if entry.succeeded and all(quantiles):
-            found.append(([float(usd) for usd in quantiles], float(entry.spent_usd)))
+        usd = None if entry.told is None else entry.told.usd
+        if entry.succeeded and usd is not None:
+            found.append(([float(each) for each in usd], float(entry.spent_usd)))
     return found
 
 
@@ -177,15 +176,15 @@ def _save(saved: Saved, entry: Entry) -> None:
         return
     saved.runs += 1
     saved.usd += usd
-    saved.baseline_usd += _baseline_usd(entry, usual)
-    saved.hours += usual["duration_h"] * entry.pace - (entry.hours or 0.0)
-    for name in ("energy_kwh", "carbon_kgco2e"):
-        theirs, ours = usual.get(name), getattr(entry, name)
-        if theirs is not None and ours is not None:
-            known = "energy_known" if name == "energy_kwh" else "carbon_known"
-            setattr(saved, name, getattr(saved, name) + theirs * entry.pace - ours)
-            setattr(saved, known, getattr(saved, known) + 1)
+    saved.baseline_usd += usual.usd * _pace(entry)
+    saved.hours += usual.hours * entry.pace - (entry.hours or 0.0)
+    if usual.energy_kwh is not None and entry.energy_kwh is not None:
+        saved.energy_kwh += usual.energy_kwh * entry.pace - entry.energy_kwh
+        saved.energy_known += 1
+    if usual.carbon_kgco2e is not None and entry.carbon_kgco2e is not None:
+        saved.carbon_kgco2e += usual.carbon_kgco2e * entry.pace - entry.carbon_kgco2e
+        saved.carbon_known += 1
 
 
-def _baseline_usd(entry: Entry, baseline: Mapping[str, str]) -> Decimal:
-    return round(Decimal(baseline["cost_usd"]) * Decimal(entry.pace), 6)
+def _pace(entry: Entry) -> Decimal:
+    return round(Decimal(entry.pace), 6)

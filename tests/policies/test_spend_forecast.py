@@ -10,11 +10,10 @@ from mlbroker.policies.spend_forecast import SpendHistory, Spread, month_total
 TODAY = date(2026, 11, 15)
 
 
-def forecast(
-    usd: list[float], so_far: float = 0.0, *open_runs: Spread, left: float = 1.0
-) -> Spread:
+def forecast(usd: list[float], so_far: float = 0.0) -> Spread:
+    """On a day that has just begun, after so many."""
     first = date.fromordinal(TODAY.toordinal() - len(usd))
-    found = month_total(SpendHistory(first, usd, TODAY, left), so_far, open_runs)
+    found = month_total(SpendHistory(first, usd, TODAY, 1.0), so_far, [])
     assert found is not None
     return found
 

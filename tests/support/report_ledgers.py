@@ -79,7 +79,8 @@ def _facts(made: Made, run_id: str) -> Iterator[tuple[datetime, str, dict[str, A
     yield made.at, "reserved", {
         "job": made.job, "user": made.user, "project": made.project, "cap_usd": "30",
         "reserved_usd": "30", "candidate": place, "deadline_at": deadline or None,
-        "purpose": made.purpose, "order_sha256": "-", "prediction": _prediction(made, Decimal(price)),
+        "purpose": made.purpose, "order_sha256": "-",
+        "prediction": _prediction(made, Decimal(price)),
         "baseline": _usual(made, grid), "rented": _usual(made, grid),
     }  # fmt: skip
     kill_at = (made.at + timedelta(hours=made.kill_h)).isoformat()
