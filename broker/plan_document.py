@@ -78,6 +78,7 @@ def _start_document(start: "Start") -> dict[str, Any]:
         "now_carbon_kgco2e": start.now_carbon_kgco2e,
         "saved_kgco2e": start.saved_kgco2e,
         "saved_share": start.saved_share,
+        "covered_share": start.covered,
         "cost_usd": exact_usd_or_none(quote.cost_usd and quote.cost_usd.expected),
     }
 

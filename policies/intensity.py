@@ -70,6 +70,11 @@ class Intensity:
         # A thousandth of a second of a window is lost to rounding, never a gap.
         return np.where(covered >= length_s - 1e-3, integral / length_s, np.nan)
 
+    def covered_share(self, from_s: float, until_s: float) -> float:
+        """How much of that time the series covers: 1 where all."""
+        before, after = np.interp([from_s, until_s], self.knots_s, self._sums[0])
+        return float((after - before) / (until_s - from_s))
+
     def least(self, earliest_s: float, latest_s: float, length_s: float) -> tuple[float, float]:
         """The start from `earliest_s` to `latest_s` with the least mean over `length_s`, and that
         mean; NaN twice where no window is all covered. Of equal ones the earliest.

@@ -25,7 +25,8 @@ class Start(NamedTuple):
 
     `carbon_kgco2e` is over its expected hours from `at`, `now_carbon_kgco2e` from now on; the
     latter is None where the series does not cover that. `latest_at` is the last start that is in
-    time with the confidence asked for.
+    time with the confidence asked for. `covered` is the share of the time from now to the deadline
+    that the series covers: in the rest nobody looked.
     """
 
     quote: Quote
@@ -35,6 +36,7 @@ class Start(NamedTuple):
     expected_h: float
     carbon_kgco2e: float
     now_carbon_kgco2e: float | None
+    covered: float
 
     @property
     def saved_kgco2e(self) -> float | None:
@@ -128,6 +130,7 @@ def _start(quote: Quote, series: Intensity, now: datetime, deadline_s: float, at
         expected_h=hours,
         carbon_kgco2e=later,
         now_carbon_kgco2e=None if np.isnan(at_once) else at_once,
+        covered=series.covered_share(now_s, now_s + deadline_s),
     )
 
 

@@ -47,12 +47,16 @@ _GIB_AND_VCPUS_PER_CHIP = {
     "Graviton3": (129.8, 64),
     "Graviton3E": (129.8, 64),
     "Graviton4": (129.8, 96),
+    "Graviton5": (129.8, 96),
 }
-# Of a family that is not there: the mean of those that are, as for its watts.
+# ARM processors whose watts in the price book are Graviton2's.
+_LIKE_GRAVITON2 = ("Graviton1", "Ampere Altra", "Cobalt 100", "Axion", "Grace", "Apple")
 _MEASURED_GIB_PER_VCPU = {
     name: gib / vcpus for name, (gib, vcpus) in _GIB_AND_VCPUS_PER_CHIP.items()
 }
+# Of a family that is not known: the mean of those that are, as for its watts.
 _USUAL_GIB_PER_VCPU = sum(_MEASURED_GIB_PER_VCPU.values()) / len(_MEASURED_GIB_PER_VCPU)
+_MEASURED_GIB_PER_VCPU |= dict.fromkeys(_LIKE_GRAVITON2, _MEASURED_GIB_PER_VCPU["Graviton2"])
 
 CpuPower = Mapping[str, tuple[float, float]]
 # Cloud Carbon Footprint's average for AWS: idle and full watts of a vCPU whose family is not known.

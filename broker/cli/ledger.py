@@ -187,7 +187,10 @@ def _export_charges(format_: Format, wanted: RunFilter) -> None:
     if format_ is Format.OPENCOST:
         print_json(exports.opencost(home(), wanted))
     else:
-        _write_csv(exports.focus(home(), wanted))
+        rows = exports.focus(home(), wanted)
+        _write_csv(rows)
+        if not rows:
+            say("Nothing was charged.")
 
 
 def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -139,10 +139,10 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
     plan = planned.plan
     if query.type_name is not None:
         plan_view.show_type(plan, query.type_name)
-        return
-    plan_view.show(plan, explain=query.explain, currency=own_currency(home()))
-    plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
-    plan_view.show_next_probe(plan, planned.book, planned.evidence)
+    else:
+        plan_view.show(plan, explain=query.explain, currency=own_currency(home()))
+        plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
+        plan_view.show_next_probe(plan, planned.book, planned.evidence)
     if starts is not None:
         from mlbroker.broker.cli.when_view import show_when
 

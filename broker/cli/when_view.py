@@ -11,6 +11,8 @@ COLUMNS = ("cloud", "region", "type", "market", "start (UTC)", "in", "kgCO2e", "
 RIGHT = ("in", "kgCO2e", "now", "saved", "cost $")
 # Left out on a narrow terminal, one after the other: now, cloud, market, in.
 SPARE = (7, 0, 3, 5)
+# A series that covers less of the time to the deadline leaves starts out.
+WHOLE = 0.999
 _SIGNAL_WORDS = {
     Signal.AVERAGE: "the average of the grid",
     Signal.AVERAGE_DIRECT: "the average of the grid, direct emissions",
@@ -37,6 +39,16 @@ def show_when(when: When, plan: Plan) -> None:
         print_line(f"The choice: {_words(when.choice, when)}")
     elif when.not_shifted is not None:
         print_line(f"The choice has no start: {when.not_shifted}.")
+    covers: dict[str, float] = {}
+    for start in when.regions:
+        source = start.intensity.source
+        covers[source] = min(covers.get(source, 1.0), start.covered)
+    for source, covered in covers.items():
+        if covered < WHOLE:
+            print_line(
+                f"{source} covers {covered:.0%} of the time to the deadline: no window was looked"
+                " at beyond that."
+            )
     by_reason: dict[str, list[str]] = {}
     for place, why in sorted(when.untold.items()):
         by_reason.setdefault(why, []).append(place)

@@ -21,11 +21,15 @@ _QUANTITY = Decimal("0.000001")
 
 
 class _Issuer(NamedTuple):
-    """Whose machines they are: its name in bills, its service, and what it calls an account."""
+    """Whose machines they are: its name in bills, its service, what it calls an account, and what
+    FOCUS calls its machines.
+    """
 
     name: str
     service: str
     account: str
+    resource: str = "Virtual machine"
+    subcategory: str = "Virtual Machines"
 
 
 _ISSUERS = {
@@ -33,7 +37,7 @@ _ISSUERS = {
     "gcp": _Issuer("Google Cloud", "Compute Engine", "Google Cloud project"),
     "azure": _Issuer("Microsoft", "Virtual Machines", "Azure subscription"),
 }
-_OWN = _Issuer("Own machines", "Own machines", "Own machines")
+_OWN = _Issuer("Own machines", "Own machines", "Own machines", "Machine", "Other (Compute)")
 
 
 def focus_rows(charges: Iterable[Charge]) -> list[Row]:
@@ -88,10 +92,10 @@ def _row(charge: Charge) -> Row:
         "RegionName": attempt.region,
         "ResourceId": attempt.machine_id,
         "ResourceName": run.run_id if attempt.machine_id else None,
-        "ResourceType": "Virtual machine" if attempt.machine_id else None,
+        "ResourceType": issuer.resource if attempt.machine_id else None,
         "ServiceCategory": "Compute",
         "ServiceName": issuer.service,
-        "ServiceSubcategory": "Virtual Machines",
+        "ServiceSubcategory": issuer.subcategory,
         "SkuId": sku,
         "SkuMeter": "Machine hours",
         "SkuPriceDetails": json.dumps({"InstanceType": attempt.instance_type}),

@@ -120,6 +120,7 @@ def test_no_window_touches_a_gap() -> None:
     assert start is not None
     assert start.at == NOW + timedelta(hours=1)
     assert start.carbon_kgco2e == pytest.approx(0.6)
+    assert start.covered == pytest.approx(7 / 8)
 
 
 def test_a_series_that_begins_later_does_not_tell_what_now_would_emit() -> None:

@@ -1,6 +1,7 @@
 """`mlbroker plan --when` as a process: the document, the words, and what is refused."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_the_cleanest_hours_of_the_cleanest_region(job: Path, home: Path, tmp_pa
         # The run takes less than the five clean hours.
         assert start["expected_h"] < 5
         assert start["saved_share"] == pytest.approx(0.5)
+        assert start["covered_share"] == pytest.approx(1)
         assert start["carbon_kgco2e"] == pytest.approx(start["now_carbon_kgco2e"] / 2)
     # The choice stands in neither region.
     assert found["choice"] is None
@@ -94,6 +96,11 @@ def test_the_choice_too_and_in_words(job: Path, home: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert "Where and when for least carbon, by the average of the grid" in done.stdout
     assert "75% less than now" in done.stdout
+    explained = mlbroker(
+        "plan", job, "--explain", "m5.xlarge", "--when", "--intensity", tmp_path / "se.csv",
+        home=home,
+    )  # fmt: skip
+    assert "Least carbon: " in explained.stdout
     assert " more than the choice." in done.stdout
     assert "The choice has no start: no series was given for" in done.stdout
 
@@ -106,6 +113,16 @@ def test_what_has_no_start_says_why(job: Path, home: Path, tmp_path: Path) -> No
     assert "no whole window" in found["untold"][0]["why"]
     done = mlbroker("plan", job, "--when", "--intensity", past, home=home)
     assert "No start in aws/eu-central-1, azure/germanynorth, " in done.stdout
+
+
+def test_a_series_that_ends_before_the_deadline_says_so(
+    job: Path, home: Path, tmp_path: Path
+) -> None:
+    short = grid(tmp_path / "de.csv", "DE", 400, 200, hours=13)
+    found = when(job, "--cloud", "aws", "--when", "--intensity", short, home=home)
+    assert 0.49 < found["regions"][0]["covered_share"] < 0.55
+    done = mlbroker("plan", job, "--cloud", "aws", "--when", "--intensity", short, home=home)
+    assert re.search(r"de\.csv covers 5\d% of the time to the deadline", done.stdout)
 
 
 def test_spot_that_falls_back_is_not_shifted(job: Path, home: Path, tmp_path: Path) -> None:
