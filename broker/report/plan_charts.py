@@ -114,7 +114,7 @@ def _named(plan: Plan, places: Spec, x: str, drawn: Sequence[float]) -> list[Spe
         (plan.choice, "choice", "--accent"),
     ):
         at = None if quote is None else _place(quote)
-        if quote is None or at is None or quote.hourly_usd <= 0:
+        if quote is None or at is None:
             continue
         value = {
             x: at[0],
