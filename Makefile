@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile backtest backtest-parts backtest-first bench-spot \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages backtest backtest-parts backtest-first bench-spot \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
@@ -76,6 +76,10 @@ check-demo: $(VENV)/.product ## Build a sample repository with a pull request, a
 
 bench-check: $(VENV)/.product ## Measure cost checks of large repositories, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_check.py
+	@$(BIN)/python scripts/readme.py
+
+bench-pages: $(VENV)/.dev ## Open the page of a plan of 5,000 quotes in a browser, into docs/benchmarks.md
+	$(BIN)/python scripts/bench_pages.py
 	@$(BIN)/python scripts/readme.py
 
 backtest: $(VENV)/.product ## Play the choice on tables of measured runs, into docs/benchmarks.md

@@ -63,7 +63,7 @@
       axisQuantitative: { tickCount: narrow ? 4 : 8 },
       legend: {
         ...text, orient: "top", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
-        columns: narrow ? 2 : 6, symbolLimit: 40, labelLimit: narrow ? 120 : 220,
+        columns: narrow ? 2 : 6, symbolLimit: 40, labelLimit: narrow ? 150 : 220,
       },
       text: { color: style("--ink"), fontSize: 12 },
       rule: { color: style("--soft") },

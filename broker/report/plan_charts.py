@@ -8,11 +8,13 @@ from mlbroker.broker.output import clean
 from mlbroker.broker.report.parts import Chart
 from mlbroker.broker.report.plan_rows import FITS, ON_FRONT
 from mlbroker.broker.report.rows import Rows, rows_of
-from mlbroker.broker.report.specs import Spec, axis, cloud_colour, numbers, tooltip
+from mlbroker.broker.report.specs import Spec, axis, cloud_colour, numbers, share_along, tooltip
 from mlbroker.broker.words import count, duration, money, span
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
 
+# From so many machines on, their dots are small.
+_CROWD = 400
 # Machine types whose step time is drawn.
 _TYPES = 12
 _KNOWN_TIP = ("type", "cloud", "region", "market", "gpu", "usd", "hours", "verdict", "why")
@@ -44,10 +46,11 @@ def field_chart(plan: Plan, rows: Rows) -> Chart | None:
     both = f"isValid(datum.{x}) && isValid(datum.usd)"
     fits = f"datum.verdict === '{FITS}'"
     clouds = sorted(set(rows.column("cloud").texts()))
+    size = 36 if len(drawn) > _CROWD else 70
     layers: list[Spec] = [
         {
             "transform": [{"filter": f"{both} && !({fits})"}],
-            "mark": {"type": "point", "filled": True, "size": 24, "opacity": 0.5},
+            "mark": {"type": "point", "filled": True, "size": 0.7 * size, "opacity": 0.5},
             "encoding": dots | {"color": {"value": "--pale"}},
         },
         {
@@ -58,11 +61,11 @@ def field_chart(plan: Plan, rows: Rows) -> Chart | None:
         },
         {
             "transform": [{"filter": f"{both} && {fits}"}],
-            "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.7},
+            "mark": {"type": "point", "filled": True, "size": size, "opacity": 0.7},
             "encoding": dots | {"color": cloud_colour(clouds)},
         },
         *(_limits(plan, places, drawn) if plan.known else ()),
-        *_named(plan, places, x),
+        *_named(plan, places, x, drawn),
     ]  # fmt: skip
     return Chart(
         "Cost against time" if plan.known else "What an hour costs, against speed",
@@ -74,13 +77,13 @@ def field_chart(plan: Plan, rows: Rows) -> Chart | None:
 
 def _limits(plan: Plan, places: Spec, hours: Sequence[float]) -> list[Spec]:
     """Deadline and budget as lines, named where there is room beside the machines' `hours`."""
-    limits, made = plan.constraints, []
+    limits, made, early = plan.constraints, [], False
     dashed = {"type": "rule", "strokeDash": [5, 4], "color": "--bad"}
     words = {"type": "text", "color": "--bad", "fontSize": 12}
     if limits.deadline_s is not None:
         data = {"values": [{"hours": limits.deadline_s / 3600,
                             "text": f"deadline {duration(limits.deadline_s)}"}]}  # fmt: skip
-        early = limits.deadline_s / 3600 < sorted(hours)[len(hours) // 2]
+        early = share_along(limits.deadline_s / 3600, hours) < 0.5
         along = {"angle": 270, "align": "right", "dx": -6, "dy": 4 if early else -4,
                  "baseline": "top" if early else "bottom"}  # fmt: skip
         made += [
@@ -91,42 +94,48 @@ def _limits(plan: Plan, places: Spec, hours: Sequence[float]) -> list[Spec]:
     if limits.budget_usd is not None:
         data = {"values": [{"usd": float(limits.budget_usd),
                             "text": f"budget {limits.budget_usd:,} USD"}]}  # fmt: skip
-        above = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3}
+        above = {"align": "right" if early else "left", "baseline": "bottom", "dy": -3,
+                 "dx": -4 if early else 4}  # fmt: skip
+        end = {"value": "width" if early else 0}
         made += [
             {"data": data, "mark": dashed, "encoding": {"y": places["y"]}},
             {"data": data, "mark": words | above,
-             "encoding": {"y": places["y"], "x": {"value": 0}, "text": {"field": "text"}}},
+             "encoding": {"y": places["y"], "x": end, "text": {"field": "text"}}},
         ]  # fmt: skip
     return made
 
 
-def _named(plan: Plan, places: Spec, x: str) -> list[Spec]:
-    """The choice and the usual machine, ringed and named."""
-    values = []
-    for quote, word in ((plan.choice, "choice"), (plan.baseline, "usual")):
-        at = None if quote is None else _place(quote)
-        if quote is not None and at is not None and quote.hourly_usd > 0:
-            name = clean(f"{word}: {quote.instance_type}")
-            cost = f"{money(at[1])} USD{'' if plan.known else ' an hour'}"
-            values.append(
-                {x: at[0], "usd": float(at[1]), "usd_text": cost, "text": name, "word": word}
-            )
-    if not values:
-        return []
-    ring = {"type": "point", "size": 190, "strokeWidth": 2.5, "filled": False}
-    words = {"type": "text", "align": "left", "dx": 13, "dy": 1, "fontSize": 13, "fontWeight": 600}
-    colour = {"condition": {"test": "datum.word === 'choice'", "value": "--accent"},
-              "value": "--ink"}  # fmt: skip
-    # A halo of the paper's colour keeps the names readable among the dots.
-    halo = words | {"stroke": "--paper", "strokeWidth": 4, "strokeJoin": "round", "opacity": 0.85}
-    text = places | {"text": {"field": "text"}}
+def _named(plan: Plan, places: Spec, x: str, drawn: Sequence[float]) -> list[Spec]:
+    """The choice and the usual machine, ringed and named, to the side where there is room."""
+    layers: list[Spec] = []
     said = [{"field": "text", "title": "Machine"}, {"field": "usd_text", "title": "Cost"}]
-    data = {"values": values}
-    return [
-        {"data": data, "mark": ring, "encoding": places | {"color": colour, "tooltip": said}},
-        {"data": data, "mark": halo, "encoding": text},
-        {"data": data, "mark": words, "encoding": text | {"color": colour}},
-    ]
+    for quote, word, hue in (
+        (plan.baseline, "usual", "--ink"),
+        (plan.choice, "choice", "--accent"),
+    ):
+        at = None if quote is None else _place(quote)
+        if quote is None or at is None:
+            continue
+        value = {
+            x: at[0],
+            "usd": float(at[1]),
+            "usd_text": f"{money(at[1])} USD{'' if plan.known else ' an hour'}",
+            "text": clean(f"{word}: {quote.instance_type}"),
+        }
+        right = share_along(at[0], drawn) < 0.5
+        words = {"type": "text", "align": "left" if right else "right", "dx": 13 if right else -13,
+                 "dy": 1, "fontSize": 13, "fontWeight": 600}  # fmt: skip
+        # A halo of the paper's colour keeps the names readable among the dots.
+        halo = {"stroke": "--paper", "strokeWidth": 4, "strokeJoin": "round", "opacity": 0.85}
+        ring = {"type": "point", "size": 190, "strokeWidth": 2.5, "filled": False, "color": hue}
+        text = places | {"text": {"field": "text"}}
+        data = {"values": [value]}
+        layers += [
+            {"data": data, "mark": ring, "encoding": places | {"tooltip": said}},
+            {"data": data, "mark": words | halo, "encoding": text},
+            {"data": data, "mark": words | {"color": hue}, "encoding": text},
+        ]
+    return layers
 
 
 def _place(quote: Quote) -> tuple[float, Decimal] | None:
@@ -221,11 +230,13 @@ def step_chart(plan: Plan) -> Chart | None:
             best.setdefault((quote.cloud, quote.instance_type), quote)
     if not best:
         return None
+    names = [name for _, name in best]
     in_steps = plan.constraints.steps > 1
     unit, unit_s = _unit([quote.step_time_s.p50 for quote in best.values() if quote.step_time_s])
     records = [
         {
-            "type": f"{name} ({cloud})",
+            "type": name if names.count(name) == 1 else f"{name} ({cloud})",
+            "cloud": cloud,
             **{name: seconds / unit_s for name, seconds in quote.step_time_s._asdict().items()},
             "basis": str(quote.basis),
             "why": quote.evidence,
@@ -238,13 +249,13 @@ def step_chart(plan: Plan) -> Chart | None:
         return span(units * unit_s)
 
     rows = rows_of(records, {
-        "type": "Type", "p10": ("10 % below", shown), "p50": ("Median", shown),
+        "type": "Type", "cloud": "Cloud", "p10": ("10 % below", shown), "p50": ("Median", shown),
         "p90": ("90 % below", shown), "basis": "Basis", "why": "Rests on",
     })  # fmt: skip
     ends = numbers(rows, "p10") + numbers(rows, "p90")
     along = axis("p10", f"{unit} {'a step' if in_steps else 'for the whole work'}", ends)
     rests = {"field": "basis", "type": "nominal", "title": "time is"}
-    said = tooltip(rows, ("type", "p50", "p10", "p90", "basis", "why"))
+    said = tooltip(rows, ("type", "cloud", "p50", "p10", "p90", "basis", "why"))
     spec: Spec = {
         "height": 24 * len(best),
         "encoding": {

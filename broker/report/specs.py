@@ -1,5 +1,6 @@
 """Pieces of Vega-Lite specs that charts of several pages have in common."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,21 @@ def axis(name: str, title: str | None, values: Sequence[float], usd: bool = Fals
     """The encoding of figures along an axis: logarithmic where `values` are far apart."""
     labels: Spec = {"format": "$,~r" if usd else ",~r"}
     made: Spec = {"field": name, "type": "quantitative", "title": title, "axis": labels}
-    if values and min(values) > 0 and max(values) > _WIDE * min(values):
+    if _logarithmic(values):
         return made | {"scale": {"type": "log", "nice": False, "padding": 12}}
     return made | {"scale": {"zero": True, "nice": True}}
+
+
+def share_along(value: float, values: Sequence[float]) -> float:
+    """Where on the axis over `values` it stands: 0 at the least of them, 1 at the most."""
+    least, most = (min(values), max(values)) if _logarithmic(values) else (0.0, max(values))
+    if _logarithmic(values):
+        value, least, most = math.log(value), math.log(least), math.log(most)
+    return (value - least) / (most - least) if most > least else 0.0
+
+
+def _logarithmic(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0 and max(values) > _WIDE * min(values)
 
 
 def cloud_colour(clouds: Sequence[str]) -> Spec:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from mlbroker.broker.words import count, exact_usd, figure, span, stopwatch
+from mlbroker.broker.words import count, exact_usd, figure, mass, span, stopwatch
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,22 @@ from mlbroker.broker.words import count, exact_usd, figure, span, stopwatch
 )
 def test_a_span_has_the_unit_that_suits_it(seconds: float, said: str) -> None:
     assert span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("kg", "said"),
+    [
+        (0.0, "0 kg"),
+        (6.3e-8, "0.063 mg"),
+        (6.3e-5, "63 mg"),
+        (0.00481, "4.8 g"),
+        (0.0999, "100 g"),
+        (0.24, "0.24 kg"),
+        (1234.0, "1,200 kg"),
+    ],
+)
+def test_a_mass_has_the_unit_that_suits_it(kg: float, said: str) -> None:
+    assert mass(kg) == said
 
 
 def test_no_figure_is_a_power_of_ten_and_one_is_not_many() -> None:
