@@ -32,4 +32,7 @@ show mlbroker profile show "$job"
 model="$(ls -d "$MLBROKER_HOME"/runs/*/outputs/model.joblib | tail -n 1)"
 say "The model is in ${model#"$PWD"/}"
 
+say "6. Report: what was saved against the usual machine, and the same as a page to look at."
+show mlbroker report --html "$MLBROKER_HOME/report.html"
+
 say "Done. To try more of it by hand: export MLBROKER_HOME=.demo PATH=.venv/bin:\$PATH"

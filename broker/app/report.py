@@ -61,9 +61,7 @@ def _since(text: str, now: datetime) -> datetime:
 
 def report(query: ReportQuery, policy: "Policy | None", state: Path, now: datetime) -> Report:
     """The report, as the ledger stands; LedgerError where that cannot be read."""
-    ledger = open_ledger(state)
-    read_from = min(query.since, now - timedelta(days=HISTORY_DAYS + 31))
-    known = entries(ledger.facts_of_kinds(KINDS, read_from))
+    known = known_runs(state, now, query.since)
     wanted = [e for e in known if query.since <= e.at < query.until and query.admits(e)]
     file = nodes_file(state, query.nodes)
     nodes: list[Node] = load_nodes(file) if file else []
@@ -81,6 +79,13 @@ def report(query: ReportQuery, policy: "Policy | None", state: Path, now: dateti
         caps_of(policy, known, now),
         [entry for entry in known if entry.open],
     )
+
+
+def known_runs(state: Path, now: datetime, since: datetime | None = None) -> list[Entry]:
+    """The runs that matter now, those `since` then, and all that are open."""
+    recent = now - timedelta(days=HISTORY_DAYS + 31)
+    read_from = recent if since is None else min(since, recent)
+    return entries(open_ledger(state).facts_of_kinds(KINDS, read_from))
 
 
 def _key(by: str, policy: "Policy | None") -> Callable[[Entry], str | None]:

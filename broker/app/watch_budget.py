@@ -39,6 +39,17 @@ def alerts_of(
     return alerts(terms, caps, runs, now)
 
 
+def alerts_now(
+    policy: "Policy | None", idle_s: Mapping[str, float], state: Path, now: datetime
+) -> "list[Alert]":
+    """The same by the ledger alone, as it stands."""
+    from mlbroker.broker.app.report import caps_of, known_runs
+
+    known = known_runs(state, now)
+    open_runs = [entry for entry in known if entry.open]
+    return alerts_of(caps_of(policy, known, now), open_runs, idle_s, policy, now)
+
+
 def idle_runs(state: Path, now: datetime) -> dict[str, float]:
     """Seconds without work of the open runs, by what their machines say; others are left out."""
     from mlbroker.broker.clouds import opener

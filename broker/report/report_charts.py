@@ -193,7 +193,7 @@ def predictions_chart(report: "Report") -> Chart | None:
     ]  # fmt: skip
     held = sum(record["inside"] == "inside" for record in records)
     described = (
-        f"{held} of the last {count(len(records), 'run')} came to what was predicted, within the interval "
-        "that 80% should be in. On the dashed line are those that came to just that."
+        f"{held} of the last {count(len(records), 'run')} came to what was predicted, within the "
+        "interval that 80% should be in. On the dashed line are those that came to just that."
     )
     return Chart("Predicted and actual cost", {"height": 320, "layer": layers}, rows, described)

@@ -10,6 +10,7 @@ from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Attempt, Run
+from mlbroker.broker.ledger.state import BASELINE, PREDICTION
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
@@ -41,8 +42,29 @@ def run_summary(run: Run) -> dict[str, Any]:
         "budget_usd": exact_usd(run.cap_usd),
         "attempts": len(run.attempts),
         "reserved_at": _iso(run.reserved_at),
+        **_expectations(run),
+        "energy_kwh": _drawn(run, "kwh"),
+        "carbon_kgco2e": _drawn(run, "kgco2e"),
         "kill_at": _iso(attempt.kill_at if attempt and not run.settled else None),
     }
+
+
+def _expectations(run: Run) -> dict[str, Any]:
+    """What it was expected to cost here, and on the machine that people usually take."""
+    told, usual = run.details.get(PREDICTION), run.details.get(BASELINE)
+    cost = told["cost_usd"] if told else {}
+    return {
+        "predicted_usd": cost.get("p50") or cost.get("expected"),
+        "predicted_p90_usd": cost.get("p90"),
+        "baseline_usd": usual["cost_usd"] if usual else None,
+    }
+
+
+def _drawn(run: Run, what: str) -> float | None:
+    """By all machines it had; None where nobody knows of one of them."""
+    told = [attempt.energy for attempt in run.attempts if attempt.ended_at]
+    known = [energy[what] for energy in told if energy is not None and energy[what] is not None]
+    return sum(known) if known and len(known) == len(told) else None
 
 
 def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _facts(made: Made, run_id: str) -> Iterator[tuple[datetime, str, dict[str, A
         "seconds": {"stood": stood, "setup": stood * 0.1, "useful": useful, "unused": 0.0,
                     "lost": stood * 0.9 - useful},
         "energy": {"kwh": kwh, "kgco2e": grid and kwh * grid, "source": "utilisation",
-                   "coefficients": "mlbroker-power/1"},
+                   "coefficients": "mlbroker-power/2"},
     }  # fmt: skip
     yield over, "settled", {"outcome": made.outcome}
 

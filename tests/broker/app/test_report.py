@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.support.heard import Heard
 from tests.support.mlbroker import Cli
@@ -294,6 +296,8 @@ def test_as_a_user_has_it(tmp_path: Path) -> None:
     assert "max_spend_per_month in total" in checked.stderr
     rows = list(csv.DictReader(io.StringIO(cli("report", "--since", "30d", "--csv").stdout)))
     document = json.loads(cli("report", "--since", "30d", "--json").stdout)
+    schema = files("mlbroker.broker").joinpath("schemas/report.json").read_text("utf-8")
+    jsonschema.validate(document, json.loads(schema))
     spent = sum((Decimal(row["spent_usd"]) for row in rows), Decimal(0))
     assert (len(rows), spent) == (60, Decimal(document["total"]["spent_usd"]))
     assert cli("report", "--by", "mood").returncode == 2
