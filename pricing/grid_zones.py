@@ -3,9 +3,9 @@
 Names are Electricity Maps' (`US-MIDA-PJM`) and WattTime's (`PJM_DC`), after the columns
 `em-zone-id` and `wt-region-id` of the Green Software Foundation's cloud region metadata
 (Green-Software-Foundation/real-time-cloud, `Cloud_Region_Metadata_estimate.csv`, commit 02e4c2c),
-and for further regions of the same places. Regions on which that table, the place and our yearly figures
-disagree are left out, as are names of whole countries with several grids: who knows better says
-which region a file is for.
+and for further regions of the same places. Regions on which that table, the place and our yearly
+figures disagree are left out, as are names of whole countries with several grids: who knows better
+says which region a file is for.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """The columns of files that tell a grid's carbon intensity: which is what, and in which unit.
 
 - Electricity Maps' CSV downloads: `Datetime (UTC)`, `Zone id` (`Zone Id` in older ones), `Carbon
-  intensity gCO₂eq/kWh (direct)` and `… (Life cycle)`, which was `… (LCA)` in older ones. A moment is
-  the beginning of its hour.
+  intensity gCO₂eq/kWh (direct)` and `… (Life cycle)`, `… (LCA)` in older ones. A moment is the
+  beginning of its hour.
 - WattTime's: `point_time` (its API v3 and Python client) with `value` in the units that its
   `units` or `signal_type` name, lbs of CO2 per MWh where they name none; before, `timestamp` with
   `MOER`. `co2_moer` is marginal, `co2_aoer` average. The zone is `region`, before that `ba`.
