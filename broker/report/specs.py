@@ -21,13 +21,17 @@ def numbers(rows: Rows, name: str) -> list[float]:
     return [number for number in column.numbers() if number is not None]
 
 
-def axis(name: str, title: str | None, values: Sequence[float], usd: bool = False) -> Spec:
-    """The encoding of figures along an axis: logarithmic where `values` are far apart."""
+def axis(
+    name: str, title: str | None, values: Sequence[float], *, usd: bool = False, zero: bool = True
+) -> Spec:
+    """The encoding of figures along an axis: logarithmic where `values` are far apart, else from
+    zero on, unless what they are held against is no nought.
+    """
     labels: Spec = {"format": "$,~r" if usd else ",~r"}
     made: Spec = {"field": name, "type": "quantitative", "title": title, "axis": labels}
     if _logarithmic(values):
         return made | {"scale": {"type": "log", "nice": False, "padding": 12}}
-    return made | {"scale": {"zero": True, "nice": True}}
+    return made | {"scale": {"zero": zero, "nice": True}}
 
 
 def share_along(value: float, values: Sequence[float]) -> float:
