@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlbroker.broker.cli.new_file import write_file
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
@@ -47,6 +48,9 @@ def command(
     only: Annotated[str | None, typer.Option(help="Score only this job.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="For strategies that draw lots.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Times that each job is played.")] = 1,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with every job's choice into this file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what mlbroker would have chosen on a table of measured runs, and what that had cost.
@@ -68,6 +72,10 @@ def command(
         for name in (STRATEGIES if compare else [strategy])
     ]  # fmt: skip
     results = backtest(table, settings, home(), Terminal())
+    if html is not None:
+        from mlbroker.broker.backtest.backtest_page import backtest_page
+
+        write_file(html, backtest_page(results), force=True)
     documents = [played.document for played in results]
     if json and compare:
         print_json({"schema": "mlbroker.backtest-comparison/1", "strategies": documents})

@@ -86,10 +86,10 @@ def command(
     recorded, terms, replays = replay_trace(request, Terminal())
     told = document(recorded, terms, replays)
     if html is not None:
-        from mlbroker.broker.backtest.replay_picture import page
+        from mlbroker.broker.backtest.replay_page import replay_page
 
         first = [each for each in replays if each.start == replays[0].start]
-        write_file(html, page(recorded, terms, first), force=True)
+        write_file(html, replay_page(recorded, terms, first), force=True)
     if json:
         print_json(told)
     else:

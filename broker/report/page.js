@@ -50,7 +50,7 @@
 
   function looks(narrow) {
     const text = { labelColor: style("--soft"), titleColor: style("--soft") };
-    const series = [1, 2, 3, 4, 5, 6].map((number) => style(`--series-${number}`));
+    const series = [1, 2, 3, 4, 5, 6, 7, 8].map((number) => style(`--series-${number}`));
     return {
       background: "transparent",
       font: "system-ui, sans-serif",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _GROUPS = 12
 # Runs whose predictions are drawn: the last ones.
 _MARKS = 2000
+# Beside the day: what an axis reads as a moment, a tip would show as its milliseconds.
+_MOMENT = {"calculate": "toDate(datum.day)", "as": "at"}
 _USD = {"format": "$,~r"}
 
 
@@ -33,9 +35,10 @@ def days_chart(report: "Report") -> Chart | None:
     )
     spec: Spec = {
         "height": 180,
+        "transform": [_MOMENT],
         "mark": {"type": "bar", "color": "--accent"},
         "encoding": {
-            "x": {"field": "day", "type": "temporal", "timeUnit": "utcyearmonthdate",
+            "x": {"field": "at", "type": "temporal", "timeUnit": "utcyearmonthdate",
                   "title": None, "axis": {"format": "%-d %b", "labelOverlap": True}},
             "y": {"field": "usd", "type": "quantitative", "title": "USD", "axis": _USD},
             "tooltip": tooltip(rows, ("day", "usd")),
@@ -61,15 +64,16 @@ def month_chart(report: "Report") -> Chart | None:
     last = (report.query.until.replace(tzinfo=None)).date().toordinal() - 1
     end = type(report.days[0].day).fromordinal(last).isoformat()
     told = rows_of(rows, {"day": "day", "usd": ("USD so far", money)})
-    x: Spec = {"field": "day", "type": "temporal", "timeUnit": "utcyearmonthdate", "title": None,
+    x: Spec = {"field": "at", "type": "temporal", "timeUnit": "utcyearmonthdate", "title": None,
                "axis": {"format": "%-d %b", "labelOverlap": True}}  # fmt: skip
     y: Spec = {"field": "usd", "type": "quantitative", "title": "USD of the month", "axis": _USD}
-    ends = {"values": [{"day": end, "low": forecast.p10, "usd": forecast.p50,
+    ends = {"values": [{"at": end, "low": forecast.p10, "usd": forecast.p50,
                         "high": forecast.p90}]}  # fmt: skip
-    way = {"values": [{"day": rows[-1]["day"], "usd": float(total)},
-                      {"day": end, "usd": forecast.p50}]}  # fmt: skip
+    way = {"values": [{"at": rows[-1]["day"], "usd": float(total)},
+                      {"at": end, "usd": forecast.p50}]}  # fmt: skip
     layers: list[Spec] = [
-        {"mark": {"type": "line", "color": "--accent", "interpolate": "step-after"},
+        {"transform": [_MOMENT],
+         "mark": {"type": "line", "color": "--accent", "interpolate": "step-after"},
          "encoding": {"x": x, "y": y, "tooltip": tooltip(told, ("day", "usd"))}},
         {"data": way, "mark": {"type": "line", "color": "--soft", "strokeDash": [4, 4]},
          "encoding": {"x": x, "y": y}},

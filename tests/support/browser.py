@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from mlbroker.broker.report.library import FOLDER, LIBRARY
@@ -58,3 +59,12 @@ def opened(
         page.wait_for_selector("html[data-ready]", state="attached")
         yield page
     assert wrong == []
+
+
+def serious_faults(page: Page) -> list[str]:
+    """What keeps people with disabilities from using it, as axe-core finds it."""
+    return [
+        f"{fault['id']}: {fault['nodes'][0]['html']}"
+        for fault in Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
-from tests.support.browser import needs_chart_library, opened
+from tests.support.browser import needs_chart_library, opened, serious_faults
 from tests.support.plan_pages import HOSTILE, some_book, some_plan
 
 from mlbroker.broker.report.page import page as made_of
@@ -130,12 +129,7 @@ def test_it_can_be_read_in_light_and_dark_wide_and_narrow(
         for summary in page.locator("summary").all():
             summary.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        faults = [
-            f"{fault['id']}: {fault['nodes'][0]['html']}"
-            for fault in Axe().run(page).response["violations"]
-            if fault["impact"] in ("serious", "critical")
-        ]
-        assert faults == []
+        assert serious_faults(page) == []
 
 
 def test_charts_follow_the_reader_from_light_to_dark_and_to_paper(

@@ -181,7 +181,13 @@ def test_a_copy_without_the_chart_library_fails_in_words(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("values", "kind"),
-    [([1.0, 30.0], "log"), ([1.0, 10.0], None), ([0.0, 30.0], None), ([], None)],
+    [
+        ([1.0, 30.0], "log"),
+        ([1.0, 10.0], None),
+        ([0.0, 30.0], None),
+        ([0.0, 1.0, 30.0], "symlog"),
+        ([], None),
+    ],
 )
 def test_axes_are_logarithmic_where_figures_are_far_apart(
     values: list[float], kind: str | None
@@ -189,9 +195,23 @@ def test_axes_are_logarithmic_where_figures_are_far_apart(
     assert axis("x", "X", values)["scale"].get("type") == kind
 
 
+def test_the_signs_of_an_axis_with_free_machines_are_powers_of_ten() -> None:
+    made = axis("usd", "USD", [0.0, 0.13, 366.0], usd=True)
+    assert made["axis"]["values"] == [0, 1, 10, 100]
+    assert made["scale"]["constant"] == 0.13
+
+
 @pytest.mark.parametrize(
     ("value", "values", "share"),
-    [(10, [1, 100], 0.5), (5, [2, 10], 0.5), (1, [1, 100], 0), (0, [0, 0], 0), (20, [1, 10], 2)],
+    [
+        (10, [1, 100], 0.5),
+        (5, [2, 10], 0.5),
+        (1, [1, 100], 0),
+        (0, [0, 0], 0),
+        (20, [1, 10], 2),
+        (0, [0, 1, 99], 0),
+        (9, [0, 1, 99], 0.5),
+    ],
 )
 def test_where_on_an_axis_a_value_stands(value: float, values: list[float], share: float) -> None:
     assert share_along(value, values) == pytest.approx(share)
