@@ -22,14 +22,13 @@ from mlbroker.broker.report.report_charts import (
     uses_chart,
 )
 from mlbroker.broker.report.report_words import (
-    calibration_words,
+    FEW,
     deadline_words,
     energy_words,
     node_words,
     period_words,
     saved_words,
     signed,
-    spread_words,
 )
 from mlbroker.broker.report.rows import Figures, Rows, Words, rows_of
 from mlbroker.broker.report.tally import saved_usd
@@ -50,6 +49,8 @@ def _parts(report: "Report", alerts: "Sequence[Alert]") -> Iterator[Part]:
     total = report.total
     if not total.runs:
         yield Prose("No run was reserved in this time.", strong=True)
+    elif total.saved.runs:
+        yield Prose(f"Saved: {saved_words(total.saved)}.", strong=True)
     yield KeyFigures(list(_key_figures(report)))
     if alerts:
         yield Prose([alert.text for alert in alerts], title="Alerts", strong=True)
@@ -94,28 +95,31 @@ def _key_figures(report: "Report") -> Iterator[KeyFigure]:
     yield KeyFigure("spent", f"{money(total.spent_usd)} USD", runs)
     saved = total.saved
     known = f"{signed(saved.usd)} USD" if saved.runs else "unknown"
-    yield KeyFigure("saved", known, saved_words(saved) if saved.runs else "nothing to compare with")
+    against = f"against the usual machines, over {count(saved.runs, 'run')}"
+    yield KeyFigure("saved", known, against if saved.runs else "nothing to compare with")
     if report.forecast is not None:
         yield KeyFigure(
             "month comes to",
-            f"{money(Decimal(str(round(report.forecast.p50, 6))))} USD",
-            spread_words(report.forecast),
+            f"{_usd(report.forecast.p50)} USD",
+            f"80%: {_usd(report.forecast.p10)} to {_usd(report.forecast.p90)}",
         )
     carbon = f"{figure(total.carbon_kgco2e)} kg CO2e" if total.carbon_known else "unknown"
     yield KeyFigure("emitted", carbon, energy_words(total))
     deadlines = deadline_words(total)
     if deadlines is not None:
         yield KeyFigure("deadlines", f"{total.in_time / total.deadlines:.0%}", deadlines)
-    held = calibration_words(report.times, report.costs)
-    if held is not None and report.costs.below_p90 is not None:
-        inside = report.costs.below_p90 - (report.costs.below_p10 or 0.0)
-        yield KeyFigure("costs as predicted", f"{inside:.0%}", held)
+    costs = report.costs
+    if costs.below_p90 is not None and costs.below_p10 is not None and costs.runs >= FEW:
+        inside = f"{costs.below_p90 - costs.below_p10:.0%}"
+        note = f"within the 80% interval, of {count(costs.runs, 'run')}"
+        yield KeyFigure("costs as predicted", inside, note)
+
+
+def _usd(amount: float | Decimal) -> str:
+    return money(round(Decimal(amount), 6))
 
 
 def _caps(report: "Report") -> Table:
-    def usd(amount: object) -> str:
-        return money(Decimal(str(round(float(str(amount)), 6))))
-
     rows = rows_of(
         [
             {
@@ -130,11 +134,11 @@ def _caps(report: "Report") -> Table:
         ],
         {
             "cap": "cap",
-            "usd": ("USD", usd),
-            "spent": ("spent", usd),
-            "reserved": ("reserved", usd),
-            "left": ("left", usd),
-            "month": ("month may come to", usd),
+            "usd": ("USD", _usd),
+            "spent": ("spent", _usd),
+            "reserved": ("reserved", _usd),
+            "left": ("left", _usd),
+            "month": ("month may come to", _usd),
         },
     )
     return Table("What is left of the caps", rows)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.report.tally import Calibration, Saved, Tally
-from mlbroker.broker.words import count, figure, money
+from mlbroker.broker.words import count, figure, money, span
 from mlbroker.policies.spend_forecast import Spread
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def saved_words(saved: Saved) -> str:
         return "unknown: no run that succeeded has a usual machine to compare with"
     share = f" ({saved.usd / saved.baseline_usd:.0%})" if saved.baseline_usd else ""
     words = f"{signed(saved.usd)} USD{share} against the usual machines"
-    parts = [f"{abs(saved.hours):.1f} h {'sooner' if saved.hours >= 0 else 'later'}"]
+    parts = [f"{span(abs(saved.hours) * 3600)} {'sooner' if saved.hours >= 0 else 'later'}"]
     if saved.energy_known:
         parts.append(f"{saved.energy_kwh:+.3g} kWh")
     if saved.carbon_known:
