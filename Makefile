@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report backtest backtest-parts backtest-first bench-spot \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
@@ -77,6 +77,9 @@ check-demo: $(VENV)/.product ## Build a sample repository with a pull request, a
 bench-check: $(VENV)/.product ## Measure cost checks of large repositories, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_check.py
 	@$(BIN)/python scripts/readme.py
+
+bench-carbon: $(VENV)/.dev ## Hold our power of this machine against CodeCarbon, into docs/carbon.md
+	PYTHONPATH=. $(BIN)/python scripts/bench_carbon.py
 
 bench-report: $(VENV)/.dev ## Measure a report on 100,000 runs, into docs/report.md
 	PYTHONPATH=. $(BIN)/python scripts/bench_report.py
