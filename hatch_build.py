@@ -15,7 +15,7 @@ LIBRARY = Path("broker", "report", "vega.js")
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
-class ChartLibrary(BuildHookInterface):  # type: ignore[type-arg]
+class ChartLibrary(BuildHookInterface):
     """Makes the library before the wheel, or the editable install, is put together."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -39,11 +39,15 @@
   const MANY = 1500;
   const NARROW = 640;
 
+  // Colours by their names in page.css. What is the reader's (data, and domains, which are of data)
+  // stays as it is, whatever it is called.
+  const NO_COLOURS = new Set(["data", "domain"]);
   function coloured(part) {
     if (typeof part === "string") return part.startsWith("--") ? style(part) : part;
     if (Array.isArray(part)) return part.map(coloured);
     if (part && typeof part === "object") {
-      return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, coloured(value)]));
+      return Object.fromEntries(Object.entries(part).map(([key, value]) =>
+        [key, NO_COLOURS.has(key) ? value : coloured(value)]));
     }
     return part;
   }

@@ -14,6 +14,7 @@ from mlbroker.profiles.prediction import Evidence
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
+    "</script ><!--<script >",
     '<img src="x" onerror="alert(2)">',
     "'\"><svg onload=alert(3)>",
 )

@@ -11,7 +11,7 @@ from tests.support.indexed import indexed
 from tests.support.synthetic_tables import synthetic_rows, write_table
 
 pytestmark = needs_chart_library
-TRACE = [f"{tick * 300},<b>zone</b>,{int(tick % 9 > 2)},0.5" for tick in range(60)]
+TRACE = [f"{tick * 300},--<b>zone</b>,{int(tick % 9 > 2)},0.5" for tick in range(60)]
 
 
 @pytest.mark.parametrize("command", ["replay", "backtest"])
@@ -29,6 +29,9 @@ def test_their_pages_are_drawn(browser: Browser, tmp_path: Path, command: str) -
     done = mlbroker(command, source, *options, "--compare", "--html", file, home=home)
     assert done.returncode == 0, done.stderr
     with opened(browser, file, width=400) as page:
+        if command == "replay":
+            # Named like a colour of the page, and like markup.
+            assert "--<b>zone</b>" in (page.locator("#chart-5 svg").text_content() or "")
         assert page.locator(".chart [role=img]").count() == charts
         assert page.evaluate("document.documentElement.scrollWidth") == 400
         faults = Axe().run(page).response["violations"]

@@ -113,6 +113,13 @@ def test_what_looks_like_a_template_is_text() -> None:
     assert "<p>{{ 7 * 7 }} {% raw %}</p>" in page("t", [Prose("{{ 7 * 7 }} {% raw %}")])
 
 
+@pytest.mark.parametrize("text", [*HOSTILE[:-1], "</script x", "<!--<script x", "&lt;", "\u2028"])
+def test_no_character_of_html_stands_in_an_island(text: str) -> None:
+    written = json_island({text: [text]})
+    assert not set("<>&\u2028\u2029") & set(written)
+    assert json.loads(written) == {text: [text]}
+
+
 def test_json_that_json_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_island({"x": float("nan")})
