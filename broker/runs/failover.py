@@ -43,7 +43,11 @@ def goes_on(run: Run, order: Order) -> bool:
     """Whether another attempt follows, of a run whose last one is over."""
     steered = order.spot is not None
     most = MAX_STEERED_ATTEMPTS if steered else MAX_ATTEMPTS
-    wanted = run.attempt.why in TRY_ELSEWHERE and run.stop_requested in (None, "move")
+    # Azure deletes spot machines that it takes, so that one that vanished was most likely taken:
+    # under a policy, which promises a deadline, the job goes on.
+    taken = steered and run.attempt.why == "lost" and run.attempt.market == Market.SPOT
+    again = taken or run.attempt.why in TRY_ELSEWHERE
+    wanted = again and run.stop_requested in (None, "move")
     # A policy waits for what says no; what is never to be had is not waited for.
     left = not steered or bool(ever_to_be_had(run, order))
     return wanted and left and len(run.attempts) < most

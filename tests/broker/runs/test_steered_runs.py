@@ -148,6 +148,17 @@ def test_taken_twice_it_ends_on_demand_in_time(tmp_path: Path) -> None:
     steered.sim.check("20")
 
 
+def test_a_spot_machine_that_vanished_was_taken(tmp_path: Path) -> None:
+    """Azure deletes those that it takes, and says nothing of them later."""
+    steered = Steered.of(tmp_path, deadline_h=3.5)
+    due = steered.market.now() + timedelta(seconds=1800)
+    steered.market.due.append((due, lambda: steered.sim.service.console_delete()))
+    run = steered.drive()
+    assert [attempt.why for attempt in run.attempts] == ["lost", "finished"]
+    assert (run.outcome, steered.took_h < 3.5) == ("succeeded", True)
+    steered.sim.check("20")
+
+
 def test_with_time_in_hand_it_waits_for_spot_to_come_back(tmp_path: Path) -> None:
     steered = Steered.of(tmp_path, 12)
     for zone in "ab":
