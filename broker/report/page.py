@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,18 @@ _MOST_OPTIONS = 60
 _LONG = 36
 
 
-def page(title: str, parts: Sequence[Part]) -> str:
+@dataclass(frozen=True)
+class Served:
+    """A page among others that `mlbroker ui` serves: their `names` by address, `here` its own, and
+    the `version` of what it shows. It reloads itself when there is another.
+    """
+
+    names: Mapping[str, str]
+    here: str
+    version: str
+
+
+def page(title: str, parts: Sequence[Part], served: Served | None = None) -> str:
     """The page. MlbrokerError where it has charts, and the chart library was not built."""
     from jinja2 import Environment, FileSystemLoader  # slow to import
 
@@ -25,6 +36,8 @@ def page(title: str, parts: Sequence[Part]) -> str:
     scripts = [asset("page.js")]
     if any(isinstance(part, Chart) for part in parts):
         scripts.insert(0, chart_library())
+    if served is not None:
+        scripts.append(asset("live.js"))
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -39,6 +52,7 @@ def page(title: str, parts: Sequence[Part]) -> str:
         style=asset("page.css"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
+        served=served,
     )
 
 

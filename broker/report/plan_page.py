@@ -2,7 +2,7 @@
 
 from mlbroker.broker.choice_words import choice_words, measure_words, plan_title, prices_words
 from mlbroker.broker.plan_words import REASON_WORDS, falls_back_words, nothing_chosen
-from mlbroker.broker.report.page import page
+from mlbroker.broker.report.page import Served, page
 from mlbroker.broker.report.parts import KeyFigure, KeyFigures, Notes, Part, Prose, Table
 from mlbroker.broker.report.plan_carbon import carbon_chart
 from mlbroker.broker.report.plan_charts import cost_chart, field_chart, step_chart
@@ -18,7 +18,7 @@ _NOT_SHOWN = {"front"}
 _MOST = "in nine runs of ten at most"
 
 
-def plan_page(plan: Plan, book: Book) -> str:
+def plan_page(plan: Plan, book: Book, served: Served | None = None) -> str:
     """The page of a plan with all its quotes (`top=0`) and rejections (`explain`).
 
     MlbrokerError where the chart library was not built.
@@ -36,7 +36,7 @@ def plan_page(plan: Plan, book: Book) -> str:
         _table(rows),
         _notes(plan),
     ]
-    return page(plan_title(plan), [part for part in parts if part is not None])
+    return page(plan_title(plan), [part for part in parts if part is not None], served)
 
 
 def _headline(plan: Plan) -> Prose:

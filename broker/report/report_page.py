@@ -5,7 +5,7 @@ from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from mlbroker.broker.report.page import page
+from mlbroker.broker.report.page import Served, page
 from mlbroker.broker.report.parts import (
     KeyFigure,
     KeyFigures,
@@ -29,6 +29,7 @@ from mlbroker.broker.report.report_words import (
     period_words,
     saved_words,
     signed,
+    small_too,
 )
 from mlbroker.broker.report.rows import Figures, Rows, Words, rows_of
 from mlbroker.broker.report.tally import saved_usd
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from mlbroker.policies.alerts import Alert
 
 
-def report_page(report: "Report", alerts: "Sequence[Alert]") -> str:
+def report_page(report: "Report", alerts: "Sequence[Alert]", served: Served | None = None) -> str:
     """The page. MlbrokerError where the chart library was not built."""
     title = f"Spending of machine-learning jobs, {period_words(report)}"
-    return page(title, list(_parts(report, alerts)))
+    return page(title, list(_parts(report, alerts)), served)
 
 
 def _parts(report: "Report", alerts: "Sequence[Alert]") -> Iterator[Part]:
@@ -103,7 +104,7 @@ def _key_figures(report: "Report") -> Iterator[KeyFigure]:
             f"{_usd(report.forecast.p50)} USD",
             f"80%: {_usd(report.forecast.p10)} to {_usd(report.forecast.p90)}",
         )
-    carbon = f"{figure(total.carbon_kgco2e)} kg CO2e" if total.carbon_known else "unknown"
+    carbon = small_too(total.carbon_kgco2e, "kg CO2e") if total.carbon_known else "unknown"
     yield KeyFigure("emitted", carbon, energy_words(total))
     deadlines = deadline_words(total)
     if deadlines is not None:

@@ -43,10 +43,15 @@ def saved_words(saved: Saved) -> str:
     words = f"{signed(saved.usd)} USD{share} against the usual machines"
     parts = [f"{span(abs(saved.hours) * 3600)} {'sooner' if saved.hours >= 0 else 'later'}"]
     if saved.energy_known:
-        parts.append(f"{saved.energy_kwh:+.3g} kWh")
+        parts.append(_less(saved.energy_kwh, "kWh"))
     if saved.carbon_known:
-        parts.append(f"{saved.carbon_kgco2e:+.3g} kg CO2e (of {count(saved.carbon_known, 'run')})")
+        less = _less(saved.carbon_kgco2e, "kg CO2e")
+        parts.append(f"{less} (of {count(saved.carbon_known, 'run')})")
     return f"{words}, {', '.join(parts)}, over {count(saved.runs, 'run')}"
+
+
+def _less(amount: float, unit: str) -> str:
+    return f"{small_too(abs(amount), unit)} {'less' if amount >= 0 else 'more'}"
 
 
 def signed(amount: Decimal) -> str:
@@ -69,7 +74,14 @@ def _known(amount: float, unit: str, known: int, of: int) -> str:
     if not known:
         return f"{unit} unknown"
     rest = "" if known == of else f" (unknown of {count(of - known, 'run')})"
-    return f"{figure(amount)} {unit}{rest}"
+    return f"{small_too(amount, unit)}{rest}"
+
+
+def small_too(amount: float, unit: str) -> str:
+    """Of a small job in Wh or g: 0.0000079 kWh tells nobody anything."""
+    if 0 < abs(amount) < 0.1:
+        return f"{figure(amount * 1000)} {unit.removeprefix('k')}"
+    return f"{figure(amount)} {unit}"
 
 
 def uses_words(total: Tally) -> str:
