@@ -301,3 +301,19 @@ def test_as_a_user_has_it(tmp_path: Path) -> None:
     spent = sum((Decimal(row["spent_usd"]) for row in rows), Decimal(0))
     assert (len(rows), spent) == (60, Decimal(document["total"]["spent_usd"]))
     assert cli("report", "--by", "mood").returncode == 2
+
+
+def test_ps_tells_alerts_and_does_without_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    cli.home.mkdir()
+    write(cli.home, [Made(datetime.now(UTC) - HOUR, 0.5, outcome=None)])
+    policy = tmp_path / "mlbroker-policy.yaml"
+    policy.write_text("max_spend_per_month: 31 USD")
+    told = cli("ps")
+    assert told.returncode == 0, told.stderr
+    assert "ALERT  max_spend_per_month in total: 97% of 31 USD" in told.stdout
+    policy.write_text("max_spend_per_month: [31]")
+    told = cli("ps")
+    assert told.returncode == 0
+    assert "no alerts: " in told.stderr
+    assert "unattended" in told.stdout
