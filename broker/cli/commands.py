@@ -27,7 +27,7 @@ COMMANDS: dict[str, Command] = {
     "ledger": Command("ledger", "Show what was reserved and spent, by whom, on what."),
     "report": Command("report", "Report what was spent and saved, and what the month comes to."),
     "metrics": Command("metrics", "Write the books as metrics, for Prometheus' file collector."),
-    "ui": Command("ui", "Show runs, this month's report and a plan in a browser, as they change."),
+    "ui": Command("ui", "Show runs, report and plan in a browser, as they change."),
     "policy": Command("policy", "Look at the policy file's effect: which rule hits a job."),
     "approve": Command("approve", "Approve one run above the amount that the policy lets pass."),
     "prices": Command("prices", "Look at the price book: show, refresh, import, export; quotas."),
