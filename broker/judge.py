@@ -9,11 +9,14 @@ if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge, Policy
 
 
-def policy_of(option: Path | None) -> "Policy | None":
-    """The policy file of `option`, else the nearest upward from here; None without one."""
-    path = policy_path(Path("report"), option)
+def policy_of(option: Path | None, job: Path = Path("job.yaml")) -> "Policy | None":
+    """The policy file of `option`, else the nearest upward from the job, or from here; None without
+    one.
+    """
+    path = policy_path(job, option)
     if path is None:
         return None
+    # Few users have a policy file: nothing of the rules is imported for the others.
     from mlbroker.broker.files.policy_file import load_policy
 
     return load_policy(path)
@@ -31,14 +34,12 @@ def judge_of(
 
     `project`, `user` and `reason` are what the caller was told of them.
     """
-    path = policy_path(job, option)
-    if path is None:
+    policy = policy_of(option, job)
+    if policy is None:
         return None
-    # Few users have a policy file: nothing of the rules is imported for the others.
-    from mlbroker.broker.files.policy_file import load_policy
     from mlbroker.broker.runs.launch import current_project, current_user
     from mlbroker.policies.guardrails.interface import Who
     from mlbroker.policies.guardrails.judge import Judge
 
     who = Who(user or current_user(), current_project(job, project))
-    return Judge(load_policy(path), who, reason)
+    return Judge(policy, who, reason)

@@ -122,8 +122,19 @@ def json_text(document: Mapping[str, Any]) -> str:
     return inert(text, sharp="\\u0023")
 
 
-def cell(value: object) -> str:
-    """Of a CSV. A leading = + - @ would be a formula to a spreadsheet."""
+def print_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows of equal keys as CSV on stdout, under the first one's keys."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(row)
+        writer.writerow(map(_cell, row.values()))
+
+
+def _cell(value: object) -> str:
+    """A leading = + - @ would be a formula to a spreadsheet."""
     text = "" if value is None else str(value)
     formula = text[:1] in ("=", "+", "-", "@") and not isinstance(value, int | float)
     return f"'{text}" if formula else text

@@ -1,11 +1,11 @@
 """The plan as a document: schema `mlbroker.plan/2` (see `mlbroker schema plan`)."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlbroker.broker.words import exact_usd, exact_usd_or_none
+from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
@@ -24,7 +24,7 @@ def plan_document(plan: Plan, *, explain: bool, when: "When | None" = None) -> d
     """
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "generated_at": _moment(plan.generated_at),
+        "generated_at": utc_second(plan.generated_at),
         "job": {
             "name": plan.job.name,
             "fingerprint": plan.job.fingerprint(),
@@ -71,8 +71,8 @@ def _start_document(start: "Start") -> dict[str, Any]:
     return {name: _plain(getattr(quote, name)) for name in names} | {
         "zone": start.intensity.zone,
         "source": start.intensity.source,
-        "start_at": _moment(start.at),
-        "latest_start_at": _moment(start.latest_at),
+        "start_at": utc_second(start.at),
+        "latest_start_at": utc_second(start.latest_at),
         "expected_h": start.expected_h,
         "carbon_kgco2e": start.carbon_kgco2e,
         "now_carbon_kgco2e": start.now_carbon_kgco2e,
@@ -81,10 +81,6 @@ def _start_document(start: "Start") -> dict[str, Any]:
         "covered_share": start.covered,
         "cost_usd": exact_usd_or_none(quote.cost_usd and quote.cost_usd.expected),
     }
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Times, money, counts and sizes in words: for people, and exactly for JSON and the books."""
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 CENT = Decimal("0.01")
@@ -86,6 +86,11 @@ def stopwatch(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def utc_second(at: datetime) -> str:
+    """A moment as documents hold it."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def local_time(at: datetime) -> str:

@@ -25,6 +25,7 @@ class CapState:
 
     rule: str
     of: str
+    whole_month: bool
     cap_usd: Decimal
     spent_usd: Decimal
     reserved_usd: Decimal
@@ -63,10 +64,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose money a cap of a rule concerns."""
+    """Whose money a cap of a rule concerns, `since` when."""
 
     rule: str
     whole_month: bool
+    since: datetime
     of: str
     cap_usd: Decimal
     user: str | None = None
@@ -77,21 +79,22 @@ class Scope:
         return self.user in (None, who.user) and self.project in (None, who.project)
 
 
-def scopes(key: str, rule: Rule | None, spenders: Iterable[Who]) -> Iterator[Scope]:
+def scopes(key: str, rule: Rule | None, spenders: Iterable[Who], now: datetime) -> Iterator[Scope]:
     """The caps of a rule on spending, one for each that is named or spent; none of another rule."""
     if not isinstance(rule, MaxSpendPerPeriod):
         return
-    caps, month, seen = rule.caps, rule.whole_month, list(spenders)
+    caps, seen = rule.caps, list(spenders)
+    period = rule.whole_month, rule.begin(now)
     if caps.total is not None:
-        yield Scope(key, month, "in total", caps.total)
+        yield Scope(key, *period, "in total", caps.total)
     for user in _names(caps.users, (who.user for who in seen)):
         usd = caps.users.get(user, caps.per_user)
         if usd is not None:
-            yield Scope(key, month, f"of user {user}", usd, user=user)
+            yield Scope(key, *period, f"of user {user}", usd, user=user)
     for project in _names(caps.projects, (who.project for who in seen if who.project)):
         usd = caps.projects.get(project, caps.per_project)
         if usd is not None:
-            yield Scope(key, month, f"of project {project}", usd, project=project)
+            yield Scope(key, *period, f"of project {project}", usd, project=project)
 
 
 def alerts(
@@ -104,7 +107,7 @@ def alerts(
 def _of_caps(terms: AlertTerms, caps: Sequence[CapState], now: datetime) -> Iterator[Alert]:
     for cap in caps:
         name = f"{cap.rule} {cap.of}"
-        period = f"{now:%Y-%m}" if cap.forecast is not None or "month" in cap.rule else f"{now:%F}"
+        period = f"{now:%Y-%m}" if cap.whole_month else f"{now:%F}"
         held = cap.spent_usd + cap.reserved_usd
         reached = [percent for percent in terms.at_percent if cap.used * 100 >= percent]
         if reached:

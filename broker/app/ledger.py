@@ -43,7 +43,7 @@ class RunFilter:
     def check_month(self) -> None:
         """InputError where `month` is none."""
         if self.month is not None:
-            _month(self.month, f"{self.month!r} is not a month", "2026-11")
+            month_of(self.month, f"{self.month!r} is not a month")
 
 
 def selected(state: Path, wanted: RunFilter) -> list[Run]:
@@ -106,7 +106,7 @@ def bill(state: Path, cloud: str, month: str | None) -> Document:
         )
     first = datetime.now(UTC).date().replace(day=1)
     if month is not None:
-        first = _month(month, "is no month", "Write it as 2026-11.")
+        first = month_of(month, "is no month")
     ours = [run for run in open_ledger(state).runs() if _billed_in(run, cloud, first)]
     rows = compare(ours, understood(role_of(cloud, "bill"), cloud).billed(first))
     return {
@@ -153,11 +153,12 @@ def _finding(ours: Decimal | None, theirs: Decimal | None) -> str:
     return "billed less" if theirs < ours * (1 - TOLERANCE) else "agrees"
 
 
-def _month(text: str, refusal: str, hint: str) -> date:
+def month_of(text: str, refusal: str) -> date:
+    """The first day of `--month`; InputError with this `refusal` for what is none."""
     try:
         return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
     except ValueError:
-        raise InputError(refusal, where="--month", hint=hint) from None
+        raise InputError(refusal, where="--month", hint="Write it as 2026-11.") from None
 
 
 def _billed_in(run: Run, cloud: str, first: date) -> bool:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlbroker.broker.app.ledger import month_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.broker.ledger import open_ledger
@@ -37,12 +38,7 @@ def period(month: str | None, since: str | None, now: datetime) -> tuple[datetim
         raise InputError("give either --month or --since", where="--since")
     if since is not None:
         return _since(since, now), now
-    try:
-        first = datetime.strptime(month, "%Y-%m") if month else now.replace(tzinfo=None)
-    except ValueError:
-        raise InputError(
-            f"{month!r} is not a month", where="--month", hint="Write it as 2026-11."
-        ) from None
+    first = now if month is None else month_of(month, f"{month!r} is not a month")
     begin = datetime(first.year, first.month, 1, tzinfo=UTC)
     return begin, (begin + timedelta(days=32)).replace(day=1)
 
@@ -109,21 +105,20 @@ def caps_of(policy: "Policy | None", known: Sequence[Entry], now: datetime) -> "
     from mlbroker.policies.alerts import CapState, scopes
     from mlbroker.policies.guardrails.interface import Who
 
-    today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    month, _ = period(None, None, now)
+    spenders = {Who(e.user, e.project) for e in known if e.open or e.at >= month}
     states = []
     for key, rule in policy.rules.items():
-        month = today.replace(day=1)
-        spenders = {Who(e.user, e.project) for e in known if e.open or e.at >= month}
-        for scope in scopes(key, rule, spenders):
+        for scope in scopes(key, rule, spenders, now):
             concerned = [e for e in known if scope.concerns(Who(e.user, e.project))]
-            since = month if scope.whole_month else today
-            held = [e for e in concerned if e.open or e.at >= since]
+            held = [e for e in concerned if e.open or e.at >= scope.since]
             # An open run holds all that it may still come to cost, as it does in the caps.
             reserved = sum((max(e.held_usd - e.spent_usd, Decimal(0)) for e in held), Decimal(0))
             states.append(
                 CapState(
                     scope.rule,
                     scope.of,
+                    scope.whole_month,
                     scope.cap_usd,
                     sum((e.spent_usd for e in held), Decimal(0)),
                     reserved,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError, MlbrokerError
+from mlbroker.broker.guest import box as files
 from mlbroker.broker.home import private_folder
 from mlbroker.broker.report.entries import Entry
 
@@ -112,6 +113,4 @@ def _told(state: Path) -> list[str]:
 
 def _remember(state: Path, keys: Sequence[str]) -> None:
     private_folder(str(state))
-    part = state / f"{_TOLD}.{os.getpid()}"
-    part.write_text(json.dumps(list(keys)[-_MOST_TOLD:]), encoding="utf-8")
-    os.replace(part, state / _TOLD)
+    files.write(str(state), _TOLD, json.dumps(list(keys)[-_MOST_TOLD:]), durable=False)

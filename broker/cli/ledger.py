@@ -1,8 +1,5 @@
 """`mlbroker ledger`: what was reserved and spent, by whom, on what."""
 
-import csv
-import sys
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -15,7 +12,7 @@ from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, open_ledger
-from mlbroker.broker.output import cell, print_json, print_rows, say
+from mlbroker.broker.output import print_csv, print_json, print_rows, say
 from mlbroker.broker.words import count
 
 app = typer.Typer(invoke_without_command=True)
@@ -175,9 +172,7 @@ def export(
         return
     from json import dumps
 
-    _write_csv(
-        [{k: dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows]
-    )
+    print_csv([{k: dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows])
 
 
 def _export_charges(format_: Format, wanted: RunFilter) -> None:
@@ -188,14 +183,6 @@ def _export_charges(format_: Format, wanted: RunFilter) -> None:
         print_json(exports.opencost(home(), wanted))
     else:
         rows = exports.focus(home(), wanted)
-        _write_csv(rows)
+        print_csv(rows)
         if not rows:
             say("Nothing was charged.")
-
-
-def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    if rows:
-        writer.writerow(rows[0])
-    for row in rows:
-        writer.writerow(cell(value) for value in row.values())

@@ -1,7 +1,5 @@
 """`mlbroker report`: what was spent, saved and drawn, and what the month comes to."""
 
-import csv
-import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +17,7 @@ from mlbroker.broker.errors import InputError, ThresholdCrossed
 from mlbroker.broker.home import home
 from mlbroker.broker.judge import policy_of
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.output import cell, print_json, say
+from mlbroker.broker.output import print_csv, print_json, say
 from mlbroker.broker.report.report import ReportQuery
 from mlbroker.broker.report.report_document import report_document, run_rows
 from mlbroker.broker.report.tally import KEYS
@@ -87,11 +85,7 @@ def command(
     if json:
         print_json(report_document(made, alerts))
     elif csv_:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        for number, row in enumerate(run_rows(made.runs)):
-            if number == 0:
-                writer.writerow(row)
-            writer.writerow(map(cell, row.values()))
+        print_csv(run_rows(made.runs))
     else:
         show(made, alerts)
     if html is not None:

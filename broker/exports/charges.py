@@ -32,6 +32,11 @@ class Charge(NamedTuple):
         return seconds / SECONDS_PER_HOUR * self.attempt.nodes
 
 
+def utc_text(at: datetime) -> str:
+    """A moment as both formats write it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def charges(runs: Iterable[Run]) -> Iterator[Charge]:
     """Charges of runs, in their order.
 

@@ -6,11 +6,11 @@ value and mlbroker knows none is said in docs/exports.md.
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from mlbroker.broker.exports.charges import Charge
+from mlbroker.broker.exports.charges import Charge, utc_text
 from mlbroker.broker.words import exact_usd
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
@@ -61,14 +61,14 @@ def _row(charge: Charge) -> Row:
         "BillingAccountName": None,
         "BillingAccountType": issuer.account,
         "BillingCurrency": "USD",
-        "BillingPeriodEnd": _time(_next_month(month)),
-        "BillingPeriodStart": _time(month),
+        "BillingPeriodEnd": utc_text(_next_month(month)),
+        "BillingPeriodStart": utc_text(month),
         "ChargeCategory": "Usage",
         "ChargeClass": None,
         "ChargeDescription": _description(charge),
         "ChargeFrequency": "Usage-Based",
-        "ChargePeriodEnd": _time(charge.end),
-        "ChargePeriodStart": _time(charge.start),
+        "ChargePeriodEnd": utc_text(charge.end),
+        "ChargePeriodStart": utc_text(charge.start),
         "CommitmentDiscountCategory": None,
         "CommitmentDiscountId": None,
         "CommitmentDiscountName": None,
@@ -143,7 +143,3 @@ def _figure(value: float | None) -> str | None:
 def _next_month(month: datetime) -> datetime:
     years, index = divmod(month.month, 12)
     return month.replace(year=month.year + years, month=index + 1)
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

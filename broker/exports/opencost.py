@@ -5,10 +5,10 @@ is null: above all, how a charge splits into processors, memory, GPUs and disks.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from mlbroker.broker.exports.charges import Charge
+from mlbroker.broker.exports.charges import Charge, utc_text
 from mlbroker.pricing.offer import Hardware
 
 GIB = 1024**3
@@ -79,7 +79,4 @@ def _times(amount: float | None, hours: float) -> float | None:
 
 
 def _window(start: datetime, end: datetime) -> dict[str, str]:
-    return {
-        "start": start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "end": end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
+    return {"start": utc_text(start), "end": utc_text(end)}

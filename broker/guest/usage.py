@@ -154,10 +154,8 @@ class Usage:
                 [self._gpu_tool, *query, *chosen], capture_output=True, timeout=5, check=True
             )
             told = [line.split(b",") for line in answer.stdout.splitlines()]
-            busy, memory_gib = (
-                [float(gpu[0]) for gpu in told],
-                sum(float(g[1]) for g in told) / 1024,
-            )
+            busy = [float(gpu[0]) for gpu in told]
+            memory_gib = sum(float(gpu[1]) for gpu in told) / 1024
             self.peak_gpu_memory_gib = max(memory_gib, self.peak_gpu_memory_gib or 0.0)
             # Not every GPU has a meter: "[N/A]".
             with contextlib.suppress(ValueError, IndexError):

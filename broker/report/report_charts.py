@@ -82,7 +82,7 @@ def month_chart(report: "Report") -> Chart | None:
         {"data": ends, "mark": {"type": "point", "filled": True, "size": 70, "color": "--ink"},
          "encoding": {"x": x, "y": y}},
     ]  # fmt: skip
-    caps = [cap for cap in report.caps if cap.of == "in total" and "month" in cap.rule]
+    caps = [cap for cap in report.caps if cap.of == "in total" and cap.whole_month]
     # One far above would flatten all the rest.
     for cap in [cap for cap in caps if cap.cap_usd <= 4 * Decimal(forecast.p90)]:
         line = {"values": [{"usd": float(cap.cap_usd), "text": f"cap {cap.cap_usd:,} USD"}]}

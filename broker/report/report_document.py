@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.report.entries import Entry
 from mlbroker.broker.report.tally import Calibration, Tally, saved_usd
-from mlbroker.broker.words import exact_usd, exact_usd_or_none
+from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
 from mlbroker.policies.spend_forecast import Spread
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ def report_document(report: "Report", alerts: "Sequence[Alert]") -> Document:
     """All of it; money as decimal strings, what nobody knows as null."""
     return {
         "schema": SCHEMA,
-        "generated_at": _moment(report.now),
-        "since": _moment(report.query.since),
-        "until": _moment(report.query.until),
+        "generated_at": utc_second(report.now),
+        "since": utc_second(report.query.since),
+        "until": utc_second(report.query.until),
         "by": report.query.by,
         "total": tally_document(report.total),
         "groups": [{"key": key} | tally_document(each) for key, each in report.groups.items()],
@@ -82,7 +81,7 @@ def run_rows(runs: Sequence[Entry]) -> Iterator[Document]:
         low, likely, high = map(exact_usd_or_none, usd)
         yield {
             "run_id": entry.run_id,
-            "reserved_at": _moment(entry.reserved_at),
+            "reserved_at": utc_second(entry.reserved_at),
             "job": entry.job,
             "user": entry.user,
             "project": entry.project,
@@ -100,7 +99,7 @@ def run_rows(runs: Sequence[Entry]) -> Iterator[Document]:
             "hours": entry.hours,
             "predicted_p50_h": None if told is None else told.hours[1],
             "basis": None if told is None else told.basis,
-            "deadline_at": None if entry.deadline_at is None else _moment(entry.deadline_at),
+            "deadline_at": None if entry.deadline_at is None else utc_second(entry.deadline_at),
             "in_time": entry.in_time,
             "baseline_usd": None if entry.baseline is None else exact_usd(entry.baseline.usd),
             "saved_usd": exact_usd_or_none(saved_usd(entry)),
@@ -154,7 +153,3 @@ def _spread(spread: Spread | None) -> Mapping[str, float] | None:
 def _usd(amount: Decimal) -> str:
     """To the nano-dollar: sums of parts hold no digit more than the books."""
     return exact_usd(round(amount, 9))
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds")

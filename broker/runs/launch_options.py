@@ -111,10 +111,8 @@ def planned(
     by_name = {(region.cloud, region.name): region for region in book.regions().values()}
 
     def option(quote: Quote) -> LaunchOption:
-        region, machine = (
-            by_name[quote.cloud, quote.region],
-            hardware.get((quote.cloud, quote.instance_type)),
-        )
+        region = by_name[quote.cloud, quote.region]
+        machine = hardware.get((quote.cloud, quote.instance_type))
         found = _of_quote(job, quote, region)
         if machine is None:
             return found

@@ -25,6 +25,7 @@ from mlbroker.broker.runs.order import (
     place_of,
     zone_name,
 )
+from mlbroker.broker.runs.spot_past import TAKEN
 from mlbroker.broker.runs.spot_prices import SpotPrices
 from mlbroker.policies.spot import policy_named
 from mlbroker.policies.spot.hazards import (
@@ -43,9 +44,7 @@ from mlbroker.pricing.offer import Market
 HOUR_S = 3600.0
 # A zone that refused is asked again once it has been down for half as long again.
 _AGAIN = 0.5
-# One that vanished was most likely taken.
-_TAKEN = frozenset({"preempted", "lost"})
-_DOWN = _TAKEN | {"no_capacity"}
+_DOWN = TAKEN | {"no_capacity"}
 # What a job's own pace says is heeded once it did this share of its work.
 _SEEN_SHARE = 0.05
 _LEAST_POINTS = 3
@@ -201,7 +200,7 @@ class Steering:
                 preempted.expected += expected_events(PREEMPTIONS_PER_H, 0.0, lived_h)
                 up, since_h = True, _hours(now - attempt.began_at)
             if attempt.why in _DOWN:
-                preempted.events += attempt.why in _TAKEN
+                preempted.events += attempt.why in TAKEN
                 no_at = attempt.ended_at or attempt.intended_at
                 first_no = first_no or no_at
                 again_h = max(self._spot.tick_h, _AGAIN * _hours(no_at - first_no))

@@ -1,7 +1,7 @@
 """`max_spend_per_day` and `max_spend_per_month`: what all runs of a period may cost together."""
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar, Self
 
@@ -33,15 +33,17 @@ class MaxSpendPerPeriod(Rule):
         caps = read_caps(file, key)
         return None if caps is None else cls(caps, key.endswith("month"))
 
+    def begin(self, now: datetime) -> datetime:
+        """Since when what was spent counts."""
+        day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return day.replace(day=1) if self.whole_month else day
+
     def why_not(self, subject: Subject, run: RunContext) -> str | None:
         """Nothing to say before money is about to be reserved."""
         reservation = run.reservation
         if reservation is UNDECIDED:
             return None
-        now = reservation.at.astimezone(UTC)
-        since = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        if self.whole_month:
-            since = since.replace(day=1)
+        since = self.begin(reservation.at)
         counted = [c for c in reservation.committed if c.open or c.at >= since]
         for cap in self.caps.on(run.who):
             spent = sum((c.usd for c in counted if cap.concerns(c.who)), Decimal(0))

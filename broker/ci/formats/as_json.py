@@ -1,6 +1,5 @@
 """The check as a document: schema `mlbroker.check/1` (see `mlbroker schema check`)."""
 
-from datetime import UTC
 from typing import Any
 
 from mlbroker.broker.ci.changes import JobChange
@@ -8,7 +7,7 @@ from mlbroker.broker.ci.check import CostCheck, Crossing
 from mlbroker.broker.ci.priced import priced_document
 from mlbroker.broker.output import json_text
 from mlbroker.broker.plan_document import snapshot_document
-from mlbroker.broker.words import exact_usd_or_none
+from mlbroker.broker.words import exact_usd_or_none, utc_second
 
 SCHEMA = "mlbroker.check/1"
 
@@ -23,7 +22,7 @@ def document(check: CostCheck) -> dict[str, Any]:
     total = check.total
     return {
         "schema": SCHEMA,
-        "generated_at": check.generated_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "generated_at": utc_second(check.generated_at),
         "compared_to": check.compared_to,
         "base_commit": check.base_commit,
         "prices": snapshot_document(check.snapshot),
