@@ -85,7 +85,7 @@ def _here(state: Path) -> Iterator[Check]:
         hint = "Make it writable, or set MLBROKER_HOME to one that is."
         yield Check("state folder", False, f"{state} cannot be written", hint)
     damage = open_ledger(state).verify()
-    open_runs = [run for run in open_ledger(state).runs() if not run.settled] if not damage else []
+    open_runs = open_ledger(state).open_runs() if not damage else []
     if damage is not None:
         yield Check("ledger", False, damage.what, "Restore a backup of the state folder.")
     else:

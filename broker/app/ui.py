@@ -2,28 +2,25 @@
 
 import os
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.plan import PlanQuery, plan
 from mlbroker.broker.app.report import known_runs, period, report
-from mlbroker.broker.app.watch_budget import alerts_now, alerts_of
-from mlbroker.broker.clouds import opener
+from mlbroker.broker.app.watch_budget import alerts_now, alerts_of, idle_of, live_runs
 from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.home import policy_path
 from mlbroker.broker.judge import policy_of
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.report.page import Served
 from mlbroker.broker.report.report import ReportQuery
-from mlbroker.broker.runs.summary import live_summary
 from mlbroker.broker.ui.site import Maker, Site
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Policy
 
-# Machines are asked no more often than that.
-ASK_EVERY = timedelta(seconds=10)
 RUNS, REPORT, PLAN = "", "report", "plan"
 
 
@@ -34,7 +31,7 @@ def site_of(state: Path, job: Path | None, policy: Path | None, listener: Listen
     names = {RUNS: "Runs", REPORT: "This month"}
     if job is not None:
         makers[PLAN], names[PLAN] = shown.plan, f"Plan of {job.name}"
-    return Site(makers, names, shown.version)
+    return Site(makers, names, shown.version, shown.ask)
 
 
 @dataclass
@@ -43,26 +40,29 @@ class _Shown:
     job: Path | None
     policy_file: Path | None
     listener: Listener
-    live: dict[str, dict[str, Any]] = field(default_factory=dict)
-    asked_at: datetime | None = None
+    live: list[dict[str, Any]] = field(default_factory=list)
 
     def version(self) -> str:
-        """Of ledger, machines, and the job file; the day, as the month's forecast is of it."""
-        now = datetime.now(UTC)
-        if self.asked_at is None or now - self.asked_at >= ASK_EVERY:
-            self.asked_at = now
-            self.live = self._ask(now)
+        """Of the ledger, of what machines said last, and of the files that pages are made of; of
+        the day too, as the month's forecast is of it.
+        """
+        policy = policy_path(Path("job.yaml"), self.policy_file)
+        files = (self.job, policy, self.state / "prices", self.state / "nodes.yaml")
+        changed = [_changed(file) for file in files if file is not None]
         seq, head = open_ledger(self.state).head()
-        changed = _changed(self.job) if self.job is not None else 0
-        return f"{seq} {head} {self.live} {changed} {now:%Y-%m-%d}"
+        return f"{seq} {head} {self.live} {changed} {datetime.now(UTC):%Y-%m-%d}"
+
+    def ask(self) -> None:
+        """What the machines of open runs say now."""
+        self.live = live_runs(self.state, datetime.now(UTC))
 
     def runs(self, served: Served) -> str:
         from mlbroker.broker.report.runs_page import runs_page
 
         now = datetime.now(UTC)
-        idle = {run_id: row["idle_s"] for run_id, row in self.live.items() if row["idle_s"]}
-        alerts = alerts_now(self._policy(), idle, self.state, now)
-        return runs_page(known_runs(self.state, now), self.live, alerts, now, served)
+        alerts = alerts_now(self._policy(), idle_of(self.live), self.state, now)
+        live = {row["run_id"]: row for row in self.live}
+        return runs_page(known_runs(self.state, now), live, alerts, now, served)
 
     def report(self, served: Served) -> str:
         from mlbroker.broker.report.report_page import report_page
@@ -81,12 +81,6 @@ class _Shown:
 
     def _policy(self) -> "Policy | None":
         return policy_of(self.policy_file)
-
-    def _ask(self, now: datetime) -> dict[str, dict[str, Any]]:
-        """What the machines of open runs say; one that does not answer says so in its state."""
-        opened = opener(self.state)
-        open_runs = [run for run in open_ledger(self.state).runs() if not run.settled]
-        return {run.run_id: live_summary(run, opened, self.state, now) for run in open_runs}
 
 
 def _changed(file: Path) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,16 +51,19 @@ def alerts_now(
     return alerts_of(caps_of(policy, known, now), open_runs, idle_s, policy, now)
 
 
-def idle_runs(state: Path, now: datetime) -> dict[str, float]:
-    """Seconds without work of the open runs, by what their machines say; others are left out."""
+def live_runs(state: Path, now: datetime) -> list[dict[str, Any]]:
+    """The open runs as `ps` shows them; a machine that does not answer says so in its phase."""
     from mlbroker.broker.clouds import opener
     from mlbroker.broker.ledger import open_ledger
     from mlbroker.broker.runs.summary import live_summary
 
     opened = opener(state)
-    open_runs = (run for run in open_ledger(state).runs() if not run.settled)
-    shown = (live_summary(run, opened, state, now) for run in open_runs)
-    return {row["run_id"]: row["idle_s"] for row in shown if row["idle_s"] is not None}
+    return [live_summary(run, opened, state, now) for run in open_ledger(state).open_runs()]
+
+
+def idle_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds without work by run, of those whose machines tell."""
+    return {row["run_id"]: row["idle_s"] for row in rows if row["idle_s"] is not None}
 
 
 def notify(alerts: "Sequence[Alert]", form: str, state: Path, listener: Listener) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlbroker.broker.app.watch_budget import alerts_now
+from mlbroker.broker.app.watch_budget import alerts_now, idle_of
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.clouds import opener
@@ -30,7 +30,7 @@ def command(
     now = datetime.now(UTC)
     ledger = open_ledger(home())
     note_copy(ledger)
-    runs = [run for run in ledger.runs() if all_ or not run.settled]
+    runs = ledger.runs() if all_ else ledger.open_runs()
     rows = [live_summary(run, opened, home(), now) for run in runs]
     if json:
         print_json({"schema": "mlbroker.ps/1", "runs": rows})
@@ -40,9 +40,8 @@ def command(
         return
     money = ("spent USD", "cap USD")
     print_table(COLUMNS, [_cells(row) for row in rows], right=money, spare=SPARE)
-    idle_s = {row["run_id"]: row["idle_s"] for row in rows if row["idle_s"] is not None}
     try:
-        alerts = alerts_now(policy_of(None), idle_s, home(), now)
+        alerts = alerts_now(policy_of(None), idle_of(rows), home(), now)
     except InputError as error:
         # Who looks after machines that cost money is not kept from it by a policy file.
         warn(f"no alerts: {error}")

@@ -9,7 +9,7 @@ import typer
 
 from mlbroker.broker.app.report import TEAM, period
 from mlbroker.broker.app.report import report as make
-from mlbroker.broker.app.watch_budget import alerts_of, idle_runs, notify
+from mlbroker.broker.app.watch_budget import alerts_of, idle_of, live_runs, notify
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.report_view import show
 from mlbroker.broker.cli.terminal import Terminal, note_copy
@@ -75,7 +75,7 @@ def command(
     made = make(query, rules, home(), now)
     note_copy(open_ledger(home()))
     # Machines are asked only by who wants to hear of idle ones.
-    idle_s = idle_runs(home(), now) if check or webhook else {}
+    idle_s = idle_of(live_runs(home(), now)) if check or webhook else {}
     alerts = alerts_of(made.caps, made.open_runs, idle_s, rules, now)
     if html is not None:
         from mlbroker.broker.cli.new_file import write_file

@@ -39,11 +39,7 @@ def command(
     ledger = open_ledger(home())
     if bool(run) == all_:
         raise InputError("name the runs to stop, or use --all")
-    runs = (
-        [r for r in ledger.runs() if not r.settled]
-        if all_
-        else [ledger.find(wanted) for wanted in run or ()]
-    )
+    runs = ledger.open_runs() if all_ else [ledger.find(wanted) for wanted in run or ()]
     for each in runs:
         if each.settled:
             say(f"Run {each.run_id} is over already: {each.outcome}")

@@ -151,6 +151,12 @@ class Ledger:
         runs = (fold(group) for _, group in groupby(by_run, key=lambda f: f.run_id))
         return sorted((r for r in runs if r), key=lambda r: (r.reserved_at, r.run_id))
 
+    def open_runs(self) -> list[Run]:
+        """Those that may still come to cost something, oldest first; no other's facts are read."""
+        found = (self.run(account.run_id) for account in self._storage.accounts(only_open=True))
+        runs = (run for run in found if run is not None and not run.settled)
+        return sorted(runs, key=lambda run: (run.reserved_at, run.run_id))
+
     def facts_of_kinds(self, kinds: Sequence[str], since: datetime | None = None) -> Iterator[Fact]:
         """Facts of these kinds in order: of all runs, or of those that count `since` then, and of
         those that are open."""

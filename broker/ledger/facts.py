@@ -20,6 +20,14 @@ class LedgerError(MlbrokerError):
     """The books cannot be read or written: full disk, no permission, damage, newer version."""
 
 
+def senseless(seq: int, error: Exception) -> LedgerError:
+    """A stored fact that nobody here has written so."""
+    return LedgerError(
+        f"row {seq} of the ledger makes no sense: {type(error).__name__}: {error}",
+        hint="`mlbroker ledger verify` shows what is damaged; restore a backup.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What a run holds of the caps: its open reservation, or what it spent once settled."""

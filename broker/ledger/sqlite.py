@@ -28,6 +28,7 @@ from mlbroker.broker.ledger.facts import (
     canonical,
     chain_hash,
     first_break,
+    senseless,
 )
 from mlbroker.broker.ledger.state import State
 from mlbroker.broker.ledger.whereabouts import settle_in, why_copy
@@ -116,11 +117,12 @@ class SqliteStorage:
             connection = self._reading()
             return [] if connection is None else _openings(connection)
 
-    def accounts(self) -> list[Account]:
-        """What every run holds of the caps, as kept beside the facts."""
+    def accounts(self, only_open: bool = False) -> list[Account]:
+        """What every run holds of the caps, or every open one, as kept beside the facts."""
         with self._errors():
             connection = self._reading()
-            return [] if connection is None else _accounts(connection, "")
+            where = "WHERE open" if only_open else ""
+            return [] if connection is None else _accounts(connection, where)
 
     def why_copy(self) -> RefusedError | None:
         """Why nothing may be written here while runs are open: it is another ledger's copy."""
@@ -272,7 +274,11 @@ class _SqliteTransaction:
 def _facts(connection: sqlite3.Connection, where: str, *values: str) -> Iterator[Fact]:
     query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
     for seq, at, run_id, kind, body, hash_ in connection.execute(query, values):
-        yield Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
+        try:
+            fact = Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
+        except ValueError as error:
+            raise senseless(seq, error) from error
+        yield fact
 
 
 def _openings(connection: sqlite3.Connection) -> list[Fact]:

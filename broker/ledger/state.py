@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from mlbroker.broker.ledger.facts import Fact
+from mlbroker.broker.ledger.facts import Fact, senseless
 
 
 class State(StrEnum):
@@ -162,10 +162,18 @@ class IllegalStep(ValueError):
 
 
 def fold(facts: Iterable[Fact]) -> Run | None:
-    """The run after all its facts, in their order; None when there are none."""
+    """The run after all its facts, in their order; None when there are none.
+
+    LedgerError where one of them was damaged.
+    """
     run: Run | None = None
     for fact in facts:
-        run = step(run, fact)
+        try:
+            run = step(run, fact)
+        except IllegalStep:
+            raise
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise senseless(fact.seq, error) from error
     return run
 
 

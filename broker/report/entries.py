@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mlbroker.broker.ledger import Fact, State
+from mlbroker.broker.ledger.facts import senseless
 from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, PREDICTION, PURPOSE, RENTED
 
 # What a report reads of the ledger.
@@ -123,13 +124,19 @@ class Entry:
 
 
 def entries(facts: Iterable[Fact]) -> list[Entry]:
-    """From facts of these KINDS in their order, whole runs; in the order of their openings."""
+    """From facts of these KINDS in their order, whole runs; in the order of their openings.
+
+    LedgerError where one of them was damaged.
+    """
     found: dict[str, Entry] = {}
     for fact in facts:
-        if fact.kind == State.RESERVED:
-            found[fact.run_id] = _opened(fact)
-        elif fact.run_id in found:
-            _STEPS[State(fact.kind)](found[fact.run_id], fact)
+        try:
+            if fact.kind == State.RESERVED:
+                found[fact.run_id] = _opened(fact)
+            elif fact.run_id in found:
+                _STEPS[State(fact.kind)](found[fact.run_id], fact)
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise senseless(fact.seq, error) from error
     return list(found.values())
 
 

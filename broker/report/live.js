@@ -3,6 +3,7 @@
 (() => {
   const own = document.documentElement.dataset.version;
   const busy = () => [...document.querySelectorAll("[data-filter]")].some((box) => box.value);
+  const say = (text) => { document.getElementById("news").textContent = text; };
   const source = new EventSource("./events");
   let stale = false;
 
@@ -10,12 +11,14 @@
     if (!stale || document.visibilityState !== "visible") return;
     // Who filters a table is not interrupted.
     if (!busy()) location.reload();
-    else document.getElementById("news").textContent = "There is news: reload to see it.";
+    else say("There is news: reload to see it.");
   }
 
   source.addEventListener("message", (event) => {
     stale = event.data !== own;
+    say("");
     renew();
   });
+  source.addEventListener("error", () => say("Nobody serves this page any more: it may be old."));
   document.addEventListener("visibilitychange", renew);
 })();

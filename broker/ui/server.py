@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,11 +14,14 @@ HOST = "127.0.0.1"
 EVENTS = "events"
 # So often the site is asked whether anything has changed.
 LOOK_EVERY_S = 1.0
+# Machines are asked no more often than that, and only while a page is open.
+ASK_EVERY_S = 10.0
 # What says nothing for so long is taken for dead by browsers, and a dead reader is found out.
 ALIVE_EVERY_S = 15.0
 # A reader that takes nothing is given up.
 _SEND_WITHIN_S = 30.0
 _MOST_WAITING = 32
+_NOTHING = "Nothing is here. The address has a token."
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -36,6 +40,7 @@ class Server(ThreadingHTTPServer):
         self.site = site
         self.token = secrets.token_urlsafe(24)
         self.waiting = threading.BoundedSemaphore(_MOST_WAITING)
+        self.open_pages = threading.Event()
         self.over = threading.Event()
         # A page of no version would be stale at once.
         site.look()
@@ -56,6 +61,7 @@ class Server(ThreadingHTTPServer):
     def serve(self) -> None:
         """Until somebody shuts it down, or the process is interrupted."""
         threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._ask, daemon=True).start()
         try:
             self.serve_forever(poll_interval=0.2)
         finally:
@@ -69,6 +75,16 @@ class Server(ThreadingHTTPServer):
         while not self.over.wait(LOOK_EVERY_S):
             self.site.look()
 
+    def _ask(self) -> None:
+        while not self.over.is_set():
+            if self.open_pages.wait(LOOK_EVERY_S):
+                self.open_pages.clear()
+                # A machine that cannot be asked is said in its row; anything else is said by the
+                # pages, which read the same.
+                with suppress(Exception):
+                    self.site.ask()
+                self.over.wait(ASK_EVERY_S)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
@@ -79,13 +95,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self._asked_for()
         if name is None:
-            self._answer(HTTPStatus.NOT_FOUND, "Nothing is here. The address has a token.")
+            self._answer(HTTPStatus.NOT_FOUND, _NOTHING)
         elif name == EVENTS:
             self._tell_news()
         else:
             self._answer(HTTPStatus.OK, self.server.site.page(name), "text/html")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        if self._asked_for() == EVENTS:
+            self._answer(HTTPStatus.OK, "", "text/event-stream")
+        else:
+            self.do_GET()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):
@@ -99,14 +119,18 @@ class _Handler(BaseHTTPRequestHandler):
         """The page's name, of who knows the token and came by no other name of this machine."""
         here = {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}
         parts = self.path.split("?")[0].split("/")
-        if self.headers.get("Host") not in here or len(parts) != 3:
+        hosts = self.headers.get_all("Host") or []
+        if len(hosts) != 1 or hosts[0] not in here or len(parts) != 3:
             return None
         known = secrets.compare_digest(parts[1].encode(), self.server.token.encode())
         found = parts[2] == EVENTS or parts[2] in self.server.site.makers
         return parts[2] if known and found else None
 
     def _refuse(self) -> None:
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "These pages are read, and nothing else.")
+        if self._asked_for() is None:
+            self._answer(HTTPStatus.NOT_FOUND, _NOTHING)
+        else:
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "These pages are read, and nothing else.")
 
     def _answer(self, status: HTTPStatus, text: str, kind: str = "text/plain") -> None:
         body = text.encode()
@@ -132,6 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             known = ""
             while not self.server.over.is_set():
+                self.server.open_pages.set()
                 found = self.server.site.news(known, ALIVE_EVERY_S)
                 line = ": alive" if found == known else f"data: {found}"
                 self.wfile.write(f"{line}\n\n".encode())

@@ -18,12 +18,14 @@ class Site:
     """`makers` by the last part of a page's address, with their `names`.
 
     `look` asks for the `version` of all that they show, and wakes who waits for news: somebody has
-    to call it, once before there is any reader and then now and then.
+    to call it, once before there is any reader and then now and then. `ask` finds out what takes
+    its time (other machines'), and is called apart from that while somebody reads.
     """
 
     makers: Mapping[str, Maker]
     names: Mapping[str, str]
     version: Callable[[], str]
+    ask: Callable[[], None]
     _made: dict[str, tuple[str, str]] = field(default_factory=dict)
     _making: threading.Lock = field(default_factory=threading.Lock)
     _news: threading.Condition = field(default_factory=threading.Condition)
@@ -31,7 +33,12 @@ class Site:
 
     def look(self) -> None:
         """Find out whether anything has changed, and wake those who wait for it."""
-        found = self._now()
+        try:
+            told = self.version()
+        except Exception as error:
+            # A page that cannot be made has to replace the one before.
+            told = _words(error)
+        found = hashlib.sha256(told.encode()).hexdigest()[:16]
         with self._news:
             if found != self._known:
                 self._known = found
@@ -56,12 +63,10 @@ class Site:
         served = Served(self.names, name, version)
         try:
             return make(served)
-        except MlbrokerError as error:
-            return page("This cannot be shown", [Prose(str(error), strong=True)], served)
+        except Exception as error:
+            return page("This cannot be shown", [Prose(_words(error), strong=True)], served)
 
-    def _now(self) -> str:
-        try:
-            found = self.version()
-        except MlbrokerError as error:
-            found = str(error)
-        return hashlib.sha256(found.encode()).hexdigest()[:16]
+
+def _words(error: Exception) -> str:
+    known = isinstance(error, MlbrokerError)
+    return str(error) if known else f"{type(error).__name__}: {error}. This is a bug."

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.report_ledgers import Made, many, write
 
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import IllegalStep, Ledger, LedgerError, State, Verdict, open_ledger
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import _NEXT, NOTES
+from mlbroker.broker.report.entries import KINDS, entries
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RESERVED: dict[str, Any] = {
@@ -268,3 +270,26 @@ def test_a_writer_drops_no_lock_of_a_reader_in_the_same_process(tmp_path: Path) 
     other = subprocess.run([sys.executable, "-c", LOCK, str(path)], capture_output=True, text=True)
     assert "BlockingIOError" in other.stderr
     reading.close()  # type: ignore[attr-defined]
+
+
+def test_a_row_that_was_written_over_is_named_and_no_bug(tmp_path: Path) -> None:
+    write(tmp_path, [Made(NOW, 1.0)])
+    ledger = open_ledger(tmp_path)
+    connection = sqlite3.connect(tmp_path / "ledger.db")
+    connection.execute("DROP TRIGGER facts_stay")
+    for body in ("{}", "no JSON"):
+        connection.execute("UPDATE facts SET body = ? WHERE kind = 'reserved'", (body,))
+        connection.commit()
+        with pytest.raises(LedgerError, match="row 1 of the ledger makes no sense"):
+            ledger.runs()
+        with pytest.raises(LedgerError, match="row 1 of the ledger makes no sense"):
+            entries(ledger.facts_of_kinds(KINDS))
+    connection.close()
+
+
+def test_open_runs_are_those_of_all_that_are_not_settled(tmp_path: Path) -> None:
+    write(tmp_path, many(40, 5, seed=1))
+    ledger = open_ledger(tmp_path)
+    found = ledger.open_runs()
+    assert found == [run for run in ledger.runs() if not run.settled]
+    assert len(found) == 3

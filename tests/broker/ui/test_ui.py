@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ from tests.support.report_ledgers import Made, write
 
 from mlbroker.broker.app.ui import site_of
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.report.page import Served
 from mlbroker.broker.ui.server import Server
+from mlbroker.broker.ui.site import Site
 
 NOW = datetime.now(UTC)
 
@@ -30,9 +33,16 @@ def made(hours_ago: float = 3.0, **more: str) -> Made:
 
 
 @contextmanager
-def serving(home: Path, job: Path | None = None) -> Iterator[str]:
+def serving(home: Path, job: Path | None = None, policy: Path | None = None) -> Iterator[str]:
     """The address of the first page."""
-    server = Server(site_of(home, job, None, Heard()), 0)
+    with running(site_of(home, job, policy, Heard())) as url:
+        yield url
+
+
+@contextmanager
+def running(site: Site) -> Iterator[str]:
+    """The same, of any site."""
+    server = Server(site, 0)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     yield server.url
@@ -61,6 +71,34 @@ def ask(url: str, method: str = "GET", host: str | None = None) -> tuple[int, st
     return answer.status, text, dict(answer.getheaders())
 
 
+@contextmanager
+def events(url: str) -> Iterator[Iterator[str]]:
+    """The versions that an open page is told of, each waited for."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)
+    connection.request("GET", f"{parts.path}events")
+    answer = connection.getresponse()
+
+    def told() -> Iterator[str]:
+        while True:
+            line = answer.readline().decode()
+            if line.startswith("data: "):
+                yield line
+
+    yield told()
+    connection.close()
+
+
+def damage(home: Path) -> None:
+    """Somebody writes over a row, which the ledger's own rules refuse."""
+    connection = sqlite3.connect(home / "ledger.db")
+    connection.execute("DROP TRIGGER facts_stay")
+    connection.execute("UPDATE facts SET body = '{}' WHERE kind = 'reserved'")
+    connection.commit()
+    connection.close()
+
+
 def test_who_has_the_token_reads(home: Path) -> None:
     with serving(home) as url:
         status, text, headers = ask(url)
@@ -86,6 +124,20 @@ def test_nobody_else_does(home: Path) -> None:
         assert ask(url, host=f"localhost:{port}")[0] == 200
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             assert ask(url, method)[0] == 405
+            assert ask(f"{base}/", method)[0] == 404
+        assert ask(url + "events", "HEAD")[:2] == (200, "")
+
+
+def test_two_names_of_a_host_are_none(home: Path) -> None:
+    with serving(home) as url:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)
+        connection.putrequest("GET", parts.path)
+        connection.putheader("Host", "evil.example")
+        connection.endheaders()
+        assert connection.getresponse().status == 404
+        connection.close()
 
 
 def test_what_cannot_be_read_is_a_page(home: Path, tmp_path: Path) -> None:
@@ -107,6 +159,78 @@ def test_a_damaged_ledger_is_said(tmp_path: Path) -> None:
         status, text, _ = ask(url)
         assert status == 200
         assert "cannot use the ledger" in text
+
+
+def test_a_row_that_is_damaged_meanwhile_is_said_and_not_slept_through(home: Path) -> None:
+    with serving(home) as url, events(url) as told:
+        assert "train" in ask(url)[1]
+        next(told)
+        damage(home)
+        # Damage alone is no new fact: pages are made anew for the next one.
+        write(home, [made(1.0)])
+        next(told)
+        for page in ("", "report"):
+            status, text, _ = ask(url + page)
+            assert status == 200
+            assert "row 1 of the ledger makes no sense" in text
+
+
+def test_what_nobody_thought_of_is_a_page_and_the_site_lives_on() -> None:
+    state = {"version": "1"}
+
+    def version() -> str:
+        if state["version"] == "broken":
+            raise KeyError("x")
+        return state["version"]
+
+    def make(served: Served) -> str:
+        if state["version"] == "odd":
+            raise ZeroDivisionError("y")
+        return f"page of {state['version']}"
+
+    site = Site({"": make}, {"": "Runs"}, version, lambda: None)
+    with running(site) as url, events(url) as told:
+        assert ask(url)[1] == "page of 1"
+        next(told)
+        state["version"] = "broken"
+        next(told)
+        state["version"] = "odd"
+        next(told)
+        assert "ZeroDivisionError: y. This is a bug." in ask(url)[1]
+        state["version"] = "2"
+        next(told)
+        assert ask(url)[1] == "page of 2"
+
+
+def test_a_cloud_that_hangs_keeps_nobody_from_the_ledger(home: Path) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        asked.set()
+        over.wait(PATIENCE_S)
+
+    site = site_of(home, None, None, Heard())
+    site.ask = hangs
+    try:
+        with running(site) as url, events(url) as told:
+            next(told)
+            assert asked.wait(PATIENCE_S)
+            write(home, [made(1.0, job="fine-tune")])
+            next(told)
+            assert "fine-tune" in ask(url)[1]
+    finally:
+        over.set()
+
+
+def test_a_policy_that_was_mended_counts(home: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("max_spend_per_month: [1]")
+    with serving(home, policy=policy) as url, events(url) as told:
+        next(told)
+        assert "This cannot be shown" in ask(url + "report")[1]
+        policy.write_text("max_spend_per_month: 500 USD")
+        next(told)
+        assert "max_spend_per_month in total" in ask(url + "report")[1]
 
 
 def test_a_port_that_is_taken_is_refused(home: Path) -> None:
@@ -134,6 +258,16 @@ def test_an_open_page_follows_the_ledger(home: Path, browser: Browser) -> None:
         page.get_by_role("link", name="This month").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Spending")
         assert wrong == []
+
+
+@needs_chart_library
+def test_a_page_says_when_nobody_serves_it_any_more(home: Path, browser: Browser) -> None:
+    with browser.new_context() as own:
+        page = own.new_page()
+        with serving(home) as url:
+            page.goto(url)
+            expect(page.get_by_text("train").first).to_be_attached()
+        expect(page.locator("#news")).to_contain_text("it may be old", timeout=20_000)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
