@@ -22,6 +22,12 @@ def policy_of(option: Path | None, job: Path = Path("job.yaml")) -> "Policy | No
     return load_policy(path)
 
 
+def file_of(job: Path, option: Path | None) -> str | None:
+    """The policy file of `option`, else the nearest upward from the job; None without one."""
+    path = policy_path(job, option)
+    return None if path is None else str(path.absolute())
+
+
 def judge_of(
     job: Path,
     option: Path | None,

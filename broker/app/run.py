@@ -31,7 +31,7 @@ from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
-from mlbroker.broker.judge import judge_of
+from mlbroker.broker.judge import file_of, judge_of
 from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
@@ -42,6 +42,7 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
+from mlbroker.broker.runs.line import waits_at
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, SpotTerms, kind_of
 from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
@@ -192,6 +193,7 @@ def reserve(
         guest_late_s=request.guest_late_s,
         identity=evidence_facts.of(job, measured=True),
         spot=prepared.spot,
+        policy=file_of(request.job_path, request.sources.policy),
     )
     for name in unmasked(dict(secrets)):
         listener.warn(
@@ -223,6 +225,7 @@ def reserve(
                 project=launch.current_project(request.job_path, request.project),
                 facts=facts,
                 admission=_admission(prepared, at),
+                waits=waits_at(prepared.options[0], opener(state), at),
             )
         if run.counts_at - run.reserved_at > CLOCK_TOLERANCE:
             listener.warn(

@@ -232,6 +232,10 @@ class Cloud(Protocol):
         """
         ...
 
+    def places(self, instance_type: str) -> int | None:
+        """How many jobs an own machine takes at a time; None: any number, or it is a vendor's."""
+        ...
+
     def has_room(self, instance_type: str) -> bool:
         """False while all places of an own machine are taken; a vendor is simply asked."""
         ...

@@ -105,6 +105,10 @@ class _ThisMachine:
     def listing(self) -> Mapping[str, object]:
         return answer("list", str(self._machines), [])
 
+    def places(self) -> int | None:
+        slots = self._slots()
+        return None if slots is None else int(slots["count"])
+
     def room(self) -> bool:
         slots = self._slots()
         return slots is None or bool(answer("room", slots["root"], [str(slots["count"])])["room"])

@@ -46,6 +46,8 @@ class Host(Protocol):
 
     def listing(self) -> Mapping[str, object]: ...
 
+    def places(self) -> int | None: ...
+
     def room(self) -> bool: ...
 
     def extras(self, intent: Intent) -> Mapping[str, Any]: ...
@@ -120,6 +122,10 @@ class BoxCloud(ABC):
     def account(self) -> str:
         """They are the user's."""
         return ""
+
+    def places(self, instance_type: str) -> int | None:
+        """As the nodes file says; this machine without a node takes any number."""
+        return self.host(instance_type).places()
 
     def has_room(self, instance_type: str) -> bool:
         """Whether a place is free now."""

@@ -116,6 +116,10 @@ class RentedCloud(ABC):
         """Nobody can take a request back that is on its way to a vendor: waiting shows."""
         return
 
+    def places(self, instance_type: str) -> int | None:
+        """The vendor knows, and says no when it has none."""
+        return None
+
     def has_room(self, instance_type: str) -> bool:
         """Only asking for a machine tells."""
         return True

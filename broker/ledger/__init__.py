@@ -10,7 +10,7 @@ from typing import Any
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
-from mlbroker.broker.ledger.sqlite import SqliteStorage
+from mlbroker.broker.ledger.sqlite import SqliteStorage, SqliteTransaction
 from mlbroker.broker.ledger.state import (
     COUNTS_AT,
     STANDALONE,
@@ -70,34 +70,59 @@ class Ledger:
         self._storage = storage
 
     def reserve(
-        self, at: datetime, run_id: str, body: Mapping[str, Any], admission: Admission | None = None
+        self,
+        at: datetime,
+        run_id: str,
+        body: Mapping[str, Any],
+        admission: Admission | None = None,
+        waits: Callable[[Sequence[Run]], bool] | None = None,
     ) -> Run:
-        """Open a run with its worst case; one transaction with what may refuse it.
+        """Open a run with its worst case; or in the queue, where it holds nothing yet.
 
-        That is the `admission`, and for a run that goes on from another its `Lineage`.
+        It queues where it `waits`, given the runs that are open. One transaction with that, and
+        with what may refuse it: the `admission`, and for a run that goes on from another its
+        `Lineage`.
         """
         with self._storage.write() as transaction:
-            latest = transaction.latest_account()
-            if latest is not None and at < latest:
-                # The clock was ahead, or is set back. Counted no earlier than what is in the books,
-                # it escapes no daily or monthly cap either way.
-                body = {**body, COUNTS_AT: latest.isoformat()}
+            body = _counted(transaction, at, body)
             if body.get(RESUMES):
                 openings = transaction.openings()
                 lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
                 lineage.admit(body)
+            queues = waits is not None and waits(_open_runs(transaction))
             if admission is not None:
-                month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-                unused = _unused_approvals(transaction.facts(""))
-                verdict = admission(transaction.accounts(month), unused)
-                if verdict.refusal is not None:
-                    raise RefusedError(verdict.refusal, hint=verdict.hint)
-                if verdict.approval is not None:
-                    use = {"id": verdict.approval, "run_id": run_id}
-                    transaction.append(at, "", "approval_used", use)
+                _admit(transaction, at, run_id, admission, uses=not queues)
             run = fold(transaction.facts(run_id))
-            fact = transaction.append(at, run_id, State.RESERVED, body)
-            run = step(run, fact)
+            kind = State.QUEUED if queues else State.RESERVED
+            run = step(run, transaction.append(at, run_id, kind, body))
+            transaction.put_account(_account(run))
+            return run
+
+    def start(
+        self,
+        at: datetime,
+        run_id: str,
+        intent: Mapping[str, Any],
+        admission: Admission,
+        turn: Callable[[Sequence[Run]], bool],
+    ) -> Run:
+        """A queued run's worst case and its next attempt, in one transaction.
+
+        The run stays as it is where it is not its `turn`, given the runs that are open.
+        RefusedError where the caps have no room for it.
+        """
+        with self._storage.write() as transaction:
+            before = fold(transaction.facts(run_id))
+            if before is None or before.state is not State.QUEUED:
+                raise IllegalStep(f"run {run_id} is not in the queue")
+            if not turn(_open_runs(transaction)):
+                return before
+            _admit(transaction, at, run_id, admission)
+            told = {"reserved_usd": before.details["reserved_usd"], COUNTS_AT: at.isoformat()}
+            body = _counted(transaction, at, told)
+            run = step(before, transaction.append(at, run_id, State.RESERVED, body))
+            run = step(run, transaction.append(at, run_id, State.INTENDED, intent))
+            _within_reservation(run)
             transaction.put_account(_account(run))
             return run
 
@@ -106,11 +131,8 @@ class Ledger:
         with self._storage.write() as transaction:
             before = fold(transaction.facts(run_id))
             run = step(before, transaction.append(at, run_id, kind, body))
-            if kind == State.INTENDED and run.spent_usd + run.attempt.worst_usd > run.reserved_usd:
-                raise IllegalStep(
-                    f"attempt {run.attempt.number} could cost {run.attempt.worst_usd} USD, more "
-                    f"than is left of the reservation"
-                )
+            if kind == State.INTENDED:
+                _within_reservation(run)
             if before is None or _account(run) != _account(before):
                 transaction.put_account(_account(run))
             return run
@@ -222,6 +244,59 @@ def _account(run: Run) -> Account:
     return Account(run.run_id, run.user, run.project, run.counts_at, not run.settled, run.held_usd)
 
 
-def _unused_approvals(facts: Sequence[Fact]) -> list[Fact]:
-    used = {fact.body["id"] for fact in facts if fact.kind == "approval_used"}
+def _within_reservation(run: Run) -> None:
+    """IllegalStep where its attempt may cost more than is left."""
+    if run.spent_usd + run.attempt.worst_usd > run.reserved_usd:
+        raise IllegalStep(
+            f"attempt {run.attempt.number} could cost {run.attempt.worst_usd} USD, more than is "
+            f"left of the reservation"
+        )
+
+
+def _counted(
+    transaction: SqliteTransaction, at: datetime, body: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The body of a reservation, with the moment whose caps it counts against where that is not
+    its own: the clock was ahead, or is set back. Counted no earlier than what is in the books, it
+    escapes no daily or monthly cap either way.
+    """
+    latest = transaction.latest_account()
+    return body if latest is None or at >= latest else {**body, COUNTS_AT: latest.isoformat()}
+
+
+def _admit(
+    transaction: SqliteTransaction,
+    at: datetime,
+    run_id: str,
+    admission: Admission,
+    *,
+    uses: bool = True,
+) -> None:
+    """RefusedError where the caps have no room; else an approval is used up, if it takes one."""
+    month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    accounts = [each for each in transaction.accounts(month) if each.run_id != run_id]
+    notes = transaction.facts("")
+    verdict = admission(accounts, _unused_approvals(notes, but_by=run_id))
+    if verdict.refusal is not None:
+        raise RefusedError(verdict.refusal, hint=verdict.hint)
+    used_up = verdict.approval not in {fact.body["id"] for fact in _unused_approvals(notes)}
+    if verdict.approval is not None and uses and not used_up:
+        use = {"id": verdict.approval, "run_id": run_id}
+        transaction.append(at, "", "approval_used", use)
+
+
+def _open_runs(transaction: SqliteTransaction) -> list[Run]:
+    """By the order in which they were opened."""
+    found = (fold(transaction.facts(a.run_id)) for a in transaction.accounts(None))
+    runs = (run for run in found if run is not None and not run.settled)
+    return sorted(runs, key=lambda run: (run.reserved_at, run.run_id))
+
+
+def _unused_approvals(facts: Sequence[Fact], but_by: str | None = None) -> list[Fact]:
+    """A run that starts again needs no second one: what it used itself is at hand."""
+    used = {
+        fact.body["id"]
+        for fact in facts
+        if fact.kind == "approval_used" and fact.body["run_id"] != but_by
+    }
     return [fact for fact in facts if fact.kind == "approved" and fact.body["id"] not in used]

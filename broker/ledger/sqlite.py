@@ -30,7 +30,7 @@ from mlbroker.broker.ledger.facts import (
     first_break,
     senseless,
 )
-from mlbroker.broker.ledger.state import State
+from mlbroker.broker.ledger.state import OPENINGS, State
 from mlbroker.broker.ledger.whereabouts import settle_in, why_copy
 
 VERSION = 1
@@ -65,7 +65,7 @@ class SqliteStorage:
         self._settled_in = False
 
     @contextmanager
-    def write(self, adopt: bool = False) -> Iterator["_SqliteTransaction"]:
+    def write(self, adopt: bool = False) -> Iterator["SqliteTransaction"]:
         """One durable transaction; an exception inside rolls it back."""
         with self._errors():
             private_home(self._path.parent)
@@ -75,7 +75,7 @@ class SqliteStorage:
                 try:
                     if adopt or not self._settled_in:
                         settle_in(connection, self._path, adopt)
-                    yield _SqliteTransaction(connection)
+                    yield SqliteTransaction(connection)
                     connection.execute("COMMIT")
                     self._settled_in = True
                 except BaseException:
@@ -236,7 +236,9 @@ def _free_bytes(folder: Path) -> int:
         return _LEAST_FREE_BYTES
 
 
-class _SqliteTransaction:
+class SqliteTransaction:
+    """What is read and written in one transaction."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
@@ -246,8 +248,10 @@ class _SqliteTransaction:
     def openings(self) -> list[Fact]:
         return _openings(self._connection)
 
-    def accounts(self, since: datetime) -> list[Account]:
-        # An open reservation counts whenever it was made.
+    def accounts(self, since: datetime | None) -> list[Account]:
+        """Those that count since then, or none; an open run's counts whenever it was made."""
+        if since is None:
+            return _accounts(self._connection, "WHERE open")
         return _accounts(self._connection, "WHERE open OR at >= ?", since.isoformat())
 
     def latest_account(self) -> datetime | None:
@@ -282,7 +286,12 @@ def _facts(connection: sqlite3.Connection, where: str, *values: str) -> Iterator
 
 
 def _openings(connection: sqlite3.Connection) -> list[Fact]:
-    return list(_facts(connection, "WHERE kind = ?", State.RESERVED))
+    kinds = f"WHERE kind IN ({', '.join('?' * len(OPENINGS))})"
+    found: dict[str, Fact] = {}
+    for fact in _facts(connection, kinds, *OPENINGS):
+        # Of a run that queued, the same kinds follow later.
+        found.setdefault(fact.run_id, fact)
+    return list(found.values())
 
 
 def _head(connection: sqlite3.Connection) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from mlbroker.broker.ledger.facts import Fact, senseless
 class State(StrEnum):
     """Where a run stands. The names are the kinds of the facts that lead there."""
 
+    QUEUED = "queued"
     RESERVED = "reserved"
     INTENDED = "intended"
     ARMED = "armed"
@@ -30,8 +31,10 @@ class State(StrEnum):
 
 
 _NEXT: dict[State | None, frozenset[State]] = {
-    None: frozenset({State.RESERVED}),
-    State.RESERVED: frozenset({State.INTENDED, State.SETTLED}),
+    None: frozenset({State.QUEUED, State.RESERVED}),
+    # It waits for a place and holds no money: what it may cost is reserved when it starts.
+    State.QUEUED: frozenset({State.RESERVED, State.SETTLED}),
+    State.RESERVED: frozenset({State.INTENDED, State.QUEUED, State.SETTLED}),
     State.INTENDED: frozenset({State.ARMED, State.REFUSED, State.ABSENT}),
     State.ARMED: frozenset({State.CREATED, State.REFUSED, State.ABSENT}),
     State.REFUSED: frozenset({State.ABSENT, State.CREATED}),
@@ -43,18 +46,24 @@ _NEXT: dict[State | None, frozenset[State]] = {
     State.COLLECTED: frozenset({State.TERMINATING, State.TERMINATED}),
     State.TERMINATING: frozenset({State.TERMINATED}),
     # A new attempt begins only here: the old one is proved gone, or proved never to have been.
-    State.TERMINATED: frozenset({State.INTENDED, State.SETTLED}),
-    State.ABSENT: frozenset({State.INTENDED, State.SETTLED}),
+    State.TERMINATED: frozenset({State.INTENDED, State.QUEUED, State.SETTLED}),
+    State.ABSENT: frozenset({State.INTENDED, State.QUEUED, State.SETTLED}),
     State.SETTLED: frozenset(),
 }
 
+# The kinds of facts that open a run.
+OPENINGS = (State.QUEUED, State.RESERVED)
 # Of a run that was opened by a clock behind that of runs before it.
 COUNTS_AT = "counts_at"
 # What the fact that opens a run tells for reports: what it is for, what was expected of it, and
 # what the same had come to on the usual machine and on the best for rent (see `app.promise`).
 PURPOSE, PREDICTION, BASELINE, RENTED = "purpose", "prediction", "baseline", "rented"
+# Why a run is asked to stop for another that waits: it saves its checkpoint and queues again.
+YIELD = "yield"
+# What people say of a run in the queue: not now, as others, and before all others.
+HELD, RELEASED, RAISED = "held", "released", "raised"
 # Kinds that say something about a run without moving it.
-NOTES = frozenset({"stop_requested", "disarmed", "noted"})
+NOTES = frozenset({"stop_requested", "disarmed", "noted", HELD, RELEASED, RAISED})
 # Kinds that belong to no run.
 STANDALONE = frozenset({"approved", "approval_used"})
 
@@ -107,7 +116,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as the ledger knows it. `reserved_usd` is what is still open."""
+    """One run as the ledger knows it. `reserved_usd` is what is still open.
+
+    `on_hold` and `raised` say what people want of it in a queue: it is not to start, and the number
+    of the fact that put it before all others, or 0. `moved_at` is when it came to its state.
+    """
 
     run_id: str
     job: str
@@ -124,6 +137,9 @@ class Run:
     exit_code: int | None = None
     settled_at: datetime | None = None
     detail: str | None = None
+    on_hold: bool = False
+    raised: int = 0
+    moved_at: datetime | None = None
 
     @property
     def attempt(self) -> Attempt:
@@ -190,22 +206,23 @@ def step(run: Run | None, fact: Fact) -> Run:
     if state not in _NEXT[run.state if run else None]:
         raise IllegalStep(f"{state} cannot follow {run.state if run else 'nothing'}")
     if run is None:
-        return _reserved(fact)
+        return _opened(fact, state)
     return _move(run, state, fact)
 
 
-def _reserved(fact: Fact) -> Run:
+def _opened(fact: Fact, state: State) -> Run:
     body = fact.body
     return Run(
         run_id=fact.run_id,
         job=body["job"],
         user=body["user"],
         project=body.get("project"),
-        state=State.RESERVED,
+        state=state,
         cap_usd=Decimal(body["cap_usd"]),
-        reserved_usd=Decimal(body["reserved_usd"]),
+        reserved_usd=Decimal(0 if state is State.QUEUED else body["reserved_usd"]),
         reserved_at=fact.at,
         details=body,
+        moved_at=fact.at,
     )
 
 
@@ -214,12 +231,22 @@ def _note(run: Run, fact: Fact) -> Run:
         return replace(run, stop_requested=fact.body["why"])
     if fact.kind == "disarmed":
         return _change(run, disarmed=True)
+    if fact.kind in (HELD, RELEASED):
+        return replace(run, on_hold=fact.kind == HELD)
+    if fact.kind == RAISED:
+        return replace(run, raised=fact.seq)
     return run
 
 
 def _move(run: Run, state: State, fact: Fact) -> Run:
     body = fact.body
-    run = replace(run, state=state)
+    run = replace(run, state=state, moved_at=fact.at)
+    if state is State.QUEUED:
+        # A wish to make room is fulfilled.
+        wish = None if run.stop_requested == YIELD else run.stop_requested
+        return replace(run, reserved_usd=Decimal(0), stop_requested=wish)
+    if state is State.RESERVED:
+        return _started(run, body)
     if state is State.INTENDED:
         # A wish to move to another machine is fulfilled by the attempt after it.
         wish = None if run.stop_requested == "move" else run.stop_requested
@@ -267,6 +294,14 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             detail=body.get("detail"),
         )
     return run
+
+
+def _started(run: Run, body: Mapping[str, Any]) -> Run:
+    """After its wait. What it came to before counts where it did."""
+    details = run.details
+    if not run.attempts and COUNTS_AT in body:
+        details = {**details, COUNTS_AT: body[COUNTS_AT]}
+    return replace(run, reserved_usd=Decimal(body["reserved_usd"]), details=details)
 
 
 def _intended(fact: Fact) -> Attempt:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from mlbroker.broker.ledger import Fact, State
 from mlbroker.broker.ledger.facts import senseless
-from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, PREDICTION, PURPOSE, RENTED
+from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, OPENINGS, PREDICTION, PURPOSE, RENTED
 
 # What a report reads of the ledger.
-KINDS = (State.RESERVED, State.INTENDED, State.ABSENT, State.TERMINATED, State.SETTLED)
+KINDS = (*OPENINGS, State.INTENDED, State.ABSENT, State.TERMINATED, State.SETTLED)
 SUCCEEDED = "succeeded"
 # Uses of a machine's time, as `footprint` has them; the last is what nobody knows.
 USES = ("useful", "setup", "unused", "lost", "unknown")
@@ -131,7 +131,7 @@ def entries(facts: Iterable[Fact]) -> list[Entry]:
     found: dict[str, Entry] = {}
     for fact in facts:
         try:
-            if fact.kind == State.RESERVED:
+            if fact.kind in OPENINGS and fact.run_id not in found:
                 found[fact.run_id] = _opened(fact)
             elif fact.run_id in found:
                 _STEPS[State(fact.kind)](found[fact.run_id], fact)
@@ -152,7 +152,7 @@ def _opened(fact: Fact) -> Entry:
         at=datetime.fromisoformat(counts_at) if counts_at else fact.at,
         reserved_at=fact.at,
         cap_usd=Decimal(body["cap_usd"]),
-        held_usd=Decimal(body["reserved_usd"]),
+        held_usd=Decimal(0 if fact.kind == State.QUEUED else body["reserved_usd"]),
         purpose=body.get(PURPOSE),
         deadline_at=datetime.fromisoformat(deadline_at) if deadline_at else None,
         told=_told(body.get(PREDICTION)),
@@ -187,6 +187,16 @@ def _elsewhere(body: Mapping[str, Any] | None) -> Elsewhere | None:
         return None
     energy, carbon = body.get("energy_kwh"), body.get("carbon_kgco2e")
     return Elsewhere(Decimal(body["cost_usd"]), body["duration_h"], energy, carbon)
+
+
+def _queued(entry: Entry, fact: Fact) -> None:
+    entry.held_usd = Decimal(0)
+
+
+def _started(entry: Entry, fact: Fact) -> None:
+    entry.held_usd = Decimal(fact.body["reserved_usd"])
+    if not entry.attempts:
+        entry.at = datetime.fromisoformat(fact.body[COUNTS_AT])
 
 
 def _intended(entry: Entry, fact: Fact) -> None:
@@ -249,6 +259,8 @@ def _sum(before: float | None, more: float | None) -> float | None:
 
 
 _STEPS = {
+    State.QUEUED: _queued,
+    State.RESERVED: _started,
     State.INTENDED: _intended,
     State.ABSENT: _absent,
     State.TERMINATED: _terminated,

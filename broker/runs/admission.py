@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.ledger import Account, Fact, Verdict
-from mlbroker.broker.runs.order import LaunchOption
+from mlbroker.broker.ledger import Account, Fact, Run, Verdict
+from mlbroker.broker.runs.order import LaunchOption, Order
 
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.interface import Reservation, Subject
@@ -55,6 +56,22 @@ class PolicyAdmission:
         if isinstance(found, Hit):
             return Verdict(self.judge.text(found), self.judge.remedy(found, self.job, self.usd))
         return Verdict(approval=found.id if found else None)
+
+
+def admission_of(order: Order, run: Run, now: datetime, usd: Decimal) -> PolicyAdmission:
+    """What is asked when a run that queued starts: its policy file as it is now.
+
+    InputError where the file cannot be read.
+    """
+    judge = None
+    if order.policy is not None:
+        from mlbroker.broker.files.policy_file import load_policy
+        from mlbroker.policies.guardrails.interface import Who
+        from mlbroker.policies.guardrails.judge import Judge
+
+        policy = load_policy(Path(order.policy))
+        judge = Judge(policy, Who(run.user, run.project), run.details.get("reason"))
+    return PolicyAdmission(judge, order.candidates, run.job, now, usd)
 
 
 def reservation_of(

@@ -8,7 +8,6 @@ later ones watch what is there, and wind up the rest.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
@@ -25,29 +24,20 @@ from mlbroker.broker.runs.attempt import (
     next_intent,
     payload_for,
 )
-from mlbroker.broker.runs.clock import Clock, twice
+from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.console import Console
 from mlbroker.broker.runs.ending import Gone, LastAlive, until_gone
-from mlbroker.broker.runs.failover import (
-    goes_on,
-    next_option,
-    outcome_of,
-    refusal_of,
-    remember_shortage,
-)
+from mlbroker.broker.runs.failover import goes_on, outcome_of, refusal_of, remember_shortage
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.lesson import remember
 from mlbroker.broker.runs.order import Order
+from mlbroker.broker.runs.placing import Next, Over, Placing
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
 
 if TYPE_CHECKING:
     from mlbroker.broker.runs.steering import Steering
-
-QUEUE_POLL_S = 0.5
-TAKEN = "all places of the machine are taken: waiting for one"
-NOT_NOW = "no spot machine is to be had, or worth it, now: waiting for one"
 
 
 class Driver:
@@ -73,12 +63,13 @@ class Driver:
         self._secrets = secrets
         self._patient = patient
         self._ask = Asking(opened, clock, patient=patient)
-        self._waiting = False
+        self._waiting: str | None = None
         # Of the attempt that this very object armed: nobody has asked for its machine yet.
         self._fresh: str | None = None
         self._order: Order | None = None
         self._steering: Steering | None = None
         self._watcher: Watcher | None = None
+        self._placing = Placing(ledger, opened, clock, self._ask, view.warn)
         self._last_alive = LastAlive(ledger)
         self._console = Console(folder, clock, secrets)
 
@@ -106,6 +97,7 @@ class Driver:
 
                 self._steering = Steering.of(order, self._opened, self._clock, self._folder.home)
         steps = {
+            State.QUEUED: self._reserved,
             State.RESERVED: self._reserved,
             State.INTENDED: self._intended,
             State.ARMED: self._armed,
@@ -133,42 +125,28 @@ class Driver:
         return self._intend(run)
 
     def _intend(self, run: Run) -> Run:
-        if self._steering is None:
-            candidate = next_option(run, self.order, lambda c: self._opened(c).traits.queues)
-        else:
-            candidate = self._steering.next_place(run, self._clock.now())
-            if candidate is None:
-                return self._wait(run, NOT_NOW, self._steering.look_s)
-        if candidate is None:
-            return self._settle(run, outcome_of(run))
-        cloud = self._opened(candidate.cloud)
-        room = True
-        try:
-            account = self._ask.for_a_while(cloud.account)
-            if cloud.traits.queues:
-                ask = partial(cloud.has_room, candidate.instance_type)
-                warn = self._view.warn
-                room = (
-                    self._ask.for_a_while(ask) if self._waiting else twice(ask, self._clock, warn)
-                )
-        except CloudError as error:
-            return self._settle(run, outcome_of(run), str(error))
-        if not room:
-            return self._wait(run, TAKEN, max(QUEUE_POLL_S, cloud.traits.poll_s))
-        self._waiting = False
-        left_usd = run.reserved_usd - run.spent_usd
-        slack_s = cloud.traits.kill_slack_s + self.order.guest_late_s
-        worst = candidate.dearest.worst_case(left_usd, slack_s)
-        if worst is None:
-            return self._settle(run, "capped")
-        intent = next_intent(run, self.order, candidate, account, worst, self._clock.now())
-        return self._append(run, State.INTENDED, **intent)
+        found = self._placing.next(run, self.order, self._steering)
+        if isinstance(found, Over):
+            return self._settle(run, found.outcome, found.detail)
+        queued = run.state is State.QUEUED
+        if isinstance(found, Next):
+            intent = next_intent(run, self.order, *found, self._clock.now())
+            if not queued:
+                self._waiting = None
+                return self._append(run, State.INTENDED, **intent)
+            began = self._placing.start(run, self.order, found, intent)
+            if isinstance(began, Run):
+                return began
+            found = began
+        elif found.in_queue and not queued:
+            run = self._append(run, State.QUEUED)
+        return self._wait(run, found.why, found.seconds)
 
     def _wait(self, run: Run, why: str, seconds: float) -> Run:
         """No machine yet, which costs nothing."""
-        if not self._waiting:
+        if self._waiting != why:
             self._view.warn(why)
-        self._waiting = True
+        self._waiting = why
         if self._patient:
             self._clock.sleep(seconds)
         return self._ledger.run(run.run_id) or run

@@ -50,7 +50,9 @@ def goes_on(run: Run, order: Order) -> bool:
     wanted = again and run.stop_requested in (None, "move")
     # A policy waits for what says no; what is never to be had is not waited for.
     left = not steered or bool(ever_to_be_had(run, order))
-    return wanted and left and len(run.attempts) < most
+    # Another was quicker at a place of the user's own: the run waits for the next one.
+    races = sum(a.why == "no_capacity" and vendor(a.cloud).own for a in run.attempts)
+    return wanted and left and len(run.attempts) - races < most
 
 
 def ever_to_be_had(run: Run, order: Order) -> list[LaunchOption]:

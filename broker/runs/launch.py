@@ -10,7 +10,7 @@ import re
 import secrets as randomness
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -101,8 +101,12 @@ def reserve(
     project: str | None,
     facts: Mapping[str, Any],
     admission: Admission | None = None,
+    waits: Callable[[Sequence[Run]], bool] | None = None,
 ) -> Run:
-    """Write the order down, then reserve its worst case; the ledger refuses beyond the caps."""
+    """Write the order down, then reserve its worst case; the ledger refuses beyond the caps.
+
+    Where it `waits` for other runs, given all open ones, it queues and reserves nothing yet.
+    """
     try:
         order.save(folder.path)
     except OSError as error:
@@ -118,7 +122,7 @@ def reserve(
         "host": socket.gethostname(),
         **facts,
     }
-    return ledger.reserve(now, order.run_id, body, admission)
+    return ledger.reserve(now, order.run_id, body, admission, waits)
 
 
 @contextmanager

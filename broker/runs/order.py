@@ -104,7 +104,8 @@ class Order:
 
     `guest_late_s` is as in Intent, and counts under the cap as the kill slack does. `identity` is
     what the job was, as `evidence.facts` has it; None where the run says nothing of a job. With
-    `spot` a policy says which of the candidates, all of one type, comes next, and when.
+    `spot` a policy says which of the candidates, all of one type, comes next, and when. `policy` is
+    the policy file, asked again when a run that queued starts.
     """
 
     run_id: str
@@ -118,6 +119,7 @@ class Order:
     guest_late_s: int = 0
     identity: Mapping[str, str] | None = None
     spot: SpotTerms | None = None
+    policy: str | None = None
 
     def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""

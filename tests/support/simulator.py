@@ -266,6 +266,9 @@ class SimCloud:
     def account(self) -> str:
         return self.of_account
 
+    def places(self, instance_type: str) -> int | None:
+        return None
+
     def has_room(self, instance_type: str) -> bool:
         return True
 

@@ -142,6 +142,9 @@ class _SshHost:
     def listing(self) -> Mapping[str, object]:
         return self._answer("list", f"{ROOT}/machines")
 
+    def places(self) -> int | None:
+        return self._node.count
+
     def room(self) -> bool:
         return bool(self._answer("room", self._slots(), str(self._node.count)).get("room"))
 

@@ -54,6 +54,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "terminated": {"why": "finished", "ended_at": NOW.isoformat(), "charged_usd": "1.5"},
     "settled": {"outcome": "succeeded", "exit_code": 0},
     "stop_requested": {"why": "stopped"},
+    "queued": RESERVED,
+    "reserved": RESERVED,
 }
 
 
@@ -119,7 +121,7 @@ def test_only_steps_that_may_follow_are_kept(
     state: State | None = None
     kept = 0
     for kind in kinds:
-        body = BODIES.get(kind, RESERVED if kind == "reserved" else {})
+        body = BODIES.get(kind, {})
         if kind == "intended":
             body = intended(worst="0.1")
         if kind == "terminated":
