@@ -303,6 +303,21 @@ def test_as_a_user_has_it(tmp_path: Path) -> None:
     assert cli("report", "--by", "mood").returncode == 2
 
 
+def test_csv_of_no_runs_is_the_header_of_the_same_columns(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    cli.home.mkdir()
+    empty = cli("report", "--csv")
+    assert empty.returncode == 0, empty.stderr
+    header = empty.stdout.splitlines()
+    assert len(header) == 1
+    write(cli.home, many(3, 2, seed=5, end=datetime.now(UTC)))
+    full = cli("report", "--since", "30d", "--csv").stdout
+    assert full.splitlines()[0] == header[0]
+    read = list(csv.DictReader(io.StringIO(full)))
+    assert len(read) == 3
+    assert all(row["run_id"] and None not in row for row in read)
+
+
 def test_ps_tells_alerts_and_does_without_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     cli.home.mkdir()
