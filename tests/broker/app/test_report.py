@@ -26,7 +26,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.report.entries import KINDS, Entry, entries
 from mlbroker.broker.report.report import Report, ReportQuery
-from mlbroker.broker.report.report_document import report_document
+from mlbroker.broker.report.report_document import RUN_COLUMNS, report_document, run_rows
 from mlbroker.broker.report.tally import saved_usd
 
 MONTH = datetime(2026, 11, 1, tzinfo=UTC)
@@ -301,6 +301,11 @@ def test_as_a_user_has_it(tmp_path: Path) -> None:
     spent = sum((Decimal(row["spent_usd"]) for row in rows), Decimal(0))
     assert (len(rows), spent) == (60, Decimal(document["total"]["spent_usd"]))
     assert cli("report", "--by", "mood").returncode == 2
+
+
+def test_every_run_has_the_columns_that_the_header_names() -> None:
+    for row in run_rows(folded(made(2, 1), made(3, 2, outcome=None))):
+        assert tuple(row) == RUN_COLUMNS
 
 
 def test_csv_of_no_runs_is_the_header_of_the_same_columns(tmp_path: Path) -> None:
