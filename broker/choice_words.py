@@ -91,7 +91,7 @@ def embodied_words(quote: Quote, embodied: Embodied) -> str:
     """What making a quote's machines emitted, apart from what their energy does."""
     hourly, kg = embodied.kgco2e_per_hour(quote), embodied.kgco2e(quote)
     if hourly is None:
-        return f"What making a {quote.instance_type} emitted is unknown."
+        return f"What making a machine of type {quote.instance_type} emitted is unknown."
     if kg is None:
         return f"An hour's share of making it is {mass(hourly)} CO2e, apart from its energy's."
     return f"The run's share of making it is {mass(kg)} CO2e, apart from its energy's."

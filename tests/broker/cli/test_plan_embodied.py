@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tests.support.browser import needs_chart_library
 from tests.support.cli import mlbroker
 from tests.support.indexed import indexed
 
@@ -86,6 +87,7 @@ def test_a_job_never_measured_is_told_of_an_hour(tmp_path: Path, home: Path) -> 
     assert document(job, "--embodied", home=home)["choice"]["embodied_kgco2e"] is None
 
 
+@needs_chart_library
 def test_the_page_has_it_when_asked(job: Path, home: Path, tmp_path: Path) -> None:
     page = tmp_path / "plan.html"
     text(job, "--html", page, "--instance-type", "m5.xlarge", home=home)
@@ -93,3 +95,16 @@ def test_the_page_has_it_when_asked(job: Path, home: Path, tmp_path: Path) -> No
     text(job, "--html", page, "--instance-type", "m5.xlarge", "--embodied", home=home)
     assert "Embodied CO2e" in page.read_text()
     assert "from making the machines" in page.read_text()
+
+
+def test_of_a_node_of_ones_own_it_is_unknown(job: Path, home: Path, tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes.yaml"
+    nodes.write_text(
+        "nodes:\n- name: office\n  hardware: {vcpus: 16, memory_gib: 64}\n"
+        "  price_per_hour_usd: 0.001\n"
+    )
+    asked = (job, "--nodes", nodes, "--embodied", "--top", "1")
+    choice = document(*asked, home=home)["choice"]
+    assert (choice["instance_type"], choice["embodied_kgco2e"]) == ("office", None)
+    shown = text(*asked, home=home)
+    assert "What making a machine of type office emitted is unknown." in shown
