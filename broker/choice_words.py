@@ -1,7 +1,8 @@
 """What a plan chose, how sure that is, and what it rests on: for the terminal and for pages."""
 
 from mlbroker.broker.plan_words import MEASURE_OR_SAY, unjudged_words
-from mlbroker.broker.words import duration, money
+from mlbroker.broker.words import duration, mass, money
+from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
 from mlbroker.profiles.job import ObjectiveKind
@@ -84,6 +85,16 @@ def interval_words(quote: Quote) -> str:
     assert quote.step_time_s is not None
     factor = quote.step_time_s.p90 / quote.step_time_s.p50
     return f"±{factor - 1:.0%}" if factor < 1.5 else f"within a factor of {factor:.1f}"
+
+
+def embodied_words(quote: Quote, embodied: Embodied) -> str:
+    """What making a quote's machines emitted, apart from what their energy does."""
+    hourly, kg = embodied.kgco2e_per_hour(quote), embodied.kgco2e(quote)
+    if hourly is None:
+        return f"What making a machine of type {quote.instance_type} emitted is unknown."
+    if kg is None:
+        return f"An hour's share of making it is {mass(hourly)} CO2e, apart from its energy's."
+    return f"The run's share of making it is {mass(kg)} CO2e, apart from its energy's."
 
 
 def prices_words(plan: Plan) -> str:

@@ -122,13 +122,15 @@ def json_text(document: Mapping[str, Any]) -> str:
     return inert(text, sharp="\\u0023")
 
 
-def print_csv(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows of equal keys as CSV on stdout, under the first one's keys."""
+def print_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Rows of equal keys as CSV on stdout, under `columns`, else under the first one's keys."""
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
+    if columns:
+        writer.writerow(columns)
     for number, row in enumerate(rows):
-        if number == 0:
+        if number == 0 and not columns:
             writer.writerow(row)
         writer.writerow(map(_cell, row.values()))
 

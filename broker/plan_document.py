@@ -6,9 +6,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
+from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
+from mlbroker.pricing.embodied import METHOD
 from mlbroker.profiles.job import Objective, ObjectiveKind
 
 if TYPE_CHECKING:
@@ -18,10 +20,19 @@ if TYPE_CHECKING:
 SCHEMA = "mlbroker.plan/2"
 
 
-def plan_document(plan: Plan, *, explain: bool, when: "When | None" = None) -> dict[str, Any]:
-    """The whole plan; money as decimal strings. `rejected` is there only when explained, `when`
-    only when it was asked for.
+def plan_document(
+    plan: Plan, *, explain: bool, when: "When | None" = None, embodied: Embodied | None = None
+) -> dict[str, Any]:
+    """The whole plan; money as decimal strings. `rejected` is there only when explained, `when` and
+    embodied carbon only when they were asked for.
     """
+
+    def quoted(quote: Quote | None) -> dict[str, Any] | None:
+        found = quote_document(quote)
+        if embodied is not None and quote is not None and found is not None:
+            found["embodied_kgco2e"] = embodied.kgco2e(quote)
+        return found
+
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "generated_at": utc_second(plan.generated_at),
@@ -37,11 +48,11 @@ def plan_document(plan: Plan, *, explain: bool, when: "When | None" = None) -> d
         "deadline_s": plan.constraints.deadline_s,
         "confidence": plan.constraints.confidence,
         "budget_usd": exact_usd_or_none(plan.constraints.budget_usd),
-        "choice": quote_document(plan.choice),
+        "choice": quoted(plan.choice),
         "feasible": plan.feasible,
-        "quotes": [quote_document(quote) for quote in plan.quotes],
+        "quotes": [quoted(quote) for quote in plan.quotes],
         "rejections": {str(reason): count for reason, count in sorted(plan.rejections.items())},
-        "baseline": quote_document(plan.baseline),
+        "baseline": quoted(plan.baseline),
         "savings_usd": exact_usd_or_none(plan.savings_usd),
         "unjudged": list(plan.unjudged),
     }
@@ -49,6 +60,8 @@ def plan_document(plan: Plan, *, explain: bool, when: "When | None" = None) -> d
         document["rejected"] = [_record(item) for item in plan.rejected]
     if plan.near_miss is not None:
         document["near_miss"] = _record(plan.near_miss)
+    if embodied is not None:
+        document["embodied_method"] = METHOD
     if when is not None:
         document["when"] = when_document(when)
     return document

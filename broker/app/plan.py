@@ -27,10 +27,12 @@ from mlbroker.broker.plan_words import (
 )
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
+from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.cached_book import CachedBook
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.pricing.embodied import Servers
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
@@ -39,7 +41,8 @@ from mlbroker.profiles.prediction import Evidence
 class PlanQuery(NamedTuple):
     """For which job, and among what. `top` quotes are worked out (0: all).
 
-    With `explain`, every rejection; with a `type_name`, what concerns it.
+    With `explain`, every rejection; with a `type_name`, what concerns it; with `embodied`, what
+    making the machines emitted.
     """
 
     job: Job
@@ -49,15 +52,17 @@ class PlanQuery(NamedTuple):
     top: int = 10
     explain: bool = False
     type_name: str | None = None
+    embodied: bool = False
 
 
 class Planned(NamedTuple):
-    """The plan, and what it was made from."""
+    """The plan, and what it was made from; `embodied` where that was asked for."""
 
     plan: Plan
     book: Book
     evidence: Evidence
     request: PlanRequest
+    embodied: Embodied | None = None
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
@@ -100,7 +105,8 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
-    return Planned(made, book, evidence, request)
+    embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
+    return Planned(made, book, evidence, request, embodied)
 
 
 def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:

@@ -62,6 +62,9 @@ Intensity = Annotated[
         " (repeatable).",
     ),
 ]
+EmbodiedCarbon = Annotated[
+    bool, typer.Option("--embodied", help="Show what making the machines emitted, too.")
+]
 
 
 def no_effect(why: str, **given: object) -> None:

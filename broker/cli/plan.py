@@ -62,6 +62,7 @@ def command(
     ] = None,
     when: options.When = False,
     intensity: options.Intensity = None,
+    embodied: options.EmbodiedCarbon = False,
     html: options.Html = None,
     json: options.Json = False,
 ) -> None:
@@ -94,15 +95,11 @@ def command(
         top,
         explain is not None,
         None if explain == EVERYTHING else explain,
+        embodied,
     )
     planned = make(query, home(), terminal) if html is None else _with_page(query, html, terminal)
     starts = _starts(planned, intensity, terminal) if when else None
-    if json:
-        from mlbroker.broker.plan_document import plan_document
-
-        print_json(plan_document(planned.plan, explain=query.explain, when=starts))
-    else:
-        _show(planned, query, starts)
+    (_print if json else _show)(planned, query, starts)
     if planned.plan.choice is None:
         raise nothing_chosen(planned.plan, where=limit_place(planned.plan, query.job_path))
 
@@ -123,12 +120,21 @@ def _with_page(query: PlanQuery, file: Path, terminal: Terminal) -> Planned:
     from mlbroker.broker.report.plan_page import plan_page
 
     whole = make(query._replace(top=0, explain=True), home(), terminal)
-    write_file(file, plan_page(whole.plan, whole.book), force=True)
+    write_file(file, plan_page(whole.plan, whole.book, embodied=whole.embodied), force=True)
     top = None if query.type_name else query.top or None
     rejected = whole.plan.rejected if query.explain else ()
     return whole._replace(
         plan=replace(whole.plan, quotes=whole.plan.quotes[:top], rejected=rejected)
     )
+
+
+def _print(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
+    from mlbroker.broker.plan_document import plan_document
+
+    document = plan_document(
+        planned.plan, explain=query.explain, when=starts, embodied=planned.embodied
+    )
+    print_json(document)
 
 
 def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
@@ -138,9 +144,10 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
 
     plan = planned.plan
     if query.type_name is not None:
-        plan_view.show_type(plan, query.type_name)
+        plan_view.show_type(plan, query.type_name, planned.embodied)
     else:
-        plan_view.show(plan, explain=query.explain, currency=own_currency(home()))
+        currency = own_currency(home())
+        plan_view.show(plan, explain=query.explain, currency=currency, embodied=planned.embodied)
         plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
         plan_view.show_next_probe(plan, planned.book, planned.evidence)
     if starts is not None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mlbroker.broker.choice_words import (
     choice_words,
+    embodied_words,
     interval_words,
     measure_words,
     plan_title,
@@ -17,6 +18,7 @@ from mlbroker.broker.plan_words import (
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
 from mlbroker.broker.words import duration, money
+from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.book import Book, with_hardware
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Rejection
@@ -34,13 +36,23 @@ HOURLY_SPARE = (8, 6, 0, 1, 4)
 # Left out on a narrow terminal, least needed first: basis, carbon, chance, both 90 %, hourly price,
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
+# With embodied carbon, which stands before the basis; neither carbon goes before all of those.
+EMBODIED = "embodied"
+EMBODIED_SPARE = (13, 10, 7, 9, 5, 0, 1, 4, 2, 11, 12)
 EXAMPLES = 3
 
 
-def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None:
+def show(
+    plan: Plan,
+    *,
+    explain: bool,
+    currency: Currency | None = None,
+    embodied: Embodied | None = None,
+) -> None:
     """The table, the choice in words, the rejections, the dates of the prices."""
     if plan.quotes:
-        _table(plan, [(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)])
+        ranked = [(quote, str(place)) for place, quote in enumerate(plan.quotes, 1)]
+        _table(plan, ranked, embodied)
         if plan.feasible > len(plan.quotes):
             print_line(f"… and {plan.feasible - len(plan.quotes):,} more that would do (--top 0)")
         print_line("")
@@ -49,6 +61,8 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
             print_line(words)
         if currency is not None and plan.choice is not None:
             print_line(_in_currency(plan.choice, currency))
+        if embodied is not None and plan.choice is not None:
+            print_line(embodied_words(plan.choice, embodied))
     else:
         print_line(plan_title(plan))
     _show_rejections(plan, explain=explain)
@@ -58,16 +72,32 @@ def show(plan: Plan, *, explain: bool, currency: Currency | None = None) -> None
         print_line(advice)
 
 
-def _table(plan: Plan, ranked: Sequence[tuple[Quote, str]], *, title: str | None = None) -> None:
+def _table(
+    plan: Plan,
+    ranked: Sequence[tuple[Quote, str]],
+    embodied: Embodied | None = None,
+    *,
+    title: str | None = None,
+) -> None:
     highlight = 0 if title is None else None
     title = title or plan_title(plan)
     if plan.known:
         rows = [_row(quote, rank) for quote, rank in ranked]
-        print_table(COLUMNS, rows, title=title, right=RIGHT, highlight=highlight, spare=SPARE)
+        columns, right = list(COLUMNS), list(RIGHT)
+        spare: Sequence[int] = SPARE
+        if embodied is not None:
+            columns.insert(-1, EMBODIED)
+            right.append(EMBODIED)
+            spare = EMBODIED_SPARE
+            made = [_kg(embodied.kgco2e(quote)) for quote, _ in ranked]
+            rows = [(*row[:-1], kg, row[-1]) for row, kg in zip(rows, made, strict=True)]
+        print_table(columns, rows, title=title, right=right, highlight=highlight, spare=spare)
     else:
         rows = [_hourly_row(quote, rank) for quote, rank in ranked]
-        right = HOURLY[5:8]
-        print_table(HOURLY, rows, title=title, right=right, highlight=highlight, spare=HOURLY_SPARE)
+        speeds = HOURLY[5:8]
+        print_table(
+            HOURLY, rows, title=title, right=speeds, highlight=highlight, spare=HOURLY_SPARE
+        )
 
 
 def show_next_probe(plan: Plan, book: Book, evidence: Evidence) -> None:
@@ -118,18 +148,20 @@ def show_short_zones(plan: Plan, shortages: Sequence[Shortage]) -> None:
             )
 
 
-def show_type(plan: Plan, name: str) -> None:
+def show_type(plan: Plan, name: str, embodied: Embodied | None = None) -> None:
     """Everything about one machine type: its quotes, or why it has none."""
     mine = [quote for quote in plan.quotes if quote.instance_type == name]
     out = [item for item in plan.rejected if item.instance_type == name]
     if mine:
         ranks = {id(quote): str(place) for place, quote in enumerate(plan.quotes, 1)}
         ranked = [(quote, ranks[id(quote)]) for quote in mine]
-        _table(plan, ranked, title=f"{name} for {plan.job.name}")
+        _table(plan, ranked, embodied, title=f"{name} for {plan.job.name}")
         for quote in mine:
             print_line(_quote_words(quote, plan.constraints.steps))
             if words := falls_back_words(quote, plan.constraints.deadline_s):
                 print_line(f"  {words}")
+            if embodied is not None:
+                print_line(f"  {embodied_words(quote, embodied)}")
             if plan.choice is not None and quote is not plan.choice:
                 print_line(_compare_words(quote, plan.choice, plan.constraints.objective.kind))
     for item in out:
@@ -171,9 +203,13 @@ def _row(quote: Quote, rank: str) -> Sequence[str]:
         money(quote.cost_usd.expected) + star,
         money(quote.cost_usd.p90),
         "" if chance is None else f"{min(chance, 0.999):.1%}" if chance > 0.99 else f"{chance:.0%}",
-        "?" if quote.carbon_kgco2e is None else f"{quote.carbon_kgco2e:.2g}",
+        _kg(quote.carbon_kgco2e),
         str(quote.basis),
     )
+
+
+def _kg(kg: float | None) -> str:
+    return "?" if kg is None else f"{kg:.2g}"
 
 
 def _in_currency(quote: Quote, currency: Currency) -> str:

@@ -19,7 +19,7 @@ from mlbroker.broker.judge import policy_of
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_csv, print_json, say
 from mlbroker.broker.report.report import ReportQuery
-from mlbroker.broker.report.report_document import report_document, run_rows
+from mlbroker.broker.report.report_document import RUN_COLUMNS, report_document, run_rows
 from mlbroker.broker.report.tally import KEYS
 from mlbroker.broker.words import count
 
@@ -85,7 +85,7 @@ def command(
     if json:
         print_json(report_document(made, alerts))
     elif csv_:
-        print_csv(run_rows(made.runs))
+        print_csv(run_rows(made.runs), RUN_COLUMNS)
     else:
         show(made, alerts)
     if html is not None:

@@ -9,6 +9,7 @@ from mlbroker.broker.report.plan_charts import cost_chart, field_chart, step_cha
 from mlbroker.broker.report.plan_rows import machine_rows, verdict_words
 from mlbroker.broker.report.rows import Rows, rows_of
 from mlbroker.broker.words import duration, mass, money
+from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
@@ -18,15 +19,18 @@ _NOT_SHOWN = {"front"}
 _MOST = "in nine runs of ten at most"
 
 
-def plan_page(plan: Plan, book: Book, served: Served | None = None) -> str:
+def plan_page(
+    plan: Plan, book: Book, served: Served | None = None, *, embodied: Embodied | None = None
+) -> str:
     """The page of a plan with all its quotes (`top=0`) and rejections (`explain`).
 
-    MlbrokerError where the chart library was not built.
+    With `embodied`, what making the machines emitted too. MlbrokerError where the chart library was
+    not built.
     """
-    rows = machine_rows(plan, book)
+    rows = machine_rows(plan, book, embodied)
     parts: list[Part | None] = [
         _headline(plan),
-        _key_figures(plan),
+        _key_figures(plan, embodied),
         _advice(plan),
         field_chart(plan, rows),
         cost_chart(plan),
@@ -49,7 +53,7 @@ def _headline(plan: Plan) -> Prose:
     return Prose(choice_words(plan).splitlines(), strong=True)
 
 
-def _key_figures(plan: Plan) -> KeyFigures | None:
+def _key_figures(plan: Plan, embodied: Embodied | None) -> KeyFigures | None:
     choice = plan.choice
     if choice is None:
         return None
@@ -57,6 +61,10 @@ def _key_figures(plan: Plan) -> KeyFigures | None:
     kg = choice.carbon_kgco2e
     if choice.cost_usd is not None:
         figures.append(KeyFigure("Carbon", "unknown" if kg is None else mass(kg), "of CO2e"))
+    if embodied is not None and choice.cost_usd is not None:
+        made = embodied.kgco2e(choice)
+        words = "unknown" if made is None else mass(made)
+        figures.append(KeyFigure("Embodied", words, "of CO2e, from making the machines"))
     out = sum(plan.rejections.values())
     figures.append(
         KeyFigure("Would do", f"{plan.feasible:,}", f"of {plan.feasible + out:,} offers")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mlbroker.broker.report.rows import Column, Figures, Rows, Words
 from mlbroker.broker.words import duration, mass, money
+from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Reason, Rejection
@@ -30,8 +31,11 @@ class _Machine(NamedTuple):
     why: str
 
 
-def machine_rows(plan: Plan, book: Book) -> Rows:
-    """A row for each quote and each rejection; the choice is marked."""
+def machine_rows(plan: Plan, book: Book, embodied: Embodied | None = None) -> Rows:
+    """A row for each quote and each rejection; the choice is marked.
+
+    With `embodied` a column more: what making the machines emitted.
+    """
     machines = [*_quoted(plan.quotes), *_rejected(plan.rejected)]
     quotes = [m.item if isinstance(m.item, Quote) else None for m in machines]
     front = _front(machines, known=plan.known)
@@ -56,6 +60,9 @@ def machine_rows(plan: Plan, book: Book) -> Rows:
             Figures("chance", "In time", [_chance(q) for q in quotes], _percent, unknown),
             Figures("carbon", "CO2e", [q and q.carbon_kgco2e for q in quotes], mass, either),
         ]
+        if embodied is not None:
+            made = [q and embodied.kgco2e(q) for q in quotes]
+            figures.append(Figures("embodied", "Embodied CO2e", made, mass, either))
     else:
         figures = [
             Figures("usd", "$ an hour, all in", [m.usd for m in machines], money, unknown),

@@ -73,8 +73,42 @@ def tally_document(tally: Tally) -> Document:
     }
 
 
+# Of a run's row, in order: a table without runs has them too.
+RUN_COLUMNS = (
+    "run_id",
+    "reserved_at",
+    "job",
+    "user",
+    "project",
+    "cloud",
+    "region",
+    "instance_type",
+    "market",
+    "attempts",
+    "outcome",
+    "spent_usd",
+    "reserved_usd",
+    "predicted_p10_usd",
+    "predicted_p50_usd",
+    "predicted_p90_usd",
+    "hours",
+    "predicted_p50_h",
+    "basis",
+    "deadline_at",
+    "in_time",
+    "baseline_usd",
+    "saved_usd",
+    "energy_kwh",
+    "carbon_kgco2e",
+    "useful_h",
+    "setup_h",
+    "unused_h",
+    "lost_h",
+)
+
+
 def run_rows(runs: Sequence[Entry]) -> Iterator[Document]:
-    """One row a run, for tables: the same names in each."""
+    """One row a run, for tables: `RUN_COLUMNS` in each."""
     for entry in runs:
         told = entry.told
         usd = (None,) * 3 if told is None else told.usd or (None, told.expected_usd, told.p90_usd)

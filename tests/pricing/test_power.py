@@ -54,7 +54,7 @@ def test_an_hour_takes_what_the_cloud_carbon_footprint_says(name: str) -> None:
     box = Hardware(vcpus, memory_gib, arch, cpu=cpu)
     watts = power.power_w(box, book["cpu_power"], gpu_works=False)
     kwh = power.energy_kwh(watts, 1.0, Region("aws", "us-east-1", pue=1.135))
-    assert kwh == pytest.approx(CCF[name] / 1000 * 1.135, rel=0.05)
+    assert kwh == pytest.approx(CCF[name] / 1000 * 1.135, rel=0.02)
 
 
 def test_an_unknown_cpu_takes_the_average_one() -> None:

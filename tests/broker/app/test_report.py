@@ -26,7 +26,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.policy_file import parse_policy
 from mlbroker.broker.report.entries import KINDS, Entry, entries
 from mlbroker.broker.report.report import Report, ReportQuery
-from mlbroker.broker.report.report_document import report_document
+from mlbroker.broker.report.report_document import RUN_COLUMNS, report_document, run_rows
 from mlbroker.broker.report.tally import saved_usd
 
 MONTH = datetime(2026, 11, 1, tzinfo=UTC)
@@ -301,6 +301,26 @@ def test_as_a_user_has_it(tmp_path: Path) -> None:
     spent = sum((Decimal(row["spent_usd"]) for row in rows), Decimal(0))
     assert (len(rows), spent) == (60, Decimal(document["total"]["spent_usd"]))
     assert cli("report", "--by", "mood").returncode == 2
+
+
+def test_every_run_has_the_columns_that_the_header_names() -> None:
+    for row in run_rows(folded(made(2, 1), made(3, 2, outcome=None))):
+        assert tuple(row) == RUN_COLUMNS
+
+
+def test_csv_of_no_runs_is_the_header_of_the_same_columns(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    cli.home.mkdir()
+    empty = cli("report", "--csv")
+    assert empty.returncode == 0, empty.stderr
+    header = empty.stdout.splitlines()
+    assert len(header) == 1
+    write(cli.home, many(3, 2, seed=5, end=datetime.now(UTC)))
+    full = cli("report", "--since", "30d", "--csv").stdout
+    assert full.splitlines()[0] == header[0]
+    read = list(csv.DictReader(io.StringIO(full)))
+    assert len(read) == 3
+    assert all(row["run_id"] and None not in row for row in read)
 
 
 def test_ps_tells_alerts_and_does_without_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
