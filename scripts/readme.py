@@ -19,6 +19,7 @@ from markers import replace_block, table
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.policies.guardrails import RULES
+from mlbroker.policies.queue import POLICIES as QUEUE_POLICIES
 from mlbroker.policies.spot import POLICIES
 from mlbroker.profiles.estimators import ESTIMATORS
 
@@ -47,6 +48,11 @@ def spot_policies() -> str:
     return _registry("policy", "what it does", POLICIES.items())
 
 
+def queue_policies() -> str:
+    """What decides who comes next on few places."""
+    return _registry("policy", "what it does", QUEUE_POLICIES.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -63,6 +69,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "clouds": clouds,
     "guardrails": guardrails,
     "spot-policies": spot_policies,
+    "queue-policies": queue_policies,
     "figures": figures,
     "packages": package_map,
     "imports": imports,

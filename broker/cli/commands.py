@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
     "replay": Command("replay", "Try spot policies on a recorded trace: at what cost, how late?"),
+    "queue": Command("queue", "Order many jobs on few places; try that on a cluster's trace."),
     "doctor": Command("doctor", "Check this machine and a cloud's account, and say what to do."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
 }
