@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.own_quote import own_quote
+from mlbroker.broker.app.payload import pack, spec_of
 from mlbroker.broker.app.promise import Beside, promised
 from mlbroker.broker.app.sources import (
     Sources,
@@ -36,17 +37,18 @@ from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
+from mlbroker.broker.queue.terms import QUEUE, Asked, Terms
 from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.admission import PolicyAdmission, admitted
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
-from mlbroker.broker.runs.line import waits_at
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, SpotTerms, kind_of
+from mlbroker.broker.runs.placing import pools_of, waits_at
 from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
-from mlbroker.broker.words import count, exact_usd, size
+from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
@@ -69,7 +71,8 @@ class RunRequest:
     """What to run, where it may, and what to do when it goes wrong.
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
-    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent.
+    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: what it
+    says of itself where it waits.
     """
 
     job: Job
@@ -85,6 +88,7 @@ class RunRequest:
     stop_when_idle_s: float | None = None
     dry_run: bool = False
     guest_late_s: int = 0
+    queue: Asked = Asked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,7 @@ def reserve(
         run_id=launch.new_run_id(prepared.now),
         job=job.name,
         candidates=prepared.options,
-        spec=_spec(request),
+        spec=spec_of(job, request.job_path, request.stop_when_idle_s),
         secrets=job.secrets,
         steps=job.work.steps if job.work else None,
         deadline_at=deadline_at(job, prepared.now),
@@ -205,11 +209,12 @@ def reserve(
         "fingerprint": job.fingerprint(),
         "reason": request.sources.reason,
         **promised(prepared.expected, prepared.beside, order.deadline_at),
+        **_queue_terms(prepared, state),
     }
     with folder.carried():
         with launch.nothing_stays(folder):
             if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
-                facts |= _pack(job.workdir, folder, secrets, listener)
+                facts |= pack(job.workdir, folder, secrets, listener)
             if prepared.earlier is not None:
                 facts |= {RESUMES: prepared.earlier.run_id, SHARES_CAP: not request.new_cap}
                 bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)
@@ -225,7 +230,7 @@ def reserve(
                 project=launch.current_project(request.job_path, request.project),
                 facts=facts,
                 admission=_admission(prepared, at),
-                waits=waits_at(prepared.options[0], opener(state), at),
+                waits=waits_at(prepared.options, opener(state), at),
             )
         if run.counts_at - run.reserved_at > CLOCK_TOLERANCE:
             listener.warn(
@@ -233,6 +238,17 @@ def reserve(
                 f"{run.reserved_at:%Y-%m-%d %H:%M}: this one counts against the caps of then"
             )
         yield run
+
+
+def _queue_terms(prepared: PreparedRun, state: Path) -> dict[str, object]:
+    """What the run says of itself where it may have to queue."""
+    pools = pools_of(prepared.options, opener(state))
+    if not pools:
+        return {}
+    asked, job = prepared.request.queue, prepared.request.job
+    # Only from a checkpoint it could go on.
+    yields = asked.yields and job.checkpoint is not None
+    return {QUEUE: Terms(*asked, tuple(pools))._replace(yields=yields).body()}
 
 
 def _admission(prepared: PreparedRun, at: datetime) -> PolicyAdmission:
@@ -362,35 +378,3 @@ def _earlier(ledger: Ledger, request: RunRequest, job: Job) -> tuple[Run | None,
     lineage = ledger.lineage(earlier.run_id)
     lineage.refuse_twin()
     return earlier, None if request.new_cap else lineage.rest_usd()
-
-
-def _spec(request: RunRequest) -> dict[str, object]:
-    # Here the job runs in its own folder, as it does without mlbroker: data and virtual
-    # environments that no bundle would carry are at their places.
-    job, checkpoint = request.job, request.job.checkpoint
-    return {
-        "setup": job.setup,
-        "command": job.command,
-        "envs": dict(job.envs),
-        "workdir": str(Path(job.workdir) if job.workdir else request.job_path.absolute().parent),
-        "progress": job.progress,
-        "checkpoint": (
-            {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
-        ),
-        "outputs": list(job.outputs),
-        "stop_when_idle_s": request.stop_when_idle_s,
-    }
-
-
-def _pack(
-    workdir: str, folder: RunFolder, secrets: Mapping[str, str], listener: Listener
-) -> dict[str, str | None]:
-    from mlbroker.broker.runs.bundle import pack_workdir
-
-    bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
-    listener.note(
-        f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}"
-    )
-    if bundle.left_out:
-        listener.warn(f"left out of the bundle: {bundle.left_out}")
-    return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}

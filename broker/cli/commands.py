@@ -20,6 +20,8 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("plan", "Name the cheapest machine that meets the deadline, and why."),
     "export": Command("export", "Write the chosen machine and the job as another tool's file."),
     "run": Command("run", "Run the job on the chosen machine under a hard budget cap."),
+    "submit": Command("submit", "Hand a job in: it starts when a place is free and its turn."),
+    "queue": Command("queue", "Show who waits for a place, in which order, and why."),
     "ps": Command("ps", "List runs and their machines."),
     "logs": Command("logs", "Show a run's output."),
     "stop": Command("stop", "Stop a run and account for it."),
@@ -35,7 +37,6 @@ COMMANDS: dict[str, Command] = {
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
     "replay": Command("replay", "Try spot policies on a recorded trace: at what cost, how late?"),
-    "queue": Command("queue", "Order many jobs on few places; try that on a cluster's trace."),
     "doctor": Command("doctor", "Check this machine and a cloud's account, and say what to do."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
 }

@@ -1,121 +1,112 @@
-"""`mlbroker queue`: who comes next on few places, and why."""
+"""`mlbroker queue`: who waits for a place, in which order, and why."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
+from mlbroker.broker.app import queue as service
+from mlbroker.broker.cli import completion
 from mlbroker.broker.cli.options import Json
-from mlbroker.broker.cli.terminal import Terminal
-from mlbroker.broker.errors import InputError
-from mlbroker.broker.numbers import load_numpy
-from mlbroker.broker.output import print_json, print_table, say
+from mlbroker.broker.cli.queue_backtest import backtest
+from mlbroker.broker.home import home
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.output import print_json, print_line, print_table, say
+from mlbroker.broker.words import count, exact_usd, local_time
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(invoke_without_command=True)
+COLUMNS = ("#", "run", "job", "user", "USD/h", "starts", "latest", "why")
+# Left out one after the other where the terminal is narrow: latest, user, the value of waiting.
+SPARE = (6, 3, 4)
+RunId = Annotated[
+    str, typer.Argument(help="Run id, or its beginning.", autocompletion=completion.runs)
+]
 
 
 @app.callback()
-def group() -> None:
-    """Order the queue of many jobs for few places."""
+def show(context: typer.Context, json: Json = False) -> None:
+    """List the runs that wait for a place of your own machines, the next one first.
 
-
-@app.command()
-def backtest(
-    table: Annotated[
-        Path,
-        typer.Argument(help="submit_s, gpus, duration_s, vc: .csv, .csv.gz or .parquet."),
-    ],
-    places: Annotated[
-        int | None, typer.Option(help="GPUs of the site; default: what --load asks for.")
-    ] = None,
-    load: Annotated[float, typer.Option(help="Share of the places that the jobs fill.")] = 0.9,
-    policy: Annotated[
-        str, typer.Option(help="auto, multifactor-easy, srpt, …; see docs/queue.md.")
-    ] = "auto",
-    compare: Annotated[bool, typer.Option("--compare", help="Play every policy.")] = False,
-    cloud_usd_per_gpu_h: Annotated[
-        float | None, typer.Option(help="Price of the cloud; none: nobody leaves the site.")
-    ] = None,
-    restart_s: Annotated[
-        float, typer.Option(help="Until a job that had to yield works again.")
-    ] = 120.0,
-    days: Annotated[
-        str | None, typer.Option(help="Only jobs submitted from day A to B, as 27:87.")
-    ] = None,
-    sigma: Annotated[
-        float, typer.Option(help="Error of the predictions, of their logarithm, where drawn.")
-    ] = 0.3,
-    preemptible_share: Annotated[
-        float, typer.Option(help="Share of jobs that may be stopped at a checkpoint, where drawn.")
-    ] = 0.7,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the columns that are lacking.")] = 0,
-    json: Json = False,
-) -> None:
-    """Say what a queue policy would have made of a cluster's jobs: waits, deadlines, cost.
-
-    Optional columns: deadline_s (from the trace's start, as submit_s), value_usd_per_h (what an
-    hour of waiting costs), predicted_s, preemptible. Those that lack are drawn, and named.
-    Policies see predictions, never durations.
+    Starts are predicted: in one case of two, and the latest in nine of ten.
     """
-    load_numpy()
-    from mlbroker.broker.app.queue_backtest import QueueRequest, backtest_queue
-
-    told = backtest_queue(
-        QueueRequest(
-            table=table,
-            policies=[] if compare else [policy],
-            places=places,
-            load=load,
-            days=None if days is None else _days(days),
-            cloud_usd_per_gpu_h=cloud_usd_per_gpu_h,
-            restart_s=restart_s,
-            sigma=sigma,
-            preemptible_share=preemptible_share,
-            seed=seed,
-        ),
-        Terminal(),
-    )
+    if context.invoked_subcommand is not None:
+        return
+    found = service.queue_now(home(), datetime.now(UTC))
     if json:
-        print_json(told)
-    else:
-        _show(told)
+        print_json(found.document())
+        return
+    if not found.waiting:
+        say("Nobody waits.")
+        return
+    print_table(COLUMNS, [_cells(each) for each in found.waiting], right=("USD/h",), spare=SPARE)
+    places = sum(found.pools.values())
+    print_line(
+        f"{count(len(found.running), 'run')} on {count(places, 'place')}. An hour of a place costs "
+        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price."
+    )
 
 
-def _days(text: str) -> tuple[float, float]:
-    try:
-        begin, end = map(float, text.split(":"))
-    except ValueError:
-        raise InputError("there are no such days", where="--days", hint="as in 27:87") from None
-    return begin, end
+def _cells(each: service.Waiting) -> list[str]:
+    position = "" if each.position is None else str(each.position)
+    moments = [local_time(at)[:16] if at else "?" for at in (each.start_p50_at, each.start_p90_at)]
+    value = exact_usd(each.terms.value_usd_per_h)
+    return [position, each.run.run_id, each.run.job, each.run.user, value, *moments, each.reason]
 
 
-def _show(told: dict[str, Any]) -> None:
-    right = ("wait h", "p99 h", "in time", "waiting USD", "cloud USD", "used", "stops")
-    lines = [
-        [
-            name,
-            _number(row["mean_wait_h"]),
-            _number(row["p99_wait_h"]),
-            _share(row["deadline_hit_rate"]),
-            f"{row['waiting_usd']:,.0f}",
-            f"{row['cloud_usd']:,.0f}",
-            _share(row["utilisation"]),
-            f"{row['preemptions_per_job']:.2f}",
-        ]
-        for name, row in told["summary"].items()
+@app.command("why")
+def why(run: RunId, json: Json = False) -> None:
+    """Say why a run waits, what goes before it, and when it starts most likely."""
+    now = datetime.now(UTC)
+    found = service.queue_now(home(), now)
+    wanted = open_ledger(home()).find(run)
+    mine = next((each for each in found.waiting if each.run.run_id == wanted.run_id), None)
+    if json:
+        print_json(replace(found, waiting=(mine,) if mine else ()).document())
+        return
+    if mine is None:
+        print_line(f"Run {wanted.run_id} does not wait: it is {wanted.outcome or wanted.state}.")
+        return
+    place = (
+        "on hold" if mine.position is None else f"number {mine.position} of {len(found.waiting)}"
+    )
+    print_line(f"Run {wanted.run_id} is {place}: {mine.reason}.")
+    before = [
+        e for e in found.waiting if e.position and mine.position and e.position < mine.position
     ]
-    print_table(["policy", *right], lines, right=right)
-    say(f"{told['jobs']:,} jobs on {told['places']:,} places; stops: preemptions a job.")
-    if told["drawn"]:
-        say(f"Drawn with seed {told['seed']}, as the table lacks it: {', '.join(told['drawn'])}.")
-    refused = max(row["refused"] for row in told["summary"].values())
-    if refused:
-        say(f"Never ran: {refused:,}.")
+    for each in before:
+        print_line(f"  before it: {each.run.run_id} {each.run.job}, worth "
+                   f"{exact_usd(each.terms.value_usd_per_h)} USD/h")  # fmt: skip
+    for running in found.running:
+        print_line(f"  running: {running.run_id} {running.job}")
+    if mine.start_p50_at is None:
+        print_line(f"When it starts is unknown: {service.UNKNOWN}.")
+    else:
+        latest = f", {local_time(mine.start_p90_at)} at the latest" if mine.start_p90_at else ""
+        print_line(f"It starts about {local_time(mine.start_p50_at)}{latest} (nine cases in ten).")
 
 
-def _number(hours: float | None) -> str:
-    return "" if hours is None else f"{hours:,.2f}"
+def _change(run: str, word: str, told: str) -> None:
+    changed = service.change(open_ledger(home()), run, service.CHANGES[word], datetime.now(UTC))
+    say(f"Run {changed.run_id} {told}.")
 
 
-def _share(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
+@app.command("hold")
+def hold(run: RunId) -> None:
+    """Keep a run from starting until it is released."""
+    _change(run, "hold", "is on hold; release it with `mlbroker queue release`")
+
+
+@app.command("release")
+def release(run: RunId) -> None:
+    """Let a run that is on hold wait as the others do."""
+    _change(run, "release", "waits again, where it stood")
+
+
+@app.command("top")
+def top(run: RunId) -> None:
+    """Put a run before all others that wait."""
+    _change(run, "top", "goes next")
+
+
+app.command("backtest")(backtest)

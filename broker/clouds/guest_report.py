@@ -23,7 +23,7 @@ PHASES = frozenset({"preparing", "setup", "running", "ending"})
 ENDS = frozenset(
     {
         "finished", "failed", "setup_failed", "capped", "stopped", "idle", "overrun", "move",
-        "preempted", "machine_failed", FOLLOWS,
+        "yield", "preempted", "machine_failed", FOLLOWS,
     }
 )  # fmt: skip
 STATES = frozenset({"none", "alive", "over"})

@@ -35,6 +35,7 @@ _FAREWELL = {
     "capped": "the budget is used up: ending the job",
     "stopped": "asked to stop: ending the job",
     "idle": "the job does nothing any more: ending it",
+    "yield": "another run has this place first: ending the job, which goes on from its checkpoint",
     _VANISHED: "the run's folder is gone: ending the job",
 }
 

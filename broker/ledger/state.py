@@ -62,8 +62,10 @@ PURPOSE, PREDICTION, BASELINE, RENTED = "purpose", "prediction", "baseline", "re
 YIELD = "yield"
 # What people say of a run in the queue: not now, as others, and before all others.
 HELD, RELEASED, RAISED = "held", "released", "raised"
+# And what its policy promises: it keeps its place until it is done.
+PROMOTED = "promoted"
 # Kinds that say something about a run without moving it.
-NOTES = frozenset({"stop_requested", "disarmed", "noted", HELD, RELEASED, RAISED})
+NOTES = frozenset({"stop_requested", "disarmed", "noted", HELD, RELEASED, RAISED, PROMOTED})
 # Kinds that belong to no run.
 STANDALONE = frozenset({"approved", "approval_used"})
 
@@ -119,7 +121,8 @@ class Run:
     """One run as the ledger knows it. `reserved_usd` is what is still open.
 
     `on_hold` and `raised` say what people want of it in a queue: it is not to start, and the number
-    of the fact that put it before all others, or 0. `moved_at` is when it came to its state.
+    of the fact that put it before all others, or 0. `promoted`: it keeps its place to the end.
+    `moved_at` is when it came to its state.
     """
 
     run_id: str
@@ -139,6 +142,7 @@ class Run:
     detail: str | None = None
     on_hold: bool = False
     raised: int = 0
+    promoted: bool = False
     moved_at: datetime | None = None
 
     @property
@@ -235,6 +239,8 @@ def _note(run: Run, fact: Fact) -> Run:
         return replace(run, on_hold=fact.kind == HELD)
     if fact.kind == RAISED:
         return replace(run, raised=fact.seq)
+    if fact.kind == PROMOTED:
+        return replace(run, promoted=True)
     return run
 
 
@@ -244,12 +250,13 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
     if state is State.QUEUED:
         # A wish to make room is fulfilled.
         wish = None if run.stop_requested == YIELD else run.stop_requested
-        return replace(run, reserved_usd=Decimal(0), stop_requested=wish)
+        return replace(run, reserved_usd=Decimal(0), stop_requested=wish, promoted=False)
     if state is State.RESERVED:
         return _started(run, body)
     if state is State.INTENDED:
         # A wish to move to another machine is fulfilled by the attempt after it.
         wish = None if run.stop_requested == "move" else run.stop_requested
+        run = replace(run, promoted=bool(body.get(PROMOTED)))
         return replace(run, attempts=(*run.attempts, _intended(fact)), stop_requested=wish)
     if state is State.CREATED:
         return _change(

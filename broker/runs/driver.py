@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
+from mlbroker.broker.ledger.state import YIELD
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.attempt import (
     create,
@@ -130,7 +131,8 @@ class Driver:
             return self._settle(run, found.outcome, found.detail)
         queued = run.state is State.QUEUED
         if isinstance(found, Next):
-            intent = next_intent(run, self.order, *found, self._clock.now())
+            place = (found.option, found.account, found.worst)
+            intent = next_intent(run, self.order, *place, self._clock.now())
             if not queued:
                 self._waiting = None
                 return self._append(run, State.INTENDED, **intent)
@@ -335,6 +337,8 @@ class Driver:
             discard(cloud, intent, self._view.warn)
         if self._secrets is not None and goes_on(run, self.order):
             self._watcher = None
+            if run.attempt.why == YIELD:
+                run = self._append(run, State.QUEUED)
             return self._intend(run)
         return self._settle(run, outcome_of(run))
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota, Unfit
 from mlbroker.broker.errors import CloudError
-from mlbroker.broker.ledger import Run
+from mlbroker.broker.ledger import Attempt, Run
+from mlbroker.broker.ledger.state import YIELD
 from mlbroker.broker.runs.order import LaunchOption, Order, kind_of, place_of
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
@@ -28,11 +29,12 @@ _OUTCOMES = {
     "idle": "stopped",
     "overrun": "stopped",
     "move": "stopped",
+    YIELD: "stopped",
     "preempted": "preempted",
     "machine_failed": "machine_failed",
     "lost": "lost",
 }
-TRY_ELSEWHERE = {"no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "move"}
+TRY_ELSEWHERE = {"no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "move", YIELD}
 
 MAX_ATTEMPTS = 12
 # A spot policy asks zones again and again, and shells hold it to deadline and budget.
@@ -47,12 +49,16 @@ def goes_on(run: Run, order: Order) -> bool:
     # under a policy, which promises a deadline, the job goes on.
     taken = steered and run.attempt.why == "lost" and run.attempt.market == Market.SPOT
     again = taken or run.attempt.why in TRY_ELSEWHERE
-    wanted = again and run.stop_requested in (None, "move")
+    wanted = again and run.stop_requested in (None, "move", YIELD)
     # A policy waits for what says no; what is never to be had is not waited for.
     left = not steered or bool(ever_to_be_had(run, order))
-    # Another was quicker at a place of the user's own: the run waits for the next one.
-    races = sum(a.why == "no_capacity" and vendor(a.cloud).own for a in run.attempts)
-    return wanted and left and len(run.attempts) - races < most
+    return wanted and left and sum(map(_counts, run.attempts)) < most
+
+
+def _counts(attempt: Attempt) -> bool:
+    """Not where another was quicker at a place of the user's own, or was let pass."""
+    raced = attempt.why == "no_capacity" and vendor(attempt.cloud).own
+    return not raced and attempt.why != YIELD
 
 
 def ever_to_be_had(run: Run, order: Order) -> list[LaunchOption]:

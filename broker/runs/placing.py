@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
-from mlbroker.broker.ledger import Ledger, Run
+from mlbroker.broker.ledger import Ledger, Run, State
+from mlbroker.broker.ledger.state import PROMOTED, YIELD
 from mlbroker.broker.runs.admission import admission_of
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.clock import Clock, twice
 from mlbroker.broker.runs.failover import next_option, outcome_of
-from mlbroker.broker.runs.line import Line, place_name
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.pricing.billing import WorstCase
+from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:
+    from mlbroker.broker.queue.line import Line
     from mlbroker.broker.runs.steering import Steering
+    from mlbroker.policies.queue.interface import Cloud as Rent
 
 POLL_S = 0.5
 # Who stands far behind looks more rarely: the ledger has one answer at a time.
@@ -28,14 +31,20 @@ LONGEST_POLL_S = 10.0
 PASSED_OVER_S = 20.0
 TAKEN = "all places of the machine are taken, or other runs come first: waiting for one"
 NOT_NOW = "no spot machine is to be had, or worth it, now: waiting for one"
+# Until a rented machine works: what a plan takes where nobody measured.
+_RENT_SETUP_H = 0.1
 
 
 class Next(NamedTuple):
-    """Where to launch, under which account, and the most that it may come to."""
+    """Where to launch, under which account, and the most that it may come to.
+
+    `promoted`: of a queue's run that keeps its place to the end, for its deadline.
+    """
 
     option: LaunchOption
     account: str
     worst: WorstCase
+    promoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,60 +93,144 @@ class Placing:
                 return Waits(NOT_NOW, steering.look_s, in_queue=False)
         if option is None:
             return Over(outcome_of(run))
-        cloud = self._opened(option.cloud)
+        promoted = False
         try:
+            if self._opened(option.cloud).places(option.instance_type) is not None:
+                if run.state is not State.RESERVED:
+                    turn = self._turn(run, order)
+                    if isinstance(turn, Waits):
+                        return turn
+                    option, promoted = turn
+                elif not self._room(option):
+                    # When it was opened there was room, and nobody before it.
+                    return Waits(TAKEN, POLL_S)
+            cloud = self._opened(option.cloud)
             account = self._ask.for_a_while(cloud.account)
-            if cloud.places(option.instance_type) is not None:
-                waits = self._no_turn(run, option, cloud)
-                if waits is not None:
-                    return waits
         except CloudError as error:
             return Over(outcome_of(run), str(error))
         left_usd = _whole_usd(run) - run.spent_usd
         worst = option.dearest.worst_case(left_usd, cloud.traits.kill_slack_s + order.guest_late_s)
-        return Over("capped") if worst is None else Next(option, account, worst)
+        return Over("capped") if worst is None else Next(option, account, worst, promoted)
 
     def start(self, run: Run, order: Order, place: Next, intent: Mapping[str, Any]) -> Run | Waits:
         """Begin the attempt of a run that queued: its reservation and its intent are one."""
-        now, at = self._clock.now(), place_name(place.option)
+        now, at = self._clock.now(), name_of(place.option)
+        pools = self._pools(order)
+
+        def turn(runs: Sequence[Run]) -> bool:
+            own = at in pools
+            return not own or self._line(pools, runs, order, now).starts_at(run.run_id) == at
+
         try:
             admission = admission_of(order, run, now, _whole_usd(run))
-            return self._ledger.start(
-                now,
-                run.run_id,
-                intent,
-                admission,
-                lambda runs: self._line(runs, at, now).is_turn_of(run.run_id),
-            )
+            promise = {PROMOTED: True} if place.promoted else {}
+            return self._ledger.start(now, run.run_id, {**intent, **promise}, admission, turn)
         except (RefusedError, InputError) as error:
             # The caps may have room again when others are settled, or the month is over.
             return Waits(str(error), LONGEST_POLL_S)
 
-    def _no_turn(self, run: Run, option: LaunchOption, cloud: Cloud) -> Waits | None:
-        now, at = self._clock.now(), place_name(option)
-        line = self._line(self._ledger.open_runs(), at, now)
-        before = line.before(run.run_id)
-        first = line.first
-        poll_s = max(POLL_S, cloud.traits.poll_s)
-        # Whoever is far behind need not ask the machine.
-        if len(before) > 1:
-            return Waits(TAKEN, min(LONGEST_POLL_S, poll_s * len(before)))
-        ask = partial(cloud.has_room, option.instance_type)
+    def _turn(self, run: Run, order: Order) -> tuple[LaunchOption, bool] | Waits:
+        """Where the run goes now by the queue's policy, and whether it keeps that place."""
+        from mlbroker.policies.queue.interface import Action
+
+        now, pools = self._clock.now(), self._pools(order)
+        runs = self._ledger.open_runs()
+        line = self._line(pools, runs, order, now)
+        own = {name_of(option): option for option in order.candidates if name_of(option) in pools}
+        poll_s = max(POLL_S, *(self._opened(o.cloud).traits.poll_s for o in own.values()))
+        for kept in line.who(Action.KEEP):
+            self._ledger.append(now, kept.job_id, PROMOTED, {"why": kept.reason})
+        decision = line.of(run.run_id)
+        if decision is not None and decision.action is Action.BURST:
+            self._warn(f"it leaves for a rented machine: {decision.reason}")
+            return _rented(order)[0], False
+        at = line.starts_at(run.run_id)
+        if at is not None:
+            if self._room(own[at]):
+                return own[at], decision is not None and decision.promoted
+            for victim in line.who(Action.YIELD):
+                if victim.pool == at:
+                    wish = {"why": YIELD, "by": "queue", "for": run.run_id, "detail": victim.reason}
+                    self._ledger.append(now, victim.job_id, "stop_requested", wish)
+            return Waits(TAKEN, poll_s)
+        behind = line.position(run.run_id)
+        ahead = [d for d in line.who(Action.START) if d.pool in own and d.job_id != run.run_id]
+        if behind == 0 and ahead and not line.starting and self._room(own[str(ahead[0].pool)]):
+            moved = {other.run_id: other.moved_at for other in runs}
+            first = ahead[0].job_id
+            self._standing.setdefault((first, moved.get(first)), now)
+        return Waits(TAKEN, min(LONGEST_POLL_S, poll_s * (1 + behind)))
+
+    def _room(self, option: LaunchOption) -> bool:
+        """Whether the machine says so too: others may use it who do not share this ledger."""
+        ask = partial(self._opened(option.cloud).has_room, option.instance_type)
         room = self._ask.for_a_while(ask) if self._asked else twice(ask, self._clock, self._warn)
         self._asked = True
-        if not room:
-            self._standing.clear()
-            return Waits(TAKEN, poll_s)
-        if not before:
-            return None
-        if first is not None and not line.starting:
-            self._standing.setdefault((first.run_id, first.moved_at), now)
-        return Waits(TAKEN, poll_s)
+        return room
 
-    def _line(self, runs: Sequence[Run], at: str, now: datetime) -> Line:
+    def _pools(self, order: Order) -> dict[str, int]:
+        return pools_of(order.candidates, self._opened)
+
+    def _line(
+        self, pools: Mapping[str, int], runs: Sequence[Run], order: Order, now: datetime
+    ) -> "Line":
+        # Most runs never queue: nothing of it is imported for them.
+        from mlbroker.broker.queue.line import Line
+
         since = timedelta(seconds=PASSED_OVER_S)
         still = {who for who, seen_at in self._standing.items() if now - seen_at >= since}
-        return Line.at(at, [r for r in runs if (r.run_id, r.moved_at) not in still], now)
+        there = [run for run in runs if (run.run_id, run.moved_at) not in still]
+        return Line.at(pools, there, now, _rent(order))
+
+
+def name_of(option: LaunchOption) -> str:
+    """A machine, as the runs that wait for it call it."""
+    from mlbroker.broker.queue.terms import place_name
+
+    return place_name({"cloud": option.cloud, "instance_type": option.instance_type})
+
+
+def pools_of(options: Sequence[LaunchOption], opened: Callable[[str], Cloud]) -> dict[str, int]:
+    """Of the machines that take so many jobs at a time, how many."""
+    own = [option for option in options if vendor(option.cloud).own]
+    told = {name_of(option): opened(option.cloud).places(option.instance_type) for option in own}
+    return {name: places for name, places in told.items() if places is not None}
+
+
+def waits_at(
+    options: Sequence[LaunchOption], opened: Callable[[str], Cloud], now: datetime
+) -> Callable[[Sequence[Run]], bool] | None:
+    """Whether a run that is about to be opened has to queue, given the open ones; None where its
+    first machine takes any number of jobs, or is a vendor's.
+    """
+    first, cloud = options[0], opened(options[0].cloud)
+    if cloud.places(first.instance_type) is None:
+        return None
+    try:
+        room = cloud.has_room(first.instance_type)
+    except CloudError:
+        # Whoever carries it asks again, and says what is wrong.
+        room = True
+
+    def waits(runs: Sequence[Run]) -> bool:
+        from mlbroker.broker.queue.line import Line
+
+        line = Line.at(pools_of(options[:1], opened), runs, now)
+        return not room or bool(line.starting or line.site.waiting or line.changes or line.order)
+
+    return waits
+
+
+def _rented(order: Order) -> list[LaunchOption]:
+    return [option for option in order.candidates if not vendor(option.cloud).own]
+
+
+def _rent(order: Order) -> "Rent | None":
+    """What renting in place of waiting would cost this run."""
+    from mlbroker.policies.queue.interface import Cloud as Rent
+
+    rented = _rented(order)
+    return Rent(float(rented[0].bill.usd_per_hour), _RENT_SETUP_H) if rented else None
 
 
 def _whole_usd(run: Run) -> Decimal:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mlbroker import Cli, wait_for
 
 from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, State, Verdict, open_ledger
-from mlbroker.broker.runs.line import STARTING_S, Line
+from mlbroker.broker.queue.line import STARTING_S, Line
+from mlbroker.broker.queue.terms import job_of
+from mlbroker.policies.queue.interface import Action, Cloud
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 BODY = {
@@ -19,6 +20,7 @@ BODY = {
     "candidate": {"cloud": "ssh", "instance_type": "box"},
 }  # fmt: skip
 AT = "ssh/box"
+PLACES = {AT: 1}
 
 
 def intent(number: int = 1, name: str = "box") -> dict[str, Any]:
@@ -49,10 +51,11 @@ class Queue:
         return self.ledger.start(NOW, run_id, intent(), admission, self.turn_of(run_id))
 
     def turn_of(self, run_id: str) -> Any:
-        return lambda runs: Line.at(AT, runs, NOW).is_turn_of(run_id)
+        return lambda runs: Line.at(PLACES, runs, NOW).starts_at(run_id) == AT
 
     def order(self, now: datetime = NOW) -> list[str]:
-        return [run.run_id for run in Line.at(AT, self.ledger.open_runs(), now).waiting]
+        line = Line.at(PLACES, self.ledger.open_runs(), now)
+        return [*(each.job_id for each in line.who(Action.START)), *line.order]
 
 
 @pytest.fixture
@@ -82,9 +85,11 @@ def test_only_the_first_may_start_and_nobody_while_one_starts(queue: Queue) -> N
         ("created", {"machine_id": "m", "started_at": NOW.isoformat()}),
     ):
         queue.ledger.append(NOW, "a", kind, body)
-    assert queue.start("c").state is State.QUEUED
-    assert queue.start("b").state is State.INTENDED
-    assert queue.order() == ["c"]
+    # Now it is, and no place is left.
+    assert queue.start("b").state is State.QUEUED
+    two = Line.at({AT: 2}, queue.ledger.open_runs(), NOW)
+    assert (two.starts_at("b"), two.starts_at("c")) == (AT, None)
+    assert queue.order() == ["b", "c"]
 
 
 def test_who_died_starting_is_not_waited_for(queue: Queue) -> None:
@@ -93,8 +98,8 @@ def test_who_died_starting_is_not_waited_for(queue: Queue) -> None:
     queue.start("a")
     soon, late = NOW + timedelta(seconds=STARTING_S - 1), NOW + timedelta(seconds=STARTING_S + 1)
     runs = queue.ledger.open_runs()
-    assert not Line.at(AT, runs, soon).is_turn_of("b")
-    assert Line.at(AT, runs, late).is_turn_of("b")
+    assert Line.at(PLACES, runs, soon).starts_at("b") is None
+    assert Line.at(PLACES, runs, late).starts_at("b") == AT
 
 
 def test_a_lost_race_gives_the_money_back_and_keeps_the_place_in_the_line(queue: Queue) -> None:
@@ -179,63 +184,75 @@ def test_people_may_hold_it_and_put_it_first(queue: Queue) -> None:
     assert queue.order() == ["c", "a", "b"]
 
 
-NODE = """
-nodes:
-  - name: box
-    count: 1
-    hardware: {vcpus: 2, memory_gib: 8}
-    price_per_hour_usd: 1
-"""
+def terms(value: str = "1", *, yields: bool = False) -> dict[str, Any]:
+    return {"queue": {"value_usd_per_h": value, "team": None, "yields": yields, "places": [AT]}}
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    cli = Cli(tmp_path)
-    cli.home.mkdir(mode=0o700)
-    (cli.home / "nodes.yaml").write_text(NODE)
-    return cli
+def predicted(hours: float) -> dict[str, Any]:
+    return {"prediction": {"duration_h": [hours / 2, hours, 2 * hours], "command_s": None}}
 
 
-def test_one_place_takes_many_runs_one_after_the_other_in_their_order(cli: Cli) -> None:
-    job = cli.job("true", broker={"budget": "1 USD"})
-    for _ in range(6):
-        answer = cli("run", job, "--on", "box", "--yes", "--detach")
-        assert answer.returncode == 0, answer.stderr
-    rows = wait_for(lambda: _all_settled(cli), tell=lambda: cli("ps", "--all").stdout)
-    assert [row["outcome"] for row in rows] == ["succeeded"] * 6
-    assert [row["attempts"] for row in rows] == [1] * 6
-    starts = [row["started_at"] for row in rows]
-    ends = [row["ended_at"] for row in rows]
-    assert starts == sorted(starts)
-    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+def on_the_machine(books: Queue, run_id: str, **body: Any) -> None:
+    books.ledger.reserve(NOW, run_id, {**BODY, **body})
+    books.ledger.append(NOW, run_id, "intended", intent())
+    created = {"machine_id": "m", "started_at": NOW.isoformat()}
+    for kind in ("armed", "created", "confirmed", "running"):
+        books.ledger.append(NOW, run_id, kind, created if kind == "created" else {})
 
 
-def test_a_client_that_died_in_the_line_holds_up_nobody_for_long(cli: Cli) -> None:
-    gate = cli.folder / "gate"
-    first = cli.job(f"echo up; while [ ! -e {gate} ]; do sleep 0.1; done", "first",
-                    broker={"budget": "1 USD"})  # fmt: skip
-    client = cli.start("run", first, "--on", "box", "--yes")
-    assert client.stdout is not None
-    assert client.stdout.readline() == "up\n"
-    next_ = cli.job("true", "next", broker={"budget": "1 USD"})
-    dead = cli.start("run", next_, "--on", "box", "--yes")
-    wait_for(lambda: len(cli.ledger()) == 2)
-    dead.kill()
-    dead.communicate()
-    assert cli("run", next_, "--on", "box", "--yes", "--detach").returncode == 0
-    gate.touch()
-    rows = wait_for(lambda: _settled(cli, 2), tell=lambda: cli("ps", "--all").stdout)
-    assert [row["state"] for row in rows] == ["settled", "queued", "settled"]
-    client.communicate()
-    assert cli("reconcile").returncode == 0
-    assert _all_settled(cli)[1]["outcome"] == "abandoned"
+def waits(books: Queue, run_id: str, **body: Any) -> None:
+    books.ledger.reserve(NOW, run_id, {**BODY, **body}, waits=lambda runs: True)
 
 
-def _all_settled(cli: Cli) -> list[dict[str, Any]]:
-    rows = cli.ledger()
-    return rows if all(row["state"] == "settled" for row in rows) else []
+def test_who_is_worth_more_gets_the_place_of_one_that_yields(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(yields=True), **predicted(10))
+    waits(queue, "dear", **terms("50"), **predicted(0.5))
+    line = Line.at(PLACES, queue.ledger.open_runs(), NOW)
+    assert [each.job_id for each in line.who(Action.YIELD)] == ["long"]
+    assert line.starts_at("dear") == AT
+    # Asked once, it is as good as gone: nobody else is asked in its place.
+    queue.ledger.append(NOW, "long", "stop_requested", {"why": "yield"})
+    line = Line.at(PLACES, queue.ledger.open_runs(), NOW)
+    assert (line.who(Action.YIELD), line.starts_at("dear")) == ([], AT)
 
 
-def _settled(cli: Cli, count: int) -> list[dict[str, Any]]:
-    rows = cli.ledger()
-    return rows if sum(row["state"] == "settled" for row in rows) == count else []
+def test_nobody_yields_without_a_checkpoint_or_after_a_promise(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(yields=False), **predicted(10))
+    waits(queue, "dear", **terms("50"), **predicted(0.5))
+    assert Line.at(PLACES, queue.ledger.open_runs(), NOW).changes == ()
+
+
+def test_a_promise_holds_until_it_queues_again(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(yields=True), **predicted(10))
+    waits(queue, "dear", **terms("50"), **predicted(0.5))
+    queue.ledger.append(NOW, "long", "promoted", {})
+    assert Line.at(PLACES, queue.ledger.open_runs(), NOW).changes == ()
+
+
+def test_a_deadline_that_cannot_wait_goes_to_a_rented_machine(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(yields=False), **predicted(10))
+    soon = {"deadline_at": (NOW + timedelta(hours=1)).isoformat()}
+    waits(queue, "due", **terms(), **predicted(0.4), **soon)
+    here = Line.at(PLACES, queue.ledger.open_runs(), NOW)
+    assert here.of("due") is None
+    rents = Line.at(PLACES, queue.ledger.open_runs(), NOW, Cloud(3.0, 0.1)).of("due")
+    assert rents is not None
+    assert rents.action is Action.BURST
+
+
+def test_what_was_put_first_by_hand_is_not_overtaken(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(yields=True), **predicted(10))
+    waits(queue, "dear", **terms("50"), **predicted(0.5))
+    waits(queue, "first", **terms("0"), **predicted(5))
+    queue.ledger.append(NOW, "first", "raised", {})
+    line = Line.at(PLACES, queue.ledger.open_runs(), NOW)
+    assert (line.changes, line.order) == ((), ("first", "dear"))
+
+
+def test_work_done_counts_and_what_overruns_is_not_taken_for_done(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(), **predicted(10))
+    (run,) = queue.ledger.open_runs()
+    half = job_of(run, NOW + timedelta(hours=4))
+    assert (half.attained_h, half.left_h, half.left_p90_h) == (4, 6, 16)
+    over = job_of(run, NOW + timedelta(hours=30))
+    assert (over.left_h, over.left_p90_h) == (3, 3)

@@ -1,0 +1,43 @@
+"""What a run takes along: its command with all that belongs to it, and the work directory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.words import count, size
+from mlbroker.profiles.job import Job
+
+
+def spec_of(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[str, object]:
+    """What its guest is to do."""
+    # Here the job runs in its own folder, as it does without mlbroker: data and virtual
+    # environments that no bundle would carry are at their places.
+    checkpoint = job.checkpoint
+    return {
+        "setup": job.setup,
+        "command": job.command,
+        "envs": dict(job.envs),
+        "workdir": str(Path(job.workdir) if job.workdir else job_path.absolute().parent),
+        "progress": job.progress,
+        "checkpoint": (
+            {"path": checkpoint.path, "every_s": checkpoint.every_s} if checkpoint else None
+        ),
+        "outputs": list(job.outputs),
+        "stop_when_idle_s": stop_when_idle_s,
+    }
+
+
+def pack(
+    workdir: str, folder: RunFolder, secrets: Mapping[str, str], listener: Listener
+) -> dict[str, str | None]:
+    """Pack the work directory into the run's folder; what the books keep of it."""
+    from mlbroker.broker.runs.bundle import pack_workdir
+
+    bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
+    listener.note(
+        f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}"
+    )
+    if bundle.left_out:
+        listener.warn(f"left out of the bundle: {bundle.left_out}")
+    return {"bundle_sha256": bundle.sha256, "bundle_bytes": str(bundle.bytes)}

@@ -1,0 +1,108 @@
+"""What a run says of itself in a queue, and what its ledger tells of it, as a policy's job."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from mlbroker.broker.ledger import Run
+from mlbroker.broker.ledger.state import PREDICTION
+from mlbroker.policies.queue.interface import Job
+
+# In the fact that opens a run.
+QUEUE = "queue"
+# What an hour of waiting costs where nobody says: the order of runs that say nothing is by how
+# long they are expected to take, and then by when they came.
+USUAL_USD_PER_H = Decimal(1)
+# Of a job that takes longer than was believed, so much of what it took is taken to be left.
+_MORE = 0.1
+
+
+class Asked(NamedTuple):
+    """What its user says of a run: what an hour of waiting costs, whose it is, and whether others
+    may have its place at a checkpoint.
+    """
+
+    value_usd_per_h: Decimal = USUAL_USD_PER_H
+    team: str | None = None
+    yields: bool = True
+
+
+class Terms(NamedTuple):
+    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run."""
+
+    value_usd_per_h: Decimal
+    team: str | None
+    yields: bool
+    places: tuple[str, ...]
+
+    def body(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {
+            "value_usd_per_h": str(self.value_usd_per_h),
+            "team": self.team,
+            "yields": self.yields,
+            "places": list(self.places),
+        }
+
+    @classmethod
+    def of(cls, run: Run) -> "Terms":
+        """Of a run, also of one that was opened without any."""
+        told = run.details.get(QUEUE) or {}
+        candidate = run.details.get("candidate")
+        first = [place_name(candidate)] if candidate else []
+        return cls(
+            Decimal(told.get("value_usd_per_h", USUAL_USD_PER_H)),
+            told.get("team"),
+            bool(told.get("yields")),
+            tuple(told.get("places", first)),
+        )
+
+
+def place_name(at: Mapping[str, Any]) -> str:
+    """A machine, as the runs that wait for it call it."""
+    return f"{at['cloud']}/{at['instance_type']}"
+
+
+def job_of(run: Run, now: datetime) -> Job:
+    """The run as a queue policy sees it: hours as they are believed now."""
+    terms = Terms.of(run)
+    attained_h = sum((_useful_h(attempt.seconds) for attempt in run.attempts), 0.0)
+    live = run.attempts[-1] if run.attempts and run.attempts[-1].ended_at is None else None
+    if live is not None and live.started_at is not None:
+        attained_h += max(0.0, (now - live.started_at).total_seconds() / 3600)
+    left_h, left_p90_h, setup_h = _left(run.details.get(PREDICTION), attained_h)
+    deadline_at = run.details.get("deadline_at")
+    return Job(
+        id=run.run_id,
+        places=1,
+        submitted_s=run.reserved_at.timestamp(),
+        value_usd_per_h=float(terms.value_usd_per_h),
+        left_h=left_h,
+        left_p90_h=left_p90_h,
+        team=terms.team or "",
+        deadline_s=datetime.fromisoformat(deadline_at).timestamp() if deadline_at else None,
+        preemptible=terms.yields,
+        setup_h=setup_h,
+        attained_h=attained_h,
+        promoted=run.promoted,
+        pools=frozenset(terms.places),
+    )
+
+
+def _useful_h(seconds: Mapping[str, float | None] | None) -> float:
+    return ((seconds or {}).get("useful") or 0.0) / 3600
+
+
+def _left(
+    prediction: Mapping[str, Any] | None, attained_h: float
+) -> tuple[float | None, float | None, float]:
+    """Median and 90th percentile of the work that is left, and the set-up before it."""
+    if prediction is None:
+        return None, None, 0.0
+    whole_h: Sequence[float] = prediction["duration_h"]
+    command_s = prediction.get("command_s")
+    hours = [second / 3600 for second in command_s] if command_s else whole_h
+    left_h = max(hours[1] - attained_h, _MORE * attained_h)
+    left_p90_h = max(hours[2] - attained_h, left_h)
+    return left_h, left_p90_h, max(0.0, whole_h[1] - hours[1])

@@ -1,0 +1,178 @@
+"""`mlbroker submit` and `mlbroker queue`, at the terminal, on a node that is this machine."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import validate
+from tests.support.mlbroker import Cli, wait_for
+
+NODE = """
+nodes:
+  - name: box
+    count: 1
+    hardware: {vcpus: 2, memory_gib: 8}
+    price_per_hour_usd: 1
+"""
+CAPPED = {"budget": "1 USD"}
+SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/queue.json").read_text())
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    cli = Cli(tmp_path)
+    cli.home.mkdir(mode=0o700)
+    (cli.home / "nodes.yaml").write_text(NODE)
+    return cli
+
+
+def submit(cli: Cli, job: Path, *more: object) -> str:
+    """The run's id."""
+    answer = cli("submit", job, "--on", "box", "--yes", "--json", *more)
+    assert answer.returncode == 0, answer.stderr
+    run_id: str = json.loads(answer.stdout)["run_id"]
+    return run_id
+
+
+def busy(cli: Cli, gate: Path, **broker: Any) -> str:
+    """A run that has the only place until `gate` is there; it goes on from its checkpoint."""
+    work = f"""
+        mkdir -p ckpt; echo "from $(cat ckpt/n 2>/dev/null || echo 0)"; echo 41 > ckpt/n
+        while [ ! -e {gate} ]; do sleep 0.1; done"""
+    run_id = submit(cli, cli.job(work, "busy", broker={**CAPPED, **broker}), "--takes", "10h@box")
+    wait_for(lambda: row(cli, run_id)["state"] == "running")
+    return run_id
+
+
+def row(cli: Cli, run_id: str) -> dict[str, Any]:
+    return next(each for each in cli.ledger() if each["run_id"] == run_id)
+
+
+def waiting(cli: Cli) -> list[dict[str, Any]]:
+    answer = cli("queue", "--json")
+    assert answer.returncode == 0, answer.stderr
+    document = json.loads(answer.stdout)
+    validate(document, SCHEMA)
+    found: list[dict[str, Any]] = document["waiting"]
+    return found
+
+
+def settled(cli: Cli, count: int) -> list[dict[str, Any]]:
+    rows = wait_for(
+        lambda: [r for r in cli.ledger() if r["state"] == "settled"][count - 1 :] and cli.ledger(),
+        tell=lambda: cli("ps", "--all").stdout,
+    )
+    return list(rows)
+
+
+def test_one_place_takes_many_runs_one_after_the_other_in_their_order(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    job = cli.job("true", "next", broker=CAPPED)
+    for _ in range(5):
+        answer = cli("run", job, "--on", "box", "--yes", "--detach")
+        assert answer.returncode == 0, answer.stderr
+    gate.touch()
+    rows = settled(cli, 6)
+    assert [each["outcome"] for each in rows] == ["succeeded"] * 6
+    assert [each["attempts"] for each in rows] == [1] * 6
+    starts = [each["started_at"] for each in rows]
+    ends = [each["ended_at"] for each in rows]
+    assert starts == sorted(starts)
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+
+
+def test_a_client_that_died_in_the_line_holds_up_nobody_for_long(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    next_ = cli.job("true", "next", broker=CAPPED)
+    dead = cli.start("run", next_, "--on", "box", "--yes")
+    wait_for(lambda: len(waiting(cli)) == 1)
+    dead.kill()
+    dead.communicate()
+    submit(cli, next_)
+    gate.touch()
+    rows = settled(cli, 2)
+    assert [each["state"] for each in rows] == ["settled", "queued", "settled"]
+    assert cli("reconcile").returncode == 0
+    assert settled(cli, 3)[1]["outcome"] == "abandoned"
+
+
+def test_a_run_worth_more_takes_the_place_and_the_other_goes_on_from_its_checkpoint(
+    cli: Cli,
+) -> None:
+    gate = cli.folder / "gate"
+    long = busy(cli, gate, checkpoint={"path": "ckpt/", "every": "1s"})
+    short = submit(
+        cli, cli.job("true", "short", broker=CAPPED), "--takes", "1m@box", "--value-of-time",
+        "50 USD/h", "--deadline", "20m",
+    )  # fmt: skip
+    wait_for(
+        lambda: row(cli, short)["outcome"] == "succeeded", tell=lambda: cli("ps", "--all").stdout
+    )
+    assert row(cli, long)["outcome"] is None
+    gate.touch()
+    assert [each["outcome"] for each in settled(cli, 2)] == ["succeeded", "succeeded"]
+    assert row(cli, long)["attempts"] == 2
+    said = [line for line in cli("logs", long).stdout.splitlines() if line.startswith("from")]
+    assert said == ["from 0", "from 41"]
+
+
+def test_people_see_why_and_change_the_order(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    first = busy(cli, gate)
+    job = cli.job("true", "next", broker=CAPPED)
+    a, b, c = (submit(cli, job, "--takes", "30m@box", "--deadline", "90h") for _ in range(3))
+    assert [each["run_id"] for each in waiting(cli)] == [a, b, c]
+    assert cli("queue", "hold", a).returncode == 0
+    assert cli("queue", "top", c).returncode == 0
+    assert [(e["run_id"], e["position"]) for e in waiting(cli)] == [(c, 1), (b, 2), (a, None)]
+    told = cli("queue", "why", b).stdout
+    assert f"Run {b} is number 2 of 3: others come first." in told
+    assert f"before it: {c} next" in told
+    assert f"running: {first} busy" in told
+    assert "on hold" in cli("queue", "why", a).stdout
+    assert all(run_id in cli("queue").stdout for run_id in (a, b, c))
+    refused = cli("queue", "hold", first)
+    assert (refused.returncode, "does not wait" in refused.stderr) == (2, True)
+    assert cli("queue", "release", a).returncode == 0
+    assert cli("stop", a, b, c).returncode == 0
+    gate.touch()
+    settled(cli, 4)
+    assert "Nobody waits" in cli("queue").stderr
+
+
+def test_waiting_runs_leave_the_caps_to_others(cli: Cli) -> None:
+    (cli.folder / "mlbroker-policy.yaml").write_text("max_spend_per_month: 2.5 USD\n")
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    job = cli.job("true", "next", broker=CAPPED)
+    # Each may cost 1 USD: held, the third had been refused.
+    for _ in range(4):
+        submit(cli, job)
+    assert sorted(each["reserved_usd"] != "0" for each in cli.ledger()) == [False] * 4 + [True]
+    gate.touch()
+    assert [each["outcome"] for each in settled(cli, 5)] == ["succeeded"] * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--value-of-time", "-3"], "--value-of-time"),
+        (["--value-of-time", "inf"], "--value-of-time"),
+        (["--value-of-time", "3 EUR/h"], "USD"),
+        (["--value-of-time", "600"], "max_spend_per_month"),
+        (["--team", "vison"], "vision"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_nothing_waits(
+    cli: Cli, options: list[str], told: str
+) -> None:
+    policy = "max_spend_per_month: 500 USD\nteams: {vision: [ada]}\n"
+    (cli.folder / "mlbroker-policy.yaml").write_text(policy)
+    answer = cli("submit", cli.job("true", broker=CAPPED), "--on", "box", "--yes", *options)
+    assert (answer.returncode, told in answer.stderr) == (2, True), answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert cli.ledger() == []
