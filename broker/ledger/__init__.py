@@ -1,13 +1,15 @@
 """The books: every run's reservation, steps and charges, append-only and chained by hash."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.home import TEAM_LEDGER
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
 from mlbroker.broker.ledger.sqlite import SqliteStorage
@@ -21,6 +23,10 @@ from mlbroker.broker.ledger.state import (
     fold,
     step,
 )
+from mlbroker.broker.ledger.storage import Storage
+
+if TYPE_CHECKING:
+    from mlbroker.broker.ledger.postgres import PostgresStorage
 
 __all__ = [
     "LAST",
@@ -39,6 +45,7 @@ __all__ = [
     "State",
     "Verdict",
     "open_ledger",
+    "team_storage",
 ]
 
 # What a person calls the run that was reserved last.
@@ -54,19 +61,31 @@ class Verdict:
     approval: str | None = None
 
 
-# Judges a reservation, given the accounts so far and the approvals nobody has used.
-Admission = Callable[[Sequence[Account], Sequence[Fact]], Verdict]
+# Judges a reservation, given the accounts so far, the approvals nobody has used, and the time.
+Admission = Callable[[Sequence[Account], Sequence[Fact], datetime], Verdict]
 
 
 def open_ledger(home: Path) -> "Ledger":
-    """The ledger of this state folder."""
-    return Ledger(SqliteStorage(home / "ledger.db"))
+    """The ledger of this state folder, or the team's that MLBROKER_LEDGER names."""
+    url = os.environ.get(TEAM_LEDGER)
+    if not url:
+        return Ledger(SqliteStorage(home / "ledger.db"))
+    return Ledger(team_storage(url))
+
+
+def team_storage(url: str) -> "PostgresStorage":
+    """A team's, on a server. InputError for a URL that is none."""
+    # Hardly anybody needs it, and its library takes its time.
+    from mlbroker.broker.ledger.postgres import PostgresStorage
+    from mlbroker.broker.ledger.postgres_server import Server
+
+    return PostgresStorage(Server.of(url))
 
 
 class Ledger:
     """Appends facts that may follow, and folds them into runs."""
 
-    def __init__(self, storage: SqliteStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def reserve(
@@ -77,19 +96,22 @@ class Ledger:
         That is the `admission`, and for a run that goes on from another its `Lineage`.
         """
         with self._storage.write() as transaction:
-            latest = transaction.latest_account()
-            if latest is not None and at < latest:
-                # The clock was ahead, or is set back. Counted no earlier than what is in the books,
-                # it escapes no daily or monthly cap either way.
-                body = {**body, COUNTS_AT: latest.isoformat()}
+            now, latest = transaction.moment(at), transaction.latest_account()
+            # A clock was ahead, or is set back. Counted no earlier than what is in the books, it
+            # escapes no daily or monthly cap either way.
+            counts_at = now if latest is None else max(now, latest)
+            if counts_at != at:
+                body = {**body, COUNTS_AT: counts_at.isoformat()}
             if body.get(RESUMES):
                 openings = transaction.openings()
                 lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
                 lineage.admit(body)
             if admission is not None:
-                month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+                month = now.astimezone(UTC).replace(
+                    day=1, hour=0, minute=0, second=0, microsecond=0
+                )
                 unused = _unused_approvals(transaction.facts(""))
-                verdict = admission(transaction.accounts(month), unused)
+                verdict = admission(transaction.accounts(month), unused, now)
                 if verdict.refusal is not None:
                     raise RefusedError(verdict.refusal, hint=verdict.hint)
                 if verdict.approval is not None:
@@ -121,6 +143,11 @@ class Ledger:
             raise IllegalStep(f"{kind} belongs to a run")
         with self._storage.write() as transaction:
             return transaction.append(at, "", kind, body)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a team's: then the folder of a run may be on another machine."""
+        return self._storage.shared
 
     def run(self, run_id: str) -> Run | None:
         """One run, or None when the ledger does not know it."""
@@ -198,9 +225,10 @@ class Ledger:
 
     def verify(self) -> Break | None:
         """The first damage: to the file, to the chain, to a run's order, or to the balances."""
-        found = self._storage.verify()
-        if found is not None:
-            return found
+        with self._storage.snapshot():
+            return self._storage.verify() or self._off_balance()
+
+    def _off_balance(self) -> Break | None:
         runs: dict[str, Run] = {}
         for fact in self._storage.facts():
             if not fact.run_id:

@@ -58,6 +58,8 @@ _LEAST_FREE_BYTES = 100_000
 class SqliteStorage:
     """One ledger file. Connections are opened per use, so that forks and threads are harmless."""
 
+    shared = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
@@ -82,6 +84,30 @@ class SqliteStorage:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside the block is of one moment."""
+        connection = None
+        with suppress(sqlite3.DatabaseError):  # of damage, whoever reads on is told
+            connection = self._reading()
+        if connection is None or connection.in_transaction:
+            yield
+            return
+        with suppress(sqlite3.DatabaseError):
+            connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+    def rows(self) -> Iterator[tuple[int, str, str, str, str, str]]:
+        """All facts as they are stored and hashed: seq, at, run_id, kind, body, hash."""
+        with self._errors():
+            connection = self._reading()
+            if connection is not None:
+                yield from connection.execute(f"SELECT {_COLUMNS} FROM facts ORDER BY seq")  # noqa: S608
 
     def facts(self, run_id: str | None = None) -> Iterator[Fact]:
         """All facts in order, or one run's."""
@@ -254,6 +280,9 @@ class _SqliteTransaction:
         """The time of the run that counts latest, whenever it was written."""
         (latest,) = self._connection.execute("SELECT max(at) FROM accounts").fetchone()
         return datetime.fromisoformat(latest) if latest else None
+
+    def moment(self, at: datetime) -> datetime:
+        return at
 
     def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Fact:
         last, previous = _head(self._connection)

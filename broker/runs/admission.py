@@ -40,16 +40,17 @@ class PolicyAdmission:
     judge: "Judge | None"
     options: Sequence[LaunchOption]
     job: str
-    now: datetime
     usd: Decimal
 
-    def __call__(self, accounts: Sequence[Account], approvals: Sequence[Fact]) -> Verdict:
-        """The ledger's question, with all accounts that matter and all unused approvals."""
+    def __call__(
+        self, accounts: Sequence[Account], approvals: Sequence[Fact], now: datetime
+    ) -> Verdict:
+        """The ledger's question: all accounts that matter, all unused approvals, and its time."""
         if self.judge is None:
             return Verdict()
         from mlbroker.policies.guardrails.judge import Hit
 
-        reservation = reservation_of(self.job, self.now, self.usd, accounts, approvals)
+        reservation = reservation_of(self.job, now, self.usd, accounts, approvals)
         subjects = [subject_of(option) for option in self.options]
         found = self.judge.reservation(subjects, reservation)
         if isinstance(found, Hit):

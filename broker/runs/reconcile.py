@@ -11,6 +11,7 @@ from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import secrets_at_hand
 from mlbroker.broker.runs.order import Order
@@ -28,6 +29,7 @@ class Did(StrEnum):
     STILL_RUNNING = "still_running"
     WAITING = "waiting"
     ATTENDED = "attended"
+    ELSEWHERE = "elsewhere"
     ORPHAN_ENDED = "orphan_ended"
     FOREIGN = "foreign"
     UNREACHABLE = "unreachable"
@@ -114,6 +116,10 @@ class Reconciler:
 
     def _run(self, run: Run) -> Iterator[Finding]:
         folder = RunFolder.of(self._state, run.run_id)
+        other = elsewhere(run, folder)
+        if other is not None:
+            yield Finding(Did.ELSEWHERE, run.run_id, f"{run.state}: {other}")
+            return
         with folder.carried(wait=False) as ours:
             if not ours:
                 who = folder.carrier() or "another process"

@@ -235,7 +235,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
 def test_a_refused_reservation_leaves_no_trace(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     with pytest.raises(RefusedError, match="no more"):
-        ledger.reserve(NOW, "r1", RESERVED, lambda accounts, approvals: Verdict("no more"))
+        ledger.reserve(NOW, "r1", RESERVED, lambda accounts, approvals, at: Verdict("no more"))
     assert ledger.runs() == []
     assert ledger.head()[0] == 0
 
@@ -247,7 +247,7 @@ def test_an_admission_sees_open_reservations_of_any_month(tmp_path: Path) -> Non
     ledger.append(NOW, "settled", "settled", BODIES["settled"])
     seen: dict[str, Decimal] = {}
 
-    def admission(accounts: Any, approvals: Any) -> Verdict:
+    def admission(accounts: Any, approvals: Any, at: datetime) -> Verdict:
         seen.update({account.run_id: account.usd for account in accounts})
         return Verdict()
 
