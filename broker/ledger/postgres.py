@@ -43,9 +43,14 @@ _PAGE = 10_000
 _COLUMNS = "seq, at, run_id, kind, body, hash"
 _ACCOUNT = "run_id, usr, project, at, open, usd"
 
+# The head is let go of when the commit stands in the log, and only then the disk is waited for:
+# with those of other clients that commit meanwhile. What is acknowledged is on the disk.
 _BEGIN = """BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL synchronous_commit = off;
 SELECT 1 FROM mlbroker.head FOR UPDATE;
 SELECT version, seq, hash, clock_timestamp() FROM mlbroker.head"""
+# A commit of its own, by the session's setting; it is behind all before it in the log.
+_TO_DISK = "SELECT pg_logical_emit_message(true, 'mlbroker', '')"
 _APPEND = """WITH fact AS (INSERT INTO mlbroker.facts VALUES (%s, %s, %s, %s, %s, %s))
 UPDATE mlbroker.head SET seq = %s, hash = %s"""
 _PUT = """INSERT INTO mlbroker.accounts VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (run_id)
@@ -90,7 +95,9 @@ class PostgresStorage:
                 self._undo(connection)
                 raise
             try:
-                connection.execute("COMMIT")
+                connection.execute("COMMIT", prepare=False)
+                if transaction.last is not None:
+                    connection.execute(_TO_DISK)
             except psycopg.Error as error:
                 lost = connection.closed
                 self._undo(connection)
@@ -109,7 +116,7 @@ class PostgresStorage:
             connection, rested = self._open()
             try:
                 answers = connection.execute(_BEGIN, prepare=False)
-                for _ in range(2):
+                for _ in range(3):
                     answers.nextset()
                 row = answers.fetchone()
                 if row is None:
@@ -132,7 +139,7 @@ class PostgresStorage:
 
         with suppress(psycopg.Error):
             if not connection.closed:
-                connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK", prepare=False)
                 return
         self.close()
 
@@ -148,6 +155,7 @@ class PostgresStorage:
                 query = "SELECT hash FROM mlbroker.facts WHERE seq = %s"
                 kept = connection.execute(query, (fact.seq,)).fetchone()
                 self._undo(connection)
+                connection.execute(_TO_DISK)
                 break
             except psycopg.Error as error:
                 self.close()

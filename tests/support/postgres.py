@@ -13,9 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from tests.support.mlbroker import PATIENCE_S
+
+from mlbroker.broker.ledger.postgres_schema import migrate
+from mlbroker.broker.ledger.postgres_server import Server
 
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name))
 _FOUND = shutil.which("postgres")
@@ -75,8 +79,13 @@ class Postgres:
 
     def kill(self) -> None:
         """As `kill -9` of the whole server: nothing is flushed, nothing is said."""
-        os.kill(self._postmaster(), signal.SIGKILL)
+        postmaster = psutil.Process(self._postmaster())
+        backends = postmaster.children()
+        for process in (postmaster, *backends):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._gone()
+        psutil.wait_procs(backends)
 
     def stop(self) -> None:
         """At once, in order."""
@@ -98,6 +107,12 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    def ledger(self) -> str:
+        """The URL of a new one with the tables of a ledger."""
+        url = self.database()
+        migrate(Server.of(url), iter(()), ())
+        return url
 
     def execute(self, url: str, *statements: str) -> Sequence[tuple[object, ...]]:
         """What the last one answers, if anything."""
