@@ -41,13 +41,13 @@ def postgres() -> Iterator["Postgres"]:
     """One server for all tests of a process; each takes a database of its own."""
     from tests.support.postgres import running_postgres
 
-    with running_postgres() as server:
+    with running_postgres(durable=False) as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres() -> Iterator["Postgres"]:
-    """A server for this test alone, to be killed."""
+    """A server for this test alone, which keeps what it acknowledges: it may be killed."""
     from tests.support.postgres import running_postgres
 
     with running_postgres() as server:

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,12 @@ _PAGE = 10_000
 _COLUMNS = "seq, at, run_id, kind, body, hash"
 _ACCOUNT = "run_id, usr, project, at, open, usd"
 
+# Clients queue on a number of the database's: who waits for a row is woken at every change of it.
 # The head is let go of when the commit stands in the log, and only then the disk is waited for:
 # with those of other clients that commit meanwhile. What is acknowledged is on the disk.
 _BEGIN = """BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL synchronous_commit = off;
+SELECT pg_advisory_xact_lock(1835819627);
 SELECT 1 FROM mlbroker.head FOR UPDATE;
 SELECT version, seq, hash, clock_timestamp() FROM mlbroker.head"""
 # A commit of its own, by the session's setting; it is behind all before it in the log.
@@ -95,9 +97,7 @@ class PostgresStorage:
                 self._undo(connection)
                 raise
             try:
-                connection.execute("COMMIT", prepare=False)
-                if transaction.last is not None:
-                    connection.execute(_TO_DISK)
+                transaction.commit()
             except psycopg.Error as error:
                 lost = connection.closed
                 self._undo(connection)
@@ -116,7 +116,7 @@ class PostgresStorage:
             connection, rested = self._open()
             try:
                 answers = connection.execute(_BEGIN, prepare=False)
-                for _ in range(3):
+                for _ in range(4):
                     answers.nextset()
                 row = answers.fetchone()
                 if row is None:
@@ -297,6 +297,9 @@ class _PostgresTransaction:
     ) -> None:
         self._connection = connection
         self._seq, self._hash, self._now = seq, hash_, now
+        # What is still to be sent: at once, with the commit, as each way to the server and back
+        # is time that all others wait.
+        self._unsent: list[tuple[str, tuple[object, ...]]] = []
         self.last: Fact | None = None
 
     def facts(self, run_id: str) -> list[Fact]:
@@ -325,19 +328,38 @@ class _PostgresTransaction:
         seq, moment, text = self._seq + 1, at.isoformat(), canonical(body)
         hash_ = chain_hash(self._hash, seq, moment, run_id, kind, text)
         row = (seq, moment, run_id, str(kind), text, hash_)
-        self._connection.execute(_APPEND, (*row, seq, hash_))
+        self._unsent.append((_APPEND, (*row, seq, hash_)))
         self._seq, self._hash = seq, hash_
         self.last = Fact(seq, at, run_id, kind, body, hash_)
         return self.last
 
     def put_account(self, a: Account) -> None:
-        self._connection.execute(_PUT, (a.run_id, a.user, a.project, a.at, a.open, a.usd))
+        self._unsent.append((_PUT, (a.run_id, a.user, a.project, a.at, a.open, a.usd)))
+
+    def commit(self) -> None:
+        with self._at_once():
+            self._send()
+            self._connection.execute("COMMIT", prepare=False)
+            if self.last is not None:
+                self._connection.execute(_TO_DISK)
+
+    def _send(self) -> None:
+        for query, values in self._unsent:
+            self._connection.execute(query, values)
+        self._unsent.clear()
+
+    def _at_once(self) -> AbstractContextManager[object]:
+        from psycopg import Pipeline
+
+        # Where the system's own library is used, it may be older than that.
+        return self._connection.pipeline() if Pipeline.is_supported() else nullcontext()
 
     def _facts(self, where: str, *values: str) -> list[Fact]:
         query = f"SELECT {_COLUMNS} FROM mlbroker.facts WHERE {where} ORDER BY seq"  # noqa: S608
         return list(_read_facts(self._rows(query, *values)))
 
     def _rows(self, query: str, *values: object) -> "list[TupleRow]":
+        self._send()
         return self._connection.execute(query, values).fetchall()
 
 

@@ -29,14 +29,13 @@ needs_postgres = pytest.mark.skipif(
 )
 # It refuses to run as root; its package made this user.
 _AS = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-# Durable as shipped, but for checkpoints, which the kills would wait for.
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = '{folder}'
 max_connections = 300
 shared_buffers = '32MB'
-fsync = on
+fsync = {fsync}
 synchronous_commit = on
 logging_collector = off
 log_min_messages = fatal
@@ -128,8 +127,11 @@ def _bin(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A started server, gone in the end. Its folder is short, as paths of sockets have to be."""
+def running_postgres(*, durable: bool = True) -> Iterator[Postgres]:
+    """A started server, gone in the end. Its folder is short, as paths of sockets have to be.
+
+    One that is not `durable` does not wait for the disk; it is not to be killed.
+    """
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as text:
         folder = Path(text)
         folder.chmod(0o777)
@@ -140,7 +142,9 @@ def running_postgres() -> Iterator[Postgres]:
         )  # fmt: skip
         server = Postgres(folder, _free_port())
         conf = folder / "conf"
-        conf.write_text(_CONFIGURATION.format(port=server.port, folder=folder))
+        conf.write_text(
+            _CONFIGURATION.format(port=server.port, folder=folder, fsync="on" if durable else "off")
+        )
         conf.chmod(0o644)
         with open(folder / "data" / "postgresql.conf", "a") as file:
             file.write(f"include '{conf}'\n")
