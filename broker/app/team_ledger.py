@@ -36,7 +36,7 @@ def migrate(state: Path, *, from_sqlite: bool, writer: str | None) -> dict[str, 
     seq, head = storage.head()
     return {
         "schema": "mlbroker.ledger-migrate/1",
-        "ledger": storage.server.name,
+        "ledger": storage.team,
         "format_before": before or None,
         "format": now,
         "copied": from_sqlite,

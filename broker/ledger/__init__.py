@@ -145,9 +145,9 @@ class Ledger:
             return transaction.append(at, "", kind, body)
 
     @property
-    def shared(self) -> bool:
-        """Whether it is a team's: then the folder of a run may be on another machine."""
-        return self._storage.shared
+    def team(self) -> str | None:
+        """The database of a team's, without its password; None for a file in the state folder."""
+        return self._storage.team
 
     def run(self, run_id: str) -> Run | None:
         """One run, or None when the ledger does not know it."""

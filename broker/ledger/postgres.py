@@ -71,10 +71,9 @@ WHERE coalesce(spent.usd, 0) <> coalesce(settled.usd, 0) LIMIT 1"""
 class PostgresStorage:
     """One ledger in one database. A process keeps one connection; forks open their own."""
 
-    shared = True
-
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.team = server.name
         self._connection: Connection[TupleRow] | None = None
         self._owner = 0
         self._used_at = 0.0

@@ -3,6 +3,7 @@
 The URL may hold a password. It is kept here, and no error repeats it.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ SELECT set_config('timezone', 'UTC', false),
 # The server takes back a connection that a run's long-lived driver does not use (PostgreSQL 14+).
 _IDLE = "SELECT set_config('idle_session_timeout', '60s', false)"
 
+_REST = "`mlbroker ledger verify` shows what is damaged."
 _DOWN = "Is the database up, and does this machine reach it? Nothing is launched without it."
 _REMEDIES = {
     "25006": "It is a standby, which only reads: name the primary.",
@@ -102,6 +104,8 @@ class Server:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
 
+        # What it warns of is raised as well.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         given = conninfo_to_dict(self._url)
         options = {name: value for name, value in _CONNECTING.items() if name not in given}
         if os.environ.get("PGCONNECT_TIMEOUT"):
@@ -139,4 +143,5 @@ class Server:
 def _remedy(error: "Error", said: str) -> str:
     if "no password" in said or "password authentication" in said:
         return "Put the password into ~/.pgpass (mode 600), or the file that PGPASSFILE names."
-    return _REMEDIES.get(error.sqlstate or "", _DOWN)
+    gone = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    return _REMEDIES.get(error.sqlstate or "", _DOWN if gone else _REST)

@@ -58,7 +58,7 @@ _LEAST_FREE_BYTES = 100_000
 class SqliteStorage:
     """One ledger file. Connections are opened per use, so that forks and threads are harmless."""
 
-    shared = False
+    team = None
 
     def __init__(self, path: Path) -> None:
         self._path = path

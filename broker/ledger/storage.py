@@ -47,11 +47,12 @@ class Transaction(Protocol):
 class Storage(Protocol):
     """Where facts are kept, in order and for good. Raises LedgerError where it cannot be used.
 
-    `shared`: several machines write to it, so that a run's folder may be on another one.
+    `team`: the database of a team's, as it is shown; None for a file of this state folder. Of a
+    team's ledger the folder of a run may be on another machine.
     """
 
     @property
-    def shared(self) -> bool: ...
+    def team(self) -> str | None: ...
 
     def write(self, adopt: bool = False) -> AbstractContextManager[Transaction]:
         """One durable transaction; an exception inside rolls it back."""

@@ -117,7 +117,7 @@ def reserve(
         "candidate": json.loads(json.dumps(asdict(order.candidates[0]), default=str)),
         "order_sha256": order.digest(),
         "host": socket.gethostname(),
-        **({HOME: str(folder.home)} if ledger.shared else {}),
+        **({HOME: str(folder.home)} if ledger.team else {}),
         **facts,
     }
     return ledger.reserve(now, order.run_id, body, admission)

@@ -39,7 +39,19 @@ fsync = {fsync}
 synchronous_commit = on
 logging_collector = off
 log_min_messages = fatal
+ssl = on
+ssl_cert_file = '{folder}/server.crt'
+ssl_key_file = '{folder}/server.key'
 """
+# One user needs a password.
+_WHO_MAY = """local all all trust
+host all guarded all scram-sha-256
+host all all all trust
+"""
+_CERTIFICATE = [
+    "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+    "-subj", "/CN=localhost",
+]  # fmt: skip
 
 
 @dataclass
@@ -54,6 +66,11 @@ class Postgres:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def certificate(self) -> Path:
+        """What signs the server's certificate, which is of `localhost`."""
+        return self.folder / "server.crt"
 
     def url(self, database: str, user: str = "owner", password: str = "") -> str:
         who = f"{user}:{password}" if password else user
@@ -140,6 +157,13 @@ def running_postgres(*, durable: bool = True) -> Iterator[Postgres]:
              "--auth=trust", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"],
             check=True, cwd=folder, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        for name in ("server", "other"):
+            key, certificate = (str(folder / f"{name}.{kind}") for kind in ("key", "crt"))
+            subprocess.run(
+                [*_AS, *_CERTIFICATE, "-keyout", key, "-out", certificate],
+                check=True, capture_output=True,
+            )  # fmt: skip
+        (folder / "data" / "pg_hba.conf").write_text(_WHO_MAY)
         server = Postgres(folder, _free_port())
         conf = folder / "conf"
         conf.write_text(
