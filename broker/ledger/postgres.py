@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 CLOCKS_APART = timedelta(seconds=5)
 # A connection that rested longer may have been cut on the way, or taken back by the server.
 _FRESH_S = 30.0
-# So long it is tried to find out what became of a commit whose answer was lost.
-_ANSWER_S = 60.0
+# So long a server that was there before is waited for, as it may be restarting; and it is tried to
+# find out what became of a commit whose answer was lost.
+_RESTART_S = 60.0
 _PAGE = 10_000
 _COLUMNS = "seq, at, run_id, kind, body, hash"
 _ACCOUNT = "run_id, usr, project, at, open, usd"
@@ -146,7 +147,7 @@ class PostgresStorage:
         """Return if the fact is kept; LedgerError if it is not, or nobody can tell."""
         import psycopg
 
-        until = time.monotonic() + _ANSWER_S
+        until = time.monotonic() + _RESTART_S
         while True:
             try:
                 # Whoever may still be committing it holds the head.
@@ -256,11 +257,23 @@ class PostgresStorage:
             self._used_at = now
             return there, not self._in_snapshot
         self.close()
-        self._connection, self._owner = self.server.connect(), os.getpid()
+        self._connection, self._owner = self._connect(), os.getpid()
         (version,) = one(self._connection, "SELECT version FROM mlbroker.head")
         check_version(version, self.server.name)
-        self._used_at = now
+        self._used_at = time.monotonic()
         return self._connection, False
+
+    def _connect(self) -> "Connection[TupleRow]":
+        import psycopg
+
+        until = time.monotonic() + (_RESTART_S if self._used_at else 0.0)
+        while True:
+            try:
+                return self.server.connect()
+            except psycopg.OperationalError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.2)
 
     def _read(self, query: str, values: Sequence[object] = ()) -> "list[TupleRow]":
         import psycopg

@@ -154,11 +154,11 @@ def test_commits_a_second_of_many_clients(own_postgres: Postgres) -> None:
 
 
 def test_a_reservation_after_a_long_history(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under monthly caps on users, with all runs in this month and so under those caps."""
     runs, tries = size(300, 100_000), size(5, 50)
-    url = postgres.database()
+    url = own_postgres.database()
     monkeypatch.setenv("MLBROKER_LEDGER", url)
     write(tmp_path, (made for made in many(runs, 25, seed=1, end=now()) if made.outcome))
     began = time.perf_counter()

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,27 @@ def test_a_client_that_is_killed_is_settled_for_in_the_teams_ledger(
     until(lambda: ledger.runs()[0].settled)
     assert ledger.runs()[0].outcome == "succeeded"
     assert not (ours.home / "ledger.db").exists()
+
+
+@needs_postgres
+def test_clouds_that_only_others_use_need_not_be_set_up_here(url: str, tmp_path: Path) -> None:
+    ours = place(tmp_path / "ours")
+    assert ours("ledger", "migrate").returncode == 0
+    ledger, now = Ledger(team_storage(url)), datetime.now(UTC)
+    body = {"job": "j", "user": "u", "project": None, "cap_usd": "5", "reserved_usd": "5"}
+    ledger.reserve(now, "r1", body | {"host": "there", "home": "/home/ada"})
+    intent = {
+        "attempt": 1, "token": "t", "cloud": "no-such-cloud", "region": "r", "market": "spot",
+        "instance_type": "m", "nodes": 1, "price_per_hour_usd": "1", "worst_usd": "4",
+        "kill_at": now.isoformat(),
+    }  # fmt: skip
+    ledger.append(now, "r1", "intended", intent)
+    done = ours("reconcile")
+    assert done.returncode == 0, done.stderr
+    assert "run r1 is intended: it is carried on there, from /home/ada" in done.stderr
+    for command in (["metrics"], ["ledger", "export", "--facts"], ["ledger", "--run", "r1"]):
+        shown = ours(*command)
+        assert shown.returncode == 0, shown.stderr
 
 
 def test_a_database_that_is_down_launches_nothing(

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -275,6 +276,18 @@ def test_a_connection_that_the_server_took_back_is_opened_anew(team: TeamLedger)
     team.execute(cut)
     ledger.append(now(), "r1", "settled", {"outcome": "stopped"})
     assert ledger.open_runs() == []
+
+
+@needs_postgres
+def test_a_server_that_restarts_is_waited_for_by_who_used_it(own_postgres: Postgres) -> None:
+    ledger = Ledger(team_storage(own_postgres.ledger()))
+    ledger.reserve(now(), "r1", BODY)
+    own_postgres.kill()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ledger.append, now(), "r1", "settled", {"outcome": "stopped"})
+        own_postgres.start()
+        assert waiting.result().settled
+    assert ledger.verify() is None
 
 
 @needs_postgres
