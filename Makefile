@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-ledger \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
@@ -107,6 +107,11 @@ campaign: $(VENV)/.dev ## Full-size reliability campaigns, figures into docs/rel
 	CAMPAIGN=full CAMPAIGN_FIGURES=.campaign $(BIN)/pytest tests/campaigns -n auto
 	$(BIN)/python scripts/campaign_figures.py .campaign docs/reliability.md
 	@$(BIN)/python scripts/readme.py
+
+bench-ledger: $(VENV)/.dev ## A team's ledger on PostgreSQL at full size, into docs/reliability.md (6 minutes)
+	rm -rf .campaign
+	CAMPAIGN=full CAMPAIGN_FIGURES=.campaign $(BIN)/pytest tests/campaigns/test_team_ledger.py
+	$(BIN)/python scripts/campaign_figures.py .campaign docs/reliability.md
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .

@@ -10,6 +10,8 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.guest.box import private_folder as private_folder
 from mlbroker.broker.output import warn
 
+# Names the database of a team's ledger; it may hold a password, and jobs do not get it.
+TEAM_LEDGER = "MLBROKER_LEDGER"
 # The user's guardrails, found upward from the job file.
 POLICY_NAME = "mlbroker-policy.yaml"
 

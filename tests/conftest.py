@@ -4,9 +4,13 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Postgres
 
 # A property is right or wrong; how long an example takes says how busy the machine is.
 # One commit passes or fails every time: its examples follow from the test. `make test-anew` looks
@@ -30,6 +34,24 @@ def _leaves_no_variables() -> Iterator[None]:
         del os.environ[name]
     os.environ.update(before)
     assert left == before, "the test changed the environment"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Postgres"]:
+    """One server for all tests of a process; each takes a database of its own."""
+    from tests.support.postgres import running_postgres
+
+    with running_postgres(durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator["Postgres"]:
+    """A server for this test alone, which keeps what it acknowledges: it may be killed."""
+    from tests.support.postgres import running_postgres
+
+    with running_postgres() as server:
+        yield server
 
 
 def _ours() -> dict[str, str]:

@@ -11,7 +11,7 @@ from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.clouds.library import library
 from mlbroker.broker.clouds.rented import Form
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger import LedgerError, open_ledger
 from mlbroker.pricing.vendors import vendor
 
 
@@ -84,9 +84,15 @@ def _here(state: Path) -> Iterator[Check]:
     else:
         hint = "Make it writable, or set MLBROKER_HOME to one that is."
         yield Check("state folder", False, f"{state} cannot be written", hint)
-    damage = open_ledger(state).verify()
-    open_runs = open_ledger(state).open_runs() if not damage else []
+    ledger = open_ledger(state)
+    try:
+        damage = ledger.verify()
+        open_runs = ledger.open_runs() if not damage else []
+    except LedgerError as error:
+        yield Check("ledger", False, error.what, error.hint or "")
+        return
     if damage is not None:
         yield Check("ledger", False, damage.what, "Restore a backup of the state folder.")
     else:
-        yield Check("ledger", True, f"the chain holds; {len(open_runs)} runs are open")
+        where = f"on {ledger.team}: " if ledger.team else ""
+        yield Check("ledger", True, f"{where}the chain holds; {len(open_runs)} runs are open")

@@ -229,13 +229,13 @@ def reserve(
                 user=launch.current_user(),
                 project=launch.current_project(request.job_path, request.project),
                 facts=facts,
-                admission=_admission(prepared, at),
+                admission=_admission(prepared),
                 waits=waits_at(prepared.options, opener(state), at),
             )
-        if run.counts_at - run.reserved_at > CLOCK_TOLERANCE:
+        if abs(run.counts_at - run.reserved_at) > CLOCK_TOLERANCE:
             listener.warn(
-                f"the ledger has a run of {run.counts_at:%Y-%m-%d %H:%M} UTC, and the clock says "
-                f"{run.reserved_at:%Y-%m-%d %H:%M}: this one counts against the caps of then"
+                f"the ledger is at {run.counts_at:%Y-%m-%d %H:%M} UTC, and the clock here says "
+                f"{run.reserved_at:%Y-%m-%d %H:%M}: this run counts against the caps of the former"
             )
         yield run
 
@@ -251,15 +251,15 @@ def _queue_terms(prepared: PreparedRun, state: Path) -> dict[str, object]:
     return {QUEUE: Terms(*asked, tuple(pools))._replace(yields=yields).body()}
 
 
-def _admission(prepared: PreparedRun, at: datetime) -> PolicyAdmission:
+def _admission(prepared: PreparedRun) -> PolicyAdmission:
     name, usd = prepared.request.job.name, prepared.worst.usd
-    return PolicyAdmission(prepared.judge, prepared.options, name, at, usd)
+    return PolicyAdmission(prepared.judge, prepared.options, name, usd)
 
 
 def _ask_policy(prepared: PreparedRun, ledger: Ledger) -> None:
     """Whether the reservation would be admitted now; otherwise its transaction asks that."""
-    ask = _admission(prepared, prepared.now)
-    verdict = ask(ledger.accounts(), ledger.unused_approvals())
+    ask = _admission(prepared)
+    verdict = ask(ledger.accounts(), ledger.unused_approvals(), prepared.now)
     if verdict.refusal is not None:
         raise RefusedError(verdict.refusal, hint=verdict.hint)
 

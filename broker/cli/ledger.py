@@ -144,6 +144,37 @@ def verify(
 
 
 @app.command()
+def migrate(
+    from_sqlite: Annotated[
+        bool,
+        typer.Option("--from-sqlite", help="Copy this state folder's ledger into it, if empty."),
+    ] = False,
+    writer: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Let this database role add facts, and change none."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make the tables of a team's ledger on PostgreSQL, or bring them up to date.
+
+    MLBROKER_LEDGER names the database. A copy is checked by the chain before and after, and has
+    the head of the original.
+    """
+    from mlbroker.broker.app import team_ledger
+
+    done = team_ledger.migrate(home(), from_sqlite=from_sqlite, writer=writer)
+    if json:
+        print_json(done)
+        return
+    before = done["format_before"]
+    how = "made anew" if before is None else f"it had {before}"
+    say(f"{done['ledger']} has format {done['format']}; {how}.")
+    if from_sqlite:
+        say("The ledger of this state folder is copied; its file stays as it is, and is not used.")
+    say(f"{count(done['facts'], 'fact')}. Head, to note down: {done['head']}")
+
+
+@app.command()
 def export(
     format_: Annotated[
         Format, typer.Option("--format", help="csv, json, focus (CSV) or opencost (JSON).")

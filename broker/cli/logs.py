@@ -19,6 +19,7 @@ from mlbroker.broker.ledger import LAST, Ledger, Run, open_ledger
 from mlbroker.broker.output import print_line, say
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.console import last_lines
+from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
 
@@ -43,6 +44,9 @@ def command(
     ledger = open_ledger(home())
     note_copy(ledger)
     found = ledger.find(run)
+    other = elsewhere(found, RunFolder.of(home(), found.run_id))
+    if other is not None:
+        raise InputError(f"its log is not here: {other}", where=f"run {found.run_id}")
     if console:
         _show_consoles(found, home())
         return

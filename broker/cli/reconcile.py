@@ -20,6 +20,7 @@ _WORDS = {
     Did.STILL_RUNNING: "run {what} goes on {detail}",
     Did.WAITING: "run {what} goes on: {detail}",
     Did.ATTENDED: "run {what} is {detail}",
+    Did.ELSEWHERE: "run {what} is {detail}",
     Did.ORPHAN_ENDED: "ended machine {what} {detail}",
     Did.FOREIGN: "machine {what} {detail}",
     Did.UNREACHABLE: "could not reach {what}: {detail}",

@@ -15,6 +15,7 @@ from mlbroker.broker.output import say
 from mlbroker.broker.runs.bypass import Bypass
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.runs.summary import spent_words
@@ -65,6 +66,8 @@ def _see_stopped(ledger: Ledger, run: Run) -> str:
     past it, and only the closing of the account is left to it.
     """
     folder, clock = RunFolder.of(home(), run.run_id), Clock()
+    if other := elsewhere(run, folder):
+        return f"{other}, and ended there"
     bypass: Bypass | None = None
     asked_at = moved_at = clock.now()
     while True:

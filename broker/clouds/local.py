@@ -16,7 +16,7 @@ from mlbroker.broker.clouds.on_prem import BoxCloud, Host
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.broker.guest.main import answer, get, part
-from mlbroker.broker.home import private_folder
+from mlbroker.broker.home import TEAM_LEDGER, private_folder
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"
@@ -141,5 +141,8 @@ class _ThisMachine:
             "lock": str(folder / "lock"),
             "complaints": str(folder / "carrier.log"),
             "argv": [sys.executable, "-m", "mlbroker.broker.runs.background", run_id],
+            "inherit": [
+                name for name in os.environ if name == TEAM_LEDGER or name.startswith("PG")
+            ],
             "env": {**environment, "MLBROKER_HOME": str(self._home)},
         }

@@ -324,6 +324,8 @@ class Supervisor:
     def _environment(self, phase: str) -> Dict[str, str]:
         spec = self._spec
         environment = dict(os.environ)
+        # On the client's own machine: the ledger is none of the job's business.
+        environment.pop("MLBROKER_LEDGER", None)
         environment.update({"PYTHONUNBUFFERED": "1"})
         environment.update(spec.get("envs") or {})
         own = environment.get("PYTHONPATH")

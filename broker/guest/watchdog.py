@@ -188,7 +188,11 @@ def _call_for_the_books(afterwards: Any) -> None:
         complaints = subprocess.DEVNULL
     subprocess.Popen(
         afterwards["argv"],
-        env=afterwards["env"],
+        # What may hold a secret is in no file: it comes from whoever started this.
+        env=dict(
+            {name: os.environ[name] for name in afterwards["inherit"] if name in os.environ},
+            **afterwards["env"],
+        ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=complaints,

@@ -1,16 +1,18 @@
 """The books: every run's reservation, steps and charges, append-only and chained by hash."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.home import TEAM_LEDGER
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
-from mlbroker.broker.ledger.sqlite import SqliteStorage, SqliteTransaction
+from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import (
     COUNTS_AT,
     STANDALONE,
@@ -21,6 +23,10 @@ from mlbroker.broker.ledger.state import (
     fold,
     step,
 )
+from mlbroker.broker.ledger.storage import Storage, Transaction
+
+if TYPE_CHECKING:
+    from mlbroker.broker.ledger.postgres import PostgresStorage
 
 __all__ = [
     "LAST",
@@ -39,6 +45,7 @@ __all__ = [
     "State",
     "Verdict",
     "open_ledger",
+    "team_storage",
 ]
 
 # What a person calls the run that was reserved last.
@@ -54,19 +61,31 @@ class Verdict:
     approval: str | None = None
 
 
-# Judges a reservation, given the accounts so far and the approvals nobody has used.
-Admission = Callable[[Sequence[Account], Sequence[Fact]], Verdict]
+# Judges a reservation, given the accounts so far, the approvals nobody has used, and the time.
+Admission = Callable[[Sequence[Account], Sequence[Fact], datetime], Verdict]
 
 
 def open_ledger(home: Path) -> "Ledger":
-    """The ledger of this state folder."""
-    return Ledger(SqliteStorage(home / "ledger.db"))
+    """The ledger of this state folder, or the team's that MLBROKER_LEDGER names."""
+    url = os.environ.get(TEAM_LEDGER)
+    if not url:
+        return Ledger(SqliteStorage(home / "ledger.db"))
+    return Ledger(team_storage(url))
+
+
+def team_storage(url: str) -> "PostgresStorage":
+    """A team's, on a server. InputError for a URL that is none."""
+    # Hardly anybody needs it, and its library takes its time.
+    from mlbroker.broker.ledger.postgres import PostgresStorage
+    from mlbroker.broker.ledger.postgres_server import Server
+
+    return PostgresStorage(Server.of(url))
 
 
 class Ledger:
     """Appends facts that may follow, and folds them into runs."""
 
-    def __init__(self, storage: SqliteStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def reserve(
@@ -84,14 +103,15 @@ class Ledger:
         `Lineage`.
         """
         with self._storage.write() as transaction:
-            body = _counted(transaction, at, body)
+            now = transaction.moment(at)
+            body = _counted(transaction, at, now, body)
             if body.get(RESUMES):
                 openings = transaction.openings()
                 lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
                 lineage.admit(body)
             queues = waits is not None and waits(_open_runs(transaction))
             if admission is not None:
-                _admit(transaction, at, run_id, admission, uses=not queues)
+                _admit(transaction, at, now, run_id, admission, uses=not queues)
             run = fold(transaction.facts(run_id))
             kind = State.QUEUED if queues else State.RESERVED
             run = step(run, transaction.append(at, run_id, kind, body))
@@ -117,9 +137,10 @@ class Ledger:
                 raise IllegalStep(f"run {run_id} is not in the queue")
             if not turn(_open_runs(transaction)):
                 return before
-            _admit(transaction, at, run_id, admission)
-            told = {"reserved_usd": before.details["reserved_usd"], COUNTS_AT: at.isoformat()}
-            body = _counted(transaction, at, told)
+            now = transaction.moment(at)
+            _admit(transaction, at, now, run_id, admission)
+            told = {"reserved_usd": before.details["reserved_usd"], COUNTS_AT: now.isoformat()}
+            body = _counted(transaction, at, now, told)
             run = step(before, transaction.append(at, run_id, State.RESERVED, body))
             run = step(run, transaction.append(at, run_id, State.INTENDED, intent))
             _within_reservation(run)
@@ -143,6 +164,11 @@ class Ledger:
             raise IllegalStep(f"{kind} belongs to a run")
         with self._storage.write() as transaction:
             return transaction.append(at, "", kind, body)
+
+    @property
+    def team(self) -> str | None:
+        """The database of a team's, without its password; None for a file in the state folder."""
+        return self._storage.team
 
     def run(self, run_id: str) -> Run | None:
         """One run, or None when the ledger does not know it."""
@@ -220,9 +246,10 @@ class Ledger:
 
     def verify(self) -> Break | None:
         """The first damage: to the file, to the chain, to a run's order, or to the balances."""
-        found = self._storage.verify()
-        if found is not None:
-            return found
+        with self._storage.snapshot():
+            return self._storage.verify() or self._off_balance()
+
+    def _off_balance(self) -> Break | None:
         runs: dict[str, Run] = {}
         for fact in self._storage.facts():
             if not fact.run_id:
@@ -254,29 +281,31 @@ def _within_reservation(run: Run) -> None:
 
 
 def _counted(
-    transaction: SqliteTransaction, at: datetime, body: Mapping[str, Any]
+    transaction: Transaction, at: datetime, now: datetime, body: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """The body of a reservation, with the moment whose caps it counts against where that is not
-    its own: the clock was ahead, or is set back. Counted no earlier than what is in the books, it
-    escapes no daily or monthly cap either way.
+    its own `at`: a clock was ahead, or is set back. Counted no earlier than what is in the books,
+    it escapes no daily or monthly cap either way.
     """
     latest = transaction.latest_account()
-    return body if latest is None or at >= latest else {**body, COUNTS_AT: latest.isoformat()}
+    counts_at = now if latest is None else max(now, latest)
+    return body if counts_at == at else {**body, COUNTS_AT: counts_at.isoformat()}
 
 
 def _admit(
-    transaction: SqliteTransaction,
+    transaction: Transaction,
     at: datetime,
+    now: datetime,
     run_id: str,
     admission: Admission,
     *,
     uses: bool = True,
 ) -> None:
     """RefusedError where the caps have no room; else an approval is used up, if it takes one."""
-    month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     accounts = [each for each in transaction.accounts(month) if each.run_id != run_id]
     notes = transaction.facts("")
-    verdict = admission(accounts, _unused_approvals(notes, but_by=run_id))
+    verdict = admission(accounts, _unused_approvals(notes, but_by=run_id), now)
     if verdict.refusal is not None:
         raise RefusedError(verdict.refusal, hint=verdict.hint)
     used_up = verdict.approval not in {fact.body["id"] for fact in _unused_approvals(notes)}
@@ -285,9 +314,9 @@ def _admit(
         transaction.append(at, "", "approval_used", use)
 
 
-def _open_runs(transaction: SqliteTransaction) -> list[Run]:
+def _open_runs(transaction: Transaction) -> list[Run]:
     """By the order in which they were opened."""
-    found = (fold(transaction.facts(a.run_id)) for a in transaction.accounts(None))
+    found = (fold(transaction.facts(run_id)) for run_id in transaction.open_runs())
     runs = (run for run in found if run is not None and not run.settled)
     return sorted(runs, key=lambda run: (run.reserved_at, run.run_id))
 

@@ -58,6 +58,8 @@ _LEAST_FREE_BYTES = 100_000
 class SqliteStorage:
     """One ledger file. Connections are opened per use, so that forks and threads are harmless."""
 
+    team = None
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
@@ -65,7 +67,7 @@ class SqliteStorage:
         self._settled_in = False
 
     @contextmanager
-    def write(self, adopt: bool = False) -> Iterator["SqliteTransaction"]:
+    def write(self, adopt: bool = False) -> Iterator["_SqliteTransaction"]:
         """One durable transaction; an exception inside rolls it back."""
         with self._errors():
             private_home(self._path.parent)
@@ -75,13 +77,37 @@ class SqliteStorage:
                 try:
                     if adopt or not self._settled_in:
                         settle_in(connection, self._path, adopt)
-                    yield SqliteTransaction(connection)
+                    yield _SqliteTransaction(connection)
                     connection.execute("COMMIT")
                     self._settled_in = True
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside the block is of one moment."""
+        connection = None
+        with suppress(sqlite3.DatabaseError):  # of damage, whoever reads on is told
+            connection = self._reading()
+        if connection is None or connection.in_transaction:
+            yield
+            return
+        with suppress(sqlite3.DatabaseError):
+            connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+    def rows(self) -> Iterator[tuple[int, str, str, str, str, str]]:
+        """All facts as they are stored and hashed: seq, at, run_id, kind, body, hash."""
+        with self._errors():
+            connection = self._reading()
+            if connection is not None:
+                yield from connection.execute(f"SELECT {_COLUMNS} FROM facts ORDER BY seq")  # noqa: S608
 
     def facts(self, run_id: str | None = None) -> Iterator[Fact]:
         """All facts in order, or one run's."""
@@ -236,9 +262,7 @@ def _free_bytes(folder: Path) -> int:
         return _LEAST_FREE_BYTES
 
 
-class SqliteTransaction:
-    """What is read and written in one transaction."""
-
+class _SqliteTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
@@ -248,16 +272,21 @@ class SqliteTransaction:
     def openings(self) -> list[Fact]:
         return _openings(self._connection)
 
-    def accounts(self, since: datetime | None) -> list[Account]:
-        """Those that count since then, or none; an open run's counts whenever it was made."""
-        if since is None:
-            return _accounts(self._connection, "WHERE open")
+    def accounts(self, since: datetime) -> list[Account]:
+        # An open reservation counts whenever it was made.
         return _accounts(self._connection, "WHERE open OR at >= ?", since.isoformat())
+
+    def open_runs(self) -> list[str]:
+        rows = self._connection.execute("SELECT run_id FROM accounts WHERE open").fetchall()
+        return [run_id for (run_id,) in rows]
 
     def latest_account(self) -> datetime | None:
         """The time of the run that counts latest, whenever it was written."""
         (latest,) = self._connection.execute("SELECT max(at) FROM accounts").fetchone()
         return datetime.fromisoformat(latest) if latest else None
+
+    def moment(self, at: datetime) -> datetime:
+        return at
 
     def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Fact:
         last, previous = _head(self._connection)
@@ -287,11 +316,7 @@ def _facts(connection: sqlite3.Connection, where: str, *values: str) -> Iterator
 
 def _openings(connection: sqlite3.Connection) -> list[Fact]:
     kinds = f"WHERE kind IN ({', '.join('?' * len(OPENINGS))})"
-    found: dict[str, Fact] = {}
-    for fact in _facts(connection, kinds, *OPENINGS):
-        # Of a run that queued, the same kinds follow later.
-        found.setdefault(fact.run_id, fact)
-    return list(found.values())
+    return list(_facts(connection, kinds, *OPENINGS))
 
 
 def _head(connection: sqlite3.Connection) -> tuple[int, str]:

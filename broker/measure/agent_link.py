@@ -1,6 +1,7 @@
 """The line to a measuring agent: start it, hear it, stop it."""
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlbroker.broker.errors import CloudError
+from mlbroker.broker.home import TEAM_LEDGER
 
 PROBE_FOLDER = Path(__file__).parents[2] / "profiles" / "probe"
 QUIET_S = 0.25
@@ -59,6 +61,8 @@ class ProcessLink:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
+            # The ledger is none of the job's business.
+            env={name: value for name, value in os.environ.items() if name != TEAM_LEDGER},
             start_new_session=True,  # Ctrl-C is ours to handle: the agent ends the job in order
         )
         self._limit_s = float(spec["max_time_s"]) + PATIENCE_S

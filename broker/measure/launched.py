@@ -113,7 +113,7 @@ class Campaign:
                     user=self.user,
                     project=self.project,
                     facts={"fingerprint": job.fingerprint(), "reason": REASON, PURPOSE: "profile"},
-                    admission=PolicyAdmission(self.judge, candidates, order.job, now, worst.usd),
+                    admission=PolicyAdmission(self.judge, candidates, order.job, worst.usd),
                 )
             lines = ReportLines()
             driver = Driver(ledger, opened, Clock(), folder, lines, secrets)

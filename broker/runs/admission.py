@@ -41,16 +41,17 @@ class PolicyAdmission:
     judge: "Judge | None"
     options: Sequence[LaunchOption]
     job: str
-    now: datetime
     usd: Decimal
 
-    def __call__(self, accounts: Sequence[Account], approvals: Sequence[Fact]) -> Verdict:
-        """The ledger's question, with all accounts that matter and all unused approvals."""
+    def __call__(
+        self, accounts: Sequence[Account], approvals: Sequence[Fact], now: datetime
+    ) -> Verdict:
+        """The ledger's question: all accounts that matter, all unused approvals, and its time."""
         if self.judge is None:
             return Verdict()
         from mlbroker.policies.guardrails.judge import Hit
 
-        reservation = reservation_of(self.job, self.now, self.usd, accounts, approvals)
+        reservation = reservation_of(self.job, now, self.usd, accounts, approvals)
         subjects = [subject_of(option) for option in self.options]
         found = self.judge.reservation(subjects, reservation)
         if isinstance(found, Hit):
@@ -58,7 +59,7 @@ class PolicyAdmission:
         return Verdict(approval=found.id if found else None)
 
 
-def admission_of(order: Order, run: Run, now: datetime, usd: Decimal) -> PolicyAdmission:
+def admission_of(order: Order, run: Run, usd: Decimal) -> PolicyAdmission:
     """What is asked when a run that queued starts: its policy file as it is now.
 
     InputError where the file cannot be read.
@@ -71,7 +72,7 @@ def admission_of(order: Order, run: Run, now: datetime, usd: Decimal) -> PolicyA
 
         policy = load_policy(Path(order.policy))
         judge = Judge(policy, Who(run.user, run.project), run.details.get("reason"))
-    return PolicyAdmission(judge, order.candidates, run.job, now, usd)
+    return PolicyAdmission(judge, order.candidates, run.job, usd)
 
 
 def reservation_of(

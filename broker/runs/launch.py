@@ -24,6 +24,7 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.guest.unpacking import holds_files
 from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Admission, Ledger, Run
+from mlbroker.broker.runs.elsewhere import HOME
 from mlbroker.broker.runs.folder import RunFolder, unusable
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.words import exact_usd
@@ -120,6 +121,7 @@ def reserve(
         "candidate": json.loads(json.dumps(asdict(order.candidates[0]), default=str)),
         "order_sha256": order.digest(),
         "host": socket.gethostname(),
+        **({HOME: str(folder.home)} if ledger.team else {}),
         **facts,
     }
     return ledger.reserve(now, order.run_id, body, admission, waits)

@@ -16,6 +16,8 @@ from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.power import Draw, Supply
 from mlbroker.pricing.vendors import Meter, vendor
 
+# In a run's folder.
+FILE = "order.json"
 # The cloud that is this machine.
 LOCAL = "local"
 
@@ -142,7 +144,7 @@ class Order:
     def save(self, folder: Path) -> None:
         """Write it durably."""
         private_folder(str(folder))
-        with open(folder / "order.json", "w", encoding="utf-8") as file:
+        with open(folder / FILE, "w", encoding="utf-8") as file:
             file.write(self._text())
             file.flush()
             os.fsync(file.fileno())
@@ -150,7 +152,7 @@ class Order:
     @classmethod
     def load(cls, folder: Path, digest: str) -> "Order":
         """Read it back, and hold it to the ledger's hash."""
-        path = folder / "order.json"
+        path = folder / FILE
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:

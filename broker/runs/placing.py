@@ -122,7 +122,7 @@ class Placing:
             return not own or self._line(pools, runs, order, now).starts_at(run.run_id) == at
 
         try:
-            admission = admission_of(order, run, now, _whole_usd(run))
+            admission = admission_of(order, run, _whole_usd(run))
             promise = {PROMOTED: True} if place.promoted else {}
             return self._ledger.start(now, run.run_id, {**intent, **promise}, admission, turn)
         except (RefusedError, InputError) as error:

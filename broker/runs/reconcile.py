@@ -11,6 +11,7 @@ from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
+from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import secrets_at_hand
 from mlbroker.broker.runs.order import Order
@@ -28,6 +29,7 @@ class Did(StrEnum):
     STILL_RUNNING = "still_running"
     WAITING = "waiting"
     ATTENDED = "attended"
+    ELSEWHERE = "elsewhere"
     ORPHAN_ENDED = "orphan_ended"
     FOREIGN = "foreign"
     UNREACHABLE = "unreachable"
@@ -63,7 +65,8 @@ class Reconciler:
     def __call__(self) -> Iterator[Finding]:
         """Do it, and tell step by step."""
         self._ledger.refuse_copy()
-        used = {attempt.cloud for run in self._ledger.runs() for attempt in run.attempts}
+        ours = (run for run in self._ledger.runs() if self._elsewhere(run) is None)
+        used = {attempt.cloud for run in ours for attempt in run.attempts}
         for name in sorted(used):
             yield from _whatever_comes(name, self._cloud(name))
         for run in self._ledger.runs():
@@ -114,6 +117,10 @@ class Reconciler:
 
     def _run(self, run: Run) -> Iterator[Finding]:
         folder = RunFolder.of(self._state, run.run_id)
+        other = self._elsewhere(run)
+        if other is not None:
+            yield Finding(Did.ELSEWHERE, run.run_id, f"{run.state}: {other}")
+            return
         with folder.carried(wait=False) as ours:
             if not ours:
                 who = folder.carrier() or "another process"
@@ -140,6 +147,10 @@ class Reconciler:
                     yield Finding(Did.WAITING, run.run_id, detail)
                     return
         yield Finding(Did.SETTLED, run.run_id, f"{run.outcome}, {spent_words(run)} USD spent")
+
+    def _elsewhere(self, run: Run) -> str | None:
+        """What others of a team launched is on clouds that may not be set up here."""
+        return elsewhere(run, RunFolder.of(self._state, run.run_id))
 
     def _to_go_on(self, run: Run, folder: RunFolder) -> dict[str, str] | None:
         """What it takes to launch machines of a run in place of who did: only where a spot policy

@@ -12,6 +12,7 @@ from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.broker.ledger.state import BASELINE, PREDICTION
 from mlbroker.broker.runs.attempt import intent_of
+from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.words import charged_usd, exact_usd
@@ -105,6 +106,8 @@ def live_summary(
     if run.settled or not run.attempts:
         return row
     folder = RunFolder.of(state, run.run_id)
+    if other := elsewhere(run, folder):
+        return row | {"phase": other}
     with folder.carried(wait=False) as free:
         row["unattended"] = free
     attempt = run.attempt

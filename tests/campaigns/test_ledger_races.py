@@ -51,7 +51,7 @@ def test_a_race_for_a_shared_cap(tmp_path: Path) -> None:
 
             def race(racer: int, home: Path = home, gate: int = gate_read) -> None:
                 os.read(gate, 1)
-                admission = PolicyAdmission(judge, [here], "j", now(), Decimal(1))
+                admission = PolicyAdmission(judge, [here], "j", Decimal(1))
                 try:
                     open_ledger(home).reserve(now(), f"r{racer}", BODY, admission)
                 except RefusedError:

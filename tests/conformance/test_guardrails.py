@@ -134,7 +134,7 @@ def before_launch(judge: Judge, home: Path) -> set[str]:
 
 
 def at_reservation(judge: Judge, home: Path) -> set[str]:
-    admission = PolicyAdmission(judge, options(), "j", datetime.now(UTC), Decimal(1))
+    admission = PolicyAdmission(judge, options(), "j", Decimal(1))
     body = {"job": "j", "user": "ada", "project": "search", "cap_usd": "1", "reserved_usd": "1"}
     try:
         open_ledger(home).reserve(datetime.now(UTC), "r1", body, admission)

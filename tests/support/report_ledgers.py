@@ -10,6 +10,7 @@ from typing import Any
 
 from mlbroker.broker.ledger import Account, Fact
 from mlbroker.broker.ledger.sqlite import SqliteStorage
+from mlbroker.broker.ledger.storage import Storage
 
 END = datetime(2026, 11, 20, 15, tzinfo=UTC)
 # Cloud, region, type, USD an hour, kg CO2e per kWh.
@@ -44,9 +45,10 @@ class Made:
     kill_h: float = 48.0
 
 
-def write(home: Path, runs: Iterable[Made]) -> None:
-    """All in one transaction, each run's facts after the other's."""
-    with SqliteStorage(home / "ledger.db").write() as ledger:
+def write(into: Path | Storage, runs: Iterable[Made]) -> None:
+    """All in one transaction, each run's facts after the other's; `into` may be a state folder."""
+    storage = SqliteStorage(into / "ledger.db") if isinstance(into, Path) else into
+    with storage.write() as ledger:
         for number, made in enumerate(runs):
             run_id = f"{made.at:%Y%m%d-%H%M%S}-{number:08x}"
             usd = Decimal(0)

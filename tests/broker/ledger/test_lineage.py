@@ -4,16 +4,16 @@ import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.forks import in_fork, wait
+from tests.support.ledgers import Books
 
 from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RACERS = 8
@@ -42,16 +42,16 @@ def run_to_the_end(ledger: Ledger, run_id: str, spent: str) -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+def ledger(books: Books) -> Ledger:
     """With a run `a` that spent 4 of its 10 USD."""
-    ledger = open_ledger(tmp_path)
+    ledger = books.open()
     ledger.reserve(NOW, "a", opening("10"))
     run_to_the_end(ledger, "a", "4")
     return ledger
 
 
-def test_a_run_still_open_is_not_resumed(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
+def test_a_run_still_open_is_not_resumed(books: Books) -> None:
+    ledger = books.open()
     ledger.reserve(NOW, "a", opening("10"))
     for shares in (True, False):
         with pytest.raises(InputError, match="a is not settled yet"):
@@ -90,11 +90,11 @@ def test_a_cap_of_its_own_takes_nothing_from_the_earlier_ones(ledger: Ledger) ->
     assert ledger.lineage("b").rest_usd() == 5
 
 
-def test_of_resumes_that_race_one_gets_the_rest(ledger: Ledger, tmp_path: Path) -> None:
+def test_of_resumes_that_race_one_gets_the_rest(ledger: Ledger, books: Books) -> None:
     ready, go = os.pipe()
 
     def one(run_id: str) -> None:
-        own = open_ledger(tmp_path)
+        own = books.open()
         rest = own.lineage("a").rest_usd()
         os.close(go)
         os.read(ready, 1)  # until nobody holds the other end
@@ -116,11 +116,11 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_history_of_resumes_spends_a_cap_twice(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool, int, int]]
+    books: Books, steps: list[tuple[int, bool, int, int]]
 ) -> None:
-    ledger = open_ledger(tmp_path_factory.mktemp("ledger"))
+    ledger = books.afresh()
     ledger.reserve(NOW, "r0", opening("20"))
     caps = {"r0": Decimal(20)}
     under = {"r0": "r0"}

@@ -13,6 +13,7 @@ import pytest
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.measure import profile
+from mlbroker.broker.measure.agent_link import ProcessLink
 from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.watch import Observation
 from mlbroker.profiles.job import Job, ProfileLimits, Work
@@ -266,3 +267,12 @@ def test_what_the_gpu_does_is_recorded(
     assert found.hardware.gpu is not None
     assert found.hardware.gpu.model == "L4"
     assert found.extra["gpu_utilisation"] == "0.8"
+
+
+def test_an_agent_is_not_told_where_the_teams_ledger_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLBROKER_LEDGER", "postgresql://ada:s3cr3t@db/ledger")
+    tell = "import json, os; print(json.dumps({'env': dict(os.environ)}))"
+    told = ProcessLink([sys.executable, "-c", tell], {"max_time_s": 20}).messages()
+    environment = next(message["env"] for message in told if message)
+    assert "PATH" in environment
+    assert "MLBROKER_LEDGER" not in environment

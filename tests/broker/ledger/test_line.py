@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.ledgers import Books, LedgerFile
 
 from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.ledger import IllegalStep, Ledger, Run, State, Verdict, open_ledger
+from mlbroker.broker.ledger import IllegalStep, Ledger, Run, State, Verdict
 from mlbroker.broker.queue.line import STARTING_S, Line
 from mlbroker.broker.queue.terms import job_of
 from mlbroker.policies.queue.interface import Action, Cloud
@@ -31,7 +32,7 @@ def intent(number: int = 1, name: str = "box") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def passes(accounts: Any, approvals: Any) -> Verdict:
+def passes(accounts: Any, approvals: Any, now: Any) -> Verdict:
     return Verdict()
 
 
@@ -59,8 +60,8 @@ class Queue:
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    return Queue(open_ledger(tmp_path))
+def queue(books: Books) -> Queue:
+    return Queue(books.open())
 
 
 def test_what_waits_holds_no_money_until_it_starts(queue: Queue) -> None:
@@ -145,14 +146,14 @@ def test_what_it_spent_before_it_waited_stays_on_its_account(queue: Queue) -> No
 def test_caps_are_asked_again_when_it_starts(queue: Queue) -> None:
     queue.open("a")
     with pytest.raises(RefusedError, match="cap"):
-        queue.start("a", lambda accounts, approvals: Verdict("the cap is full"))
+        queue.start("a", lambda accounts, approvals, now: Verdict("the cap is full"))
     assert queue.order() == ["a"]
 
 
 def test_an_approval_is_used_when_it_starts_and_once(queue: Queue) -> None:
     queue.ledger.note(NOW, "approved", {"id": "ok"})
 
-    def takes(accounts: Any, approvals: Any) -> Verdict:
+    def takes(accounts: Any, approvals: Any, now: Any) -> Verdict:
         return Verdict(approval=approvals[0].body["id"]) if approvals else Verdict("none is left")
 
     queue.open("a")
@@ -167,7 +168,9 @@ def test_an_approval_is_used_when_it_starts_and_once(queue: Queue) -> None:
     assert [fact.body["run_id"] for fact in used] == ["a"]
 
 
-def test_it_counts_in_the_month_in_which_it_starts(queue: Queue) -> None:
+def test_it_counts_in_the_month_in_which_it_starts(tmp_path: Path) -> None:
+    # Of a file, which has no clock of its own.
+    queue = Queue(LedgerFile(tmp_path).open())
     queue.open("a")
     later = NOW + timedelta(days=3)
     run = queue.ledger.start(later, "a", intent(), passes, lambda runs: True)
