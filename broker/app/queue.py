@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from socket import gethostname
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.clouds.interface import Cloud
@@ -12,7 +13,7 @@ from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
 from mlbroker.broker.queue.line import Line, place_of
-from mlbroker.broker.queue.terms import Terms
+from mlbroker.broker.queue.terms import Terms, place_told
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.queue.interface import Action, opportunity_usd_per_place_h
@@ -113,9 +114,9 @@ def _pools(queued: list[Run], runs: list[Run], opened: Callable[[str], Cloud]) -
     names |= {place_of(run) for run in runs if run.state is not State.QUEUED}
     found = {}
     for name in sorted(names):
-        cloud, _, machine = name.partition("/")
+        cloud, machine, host = place_told(name)
         try:
-            places = opened(cloud).places(machine)
+            places = opened(cloud).places(machine) if host in (None, gethostname()) else 1
         except MlbrokerError:
             # Of another's nodes file: how many places it has is not known here.
             places = 1

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.ledger.state import YIELD
-from mlbroker.broker.queue.terms import Terms, job_of, place_name
+from mlbroker.broker.queue.terms import Terms, first_place, job_of, place_name
 from mlbroker.policies.queue import POLICIES
 from mlbroker.policies.queue.interface import Action, Cloud, Decision, Job, Running, Team
 from mlbroker.policies.queue.interface import State as Site
@@ -104,9 +104,8 @@ def place_of(run: Run) -> str:
     """Where the run is, or is about to be."""
     if run.attempts and run.state is not State.QUEUED:
         last = run.attempt
-        return place_name({"cloud": last.cloud, "instance_type": last.instance_type})
-    candidate = run.details.get("candidate")
-    return place_name(candidate) if candidate else ""
+        return place_name(last.cloud, last.instance_type, run.details.get("host"))
+    return first_place(run)
 
 
 def _by_hand(

@@ -9,6 +9,8 @@ from mlbroker.broker.ledger import Run
 from mlbroker.broker.ledger.state import PREDICTION
 from mlbroker.policies.queue.interface import Job
 
+# The cloud that is this machine.
+LOCAL = "local"
 # In the fact that opens a run.
 QUEUE = "queue"
 # What an hour of waiting costs where nobody says: the order of runs that say nothing is by how
@@ -49,8 +51,7 @@ class Terms(NamedTuple):
     def of(cls, run: Run) -> "Terms":
         """Of a run, also of one that was opened without any."""
         told = run.details.get(QUEUE) or {}
-        candidate = run.details.get("candidate")
-        first = [place_name(candidate)] if candidate else []
+        first = [place] if (place := first_place(run)) else []
         return cls(
             Decimal(told.get("value_usd_per_h", USUAL_USD_PER_H)),
             told.get("team"),
@@ -59,9 +60,26 @@ class Terms(NamedTuple):
         )
 
 
-def place_name(at: Mapping[str, Any]) -> str:
-    """A machine, as the runs that wait for it call it."""
-    return f"{at['cloud']}/{at['instance_type']}"
+def place_name(cloud: str, machine: str, host: str | None) -> str:
+    """A machine, as the runs that wait for it call it. What is `local` is so on a `host`: a team's
+    ledger knows many.
+    """
+    return f"{cloud}@{host}/{machine}" if cloud == LOCAL and host else f"{cloud}/{machine}"
+
+
+def place_told(name: str) -> tuple[str, str, str | None]:
+    """Cloud, machine and host of a place."""
+    cloud, _, machine = name.partition("/")
+    cloud, _, host = cloud.partition("@")
+    return cloud, machine, host or None
+
+
+def first_place(run: Run) -> str:
+    """Where the run is to start; empty where nobody knows."""
+    told = run.details.get("candidate")
+    if not told:
+        return ""
+    return place_name(told["cloud"], told["instance_type"], run.details.get("host"))
 
 
 def job_of(run: Run, now: datetime) -> Job:

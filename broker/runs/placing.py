@@ -1,5 +1,6 @@
 """Finds a run its next machine: the plan's next place, where it is free and the run's turn."""
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -187,7 +188,7 @@ def name_of(option: LaunchOption) -> str:
     """A machine, as the runs that wait for it call it."""
     from mlbroker.broker.queue.terms import place_name
 
-    return place_name({"cloud": option.cloud, "instance_type": option.instance_type})
+    return place_name(option.cloud, option.instance_type, socket.gethostname())
 
 
 def pools_of(options: Sequence[LaunchOption], opened: Callable[[str], Cloud]) -> dict[str, int]:
