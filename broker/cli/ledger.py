@@ -155,7 +155,7 @@ def migrate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make the tables of a team's ledger on PostgreSQL, or bring them up to date.
+    """Make or upgrade a team's ledger on PostgreSQL.
 
     MLBROKER_LEDGER names the database. A copy is checked by the chain before and after, and has
     the head of the original.

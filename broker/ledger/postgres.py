@@ -101,9 +101,11 @@ class PostgresStorage:
             except psycopg.Error as error:
                 lost = connection.closed
                 self._undo(connection)
-                if not lost or transaction.last is None:
-                    raise
-                self._look_up(transaction.last, error)
+                # It may also be kept where only the wait for the disk failed.
+                if transaction.last is None or not self._kept(transaction.last):
+                    if not lost:
+                        raise
+                    raise _not_kept(error, self.server.name) from None
             except BaseException:
                 self._undo(connection)
                 raise
@@ -143,8 +145,8 @@ class PostgresStorage:
                 return
         self.close()
 
-    def _look_up(self, fact: Fact, lost: Exception) -> None:
-        """Return if the fact is kept; LedgerError if it is not, or nobody can tell."""
+    def _kept(self, fact: Fact) -> bool:
+        """Whether a fact is on the server's disk; LedgerError where nobody can tell."""
         import psycopg
 
         until = time.monotonic() + _RESTART_S
@@ -153,22 +155,16 @@ class PostgresStorage:
                 # Whoever may still be committing it holds the head.
                 connection, _ = self._begin()
                 query = "SELECT hash FROM mlbroker.facts WHERE seq = %s"
-                kept = connection.execute(query, (fact.seq,)).fetchone()
+                found = connection.execute(query, (fact.seq,)).fetchone()
                 self._undo(connection)
                 connection.execute(_TO_DISK)
-                break
+                return found == (fact.hash,)
             except psycopg.Error as error:
                 self.close()
                 if time.monotonic() > until:
                     what = f"the answer to a commit was lost ({fact.kind} of {fact.run_id or '-'})"
                     raise self.server.error(error, what) from None
                 time.sleep(0.1)
-        if kept != (fact.hash,):
-            raise LedgerError(
-                f"the connection was lost before anything was kept: {_plain(lost)}",
-                where=self.server.name,
-                hint="Nothing was launched. Run the command again.",
-            )
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -393,5 +389,9 @@ def _begin_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _not_kept(error: Exception, where: str) -> LedgerError:
+    return LedgerError(
+        f"the connection was lost before anything was kept: {' '.join(str(error).split())}",
+        where=where,
+        hint="Nothing was launched. Run the command again.",
+    )

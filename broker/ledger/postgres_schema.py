@@ -127,7 +127,11 @@ def _copy(
         with cursor.copy("COPY mlbroker.accounts FROM STDIN") as copy:
             for a in accounts:
                 copy.write_row((a.run_id, a.user, a.project, a.at, a.open, a.usd))
-    broken = first_break(connection.execute("SELECT * FROM mlbroker.facts ORDER BY seq"))
+    # Named, it stays on the server, and its rows come in parts.
+    with connection.cursor("copied") as arrived:
+        arrived.itersize = 10_000
+        arrived.execute("SELECT * FROM mlbroker.facts ORDER BY seq")
+        broken = first_break(arrived)
     if broken is not None:
         raise LedgerError(f"the copy is not what was copied: {broken.what}")
     connection.execute(

@@ -20,6 +20,7 @@ from tests.support.report_ledgers import many, write
 from mlbroker.broker.app.team_ledger import migrate
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import Ledger, LedgerError, Verdict, open_ledger, team_storage
+from mlbroker.broker.ledger import postgres as on_server
 from mlbroker.broker.ledger import postgres_server as servers
 from mlbroker.broker.runs.admission import PolicyAdmission
 from mlbroker.broker.runs.order import LaunchOption
@@ -260,6 +261,27 @@ def test_a_commit_that_never_arrived_is_said_not_to_be_kept(
     assert proxy.cuts == 1
     assert team.open().runs() == []
     ledger.reserve(now(), "r1", BODY)  # the same object goes on
+    assert [run.run_id for run in team.open().runs()] == ["r1"]
+
+
+@needs_postgres
+def test_a_commit_is_kept_though_the_wait_for_the_disk_failed(
+    team: TeamLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, failed = on_server._PostgresTransaction.commit, []
+
+    def and_fail(transaction: Any) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(on_server, "_TO_DISK", "SELECT 1 / 0")
+            try:
+                commit(transaction)
+            except psycopg.errors.DivisionByZero as error:
+                failed.append(error)
+                raise
+
+    monkeypatch.setattr(on_server._PostgresTransaction, "commit", and_fail)
+    assert team.open().reserve(now(), "r1", BODY).run_id == "r1"
+    assert len(failed) == 1
     assert [run.run_id for run in team.open().runs()] == ["r1"]
 
 
