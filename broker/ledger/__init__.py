@@ -111,7 +111,7 @@ class Ledger:
                 lineage.admit(body)
             queues = waits is not None and waits(_open_runs(transaction))
             if admission is not None:
-                _admit(transaction, at, now, run_id, admission, uses=not queues)
+                _admit(transaction, at, now, run_id, admission, starts=not queues)
             run = fold(transaction.facts(run_id))
             kind = State.QUEUED if queues else State.RESERVED
             run = step(run, transaction.append(at, run_id, kind, body))
@@ -299,17 +299,21 @@ def _admit(
     run_id: str,
     admission: Admission,
     *,
-    uses: bool = True,
+    starts: bool = True,
 ) -> None:
-    """RefusedError where the caps have no room; else an approval is used up, if it takes one."""
+    """RefusedError where the caps have no room; an approval is used up, if it takes one.
+
+    Of one that only queues, where they had none even if whatever is open now came to nothing.
+    """
     month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    accounts = [each for each in transaction.accounts(month) if each.run_id != run_id]
+    others = [each for each in transaction.accounts(month) if each.run_id != run_id]
+    accounts = [each for each in others if starts or not each.open]
     notes = transaction.facts("")
     verdict = admission(accounts, _unused_approvals(notes, but_by=run_id), now)
     if verdict.refusal is not None:
         raise RefusedError(verdict.refusal, hint=verdict.hint)
     used_up = verdict.approval not in {fact.body["id"] for fact in _unused_approvals(notes)}
-    if verdict.approval is not None and uses and not used_up:
+    if verdict.approval is not None and starts and not used_up:
         use = {"id": verdict.approval, "run_id": run_id}
         transaction.append(at, "", "approval_used", use)
 

@@ -213,11 +213,15 @@ def waits_at(
         # Whoever carries it asks again, and says what is wrong.
         room = True
 
+    pools = pools_of(options[:1], opened)
+
     def waits(runs: Sequence[Run]) -> bool:
         from mlbroker.broker.queue.line import Line
 
-        line = Line.at(pools_of(options[:1], opened), runs, now)
-        return not room or bool(line.starting or line.site.waiting or line.changes or line.order)
+        line = Line.at(pools, runs, now)
+        # Those of a team's ledger that were launched from elsewhere count, too.
+        taken = len(line.site.running) >= sum(pools.values())
+        return not room or taken or bool(line.starting or line.changes or line.order)
 
     return waits
 

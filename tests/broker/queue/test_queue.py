@@ -145,13 +145,15 @@ def test_people_see_why_and_change_the_order(cli: Cli) -> None:
 
 
 def test_waiting_runs_leave_the_caps_to_others(cli: Cli) -> None:
-    (cli.folder / "mlbroker-policy.yaml").write_text("max_spend_per_month: 2.5 USD\n")
+    (cli.folder / "mlbroker-policy.yaml").write_text("max_spend_per_month: 1.5 USD\n")
     gate = cli.folder / "gate"
     busy(cli, gate)
     job = cli.job("true", "next", broker=CAPPED)
-    # Each may cost 1 USD: held, the third had been refused.
+    # Each may cost 1 USD: of what is held now, and of what they would hold, none is refused.
     for _ in range(4):
         submit(cli, job)
+    too_much = cli("submit", job, "--on", "box", "--yes", "--budget", "1.6")
+    assert (too_much.returncode, "max_spend_per_month" in too_much.stderr) == (3, True)
     assert sorted(each["reserved_usd"] != "0" for each in cli.ledger()) == [False] * 4 + [True]
     gate.touch()
     assert [each["outcome"] for each in settled(cli, 5)] == ["succeeded"] * 5
