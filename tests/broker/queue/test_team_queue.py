@@ -1,6 +1,7 @@
 """Two people, a state folder each, one machine, and one ledger on a server."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from tests.support.mlbroker import Cli, wait_for
@@ -44,5 +45,5 @@ def test_two_people_share_a_place_an_order_and_a_cap(tmp_path: Path, postgres: P
     assert [row["outcome"] for row in rows] == ["succeeded"] * 4
     assert {row["user"] for row in rows} == {"ada", "bob"}
     spans = sorted((row["started_at"], row["ended_at"]) for row in rows)
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(spans))
     assert ada("ledger", "verify", **ledger).returncode == 0
