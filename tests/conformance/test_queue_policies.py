@@ -124,3 +124,12 @@ def test_a_gang_stays_in_one_pool_and_in_those_it_may_use(name: str) -> None:
     decided = POLICIES[name]().decide(at)
     assert {c.job_id: c.pool for c in decided.changes} == {"pair": "b", "here": "b"}
     assert decided.order == ("nowhere",)
+
+
+def test_ten_thousand_jobs_wait(name: str) -> None:
+    waits = [a_job(f"j{n}", 1 + n % 17, places=1 + n % 4) for n in range(10_000)]
+    busy = [a_job(f"r{n}", 1 + n % 5) for n in range(64)]
+    decided = POLICIES[name]().decide(state(waits, *busy, places=64))
+    started = {change.job_id for change in decided.changes if change.action is Action.START}
+    assert len(decided.order) + len(started) == 10_000
+    assert not started & set(decided.order)
