@@ -134,18 +134,25 @@ class _Turn:
 
     def by_index(self) -> None:
         """Who waits dearest by what it takes; others at a checkpoint yield where that pays."""
+        passed = []
         for index, job in self._fair(self.waiting):
             if job.id in self.gone:
                 continue
             pool = self.room.pool_for(job)
-            if pool is not None:
-                self._start(job, pool, f"waiting costs {_usd(job.value_usd_per_h)}/h")
-                continue
-            if not self.victims or index <= STICKS * self.victims[0].worth:
-                continue
-            pool = self._make_room(job, index)
-            if pool is not None:
-                self._start(job, pool, f"waiting costs {_usd(job.value_usd_per_h)}/h")
+            if pool is None and self.victims and index > STICKS * self.victims[0].worth:
+                pool = self._make_room(job, index)
+            if pool is None:
+                passed.append(job)
+            else:
+                self._start_by_index(job, pool)
+        if any(change.action is Action.YIELD for change in self.changes):
+            for job in passed:  # a gang that yielded may have left more than was taken
+                pool = self.room.pool_for(job)
+                if pool is not None:
+                    self._start_by_index(job, pool)
+
+    def _start_by_index(self, job: Job, pool: str) -> None:
+        self._start(job, pool, f"waiting costs {_usd(job.value_usd_per_h)}/h")
 
     def _fair(self, waiting: Sequence[tuple[float, Job]]) -> Sequence[tuple[float, Job]]:
         """Those whose team has more than its share come after all others."""
