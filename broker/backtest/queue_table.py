@@ -38,10 +38,15 @@ class Draw:
 
 
 def read_jobs(
-    path: Path, days: tuple[float, float] | None, draw: Draw, report: Callable[[str], None]
+    path: Path,
+    days: tuple[float, float] | None,
+    draw: Draw,
+    report: Callable[[str], None],
+    held_to_s: tuple[float, float] = (0.0, math.inf),
 ) -> tuple[list[TrueJob], tuple[str, ...]]:
     """The jobs submitted within the days, and the columns that were drawn.
 
+    Durations are held to a least and a most.
     InputError names file, line and column of what cannot be.
     """
     refuse_what_is_no_file(path)
@@ -55,11 +60,16 @@ def read_jobs(
         read = [_row(_Cells(path, line, cells, places)) for line, cells in rows]
     if not read:
         raise InputError("the table has no jobs", where=str(path))
-    jobs = [job for job in read if days is None or _within(job, days)]
+    least_s, most_s = held_to_s
+    jobs = [
+        job._replace(duration_s=min(max(job.duration_s, least_s), most_s))
+        for job in read
+        if days is None or _within(job, days)
+    ]
     if not jobs:
         raise InputError("no job was submitted within these days", where="--days")
     drawn = tuple(name for name in OPTIONAL if name not in places)
-    jobs = _drawn(jobs, drawn, draw)
+    jobs = draw_columns(jobs, drawn, draw)
     late = sum(job.deadline_s is not None and job.deadline_s < job.submit_s for job in jobs)
     if late:
         report(f"{path}: {count(late, 'deadline')} before the job's submission: nobody meets such")
@@ -133,7 +143,7 @@ def _row(cells: _Cells) -> TrueJob:
     )
 
 
-def _drawn(jobs: list[TrueJob], lacking: Sequence[str], draw: Draw) -> list[TrueJob]:
+def draw_columns(jobs: list[TrueJob], lacking: Sequence[str], draw: Draw) -> list[TrueJob]:
     """Each column from lots of its own: one that is there changes nothing about the others."""
     if "deadline_s" in lacking:
         lots = np.random.default_rng([draw.seed, 0])

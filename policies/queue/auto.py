@@ -21,9 +21,10 @@ from mlbroker.policies.queue.placing import Outlook, Room, start
 
 # A job that runs is worth so much more than its index, or two like ones would take turns.
 STICKS = 1.5
-# Of those that have to wait for their last safe moment, one in ten would be late with the 90th
-# percentile; its distance from the median times this is the 95th of a log-normal.
-CAUTION = 1.28
+# By how many standard deviations a job may exceed its prediction and still be in time. Promoting
+# early costs others in proportion to the job: who delays all of them by little gets a wide margin.
+_Z90, LARGE_Z, SMALL_Z = 1.2816, 1.1, 2.33
+SMALL_H = 0.05
 # What is of no value to anybody still has an order: by its size.
 _LEAST_USD_PER_H = 1e-6
 
@@ -36,13 +37,20 @@ def index_usd_per_place_h2(job: Job) -> float:
     return max(job.value_usd_per_h, _LEAST_USD_PER_H) / job.area_h
 
 
-def last_safe_s(job: Job, tick_h: float) -> float | None:
-    """The last moment at which a start on own places meets the deadline in 19 cases of 20."""
+def last_safe_s(job: Job, state: State) -> float | None:
+    """The last moment at which a start meets the deadline, nearly for sure, here or in the cloud.
+
+    None without a deadline.
+    """
     if job.deadline_s is None:
         return None
     median_h = believed_h(job)
-    safe_h = median_h * math.pow(cautious_h(job) / median_h, CAUTION)
-    return job.deadline_s - 3600 * (safe_h + job.setup_h + tick_h)
+    small = job.places * median_h < SMALL_H * state.places
+    z = SMALL_Z if small else LARGE_Z
+    safe_h = median_h * math.pow(cautious_h(job) / median_h, z / _Z90)
+    # Until then both ways must be open: there may be no places to be had here.
+    setup_h = max(job.setup_h, state.cloud.setup_h if state.cloud else 0.0)
+    return job.deadline_s - 3600 * (safe_h + setup_h + state.tick_h)
 
 
 class Auto:
@@ -76,7 +84,7 @@ class _Turn:
             self.used[job.team] = self.used.get(job.team, 0) + job.places
             if each.is_fixed:
                 continue
-            safe_s = last_safe_s(job, state.tick_h)
+            safe_s = last_safe_s(job, state)
             if (
                 safe_s is not None
                 and safe_s <= state.now_s
@@ -85,16 +93,13 @@ class _Turn:
                 reason = "its deadline leaves no time to wait again"
                 self.changes.append(Decision(job.id, Action.KEEP, reason, each.pool, promoted=True))
                 continue
-            self.victims.append(_Victim(self._index(job), each))
+            self.victims.append(_Victim(index_usd_per_place_h2(job), each))
         self.victims.sort(key=lambda victim: (victim.worth, victim.running.job.id))
         self.waiting = sorted(
-            ((self._index(job), job) for job in state.waiting),
+            ((index_usd_per_place_h2(job), job) for job in state.waiting),
             key=lambda pair: (-pair[0], pair[1].submitted_s, pair[1].id),
         )
         self.gone: set[str] = set()
-
-    def _index(self, job: Job) -> float:
-        return index_usd_per_place_h2(job)
 
     # -- deadlines ---------------------------------------------------------------------------
 
@@ -104,7 +109,7 @@ class _Turn:
         due = [
             (safe_s, job)
             for _, job in self.waiting
-            if (safe_s := last_safe_s(job, state.tick_h)) is not None and safe_s <= state.now_s
+            if (safe_s := last_safe_s(job, state)) is not None and safe_s <= state.now_s
         ]
         for _, job in sorted(due, key=lambda pair: (pair[0], pair[1].id)):
             cloud = state.cloud
@@ -129,18 +134,25 @@ class _Turn:
 
     def by_index(self) -> None:
         """Who waits dearest by what it takes; others at a checkpoint yield where that pays."""
+        passed = []
         for index, job in self._fair(self.waiting):
             if job.id in self.gone:
                 continue
             pool = self.room.pool_for(job)
-            if pool is not None:
-                self._start(job, pool, f"waiting costs {_usd(job.value_usd_per_h)}/h")
-                continue
-            if not self.victims or index <= STICKS * self.victims[0].worth:
-                continue
-            pool = self._make_room(job, index)
-            if pool is not None:
-                self._start(job, pool, f"waiting costs {_usd(job.value_usd_per_h)}/h")
+            if pool is None and self.victims and index > STICKS * self.victims[0].worth:
+                pool = self._make_room(job, index)
+            if pool is None:
+                passed.append(job)
+            else:
+                self._start_by_index(job, pool)
+        if any(change.action is Action.YIELD for change in self.changes):
+            for job in passed:  # a gang that yielded may have left more than was taken
+                pool = self.room.pool_for(job)
+                if pool is not None:
+                    self._start_by_index(job, pool)
+
+    def _start_by_index(self, job: Job, pool: str) -> None:
+        self._start(job, pool, f"waiting costs {_usd(job.value_usd_per_h)}/h")
 
     def _fair(self, waiting: Sequence[tuple[float, Job]]) -> Sequence[tuple[float, Job]]:
         """Those whose team has more than its share come after all others."""
@@ -282,7 +294,7 @@ class _Turn:
         first = [change for change in self.changes if change.action is Action.YIELD]
         rest = [change for change in self.changes if change.action is not Action.YIELD]
         left = [job for _, job in self.waiting if job.id not in self.gone]
-        safe = (last_safe_s(job, self.state.tick_h) for job in left)
+        safe = (last_safe_s(job, self.state) for job in left)
         again = [at for at in safe if at is not None and at > self.state.now_s]
         return Decisions((*first, *rest), tuple(job.id for job in left), min(again, default=None))
 

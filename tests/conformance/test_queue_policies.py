@@ -56,6 +56,20 @@ def test_no_place_is_given_twice_and_gangs_get_all_or_nothing(name: str, seed: i
             assert each.preemptions == 0
 
 
+@pytest.mark.parametrize("conserving", ["auto", "las-2d", "srpt", "starburst"])
+def test_those_without_reservations_leave_no_place_free_that_somebody_fits(conserving: str) -> None:
+    for before, decided in heard(conserving, 1)[0]:
+        busy = {each.job.id: each.job for each in before.running}
+        waits = {job.id: job for job in before.waiting}
+        for change in decided.changes:
+            if change.action is Action.YIELD:
+                waits[change.job_id] = busy.pop(change.job_id)
+            elif change.action is Action.START:
+                busy[change.job_id] = waits[change.job_id]
+        free = 16 - sum(job.places for job in busy.values())
+        assert all(waits[name].places > free for name in decided.order)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_promoted_jobs_run_to_their_end(name: str, seed: int) -> None:
     looks, _ = heard(name, seed)
@@ -124,3 +138,12 @@ def test_a_gang_stays_in_one_pool_and_in_those_it_may_use(name: str) -> None:
     decided = POLICIES[name]().decide(at)
     assert {c.job_id: c.pool for c in decided.changes} == {"pair": "b", "here": "b"}
     assert decided.order == ("nowhere",)
+
+
+def test_ten_thousand_jobs_wait(name: str) -> None:
+    waits = [a_job(f"j{n}", 1 + n % 17, places=1 + n % 4) for n in range(10_000)]
+    busy = [a_job(f"r{n}", 1 + n % 5) for n in range(64)]
+    decided = POLICIES[name]().decide(state(waits, *busy, places=64))
+    started = {change.job_id for change in decided.changes if change.action is Action.START}
+    assert len(decided.order) + len(started) == 10_000
+    assert not started & set(decided.order)
