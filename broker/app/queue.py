@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from socket import gethostname
@@ -12,15 +12,15 @@ from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
-from mlbroker.broker.queue.line import Line, place_of
+from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
 from mlbroker.broker.queue.terms import Terms, place_told
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.words import exact_usd
+from mlbroker.broker.words import exact_usd, exact_usd_or_none
+from mlbroker.policies.queue import POLICIES
+from mlbroker.policies.queue.forecast import Forecast, forecast
 from mlbroker.policies.queue.interface import Action, opportunity_usd_per_place_h
-from mlbroker.policies.queue.placing import Outlook
 
 ON_HOLD = "on hold"
-BEHIND = "others come first"
 UNKNOWN = "nobody predicted how long they take"
 _STARTS = {Action.START: "starts", Action.BURST: "leaves for the cloud"}
 
@@ -30,15 +30,16 @@ class Waiting:
     """One run of the queue. `position` counts from 1; None: on hold.
 
     `start_p50_at` and `start_p90_at` are when it starts most likely, and in nine cases of ten; None
-    where that is unknown.
+    where that is unknown. `captures_usd` is what its work on a place costs those who wait for one.
     """
 
     run: Run
     terms: Terms
     position: int | None
     reason: str
-    start_p50_at: datetime | None
-    start_p90_at: datetime | None
+    start_p50_at: datetime | None = None
+    start_p90_at: datetime | None = None
+    captures_usd: Decimal | None = None
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -56,6 +57,7 @@ class Waiting:
             "on_hold": self.run.on_hold,
             "start_p50_at": _iso(self.start_p50_at),
             "start_p90_at": _iso(self.start_p90_at),
+            "captures_usd": exact_usd_or_none(self.captures_usd),
             "reason": self.reason,
         }
 
@@ -87,8 +89,8 @@ def queue_now(state: Path, now: datetime) -> Queue:
     pools = _pools(queued, runs, opener(state))
     line = Line.at(pools, runs, now)
     busy = {each.job.id for each in line.site.running}
-    starts = _starts(line, now)
-    waiting = [_waiting(run, line, starts) for run in queued]
+    told = {each.job_id: each for each in forecast(POLICIES[POLICY](), line.site)}
+    waiting = [_waiting(run, line, told) for run in queued]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
     usd = Decimal(repr(opportunity_usd_per_place_h(line.site)))
     running = tuple(run for run in runs if run.run_id in busy)
@@ -125,36 +127,39 @@ def _pools(queued: list[Run], runs: list[Run], opened: Callable[[str], Cloud]) -
     return found
 
 
-def _starts(line: Line, now: datetime) -> dict[str, tuple[datetime | None, datetime | None]]:
-    """By run: when it starts in one case of two, and in nine of ten."""
-    jobs = {job.id: job for job in line.site.waiting}
-    in_turn = [run_id for run_id in line.order if run_id in jobs]
-    begins = [d.job_id for d in line.who(Action.START) if d.job_id in jobs]
-    usual, late = Outlook(line.site), Outlook(line.site, cautious=True)
-    found: dict[str, tuple[datetime | None, datetime | None]] = {}
-    known = all(each.job.left_h is not None for each in line.site.running)
-    for run_id in (*begins, *in_turn):
-        hours = usual.put(jobs[run_id]), late.put(jobs[run_id])
-        told = [now + timedelta(hours=h) if h is not None and known else None for h in hours]
-        found[run_id] = told[0], told[1]
-        # Behind one whose time nobody knows, nothing is known.
-        known = known and jobs[run_id].left_h is not None
-    return found
-
-
-def _waiting(
-    run: Run, line: Line, starts: Mapping[str, tuple[datetime | None, datetime | None]]
-) -> Waiting:
-    terms = Terms.of(run)
-    usual, late = starts.get(run.run_id, (None, None))
+def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
+    terms, forecast = Terms.of(run), told.get(run.run_id)
     if run.on_hold:
-        return Waiting(run, terms, None, ON_HOLD, None, None)
-    decision = line.of(run.run_id)
-    if decision is not None:
-        how = _STARTS.get(decision.action, str(decision.action))
-        return Waiting(run, terms, 1, f"{how}: {decision.reason}", usual, late)
+        return Waiting(run, terms, None, ON_HOLD)
     first = len(line.who(Action.START)) + 1
-    return Waiting(run, terms, first + line.position(run.run_id), BEHIND, usual, late)
+    if forecast is None or run.raised:
+        decision = line.of(run.run_id)
+        reason = decision.reason if decision else BY_HAND
+        return Waiting(run, terms, 1 if decision else first + line.position(run.run_id), reason)
+    how = _STARTS.get(forecast.action)
+    reason = f"{how}: {forecast.reason}" if how else forecast.reason
+    position = 1 if how else first + line.position(run.run_id)
+    known = _known(run, line)
+    return Waiting(
+        run,
+        terms,
+        position,
+        reason,
+        _moment(forecast.start_p50_s) if known else None,
+        _moment(forecast.start_p90_s) if known else None,
+        Decimal(repr(round(forecast.captures_usd, 4))),
+    )
+
+
+def _known(run: Run, line: Line) -> bool:
+    """Whether all that runs, and all that goes before, was predicted."""
+    before = {*line.order[: line.position(run.run_id)], *(d.job_id for d in line.who(Action.START))}
+    ahead = [job for job in line.site.waiting if job.id in before]
+    return all(job.left_h is not None for job in [*ahead, *(r.job for r in line.site.running)])
+
+
+def _moment(at_s: float | None) -> datetime | None:
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC)
 
 
 def _iso(at: datetime | None) -> str | None:

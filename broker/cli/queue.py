@@ -79,6 +79,8 @@ def why(run: RunId, json: Json = False) -> None:
                    f"{exact_usd(each.terms.value_usd_per_h)} USD/h")  # fmt: skip
     for running in found.running:
         print_line(f"  running: {running.run_id} {running.job}")
+    if mine.captures_usd:
+        print_line(f"Its work costs those who wait {exact_usd(mine.captures_usd)} USD.")
     if mine.start_p50_at is None:
         print_line(f"When it starts is unknown: {service.UNKNOWN}.")
     else:
