@@ -1,8 +1,8 @@
 """The queue as it is now: who waits where, since when, why, and until when most likely."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from socket import gethostname
@@ -14,6 +14,8 @@ from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
 from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
 from mlbroker.broker.queue.terms import Terms, place_told
+from mlbroker.broker.runs.elsewhere import elsewhere
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.words import exact_usd, exact_usd_or_none
 from mlbroker.policies.queue import POLICIES
@@ -21,6 +23,9 @@ from mlbroker.policies.queue.forecast import Forecast, forecast
 from mlbroker.policies.queue.interface import Action, opportunity_usd_per_place_h
 
 ON_HOLD = "on hold"
+# From the terminal to the process that carries the run on.
+_TAKES_OVER = timedelta(seconds=10)
+GONE = "its client is gone: mlbroker reconcile"
 UNKNOWN = "nobody predicted how long they take"
 _STARTS = {Action.START: "starts", Action.BURST: "leaves for the cloud"}
 
@@ -91,6 +96,7 @@ def queue_now(state: Path, now: datetime) -> Queue:
     busy = {each.job.id for each in line.site.running}
     told = {each.job_id: each for each in forecast(POLICIES[POLICY](), line.site)}
     waiting = [_waiting(run, line, told) for run in queued]
+    waiting = [replace(w, reason=GONE) if _is_gone(w.run, state, now) else w for w in waiting]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
     usd = Decimal(repr(opportunity_usd_per_place_h(line.site)))
     running = tuple(run for run in runs if run.run_id in busy)
@@ -149,6 +155,16 @@ def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
         _moment(forecast.start_p90_s) if known else None,
         Decimal(repr(round(forecast.captures_usd, 4))),
     )
+
+
+def _is_gone(run: Run, state: Path, now: datetime) -> bool:
+    """Whether nobody is left who could start it."""
+    folder = RunFolder.of(state, run.run_id)
+    just_came = run.moved_at is not None and now - run.moved_at < _TAKES_OVER
+    if just_came or elsewhere(run, folder) is not None:
+        return False
+    with folder.carried(wait=False) as free:
+        return free
 
 
 def _known(run: Run, line: Line) -> bool:

@@ -232,7 +232,9 @@ def _opened(fact: Fact, state: State) -> Run:
 
 def _note(run: Run, fact: Fact) -> Run:
     if fact.kind == "stop_requested":
-        return replace(run, stop_requested=fact.body["why"])
+        why = fact.body["why"]
+        # A stop that somebody asked for at the same moment is for good.
+        return run if why == YIELD and run.stop_requested else replace(run, stop_requested=why)
     if fact.kind == "disarmed":
         return _change(run, disarmed=True)
     if fact.kind in (HELD, RELEASED):

@@ -9,7 +9,7 @@ from typing import Any
 from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.ledger import Attempt, Run
+from mlbroker.broker.ledger import Attempt, Run, State
 from mlbroker.broker.ledger.state import BASELINE, PREDICTION
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.elsewhere import elsewhere
@@ -103,13 +103,16 @@ def live_summary(
         "phase": None, "step": None, "steps": None, "checkpoint_fault": None, "unattended": False,
         "late_h": None, "idle_s": None,
     }  # fmt: skip
-    if run.settled or not run.attempts:
+    queued = run.state is State.QUEUED
+    if run.settled or not (run.attempts or queued):
         return row
     folder = RunFolder.of(state, run.run_id)
     if other := elsewhere(run, folder):
         return row | {"phase": other}
     with folder.carried(wait=False) as free:
         row["unattended"] = free
+    if queued:
+        return row
     attempt = run.attempt
     try:
         order = Order.load(folder.path, run.details["order_sha256"])

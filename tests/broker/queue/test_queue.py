@@ -92,6 +92,9 @@ def test_a_client_that_died_in_the_line_holds_up_nobody_for_long(cli: Cli) -> No
     wait_for(lambda: len(waiting(cli)) == 1)
     dead.kill()
     dead.communicate()
+    gone = "its client is gone: mlbroker reconcile"
+    wait_for(lambda: waiting(cli)[0]["reason"] == gone)
+    assert "queued (unattended)" in cli("ps").stdout
     submit(cli, next_)
     gate.touch()
     rows = settled(cli, 2)
