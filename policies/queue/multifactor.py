@@ -5,7 +5,8 @@ import math
 from mlbroker.policies.queue.interface import Decisions, Job, State
 from mlbroker.policies.queue.placing import backfilled
 
-# Slurm's multifactor plugin with the weights of its manual's example, PriorityMaxAge 7 days.
+# Slurm's multifactor plugin (slurm.schedmd.com/priority_multifactor.html): its example weighs fair
+# shares ten times age and size; PriorityMaxAge is 7 days by default.
 AGE_WEIGHT = 1_000
 FAIR_SHARE_WEIGHT = 10_000
 SIZE_WEIGHT = 1_000

@@ -4,6 +4,7 @@ from mlbroker.policies.queue.interface import Action, Decision, Decisions, State
 from mlbroker.policies.queue.placing import Room, start
 
 # Luo et al., Starburst (USENIX ATC'24): the wait grows with what the job would cost in the cloud.
+# How fast is a site's own choice; this is ours.
 WAIT_H_PER_PLACE_H = 0.25
 
 
