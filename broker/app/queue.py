@@ -13,7 +13,7 @@ from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
 from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
-from mlbroker.broker.queue.terms import Terms, place_told
+from mlbroker.broker.queue.terms import Terms, place_name, place_told
 from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
@@ -98,9 +98,21 @@ def queue_now(state: Path, now: datetime) -> Queue:
     waiting = [_waiting(run, line, told) for run in queued]
     waiting = [replace(w, reason=GONE) if _is_gone(w.run, state, now) else w for w in waiting]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
-    usd = Decimal(repr(opportunity_usd_per_place_h(line.site)))
     running = tuple(run for run in runs if run.run_id in busy)
-    return Queue(tuple(waiting), running, pools, round(usd, 4))
+    return Queue(tuple(waiting), running, pools, _usd(opportunity_usd_per_place_h(line.site)))
+
+
+def others_usd_per_h(state: Path, cloud: str, machine: str) -> Decimal:
+    """What an hour of a place there costs those who wait for one: its opportunity cost."""
+    try:
+        runs = open_ledger(state).open_runs()
+    except MlbrokerError:
+        return Decimal(0)  # a plan stands on none of it
+    here = place_name(cloud, machine, gethostname())
+    if not any(run.state is State.QUEUED and here in Terms.of(run).places for run in runs):
+        return Decimal(0)
+    line = Line.at({here: opener(state)(cloud).places(machine) or 1}, runs, datetime.now(UTC))
+    return _usd(opportunity_usd_per_place_h(line.site))
 
 
 def change(ledger: Ledger, wanted: str, kind: str, now: datetime) -> Run:
@@ -153,7 +165,7 @@ def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
         reason,
         _moment(forecast.start_p50_s) if known else None,
         _moment(forecast.start_p90_s) if known else None,
-        Decimal(repr(round(forecast.captures_usd, 4))),
+        _usd(forecast.captures_usd),
     )
 
 
@@ -176,6 +188,10 @@ def _known(run: Run, line: Line) -> bool:
 
 def _moment(at_s: float | None) -> datetime | None:
     return None if at_s is None else datetime.fromtimestamp(at_s, UTC)
+
+
+def _usd(amount: float) -> Decimal:
+    return Decimal(repr(round(amount, 4)))
 
 
 def _iso(at: datetime | None) -> str | None:

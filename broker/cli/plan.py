@@ -15,11 +15,14 @@ from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.numbers import load_numpy
-from mlbroker.broker.output import print_json
+from mlbroker.broker.output import print_json, say
 from mlbroker.broker.plan_words import nothing_chosen
+from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
+from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:
+    from mlbroker.policies.quote import Quote
     from mlbroker.policies.when import When
 
 EVERYTHING = "*"
@@ -154,3 +157,17 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         from mlbroker.broker.cli.when_view import show_when
 
         show_when(starts, plan)
+    if plan.choice is not None and vendor(plan.choice.cloud).own:
+        _say_others(plan.choice)
+
+
+def _say_others(choice: "Quote") -> None:
+    """A machine of one's own has another cost, where others wait for it."""
+    from mlbroker.broker.app.queue import others_usd_per_h
+
+    usd = others_usd_per_h(home(), choice.cloud, choice.instance_type)
+    if usd:
+        say(
+            f"An hour on {choice.instance_type} costs those who wait for it {exact_usd(usd)} USD, "
+            f"beside its price: mlbroker queue"
+        )

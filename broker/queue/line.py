@@ -115,13 +115,14 @@ def _by_hand(
     from mlbroker.policies.queue.placing import Room
 
     room, started, stuck = Room(site), [], set[str]()
-    running = list(site.running)
+    running, waiting = list(site.running), list(site.waiting)
     for job in raised:
         pool = room.pool_for(job)
         if pool is None:
             stuck |= set(room.may_run(job))
+            waiting.append(job)
             continue
         room.take(pool, job.places)
         started.append(Decision(job.id, Action.START, BY_HAND, pool, promoted=True))
         running.append(Running(job, pool, can_yield=False))
-    return site._replace(running=running), tuple(started), frozenset(stuck)
+    return site._replace(running=running, waiting=waiting), tuple(started), frozenset(stuck)

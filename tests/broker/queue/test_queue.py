@@ -138,6 +138,8 @@ def test_people_see_why_and_change_the_order(cli: Cli) -> None:
     assert f"running: {first} busy" in told
     assert "on hold" in cli("queue", "why", a).stdout
     assert all(run_id in cli("queue").stdout for run_id in (a, b, c))
+    planned = cli("plan", job, "--takes", "5m@box", "--budget", "5", "--cloud", "local")
+    assert "An hour on box costs those who wait for it 2 USD, beside" in planned.stderr
     refused = cli("queue", "hold", first)
     assert (refused.returncode, "does not wait" in refused.stderr) == (2, True)
     assert cli("queue", "release", a).returncode == 0
