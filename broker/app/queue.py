@@ -14,7 +14,7 @@ from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
 from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
 from mlbroker.broker.queue.terms import Terms, place_name, place_told
-from mlbroker.broker.runs.elsewhere import elsewhere
+from mlbroker.broker.runs.elsewhere import unattended
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
 from mlbroker.broker.words import exact_usd, exact_usd_or_none
@@ -23,9 +23,10 @@ from mlbroker.policies.queue.forecast import Forecast, forecast
 from mlbroker.policies.queue.interface import Action, opportunity_usd_per_place_h
 
 ON_HOLD = "on hold"
+NO_NODE = "its node is not in the nodes file"
 # From the terminal to the process that carries the run on.
 _TAKES_OVER = timedelta(seconds=10)
-GONE = "its client is gone: mlbroker reconcile"
+GONE = "its client is gone or suspended: mlbroker reconcile"
 UNKNOWN = "nobody predicted how long they take"
 _STARTS = {Action.START: "starts", Action.BURST: "leaves for the cloud"}
 
@@ -92,7 +93,7 @@ def queue_now(state: Path, now: datetime) -> Queue:
     runs = open_ledger(state).open_runs()
     queued = [run for run in runs if run.state is State.QUEUED]
     pools = _pools(queued, runs, opener(state))
-    line = Line.at(pools, runs, now)
+    line = Line.at(pools, runs, now, unattended=unattended(runs, state))
     busy = {each.job.id for each in line.site.running}
     told = {each.job_id: each for each in forecast(POLICIES[POLICY](), line.site)}
     waiting = [_waiting(run, line, told) for run in queued]
@@ -113,6 +114,16 @@ def others_usd_per_h(state: Path, cloud: str, machine: str) -> Decimal:
         return Decimal(0)
     line = Line.at({here: opener(state)(cloud).places(machine) or 1}, runs, datetime.now(UTC))
     return _usd(opportunity_usd_per_place_h(line.site))
+
+
+def last_words(state: Path, run: Run) -> str | None:
+    """What the process that carries the run in the background complained of last."""
+    try:
+        lines = RunFolder.of(state, run.run_id).complaints.read_text("utf-8", "replace").split("\n")
+    except OSError:
+        return None
+    told = [line for line in lines if line.startswith("Warning: ")]
+    return told[-1].removeprefix("Warning: ") if told else None
 
 
 def change(ledger: Ledger, wanted: str, kind: str, now: datetime) -> Run:
@@ -152,7 +163,7 @@ def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
     first = len(line.who(Action.START)) + 1
     if forecast is None or run.raised:
         decision = line.of(run.run_id)
-        reason = decision.reason if decision else BY_HAND
+        reason = decision.reason if decision else BY_HAND if run.raised else NO_NODE
         return Waiting(run, terms, 1 if decision else first + line.position(run.run_id), reason)
     how = _STARTS.get(forecast.action)
     reason = f"{how}: {forecast.reason}" if how else forecast.reason
@@ -171,12 +182,8 @@ def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
 
 def _is_gone(run: Run, state: Path, now: datetime) -> bool:
     """Whether nobody is left who could start it."""
-    folder = RunFolder.of(state, run.run_id)
     just_came = run.moved_at is not None and now - run.moved_at < _TAKES_OVER
-    if just_came or elsewhere(run, folder) is not None:
-        return False
-    with folder.carried(wait=False) as free:
-        return free
+    return not just_came and bool(unattended([run], state))
 
 
 def _known(run: Run, line: Line) -> bool:

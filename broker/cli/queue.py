@@ -79,6 +79,9 @@ def why(run: RunId, json: Json = False) -> None:
                    f"{exact_usd(each.terms.value_usd_per_h)} USD/h")  # fmt: skip
     for running in found.running:
         print_line(f"  running: {running.run_id} {running.job}")
+    said = service.last_words(home(), wanted)
+    if said is not None:
+        print_line(f"The process that carries it said: {said}")
     if mine.captures_usd:
         print_line(f"Its work costs those who wait {exact_usd(mine.captures_usd)} USD.")
     if mine.start_p50_at is None:

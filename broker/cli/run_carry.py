@@ -13,7 +13,7 @@ from mlbroker.broker.errors import (
     MlbrokerError,
     RefusedError,
 )
-from mlbroker.broker.ledger import Run, open_ledger
+from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.console import last_lines
@@ -90,6 +90,10 @@ def detached(state: Path, run: Run, secrets: dict[str, str], *, json: bool) -> N
     carry_in_background(state, run.run_id, secrets)
     if json:
         print_json({"schema": "mlbroker.run/1", **run_summary(run)})
+    if run.state is State.QUEUED:
+        end = f"mlbroker stop {run.run_id}"
+        say(f"Run {run.run_id} waits for its turn: mlbroker queue. End it: {end}")
+        return
     say(f"Run {run.run_id} goes on in the background, capped. {_later(run.run_id)}")
 
 

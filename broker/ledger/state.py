@@ -233,8 +233,9 @@ def _opened(fact: Fact, state: State) -> Run:
 def _note(run: Run, fact: Fact) -> Run:
     if fact.kind == "stop_requested":
         why = fact.body["why"]
-        # A stop that somebody asked for at the same moment is for good.
-        return run if why == YIELD and run.stop_requested else replace(run, stop_requested=why)
+        # Late, it is void: what somebody asked for is for good, and who queues has no place.
+        void = why == YIELD and (run.stop_requested or run.state is not State.RUNNING)
+        return run if void else replace(run, stop_requested=why)
     if fact.kind == "disarmed":
         return _change(run, disarmed=True)
     if fact.kind in (HELD, RELEASED):

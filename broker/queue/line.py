@@ -41,8 +41,12 @@ class Line:
         now: datetime,
         cloud: Cloud | None = None,
         teams: Mapping[str, Team] | None = None,
+        unattended: frozenset[str] = frozenset(),
     ) -> "Line":
-        """Of all open runs, those at these places, of so many jobs each."""
+        """Of all open runs, those at these places, of so many jobs each.
+
+        Of those that are `unattended` nobody makes room.
+        """
         waiting: list[Run] = []
         raised: list[Run] = []
         running: list[Running] = []
@@ -54,11 +58,13 @@ class Line:
                     (raised if run.raised else waiting).append(run)
                 continue
             place = place_of(run)
+            left = run.run_id in unattended
             # Who was asked to yield is as good as gone.
-            if place not in pools or run.stop_requested == YIELD:
+            if place not in pools or (run.stop_requested == YIELD and not left):
                 continue
             if run.state not in _STARTING:
-                can_yield = run.state is State.RUNNING and run.stop_requested is None
+                works = run.state is State.RUNNING and run.stop_requested is None
+                can_yield = works and not left
                 running.append(Running(job_of(run, now), place, can_yield))
             elif (run.moved_at or now) > late:
                 starting[place] = run.run_id

@@ -6,7 +6,7 @@ later ones watch what is there, and wind up the rest.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class Driver:
         self._order: Order | None = None
         self._steering: Steering | None = None
         self._watcher: Watcher | None = None
-        self._placing = Placing(ledger, opened, clock, self._ask, view.warn)
+        self._placing = Placing(ledger, opened, clock, self._ask, view.warn, folder.home)
         self._last_alive = LastAlive(ledger)
         self._console = Console(folder, clock, secrets)
 
@@ -113,6 +113,9 @@ class Driver:
             State.TERMINATING: self._terminating,
             State.TERMINATED: self._over,
         }
+        if self._secrets is None and run.stop_requested == YIELD:
+            # Nobody could launch it again.
+            run = replace(run, stop_requested=None)
         after = steps[run.state](run)
         if after.state is not run.state:
             self._view.moved(after)

@@ -1,11 +1,24 @@
 """Runs of a team's ledger whose folder is on another machine, or another person's."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import FILE
 
 # In the fact that opens a run of a team's ledger: the state folder its own is in.
 HOME = "home"
+
+
+def unattended(runs: Iterable[Run], home: Path) -> frozenset[str]:
+    """Those of this state folder that nobody carries, or whose carrier stands still."""
+    ours = ((run, RunFolder.of(home, run.run_id)) for run in runs)
+    return frozenset(
+        run.run_id
+        for run, folder in ours
+        if elsewhere(run, folder) is None and not folder.attended()
+    )
 
 
 def elsewhere(run: Run, folder: RunFolder) -> str | None:

@@ -140,6 +140,21 @@ class RunFolder:
         """Who carries this run, while somebody does; None where that is not told."""
         return Carrier.of(self._lock)
 
+    def attended(self) -> bool:
+        """Whether a process carries the run, and is not known to stand still."""
+        try:
+            lock = os.open(self._lock, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            carrier = self.carrier()
+            return carrier is None or not carrier.stopped
+        finally:
+            os.close(lock)
+        return False
+
     @property
     def _lock(self) -> Path:
         return self.path / "lock"

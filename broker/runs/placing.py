@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.clouds.interface import Cloud
@@ -15,6 +16,7 @@ from mlbroker.broker.ledger.state import PROMOTED, YIELD
 from mlbroker.broker.runs.admission import admission_of
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.clock import Clock, twice
+from mlbroker.broker.runs.elsewhere import unattended
 from mlbroker.broker.runs.failover import next_option, outcome_of
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.pricing.billing import WorstCase
@@ -75,8 +77,10 @@ class Placing:
         clock: Clock,
         ask: Asking,
         warn: Callable[[str], None],
+        home: Path,
     ) -> None:
         self._ledger = ledger
+        self._home = home
         self._opened = opened
         self._clock = clock
         self._ask = ask
@@ -96,7 +100,7 @@ class Placing:
             return Over(outcome_of(run))
         promoted = False
         try:
-            if self._opened(option.cloud).places(option.instance_type) is not None:
+            if self._queues(run, option):
                 if run.state is not State.RESERVED:
                     turn = self._turn(run, order)
                     if isinstance(turn, Waits):
@@ -107,7 +111,11 @@ class Placing:
                     return Waits(TAKEN, POLL_S)
             cloud = self._opened(option.cloud)
             account = self._ask.for_a_while(cloud.account)
-        except CloudError as error:
+        except (CloudError, InputError) as error:
+            if run.state is State.QUEUED:
+                return Waits(str(error), LONGEST_POLL_S)
+            if isinstance(error, InputError):
+                raise
             return Over(outcome_of(run), str(error))
         left_usd = _whole_usd(run) - run.spent_usd
         worst = option.dearest.worst_case(left_usd, cloud.traits.kill_slack_s + order.guest_late_s)
@@ -116,19 +124,34 @@ class Placing:
     def start(self, run: Run, order: Order, place: Next, intent: Mapping[str, Any]) -> Run | Waits:
         """Begin the attempt of a run that queued: its reservation and its intent are one."""
         now, at = self._clock.now(), name_of(place.option)
-        pools = self._pools(order)
 
         def turn(runs: Sequence[Run]) -> bool:
-            own = at in pools
-            return not own or self._line(pools, runs, order, now).starts_at(run.run_id) == at
+            if not vendor(place.option.cloud).own:
+                return True
+            return self._line(pools, runs, order, now).starts_at(run.run_id) == at
 
         try:
+            pools = self._pools(order)
             admission = admission_of(order, run, _whole_usd(run))
             promise = {PROMOTED: True} if place.promoted else {}
             return self._ledger.start(now, run.run_id, {**intent, **promise}, admission, turn)
         except (RefusedError, InputError) as error:
             # The caps may have room again when others are settled, or the month is over.
             return Waits(str(error), LONGEST_POLL_S)
+
+    def _queues(self, run: Run, option: LaunchOption) -> bool:
+        """Whether the machine takes a number of jobs; InputError where it did, and is gone."""
+        if self._opened(option.cloud).places(option.instance_type) is not None:
+            return True
+        if vendor(option.cloud).own:
+            from mlbroker.broker.queue.terms import QUEUE, Terms
+
+            if name_of(option) in Terms.of(run).places and QUEUE in run.details:
+                raise InputError(
+                    f"{option.instance_type} is no node of the nodes file any more: waiting for it",
+                    hint=f"Put it back, or: mlbroker stop {run.run_id}",
+                )
+        return False
 
     def _turn(self, run: Run, order: Order) -> tuple[LaunchOption, bool] | Waits:
         """Where the run goes now by the queue's policy, and whether it keeps that place."""
@@ -181,7 +204,8 @@ class Placing:
         since = timedelta(seconds=PASSED_OVER_S)
         still = {who for who, seen_at in self._standing.items() if now - seen_at >= since}
         there = [run for run in runs if (run.run_id, run.moved_at) not in still]
-        return Line.at(pools, there, now, _rent(order))
+        left = unattended(there, self._home)
+        return Line.at(pools, there, now, _rent(order), unattended=left)
 
 
 def name_of(option: LaunchOption) -> str:

@@ -259,3 +259,23 @@ def test_work_done_counts_and_what_overruns_is_not_taken_for_done(queue: Queue) 
     assert (half.attained_h, half.left_h, half.left_p90_h) == (4, 6, 16)
     over = job_of(run, NOW + timedelta(hours=30))
     assert (over.left_h, over.left_p90_h) == (3, 3)
+
+
+def test_a_wish_to_yield_that_comes_late_is_void(queue: Queue) -> None:
+    waits(queue, "a")
+    wish = {"why": "yield"}
+    assert queue.ledger.append(NOW, "a", "stop_requested", wish).stop_requested is None
+    on_the_machine(queue, "b")
+    queue.ledger.append(NOW, "b", "stop_requested", {"why": "stopped"})
+    assert queue.ledger.append(NOW, "b", "stop_requested", wish).stop_requested == "stopped"
+
+
+def test_who_is_unattended_makes_no_room(queue: Queue) -> None:
+    on_the_machine(queue, "long", **terms(yields=True), **predicted(10))
+    waits(queue, "dear", **terms("50"), **predicted(0.5))
+    runs = queue.ledger.open_runs()
+    assert Line.at(PLACES, runs, NOW, unattended=frozenset({"long"})).changes == ()
+    queue.ledger.append(NOW, "long", "stop_requested", {"why": "yield"})
+    runs = queue.ledger.open_runs()
+    assert Line.at(PLACES, runs, NOW, unattended=frozenset({"long"})).starts_at("dear") is None
+    assert Line.at(PLACES, runs, NOW).starts_at("dear") == AT

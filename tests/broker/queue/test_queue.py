@@ -1,13 +1,15 @@
 """`mlbroker submit` and `mlbroker queue`, at the terminal, on a node that is this machine."""
 
 import json
+import os
+import signal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import validate
-from tests.support.mlbroker import Cli, wait_for
+from tests.support.mlbroker import Cli, processes_with, wait_for
 
 NODE = """
 nodes:
@@ -92,7 +94,7 @@ def test_a_client_that_died_in_the_line_holds_up_nobody_for_long(cli: Cli) -> No
     wait_for(lambda: len(waiting(cli)) == 1)
     dead.kill()
     dead.communicate()
-    gone = "its client is gone: mlbroker reconcile"
+    gone = "its client is gone or suspended: mlbroker reconcile"
     wait_for(lambda: waiting(cli)[0]["reason"] == gone)
     assert "queued (unattended)" in cli("ps").stdout
     submit(cli, next_)
@@ -147,6 +149,44 @@ def test_people_see_why_and_change_the_order(cli: Cli) -> None:
     gate.touch()
     settled(cli, 4)
     assert "Nobody waits" in cli("queue").stderr
+
+
+def test_a_node_that_is_gone_or_unreadable_is_waited_for(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    job = cli.job("true", "next", broker=CAPPED)
+    a, b = submit(cli, job), submit(cli, job)
+    nodes = cli.home / "nodes.yaml"
+    nodes.write_text("")
+    complaints = cli.home / "runs" / a / "carrier.log"
+    wait_for(lambda: "nodes" in complaints.read_text())
+    nodes.write_text(NODE.replace("box", "other"))
+    wait_for(lambda: "box is no node of the nodes file any more" in complaints.read_text())
+    gate.touch()
+    settled(cli, 1)
+    assert [row(cli, run_id)["state"] for run_id in (a, b)] == ["queued", "queued"]
+    assert "no node of the nodes file" in cli("queue", "why", a).stdout
+    nodes.write_text(NODE)
+    assert [each["outcome"] for each in settled(cli, 3)] == ["succeeded"] * 3
+
+
+def test_who_nobody_carries_is_not_asked_to_yield(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    long = busy(cli, gate, checkpoint={"path": "ckpt/", "every": "1s"})
+    for process in processes_with(f"background\0{long}"):
+        os.kill(process, signal.SIGKILL)
+    wait_for(lambda: "unattended" in cli("ps").stdout)
+    short = submit(
+        cli, cli.job("true", "short", broker=CAPPED), "--takes", "1m@box", "--value-of-time",
+        "50 USD/h",
+    )  # fmt: skip
+    wait_for(lambda: "it is the next" in cli("queue", "why", short).stdout)
+    assert cli("reconcile").returncode == 0
+    assert row(cli, long)["state"] == "running"
+    gate.touch()
+    wait_for(lambda: row(cli, short)["outcome"] == "succeeded")
+    # The watchdog of its machine calls for the books.
+    wait_for(lambda: row(cli, long)["outcome"] == "succeeded")
 
 
 def test_waiting_runs_leave_the_caps_to_others(cli: Cli) -> None:
