@@ -18,7 +18,7 @@ from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.clock import Clock, twice
 from mlbroker.broker.runs.elsewhere import unattended
 from mlbroker.broker.runs.failover import next_option, outcome_of
-from mlbroker.broker.runs.order import LaunchOption, Order
+from mlbroker.broker.runs.order import LaunchOption, Order, place_of
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.pricing.vendors import vendor
 
@@ -128,7 +128,7 @@ class Placing:
         def turn(runs: Sequence[Run]) -> bool:
             if not vendor(place.option.cloud).own:
                 return True
-            return self._line(pools, runs, order, now).starts_at(run.run_id) == at
+            return self._line(pools, runs, run, order, now).starts_at(run.run_id) == at
 
         try:
             pools = self._pools(order)
@@ -159,7 +159,7 @@ class Placing:
 
         now, pools = self._clock.now(), self._pools(order)
         runs = self._ledger.open_runs()
-        line = self._line(pools, runs, order, now)
+        line = self._line(pools, runs, run, order, now)
         own = {name_of(option): option for option in order.candidates if name_of(option) in pools}
         poll_s = max(POLL_S, *(self._opened(o.cloud).traits.poll_s for o in own.values()))
         for kept in line.who(Action.KEEP):
@@ -167,7 +167,7 @@ class Placing:
         decision = line.of(run.run_id)
         if decision is not None and decision.action is Action.BURST:
             self._warn(f"it leaves for a rented machine: {decision.reason}")
-            return _rented(order)[0], False
+            return _rented(run, order)[0], False
         at = line.starts_at(run.run_id)
         if at is not None:
             if self._room(own[at]):
@@ -196,16 +196,21 @@ class Placing:
         return pools_of(order.candidates, self._opened)
 
     def _line(
-        self, pools: Mapping[str, int], runs: Sequence[Run], order: Order, now: datetime
+        self,
+        pools: Mapping[str, int],
+        runs: Sequence[Run],
+        run: Run,
+        order: Order,
+        now: datetime,
     ) -> "Line":
         # Most runs never queue: nothing of it is imported for them.
         from mlbroker.broker.queue.line import Line
 
         since = timedelta(seconds=PASSED_OVER_S)
         still = {who for who, seen_at in self._standing.items() if now - seen_at >= since}
-        there = [run for run in runs if (run.run_id, run.moved_at) not in still]
+        there = [each for each in runs if (each.run_id, each.moved_at) not in still]
         left = unattended(there, self._home)
-        return Line.at(pools, there, now, _rent(order), unattended=left)
+        return Line.at(pools, there, now, _rent(run, order), unattended=left)
 
 
 def name_of(option: LaunchOption) -> str:
@@ -250,15 +255,18 @@ def waits_at(
     return waits
 
 
-def _rented(order: Order) -> list[LaunchOption]:
-    return [option for option in order.candidates if not vendor(option.cloud).own]
+def _rented(run: Run, order: Order) -> list[LaunchOption]:
+    """The machines to rent, in the plan's order, that did not say no yet."""
+    refused = {place_of(attempt) for attempt in run.attempts if attempt.machine_id is None}
+    rented = (option for option in order.candidates if not vendor(option.cloud).own)
+    return [option for option in rented if place_of(option) not in refused]
 
 
-def _rent(order: Order) -> "Rent | None":
+def _rent(run: Run, order: Order) -> "Rent | None":
     """What renting in place of waiting would cost this run."""
     from mlbroker.policies.queue.interface import Cloud as Rent
 
-    rented = _rented(order)
+    rented = _rented(run, order)
     return Rent(float(rented[0].bill.usd_per_hour), _RENT_SETUP_H) if rented else None
 
 
