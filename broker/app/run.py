@@ -230,7 +230,7 @@ def reserve(
                 project=launch.current_project(request.job_path, request.project),
                 facts=facts,
                 admission=_admission(prepared),
-                waits=waits_at(prepared.options, opener(state), at),
+                waits=waits_at(prepared.options, opener(state), state, at),
             )
         if abs(run.counts_at - run.reserved_at) > CLOCK_TOLERANCE:
             listener.warn(

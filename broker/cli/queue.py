@@ -56,7 +56,7 @@ def _cells(each: service.Waiting) -> list[str]:
 
 @app.command("why")
 def why(run: RunId, json: Json = False) -> None:
-    """Say why a run waits, what goes before it, and when it starts most likely."""
+    """Say why a run waits, what is before it, and when it starts."""
     now = datetime.now(UTC)
     found = service.queue_now(home(), now)
     wanted = open_ledger(home()).find(run)

@@ -43,7 +43,7 @@ def backtest(
     seed: Annotated[int, typer.Option(min=0, help="Draws the columns that are lacking.")] = 0,
     json: Json = False,
 ) -> None:
-    """Say what a queue policy would have made of a cluster's jobs: waits, deadlines, cost.
+    """Play a queue policy on a cluster's jobs: waits, deadlines, cost.
 
     Optional columns: deadline_s (from the trace's start, as submit_s), value_usd_per_h (what an
     hour of waiting costs), predicted_s, preemptible. Those that lack are drawn, and named.

@@ -16,8 +16,9 @@ from mlbroker.broker.ledger.state import PROMOTED, YIELD
 from mlbroker.broker.runs.admission import admission_of
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.clock import Clock, twice
-from mlbroker.broker.runs.elsewhere import unattended
+from mlbroker.broker.runs.elsewhere import elsewhere, unattended
 from mlbroker.broker.runs.failover import next_option, outcome_of
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import LaunchOption, Order, place_of
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.pricing.vendors import vendor
@@ -228,7 +229,7 @@ def pools_of(options: Sequence[LaunchOption], opened: Callable[[str], Cloud]) ->
 
 
 def waits_at(
-    options: Sequence[LaunchOption], opened: Callable[[str], Cloud], now: datetime
+    options: Sequence[LaunchOption], opened: Callable[[str], Cloud], home: Path, now: datetime
 ) -> Callable[[Sequence[Run]], bool] | None:
     """Whether a run that is about to be opened has to queue, given the open ones; None where its
     first machine takes any number of jobs, or is a vendor's.
@@ -248,8 +249,12 @@ def waits_at(
         from mlbroker.broker.queue.line import Line
 
         line = Line.at(pools, runs, now)
-        # Those of a team's ledger that were launched from elsewhere count, too.
-        taken = len(line.site.running) >= sum(pools.values())
+        # What was launched from here the machine knows itself; of a team's others it may not.
+        there = {each.job.id for each in line.site.running}
+        away = any(
+            run.run_id in there and elsewhere(run, RunFolder.of(home, run.run_id)) for run in runs
+        )
+        taken = away and len(there) >= sum(pools.values())
         return not room or taken or bool(line.starting or line.changes or line.order)
 
     return waits
