@@ -17,6 +17,9 @@ from mlbroker.pricing.gcp_types import gcp_not_launchable
 from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.offer import InstanceType
 
+# The cloud that is this machine.
+LOCAL = "local"
+
 
 @dataclass(frozen=True, slots=True)
 class Meter:
@@ -150,7 +153,7 @@ VENDORS = {
         billed_disk_gb=azure_billed_gb,
     ),
     "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True),
-    "local": Vendor("this machine", Meter(), setup_s=1.0, own=True),
+    LOCAL: Vendor("this machine", Meter(), setup_s=1.0, own=True),
 }
 _UNKNOWN = Vendor("the cloud", Meter(Decimal(60), Decimal(3600)), setup_s=185.0)
 

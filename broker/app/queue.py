@@ -17,7 +17,7 @@ from mlbroker.broker.queue.terms import Terms, place_name, place_told
 from mlbroker.broker.runs.elsewhere import unattended
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
-from mlbroker.broker.words import exact_usd, exact_usd_or_none
+from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
 from mlbroker.policies.queue import POLICIES
 from mlbroker.policies.queue.forecast import Forecast, forecast
 from mlbroker.policies.queue.interface import Action, opportunity_usd_per_place_h
@@ -61,8 +61,8 @@ class Waiting:
             "value_usd_per_h": exact_usd(self.terms.value_usd_per_h),
             "yields": self.terms.yields,
             "on_hold": self.run.on_hold,
-            "start_p50_at": _iso(self.start_p50_at),
-            "start_p90_at": _iso(self.start_p90_at),
+            "start_p50_at": self.start_p50_at and utc_second(self.start_p50_at),
+            "start_p90_at": self.start_p90_at and utc_second(self.start_p90_at),
             "captures_usd": exact_usd_or_none(self.captures_usd),
             "reason": self.reason,
         }
@@ -93,11 +93,14 @@ def queue_now(state: Path, now: datetime) -> Queue:
     runs = open_ledger(state).open_runs()
     queued = [run for run in runs if run.state is State.QUEUED]
     pools = _pools(queued, runs, opener(state))
-    line = Line.at(pools, runs, now, unattended=unattended(runs, state))
+    left = unattended(runs, state)
+    line = Line.at(pools, runs, now, unattended=left)
     busy = {each.job.id for each in line.site.running}
     told = {each.job_id: each for each in forecast(POLICIES[POLICY](), line.site)}
     waiting = [_waiting(run, line, told) for run in queued]
-    waiting = [replace(w, reason=GONE) if _is_gone(w.run, state, now) else w for w in waiting]
+    # Just now its terminal may be handing it over.
+    gone = {r.run_id for r in queued if r.run_id in left and now - _moved(r) >= _TAKES_OVER}
+    waiting = [replace(w, reason=GONE) if w.run.run_id in gone else w for w in waiting]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
     running = tuple(run for run in runs if run.run_id in busy)
     return Queue(tuple(waiting), running, pools, _usd(opportunity_usd_per_place_h(line.site)))
@@ -180,10 +183,8 @@ def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
     )
 
 
-def _is_gone(run: Run, state: Path, now: datetime) -> bool:
-    """Whether nobody is left who could start it."""
-    just_came = run.moved_at is not None and now - run.moved_at < _TAKES_OVER
-    return not just_came and bool(unattended([run], state))
+def _moved(run: Run) -> datetime:
+    return run.moved_at or run.reserved_at
 
 
 def _known(run: Run, line: Line) -> bool:
@@ -199,7 +200,3 @@ def _moment(at_s: float | None) -> datetime | None:
 
 def _usd(amount: float) -> Decimal:
     return Decimal(repr(round(amount, 4)))
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat(timespec="seconds") if at else None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mlbroker.broker.app.account import checked, least_rights
-from mlbroker.broker.cli.options import Json, no_effect
+from mlbroker.broker.cli.options import Json, Yes, no_effect
 from mlbroker.broker.clouds.checks import Check
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.home import home
@@ -29,7 +29,7 @@ def command(
     gpu: Annotated[bool, typer.Option("--gpu", help="Prove it with a GPU.")] = False,
     spot: Annotated[bool, typer.Option("--spot", help="Prove it on spot.")] = False,
     budget: Annotated[str | None, typer.Option(help="Hard cap of the proof, in USD (1).")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
+    yes: Yes = False,
     report: Annotated[
         Path | None, typer.Option(help="Write the proof's report here: .md or JSON.")
     ] = None,

@@ -20,6 +20,9 @@ Env = Annotated[
         metavar="KEY=VALUE", help="A variable of the job; KEY: as it is here (repeatable)."
     ),
 ]
+Cap = Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")]
+Project = Annotated[str | None, typer.Option(help="What it is spent on, in the ledger.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")]
 Deadline = Annotated[str | None, typer.Option(help="6h, 90m, or a time with zone.")]
 Steps = Annotated[int | None, typer.Option(help="The whole work, in steps.")]
 Takes = Annotated[

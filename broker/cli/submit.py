@@ -30,7 +30,7 @@ def command(
     on: On = None,
     local_price: LocalPrice = None,
     nodes: options.Nodes = None,
-    budget: Annotated[str | None, typer.Option(help="Hard cap of the run, in USD.")] = None,
+    budget: options.Cap = None,
     deadline: options.Deadline = None,
     takes: options.Takes = None,
     env: options.Env = None,
@@ -42,9 +42,9 @@ def command(
     yields: Annotated[
         bool, typer.Option("--yield/--no-yield", help="May others have its place, at a checkpoint?")
     ] = True,
-    project: Annotated[str | None, typer.Option(help="What it is spent on, in the ledger.")] = None,
+    project: options.Project = None,
     policy: options.Policy = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
+    yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Hand the job in: it starts when a place is free and its turn, and the terminal is free.

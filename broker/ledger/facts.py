@@ -5,7 +5,7 @@ A fact's body holds strings, numbers, booleans, lists and mappings; money is a d
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -61,6 +61,19 @@ def chain_hash(previous: str, seq: int, at: str, run_id: str, kind: str, body: s
     """The hash of a fact: over its own columns, as stored, and the hash of the one before."""
     text = json.dumps([previous, seq, at, run_id, kind, body])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_rows(rows: Iterable[tuple[int, str, str, str, str, str]]) -> Iterator[Fact]:
+    """Facts as they are stored: seq, at, run_id, kind, body, hash.
+
+    LedgerError where one of them was damaged.
+    """
+    for seq, at, run_id, kind, body, hash_ in rows:
+        try:
+            fact = Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
+        except ValueError as error:
+            raise senseless(seq, error) from error
+        yield fact
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Its chain of hashes is that of a ledger in a file, so that a copied ledger has t
 See decision 047.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from mlbroker.broker.ledger.facts import (
     canonical,
     chain_hash,
     first_break,
-    senseless,
+    read_rows,
 )
 from mlbroker.broker.ledger.postgres_schema import check_version, one
 from mlbroker.broker.ledger.postgres_server import Server
@@ -182,26 +181,26 @@ class PostgresStorage:
     def facts(self, run_id: str | None = None) -> Iterator[Fact]:
         """All facts in order, or one run's."""
         if run_id is None:
-            return _read_facts(self._pages("true"))
-        return _read_facts(self._pages("run_id = %s", run_id))
+            return read_rows(self._pages("true"))
+        return read_rows(self._pages("run_id = %s", run_id))
 
     def facts_of_market(self, market: str) -> Iterator[Fact]:
         """The facts of the runs that asked for a machine on this market, in order."""
-        intents = _read_facts(self._pages("kind = %s", str(State.INTENDED)))
+        intents = read_rows(self._pages("kind = %s", str(State.INTENDED)))
         ids = {fact.run_id for fact in intents if fact.body["market"] == market}
-        return _read_facts(self._pages("run_id = ANY(%s)", list(ids)))
+        return read_rows(self._pages("run_id = ANY(%s)", list(ids)))
 
     def facts_of_kinds(self, kinds: Sequence[str], since: datetime | None) -> Iterator[Fact]:
         """Facts of these kinds in order: of all runs, or of those that count `since` then, and of
         those that are open."""
         names = [*map(str, kinds)]
         if since is None:
-            return _read_facts(self._pages("kind = ANY(%s)", names))
-        return _read_facts(self._pages("kind = ANY(%s)" + _COUNTING, names, since))
+            return read_rows(self._pages("kind = ANY(%s)", names))
+        return read_rows(self._pages("kind = ANY(%s)" + _COUNTING, names, since))
 
     def openings(self) -> list[Fact]:
         """The facts that open runs, in order."""
-        return list(_read_facts(self._pages("kind = ANY(%s)", [*map(str, OPENINGS)])))
+        return list(read_rows(self._pages("kind = ANY(%s)", [*map(str, OPENINGS)])))
 
     def accounts(self, only_open: bool = False) -> list[Account]:
         """What every run holds of the caps, or every open one, as kept beside the facts."""
@@ -369,20 +368,11 @@ class _PostgresTransaction:
 
     def _facts(self, where: str, *values: object) -> list[Fact]:
         query = f"SELECT {_COLUMNS} FROM mlbroker.facts WHERE {where} ORDER BY seq"  # noqa: S608
-        return list(_read_facts(self._rows(query, *values)))
+        return list(read_rows(self._rows(query, *values)))
 
     def _rows(self, query: str, *values: object) -> "list[TupleRow]":
         self._send()
         return self._connection.execute(query, values).fetchall()
-
-
-def _read_facts(rows: "Iterator[TupleRow] | list[TupleRow]") -> Iterator[Fact]:
-    for seq, at, run_id, kind, body, hash_ in rows:
-        try:
-            fact = Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
-        except ValueError as error:
-            raise senseless(seq, error) from error
-        yield fact
 
 
 def _begin_of(day: date) -> datetime:

@@ -5,7 +5,6 @@ so a thousand writers never see "database is locked", and a killed writer frees 
 """
 
 import fcntl
-import json
 import os
 import shutil
 import sqlite3
@@ -28,7 +27,7 @@ from mlbroker.broker.ledger.facts import (
     canonical,
     chain_hash,
     first_break,
-    senseless,
+    read_rows,
 )
 from mlbroker.broker.ledger.state import OPENINGS, State
 from mlbroker.broker.ledger.whereabouts import settle_in, why_copy
@@ -306,12 +305,7 @@ class _SqliteTransaction:
 
 def _facts(connection: sqlite3.Connection, where: str, *values: str) -> Iterator[Fact]:
     query = f"SELECT {_COLUMNS} FROM facts {where} ORDER BY seq"  # noqa: S608  # constants
-    for seq, at, run_id, kind, body, hash_ in connection.execute(query, values):
-        try:
-            fact = Fact(seq, datetime.fromisoformat(at), run_id, kind, json.loads(body), hash_)
-        except ValueError as error:
-            raise senseless(seq, error) from error
-        yield fact
+    yield from read_rows(connection.execute(query, values))
 
 
 def _openings(connection: sqlite3.Connection) -> list[Fact]:

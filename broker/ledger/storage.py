@@ -17,7 +17,7 @@ class Transaction(Protocol):
         ...
 
     def openings(self) -> list[Fact]:
-        """The facts that open runs, in order."""
+        """Facts of the kinds that open runs, in order; of a run that queued, its starts too."""
         ...
 
     def accounts(self, since: datetime) -> list[Account]:

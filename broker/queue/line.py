@@ -12,8 +12,9 @@ from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.ledger.state import YIELD
 from mlbroker.broker.queue.terms import Terms, first_place, job_of, place_name
 from mlbroker.policies.queue import POLICIES
-from mlbroker.policies.queue.interface import Action, Cloud, Decision, Job, Running, Team
+from mlbroker.policies.queue.interface import Action, Cloud, Decision, Job, Running
 from mlbroker.policies.queue.interface import State as Site
+from mlbroker.policies.queue.placing import Room
 
 # Between a run's start and its place being seen as taken. One that takes longer has died.
 STARTING_S = 60.0
@@ -40,7 +41,6 @@ class Line:
         runs: Sequence[Run],
         now: datetime,
         cloud: Cloud | None = None,
-        teams: Mapping[str, Team] | None = None,
         unattended: frozenset[str] = frozenset(),
     ) -> "Line":
         """Of all open runs, those at these places, of so many jobs each.
@@ -71,7 +71,7 @@ class Line:
                 running.append(Running(job_of(run, now), place, can_yield=False))
         raised.sort(key=lambda run: -run.raised)
         jobs = [job_of(run, now) for run in waiting]
-        site = Site(now.timestamp(), pools, jobs, running, cloud, teams or {}, TICK_H)
+        site = Site(now.timestamp(), pools, jobs, running, cloud, tick_h=TICK_H)
         site, by_hand, stuck = _by_hand(site, [job_of(run, now) for run in raised])
         decided = POLICIES[POLICY]().decide(site)
         where = {each.job.id: each.pool for each in running}
@@ -118,8 +118,6 @@ def _by_hand(
     site: Site, raised: Sequence[Job]
 ) -> tuple[Site, tuple[Decision, ...], frozenset[str]]:
     """Whom somebody put first: they start where there is room, and else nobody starts there."""
-    from mlbroker.policies.queue.placing import Room
-
     room, started, stuck = Room(site), [], set[str]()
     running, waiting = list(site.running), list(site.waiting)
     for job in raised:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.ledger.state import PREDICTION
-from mlbroker.policies.queue.interface import Job
+from mlbroker.pricing.vendors import LOCAL
 
-# The cloud that is this machine.
-LOCAL = "local"
+if TYPE_CHECKING:
+    from mlbroker.policies.queue.interface import Job
+
 # In the fact that opens a run.
 QUEUE = "queue"
 # What an hour of waiting costs where nobody says: the order of runs that say nothing is by how
@@ -82,8 +83,10 @@ def first_place(run: Run) -> str:
     return place_name(told["cloud"], told["instance_type"], run.details.get("host"))
 
 
-def job_of(run: Run, now: datetime) -> Job:
+def job_of(run: Run, now: datetime) -> "Job":
     """The run as a queue policy sees it: hours as they are believed now."""
+    from mlbroker.policies.queue.interface import Job  # with all policies: most runs never queue
+
     terms = Terms.of(run)
     attained_h = sum((_useful_h(attempt.seconds) for attempt in run.attempts), 0.0)
     live = run.attempts[-1] if run.attempts and run.attempts[-1].ended_at is None else None

@@ -13,6 +13,7 @@ from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.ledger.state import PROMOTED, YIELD
+from mlbroker.broker.queue.terms import QUEUE, Terms, place_name
 from mlbroker.broker.runs.admission import admission_of
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.clock import Clock, twice
@@ -144,14 +145,12 @@ class Placing:
         """Whether the machine takes a number of jobs; InputError where it did, and is gone."""
         if self._opened(option.cloud).places(option.instance_type) is not None:
             return True
-        if vendor(option.cloud).own:
-            from mlbroker.broker.queue.terms import QUEUE, Terms
-
-            if name_of(option) in Terms.of(run).places and QUEUE in run.details:
-                raise InputError(
-                    f"{option.instance_type} is no node of the nodes file any more: waiting for it",
-                    hint=f"Put it back, or: mlbroker stop {run.run_id}",
-                )
+        told = QUEUE in run.details and name_of(option) in Terms.of(run).places
+        if told and vendor(option.cloud).own:
+            raise InputError(
+                f"{option.instance_type} is no node of the nodes file any more: waiting for it",
+                hint=f"Put it back, or: mlbroker stop {run.run_id}",
+            )
         return False
 
     def _turn(self, run: Run, order: Order) -> tuple[LaunchOption, bool] | Waits:
@@ -210,14 +209,13 @@ class Placing:
         since = timedelta(seconds=PASSED_OVER_S)
         still = {who for who, seen_at in self._standing.items() if now - seen_at >= since}
         there = [each for each in runs if (each.run_id, each.moved_at) not in still]
-        left = unattended(there, self._home)
+        # Who queues has no place to leave.
+        left = unattended((r for r in there if r.state is not State.QUEUED), self._home)
         return Line.at(pools, there, now, _rent(run, order), unattended=left)
 
 
 def name_of(option: LaunchOption) -> str:
     """A machine, as the runs that wait for it call it."""
-    from mlbroker.broker.queue.terms import place_name
-
     return place_name(option.cloud, option.instance_type, socket.gethostname())
 
 

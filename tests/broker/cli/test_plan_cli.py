@@ -39,11 +39,6 @@ bert-ft,b,0.5,0.192,aws,us-east-1,m5.xlarge,1,12000
 SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/plan.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return indexed(tmp_path_factory.mktemp("home"))
-
-
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
     path = tmp_path / "job.yaml"

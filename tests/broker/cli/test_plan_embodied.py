@@ -9,7 +9,6 @@ import jsonschema
 import pytest
 from tests.support.browser import needs_chart_library
 from tests.support.cli import mlbroker
-from tests.support.indexed import indexed
 
 JOB = """\
 name: bert-ft
@@ -21,11 +20,6 @@ broker:
 """
 SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/plan.json").read_text())
 NEW = {"embodied_kgco2e", "embodied_method"}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return indexed(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from tests.support.cli import mlbroker
-from tests.support.indexed import indexed
 
 from mlbroker.broker.report.library import FOLDER, LIBRARY
 
@@ -18,11 +17,6 @@ broker:
   budget: 25 USD
   work: {steps: 12000, hours: 0.8, on: m5.xlarge}
 """
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return indexed(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 import jsonschema
 import pytest
 from tests.support.cli import mlbroker
-from tests.support.indexed import indexed
 
 JOB = """\
 name: bert-ft
@@ -22,11 +21,6 @@ broker:
 """
 SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/plan.json").read_text())
 HEAD = "time,zone,gco2e_per_kwh\n"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return indexed(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
