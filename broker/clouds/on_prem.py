@@ -140,8 +140,14 @@ class BoxCloud(ABC):
                 raise Unclear("it does not list its boxes", where=f"node {name}")
             for token, seen in boxes.items():
                 machine = machine_of(_id(name, token), seen)
-                # One that is only being laid out has no tags yet.
-                if machine is not None and machine.tags and tags.items() <= machine.tags.items():
+                if machine is None:
+                    continue
+                # One that is only being laid out has no tags yet. Its client may be dead: whether
+                # it comes to something is to be waited for.
+                starts = machine.state is MachineState.RUNNING and not machine.tags
+                if starts and token == tags.get(TOKEN_TAG):
+                    raise Unclear(f"the box {token} is being laid out", where=f"node {name}")
+                if machine.tags and tags.items() <= machine.tags.items():
                     found.append(machine)
         return found
 
