@@ -122,7 +122,11 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells."""
+    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells.
+
+    `says`: why it is not started yet, where its place schedules. `kill_at`: when its place ends it,
+    where that may be before the time that was asked for.
+    """
 
     id: str
     state: MachineState
@@ -131,6 +135,8 @@ class Machine:
     ended_at: datetime | None = None
     zone: str | None = None
     preempted: bool = False
+    says: str | None = None
+    kill_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,9 @@ class Traits:
     `find` tells of it for certain; None is for ever. `layers`: the kill switches, in words.
     `queues`: jobs wait for a place instead of going elsewhere. `looks`: how often the guest's
     report is read where each reading is paid; else each time, every `poll_s`.
+    `schedules`: the place has a queue of its own. A machine may be PENDING for as long as that
+    likes and costs nothing meanwhile; its life counts from its start, and `kill_at` moves along.
+    `lifetime_step_s`: lives are whole multiples of it; 0 is any.
     """
 
     kill_slack_s: float
@@ -151,6 +160,8 @@ class Traits:
     remembers_s: float | None = None
     queues: bool = False
     looks: Pace | None = None
+    schedules: bool = False
+    lifetime_step_s: int = 0
 
 
 class TellsPrice(Protocol):
@@ -182,7 +193,10 @@ class Cloud(Protocol):
     Calls fail with NoCapacity, NoQuota, Denied, Unfit or Unclear, nothing else.
     """
 
-    traits: Traits
+    @property
+    def traits(self) -> Traits:
+        """What it is like; always the same but for a cluster that nobody could ask before."""
+        ...
 
     def account(self) -> str:
         """Whose machines these are: account, project or subscription; empty for own machines.

@@ -1,0 +1,1 @@
+"""A cluster that Slurm schedules: its own client's commands, jobs found by their name."""
