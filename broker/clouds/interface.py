@@ -60,7 +60,7 @@ def refusals_make_nothing() -> Iterator[None]:
 class MachineState(StrEnum):
     """How far a machine is. Only TERMINATED bills no more."""
 
-    PENDING = "pending"
+    PENDING = "pending"  # for as long as it likes where the cloud `schedules` (see pricing.vendors)
     RUNNING = "running"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
@@ -148,8 +148,6 @@ class Traits:
     `find` tells of it for certain; None is for ever. `layers`: the kill switches, in words.
     `queues`: jobs wait for a place instead of going elsewhere. `looks`: how often the guest's
     report is read where each reading is paid; else each time, every `poll_s`.
-    `schedules`: the place has a queue of its own. A machine may be PENDING for as long as that
-    likes and costs nothing meanwhile; its life counts from its start, and `kill_at` moves along.
     `lifetime_step_s`: lives are whole multiples of it; 0 is any.
     """
 
@@ -160,7 +158,6 @@ class Traits:
     remembers_s: float | None = None
     queues: bool = False
     looks: Pace | None = None
-    schedules: bool = False
     lifetime_step_s: int = 0
 
 

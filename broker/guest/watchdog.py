@@ -40,6 +40,7 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     slot = free_slot(os.path.expanduser(slots["root"]), slots["count"]) if slots else None
     if slots and slot is None:
         return "busy"
+    files.reserve(box)
     began = _begin(box, alive, spec)
     sys.stdout.flush()
     child = os.fork()
@@ -65,8 +66,8 @@ def attend(box: str) -> str:
     """The same, of the box's own spec and within this very process: for a scheduler, which takes
     a job for over once what it started is.
 
-    The secrets are in a variable, which the job does not get. The spec has no kill time, as nobody
-    knew when this would be.
+    The box was reserved: a stop may have been asked for before. The secrets are in a variable,
+    which the job does not get. The spec has no kill time, as nobody knew when this would be.
     """
     spec = files.read_json(box, files.SPEC) or {}
     secrets = json.loads(os.environ.pop(SECRETS, "{}"))
@@ -97,7 +98,6 @@ def _taken(box: str) -> "Union[int, str]":
 
 def _begin(box: str, alive: int, spec: Dict[str, Any]) -> float:
     """Write down that it is, and with what; when that was, by `boot_clock`."""
-    files.reserve(box)
     files.write_json(box, files.SPEC, spec)
     os.write(alive, files.STARTED.encode())
     os.fsync(alive)

@@ -37,6 +37,7 @@ from mlbroker.broker.runs.pending import CANCELLED, FORGOTTEN, news_of, started,
 from mlbroker.broker.runs.placing import Next, Over, Placing
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
+from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:
     from mlbroker.broker.runs.steering import Steering
@@ -210,7 +211,7 @@ class Driver:
 
     def _adopt(self, run: Run, machine: Machine) -> Run:
         told = {"machine_id": machine.id, "zone": machine.zone}
-        if self._opened(run.attempt.cloud).traits.schedules:
+        if vendor(run.attempt.cloud).schedules:
             return self._append(run, State.CREATED, **told, **{PENDING: machine.says or ""})
         # Vendors tell whole seconds, which may lie before the intent.
         intended = run.attempt.intended_at
@@ -229,8 +230,9 @@ class Driver:
                         return self._end(run, run.stop_requested or "stopped", detail=CANCELLED)
                     # A short job may be over already; its end record says how it went.
                     return self._append(run, State.CONFIRMED, **told)
-                if cloud.traits.schedules:
-                    run = self._pending(run, machine)
+                if vendor(run.attempt.cloud).schedules:
+                    news = news_of(run, machine, self._view.warn)
+                    run = self._append(run, "noted", **news) if news else run
                 elif self._clock.now() > self._ask.give_up_at(run):
                     return self._end(run, "capped")
                 if run.stop_requested:
@@ -246,13 +248,6 @@ class Driver:
                 return self._gone(run, None)
             self._clock.sleep(cloud.traits.poll_s)
             run = self._ledger.run(run.run_id) or run
-
-    def _pending(self, run: Run, machine: Machine) -> Run:
-        news = news_of(run, machine)
-        if not news:
-            return run
-        self._view.warn(f"waiting in {run.attempt.cloud}: {machine.says}")
-        return self._append(run, "noted", **news)
 
     def _confirmed(self, run: Run) -> Run:
         cloud, intent = self._at(run)
@@ -339,7 +334,7 @@ class Driver:
             self._clock,
             self._patient,
         )
-        if not cloud.traits.schedules:
+        if not vendor(run.attempt.cloud).schedules:
             gone = self._last_alive.bound(run, gone)
         return self._terminated(run, gone)
 

@@ -4,13 +4,14 @@ Until the start an attempt costs nothing, whatever it holds of the caps; from th
 as long as it was to be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from mlbroker.broker.clouds.interface import Machine
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.ledger.state import PENDING
+from mlbroker.pricing.vendors import vendor
 
 FORGOTTEN = "its place forgot it before it was started"
 CANCELLED = "its place cancelled it before it was started"
@@ -34,7 +35,10 @@ def started(run: Run, told: Mapping[str, str]) -> Run:
     return replace(run, attempts=(*run.attempts[:-1], run.attempt.begun(began, kill)))
 
 
-def news_of(run: Run, machine: Machine) -> dict[str, str]:
-    """What is written down of why it waits, where that is something new."""
+def news_of(run: Run, machine: Machine, warn: Callable[[str], None]) -> dict[str, str]:
+    """What is written down of why it waits, where that is something new; it is told, too."""
     says = machine.says or ""
-    return {} if says == run.attempt.pending else {"what": PENDING, PENDING: says}
+    if says == run.attempt.pending:
+        return {}
+    warn(f"waiting in the queue of {vendor(run.attempt.cloud).name}: {says}")
+    return {"what": PENDING, PENDING: says}

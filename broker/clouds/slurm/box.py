@@ -36,6 +36,8 @@ class SharedBox:
                 if source is not None and source.exists():
                     copyfile(source, self.folder / name)
             (self.folder / PROGRAM).write_bytes(guest_program())
+            if not (self.folder / files.END).exists():
+                files.reserve(self._box)
             files.write_json(self._box, files.SPEC, dict(spec))
         except OSError as error:
             raise Denied(f"cannot lay out the job's box: {error}", where=self._box) from error

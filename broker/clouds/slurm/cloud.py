@@ -6,7 +6,6 @@ once. See docs/slurm.md.
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from pathlib import Path
 from mlbroker.broker.clouds.arriving import arriving
 from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.clouds.interface import (
-    RUN_TAG,
     TOKEN_TAG,
     Cloud,
     Denied,
@@ -31,8 +29,16 @@ from mlbroker.broker.clouds.interface import (
 from mlbroker.broker.clouds.on_prem import checked, id_of, parts_of
 from mlbroker.broker.clouds.slurm import calls
 from mlbroker.broker.clouds.slurm.box import LOG, PROGRAM, SharedBox
+from mlbroker.broker.clouds.slurm.machines import (
+    BY_SIGNAL,
+    ENDS,
+    end_by,
+    machine_of,
+    most_telling,
+    tags_of,
+)
 from mlbroker.broker.clouds.slurm.memory import Memory
-from mlbroker.broker.clouds.slurm.order import begun_on, minutes_of, options_of, script_of
+from mlbroker.broker.clouds.slurm.request import begun_on, minutes_of, options_of, script_of
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.guest import box as files
@@ -43,19 +49,6 @@ VISIBLE_AFTER_S = 10.0
 POLL_S = 1.0
 # The longer a job waits, the more rarely the controller is asked for it.
 _SHARE_OF_WAIT, _LONGEST_WAIT_S = 0.1, 30.0
-# How a job ended of which its guest could not tell, by Slurm's word.
-_ENDS = {
-    "TIMEOUT": "capped",
-    "DEADLINE": "capped",
-    "PREEMPTED": "preempted",
-    "CANCELLED": "stopped",
-    "OUT_OF_MEMORY": "failed",
-    "NODE_FAIL": "machine_failed",
-    "BOOT_FAIL": "machine_failed",
-}
-# By these ends the guest may only have been told by a signal what Slurm knows better.
-_BY_SIGNAL = frozenset({"stopped", "failed", "setup_failed"})
-_OURS = re.compile(r"mlb-(.+)-\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,6 @@ class SlurmCloud:
                 "a watchdog process on the node that watches the supervisor",
             ),
             queues=True,
-            schedules=True,
             lifetime_step_s=60,
         )
 
@@ -201,13 +193,13 @@ class SlurmCloud:
         """This user's jobs with these tags, which their names tell."""
         token = tags.get(TOKEN_TAG)
         if token is not None:
-            found = {token} if _tags_of(token) else set()
+            found = {token} if tags_of(token) else set()
         else:
-            found = {job.name for job in calls.jobs() if _tags_of(job.name)}
+            found = {job.name for job in calls.jobs() if tags_of(job.name)}
         machines = [
             self.status(id_of("slurm", name))
             for name in sorted(found)
-            if tags.items() <= _tags_of(name).items()
+            if tags.items() <= tags_of(name).items()
         ]
         return [machine for machine in machines if machine is not None]
 
@@ -220,7 +212,7 @@ class SlurmCloud:
         beat = box.beat()
         if last is not None and not self._is_due(last, beat, now):
             self._looks[token] = replace(last, beat=beat)
-            return _machine(machine_id, last.job)
+            return machine_of(machine_id, last.job)
         job = self._job(token, box)
         if job is None:
             self._looks.pop(token, None)
@@ -228,7 +220,7 @@ class SlurmCloud:
         pending = job.state is MachineState.PENDING
         since = None if not pending else now if last is None else last.pending_since or now
         self._looks[token] = _Look(job, now, since, beat)
-        return _machine(machine_id, job)
+        return machine_of(machine_id, job)
 
     def terminate(self, machine_id: str) -> None:
         """Take the job out of the queue, or end it; also where Slurm forgot it."""
@@ -254,16 +246,16 @@ class SlurmCloud:
             job = self._looks[token].job if token in self._looks else None
             if job is None or job.state is not MachineState.TERMINATED:
                 return box.report(None, final=False)
-            why = _ENDS.get(job.word, "machine_failed")
-            return box.report(_end_by(job, why, None, box.last_words), final=True)
-        by_signal = ended.get("why") in _BY_SIGNAL and not box.asked_to_stop
+            why = ENDS.get(job.word, "machine_failed")
+            return box.report(end_by(job, why, None, box.last_words), final=True)
+        by_signal = ended.get("why") in BY_SIGNAL and not box.asked_to_stop
         if not by_signal and box.over:
             return box.report(ended, final=True)
         machine = self.status(id_of(intent.instance_type, token))
         final = machine is None or machine.state is MachineState.TERMINATED
         job = self._looks[token].job if token in self._looks else None
-        if by_signal and final and job is not None and job.word in _ENDS:
-            ended = _end_by(job, _ENDS[job.word], ended, "")
+        if by_signal and final and job is not None and job.word in ENDS:
+            ended = end_by(job, ENDS[job.word], ended, "")
         return box.report(ended, final)
 
     def stop_job(self, intent: Intent, why: str) -> None:
@@ -321,13 +313,13 @@ class SlurmCloud:
 
     def _job(self, token: str, box: SharedBox) -> calls.Job | None:
         """As the controller lists it, as the accounting saw it end, or as its box tells."""
-        found = _most_telling(calls.jobs(token), box.started)
+        found = most_telling(calls.jobs(token), box.started)
         if found is not None:
             return found
         past = None
         if self._known_site().accounting:
             day = begun_on(token) or datetime.now(UTC) - timedelta(days=30)
-            past = _most_telling(calls.past_jobs(token, day - timedelta(days=1)), box.started)
+            past = most_telling(calls.past_jobs(token, day - timedelta(days=1)), box.started)
         if past is not None or not box.started:
             return past
         began, ended = box.times()
@@ -357,47 +349,3 @@ class SlurmCloud:
 def open_cloud(home: Path) -> Cloud:
     """This state folder's."""
     return SlurmCloud(home)
-
-
-def _tags_of(token: str) -> dict[str, str]:
-    """A job's name is all there is; empty of a name that is none of ours."""
-    found = _OURS.fullmatch(token)
-    return {} if found is None else {RUN_TAG: found[1], TOKEN_TAG: token}
-
-
-def _most_telling(jobs: Sequence[calls.Job], started: bool) -> calls.Job | None:
-    """Of several jobs of one name, of which one at most is more than a start that came to nothing:
-    the one that lives; else the one that worked, if one did; else the one that waits.
-    """
-    order: list[Callable[[calls.Job], bool]] = [
-        lambda job: job.state in (MachineState.RUNNING, MachineState.TERMINATING),
-        lambda job: started and job.started_at is not None,
-        lambda job: job.state is MachineState.PENDING,
-        lambda job: True,
-    ]
-    for fits in order:
-        found = [job for job in jobs if fits(job)]
-        if found:
-            return min(found, key=lambda job: job.started_at or datetime.max.replace(tzinfo=UTC))
-    return None
-
-
-def _machine(machine_id: str, job: calls.Job) -> Machine:
-    _, token = parts_of(machine_id)
-    return Machine(
-        machine_id,
-        job.state,
-        _tags_of(token),
-        job.started_at,
-        job.ended_at,
-        preempted=job.word == "PREEMPTED",
-        says=job.reason,
-        kill_at=job.due_at,
-    )
-
-
-def _end_by(
-    job: calls.Job, why: str, told: Mapping[str, object] | None, words: str
-) -> Mapping[str, object]:
-    detail = f"Slurm says {job.word}{words and ': '}{words}"
-    return {**(told or {"exit_code": None}), "why": why, "detail": detail}
