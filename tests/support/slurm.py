@@ -47,6 +47,7 @@ SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=50000,sched_interval=1,bf_interval=1
 GresTypes=gpu
 KillWait={kill_wait}
+MessageTimeout=3
 ReturnToService=2
 MpiDefault=none
 JobCompType=jobcomp/filetxt

@@ -190,7 +190,9 @@ class SlurmCloud:
         calls.cancel(token)
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
-        """This user's jobs with these tags, which their names tell."""
+        """This user's jobs with these tags, which their names tell; none that never started and
+        never will.
+        """
         token = tags.get(TOKEN_TAG)
         if token is not None:
             found = {token} if tags_of(token) else set()
@@ -201,7 +203,7 @@ class SlurmCloud:
             for name in sorted(found)
             if tags.items() <= tags_of(name).items()
         ]
-        return [machine for machine in machines if machine is not None]
+        return [m for m in machines if m is not None and (m.ended_at is None or m.started_at)]
 
     def status(self, machine_id: str) -> Machine | None:
         """By Slurm's listing; of a job that it does not list any more, by its accounting and its
