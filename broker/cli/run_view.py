@@ -188,7 +188,7 @@ def _moved(run: Run) -> str | None:
         place=attempt.zone or attempt.region,
         price=exact_usd(attempt.price_per_hour_usd),
         kill=local_time(attempt.kill_at),
-        life=stopwatch((attempt.kill_at - attempt.began_at).total_seconds()),
+        life=stopwatch(round((attempt.kill_at - attempt.began_at).total_seconds())),
         why=attempt.why,
         detail=attempt.detail or "",
         rank="" if attempt.rank is None else f" on rank {attempt.rank}",

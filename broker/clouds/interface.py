@@ -184,6 +184,26 @@ def telling_price(cloud: "Cloud") -> TellsPrice | None:
     return cast(TellsPrice, cloud) if hasattr(cloud, "price_paid") else None
 
 
+class HoldsBack(Protocol):
+    """A cloud with a queue of its own that lets its users keep jobs from starting.
+
+    Both fail as a Cloud does.
+    """
+
+    def hold(self, machine_id: str) -> None:
+        """Not before it is released; one that runs goes on."""
+        ...
+
+    def release(self, machine_id: str) -> None:
+        """It may start as others do."""
+        ...
+
+
+def holding_back(cloud: "Cloud") -> HoldsBack | None:
+    """The cloud, where it does."""
+    return cast(HoldsBack, cloud) if hasattr(cloud, "hold") else None
+
+
 class Cloud(Protocol):
     """A place where machines are made. Every call may be repeated, by any process.
 

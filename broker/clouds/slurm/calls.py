@@ -188,6 +188,11 @@ def cancel(name: str) -> None:
     _asked("scancel", f"--name={name}", f"--user={user()}")
 
 
+def hold(name: str, *, held: bool) -> None:
+    """Keep jobs of this name from starting, or let them."""
+    _asked("scontrol", "hold" if held else "release", f"jobname={name}")
+
+
 def refusal(said: str) -> Unclear | NoQuota | Denied | Unfit:
     """What sbatch said, as one of ours. There is no `no capacity`: it waits for that."""
     hint = "What Slurm has: sinfo, and `mlbroker doctor --cloud slurm`."

@@ -234,6 +234,14 @@ class SlurmCloud:
         self._looks.pop(token, None)
         calls.cancel(token)
 
+    def hold(self, machine_id: str) -> None:
+        """By `scontrol hold`, which leaves alone what runs."""
+        calls.hold(checked(parts_of(machine_id)[1]), held=True)
+
+    def release(self, machine_id: str) -> None:
+        """By `scontrol release`."""
+        calls.hold(checked(parts_of(machine_id)[1]), held=False)
+
     def console_log(self, machine_id: str) -> str:
         """What watchdog and supervisor had to say about themselves, and Slurm about the job."""
         _, token = parts_of(machine_id)
