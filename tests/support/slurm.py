@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from pwd import getpwuid
 
@@ -55,8 +54,12 @@ JobCompLoc={folder}/jobs-done
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-PartitionName=short Nodes=ALL MaxTime=2 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=short Nodes=ALL MaxTime=2 State=UP PriorityTier=1 OverTimeLimit=1
+PartitionName=endless Nodes=ALL State=UP PriorityTier=1 OverTimeLimit=UNLIMITED
+PartitionName=urgent Nodes=ALL State=UP PriorityTier=9 PreemptMode=OFF
 """
 # Ends whatever has this configuration in its environment once nobody holds the other end: however
 # the process of the tests ends, nothing is left of its cluster.
@@ -163,16 +166,6 @@ def running_slurm() -> Iterator[Slurm]:
             for daemon in slurm.daemons.values():
                 daemon.kill()
                 daemon.wait()
-
-
-@cache
-def shared_slurm() -> Slurm:
-    """One for all tests of this process."""
-    import atexit
-
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(running_slurm())
 
 
 def _configure(slurm: Slurm) -> None:

@@ -8,7 +8,7 @@ controller that is killed within seconds of taking a job may forget it, and give
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pwd import getpwuid
@@ -92,11 +92,14 @@ class Site:
     stores_environment: bool
     partitions: tuple[Partition, ...]
 
-    @property
-    def slack_s(self) -> float:
-        """How long after its limit a job may still be there; `over_s` that is any is refused."""
-        over = max((p.over_s or 0.0 for p in self.partitions), default=0.0)
-        return LATE_S + self.kill_wait_s + over
+    def slack_s(self, names: Collection[str | None]) -> float:
+        """How long after its limit a job in one of these partitions may still be there.
+
+        What lets jobs run past it for any time is not counted: it is refused.
+        """
+        used = [found for found in map(self.partition, names) if found is not None]
+        over_s = max((found.over_s or 0.0 for found in used), default=0.0)
+        return LATE_S + self.kill_wait_s + over_s
 
     def partition(self, name: str | None) -> Partition | None:
         """By name; without one, where jobs go that name none."""

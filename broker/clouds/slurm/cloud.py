@@ -39,7 +39,7 @@ from mlbroker.broker.clouds.slurm.machines import (
 )
 from mlbroker.broker.clouds.slurm.memory import Memory
 from mlbroker.broker.clouds.slurm.request import begun_on, minutes_of, options_of, script_of
-from mlbroker.broker.errors import CloudError
+from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.files.nodes import ON_PREM
 from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.watchdog import SECRETS
@@ -121,14 +121,14 @@ class SlurmCloud:
     def arm_kill(self, intent: Intent) -> None:
         """The limit comes with the job. Here its box's place is kept, and its slack is sure."""
         _, place = self._memory.node(intent.instance_type)
-        reckoned_s = self._slack()
+        reckoned_s, used = self._slack(), self._memory.partitions()
         try:
             self._site = site = calls.site()
         except Unclear as error:
             # Nothing was asked for yet.
             with refusals_make_nothing():
                 raise Denied(f"nothing is launched: {error.what}", where="slurm") from error
-        self._memory.keep_slack(site.slack_s)
+        self._memory.keep_slack(site.slack_s(used))
         partition = site.partition(place.partition)
         with refusals_make_nothing():
             if partition is not None and partition.over_s is None:
@@ -137,9 +137,10 @@ class SlurmCloud:
                     where="OverTimeLimit",
                     hint="No cap would hold: ask for another partition.",
                 )
-            if site.slack_s > reckoned_s:
+            slack_s = site.slack_s([place.partition])
+            if slack_s > reckoned_s:
                 raise Denied(
-                    f"jobs last {site.slack_s:.0f} s past their limit there, and the cap was "
+                    f"jobs last {slack_s:.0f} s past their limit there, and the cap was "
                     f"reckoned with {reckoned_s:.0f} s",
                     hint="Its controller could not be asked before. Run it again.",
                 )
@@ -299,15 +300,15 @@ class SlurmCloud:
     def _known_site(self) -> calls.Site:
         if self._site is None:
             self._site = calls.site()
-            self._memory.keep_slack(self._site.slack_s)
         return self._site
 
     def _slack(self) -> float:
         """Asked for once: who finds the controller down waits long enough for his other calls."""
         if self._slack_s is None:
             try:
-                self._slack_s = self._known_site().slack_s
-            except CloudError:
+                self._slack_s = self._known_site().slack_s(self._memory.partitions())
+                self._memory.keep_slack(self._slack_s)
+            except MlbrokerError:
                 usual_s = calls.LATE_S + calls.USUAL_KILL_WAIT_S
                 self._slack_s = self._memory.slack_s() or usual_s
         return self._slack_s

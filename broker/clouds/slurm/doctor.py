@@ -57,8 +57,10 @@ def policies(account: str | None, region: str) -> str:
 
 def _limits(site: calls.Site) -> Iterator[Check]:
     endless = [p.name for p in site.partitions if p.over_s is None]
-    late = f"jobs end {site.slack_s:.0f} s after their limit at the latest, which caps reckon with"
-    yield Check("time limits", True, late)
+    for partition in site.partitions:
+        if partition.over_s is not None:
+            late = f"jobs end {site.slack_s([partition.name]):.0f} s after theirs at the latest"
+            yield Check(f"{partition.name}: time limits", True, f"{late}, which caps reckon with")
     if endless:
         hint = "Runs there are refused: OverTimeLimit=UNLIMITED lets no cap hold."
         yield Check("time limits", False, f"do not end jobs in {', '.join(endless)}", hint)

@@ -30,6 +30,12 @@ class Memory:
                 return node, node.slurm
         raise Denied(f"no node {name!r} with slurm in {path or 'any nodes file'}")
 
+    def partitions(self) -> set[str | None]:
+        """Those that the nodes file's places are in now; None is the cluster's default."""
+        path = nodes_file(self.home)
+        nodes = load_nodes(path) if path is not None else []
+        return {node.slurm.partition for node in nodes if node.slurm is not None}
+
     def keep(self, token: str, place: SlurmPlace) -> None:
         """This attempt is about to be made there."""
         files.write_json(str(self._folder()), f"{token}.json", {"boxes": str(self._boxes(place))})
