@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from subprocess import TimeoutExpired
+from subprocess import Popen, TimeoutExpired
 
 import pytest
 from tests.support.campaign import figures, size
@@ -78,6 +78,7 @@ def _round(folder: Path, seed: int, slurm: Slurm) -> list[str]:
         with suppress(TimeoutExpired):
             client.wait(timeout=chance.uniform(0.0, 3.0))
         slurm.start_controller()
+    wait_for(lambda: _ended(client, slurm))
     client.communicate()
     _settle(cli, slurm)
     runs = open_ledger(cli.home).runs()
@@ -86,11 +87,19 @@ def _round(folder: Path, seed: int, slurm: Slurm) -> list[str]:
     return killed
 
 
+def _ended(client: "Popen[str]", slurm: Slurm) -> bool:
+    slurm.resume_nodes()
+    with suppress(TimeoutExpired):
+        client.wait(timeout=1)
+    return client.returncode is not None
+
+
 def _settle(cli: Cli, slurm: Slurm) -> None:
     """As somebody does who finds that a client died: reconcile, until nothing is open."""
 
     def settled() -> bool:
         if open_ledger(cli.home).open_runs():
+            slurm.resume_nodes()
             cli("reconcile", **slurm.environment)
         return not open_ledger(cli.home).open_runs()
 

@@ -1,1 +1,1 @@
-"""A cluster that Slurm schedules: its own client's commands, jobs found by their name."""
+"""A cluster under Slurm: its queue starts the job, mlbroker keeps cap, time limit and books."""
