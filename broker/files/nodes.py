@@ -142,6 +142,8 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
             if fields.node(only_remote):
                 fields.fail(only_remote, "is only for a node with a host")
     slurm = fields.section("slurm")
+    if slurm is None and "slurm" in set(fields):
+        fields.fail("slurm", "is empty", "write `slurm: {}` where the cluster's defaults do")
     if slurm is not None:
         for none_of_it, why in (
             ("host", "sbatch is called on this machine: run mlbroker where Slurm's commands are"),

@@ -24,6 +24,7 @@ from mlbroker.broker.clouds.interface import (
     Payload,
     Traits,
     Unclear,
+    Unfit,
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.on_prem import checked, id_of, parts_of
@@ -161,6 +162,8 @@ class SlurmCloud:
         if box.prevented:
             raise Denied(f"the box {token} was cancelled before it started")
         with refusals_make_nothing():
+            if intent.nodes > 1:
+                raise Unfit(f"a job there has one node, and the run has {intent.nodes}")
             node, place = self._memory.node(intent.instance_type)
         site = self._known_site()
         if payload.secrets and site.stores_environment:
