@@ -351,7 +351,7 @@ class SlurmCloud:
         """When its guest last gave a sign, once there was none for long enough; else None."""
         beat = box.beat()
         time.sleep(VISIBLE_AFTER_S)
-        if beat != box.beat() or calls.jobs(token):
+        if beat != box.beat() or most_telling(calls.jobs(token), started=True) is not None:
             return None
         began, _ = box.times()
         try:

@@ -1,7 +1,7 @@
 """Slurm's jobs as machines: which of several is meant, and how one ended."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from mlbroker.broker.clouds.interface import RUN_TAG, TOKEN_TAG, Machine, MachineState
@@ -31,19 +31,22 @@ def tags_of(token: str) -> dict[str, str]:
 
 def most_telling(jobs: Sequence[calls.Job], started: bool) -> calls.Job | None:
     """Of several jobs of one name, of which one at most is more than a start that came to nothing:
-    the one that lives; else the one that worked, if one did; else the one that waits.
+    the one that lives; else the first that worked; else the one that waits.
+
+    Where one is known to have `started` in the box, one that Slurm takes for not started is not
+    it, or is told of by a controller that was killed and remembers less: None is better.
     """
-    order: list[Callable[[calls.Job], bool]] = [
-        lambda job: job.state in (MachineState.RUNNING, MachineState.TERMINATING),
-        lambda job: started and job.started_at is not None,
-        lambda job: job.state is MachineState.PENDING,
-        lambda job: True,
-    ]
-    for fits in order:
-        found = [job for job in jobs if fits(job)]
-        if found:
-            return min(found, key=lambda job: job.started_at or datetime.max.replace(tzinfo=UTC))
-    return None
+    alive = (MachineState.RUNNING, MachineState.TERMINATING)
+    worked = [job for job in jobs if job.started_at is not None]
+    living = [job for job in worked if job.state in alive]
+    if started or living:
+        return min(living or worked, key=_start, default=None)
+    waiting = [job for job in jobs if job.state is MachineState.PENDING]
+    return min(waiting or worked or jobs, key=_start, default=None)
+
+
+def _start(job: calls.Job) -> datetime:
+    return job.started_at or datetime.max.replace(tzinfo=UTC)
 
 
 def machine_of(machine_id: str, job: calls.Job) -> Machine:

@@ -161,7 +161,10 @@ def test_of_several_jobs_of_one_name_the_one_that_works_is_meant() -> None:
     assert most_telling([pending, running, done], started=True) == running
     assert most_telling([pending, done, later], started=True) == done
     assert most_telling([pending, job("CANCELLED")], started=False) == pending
+    assert most_telling([done, job("CANCELLED")], started=False) == done
     assert most_telling([], started=True) is None
+    # A controller that was killed takes it up as it last wrote it down: its box knows better.
+    assert most_telling([pending, job("CANCELLED")], started=True) is None
     assert tags_of("somebody-else") == {}
     assert tags_of(TOKEN)["mlbroker-run"] == "20261129-120000-0123abcd"
 
