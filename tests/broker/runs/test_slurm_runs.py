@@ -160,8 +160,8 @@ def test_a_dead_client_leaves_a_job_that_reconcile_settles(cli: OnSlurm, slurm: 
     assert processes_with(token) == []
 
 
-def test_an_own_end_of_a_job_at_its_cap(cli: OnSlurm, slurm: Slurm) -> None:
-    """The partition's limit is below what the cap pays for; both end it in order."""
+def test_a_partition_s_limit_is_the_kill_time_where_it_is_less(cli: OnSlurm, slurm: Slurm) -> None:
+    """The cap pays for an hour, and the partition gives two minutes."""
     cli.place(slurm, slurm={"partition": "short"}, price_per_hour_usd="0.1")
     client = cli.launch("echo up; sleep 600")
     read_until(client.stdout, "up")
