@@ -12,6 +12,7 @@ TITLES = {
     "kill-boundaries": "kill -9 of clients and reconcilers at random boundaries (simulated vendor)",
     "queue-kills": "kill -9 of clients that queue for one place, at random moments",
     "kill-moments": "kill -9 of the client of a real job at random moments",
+    "slurm-kills": "kill -9 of Slurm's controller and of the client at random moments",
     "state-machine": "random histories (Hypothesis)",
     "cap-race": "processes racing for one shared cap",
     "killed-writers": "ledger writers killed at random",

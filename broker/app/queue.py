@@ -8,9 +8,9 @@ from pathlib import Path
 from socket import gethostname
 
 from mlbroker.broker.clouds import opener
-from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.clouds.interface import Cloud, holding_back
 from mlbroker.broker.errors import InputError, MlbrokerError
-from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
+from mlbroker.broker.ledger import Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
 from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
 from mlbroker.broker.queue.terms import Terms, place_name, place_told
@@ -21,6 +21,7 @@ from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
 from mlbroker.policies.queue import POLICIES
 from mlbroker.policies.queue.forecast import Forecast, forecast
 from mlbroker.policies.queue.interface import Action, opportunity_usd_per_place_h
+from mlbroker.pricing.vendors import vendor
 
 ON_HOLD = "on hold"
 NO_NODE = "its node is not in the nodes file"
@@ -70,12 +71,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """All who wait, in their order. `place_usd_per_h` is what an hour of one place costs them."""
+    """All who wait, in their order. `place_usd_per_h` is what an hour of one place costs them.
+
+    `scheduled` wait too, in queues of their places' own.
+    """
 
     waiting: tuple[Waiting, ...]
     running: tuple[Run, ...]
     pools: Mapping[str, int]
     place_usd_per_h: Decimal
+    scheduled: tuple[Run, ...] = ()
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -85,6 +90,16 @@ class Queue:
             "running": [run.run_id for run in self.running],
             "place_usd_per_h": exact_usd(self.place_usd_per_h),
             "waiting": [each.document() for each in self.waiting],
+            "scheduled": [
+                {
+                    "run_id": run.run_id,
+                    "job": run.job,
+                    "cloud": run.attempt.cloud,
+                    "instance_type": run.attempt.instance_type,
+                    "reason": run.attempt.pending,
+                }
+                for run in self.scheduled
+            ],
         }
 
 
@@ -103,7 +118,9 @@ def queue_now(state: Path, now: datetime) -> Queue:
     waiting = [replace(w, reason=GONE) if w.run.run_id in gone else w for w in waiting]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
     running = tuple(run for run in runs if run.run_id in busy)
-    return Queue(tuple(waiting), running, pools, _usd(opportunity_usd_per_place_h(line.site)))
+    place_usd_per_h = _usd(opportunity_usd_per_place_h(line.site))
+    scheduled = tuple(run for run in runs if is_scheduled(run))
+    return Queue(tuple(waiting), running, pools, place_usd_per_h, scheduled)
 
 
 def others_usd_per_h(state: Path, cloud: str, machine: str) -> Decimal:
@@ -129,15 +146,34 @@ def last_words(state: Path, run: Run) -> str | None:
     return told[-1].removeprefix("Warning: ") if told else None
 
 
-def change(ledger: Ledger, wanted: str, kind: str, now: datetime) -> Run:
+def is_scheduled(run: Run) -> bool:
+    """Whether it waits in the queue of a place that has its own."""
+    return run.state is State.CREATED and run.attempt.pending is not None
+
+
+def change(state: Path, wanted: str, kind: str, now: datetime) -> Run:
     """Hold a run, release it, or put it before all others. InputError where it does not wait."""
+    ledger = open_ledger(state)
     run = ledger.find(wanted)
+    if is_scheduled(run):
+        _change_there(opener(state)(run.attempt.cloud), run, kind)
+        return run
     if run.state is not State.QUEUED:
-        state = run.outcome or run.state
-        raise InputError(f"run {run.run_id} does not wait: it is {state}")
+        word = run.outcome or run.state
+        raise InputError(f"run {run.run_id} does not wait: it is {word}")
     if kind == RELEASED and not run.on_hold:
         raise InputError(f"run {run.run_id} is not on hold")
     return ledger.append(now, run.run_id, kind, {"by": current_user()})
+
+
+def _change_there(cloud: Cloud, run: Run, kind: str) -> None:
+    """In its place's own queue, whose order is not ours."""
+    holding = holding_back(cloud)
+    name = vendor(run.attempt.cloud).name
+    if kind == RAISED or holding is None:
+        raise InputError(f"run {run.run_id} is in the queue of {name}, which has its own order")
+    ask = holding.hold if kind == HELD else holding.release
+    ask(run.attempt.machine_id or "")
 
 
 CHANGES = {"hold": HELD, "release": RELEASED, "top": RAISED}

@@ -47,7 +47,7 @@ class OnIdle(StrEnum):
 On = Annotated[
     str | None,
     typer.Option(
-        help="Run here (local) or on a node of yours, without a plan.",
+        help="Run here (local), on a node of yours or on slurm, without a plan.",
         autocompletion=completion.places,
     ),
 ]

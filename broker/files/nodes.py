@@ -13,6 +13,8 @@ The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
         price_per_hour_usd: 0.35        # or cost:, from which the hourly price is derived
         cost: {purchase_usd: 9000, amortisation_years: 4, utilisation: 0.5,
                power_w: 600, power_usd_per_kwh: 0.25, pue: 1.3, upkeep_usd_per_year: 400}
+
+With `slurm:` it is a place that a cluster gives one job: see node_slurm.
 """
 
 import os
@@ -24,6 +26,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.node_cost import DerivedPrice, derive_price
+from mlbroker.broker.files.node_slurm import SlurmPlace, slurm_place
 from mlbroker.broker.files.values import (
     matching,
     parse_count,
@@ -48,6 +51,7 @@ _KEYS = (
     "identity_file",
     "host_key",
     "known_hosts",
+    "slurm",
     "count",
     "hardware",
     "price_per_hour_usd",
@@ -77,7 +81,8 @@ _ARCH = matching("x86_64|arm64", "x86_64 or arm64")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on.
+    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on; with
+    `slurm` it is a job's place on the cluster whose commands are there.
 
     `count` jobs can use it at a time. `how` tells where the hourly price comes from; where it is
     derived, every hour of the calendar costs `fixed_usd_per_hour`, and one in use
@@ -97,10 +102,13 @@ class Node:
     count: int = 1
     fixed_usd_per_hour: Decimal | None = None
     running_usd_per_hour: Decimal | None = None
+    slurm: SlurmPlace | None = None
 
     @property
     def cloud(self) -> str:
         """The name of the registry entry that launches on it."""
+        if self.slurm is not None:
+            return "slurm"
         return "local" if self.host is None else "ssh"
 
 
@@ -133,6 +141,16 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         for only_remote in ("port", "user", "identity_file", "host_key", "known_hosts"):
             if fields.node(only_remote):
                 fields.fail(only_remote, "is only for a node with a host")
+    slurm = fields.section("slurm")
+    if slurm is None and "slurm" in set(fields):
+        fields.fail("slurm", "is empty", "write `slurm: {}` where the cluster's defaults do")
+    if slurm is not None:
+        for none_of_it, why in (
+            ("host", "sbatch is called on this machine: run mlbroker where Slurm's commands are"),
+            ("count", "how many jobs at a time is for Slurm to say"),
+        ):
+            if fields.node(none_of_it):
+                fields.fail(none_of_it, "is not for a node with slurm", why)
     if fields.node("host_key") and fields.node("known_hosts"):
         fields.fail("known_hosts", "give either host_key or known_hosts")
     hardware = fields.section("hardware")
@@ -152,6 +170,7 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         count=fields.value("count", lambda text: parse_count(text, _MOST_NODES)) or 1,
         fixed_usd_per_hour=price.fixed_usd_per_hour,
         running_usd_per_hour=price.running_usd_per_hour,
+        slurm=None if slurm is None else slurm_place(slurm, path.absolute().parent),
     )
 
 

@@ -10,11 +10,11 @@ from . import box as files
 from .outputs import pack_outputs
 from .packing import Writable
 from .processes import LEAST_MARKER, end_all, members, wake
-from .watchdog import free_slot, is_alive, prevent, start
+from .watchdog import attend, free_slot, is_alive, prevent, start
 
 # What a client may write, and what stays of a box when it is discarded.
 _WRITABLE = (files.BUNDLE, files.RESTORE)
-_KEPT = (files.ALIVE, files.END, files.SPEC)
+_KEPT = (files.ALIVE, files.END, files.SPEC, files.OVER)
 _CHUNK = 1 << 20
 
 
@@ -36,6 +36,8 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
     if action == "start":
         order = json.load(sys.stdin)
         return {"started": start(box, order["spec"], order["secrets"])}
+    if action == "attend":
+        return {"started": attend(box)}
     if action == "put":
         put(box, rest[0])
         return {}

@@ -229,6 +229,9 @@ class Supervisor:
                     return Ending(why)
             elif code is not None:
                 code = 128 - code if code < 0 else code
+                if code and self._asked:
+                    # Who signals the supervisor may signal the job as well.
+                    return Ending(self._asked)
                 return Ending("finished", 0) if code == 0 else Ending("failed", code)
             else:
                 asked = self._must_stop(now)

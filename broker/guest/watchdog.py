@@ -4,18 +4,22 @@ Watchdog and supervisor each enforce the kill time alone. Killing either one lea
 """
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from typing import Any, Dict, List, Optional, Tuple
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from . import box as files
 from .processes import adopt_orphans, boot_clock, end_all
 from .supervisor import GRACE_S, Supervisor
 
+# What a scheduler hands the job's secrets over in.
+SECRETS = "MLBROKER_SECRETS"
 POLL_S = 0.1
 # How much later than the supervisor the watchdog strikes.
 LATE_S = 0.7
@@ -29,22 +33,15 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     The file `alive` is locked by watchdog and supervisor as long as either lives, and the kernel
     lets go of the lock whatever kills them: nobody has to trust a process id.
     """
-    files.private_folder(box)
-    alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
-    if not _lock(alive):
-        return "before"
-    text = os.read(alive, 64).decode()
-    if text:
-        return "before" if text == files.STARTED else "never"
+    alive = _taken(box)
+    if isinstance(alive, str):
+        return alive
     slots = spec.get("slots")
     slot = free_slot(os.path.expanduser(slots["root"]), slots["count"]) if slots else None
     if slots and slot is None:
         return "busy"
     files.reserve(box)
-    files.write_json(box, files.SPEC, spec)
-    os.write(alive, files.STARTED.encode())
-    os.fsync(alive)
-    began = boot_clock()
+    began = _begin(box, alive, spec)
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -63,6 +60,48 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
         _call_for_the_books(spec.get("afterwards"))
     finally:
         os._exit(0)
+
+
+def attend(box: str) -> str:
+    """The same, of the box's own spec and within this very process: for a scheduler, which takes
+    a job for over once what it started is.
+
+    The box was reserved: a stop may have been asked for before. The secrets are in a variable,
+    which the job does not get. The spec has no kill time, as nobody knew when this would be.
+    """
+    spec = files.read_json(box, files.SPEC) or {}
+    secrets = json.loads(os.environ.pop(SECRETS, "{}"))
+    alive = _taken(box)
+    if isinstance(alive, str):
+        return alive
+    now = datetime.now(timezone.utc)
+    due = now + timedelta(seconds=spec["lifetime_s"])
+    facts = dict(spec.get("facts") or {}, MLBROKER_KILL_AT=due.isoformat())
+    spec = dict(spec, started_at=now.isoformat(), facts=facts)
+    began = _begin(box, alive, spec)
+    _watch_over(box, spec, secrets, began, None)
+    files.write(box, files.OVER, files.OVER)
+    return "yes"
+
+
+def _taken(box: str) -> "Union[int, str]":
+    """The lock of a box that is started now; else what `start` says."""
+    files.private_folder(box)
+    alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
+    if not _lock(alive):
+        return "before"
+    text = os.read(alive, 64).decode()
+    if text:
+        return "before" if text == files.STARTED else "never"
+    return alive
+
+
+def _begin(box: str, alive: int, spec: Dict[str, Any]) -> float:
+    """Write down that it is, and with what; when that was, by `boot_clock`."""
+    files.write_json(box, files.SPEC, spec)
+    os.write(alive, files.STARTED.encode())
+    os.fsync(alive)
+    return boot_clock()
 
 
 def prevent(box: str) -> bool:

@@ -209,6 +209,12 @@ def _intended(entry: Entry, fact: Fact) -> None:
     entry._nodes = body["nodes"]
 
 
+def _confirmed(entry: Entry, fact: Fact) -> None:
+    if "kill_at" in fact.body:
+        # Its life began later than it was meant to: its place started it when it liked.
+        entry.kill_at = datetime.fromisoformat(fact.body["kill_at"])
+
+
 def _absent(entry: Entry, fact: Fact) -> None:
     usd = Decimal(fact.body.get("charged_usd", 0))
     if usd:
@@ -262,6 +268,7 @@ _STEPS = {
     State.QUEUED: _queued,
     State.RESERVED: _started,
     State.INTENDED: _intended,
+    State.CONFIRMED: _confirmed,
     State.ABSENT: _absent,
     State.TERMINATED: _terminated,
     State.SETTLED: _settled,

@@ -198,12 +198,12 @@ def charge(
     kill time, keepers and all, and is charged no further than that.
     """
     until = min(ended_at, latest) if vendor(attempt.cloud).own else ended_at
-    stood_s = Decimal(str((until - attempt.began_at).total_seconds()))
+    stood_s = Decimal(str(attempt.stood_s(until)))
     option = order.candidate(attempt)
     bill, price = option.dearest, "frozen" if option.dearest == option.bill else "maximum"
     if paid_per_hour_usd is not None:
         bill, price = replace(bill, price_per_hour_usd=paid_per_hour_usd), "paid"
-    usd = bill.charge_usd(max(Decimal(0), stood_s))
+    usd = bill.charge_usd(stood_s)
     return Charge(usd, bill.price_per_hour_usd, price)
 
 

@@ -1,6 +1,6 @@
 """Which machines a run may use: this one, a node of the user's own, or the plan's quotes."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +17,7 @@ from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
 
+SLURM = "slurm"
 _NODES_FILE = "nodes.yaml in the state folder (MLBROKER_HOME)"
 
 
@@ -39,7 +40,7 @@ def own_machine(
             "is the price of this machine", where="--local-price", hint="Use it with --on local."
         )
     path = nodes_file(state, nodes)
-    if name == LOCAL and not any(node.host is None for node in (load_nodes(path) if path else [])):
+    if name == LOCAL and not any(n.cloud == LOCAL for n in (load_nodes(path) if path else [])):
         return _candidate(LOCAL, LOCAL, _reckoned(state, say))
     node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
@@ -70,11 +71,13 @@ def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -
 def _node(name: str, path: Path | None) -> Node:
     known = load_nodes(path) if path else []
     if name == LOCAL:
-        here = [node for node in known if node.host is None]
+        here = [node for node in known if node.cloud == LOCAL]
         if len(here) == 1:
             return here[0]
         names = ", ".join(node.name for node in here)
         raise InputError(f"several nodes are this machine: {names}", hint="Use --on NAME.")
+    if name == SLURM or name.startswith(f"{SLURM}:"):
+        return _slurm_node(name.partition(":")[2], known)
     for node in known:
         if node.name == name:
             return node
@@ -88,6 +91,29 @@ def _node(name: str, path: Path | None) -> Node:
         f"there is no node {name!r} in {path}",
         where="--on",
         hint=f"Known: local, {', '.join(node.name for node in known)}.",
+    )
+
+
+def _slurm_node(wanted: str, known: Sequence[Node]) -> Node:
+    """The place of a cluster by its name or partition; without either, the only one."""
+    there = [node for node in known if node.slurm is not None]
+    for named in (
+        [node for node in there if node.name == wanted or not wanted],
+        [node for node in there if node.slurm and node.slurm.partition == wanted],
+    ):
+        if len(named) == 1:
+            return named[0]
+        if named:
+            names = ", ".join(f"{SLURM}:{node.name}" for node in named)
+            raise InputError(f"several nodes are meant: {names}", where="--on")
+    names = ", ".join(node.name for node in there)
+    raise InputError(
+        f"no node with slurm is called {wanted!r}" if wanted else "there is no node with slurm",
+        where="--on",
+        hint=f"Known: {names}."
+        if names
+        else f"Describe one in {_NODES_FILE}, with price_per_hour_usd, hardware and "
+        "`slurm: {partition: …}`.",
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.clouds.interface import Cloud, Unclear
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.ledger.state import PROMOTED, YIELD
@@ -112,7 +112,7 @@ class Placing:
                     # When it was opened there was room, and nobody before it.
                     return Waits(TAKEN, POLL_S)
             cloud = self._opened(option.cloud)
-            account = self._ask.for_a_while(cloud.account)
+            account = self._account(cloud)
         except (CloudError, InputError) as error:
             if run.state is State.QUEUED:
                 return Waits(str(error), LONGEST_POLL_S)
@@ -120,7 +120,9 @@ class Placing:
                 raise
             return Over(outcome_of(run), str(error))
         left_usd = _whole_usd(run) - run.spent_usd
-        worst = option.dearest.worst_case(left_usd, cloud.traits.kill_slack_s + order.guest_late_s)
+        traits = cloud.traits
+        slack_s = traits.kill_slack_s + order.guest_late_s
+        worst = option.dearest.worst_case(left_usd, slack_s, traits.lifetime_step_s)
         return Over("capped") if worst is None else Next(option, account, worst, promoted)
 
     def start(self, run: Run, order: Order, place: Next, intent: Mapping[str, Any]) -> Run | Waits:
@@ -184,6 +186,13 @@ class Placing:
             first = ahead[0].job_id
             self._standing.setdefault((first, moved.get(first)), now)
         return Waits(TAKEN, min(LONGEST_POLL_S, poll_s * (1 + behind)))
+
+    def _account(self, cloud: Cloud) -> str:
+        try:
+            return cloud.account()
+        except Unclear as error:
+            self._warn(f"{error}: asking again for a while")
+            return self._ask.for_a_while(cloud.account)
 
     def _room(self, option: LaunchOption) -> bool:
         """Whether the machine says so too: others may use it who do not share this ledger."""

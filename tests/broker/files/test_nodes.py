@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.node_slurm import SlurmPlace
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.pricing.offer import Gpu
 
@@ -67,6 +68,24 @@ def test_a_node_behind_ssh_and_this_machine(tmp_path: Path) -> None:
     assert "stated" in here.how
 
 
+def test_a_place_of_a_cluster_under_slurm(tmp_path: Path) -> None:
+    text = """
+nodes:
+  - name: big
+    slurm: {partition: gpu, account: lab, qos: high, constraint: "a100&ib", gres: "gpu:a100",
+            folder: shared/runs}
+    hardware: {vcpus: 8, memory_gib: 64, gpu: L4, gpu_count: 2}
+    price_per_hour_usd: 2
+  - {name: plain, slurm: {}, hardware: {vcpus: 1, memory_gib: 1}, price_per_hour_usd: 1}
+"""
+    big, plain = read(tmp_path, text)
+    assert (big.cloud, big.host, plain.cloud) == ("slurm", None, "slurm")
+    assert big.slurm == SlurmPlace(
+        "gpu", "lab", "high", "a100&ib", "gpu:a100", tmp_path / "shared/runs"
+    )
+    assert plain.slurm == SlurmPlace()
+
+
 def test_the_derived_price_is_the_sum_it_explains(tmp_path: Path) -> None:
     box, _ = read(tmp_path, FULL)
     # 8766 USD over 2 years of 8766 h, half of them in use: 1 USD/h; upkeep 0.1; power 0.3.
@@ -114,6 +133,13 @@ def test_a_machine_of_one_s_own_may_be_free(tmp_path: Path) -> None:
         (f"nodes:\n- {{name: a, host: h, port: 99999, {SMALL}}}\n", "not between 1 and 65535"),
         (f"nodes:\n- {{name: a, host: h, host_key: secret, {SMALL}}}\n", "not a public host key"),
         (f"nodes:\n- {{name: a, user: me, {SMALL}}}\n", "only for a node with a host"),
+        (f"nodes:\n- {{name: a, slurm: , {SMALL}}}\n", "slurm: is empty"),
+        (f"nodes:\n- {{name: a, slurm: 3, {SMALL}}}\n", "must be a mapping"),
+        (f"nodes:\n- {{name: a, slurm: {{}}, count: 2, {SMALL}}}\n", "count: is not for a node"),
+        (f"nodes:\n- {{name: a, slurm: {{}}, host: h, {SMALL}}}\n", "host: is not for a node"),
+        (f"nodes:\n- {{name: a, slurm: {{partiton: b}}, {SMALL}}}\n", "unknown key 'partiton'"),
+        (f"nodes:\n- {{name: a, slurm: {{qos: -x}}, {SMALL}}}\n", "is not a name"),
+        (f"nodes:\n- {{name: a, slurm: {{account: 'a b'}}, {SMALL}}}\n", "is not a name"),
         (f"nodes:\n- {{name: a, hosst: h, {SMALL}}}\n", "unknown key 'hosst'"),
         ("nodes:\n- {name: a, price_per_hour_usd: 1}\n", "hardware: is missing"),
         ("nodes:\n- {name: a, hardware: {vcpus: 1, memory_gib: 1}}\n", "either price_per_hour"),
