@@ -24,6 +24,7 @@ _HERE = Path(__file__).parent
 CLOUDS: dict[str, str] = {
     "local": "mlbroker.broker.clouds.local",
     "ssh": "mlbroker.broker.clouds.ssh.cloud",
+    "kubernetes": "mlbroker.broker.clouds.kubernetes.cloud",
     "aws": "mlbroker.broker.clouds.aws.cloud",
     "gcp": "mlbroker.broker.clouds.gcp.cloud",
     "azure": "mlbroker.broker.clouds.azure.cloud",

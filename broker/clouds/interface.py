@@ -122,7 +122,11 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells."""
+    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells.
+
+    Of a PENDING one `waits` says why it has not started, where its cloud tells; `stuck`: as things
+    stand it will not, or has waited for as long as it may.
+    """
 
     id: str
     state: MachineState
@@ -131,6 +135,8 @@ class Machine:
     ended_at: datetime | None = None
     zone: str | None = None
     preempted: bool = False
+    waits: str | None = None
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,9 @@ class Traits:
     long a created machine may stay out of listings. `remembers_s`: for how long after its end
     `find` tells of it for certain; None is for ever. `layers`: the kill switches, in words.
     `queues`: jobs wait for a place instead of going elsewhere. `looks`: how often the guest's
-    report is read where each reading is paid; else each time, every `poll_s`.
+    report is read where each reading is paid; else each time, every `poll_s`. `schedules`: an
+    engine of the user's own starts a machine when it sees fit, and it costs from then on; one that
+    ended without a `started_at` never did.
     """
 
     kill_slack_s: float
@@ -151,6 +159,7 @@ class Traits:
     remembers_s: float | None = None
     queues: bool = False
     looks: Pace | None = None
+    schedules: bool = False
 
 
 class TellsPrice(Protocol):

@@ -13,6 +13,9 @@ The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
         price_per_hour_usd: 0.35        # or cost:, from which the hourly price is derived
         cost: {purchase_usd: 9000, amortisation_years: 4, utilisation: 0.5,
                power_w: 600, power_usd_per_kwh: 0.25, pue: 1.3, upkeep_usd_per_year: 400}
+
+A node may also be a place of an engine that starts jobs when it sees fit: `kubernetes:`, see
+`clusters`.
 """
 
 import os
@@ -23,6 +26,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.clusters import Cluster, read_cluster
 from mlbroker.broker.files.node_cost import DerivedPrice, derive_price
 from mlbroker.broker.files.values import (
     matching,
@@ -39,6 +43,8 @@ from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu, Hardware
 
 ON_PREM = "on-prem"  # the region of every node
+# What starts jobs when it sees fit, on machines that it knows itself.
+ENGINES = ("kubernetes",)
 ENVIRONMENT = "MLBROKER_NODES"
 _KEYS = (
     "name",
@@ -49,6 +55,7 @@ _KEYS = (
     "host_key",
     "known_hosts",
     "count",
+    "kubernetes",
     "hardware",
     "price_per_hour_usd",
     "cost",
@@ -77,7 +84,8 @@ _ARCH = matching("x86_64|arm64", "x86_64 or arm64")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on.
+    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on, where it
+    is no place in a `cluster`.
 
     `count` jobs can use it at a time. `how` tells where the hourly price comes from; where it is
     derived, every hour of the calendar costs `fixed_usd_per_hour`, and one in use
@@ -97,11 +105,19 @@ class Node:
     count: int = 1
     fixed_usd_per_hour: Decimal | None = None
     running_usd_per_hour: Decimal | None = None
+    cluster: Cluster | None = None
 
     @property
     def cloud(self) -> str:
         """The name of the registry entry that launches on it."""
+        if self.cluster is not None:
+            return "kubernetes"
         return "local" if self.host is None else "ssh"
+
+    @property
+    def here(self) -> bool:
+        """Whether it is the machine mlbroker runs on."""
+        return self.cloud == "local"
 
 
 def nodes_file(
@@ -135,6 +151,9 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
                 fields.fail(only_remote, "is only for a node with a host")
     if fields.node("host_key") and fields.node("known_hosts"):
         fields.fail("known_hosts", "give either host_key or known_hosts")
+    cluster = fields.section("kubernetes")
+    if cluster is not None and host is not None:
+        fields.fail("host", "is not for a place in a cluster, which knows its machines itself")
     hardware = fields.section("hardware")
     if hardware is None:
         fields.fail("hardware", "is missing", "hardware: {vcpus: 16, memory_gib: 64}")
@@ -152,6 +171,7 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         count=fields.value("count", lambda text: parse_count(text, _MOST_NODES)) or 1,
         fixed_usd_per_hour=price.fixed_usd_per_hour,
         running_usd_per_hour=price.running_usd_per_hour,
+        cluster=None if cluster is None else read_cluster(cluster, path),
     )
 
 

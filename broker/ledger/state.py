@@ -267,6 +267,9 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             machine_id=body["machine_id"],
             started_at=datetime.fromisoformat(body["started_at"]),
         )
+    if state is State.CONFIRMED and "started_at" in body:
+        # An engine made it wait until then, which costs nothing.
+        return _change(run, started_at=datetime.fromisoformat(body["started_at"]))
     if state is State.REFUSED:
         made_nothing = body.get("made_nothing", False)
         return _change(run, why=body["why"], detail=body.get("detail"), made_nothing=made_nothing)

@@ -222,7 +222,12 @@ class Driver:
             if machine is not None:
                 if machine.state in (MachineState.RUNNING, MachineState.TERMINATED):
                     # A short job may be over already; its end record says how it went.
-                    return self._append(run, State.CONFIRMED)
+                    return self._append(run, State.CONFIRMED, **self._started(run, machine))
+                if machine.stuck:
+                    return self._end(run, "not_placed", detail=machine.waits)
+                if machine.waits is not None and machine.waits != self._waiting:
+                    self._waiting = machine.waits
+                    self._view.warn(f"it has not started yet: {machine.waits}")
                 if self._clock.now() > self._ask.give_up_at(run):
                     return self._end(run, "capped")
                 if run.stop_requested:
@@ -235,6 +240,13 @@ class Driver:
                 return self._gone(run, None)
             self._clock.sleep(cloud.traits.poll_s)
             run = self._ledger.run(run.run_id) or run
+
+    def _started(self, run: Run, machine: Machine) -> dict[str, str]:
+        """When an engine started it: from then on it costs."""
+        cloud, began = self._at(run)[0], machine.started_at
+        if not cloud.traits.schedules or began is None:
+            return {}
+        return {"started_at": max(began, run.attempt.intended_at).isoformat()}
 
     def _confirmed(self, run: Run) -> Run:
         cloud, intent = self._at(run)

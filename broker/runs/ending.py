@@ -50,6 +50,9 @@ def until_gone(
         machine = look()
         now = clock.now()
         if machine is not None and machine.state is MachineState.TERMINATED:
+            if traits.schedules and machine.started_at is None:
+                # It waited, and never ran.
+                return Gone(attempt.began_at, at_most=False)
             told = machine.ended_at is not None or seen_alive
             return Gone(machine.ended_at or min(now, latest), at_most=not told)
         if machine is None:

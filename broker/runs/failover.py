@@ -33,6 +33,7 @@ _OUTCOMES = {
     "preempted": "preempted",
     "machine_failed": "machine_failed",
     "lost": "lost",
+    "not_placed": "not_launched",
 }
 TRY_ELSEWHERE = {"no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "move", YIELD}
 

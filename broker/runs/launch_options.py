@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
+from mlbroker.broker.files.nodes import ENGINES, ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
@@ -27,7 +27,8 @@ def own_machine(
     state: Path,
     say: Callable[[str], None],
 ) -> LaunchOption:
-    """`local`, or a node by its name; its price from the flag or from the nodes file.
+    """`local`, or a node by its name (`ENGINE:NAME` or, of its only one, `ENGINE` does too); its
+    price from the flag or from the nodes file.
 
     This machine without either is reckoned at what its like costs elsewhere, and that is told to
     `say`.
@@ -39,7 +40,7 @@ def own_machine(
             "is the price of this machine", where="--local-price", hint="Use it with --on local."
         )
     path = nodes_file(state, nodes)
-    if name == LOCAL and not any(node.host is None for node in (load_nodes(path) if path else [])):
+    if name == LOCAL and not any(node.here for node in (load_nodes(path) if path else [])):
         return _candidate(LOCAL, LOCAL, _reckoned(state, say))
     node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
@@ -70,14 +71,21 @@ def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -
 def _node(name: str, path: Path | None) -> Node:
     known = load_nodes(path) if path else []
     if name == LOCAL:
-        here = [node for node in known if node.host is None]
+        here = [node for node in known if node.here]
         if len(here) == 1:
             return here[0]
         names = ", ".join(node.name for node in here)
         raise InputError(f"several nodes are this machine: {names}", hint="Use --on NAME.")
+    engine, _, entry = name.partition(":")
     for node in known:
-        if node.name == name:
+        if name in (node.name, f"{node.cloud}:{node.name}"):
             return node
+    of_engine = [node for node in known if node.cloud == engine in ENGINES]
+    if not entry and len(of_engine) == 1:
+        return of_engine[0]
+    if not entry and of_engine:
+        names = ", ".join(f"{engine}:{node.name}" for node in of_engine)
+        raise InputError(f"several nodes are of {engine}", where="--on", hint=f"Name one: {names}.")
     if path is None:
         raise InputError(
             f"there is no node {name!r}: no nodes file was found",
