@@ -91,10 +91,6 @@ class Calls:
         """Make it. Raises Taken where its name is; Unclear where it may have been made."""
         return self._json("POST", "create", resource, body=body, repeatable=False)
 
-    def patch(self, resource: str, name: str, body: Object) -> Object:
-        """Change some of it (a merge patch); Denied where it is not there."""
-        return self._json("PATCH", "patch", resource, name, body=body)
-
     def delete(self, resource: str, name: str, **options: Any) -> None:
         """Ask for its end; what is not there has ended."""
         body = {"kind": "DeleteOptions", "apiVersion": "v1", **options}
@@ -157,7 +153,6 @@ class Calls:
         path += [resource, *([quote(name, safe="")] if name else []), *([sub] if sub else [])]
         url = "/".join(path) + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
-        kind = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
 
         def noted(stream: IO[bytes], headers: Message) -> T:
             self._note_time(headers)
@@ -165,7 +160,7 @@ class Calls:
 
         with self._in_words(verb, resource + ("/" + sub if sub else ""), name):
             for renewal in (False, True):
-                headers = {**self._access.headers, **kind}
+                headers = self._access.headers
                 try:
                     return self._http.send(method, url, headers, noted, data, repeatable=repeatable)
                 except Refused as refused:

@@ -5,7 +5,9 @@ of a volume that both sides have mounted; `BucketBox` reads and writes it as it 
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,7 +65,7 @@ class KubernetesCloud:
         # What was written is read at once; what was sent may still be on its way.
         visible_after_s=10.0,
         remembers_s=manifests.KEPT_S - 3600.0,
-        poll_s=1.0,
+        poll_s=2.0,
         layers=(
             "the cluster's own limit on the Job (activeDeadlineSeconds)",
             "the supervisor of the job in its pod",
@@ -121,10 +123,15 @@ class KubernetesCloud:
         """It went with the Job."""
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
-        """Lay out folder and Secret, then make the Job; one of this name is ours or refused."""
+        """Lay the folder out, then make the Job; one of this name is ours, or refused.
+
+        Its pod waits for the Secret that comes after it, which so is the Job's from the first.
+        """
         place, calls = self._at(intent.token, intent.instance_type)
         with refusals_make_nothing():
-            there = calls.get("jobs", intent.token)
+            # A list, which answers in any case, and so tells the cluster's time.
+            labels = manifests.selector({TOKEN_TAG: intent.token})
+            there = next(iter(calls.list("jobs", labelSelector=labels)), None)
             seconds = self._seconds_left(intent, calls)
             program = guest_program()
             digest = hashlib.sha256(program).hexdigest()
@@ -134,8 +141,6 @@ class KubernetesCloud:
                 if self._has(place, intent.token, OVER):
                     raise Denied(f"the attempt {intent.token} is over, or was called off")
                 self._lay_out(intent, payload, place, program)
-                if payload.secrets:
-                    self._hand_over(calls, intent, payload.secrets)
         if there is None:
             try:
                 with refusals_make_nothing():
@@ -151,9 +156,8 @@ class KubernetesCloud:
                 where=calls.where,
                 hint="Nobody but mlbroker makes Jobs of such names: see who made it.",
             )
-        if payload.secrets:
-            # With it, and with nothing else, it goes.
-            calls.patch("secrets", intent.token, manifests.owned_by(there))
+        if payload.secrets and not self._has(place, intent.token, OVER):
+            self._hand_over(calls, intent, payload.secrets, there)
         machine = self.status(_id(place, intent.token))
         if machine is None:
             raise Denied(f"the Job {intent.token} went as soon as it was made", where=calls.where)
@@ -179,14 +183,17 @@ class KubernetesCloud:
         self._delete(at, token)
 
     def discard(self, intent: Intent) -> None:
-        """Take Job, Secret and folder away. A Job that comes later finds no program to start."""
+        """Take folder and Job away, and with it its Secret. One that comes later finds no program.
+
+        What the cluster does not take now it removes by itself, `KEPT_S` after its end.
+        """
         place = self._places.of_attempt(intent.token)
         if place is None:
             return
-        at = _At(place, self._calls(place))
-        self._delete(at, intent.token)
-        at.calls.delete("secrets", intent.token)
-        self._box(place, intent.token).discard()
+        folder = self._folder(place) / run_folder(intent.token)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        self._delete(_At(place, self._calls(place)), intent.token)
         self._places.forget(intent.token)
 
     # What is to be seen.
@@ -347,9 +354,11 @@ class KubernetesCloud:
                 # Somebody removed the Job and left its pod.
                 at.calls.delete("pods", pod["metadata"]["name"])
 
-    def _hand_over(self, calls: Calls, intent: Intent, secrets: Mapping[str, str]) -> None:
+    def _hand_over(
+        self, calls: Calls, intent: Intent, secrets: Mapping[str, str], job: manifests.Object
+    ) -> None:
         try:
-            calls.create("secrets", manifests.secret_of(intent, secrets))
+            calls.create("secrets", manifests.secret_of(intent, secrets, job))
         except Taken:
             # Of a request before this one, with the same values: they cannot be changed.
             return
@@ -389,7 +398,10 @@ class KubernetesCloud:
             "afterwards": None,
         }
         # For their owner, and whoever the pod runs as with the owner's number.
-        private_folder(str(self._folder(place) / run_folder(intent.token) / "0"))
+        own = self._folder(place) / run_folder(intent.token) / "0"
+        for name in ("log", files.OUTPUTS_TAR):
+            # Else the pod makes them, and only whoever it runs as could empty them.
+            private_folder(str(own / name))
         given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
         self._box(place, intent.token).send(spec, program, given)
 

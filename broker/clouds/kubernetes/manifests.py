@@ -116,23 +116,21 @@ def limited(made: Object, seconds: int) -> Object:
     return {**made, "spec": {**made["spec"], "activeDeadlineSeconds": seconds}}
 
 
-def secret_of(intent: Intent, values: Mapping[str, str]) -> Object:
-    """The values of the job's secrets, to be read as files."""
+def secret_of(intent: Intent, values: Mapping[str, str], job: Object) -> Object:
+    """The values of the secrets of this Job, to be read as files; with it they go."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": intent.token}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": intent.token, "labels": tags_as_labels(intent.tags)},
+        "metadata": {
+            "name": intent.token,
+            "labels": tags_as_labels(intent.tags),
+            "ownerReferences": [{**owner, "uid": job["metadata"]["uid"]}],
+        },
         "type": "Opaque",
         "immutable": True,
         "data": {k: base64.b64encode(v.encode()).decode() for k, v in values.items()},
     }
-
-
-def owned_by(made: Object) -> Object:
-    """The change by which an object goes with this Job."""
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made["metadata"]["name"]}
-    uid = made["metadata"]["uid"]
-    return {"metadata": {"ownerReferences": [{**owner, "uid": uid, "blockOwnerDeletion": True}]}}
 
 
 def label_value(text: str) -> str:

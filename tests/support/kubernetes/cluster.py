@@ -31,8 +31,9 @@ class Cluster:
         self.deletes_stall = 0
         self.kueue_admits = True
         self.images = list(IMAGES)
-        # Every Job there ever was, by uid: what a campaign audits.
+        # Every Job and every pod there ever was: what a campaign audits.
         self.history: dict[str, Object] = {}
+        self.pods: list[Object] = []
         self._lost: set[str] = set()
 
     # What befalls it.
@@ -197,6 +198,7 @@ class Cluster:
         }  # fmt: skip
         made = self.store.create("pods", meta["namespace"], pod)
         made["status"] = {"phase": "Pending"}
+        self.pods.append(made)
         job["status"]["active"] = 1
         self.store.touched(job)
 
@@ -298,7 +300,10 @@ class Cluster:
         return None
 
     def _close(self, pod: Object, code: int, reason: str) -> None:
-        state = {"exitCode": code, "reason": reason, "finishedAt": stamp(self.clock.now())}
+        pod["_ended"] = stamp(self.clock.now())
+        state = {"exitCode": code, "reason": reason, "finishedAt": pod["_ended"]}
+        if code and pod["spec"]["containers"][0].get("terminationMessagePolicy"):
+            state["message"] = self.kubelet.log(pod)[-2048:]
         self._containers(pod, {"terminated": {**state, "startedAt": pod.get("_began")}})
         pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
         self.store.touched(pod)

@@ -32,6 +32,8 @@ class Kubelet(Protocol):
 
     def log(self, pod: Object) -> str: ...
 
+    def close(self) -> None: ...
+
 
 class Processes:
     """Containers that really run."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import ssl
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from tests.support.doom import Doom
 from tests.support.faults import Faults
 from tests.support.kubernetes.cluster import Cluster, public
 from tests.support.kubernetes.kubelet import Processes, Scripted
@@ -68,9 +70,11 @@ class StrictKubernetes:
     def __init__(self, volume: Path, frozen: bool) -> None:
         self.clock = VirtualClock(frozen)
         self.faults = KubernetesFaults()
+        self.doom = Doom()
         self.volume = volume
         self.cluster = Cluster(self.clock, {CLAIM: volume})
         self.url = ""
+        self.authority = volume
         self.tokens = {TOKEN: "ada"}
         # None: everything. Else verbs by resource, as a role of RBAC has them.
         self.rights: dict[str, set[str]] | None = None
@@ -86,6 +90,24 @@ class StrictKubernetes:
             self.guest: Any = script.guest
         else:
             self.cluster.kubelet = Processes({CLAIM: volume})
+
+    def calm(self) -> None:
+        """A new cluster, in which nothing fails; the volume is empty."""
+        with self.clock.lock:
+            for pod in self.cluster.store.all("pods"):
+                self.cluster.kubelet.kill(pod)
+            self.clock.forget()
+            kubelet = self.cluster.kubelet
+            self.cluster = Cluster(self.clock, {CLAIM: self.volume})
+            self.cluster.kubelet = kubelet
+            self.job_quota, self.rights, self.expire_lists = None, None, 0
+            self.tokens = {TOKEN: "ada"}
+            self.faults.clear()
+            self.doom.left = None
+            self.calls.clear()
+            self.bodies.clear()
+            for left in self.volume.iterdir():
+                shutil.rmtree(left)
 
     # The folder, for scripted guests.
 
@@ -108,15 +130,33 @@ class StrictKubernetes:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length) if length else b""
         request = self._read(environ, body)
-        self.calls.append(request.action)
+        if request.path.startswith("/_"):
+            return self._own(request).send(start)
         with self.clock.lock:
+            self.clock.tick()
+            self.calls.append(request.action)
+            doomed = self.doom.strikes(is_launcher=True)
+            if doomed and self.doom.before:
+                self.doom.kill()
+                return lose(environ)
             fate = self.faults.before(request)
             if fate == "before":
                 return lose(environ)
             answer = fate if isinstance(fate, Answer) else self._answer(request)
+            if doomed:
+                self.doom.kill()
         if fate == "after":
             return lose(environ)
         return answer.send(start)
+
+    def _own(self, request: Asked) -> Answer:
+        """The clock, and who is to die, for clients in other processes."""
+        if request.path == "/_clock" and request.method == "POST":
+            self.clock.advance(float(request.query["seconds"]))
+        if request.path == "/_victim":
+            self.doom.victim = int(request.query["pid"])
+        body = json.dumps({"now": self.clock.now().isoformat()}).encode()
+        return Answer("200 OK", [("Content-Type", "application/json")], body)
 
     def _read(self, environ: Environ, body: bytes) -> Request:
         request = Request(environ, body)
@@ -270,7 +310,7 @@ def certificates(folder: Path) -> tuple[Path, Path]:
 
 def kubeconfig(world: StrictKubernetes, folder: Path, user: str | None = None) -> Path:
     """As a cluster's tool writes one; `user` in place of the token, in YAML."""
-    data = base64.b64encode(world.authority.read_bytes()).decode()  # type: ignore[attr-defined]
+    data = base64.b64encode(world.authority.read_bytes()).decode()
     path = folder / "kubeconfig"
     path.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: loopback\n"
@@ -305,7 +345,7 @@ def serving(
         volume.mkdir(parents=True, exist_ok=True)
         world = StrictKubernetes(volume, frozen)
         certificate, authority = certificates(Path(own))
-        world.authority = authority  # type: ignore[attr-defined]
+        world.authority = authority
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)
         server = make_server(
