@@ -18,8 +18,13 @@ _OVER = ("Succeeded", "Failed")
 # As it is, the container never starts; an image that cannot be pulled yet is tried again.
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
-_NO_PROGRAM = (
+_NO_PYTHON = (
     "the guest program needs python3, 3.8 or later, in the image: name another `image:` in the node"
+)
+
+_NO_PROGRAM = (
+    "the pod finds no program in its volume: `mounted_at` on this machine and the claim (with its "
+    "`sub_path`) are not the same folder"
 )
 
 
@@ -118,8 +123,10 @@ def _failure(pod: Object) -> str | None:
         if ended and (ended.get("exitCode") or ended.get("reason") not in (None, "Completed")):
             reason, message = str(ended.get("reason") or ""), str(ended.get("message") or "")
             words = f"{reason}: {message or 'exit ' + str(ended.get('exitCode'))}"
-            lacks = "python3" in message and "not found" in message
-            return f"{words}; {_NO_PROGRAM}" if lacks else words
+            if "python3" in message and "not found" in message:
+                return f"{words}; {_NO_PYTHON}"
+            lacks = "FileNotFoundError" in message and "/guest.pyz" in message
+            return _NO_PROGRAM if lacks else words
     return None
 
 
