@@ -10,7 +10,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,8 +174,6 @@ def _asked(
             env={**environ, **own, "KUBERNETES_EXEC_INFO": json.dumps(info)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # It may have to tell its user something.
-            stderr=sys.stderr if sys.stderr is sys.__stderr__ else subprocess.DEVNULL,
             timeout=_PLUGIN_S,
             check=False,
         )

@@ -5,9 +5,8 @@ of a volume that both sides have mounted; `BucketBox` reads and writes it as it 
 """
 
 import hashlib
-import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,29 +24,28 @@ from mlbroker.broker.clouds.interface import (
     MachineState,
     Payload,
     Traits,
+    Unclear,
     refusals_make_nothing,
 )
 from mlbroker.broker.clouds.kubernetes import manifests
 from mlbroker.broker.clouds.kubernetes.access import Access, access_to
 from mlbroker.broker.clouds.kubernetes.calls import Calls, Taken
-from mlbroker.broker.clouds.kubernetes.guest import BEGAN, OVER
+from mlbroker.broker.clouds.kubernetes.folder import Folder, mounted
 from mlbroker.broker.clouds.kubernetes.machines import Seen, seen_of
 from mlbroker.broker.clouds.kubernetes.places import Place, Places
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.files.clusters import Cluster
 from mlbroker.broker.files.nodes import ON_PREM
-from mlbroker.broker.guest import box as files
 from mlbroker.broker.guest.bundle import guest_program
-from mlbroker.broker.home import private_folder
 
 # Between the time limit and the last process: the controller looks, then the pod has its grace.
 MARGIN_S = 30
 # So long an image may not be had before it is taken for one that there is not.
 _PULL_S = 300.0
+# How long a pod that has not started is looked after while it goes.
+_LOOKS, _LOOK_S = 20, 0.25
 # So far a wrong clock is covered by the kill slack.
 _CLOCK_S = 15.0
-# Files in a volume cost nothing to look at.
-_PACE = {"writes": (1.0, 2.0, 30), "heeds": (0.5, 1.0, 30)}
 
 
 class _At(NamedTuple):
@@ -67,7 +65,7 @@ class KubernetesCloud:
         remembers_s=manifests.KEPT_S - 3600.0,
         poll_s=2.0,
         layers=(
-            "the cluster's own limit on the Job (activeDeadlineSeconds)",
+            "the cluster's own limit on Job and pod (activeDeadlineSeconds)",
             "the supervisor of the job in its pod",
             "a watchdog process in the pod that watches the supervisor",
         ),
@@ -101,7 +99,7 @@ class KubernetesCloud:
     ) -> tuple[str | None, ...]:
         """The engine knows where; asked here, so that a cluster that is away is told at once."""
         place = self._places.named(instance_type)
-        self._folder(place)
+        mounted(place)
         self._calls(place).list("jobs", labelSelector=f"{TOKEN_TAG}=none")
         return (zone,)
 
@@ -138,9 +136,9 @@ class KubernetesCloud:
             folder = run_folder(intent.token)
             made = manifests.job(intent, place, folder, digest, bool(payload.secrets))
             if there is None:
-                if self._has(place, intent.token, OVER):
+                if Folder(place, intent.token).is_over:
                     raise Denied(f"the attempt {intent.token} is over, or was called off")
-                self._lay_out(intent, payload, place, program)
+                Folder(place, intent.token).lay_out(intent, payload, program)
         if there is None:
             try:
                 with refusals_make_nothing():
@@ -156,8 +154,8 @@ class KubernetesCloud:
                 where=calls.where,
                 hint="Nobody but mlbroker makes Jobs of such names: see who made it.",
             )
-        if payload.secrets and not self._has(place, intent.token, OVER):
-            self._hand_over(calls, intent, payload.secrets, there)
+        if payload.secrets and not Folder(place, intent.token).is_over:
+            self._hand_over(_At(place, calls), intent, payload.secrets, there)
         machine = self.status(_id(place, intent.token))
         if machine is None:
             raise Denied(f"the Job {intent.token} went as soon as it was made", where=calls.where)
@@ -167,17 +165,18 @@ class KubernetesCloud:
         """A Job that is still on its way finds in its folder that it is not to run."""
         place = self._places.of_attempt(intent.token)
         if place is not None:
-            self._call_off(place, intent.token)
+            Folder(place, intent.token).call_off()
 
     def terminate(self, machine_id: str) -> None:
         """Ask for the end of what still lives; what has ended is kept until it was settled."""
         at, token = self._of(machine_id)
-        self._call_off(at.place, token)
+        Folder(at.place, token).call_off()
         seen = self._seen(at, token)
         if seen is None or seen.state is MachineState.TERMINATED:
             return
         # Its guest has told its end: the pod goes by itself, and leaves its times behind.
-        if token not in self._leaving and self._box(at.place, token).reports(1)[0].end:
+        told = Folder(at.place, token).box.reports(1)[0].end is not None
+        if told and not seen.stands_still and token not in self._leaving:
             self._leaving.add(token)
             return
         self._delete(at, token)
@@ -190,9 +189,7 @@ class KubernetesCloud:
         place = self._places.of_attempt(intent.token)
         if place is None:
             return
-        folder = self._folder(place) / run_folder(intent.token)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        Folder(place, intent.token).remove()
         self._delete(_At(place, self._calls(place)), intent.token)
         self._places.forget(intent.token)
 
@@ -225,18 +222,18 @@ class KubernetesCloud:
         self._missing.pop(token, None)
         if seen.failed is not None:
             self._failed[token] = seen.failed
-        if seen.stands_still and self._has(at.place, token, BEGAN):
+        if seen.stands_still and Folder(at.place, token).has_begun:
             # Its queue took its pod away: it goes on as another attempt, from its checkpoint.
             ended = Machine(machine_id, MachineState.TERMINATED, seen.tags, preempted=True)
-            return replace(ended, started_at=self._began(at.place, token))
+            return replace(ended, started_at=Folder(at.place, token).began_at)
         started_at = seen.started_at
         if started_at is None and seen.state is not MachineState.PENDING:
-            started_at = self._began(at.place, token)
+            started_at = Folder(at.place, token).began_at
         waited_s = 0.0 if seen.asked_at is None else (now - seen.asked_at).total_seconds()
         most_s = min(at.place.cluster.max_wait_s, _PULL_S if seen.pulls else float("inf"))
         waits = seen.waits
         if seen.state is MachineState.PENDING and waits is None:
-            waits = self._complaint(at, token)
+            waits = self._complaint(at, seen.pod or token)
         return Machine(
             machine_id,
             seen.state,
@@ -262,7 +259,7 @@ class KubernetesCloud:
         place = self._places.of_attempt(intent.token)
         if place is None:
             return Report()
-        report = self._box(place, intent.token).reports(1)[0]
+        report = Folder(place, intent.token).box.reports(1)[0]
         failed = self._failed.get(intent.token)
         if failed is not None and report.end is None and report.ended is None:
             late = failed.startswith("DeadlineExceeded")
@@ -282,6 +279,10 @@ class KubernetesCloud:
         return self._own(intent).fetch(name, target, rank)
 
     # What is behind it.
+
+    def _own(self, intent: Intent) -> BucketBox:
+        place = self._places.of_attempt(intent.token) or self._places.named(intent.instance_type)
+        return Folder(place, intent.token).box
 
     def _calls(self, place: Place) -> Calls:
         cluster = place.cluster
@@ -316,15 +317,15 @@ class KubernetesCloud:
         since = self._missing.setdefault(token, now)
         waited = (now - since).total_seconds() >= self.traits.visible_after_s / 2
         known = self._places.of_attempt(token) is not None
-        if not (waited and known) or self._has(place, token, BEGAN):
+        if not (waited and known) or Folder(place, token).has_begun:
             return None
         tags = {TOKEN_TAG: token, RUN_TAG: token.removeprefix("mlb-").rpartition("-")[0]}
         return Machine(machine_id, MachineState.TERMINATED, tags)
 
-    def _complaint(self, at: _At, token: str) -> str | None:
-        """What the cluster's controller says of a Job without pods, where that may be read."""
+    def _complaint(self, at: _At, name: str) -> str | None:
+        """What the cluster says of a Job without pods, or of a pod, where that may be read."""
         try:
-            events = at.calls.list("events", fieldSelector=f"involvedObject.name={token}")
+            events = at.calls.list("events", fieldSelector=f"involvedObject.name={name}")
         except CloudError:
             return None
         bad = [event for event in events if event.get("type") == "Warning"]
@@ -355,74 +356,25 @@ class KubernetesCloud:
                 at.calls.delete("pods", pod["metadata"]["name"])
 
     def _hand_over(
-        self, calls: Calls, intent: Intent, secrets: Mapping[str, str], job: manifests.Object
+        self, at: _At, intent: Intent, secrets: Mapping[str, str], job: manifests.Object
     ) -> None:
         try:
-            calls.create("secrets", manifests.secret_of(intent, secrets, job))
+            at.calls.create("secrets", manifests.secret_of(intent, secrets, job))
         except Taken:
             # Of a request before this one, with the same values: they cannot be changed.
             return
-
-    # The folder.
-
-    def _folder(self, place: Place) -> Path:
-        folder = Path(place.cluster.folder)
-        if not folder.is_dir():
-            raise Denied(
-                f"there is no folder {folder}, where the volume {place.cluster.claim} is mounted",
-                where=f"node {place.name}",
-                hint="Job and results travel through it: mount it here, or set mounted_at.",
-            )
-        return folder
-
-    def _box(self, place: Place, token: str) -> BucketBox:
-        from obstore.store import LocalStore
-
-        folder = self._folder(place)
-        store = LocalStore(folder, automatic_cleanup=True)
-        return BucketBox(store, str(folder), run_folder(token))
-
-    def _own(self, intent: Intent) -> BucketBox:
-        return self._box(self._at(intent.token, intent.instance_type).place, intent.token)
-
-    def _lay_out(self, intent: Intent, payload: Payload, place: Place, program: bytes) -> None:
-        spec = {
-            **payload.spec,
-            "token": intent.token,
-            "kill_at": intent.kill_at.timestamp() + intent.guest_late_s,
-            "nodes": 1,
-            "pace": _PACE,
-            "secret_names": sorted(payload.secrets),
-            "secrets_at": "",
-            "workdir": None,
-            "afterwards": None,
-        }
-        # For their owner, and whoever the pod runs as with the owner's number.
-        own = self._folder(place) / run_folder(intent.token) / "0"
-        for name in ("log", files.OUTPUTS_TAR):
-            # Else the pod makes them, and only whoever it runs as could empty them.
-            private_folder(str(own / name))
-        given = {files.BUNDLE: payload.bundle, files.RESTORE: payload.restore}
-        self._box(place, intent.token).send(spec, program, given)
-
-    def _has(self, place: Place, token: str, name: str) -> bool:
-        return self._mark(place, token, name).exists()
-
-    def _mark(self, place: Place, token: str, name: str) -> Path:
-        folder = self._folder(place) / run_folder(token)
-        return folder / ("0" if name == BEGAN else "") / name
-
-    def _began(self, place: Place, token: str) -> datetime | None:
-        text = files.read(str(self._mark(place, token, BEGAN).parent), BEGAN)
-        try:
-            return None if text is None else datetime.fromtimestamp(float(text), UTC)
-        except (ValueError, OverflowError, OSError):
-            return None
-
-    def _call_off(self, place: Place, token: str) -> None:
-        folder = self._folder(place) / run_folder(token)
-        private_folder(str(folder))
-        files.write(str(folder), OVER, "")
+        except Unclear:
+            raise
+        except CloudError as error:
+            # Its pod would wait for it in vain.
+            Folder(at.place, intent.token).call_off()
+            self._delete(at, intent.token)
+            for _ in range(_LOOKS):
+                if self._seen(at, intent.token) is None:
+                    error.made_nothing = True
+                    break
+                time.sleep(_LOOK_S)
+            raise
 
 
 def _id(place: Place, token: str) -> str:

@@ -32,6 +32,7 @@ _NO_PROGRAM = (
 class Seen:
     """A Job with its pods. `waits` says why it does not run yet, `failed` why no guest told how it
     ended. `stands_still`: a queue took its pod away, and would start another.
+    `pod` is the name of the one that has not started.
     """
 
     state: MachineState
@@ -45,6 +46,7 @@ class Seen:
     hopeless: bool = False
     pulls: bool = False
     failed: str | None = None
+    pod: str | None = None
 
 
 def seen_of(job: Object | None, pods: Sequence[Object]) -> Seen | None:
@@ -90,6 +92,7 @@ def seen_of(job: Object | None, pods: Sequence[Object]) -> Seen | None:
         waits=waits,
         hopeless=reason in _HOPELESS,
         pulls=reason in _PULLING,
+        pod=next((_at(pod, "metadata", "name") for pod in live), None),
     )
 
 

@@ -112,8 +112,13 @@ def job(intent: Intent, place: Place, folder: str, digest: str, secret: bool) ->
 
 
 def limited(made: Object, seconds: int) -> Object:
-    """The same, ended by the cluster so long after its start."""
-    return {**made, "spec": {**made["spec"], "activeDeadlineSeconds": seconds}}
+    """The same, ended by the cluster: the Job so long after its start, and the pod after its own.
+
+    The Job's limit counts while its pod waits; the pod's holds when somebody removes the Job alone.
+    """
+    spec, limit = made["spec"], {"activeDeadlineSeconds": seconds}
+    pods = {**spec["template"], "spec": {**spec["template"]["spec"], **limit}}
+    return {**made, "spec": {**spec, **limit, "template": pods}}
 
 
 def secret_of(intent: Intent, values: Mapping[str, str], job: Object) -> Object:

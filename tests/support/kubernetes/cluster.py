@@ -273,7 +273,18 @@ class Cluster:
         self._containers(pod, {"running": {"startedAt": now}})
         env = {each["name"]: each["value"] for each in container.get("env") or []}
         self.kubelet.start(pod, command, env)
+        limit_s = pod["spec"].get("activeDeadlineSeconds")
+        if limit_s is not None:
+            self.clock.after(limit_s, lambda: self._limit_over(pod))
         self._watch(pod)
+
+    def _limit_over(self, pod: Object) -> None:
+        """The node's own clock, whoever else is there."""
+        if pod["status"].get("phase") == "Running":
+            self.kubelet.ask_to_end(pod)
+            pod["status"]["reason"] = "DeadlineExceeded"
+            grace_s = pod["spec"].get("terminationGracePeriodSeconds", 30)
+            self.clock.after(grace_s, lambda: self._grace_over(pod))
 
     def _watch(self, pod: Object) -> None:
         if pod["status"].get("phase") == "Running":

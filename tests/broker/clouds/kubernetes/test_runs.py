@@ -174,3 +174,18 @@ def test_doctor_tells_each_thing_and_its_role_is_enough(
     done = calls("doctor", "--cloud", "kubernetes")
     assert done.returncode == 1
     assert "not allowed in ml: create secrets" in done.stdout
+
+
+def test_who_may_make_no_secret_is_told_at_once_and_nothing_stays(
+    real: StrictKubernetes, tmp_path: Path
+) -> None:
+    real.rights = {
+        "jobs": {"get", "list", "create", "delete"}, "pods": {"list"}, "events": {"list"},
+    }  # fmt: skip
+    calls = cli(tmp_path, real)
+    code, _, err = on_cluster(calls, "true", secrets={"PW": None})
+    assert code == 1
+    assert "may not create secrets in namespace ml" in err
+    (row,) = calls.ledger()
+    assert (row["outcome"], float(row["spent_usd"])) == ("not_launched", 0)
+    assert real.cluster.store.all("jobs") == real.cluster.store.all("pods") == []

@@ -127,6 +127,22 @@ def test_the_cluster_ends_it_when_nobody_else_does(world: StrictKubernetes, tmp_
     runs.check("r1", cap="0.3")
 
 
+def test_the_pods_own_limit_holds_when_its_job_was_removed(
+    world: StrictKubernetes, tmp_path: Path
+) -> None:
+    runs = KubernetesRuns(tmp_path, world)
+    world.guest.job_s = None
+
+    def remove() -> None:
+        (job,) = world.cluster.store.all("jobs")
+        world.cluster.delete_job(job, "Orphan")
+
+    world.clock.after(20, remove)
+    run, _ = launched(runs, cap="0.3")
+    assert run.outcome == "capped"
+    runs.check("r1", cap="0.3")
+
+
 def test_a_node_that_is_lost_is_no_end_of_the_run(world: StrictKubernetes, tmp_path: Path) -> None:
     runs = KubernetesRuns(tmp_path, world)
     world.guest.job_s = 100
