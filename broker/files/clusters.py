@@ -29,6 +29,7 @@ CLUSTER_KEYS = (
     "node_selector",
     "run_as_user",
     "service_account",
+    "priority_class",
     "max_wait",
 )
 _VOLUME_KEYS = ("claim", "mounted_at", "sub_path")
@@ -69,6 +70,7 @@ class Cluster:
     node_selector: tuple[tuple[str, str], ...] = ()
     run_as_user: int | None = None
     service_account: str | None = None
+    priority_class: str | None = None
     max_wait_s: float = _LONGEST_WAIT_S
 
 
@@ -103,6 +105,7 @@ def read_cluster(fields: Fields, nodes_path: Path) -> Cluster:
         ),
         run_as_user=fields.value("run_as_user", _user),
         service_account=fields.value("service_account", _name),
+        priority_class=fields.value("priority_class", _name),
         max_wait_s=fields.value("max_wait", parse_duration_s) or _LONGEST_WAIT_S,
     )
 

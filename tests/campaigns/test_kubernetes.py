@@ -1,19 +1,30 @@
 """Kubernetes at random: whatever fails, whenever the client dies, no leak, never over the cap."""
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.support.campaign import figures, size
+from tests.support.campaign import figures, seeds, size, try_each
 from tests.support.kubernetes.runs import KubernetesRuns
 from tests.support.kubernetes.server import StrictKubernetes, kubeconfig, serving
+from tests.support.loopback_http import Answer
+from tests.support.mutations import HTML, hostile_answer
 from tests.support.zygote import Zygote
 
+from mlbroker.broker.clouds.kubernetes.cloud import KubernetesCloud
+from mlbroker.broker.clouds.understood import understood
 from mlbroker.broker.errors import MlbrokerError
 
 CAP = "0.3"
 WEEKS_S = 14 * 86400.0
+STATUSES = (
+    "200 OK", "202 Accepted", "204 No Content", "301 Moved Permanently", "400 Bad Request",
+    "403 Forbidden", "404 Not Found", "409 Conflict", "410 Gone", "429 Too Many Requests",
+    "500 Oops", "503 Service Unavailable",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +116,63 @@ def test_a_client_killed_at_any_request_never_costs_more_than_the_cap(
             runs.check(name, cap=CAP)
         kept.update(points=points, killed=killed, over_cap=0, leaks=0)
     assert killed >= points // 2
+
+
+def test_answers_that_cannot_be_understood(
+    world: StrictKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lies = Lies(world._answer)
+    monkeypatch.setattr(world, "_answer", lies)
+    outcomes: Counter[str] = Counter()
+
+    def one(seed: int) -> None:
+        chance = random.Random(seed)
+        world.calm()
+        name = f"v{seed}"
+        home = tmp_path / name
+        runs = KubernetesRuns(home, world, understood(KubernetesCloud(home), "kubernetes"))
+        world.guest.job_s = chance.choice((20.0, 150.0, None))
+        runs.reserve(name, CAP)
+        lies.begin(chance)
+        try:
+            runs.driver(name, {}).drive(name)
+        except MlbrokerError:
+            outcomes["given up"] += 1
+        finally:
+            lies.rate = 0.0
+        runs.wind_up()
+        world.clock.advance(7200)
+        runs.check(name, cap=CAP)
+        settled = runs.ledger.run(name)
+        assert settled is not None
+        outcomes[str(settled.outcome)] += 1
+
+    with figures("lying-kubernetes") as kept:
+        count = try_each(seeds(3, 150), one)
+        kept |= {"runs": count, "answers": lies.told, "outcomes": dict(outcomes)}
+        kept |= {"wedged": 0, "over cap": 0, "leaks": 0}
+    assert lies.told > 0
+
+
+class Lies:
+    """Stands between the API server and the client, and changes some of what is answered."""
+
+    def __init__(self, honest: Callable[[Any], Answer]) -> None:
+        self._honest = honest
+        self._chance = random.Random(0)
+        self.rate = 0.0
+        self.told = 0
+
+    def begin(self, chance: random.Random) -> None:
+        self._chance = chance
+        self.rate = chance.choice((0.02, 0.1, 0.3))
+
+    def __call__(self, request: Any) -> Answer:
+        answer = self._honest(request)
+        if self._chance.random() >= self.rate:
+            return answer
+        self.told += 1
+        if self._chance.random() < 0.7:
+            return Answer(answer.status, answer.headers, hostile_answer(self._chance, answer.body))
+        body = self._chance.choice((answer.body, HTML, b""))
+        return Answer(self._chance.choice(STATUSES), answer.headers, body)

@@ -30,7 +30,7 @@ from mlbroker.broker.clouds.interface import (
 from mlbroker.broker.clouds.kubernetes import manifests
 from mlbroker.broker.clouds.kubernetes.access import Access, access_to
 from mlbroker.broker.clouds.kubernetes.calls import Calls, Taken
-from mlbroker.broker.clouds.kubernetes.folder import Folder, mounted
+from mlbroker.broker.clouds.kubernetes.folder import Folder
 from mlbroker.broker.clouds.kubernetes.machines import Seen, seen_of
 from mlbroker.broker.clouds.kubernetes.places import Place, Places
 from mlbroker.broker.errors import CloudError
@@ -99,7 +99,8 @@ class KubernetesCloud:
     ) -> tuple[str | None, ...]:
         """The engine knows where; asked here, so that a cluster that is away is told at once."""
         place = self._places.named(instance_type)
-        mounted(place)
+        # Read once, which also needs the library.
+        Folder(place, "none").box.reports(1)
         self._calls(place).list("jobs", labelSelector=f"{TOKEN_TAG}=none")
         return (zone,)
 

@@ -26,6 +26,7 @@ HASH, JOB, ATTEMPT = "mlbroker-hash", "mlbroker-job", "mlbroker-attempt"
 # The condition of a pod that was evicted, preempted, or on a node that is drained or gone.
 TAKEN = "DisruptionTarget"
 _KUEUE = "kueue.x-k8s.io/queue-name"
+_KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 _ARCH = {"x86_64": "amd64", "arm64": "arm64"}
 # In the pod.
 SHARED, BOXES, SECRETS = "/mlbroker/shared", "/mlbroker/box", "/mlbroker/secrets"
@@ -82,6 +83,8 @@ def job(intent: Intent, place: Place, folder: str, digest: str, secret: bool) ->
         pod["tolerations"] = [{"key": cluster.gpu_resource, "operator": "Exists"}]
     if cluster.service_account is not None:
         pod["serviceAccountName"] = cluster.service_account
+    if cluster.priority_class is not None and cluster.queue is None:
+        pod["priorityClassName"] = cluster.priority_class
     if cluster.run_as_user is not None:
         user = cluster.run_as_user
         pod["securityContext"] = {"runAsUser": user, "runAsNonRoot": True, "fsGroup": user}
@@ -99,6 +102,8 @@ def job(intent: Intent, place: Place, folder: str, digest: str, secret: bool) ->
     top = dict(labels)
     if cluster.queue is not None:
         top[_KUEUE] = cluster.queue
+        if cluster.priority_class is not None:
+            top[_KUEUE_PRIORITY] = cluster.priority_class
         spec["suspend"] = True
     made: Object = {
         "apiVersion": "batch/v1",

@@ -95,7 +95,7 @@ def test_every_job_and_secret_is_valid_by_the_published_schema(
 ) -> None:
     cluster = Cluster(
         "i", "claim", "/f", sub_path="a/b", queue="q" if queue else None, run_as_user=user,
-        node_selector=(("pool", "gpu"),), service_account="sa",
+        node_selector=(("pool", "gpu"),), service_account="sa", priority_class="high",
     )  # fmt: skip
     place = Place("lab", cluster, 7.5, 31.25, gpus, "x86_64")
     intent = intent_on(

@@ -164,6 +164,8 @@ def test_doctor_tells_each_thing_and_its_role_is_enough(
 
     calls = cli(tmp_path, real)
     printed = calls("doctor", "--cloud", "kubernetes", "--policies")
+    page = Path(__file__).parents[4] / "docs" / "kubernetes.md"
+    assert printed.stdout in page.read_text()
     rules = yaml.safe_load(printed.stdout)["rules"]
     real.rights = {resource: set(r["verbs"]) for r in rules for resource in r["resources"]}
     done = calls("doctor", "--cloud", "kubernetes")
