@@ -1,5 +1,6 @@
 """An attempt's folder in the volume, as this machine has it mounted; the pod sees no other."""
 
+import os
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -56,6 +57,10 @@ class Folder:
             "workdir": None,
             "afterwards": None,
         }
+        if not self._path.parent.exists():
+            private_folder(str(self._path.parent))
+            # The node's kubelet has to pass, as nobody where the server knows no root.
+            self._path.parent.chmod(0o711)
         for name in ("log", files.OUTPUTS_TAR):
             # For its owner alone. What the pod makes only whoever it runs as could empty.
             private_folder(str(self._path / "0" / name))
@@ -75,7 +80,11 @@ class Folder:
     @property
     def has_begun(self) -> bool:
         """Whether a pod of it ever ran."""
-        return (self._path / "0" / BEGAN).exists()
+        # Asked for by name, a network's file system may remember for a while that it is not there.
+        try:
+            return BEGAN in os.listdir(self._path / "0")
+        except FileNotFoundError:
+            return False
 
     @property
     def began_at(self) -> datetime | None:

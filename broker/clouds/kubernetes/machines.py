@@ -22,6 +22,7 @@ _NO_PYTHON = (
     "the guest program needs python3, 3.8 or later, in the image: name another `image:` in the node"
 )
 
+_NO_RIGHT = "the pod's user may not write in the volume: set `run_as_user` in the node to your own"
 _NO_PROGRAM = (
     "the pod finds no program in its volume: `mounted_at` on this machine and the claim (with its "
     "`sub_path`) are not the same folder"
@@ -128,6 +129,8 @@ def _failure(pod: Object) -> str | None:
             words = f"{reason}: {message or 'exit ' + str(ended.get('exitCode'))}"
             if "python3" in message and "not found" in message:
                 return f"{words}; {_NO_PYTHON}"
+            if "PermissionError" in message and "/mlbroker/" in message:
+                return f"{words}; {_NO_RIGHT}"
             lacks = "FileNotFoundError" in message and "/guest.pyz" in message
             return _NO_PROGRAM if lacks else words
     return None

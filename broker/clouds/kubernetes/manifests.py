@@ -86,8 +86,12 @@ def job(intent: Intent, place: Place, folder: str, digest: str, secret: bool) ->
     if cluster.priority_class is not None and cluster.queue is None:
         pod["priorityClassName"] = cluster.priority_class
     if cluster.run_as_user is not None:
-        user = cluster.run_as_user
-        pod["securityContext"] = {"runAsUser": user, "runAsNonRoot": True, "fsGroup": user}
+        # No fsGroup: it would give the whole volume to that group.
+        pod["securityContext"] = {
+            "runAsUser": cluster.run_as_user,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
     spec: Object = {
         "backoffLimit": 0,
         "parallelism": 1,
@@ -156,6 +160,10 @@ def _container(place: Place, folder: str, digest: str, secret: bool) -> Object:
     }
     if place.gpus:
         sizes[cluster.gpu_resource] = str(place.gpus)
+    context: Object = {"allowPrivilegeEscalation": False}
+    if cluster.run_as_user is not None:
+        # As namespaces want it that enforce the "restricted" standard.
+        context["capabilities"] = {"drop": ["ALL"]}
     # Nothing of the volume but the attempt's own.
     inside = folder if cluster.sub_path is None else f"{cluster.sub_path.rstrip('/')}/{folder}"
     mounts: list[Object] = [
@@ -173,7 +181,7 @@ def _container(place: Place, folder: str, digest: str, secret: bool) -> Object:
         "args": [SHARED, folder, BOXES, SECRETS if secret else ""],
         "env": [{"name": "HOME", "value": BOXES}] if cluster.run_as_user is not None else [],
         "resources": {"requests": sizes, "limits": sizes},
-        "securityContext": {"allowPrivilegeEscalation": False},
+        "securityContext": context,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }

@@ -78,6 +78,14 @@ def test_a_container_that_never_started_has_no_start() -> None:
     assert "3.8 or later" in str(seen.failed)
 
 
+def test_a_pod_that_may_not_write_is_told_what_to_do() -> None:
+    words = "PermissionError: [Errno 13] Permission denied: '/mlbroker/shared/runs/t/0/began.part'"
+    failed = {"terminated": {"exitCode": 1, "reason": "Error", "message": words}}
+    seen = seen_of(a_job("Failed"), [a_pod("Failed", failed)])
+    assert seen is not None
+    assert "run_as_user" in str(seen.failed)
+
+
 class World:
     class clock:
         @staticmethod
@@ -104,6 +112,10 @@ def test_every_job_and_secret_is_valid_by_the_published_schema(
     )  # fmt: skip
     made = limited(job(intent, place, f"runs/{intent.token}", "0" * 64, True), 60)
     kubernetes_validate.validate(made, SCHEMA, strict=True)
+    pod = made["spec"]["template"]["spec"]
+    assert "fsGroup" not in str(pod), "the cluster would change the owner of all the volume"
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "shared"]
+    assert mount["subPath"] == f"a/b/runs/{intent.token}", "no other run's folder is to be seen"
     owner = {"metadata": {"uid": "u"}}
     kubernetes_validate.validate(secret_of(intent, {"A": name}, owner), SCHEMA, strict=True)
     for value in made["metadata"]["labels"].values():
