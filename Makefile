@@ -10,10 +10,10 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-ledger \
 	campaign \
-	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback build clean
+	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: apt-get install python3.11-venv, or make PYTHON=…"; exit 1; }
@@ -60,6 +60,9 @@ azure-loopback: $(VENV)/.dev ## Serve a strict Azure on loopback, whose machines
 
 slurm-loopback: $(VENV)/.dev ## Start a real Slurm of two nodes on loopback, to try runs on
 	@$(BIN)/python -m tests.support.slurm
+
+kubernetes-loopback: $(VENV)/.dev ## Serve a strict Kubernetes on loopback, whose pods really run, to try runs on
+	@$(BIN)/python -m tests.support.kubernetes.serve $(OPTIONS)
 
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }

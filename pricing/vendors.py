@@ -156,8 +156,9 @@ VENDORS = {
         billed_disk_gb=azure_billed_gb,
     ),
     "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True),
-    # From a job's start; what it waits for that is not billed.
     "slurm": Vendor("Slurm", Meter(), setup_s=5.0, own=True, schedules=True),
+    # A guess: the pull of an image that the node has not yet takes minutes.
+    "kubernetes": Vendor("Kubernetes", Meter(), setup_s=20.0, own=True, schedules=True),
     LOCAL: Vendor("this machine", Meter(), setup_s=1.0, own=True),
 }
 _UNKNOWN = Vendor("the cloud", Meter(Decimal(60), Decimal(3600)), setup_s=185.0)

@@ -23,7 +23,7 @@ _MOVES = {
 }
 # Where a machine's life begins when its place likes.
 _SCHEDULED = {
-    State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, for {life} from its start",
+    State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, for {life} once it has started",
     State.CONFIRMED: "the job has started, ended by {kill} at the latest",
 }
 _PLAIN_EVERY_S = 30.0

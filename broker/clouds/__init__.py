@@ -25,6 +25,7 @@ CLOUDS: dict[str, str] = {
     "local": "mlbroker.broker.clouds.local",
     "ssh": "mlbroker.broker.clouds.ssh.cloud",
     "slurm": "mlbroker.broker.clouds.slurm.cloud",
+    "kubernetes": "mlbroker.broker.clouds.kubernetes.cloud",
     "aws": "mlbroker.broker.clouds.aws.cloud",
     "gcp": "mlbroker.broker.clouds.gcp.cloud",
     "azure": "mlbroker.broker.clouds.azure.cloud",

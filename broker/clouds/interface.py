@@ -124,8 +124,9 @@ class Payload:
 class Machine:
     """A machine as its cloud sees it now. Times are the cloud's own; None until it tells.
 
-    `says`: why it is not started yet, where its place schedules. `kill_at`: when its place ends it,
-    where that may be before the time that was asked for.
+    Of one that its place has not started yet, or could not, `says` tells why, and `stuck` that as
+    things stand it will not, or has waited for as long as it may. `kill_at`: when its place ends
+    it, where that may be before the time that was asked for.
     """
 
     id: str
@@ -137,6 +138,7 @@ class Machine:
     preempted: bool = False
     says: str | None = None
     kill_at: datetime | None = None
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)

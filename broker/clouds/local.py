@@ -122,7 +122,7 @@ class _ThisMachine:
         """Only a node of the nodes file says how many jobs it takes."""
         path = nodes_file(self._home)
         nodes = load_nodes(path) if path is not None else []
-        node = next((n for n in nodes if n.name == self._name and n.cloud == "local"), None)
+        node = next((n for n in nodes if n.name == self._name and n.here), None)
         if node is None:
             return None
         return {

@@ -14,7 +14,8 @@ The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
         cost: {purchase_usd: 9000, amortisation_years: 4, utilisation: 0.5,
                power_w: 600, power_usd_per_kwh: 0.25, pue: 1.3, upkeep_usd_per_year: 400}
 
-With `slurm:` it is a place that a cluster gives one job: see node_slurm.
+With `slurm:` or `kubernetes:` it is a place of an engine that starts jobs when it sees fit: see
+node_slurm and clusters.
 """
 
 import os
@@ -25,6 +26,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.clusters import Cluster, read_cluster
 from mlbroker.broker.files.node_cost import DerivedPrice, derive_price
 from mlbroker.broker.files.node_slurm import SlurmPlace, slurm_place
 from mlbroker.broker.files.values import (
@@ -42,6 +44,8 @@ from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu, Hardware
 
 ON_PREM = "on-prem"  # the region of every node
+# What starts jobs when it sees fit, on machines that it knows itself.
+ENGINES = ("kubernetes", "slurm")
 ENVIRONMENT = "MLBROKER_NODES"
 _KEYS = (
     "name",
@@ -53,6 +57,7 @@ _KEYS = (
     "known_hosts",
     "slurm",
     "count",
+    "kubernetes",
     "hardware",
     "price_per_hour_usd",
     "cost",
@@ -82,7 +87,7 @@ _ARCH = matching("x86_64|arm64", "x86_64 or arm64")
 @dataclass(frozen=True, slots=True)
 class Node:
     """One kind of machine of the user's own. `host` None is the machine mlbroker runs on; with
-    `slurm` it is a job's place on the cluster whose commands are there.
+    `slurm` or `cluster` it is a job's place on a cluster.
 
     `count` jobs can use it at a time. `how` tells where the hourly price comes from; where it is
     derived, every hour of the calendar costs `fixed_usd_per_hour`, and one in use
@@ -103,13 +108,21 @@ class Node:
     fixed_usd_per_hour: Decimal | None = None
     running_usd_per_hour: Decimal | None = None
     slurm: SlurmPlace | None = None
+    cluster: Cluster | None = None
 
     @property
     def cloud(self) -> str:
         """The name of the registry entry that launches on it."""
         if self.slurm is not None:
             return "slurm"
+        if self.cluster is not None:
+            return "kubernetes"
         return "local" if self.host is None else "ssh"
+
+    @property
+    def here(self) -> bool:
+        """Whether it is the machine mlbroker runs on."""
+        return self.cloud == "local"
 
 
 def nodes_file(
@@ -141,16 +154,14 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         for only_remote in ("port", "user", "identity_file", "host_key", "known_hosts"):
             if fields.node(only_remote):
                 fields.fail(only_remote, "is only for a node with a host")
-    slurm = fields.section("slurm")
-    if slurm is None and "slurm" in set(fields):
-        fields.fail("slurm", "is empty", "write `slurm: {}` where the cluster's defaults do")
-    if slurm is not None:
-        for none_of_it, why in (
-            ("host", "sbatch is called on this machine: run mlbroker where Slurm's commands are"),
-            ("count", "how many jobs at a time is for Slurm to say"),
-        ):
-            if fields.node(none_of_it):
-                fields.fail(none_of_it, "is not for a node with slurm", why)
+    slurm, cluster = (_engine(fields, name) for name in ("slurm", "kubernetes"))
+    if slurm is not None and cluster is not None:
+        fields.fail("slurm", "give either slurm or kubernetes")
+    if slurm is not None and host is not None:
+        why = "sbatch is called on this machine: run mlbroker where Slurm's commands are"
+        fields.fail("host", "is not for a node with slurm", why)
+    if cluster is not None and host is not None:
+        fields.fail("host", "is not for a place in a cluster, which knows its machines itself")
     if fields.node("host_key") and fields.node("known_hosts"):
         fields.fail("known_hosts", "give either host_key or known_hosts")
     hardware = fields.section("hardware")
@@ -171,6 +182,7 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         fixed_usd_per_hour=price.fixed_usd_per_hour,
         running_usd_per_hour=price.running_usd_per_hour,
         slurm=None if slurm is None else slurm_place(slurm, path.absolute().parent),
+        cluster=None if cluster is None else read_cluster(cluster, path),
     )
 
 
@@ -187,6 +199,17 @@ def _price(fields: Fields) -> DerivedPrice:
         return DerivedPrice(stated, f"{stated} USD/h, stated in {fields.source}")
     assert cost is not None
     return derive_price(cost)
+
+
+def _engine(fields: Fields, name: str) -> Fields | None:
+    """The block of what schedules the node's jobs."""
+    block = fields.section(name)
+    if block is None and name in set(fields):
+        fields.fail(name, "is empty", f"docs/{name}.md has an example")
+    if block is not None and fields.node("count"):
+        why = "how many jobs at a time is for the cluster to say"
+        fields.fail("count", f"is not for a node with {name}", why)
+    return block
 
 
 def _hardware(fields: Fields, gpus: Mapping[str, Gpu]) -> Hardware:

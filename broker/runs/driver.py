@@ -14,6 +14,7 @@ from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineStat
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.ledger.state import PENDING, YIELD
+from mlbroker.broker.runs import pending
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.attempt import (
     create,
@@ -33,7 +34,6 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
 from mlbroker.broker.runs.lesson import remember
 from mlbroker.broker.runs.order import Order
-from mlbroker.broker.runs.pending import CANCELLED, FORGOTTEN, news_of, started, told_of_start
 from mlbroker.broker.runs.placing import Next, Over, Placing
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
@@ -212,7 +212,7 @@ class Driver:
     def _adopt(self, run: Run, machine: Machine) -> Run:
         told = {"machine_id": machine.id, "zone": machine.zone}
         if vendor(run.attempt.cloud).schedules:
-            return self._append(run, State.CREATED, **told, **{PENDING: machine.says or ""})
+            return self._append(run, State.CREATED, **told, **{PENDING: ""})
         # Vendors tell whole seconds, which may lie before the intent.
         intended = run.attempt.intended_at
         began = max(machine.started_at or intended, intended)
@@ -224,14 +224,14 @@ class Driver:
         while True:
             machine = self._ask.status(run)
             if machine is not None:
-                if machine.state in (MachineState.RUNNING, MachineState.TERMINATED):
-                    told = told_of_start(run, machine.started_at, machine.kill_at)
-                    if run.attempt.pending is not None and not told:
-                        return self._end(run, run.stop_requested or "stopped", detail=CANCELLED)
-                    # A short job may be over already; its end record says how it went.
+                # A short job may be over already; its end record says how it went.
+                told, over = pending.whether_begun(run, machine, self._clock.now())
+                if told is not None:
                     return self._append(run, State.CONFIRMED, **told)
+                if over is not None:
+                    return self._end(run, over.why, detail=over.detail)
                 if vendor(run.attempt.cloud).schedules:
-                    news = news_of(run, machine, self._view.warn)
+                    news = pending.news_of(run, machine, self._view.warn)
                     run = self._append(run, "noted", **news) if news else run
                 elif self._clock.now() > self._ask.give_up_at(run):
                     return self._end(run, "capped")
@@ -244,7 +244,7 @@ class Driver:
             elif self._clock.now() > until:
                 if run.attempt.pending is not None and not run.stop_requested:
                     # It is not to be started any more, and may be asked for again.
-                    return self._end(run, "preempted", detail=FORGOTTEN)
+                    return self._end(run, "preempted", detail=pending.FORGOTTEN)
                 return self._gone(run, None)
             self._clock.sleep(cloud.traits.poll_s)
             run = self._ledger.run(run.run_id) or run
@@ -340,8 +340,8 @@ class Driver:
 
     def _terminated(self, run: Run, gone: Gone) -> Run:
         cloud, intent = self._at(run)
-        start = told_of_start(run, gone.began_at, None)
-        run = started(run, start)
+        start = pending.told_of_start(run, gone.began_at, None)
+        run = pending.started(run, start)
         latest, warn = self._ask.latest(run), self._view.warn
         told = end_of(cloud, intent, run.attempt, self.order, gone, latest, warn)
         return self._append(run, State.TERMINATED, **told, **start)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
+from mlbroker.broker.files.nodes import ENGINES, ON_PREM, Node, load_nodes, nodes_file
 from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
@@ -17,7 +17,6 @@ from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import Job
 
-SLURM = "slurm"
 _NODES_FILE = "nodes.yaml in the state folder (MLBROKER_HOME)"
 
 
@@ -28,7 +27,8 @@ def own_machine(
     state: Path,
     say: Callable[[str], None],
 ) -> LaunchOption:
-    """`local`, or a node by its name; its price from the flag or from the nodes file.
+    """`local`, or a node by its name (`ENGINE:NAME` or, of its only one, `ENGINE` does too); its
+    price from the flag or from the nodes file.
 
     This machine without either is reckoned at what its like costs elsewhere, and that is told to
     `say`.
@@ -40,7 +40,7 @@ def own_machine(
             "is the price of this machine", where="--local-price", hint="Use it with --on local."
         )
     path = nodes_file(state, nodes)
-    if name == LOCAL and not any(n.cloud == LOCAL for n in (load_nodes(path) if path else [])):
+    if name == LOCAL and not any(node.here for node in (load_nodes(path) if path else [])):
         return _candidate(LOCAL, LOCAL, _reckoned(state, say))
     node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
@@ -71,16 +71,17 @@ def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -
 def _node(name: str, path: Path | None) -> Node:
     known = load_nodes(path) if path else []
     if name == LOCAL:
-        here = [node for node in known if node.cloud == LOCAL]
+        here = [node for node in known if node.here]
         if len(here) == 1:
             return here[0]
         names = ", ".join(node.name for node in here)
         raise InputError(f"several nodes are this machine: {names}", hint="Use --on NAME.")
-    if name == SLURM or name.startswith(f"{SLURM}:"):
-        return _slurm_node(name.partition(":")[2], known)
     for node in known:
         if node.name == name:
             return node
+    engine, _, wanted = name.partition(":")
+    if engine in ENGINES:
+        return _engine_node(engine, wanted, known)
     if path is None:
         raise InputError(
             f"there is no node {name!r}: no nodes file was found",
@@ -94,9 +95,9 @@ def _node(name: str, path: Path | None) -> Node:
     )
 
 
-def _slurm_node(wanted: str, known: Sequence[Node]) -> Node:
+def _engine_node(engine: str, wanted: str, known: Sequence[Node]) -> Node:
     """The place of a cluster by its name or partition; without either, the only one."""
-    there = [node for node in known if node.slurm is not None]
+    there = [node for node in known if node.cloud == engine]
     for named in (
         [node for node in there if node.name == wanted or not wanted],
         [node for node in there if node.slurm and node.slurm.partition == wanted],
@@ -104,16 +105,16 @@ def _slurm_node(wanted: str, known: Sequence[Node]) -> Node:
         if len(named) == 1:
             return named[0]
         if named:
-            names = ", ".join(f"{SLURM}:{node.name}" for node in named)
+            names = ", ".join(f"{engine}:{node.name}" for node in named)
             raise InputError(f"several nodes are meant: {names}", where="--on")
     names = ", ".join(node.name for node in there)
     raise InputError(
-        f"no node with slurm is called {wanted!r}" if wanted else "there is no node with slurm",
+        f"no node with {engine} is called {wanted!r}" if wanted else f"no node has {engine}:",
         where="--on",
         hint=f"Known: {names}."
         if names
-        else f"Describe one in {_NODES_FILE}, with price_per_hour_usd, hardware and "
-        "`slurm: {partition: …}`.",
+        else f"Describe one in {_NODES_FILE}, with price_per_hour_usd, hardware and `{engine}:`: "
+        f"docs/{engine}.md.",
     )
 
 

@@ -59,7 +59,7 @@ def machine_of(machine_id: str, job: calls.Job) -> Machine:
         job.started_at,
         job.ended_at,
         preempted=job.word == "PREEMPTED",
-        says=job.reason,
+        says=job.reason if job.state is MachineState.PENDING else None,
         kill_at=job.due_at,
     )
 

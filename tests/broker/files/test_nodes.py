@@ -190,3 +190,58 @@ def test_which_file_is_in_use(tmp_path: Path) -> None:
 def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_nodes(tmp_path / "absent.yaml")
+
+
+def in_a_cluster(tmp_path: Path, more: str, hardware: str = "{vcpus: 2, memory_gib: 4}") -> Path:
+    path = tmp_path / "nodes.yaml"
+    path.write_text(
+        "nodes:\n- name: lab\n  kubernetes:\n"
+        + "".join(f"    {line}\n" for line in more.split("\n"))
+        + f"  hardware: {hardware}\n  price_per_hour_usd: 0.3\n"
+    )
+    return path
+
+
+def test_a_place_in_a_cluster(tmp_path: Path) -> None:
+    path = in_a_cluster(
+        tmp_path,
+        "image: python:3.12\nvolume: {claim: c, mounted_at: mnt, sub_path: a/b}\n"
+        "node_selector: {pool: gpu}\nqueue: team\nmax_wait: 10m\nkubeconfig: k",
+    )
+    (node,) = load_nodes(path)
+    assert (node.cloud, node.here) == ("kubernetes", False)
+    assert node.cluster is not None
+    assert node.cluster.folder == str(tmp_path / "mnt")
+    assert node.cluster.kubeconfig == str(tmp_path / "k")
+    assert (node.cluster.node_selector, node.cluster.max_wait_s) == ((("pool", "gpu"),), 600)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("image: i", "kubernetes.volume: is missing"),
+        ("volume: {claim: c, mounted_at: /m}", "kubernetes.image: is missing"),
+        ("image: i\nvolume: {claim: C_1, mounted_at: /m}", "volume.claim"),
+        ("image: i\nvolume: {claim: c}", "mounted_at: is missing"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m, sub_path: ../x}", "sub_path"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nnode_selector: {'a b': c}", "a b"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nnamspace: x", "did you mean 'namespace'"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nrun_as_user: 0", "root"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nmax_wait: soon", "not a duration"),
+        ("image: '--privileged'\nvolume: {claim: c, mounted_at: /m}", "image"),
+    ],
+)
+def test_what_is_wrong_with_a_place_is_said_with_its_line(
+    more: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load_nodes(in_a_cluster(tmp_path, more))
+    assert says in str(refused.value)
+    assert "nodes.yaml:" in str(refused.value)
+
+
+def test_a_place_in_a_cluster_has_no_host(tmp_path: Path) -> None:
+    path = in_a_cluster(tmp_path, "image: i\nvolume: {claim: c, mounted_at: /m}")
+    path.write_text(path.read_text() + "  host: h\n")
+    with pytest.raises(InputError, match="knows its machines itself"):
+        load_nodes(path)
