@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.vendors import vendor
@@ -102,6 +103,11 @@ class Replicas(NamedTuple):
     kind: str
     least: int
     most: int
+
+    def monthly_usd(self, hourly_usd: Decimal) -> tuple[Decimal, Decimal]:
+        """What a month of 730 hours costs at least and at most, at so much an hour for each."""
+        month = HOURS_PER_MONTH * hourly_usd
+        return self.least * month, self.most * month
 
 
 class ResourceOption(NamedTuple):

@@ -27,7 +27,7 @@ _GAP = 1.5
 # No row tells of the hours that is longer, and no service is recorded for longer.
 _LONGEST_ROW_S = 6 * 3600.0
 _LONGEST_S = 10 * 366 * 86_400.0
-_MOST = 1e12
+_MOST = 1e18
 
 
 @dataclass(frozen=True, slots=True)

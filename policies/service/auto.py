@@ -46,7 +46,8 @@ class Auto:
         stale = self._level_ms is None or sight.steady_ms - self._level_ms >= _RENEWED_MS
         if stale or began_s != self._surge.since_s:
             self._level, self._level_ms = self._find_level(sight.wall_ms), sight.steady_ms
-        return min(self._purse.shell(sight), max(self._terms.least, self._sliced(sight.wall_ms)))
+        ceiling = max(self._terms.least, self._sliced(sight.wall_ms))
+        return self._purse.allow(sight, ceiling)
 
     def _learn(self, sight: Sight, span_s: float) -> None:
         now_s = sight.wall_ms / 1000

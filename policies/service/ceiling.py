@@ -19,14 +19,14 @@ class Purse:
     """What was spent in each period, and how many replicas the rest of it allows.
 
     It knows two clocks: the clock of the day, which may jump, and one that nobody sets, counted
-    from what the first said in the beginning. One of both is right. What is paid counts in every
-    period that it would be in by either, and the shells of all those hold.
+    from what the first said in the beginning. One of both is right. What was paid since the last
+    look counts in the period that it is now by each, and the shells of both hold.
     """
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._spent: dict[Period, int] = {}
-        self._metered = 0
+        self._metered = self._believed = 0
         self._allowed = terms.least
         self._seen_ms: int | None = None
         self._offset_ms = 0
@@ -34,39 +34,40 @@ class Purse:
     def look(self, sight: Sight) -> None:
         """Take in what was paid since the last look.
 
-        Where the meter is silent or stands still, every replica that runs was paid for, and where
-        nobody knows how many do, as many as were allowed.
+        Where the meter is silent, or stands still while replicas run, all that was allowed is
+        taken for paid; what it says later is held against that.
         """
         if self._seen_ms is None:
             self._seen_ms = sight.steady_ms
             self._offset_ms = sight.wall_ms - sight.steady_ms
         elapsed_ms = max(sight.steady_ms - self._seen_ms, 0)
-        self._seen_ms = max(sight.steady_ms, self._seen_ms)
-        running = self._allowed if sight.running is None else sight.running
-        paid = running * self._terms.nano_usd_per_h * elapsed_ms
-        if sight.spent is not None:
-            paid = max(paid, sight.spent - self._metered)
-        self._metered += paid
-        periods = {
-            period
-            for now_ms in self._moments(sight)
-            for period in self._touched(now_ms - elapsed_ms, now_ms)
-        }
-        for period in periods:
+        self._seen_ms += elapsed_ms
+        paid = self._paid(sight, elapsed_ms)
+        self._believed += paid
+        for period in {self._terms.period_of(now_ms) for now_ms in self._moments(sight)}:
             self._spent[period] = self._spent.get(period, 0) + paid
 
-    def shell(self, sight: Sight) -> int:
-        """The most replicas that may run until the lease ends. It may be none."""
-        self._allowed = min(
+    def allow(self, sight: Sight, ceiling: int) -> int:
+        """As much of the ceiling as the shell lets pass until the lease ends. It may be none."""
+        shell = min(
             self._shell(period, now_ms)
             for now_ms in self._moments(sight)
             for period in self._touched(now_ms, now_ms + self._terms.lease_ms)
         )
+        self._allowed = min(shell, ceiling, self._terms.most)
         return self._allowed
 
     def left(self, now_ms: int) -> int:
         """Units that are left of the period of this moment; below zero where too much was paid."""
         return self._terms.cap - self._spent.get(self._terms.period_of(now_ms), 0)
+
+    def _paid(self, sight: Sight, elapsed_ms: int) -> int:
+        before, spent = self._metered, sight.spent
+        self._metered = before if spent is None else max(spent, before)
+        stopped = sight.running == 0 and elapsed_ms <= self._terms.lease_ms
+        if spent is not None and (spent > before or stopped):
+            return max(spent - self._believed, 0)
+        return self._allowed * self._terms.nano_usd_per_h * elapsed_ms
 
     def _moments(self, sight: Sight) -> tuple[int, int]:
         return sight.wall_ms, sight.steady_ms + self._offset_ms

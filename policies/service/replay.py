@@ -110,14 +110,14 @@ class _Fleet:
 
     def move_to(self, target: int, now_ms: int) -> None:
         """Start or stop so many that the target is met: the youngest stop first."""
-        while self._booting and self._booting[0] <= now_ms:
-            self._booting.popleft()
-            self.ready += 1
         while self.paid < target:
             self._booting.append(now_ms + self._engine.boot_ms)
         while self.paid > target and self._booting:
             self._booting.pop()
         self.ready = min(self.ready, target)
+        while self._booting and self._booting[0] <= now_ms:
+            self._booting.popleft()
+            self.ready += 1
 
     def _needed(self, rate: float) -> int:
         needed = math.ceil(rate / self._engine.capacity_rps - 1e-9)

@@ -23,7 +23,9 @@ class SurgeWatch:
         self._usual = Usual()
         self._window: deque[tuple[float, float]] = deque()  # span, requests
         self._in_window = self._window_s = 0.0
-        self._peaks: deque[tuple[int, float]] = deque(maxlen=DAY_H * DAYS)
+        self._peaks: deque[float] = deque(maxlen=DAY_H * DAYS)
+        self._hour: int | None = None
+        self._peak = 0.0
         self._calm_s = 0.0
         self.since_s: float | None = None
 
@@ -48,7 +50,7 @@ class SurgeWatch:
         if rate <= BEGINS * usual or not self._peaks:
             return False
         above = BEGINS_PEAK if self._usual.days >= 1 else NEW_PEAK
-        return rate > above * max(peak for _, peak in self._peaks)
+        return rate > above * max(self._peaks)
 
     def _slide(self, requests_per_s: float, span_s: float) -> None:
         self._window.append((span_s, requests_per_s * span_s))
@@ -60,8 +62,9 @@ class SurgeWatch:
             self._in_window -= requests
 
     def _note_peak(self, hour: int, rate: float) -> None:
-        if self._peaks and self._peaks[-1][0] == hour:
-            if rate > self._peaks[-1][1]:
-                self._peaks[-1] = hour, rate
-        else:
-            self._peaks.append((hour, rate))
+        """The most of an hour counts once it is over: else a surge would hide behind its rise."""
+        if hour != self._hour:
+            if self._hour is not None:
+                self._peaks.append(self._peak)
+            self._hour, self._peak = hour, 0.0
+        self._peak = max(self._peak, rate)
