@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from mlbroker.policies.service.interface import Period
 
@@ -20,17 +21,17 @@ def utc_month(moment_ms: int) -> Period:
 
 def utc_day(moment_ms: int) -> Period:
     """The day."""
-    return spans_of(DAY_MS, 0)(moment_ms)
+    return _span(DAY_MS, 0, moment_ms)
 
 
 def spans_of(length_ms: int, first_ms: int) -> Callable[[int], Period]:
     """Spans of one length, one after the other, of which one starts at `first_ms`."""
+    return partial(_span, length_ms, first_ms)
 
-    def period_of(moment_ms: int) -> Period:
-        start = moment_ms - (moment_ms - first_ms) % length_ms
-        return Period(start, start + length_ms)
 
-    return period_of
+def _span(length_ms: int, first_ms: int, moment_ms: int) -> Period:
+    start = moment_ms - (moment_ms - first_ms) % length_ms
+    return Period(start, start + length_ms)
 
 
 def _ms(moment: datetime) -> int:
