@@ -7,6 +7,8 @@ lasted already (of what nobody knows the end of, half is over at best guess), an
 A level that is too low turns requests away for money that is left over in the end; one that is
 too high is made good by a lower one later, and the shell stands behind it. So it is taken on the
 high side by what forecasts of a day are usually beside the truth, less and less towards the end.
+
+While money is short, what ran idle for a whole lease is stopped ahead of the engine's own delay.
 """
 
 from collections import deque
@@ -17,10 +19,11 @@ from mlbroker.policies.service.interface import HOUR_MS, UNBOUNDED, Sight, Terms
 from mlbroker.policies.service.surge import SurgeWatch
 from mlbroker.policies.service.usual import HOUR_S, Usual
 
-# The level is worked out anew so often, and lies between two whole numbers in slices so long:
-# each slice may start a replica, which has to boot.
+# The level is worked out anew after so much of a period, and every ten minutes in a month. It lies
+# between two whole numbers by slices of as much, several leases at least: each may start a replica.
+_PARTS = 120
 _RENEWED_MS = 600_000
-_SLICE_MS = 6 * HOUR_MS
+_SLICE_LEASES = 4
 
 
 class Auto:
@@ -32,6 +35,7 @@ class Auto:
         self._wanted = Usual()
         self._surge = SurgeWatch()
         self._lately = _Lately()
+        self._needs: deque[tuple[int, int]] = deque()  # falling: the most of what is left first
         self._last_ms: int | None = None
         self._level = float("inf")
         self._level_ms: int | None = None
@@ -43,11 +47,31 @@ class Auto:
         if self._last_ms is not None and sight.steady_ms > self._last_ms:
             self._learn(sight, (sight.steady_ms - self._last_ms) / 1000)
         self._last_ms = sight.steady_ms
-        stale = self._level_ms is None or sight.steady_ms - self._level_ms >= _RENEWED_MS
+        start_ms, end_ms = self._terms.period_of(sight.wall_ms)
+        part_ms = (end_ms - start_ms) // _PARTS
+        renewed_ms = min(part_ms, _RENEWED_MS)
+        stale = self._level_ms is None or sight.steady_ms - self._level_ms >= renewed_ms
         if stale or began_s != self._surge.since_s:
             self._level, self._level_ms = self._find_level(sight.wall_ms), sight.steady_ms
-        ceiling = max(self._terms.least, self._sliced(sight.wall_ms))
-        return self._purse.allow(sight, ceiling)
+        slice_ms = max(part_ms, _SLICE_LEASES * self._terms.lease_ms)
+        ceiling = self._sliced(sight.wall_ms % slice_ms / slice_ms)
+        needed = self._needed_lately(sight)
+        if ceiling < UNBOUNDED:
+            ceiling = min(ceiling, needed)
+        return self._purse.allow(sight, max(self._terms.least, ceiling))
+
+    def _needed_lately(self, sight: Sight) -> int:
+        """The most that was needed within the last lease; unbounded before so much is known."""
+        now_ms, needs = sight.steady_ms, self._needs
+        since_ms = now_ms - self._terms.lease_ms
+        if not needs:
+            needs.append((now_ms, UNBOUNDED))
+        while needs and (needs[-1][1] <= sight.needed):
+            needs.pop()
+        needs.append((now_ms, sight.needed))
+        while needs[0][0] <= since_ms:
+            needs.popleft()
+        return needs[0][1]
 
     def _learn(self, sight: Sight, span_s: float) -> None:
         now_s = sight.wall_ms / 1000
@@ -85,11 +109,11 @@ class Auto:
             return 1.0, 0.0
         return max(self._lately.mean() / usual, 1.0), max(now_s - since_s, HOUR_S)
 
-    def _sliced(self, now_ms: int) -> int:
+    def _sliced(self, part: float) -> int:
         if self._level == float("inf"):
             return UNBOUNDED
         whole = int(self._level)
-        return whole + (now_ms % _SLICE_MS / _SLICE_MS < self._level - whole)
+        return whole + (part < self._level - whole)
 
 
 class _Lately:

@@ -46,14 +46,16 @@ class Sight(NamedTuple):
     """The service at one moment.
 
     `wall_ms` is what the clock of the day says, since 1970 in UTC, and `steady_ms` a clock that
-    nobody sets. `requests_per_s` came since the last look, those turned away included. `wanted`
-    is how many replicas the engine would have without a ceiling and `running` how many are paid
-    for. `spent` units were metered since the first look. None: nobody knows.
+    nobody sets. `requests_per_s` came since the last look, those turned away included; they
+    need `needed` replicas. `wanted` is how many the engine would have without a ceiling, after
+    its delays, and `running` how many are paid for. `spent` units were metered since the first
+    look. None: nobody knows.
     """
 
     wall_ms: int
     steady_ms: int
     requests_per_s: float
+    needed: int
     wanted: int
     running: int | None
     spent: int | None

@@ -58,7 +58,9 @@ def play(rows: Sequence[Row], engine: Engine, terms: Terms, policy: Policy) -> P
     queue, rate = 0.0, _rate(rows[0])
     for start_ms, span_ms, requests in _looks(rows):
         wanted = fleet.wanted(start_ms, rate)
-        sight = Sight(start_ms, start_ms, rate, wanted, fleet.paid, played.all_spent)
+        sight = Sight(
+            start_ms, start_ms, rate, fleet.needed(rate), wanted, fleet.paid, played.all_spent
+        )
         fleet.move_to(min(wanted, policy.ceiling(sight)), start_ms)
         rate = requests / span_ms * 1000
         capacity = fleet.ready * engine.capacity_rps
@@ -79,7 +81,7 @@ class _Fleet:
     def __init__(self, engine: Engine, terms: Terms, first: Row) -> None:
         self._engine = engine
         self._terms = terms
-        self._target = self._needed(_rate(first))
+        self._target = self.needed(_rate(first))
         self._above_ms: int | None = None
         self._below_ms: int | None = None
         self.ready = self._target
@@ -92,7 +94,7 @@ class _Fleet:
 
     def wanted(self, now_ms: int, rate: float) -> int:
         """How many the engine wants, after its delays."""
-        needed = self._needed(rate)
+        needed = self.needed(rate)
         if needed <= self._target:
             self._above_ms = None
         elif self._above_ms is None:
@@ -119,7 +121,8 @@ class _Fleet:
             self._booting.popleft()
             self.ready += 1
 
-    def _needed(self, rate: float) -> int:
+    def needed(self, rate: float) -> int:
+        """How many these requests a second need, within the engine's own limits."""
         needed = math.ceil(rate / self._engine.capacity_rps - 1e-9)
         return min(max(needed, self._terms.least), self._terms.most)
 

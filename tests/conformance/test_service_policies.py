@@ -30,7 +30,7 @@ def test_what_nobody_knows_stops_nothing(name: str, unknown: str) -> None:
     running = None if unknown in ("running", "both") else 2
     spent = None if unknown in ("spent", "both") else 0
     for minute in range(30):
-        sight = Sight(minute * 60_000, minute * 60_000, 5.0, 2, running, spent)
+        sight = Sight(minute * 60_000, minute * 60_000, 5.0, 2, 2, running, spent)
         assert policy.ceiling(sight) >= 0
 
 

@@ -98,7 +98,7 @@ def test_no_period_ever_costs_more_than_its_cap(
         running = runs if told["knows_running"] else None
         sight = Sight(
             true_ms + wall_off, true_ms - begin, told["requests_per_s"], told["wanted"],
-            running, meter,
+            told["wanted"], running, meter,
         )  # fmt: skip
         if policy == "auto":
             allowed = guard.ceiling(sight)
@@ -126,7 +126,7 @@ def test_with_right_clocks_and_a_meter_the_fewest_replicas_always_run(
     guard = Auto(terms)
     now_ms, spent = ms(start), 0
     for number, wants in enumerate(wanted * 8):
-        runs = guard.ceiling(Sight(now_ms, now_ms, 1.0, wants, least, spent))
+        runs = guard.ceiling(Sight(now_ms, now_ms, 1.0, wants, wants, least, spent))
         assert runs >= least, number
         now_ms += 300_000
         spent += min(runs, max(wants, least)) * NANO * 300_000
@@ -136,11 +136,11 @@ def test_the_shell_is_the_formula() -> None:
     length, lease = 10 * HOUR_MS, 300_000
     terms = Terms(2 * NANO, 100 * NANO * HOUR_MS, spans_of(length, 0), 2, lease_ms=lease)
     purse = Purse(terms)
-    first = Sight(0, 0, 0.0, 5, 5, 0)
+    first = Sight(0, 0, 0.0, 5, 5, 5, 0)
     purse.look(first)
     # (100 - 2 * 2 * (10 - 1/12)) / (2 / 12) = 362
     assert purse.allow(first, UNBOUNDED) == 362
-    later = Sight(9 * HOUR_MS, 9 * HOUR_MS, 0.0, 5, 5, 90 * NANO * HOUR_MS)
+    later = Sight(9 * HOUR_MS, 9 * HOUR_MS, 0.0, 5, 5, 5, 90 * NANO * HOUR_MS)
     purse.look(later)
     assert purse.left(9 * HOUR_MS) == 10 * NANO * HOUR_MS
     # (100 - 90 - 4 * 11/12) / (2 / 12) = 38
@@ -183,7 +183,7 @@ def test_what_a_lease_reaches_into_is_the_next_period_s_to_pay() -> None:
     """A full purse in the last minute: who takes all of it takes it from the next month too."""
     terms = Terms(NANO, 10 * NANO * HOUR_MS, spans_of(DAY_MS, 0), least=0)
     purse = Purse(terms)
-    last = Sight(DAY_MS - 10_000, DAY_MS - 10_000, 0.0, 0, 0, 0)
+    last = Sight(DAY_MS - 10_000, DAY_MS - 10_000, 0.0, 0, 0, 0, 0)
     purse.look(last)
     # All of 10 USD in ten seconds would be 3,600 replicas; 120 for the lease of 300 s in the next.
     assert purse.allow(last, UNBOUNDED) == 120
@@ -194,10 +194,10 @@ def test_a_meter_that_stands_still_while_replicas_run_is_not_believed() -> None:
     purse = Purse(terms)
     for number in range(2):
         at_ms = number * 300_000
-        sight = Sight(at_ms, at_ms, 0.0, 12, 12 if number else 0, 0)
+        sight = Sight(at_ms, at_ms, 0.0, 12, 12, 12 if number else 0, 0)
         purse.look(sight)
         purse.allow(sight, 12)
     assert purse.left(0) == (10 - 1) * NANO * HOUR_MS
-    stopped = Sight(600_000, 600_000, 0.0, 0, 0, NANO * HOUR_MS)
+    stopped = Sight(600_000, 600_000, 0.0, 0, 0, 0, NANO * HOUR_MS)
     purse.look(stopped)
     assert purse.left(0) == (10 - 1) * NANO * HOUR_MS, "what it says later was taken for paid"
