@@ -182,7 +182,7 @@ def _refuse_too_little(terms: Terms, rows: Sequence[Row], job: Path) -> None:
     if terms.cap < least_cap:
         least = money(usd(least_cap), least=True)
         raise NothingFeasible(
-            f"{count(terms.least, 'replica')} that always run cost {least} USD,"
+            f"the fewest replicas ({terms.least}) cost {least} USD all the time,"
             f" and the cap is {money(usd(terms.cap))} USD",
             where=str(job),
             hint=f"a cap of {least} USD is the least that would do, or fewer min_replicas",

@@ -26,7 +26,8 @@ _BIN_MS, _LONG_BIN_MS, _LONG_MS = 10_000, 60_000, 2 * 86_400_000
 _GAP = 1.5
 # No row tells of the hours that is longer, and no service is recorded for longer.
 _LONGEST_ROW_S = 6 * 3600.0
-_LONGEST_S = 10 * 366 * 86_400.0
+_LONGEST_S = 3 * 366 * 86_400.0
+_MOST_ROWS = 100_000
 _MOST = 1e18
 
 
@@ -50,7 +51,10 @@ def read_requests(path: Path, service: str | None, report: Callable[[str], None]
     rows = _single(table) if table.form is SINGLE else _spans(path, table, report)
     if not any(row.requests for row in rows):
         raise InputError("the trace has no requests", where=str(path))
-    return rows
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    report(f"{path}: {count(len(rows), 'row')}: put together to a minute each")
+    return _by_the_minute(rows)
 
 
 def _read(path: Path, service: str | None) -> _Table:
@@ -216,6 +220,18 @@ def _filled(parts: Sequence[tuple[int, int, float | None]]) -> list[Row]:
             requests = rate * span
         rows.append(Row(start, span, requests))
     return rows
+
+
+def _by_the_minute(rows: Sequence[Row]) -> list[Row]:
+    """Neighbours put together while they last no longer than that."""
+    merged: list[Row] = []
+    for row in rows:
+        if merged and merged[-1].span_ms + row.span_ms <= _LONG_BIN_MS:
+            start, span, requests = merged[-1]
+            merged[-1] = Row(start, span + row.span_ms, requests + row.requests)
+        else:
+            merged.append(row)
+    return merged
 
 
 def _rate(part: tuple[int, int, float | None]) -> float:

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
-from mlbroker.policies.service.interface import Terms
+from mlbroker.policies.service.interface import UNBOUNDED, Terms
 from mlbroker.policies.service.replay import Engine, Row
 
 # Rows are put together to so many slots at most, which can only raise the bound.
 MOST_SLOTS = 2_500
 Array = NDArray[Any]
+Bounds = tuple[float, float | None]
 
 
 def most_served(rows: Sequence[Row], engine: Engine, terms: Terms) -> float:
@@ -53,11 +54,13 @@ def most_served(rows: Sequence[Row], engine: Engine, terms: Terms) -> float:
     boot_s = engine.boot_ms / 1000 if len(set(periods)) == 1 else 0.0
     for period in dict.fromkeys(periods):
         mine = np.array([each == period for each in periods])
-        seconds = terms.cap / terms.nano_usd_per_h / 1000
+        # A hair more: the fewest replicas must fit into a cap that is just enough for them.
+        seconds = terms.cap / terms.nano_usd_per_h / 1000 * (1 + 1e-9)
         system.add_sum([(r[mine], span_s[mine]), (u[mine], boot_s)], seconds)
     worth = np.zeros(4 * count)
     worth[z], worth[q[-1]] = 1.0, 1.0
-    bounds = [(float(terms.least), float(terms.most))] * count + [(0.0, None)] * (3 * count)
+    most = None if terms.most >= UNBOUNDED else float(terms.most)
+    bounds: list[Bounds] = [(float(terms.least), most)] * count + [(0.0, None)] * (3 * count)
     return min(system.solve(worth, bounds), float(requests.sum()))
 
 
@@ -87,7 +90,7 @@ class _System:
         self._most.append(np.array([most]))
         self._height += 1
 
-    def solve(self, worth: Array, bounds: Sequence[tuple[float, float | None]]) -> float:
+    def solve(self, worth: Array, bounds: Sequence[Bounds]) -> float:
         """The most that it is worth."""
         rows, columns, weights = (
             np.concatenate([each[part] for each in self._entries]) for part in range(3)

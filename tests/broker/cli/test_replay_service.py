@@ -156,7 +156,7 @@ def test_a_cap_below_the_fewest_replicas_names_the_least_that_would_do(tmp_path:
     text = JOB.replace("min_replicas: 1", "min_replicas: 5")
     result = replay(usual(tmp_path), job_file(tmp_path, text))
     assert isinstance(result.exception, NothingFeasible)
-    assert "5 replicas that always run cost 50.00 USD, and the cap is 40.00" in str(
+    assert "the fewest replicas (5) cost 50.00 USD all the time, and the cap is 40.00" in str(
         result.exception
     )
     exact = [*TERMS[:-1], "50"]
@@ -201,6 +201,15 @@ def test_replicas_that_are_fixed_and_a_maximum_that_nobody_named(tmp_path: Path)
     told = replay(usual(tmp_path), open_, *TERMS, "--json")
     assert "names no max_replicas" in told.stderr
     assert json.loads(told.stdout)["replicas"]["most"] is None
+
+
+def test_a_trace_by_the_second_is_put_together_to_minutes(tmp_path: Path) -> None:
+    path = write(tmp_path, [f"{at},{at % 3}" for at in range(100_020)])
+    result = replay(path, job_file(tmp_path), *TERMS, "--policy", "none", "--json")
+    told = json.loads(result.stdout)
+    assert told["requests"] == 100_020
+    assert told["hours"] == pytest.approx(100_020 / 3600, abs=1e-6)
+    assert "100,020 rows: put together to a minute each" in result.stderr
 
 
 def test_dates_of_a_calendar_are_capped_by_the_month(tmp_path: Path) -> None:
