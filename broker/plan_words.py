@@ -207,6 +207,9 @@ def traffic_words(job: Job, hourly_usd: Decimal) -> str | None:
         return None
     traffic, rps, budget = service.traffic, service.target_rps, service.month_usd
     said = []
+    if rps is not None:
+        per_thousand = float(hourly_usd) / 3.6 / rps
+        said.append(f"1,000 requests cost {per_thousand:.3g} USD on a replica that is never idle.")
     if traffic.rate_rps is not None and traffic.peak_rps is not None and rps is not None:
         usual, peak = (math.ceil(each / rps) for each in (traffic.rate_rps, traffic.peak_rps))
         usd = replicas._replace(least=max(usual, replicas.least)).monthly_usd(hourly_usd)[0]

@@ -197,6 +197,7 @@ def test_what_a_service_s_traffic_needs_and_its_budget_pays_for(
     told = "\n".join(heard.notes)
     assert f"21 requests a second on 5 each need 5 of it ({money(5 * 730 * each)} USD" in told
     assert "99 at the peak 20" in told
+    assert f"1,000 requests cost {float(each) / 3.6 / 5:.3g} USD" in told
     assert f"pays for {int(4000 / (730 * each))} all the time" in told
 
 
