@@ -6,7 +6,8 @@ lasted already (of what nobody knows the end of, half is over at best guess), an
 
 A level that is too low turns requests away for money that is left over in the end; one that is
 too high is made good by a lower one later, and the shell stands behind it. So it is taken on the
-high side by what forecasts of a day are usually beside the truth, less and less towards the end.
+high side by what forecasts of a day are usually beside the truth, less and less towards the end
+(times the root of what is left, as a share of the period or of a day, whichever is longer).
 
 While money is short, what ran idle for a whole lease is stopped ahead of the engine's own delay.
 """
@@ -16,6 +17,7 @@ from math import exp, sqrt
 
 from mlbroker.policies.service.ceiling import Purse, water_level
 from mlbroker.policies.service.interface import HOUR_MS, UNBOUNDED, Sight, Terms
+from mlbroker.policies.service.periods import DAY_MS
 from mlbroker.policies.service.surge import SurgeWatch
 from mlbroker.policies.service.usual import HOUR_S, Usual
 
@@ -83,7 +85,7 @@ class Auto:
     def _find_level(self, now_ms: int) -> float:
         start_ms, end_ms = self._terms.period_of(now_ms)
         left_h = self._purse.left(now_ms) / (self._terms.nano_usd_per_h * HOUR_MS)
-        share_left = (end_ms - now_ms) / (end_ms - start_ms)
+        share_left = (end_ms - now_ms) / max(end_ms - start_ms, DAY_MS)
         generous = exp(self._wanted.error * sqrt(share_left))
         forecast = self._forecast(now_ms / 1000, end_ms / 1000)
         return water_level(forecast, self._terms.least, left_h * generous)

@@ -213,13 +213,13 @@ def test_a_trace_by_the_second_is_put_together_to_minutes(tmp_path: Path) -> Non
 
 
 def test_dates_of_a_calendar_are_capped_by_the_month(tmp_path: Path) -> None:
-    """Two months of six-hour rows from the 15th of October 2026, each below the cap."""
+    """Parts of two months, in six-hour rows from the 15th of October 2026, each below the cap."""
     begin = 1_792_022_400
-    lines = [f"{begin + at * 21_600},{21_600 * 40}" for at in range(4 * 60)]
+    lines = [f"{begin + at * 21_600},{21_600 * 40}" for at in range(4 * 32)]
     options = [*TERMS[:-1], "1000", "--policy", "auto", "--json"]
     told = json.loads(replay(write(tmp_path, lines), job_file(tmp_path), *options).stdout)
     auto = told["summary"]["auto"]
     assert auto["overspend_usd"] == 0
     assert 0.95 < auto["spend_over_cap"] <= 1
-    assert auto["spend_usd"] > 1900
+    assert auto["spend_usd"] > 1400
     assert auto["dark_hours"] == 0
