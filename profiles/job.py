@@ -10,9 +10,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.service import Service
 
 
 class ObjectiveKind(StrEnum):
@@ -102,6 +104,11 @@ class Replicas(NamedTuple):
     least: int
     most: int
 
+    def monthly_usd(self, hourly_usd: Decimal) -> tuple[Decimal, Decimal]:
+        """What a month of 730 hours costs at least and at most, at so much an hour for each."""
+        month = HOURS_PER_MONTH * hourly_usd
+        return self.least * month, self.most * month
+
 
 class ResourceOption(NamedTuple):
     """One acceptable kind of machine. `market` None leaves the choice to mlbroker; one that is
@@ -156,7 +163,8 @@ class Job:
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
-    What has `replicas` never ends by itself: it has a price by the hour alone.
+    What has `replicas` never ends by itself: it has a price by the hour alone. Those of a `service`
+    follow its load.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -182,6 +190,7 @@ class Job:
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None
+    service: Service | None = None
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

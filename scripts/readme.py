@@ -20,6 +20,7 @@ from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.queue import POLICIES as QUEUE_POLICIES
+from mlbroker.policies.service import POLICIES as SERVICE_POLICIES
 from mlbroker.policies.spot import POLICIES
 from mlbroker.profiles.estimators import ESTIMATORS
 
@@ -53,6 +54,11 @@ def queue_policies() -> str:
     return _registry("policy", "what it does", QUEUE_POLICIES.items())
 
 
+def service_policies() -> str:
+    """What decides how many replicas there may be."""
+    return _registry("policy", "what it does", SERVICE_POLICIES.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -70,6 +76,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "guardrails": guardrails,
     "spot-policies": spot_policies,
     "queue-policies": queue_policies,
+    "service-policies": service_policies,
     "figures": figures,
     "packages": package_map,
     "imports": imports,

@@ -24,6 +24,7 @@ from mlbroker.broker.plan_words import (
     rare_checkpoint_words,
     replicas_words,
     strictly_spot_words,
+    traffic_words,
 )
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
@@ -105,6 +106,8 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
+        if traffic := traffic_words(job, made.choice.hourly_usd):
+            listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
     return Planned(made, book, evidence, request, embodied)
 

@@ -74,6 +74,12 @@ def refuse_what_is_not_run(job: Job, listener: Listener, *, here: bool) -> None:
     """
     if not job.not_run:
         return
+    if job.replicas is not None:
+        up = "sky jobs pool apply" if job.service is None else "sky serve up"
+        raise InputError(
+            "; ".join(job.not_run),
+            hint=f"start it with its own engine (`{up}`); `mlbroker plan` says what it costs",
+        )
     if here and job.command:
         for reason in job.not_run:
             listener.warn(reason)

@@ -171,4 +171,5 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
     "progress": ("progress", _simple(parse_progress_regex)),
 }
-KNOWN = tuple(_FIELDS)
+# `service` is read with the block of the same name that SkyServe has: see job_service.
+KNOWN = (*_FIELDS, "service")
