@@ -10,7 +10,7 @@ from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.machine import describe
 from mlbroker.broker.prices.own_nodes import OFFICE_PUE
 from mlbroker.broker.prices.price_book import has_index, open_book
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
+from mlbroker.broker.runs.order import LaunchOption, Predicted
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.pace import Pace, UnknownPace
 from mlbroker.policies.planner.book import Book, with_hardware, with_hint
@@ -19,6 +19,7 @@ from mlbroker.policies.quoting import make_quote
 from mlbroker.pricing.offer import Hardware, Market, Offer
 from mlbroker.pricing.power import AVERAGE_CPU, Supply, power_w
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.estimators import measured, predict
 from mlbroker.profiles.job import Data
 from mlbroker.profiles.prediction import Evidence, Prediction, Target

@@ -37,6 +37,7 @@ from mlbroker.broker.files.yaml_strict import quoted, read_text
 from mlbroker.broker.home import named_file
 from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu, Hardware
+from mlbroker.pricing.vendors import LOCAL
 
 ON_PREM = "on-prem"  # the region of every node
 ENVIRONMENT = "MLBROKER_NODES"
@@ -101,7 +102,7 @@ class Node:
     @property
     def cloud(self) -> str:
         """The name of the registry entry that launches on it."""
-        return "local" if self.host is None else "ssh"
+        return LOCAL if self.host is None else "ssh"
 
 
 def nodes_file(

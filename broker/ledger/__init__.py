@@ -147,6 +147,12 @@ class Ledger:
             transaction.put_account(_account(run))
             return run
 
+    def judged(self, run_id: str, admission: Admission, now: datetime) -> Verdict:
+        """What the admission would say if the run, which waits, started now. Nothing is written."""
+        others = [each for each in self._storage.accounts() if each.run_id != run_id]
+        notes = self._storage.facts("")
+        return admission(others, _unused_approvals(list(notes), but_by=run_id), now)
+
     def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Run:
         """Add a fact that may follow; raises IllegalStep when the run has moved on meanwhile."""
         with self._storage.write() as transaction:

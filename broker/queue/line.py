@@ -54,7 +54,8 @@ class Line:
         late = now - timedelta(seconds=STARTING_S)
         for run in runs:
             if run.state is State.QUEUED:
-                if not run.on_hold and pools.keys() & set(Terms.of(run).places):
+                stays = run.on_hold or run.stop_requested is not None
+                if not stays and pools.keys() & set(Terms.of(run).places):
                     (raised if run.raised else waiting).append(run)
                 continue
             place = place_of(run)

@@ -17,8 +17,6 @@ QUEUE = "queue"
 # What an hour of waiting costs where nobody says: the order of runs that say nothing is by how
 # long they are expected to take, and then by when they came.
 USUAL_USD_PER_H = Decimal(1)
-# Of a job that takes longer than was believed, so much of what it took is taken to be left.
-_MORE = 0.1
 
 
 class Asked(NamedTuple):
@@ -121,9 +119,10 @@ def _left(
     """Median and 90th percentile of the work that is left, and the set-up before it."""
     if prediction is None:
         return None, None, 0.0
+    from mlbroker.policies.queue.remaining import remaining_h, sigma_of
+
     whole_h: Sequence[float] = prediction["duration_h"]
     command_s = prediction.get("command_s")
     hours = [second / 3600 for second in command_s] if command_s else whole_h
-    left_h = max(hours[1] - attained_h, _MORE * attained_h)
-    left_p90_h = max(hours[2] - attained_h, left_h)
+    left_h, left_p90_h = remaining_h(hours[1], attained_h, sigma_of(hours[1], hours[2]))
     return left_h, left_p90_h, max(0.0, whole_h[1] - hours[1])

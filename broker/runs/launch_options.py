@@ -8,13 +8,14 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
+from mlbroker.broker.runs.order import LaunchOption, Predicted
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 
 _NODES_FILE = "nodes.yaml in the state folder (MLBROKER_HOME)"

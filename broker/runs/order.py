@@ -14,7 +14,6 @@ from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Attempt
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.power import Draw, Supply
-from mlbroker.pricing.vendors import LOCAL as LOCAL
 from mlbroker.pricing.vendors import Meter, vendor
 
 # In a run's folder.

@@ -204,6 +204,43 @@ def test_waiting_runs_leave_the_caps_to_others(cli: Cli) -> None:
     assert [each["outcome"] for each in settled(cli, 5)] == ["succeeded"] * 5
 
 
+def test_what_only_a_cap_or_the_policy_file_holds_is_said_to_be_held_by_it(cli: Cli) -> None:
+    policy = cli.folder / "mlbroker-policy.yaml"
+    policy.write_text("max_spend_per_month: 1.5 USD\n")
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    held = submit(cli, cli.job("true", "held", broker=CAPPED))
+    (cli.home / "nodes.yaml").write_text(NODE.replace("count: 1", "count: 2"))
+    told = "its turn, but it must not start: max_spend_per_month in mlbroker-policy.yaml: 1 USD on"
+    wait_for(lambda: waiting(cli)[0]["reason"].startswith(told), tell=cli("queue").stdout.strip)
+    assert waiting(cli)[0]["start_p50_at"] is None
+    policy.write_text("max_spend_per_month: [\n")
+    assert f"must not start: {policy}" in cli("queue", "why", held).stdout
+    policy.write_text("max_spend_per_month: 9 USD\n")
+    wait_for(lambda: row(cli, held)["outcome"] == "succeeded")
+    gate.touch()
+    settled(cli, 2)
+
+
+def test_a_stop_of_one_who_waits_suspended_says_what_it_does(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    still = submit(cli, cli.job("true", "still", broker=CAPPED))
+    lock = cli.home / "runs" / still / "lock"
+    (process,) = wait_for(
+        lambda: [p for p in processes_with(f"background\0{still}") if str(p) in lock.read_text()]
+    )
+    os.kill(process, signal.SIGSTOP)
+    told = cli("stop", still)
+    assert (told.returncode, "it waited and will not start" in told.stderr) == (0, True)
+    assert "the job is ended" not in told.stderr
+    assert waiting(cli)[0]["position"] is None
+    os.kill(process, signal.SIGCONT)
+    wait_for(lambda: row(cli, still)["outcome"] == "stopped")
+    gate.touch()
+    settled(cli, 2)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
