@@ -12,7 +12,7 @@ from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
-from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
+from mlbroker.broker.queue.line import BY_HAND, Line, place_of
 from mlbroker.broker.queue.terms import Terms, place_name, place_told
 from mlbroker.broker.runs.admission import admission_of
 from mlbroker.broker.runs.elsewhere import elsewhere, unattended
@@ -82,11 +82,13 @@ class Queue:
     running: tuple[Run, ...]
     pools: Mapping[str, int]
     place_usd_per_h: Decimal
+    policy: str
 
     def document(self) -> dict[str, object]:
         """As JSON."""
         return {
             "schema": "mlbroker.queue/1",
+            "policy": self.policy,
             "places": dict(self.pools),
             "running": [run.run_id for run in self.running],
             "place_usd_per_h": exact_usd(self.place_usd_per_h),
@@ -103,7 +105,7 @@ def queue_now(state: Path, now: datetime) -> Queue:
     left = unattended(runs, state)
     line = Line.at(pools, runs, now, unattended=left)
     busy = {each.job.id for each in line.site.running}
-    told = {each.job_id: each for each in forecast(POLICIES[POLICY](), line.site)}
+    told = {each.job_id: each for each in forecast(POLICIES[line.policy](), line.site)}
     waiting = [_waiting(run, line, told) for run in queued]
     waiting = [_really(each, line, ledger, state, now) for each in waiting]
     # Just now its terminal may be handing it over.
@@ -111,7 +113,8 @@ def queue_now(state: Path, now: datetime) -> Queue:
     waiting = [replace(w, reason=GONE) if w.run.run_id in gone else w for w in waiting]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
     running = tuple(run for run in runs if run.run_id in busy)
-    return Queue(tuple(waiting), running, pools, _usd(opportunity_usd_per_place_h(line.site)))
+    usd_per_h = _usd(opportunity_usd_per_place_h(line.site))
+    return Queue(tuple(waiting), running, pools, usd_per_h, line.policy)
 
 
 def others_usd_per_h(state: Path, cloud: str, machine: str) -> Decimal:

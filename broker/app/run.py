@@ -13,6 +13,7 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.own_quote import own_quote
 from mlbroker.broker.app.payload import pack, spec_of
 from mlbroker.broker.app.promise import Beside, promised
+from mlbroker.broker.app.queueing import Options, asked_of, other_rules
 from mlbroker.broker.app.sources import (
     Sources,
     check_filters,
@@ -33,7 +34,7 @@ from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.files.nodes import ENVIRONMENT
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import file_of, judge_of
-from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, State, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
@@ -48,6 +49,7 @@ from mlbroker.broker.runs.order import LaunchOption, Order, SpotTerms, kind_of
 from mlbroker.broker.runs.placing import pools_of, waits_at
 from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
+from mlbroker.broker.team import refuse_other_ledger
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import Plan, PlanRequest
@@ -72,8 +74,8 @@ class RunRequest:
     """What to run, where it may, and what to do when it goes wrong.
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
-    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: what it
-    says of itself where it waits.
+    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
+    options where it waits.
     """
 
     job: Job
@@ -89,7 +91,7 @@ class RunRequest:
     stop_when_idle_s: float | None = None
     dry_run: bool = False
     guest_late_s: int = 0
-    queue: Asked = Asked()
+    queue: Options = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class PreparedRun:
     """What is about to be done. Nothing is reserved yet.
 
     `expected` is the quote of the first machine, `beside` what it compares with. With `spot` a
-    policy says which of the `options` comes next, and when.
+    policy says which of the `options` comes next, and when. `asked`: what the run says where it
+    waits.
     """
 
     request: RunRequest
@@ -110,6 +113,7 @@ class PreparedRun:
     expected: Quote
     beside: Beside
     spot: SpotTerms | None = None
+    asked: Asked = Asked()
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -142,6 +146,9 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     judge = judge_of(
         request.job_path, sources.policy, project=request.project, reason=sources.reason
     )
+    rules = judge.policy if judge is not None else None
+    refuse_other_ledger(rules)
+    asked = asked_of(job, request.job_path, rules, request.queue, request.project)
     options: tuple[LaunchOption, ...]
     quotes: Sequence[Quote]
     if request.on is not None:
@@ -173,7 +180,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
     expected = next(alike)
     prepared = PreparedRun(
-        request, options, cap_usd, worst, judge, earlier, now, expected, beside, spot
+        request, options, cap_usd, worst, judge, earlier, now, expected, beside, spot, asked
     )
     if request.dry_run and judge is not None:
         _ask_policy(prepared, ledger)
@@ -233,6 +240,8 @@ def reserve(
                 admission=_admission(prepared),
                 waits=waits_at(prepared.options, opener(state), state, at),
             )
+        if run.state is State.QUEUED and (told := other_rules(run, open_ledger(state).open_runs())):
+            listener.warn(told)
         if abs(run.counts_at - run.reserved_at) > CLOCK_TOLERANCE:
             listener.warn(
                 f"the ledger is at {run.counts_at:%Y-%m-%d %H:%M} UTC, and the clock here says "
@@ -246,7 +255,7 @@ def _queue_terms(prepared: PreparedRun, state: Path) -> dict[str, object]:
     pools = pools_of(prepared.options, opener(state))
     if not pools:
         return {}
-    asked, job = prepared.request.queue, prepared.request.job
+    asked, job = prepared.asked, prepared.request.job
     # Only from a checkpoint it could go on.
     yields = asked.yields and job.checkpoint is not None
     return {QUEUE: Terms(*asked, tuple(pools))._replace(yields=yields).body()}

@@ -43,7 +43,8 @@ def show(context: typer.Context, json: Json = False) -> None:
     places = sum(found.pools.values())
     print_line(
         f"{count(len(found.running), 'run')} on {count(places, 'place')}. An hour of a place costs "
-        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price."
+        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price. The order is by "
+        f"policy {found.policy}."
     )
 
 

@@ -17,6 +17,7 @@ from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.broker.guest.main import answer, get, part
 from mlbroker.broker.home import TEAM_LEDGER, private_folder
+from mlbroker.broker.team import pinned
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"
@@ -144,5 +145,5 @@ class _ThisMachine:
             "inherit": [
                 name for name in os.environ if name == TEAM_LEDGER or name.startswith("PG")
             ],
-            "env": {**environment, "MLBROKER_HOME": str(self._home)},
+            "env": {**environment, **pinned(), "MLBROKER_HOME": str(self._home)},
         }

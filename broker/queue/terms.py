@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # In the fact that opens a run.
 QUEUE = "queue"
+USUAL_POLICY = "auto"
+NO_SHARES: Mapping[str, float] = {}
 # What an hour of waiting costs where nobody says: the order of runs that say nothing is by how
 # long they are expected to take, and then by when they came.
 USUAL_USD_PER_H = Decimal(1)
@@ -21,20 +23,28 @@ USUAL_USD_PER_H = Decimal(1)
 
 class Asked(NamedTuple):
     """What its user says of a run: what an hour of waiting costs, whose it is, and whether others
-    may have its place at a checkpoint.
+    may have its place at a checkpoint; and what the policy file said then of queues: by which
+    policy they are, and what share of the places is which team's.
     """
 
     value_usd_per_h: Decimal = USUAL_USD_PER_H
     team: str | None = None
     yields: bool = True
+    policy: str = USUAL_POLICY
+    shares: Mapping[str, float] = NO_SHARES
 
 
 class Terms(NamedTuple):
-    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run."""
+    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run.
+
+    `policy` and `shares` are as its policy file had them: all who ask go by the books alone.
+    """
 
     value_usd_per_h: Decimal
     team: str | None
     yields: bool
+    policy: str
+    shares: Mapping[str, float]
     places: tuple[str, ...]
 
     def body(self) -> dict[str, Any]:
@@ -43,6 +53,8 @@ class Terms(NamedTuple):
             "value_usd_per_h": str(self.value_usd_per_h),
             "team": self.team,
             "yields": self.yields,
+            "policy": self.policy,
+            "shares": dict(self.shares),
             "places": list(self.places),
         }
 
@@ -55,6 +67,8 @@ class Terms(NamedTuple):
             Decimal(told.get("value_usd_per_h", USUAL_USD_PER_H)),
             told.get("team"),
             bool(told.get("yields")),
+            told.get("policy", USUAL_POLICY),
+            told.get("shares", NO_SHARES),
             tuple(told.get("places", first)),
         )
 

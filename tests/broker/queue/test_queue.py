@@ -249,6 +249,7 @@ def test_a_stop_of_one_who_waits_suspended_says_what_it_does(cli: Cli) -> None:
         (["--value-of-time", "3 EUR/h"], "USD"),
         (["--value-of-time", "600"], "max_spend_per_month"),
         (["--team", "vison"], "vision"),
+        (["--team", "vision"], "tester is not in team 'vision'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_waits(
@@ -260,3 +261,65 @@ def test_what_makes_no_sense_is_refused_and_nothing_waits(
     assert (answer.returncode, told in answer.stderr) == (2, True), answer.stderr
     assert "Traceback" not in answer.stderr
     assert cli.ledger() == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ({"team": "vison"}, "there is no team 'vison'"),
+        ({"team": "vision"}, "tester is not in team 'vision'"),
+        ({"value_of_time": "12 USD/h"}, "12 USD/h is more than max_spend_per_month lets pass of"),
+        ({"value_of_time": "-1"}, "broker.queue.value_of_time: '-1' is not an amount of money"),
+        ({"value_of_tim": "1"}, "did you mean 'value_of_time'?"),
+        ({"team": ["ops"]}, "broker.queue.team: must be a single value"),
+    ],
+)
+def test_what_the_job_file_says_of_the_queue_is_judged_alike(
+    cli: Cli, terms: dict[str, object], told: str
+) -> None:
+    policy = "teams: {vision: [ada], ops: {users: [tester], max_spend_per_month: 10 USD}}\n"
+    (cli.folder / "mlbroker-policy.yaml").write_text(policy)
+    job = cli.job("true", broker={**CAPPED, "queue": terms})
+    for command in ("submit", "run"):
+        answer = cli(command, job, "--on", "box", "--yes")
+        assert (answer.returncode, told in answer.stderr) == (2, True), answer.stderr
+        assert f"{job}:1" in answer.stderr
+    assert cli.ledger() == []
+
+
+def test_terms_are_the_options_the_job_files_and_the_policy_files_in_this_order(cli: Cli) -> None:
+    policy = cli.folder / "mlbroker-policy.yaml"
+    policy.write_text("teams: {ops: {users: [tester], share: 50%}}\nqueue: {policy: fifo}\n")
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    terms = {"queue": {"value_of_time": "3 USD/h", "team": "ops"}}
+    job = cli.job("true", "next", broker={**CAPPED, **terms})
+    submit(cli, job)
+    submit(cli, job, "--value-of-time", "7")
+    told = json.loads(cli("queue", "--json").stdout)
+    assert told["policy"] == "fifo"
+    # Dearer waiting does not come first where the policy is who came first.
+    assert [e["value_usd_per_h"] for e in told["waiting"]] == ["3", "7"]
+    assert {e["team"] for e in told["waiting"]} == {"ops"}
+    policy.write_text("queue: {policy: auto}\n")
+    other = cli("submit", cli.job("true", broker=CAPPED), "--on", "box", "--yes")
+    assert "under other rules of the queue (fifo); from now on those of this run" in other.stderr
+    told = json.loads(cli("queue", "--json").stdout)
+    assert told["policy"] == "auto"
+    assert [e["value_usd_per_h"] for e in told["waiting"]] == ["7", "3", "1"]
+    gate.touch()
+    settled(cli, 4)
+
+
+def test_a_months_cap_of_a_team_is_exact_and_nobody_elses(cli: Cli) -> None:
+    policy = "teams: {ops: {users: [tester, eve], max_spend_per_month: 1.5 USD}}\n"
+    (cli.folder / "mlbroker-policy.yaml").write_text(policy)
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    job = cli.job("true", "next", broker=CAPPED)
+    for user, code in (("eve", 3), ("ada", 0)):
+        answer = cli("run", job, "--on", "local", "--local-price", "1", "--yes", MLBROKER_USER=user)
+        assert answer.returncode == code, answer.stderr
+        assert (code == 0) != ("pass the 1.5 USD of team ops" in answer.stderr)
+    gate.touch()
+    settled(cli, 2)
