@@ -62,6 +62,7 @@ class Waiting:
             "team": self.terms.team,
             "position": self.position,
             "places": list(self.terms.places),
+            "gang": self.terms.gang,
             "submitted_at": self.run.reserved_at.isoformat(timespec="milliseconds"),
             "deadline_at": self.run.details.get("deadline_at"),
             "value_usd_per_h": exact_usd(self.terms.value_usd_per_h),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.own_quote import own_quote
+from mlbroker.broker.app.own_quote import own_quote, refuse_several
 from mlbroker.broker.app.payload import pack, spec_of
 from mlbroker.broker.app.promise import Beside, promised
 from mlbroker.broker.app.queueing import Options, asked_of, other_rules
@@ -31,7 +31,7 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.evidence import facts as evidence_facts
-from mlbroker.broker.files.nodes import ENVIRONMENT
+from mlbroker.broker.files.nodes import ENVIRONMENT, ON_PREM
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import file_of, judge_of
 from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, State, open_ledger
@@ -258,7 +258,8 @@ def _queue_terms(prepared: PreparedRun, state: Path) -> dict[str, object]:
     asked, job = prepared.asked, prepared.request.job
     # Only from a checkpoint it could go on.
     yields = asked.yields and job.checkpoint is not None
-    return {QUEUE: Terms(*asked, tuple(pools))._replace(yields=yields).body()}
+    terms = Terms(*asked, tuple(pools), prepared.options[0].places)
+    return {QUEUE: terms._replace(yields=yields).body()}
 
 
 def _admission(prepared: PreparedRun) -> PolicyAdmission:
@@ -282,11 +283,11 @@ def _on_one(
     now: datetime,
     listener: Listener,
 ) -> tuple[LaunchOption, Quote]:
-    nodes = request.job.num_nodes
-    if nodes > 1:
-        raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
+    refuse_several(request.job, request.job_path)
     file = request.sources.nodes
-    option = own_machine(name, request.local_price_usd, file, state, listener.note)
+    option = own_machine(
+        name, request.local_price_usd, file, state, listener.note, request.job.resources
+    )
     return own_quote(option, evidence, state, file, now)
 
 
@@ -316,6 +317,8 @@ def _planned(
     def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Plan]:
         asked = PlanRequest(job, evidence, where, judge, top=RUNNERS_UP, solver=solver)
         plan = planner.plan(asked)
+        if plan.choice is None and set(where.regions) == {ON_PREM}:
+            refuse_several(job, request.job_path)
         if plan.choice is None:
             raise nothing_chosen(plan, deadline_place(job, request.job_path))
         return planned(job, plan.quotes, book, CLOUDS), plan

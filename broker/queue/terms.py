@@ -35,7 +35,8 @@ class Asked(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run.
+    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run;
+    `gang`: how many of one it takes at once.
 
     `policy` and `shares` are as its policy file had them: all who ask go by the books alone.
     """
@@ -46,6 +47,7 @@ class Terms(NamedTuple):
     policy: str
     shares: Mapping[str, float]
     places: tuple[str, ...]
+    gang: int = 1
 
     def body(self) -> dict[str, Any]:
         """As the ledger keeps it."""
@@ -56,6 +58,7 @@ class Terms(NamedTuple):
             "policy": self.policy,
             "shares": dict(self.shares),
             "places": list(self.places),
+            "gang": self.gang,
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class Terms(NamedTuple):
             told.get("policy", USUAL_POLICY),
             told.get("shares", NO_SHARES),
             tuple(told.get("places", first)),
+            told.get("gang", 1),
         )
 
 
@@ -108,7 +112,7 @@ def job_of(run: Run, now: datetime) -> "Job":
     deadline_at = run.details.get("deadline_at")
     return Job(
         id=run.run_id,
-        places=1,
+        places=terms.gang,
         submitted_s=run.reserved_at.timestamp(),
         value_usd_per_h=float(terms.value_usd_per_h),
         left_h=left_h,

@@ -58,6 +58,7 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
         image_id=candidate.image_id,
         max_price_per_hour_usd=candidate.dearest.price_per_hour_usd,
         guest_late_s=order.guest_late_s,
+        places=candidate.places,
     )
 
 

@@ -45,7 +45,8 @@ def measurements(run: Run, order: Order) -> Iterator[Measurement]:
         return
     for attempt in run.attempts:
         figures = figures_of(attempt.figures)
-        if figures is not None:
+        # What several places of a node take together is not what one takes.
+        if figures is not None and order.candidate(attempt).places == 1:
             yield _measurement(run, order, attempt, figures)
 
 

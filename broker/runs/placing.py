@@ -196,7 +196,7 @@ class Placing:
 
     def _room(self, option: LaunchOption) -> bool:
         """Whether the machine says so too: others may use it who do not share this ledger."""
-        ask = partial(self._opened(option.cloud).has_room, option.instance_type)
+        ask = partial(self._opened(option.cloud).has_room, option.instance_type, option.places)
         room = self._ask.for_a_while(ask) if self._asked else twice(ask, self._clock, self._warn)
         self._asked = True
         return room
@@ -246,7 +246,7 @@ def waits_at(
     if cloud.places(first.instance_type) is None:
         return None
     try:
-        room = cloud.has_room(first.instance_type)
+        room = cloud.has_room(first.instance_type, first.places)
     except CloudError:
         # Whoever carries it asks again, and says what is wrong.
         room = True
@@ -262,7 +262,8 @@ def waits_at(
         away = any(
             run.run_id in there and elsewhere(run, RunFolder.of(home, run.run_id)) for run in runs
         )
-        taken = away and len(there) >= sum(pools.values())
+        busy = sum(each.job.places for each in line.site.running)
+        taken = away and busy + first.places > sum(pools.values())
         return not room or taken or bool(line.starting or line.changes or line.order)
 
     return waits

@@ -323,3 +323,36 @@ def test_a_months_cap_of_a_team_is_exact_and_nobody_elses(cli: Cli) -> None:
         assert (code == 0) != ("pass the 1.5 USD of team ops" in answer.stderr)
     gate.touch()
     settled(cli, 2)
+
+
+def test_a_gang_takes_its_places_together_and_what_is_free_is_used_meanwhile(cli: Cli) -> None:
+    gpus = NODE.replace(
+        "vcpus: 2, memory_gib: 8", "vcpus: 1, memory_gib: 2, gpu: L4, gpu_memory_gib: 24"
+    )
+    (cli.home / "nodes.yaml").write_text(gpus.replace("count: 1", "count: 3"))
+    gate = cli.folder / "gate"
+    work = f"echo gpus $CUDA_VISIBLE_DEVICES; while [ ! -e {gate} ]; do sleep 0.1; done"
+    pair = {"resources": {"accelerators": "L4:2"}, "broker": CAPPED}
+    first = submit(cli, cli.job(work, "first", **pair))
+    wait_for(lambda: row(cli, first)["state"] == "running")
+    second = submit(cli, cli.job(work, "second", **pair))
+    wait_for(lambda: [e["gang"] for e in waiting(cli)] == [2])
+    small = submit(cli, cli.job("echo gpus $CUDA_VISIBLE_DEVICES", "small", broker=CAPPED))
+    wait_for(lambda: row(cli, small)["outcome"] == "succeeded", tell=cli("queue").stdout.strip)
+    assert row(cli, second)["state"] == "queued"
+    order = json.loads((cli.home / "runs" / first / "order.json").read_text())
+    assert order["candidates"][0]["bill"]["price_per_hour_usd"] == "2"
+    gate.touch()
+    settled(cli, 3)
+    # Of three GPUs two have what the first had, and the third is all that was left.
+    assert [cli("logs", run).stdout.split()[1] for run in (first, small)] == ["0,1", "2"]
+    assert cli("logs", second).stdout.split()[1] == "0,1"
+    too_many = cli.job("true", resources={"accelerators": "L4:4"}, broker=CAPPED)
+    answer = cli("submit", too_many, "--on", "box", "--yes")
+    assert (answer.returncode, "At most 3 vCPUs, 6 GiB, 3 L4 fit there" in answer.stderr) == (
+        4,
+        True,
+    )
+    machines = cli.job("true", num_nodes=2, broker=CAPPED)
+    answer = cli("submit", machines, "--on", "box", "--yes")
+    assert (answer.returncode, "a run has one of yours" in answer.stderr) == (4, True)
