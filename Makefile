@@ -105,7 +105,7 @@ backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard a
 bench-spot: $(VENV)/.dev ## Play the spot policies on traces, into docs/benchmarks.md; STARTS=4 JOBS=2000
 	PYTHONPATH=. $(BIN)/python scripts/bench_spot.py
 
-bench-queue: $(VENV)/.product ## Play the queue policies on traces, into docs/benchmarks.md; SEED=2
+bench-queue: $(VENV)/.product ## Play the queue policies on traces, into docs/benchmarks.md; SEED=2 LOADS=0.9 DAYS=27:57
 	$(BIN)/python scripts/bench_queue.py
 
 bench-service: $(VENV)/.product ## Play the policies for a service's ceiling on traces, into docs/benchmarks.md

@@ -73,7 +73,8 @@ class Vendor(NamedTuple):
     `least_bid_usd`.
     `own` machines are the user's: nobody meters their disk, address and traffic. Where it
     `schedules`, a machine stays pending for as long as its queue likes and costs nothing meanwhile;
-    its life counts from its start.
+    its life counts from its start. One run has `most_nodes` of them at once; None: as many as it
+    asks for.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Vendor(NamedTuple):
     setup_s: float
     own: bool = False
     schedules: bool = False
+    most_nodes: int | None = None
     usual_region: str | None = None
     usual_types: tuple[str, ...] = ()
     family: Callable[[str], str] = series_of
@@ -155,11 +157,13 @@ VENDORS = {
         not_launchable=azure_not_launchable,
         billed_disk_gb=azure_billed_gb,
     ),
-    "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True),
-    "slurm": Vendor("Slurm", Meter(), setup_s=5.0, own=True, schedules=True),
+    "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True, most_nodes=1),
+    "slurm": Vendor("Slurm", Meter(), setup_s=5.0, own=True, most_nodes=1, schedules=True),
     # A guess: the pull of an image that the node has not yet takes minutes.
-    "kubernetes": Vendor("Kubernetes", Meter(), setup_s=20.0, own=True, schedules=True),
-    LOCAL: Vendor("this machine", Meter(), setup_s=1.0, own=True),
+    "kubernetes": Vendor(
+        "Kubernetes", Meter(), setup_s=20.0, own=True, most_nodes=1, schedules=True
+    ),
+    LOCAL: Vendor("this machine", Meter(), setup_s=1.0, own=True, most_nodes=1),
 }
 _UNKNOWN = Vendor("the cloud", Meter(Decimal(60), Decimal(3600)), setup_s=185.0)
 

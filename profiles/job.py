@@ -157,6 +157,14 @@ class ResourceOption(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueTerms:
+    """What the job says of itself where it waits for a place. None: it says nothing."""
+
+    team: str | None = None
+    value_usd_per_h: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job file, read and checked.
 
@@ -191,6 +199,7 @@ class Job:
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None
     service: Service | None = None
+    queue: QueueTerms = QueueTerms()
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

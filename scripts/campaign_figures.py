@@ -11,6 +11,7 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 TITLES = {
     "kill-boundaries": "kill -9 of clients and reconcilers at random boundaries (simulated vendor)",
     "queue-kills": "kill -9 of clients that queue for one place, at random moments",
+    "queue-kills-on-three": "kill -9 of clients that queue for places of three nodes",
     "kill-moments": "kill -9 of the client of a real job at random moments",
     "slurm-kills": "kill -9 of Slurm's controller and of the client at random moments",
     "state-machine": "random histories (Hypothesis)",

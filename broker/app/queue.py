@@ -10,13 +10,15 @@ from socket import gethostname
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.clouds.interface import Cloud, holding_back
 from mlbroker.broker.errors import InputError, MlbrokerError
-from mlbroker.broker.ledger import Run, State, open_ledger
+from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.ledger.state import HELD, RAISED, RELEASED
-from mlbroker.broker.queue.line import BY_HAND, POLICY, Line, place_of
+from mlbroker.broker.queue.line import BY_HAND, Line, place_of
 from mlbroker.broker.queue.terms import Terms, place_name, place_told
-from mlbroker.broker.runs.elsewhere import unattended
+from mlbroker.broker.runs.admission import admission_of
+from mlbroker.broker.runs.elsewhere import elsewhere, unattended
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
+from mlbroker.broker.runs.order import Order
 from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
 from mlbroker.policies.queue import POLICIES
 from mlbroker.policies.queue.forecast import Forecast, forecast
@@ -28,6 +30,8 @@ NO_NODE = "its node is not in the nodes file"
 # From the terminal to the process that carries the run on.
 _TAKES_OVER = timedelta(seconds=10)
 GONE = "its client is gone or suspended: mlbroker reconcile"
+STOPPED = "asked to stop"
+MUST_NOT = "its turn, but it must not start"
 UNKNOWN = "nobody predicted how long they take"
 _STARTS = {Action.START: "starts", Action.BURST: "leaves for the cloud"}
 
@@ -37,7 +41,8 @@ class Waiting:
     """One run of the queue. `position` counts from 1; None: on hold.
 
     `start_p50_at` and `start_p90_at` are when it starts most likely, and in nine cases of ten; None
-    where that is unknown. `captures_usd` is what its work on a place costs those who wait for one.
+    where that is unknown, `unpredicted` where only predictions lack. `captures_usd` is what its
+    work on a place costs those who wait for one.
     """
 
     run: Run
@@ -47,6 +52,7 @@ class Waiting:
     start_p50_at: datetime | None = None
     start_p90_at: datetime | None = None
     captures_usd: Decimal | None = None
+    unpredicted: bool = False
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -57,6 +63,7 @@ class Waiting:
             "team": self.terms.team,
             "position": self.position,
             "places": list(self.terms.places),
+            "gang": self.terms.gang,
             "submitted_at": self.run.reserved_at.isoformat(timespec="milliseconds"),
             "deadline_at": self.run.details.get("deadline_at"),
             "value_usd_per_h": exact_usd(self.terms.value_usd_per_h),
@@ -80,12 +87,14 @@ class Queue:
     running: tuple[Run, ...]
     pools: Mapping[str, int]
     place_usd_per_h: Decimal
+    policy: str
     scheduled: tuple[Run, ...] = ()
 
     def document(self) -> dict[str, object]:
         """As JSON."""
         return {
             "schema": "mlbroker.queue/1",
+            "policy": self.policy,
             "places": dict(self.pools),
             "running": [run.run_id for run in self.running],
             "place_usd_per_h": exact_usd(self.place_usd_per_h),
@@ -105,22 +114,24 @@ class Queue:
 
 def queue_now(state: Path, now: datetime) -> Queue:
     """From the ledger; machines are not asked."""
-    runs = open_ledger(state).open_runs()
+    ledger = open_ledger(state)
+    runs = ledger.open_runs()
     queued = [run for run in runs if run.state is State.QUEUED]
     pools = _pools(queued, runs, opener(state))
     left = unattended(runs, state)
     line = Line.at(pools, runs, now, unattended=left)
     busy = {each.job.id for each in line.site.running}
-    told = {each.job_id: each for each in forecast(POLICIES[POLICY](), line.site)}
+    told = {each.job_id: each for each in forecast(POLICIES[line.policy](), line.site)}
     waiting = [_waiting(run, line, told) for run in queued]
+    waiting = [_really(each, line, ledger, state, now) for each in waiting]
     # Just now its terminal may be handing it over.
     gone = {r.run_id for r in queued if r.run_id in left and now - _moved(r) >= _TAKES_OVER}
     waiting = [replace(w, reason=GONE) if w.run.run_id in gone else w for w in waiting]
     waiting.sort(key=lambda each: (each.position is None, each.position, each.run.reserved_at))
     running = tuple(run for run in runs if run.run_id in busy)
-    place_usd_per_h = _usd(opportunity_usd_per_place_h(line.site))
+    usd_per_h = _usd(opportunity_usd_per_place_h(line.site))
     scheduled = tuple(run for run in runs if is_scheduled(run))
-    return Queue(tuple(waiting), running, pools, place_usd_per_h, scheduled)
+    return Queue(tuple(waiting), running, pools, usd_per_h, line.policy, scheduled)
 
 
 def others_usd_per_h(state: Path, cloud: str, machine: str) -> Decimal:
@@ -197,6 +208,8 @@ def _pools(queued: list[Run], runs: list[Run], opened: Callable[[str], Cloud]) -
 
 def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
     terms, forecast = Terms.of(run), told.get(run.run_id)
+    if run.stop_requested:
+        return Waiting(run, terms, None, STOPPED)
     if run.on_hold:
         return Waiting(run, terms, None, ON_HOLD)
     first = len(line.who(Action.START)) + 1
@@ -216,7 +229,24 @@ def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:
         _moment(forecast.start_p50_s) if known else None,
         _moment(forecast.start_p90_s) if known else None,
         _usd(forecast.captures_usd),
+        unpredicted=not known,
     )
+
+
+def _really(each: Waiting, line: Line, ledger: Ledger, state: Path, now: datetime) -> Waiting:
+    """What would start but for a cap, or a policy file that cannot be read, is said to wait so."""
+    decision, folder = line.of(each.run.run_id), RunFolder.of(state, each.run.run_id)
+    if decision is None or each.run.stop_requested or elsewhere(each.run, folder):
+        return each
+    try:
+        order = Order.load(folder.path, each.run.details["order_sha256"])
+        usd = Decimal(each.run.details["reserved_usd"])
+        why = ledger.judged(each.run.run_id, admission_of(order, each.run, usd), now).refusal
+    except MlbrokerError as error:
+        why = str(error)
+    if why is None:
+        return each
+    return replace(each, reason=f"{MUST_NOT}: {why}", start_p50_at=None, start_p90_at=None)
 
 
 def _moved(run: Run) -> datetime:

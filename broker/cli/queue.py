@@ -48,7 +48,8 @@ def show(context: typer.Context, json: Json = False) -> None:
     places = sum(found.pools.values())
     print_line(
         f"{count(len(found.running), 'run')} on {count(places, 'place')}. An hour of a place costs "
-        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price."
+        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price. The order is by "
+        f"policy {found.policy}."
     )
 
 
@@ -75,10 +76,8 @@ def why(run: RunId, json: Json = False) -> None:
     if mine is None:
         print_line(f"Run {wanted.run_id} does not wait: it is {wanted.outcome or wanted.state}.")
         return
-    place = (
-        "on hold" if mine.position is None else f"number {mine.position} of {len(found.waiting)}"
-    )
-    print_line(f"Run {wanted.run_id} is {place}: {mine.reason}.")
+    place = "" if mine.position is None else f"number {mine.position} of {len(found.waiting)}: "
+    print_line(f"Run {wanted.run_id} is {place}{mine.reason}.")
     before = [
         e for e in found.waiting if e.position and mine.position and e.position < mine.position
     ]
@@ -92,9 +91,9 @@ def why(run: RunId, json: Json = False) -> None:
         print_line(f"The process that carries it said: {said}")
     if mine.captures_usd:
         print_line(f"Its work costs those who wait {exact_usd(mine.captures_usd)} USD.")
-    if mine.start_p50_at is None:
+    if mine.unpredicted:
         print_line(f"When it starts is unknown: {service.UNKNOWN}.")
-    else:
+    elif mine.start_p50_at is not None:
         latest = f", {local_time(mine.start_p90_at)} at the latest" if mine.start_p90_at else ""
         print_line(f"It starts about {local_time(mine.start_p50_at)}{latest} (nine cases in ten).")
 

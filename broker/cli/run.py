@@ -19,11 +19,11 @@ from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.plan_words import MEASURE_OR_SAY
 from mlbroker.broker.runs.launch import secret_values
-from mlbroker.broker.runs.order import LOCAL
 from mlbroker.broker.runs.outputs import where_from
 from mlbroker.broker.runs.zones import NothingSetUp
 from mlbroker.broker.words import duration, exact_usd
 from mlbroker.policies.candidates import Filters
+from mlbroker.pricing.vendors import LOCAL
 
 # A job that does nothing for so long is idle.
 IDLE_AFTER = "15m"

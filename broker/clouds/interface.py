@@ -74,7 +74,8 @@ class Intent:
     the machine whoever else is alive. `max_price_per_hour_usd` is what may be paid for one machine,
     the bid where the vendor takes one; None for the price itself. `image_id` and `disk_gb` are
     those the job asked for. `guest_late_s`: the machine's own keepers strike so much later than
-    `kill_at`, so that the kill switch outside has to; 0 in every run but a proof of it.
+    `kill_at`, so that the kill switch outside has to; 0 in every run but a proof of it. `places`
+    are how many of an own machine it takes at once.
     """
 
     token: str
@@ -94,6 +95,7 @@ class Intent:
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
     guest_late_s: int = 0
+    places: int = 1
 
     @property
     def most_per_hour_usd(self) -> Decimal:
@@ -269,8 +271,8 @@ class Cloud(Protocol):
         """How many jobs an own machine takes at a time; None: any number, or it is a vendor's."""
         ...
 
-    def has_room(self, instance_type: str) -> bool:
-        """False while all places of an own machine are taken; a vendor is simply asked."""
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
+        """False while fewer places of an own machine are free; a vendor is simply asked."""
         ...
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:

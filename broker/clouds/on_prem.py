@@ -48,7 +48,7 @@ class Host(Protocol):
 
     def places(self) -> int | None: ...
 
-    def room(self) -> bool: ...
+    def room(self, places: int) -> bool: ...
 
     def extras(self, intent: Intent) -> Mapping[str, Any]: ...
 
@@ -127,9 +127,9 @@ class BoxCloud(ABC):
         """As the nodes file says; this machine without a node takes any number."""
         return self.host(instance_type).places()
 
-    def has_room(self, instance_type: str) -> bool:
-        """Whether a place is free now."""
-        return self.host(instance_type).room()
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
+        """Whether so many places are free now."""
+        return self.host(instance_type).room(places)
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         """The boxes whose tags hold all of these."""

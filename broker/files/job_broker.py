@@ -9,6 +9,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_places import parse_place
 from mlbroker.broker.files.progress_regex import parse_progress_regex
 from mlbroker.broker.files.values import (
+    matching,
     parse_confidence,
     parse_count,
     parse_deadline,
@@ -17,6 +18,7 @@ from mlbroker.broker.files.values import (
     parse_money_usd,
     parse_number,
     parse_type,
+    parse_value_of_time,
 )
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
@@ -26,6 +28,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ProfileLimits,
+    QueueTerms,
     StatedTime,
     Work,
 )
@@ -146,6 +149,11 @@ def _objective(block: Fields, key: str) -> Objective | None:
     return Objective(ObjectiveKind.WEIGHTED, price)
 
 
+def _queue(block: Fields, key: str) -> QueueTerms:
+    terms = _section(block, key, ("team", "value_of_time"))
+    return QueueTerms(terms.value("team", _team), terms.value("value_of_time", parse_value_of_time))
+
+
 def _section(block: Fields, key: str, known: tuple[str, ...]) -> Fields:
     section = block.section(key)
     assert section is not None  # null values were left out by the caller
@@ -155,6 +163,9 @@ def _section(block: Fields, key: str, known: tuple[str, ...]) -> Fields:
 
 def _runs_per_month(text: str) -> int:
     return parse_count(text, 1_000_000)
+
+
+_team = matching(r"[^\x00-\x1f\x7f]{1,100}", "a team's name", "one of the policy file's teams")
 
 
 # Key of the block -> argument of Job, and how it is read.
@@ -170,6 +181,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "objective": ("objective", _objective),
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
     "progress": ("progress", _simple(parse_progress_regex)),
+    "queue": ("queue", _queue),
 }
 # `service` is read with the block of the same name that SkyServe has: see job_service.
 KNOWN = (*_FIELDS, "service")

@@ -42,6 +42,7 @@ from mlbroker.broker.files.yaml_strict import quoted, read_text
 from mlbroker.broker.home import named_file
 from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu, Hardware
+from mlbroker.pricing.vendors import LOCAL
 
 ON_PREM = "on-prem"  # the region of every node
 # What starts jobs when it sees fit, on machines that it knows itself.
@@ -117,12 +118,12 @@ class Node:
             return "slurm"
         if self.cluster is not None:
             return "kubernetes"
-        return "local" if self.host is None else "ssh"
+        return LOCAL if self.host is None else "ssh"
 
     @property
     def here(self) -> bool:
         """Whether it is the machine mlbroker runs on."""
-        return self.cloud == "local"
+        return self.cloud == LOCAL
 
 
 def nodes_file(

@@ -37,8 +37,11 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     if isinstance(alive, str):
         return alive
     slots = spec.get("slots")
-    slot = free_slot(os.path.expanduser(slots["root"]), slots["count"]) if slots else None
-    if slots and slot is None:
+    taken: Optional[List[Tuple[int, int]]] = []
+    if slots:
+        root, gang = os.path.expanduser(slots["root"]), slots.get("take", 1)
+        taken = free_slots(root, slots["count"], gang)
+    if taken is None:
         return "busy"
     files.reserve(box)
     began = _begin(box, alive, spec)
@@ -51,9 +54,9 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     if os.fork():
         os._exit(0)
     try:
-        held = [alive] if slot is None else [alive, slot[1]]
+        held = [alive, *(lock for _, lock in taken)]
         _detach(box, held)
-        _watch_over(box, spec, secrets, began, None if slot is None else slot[0])
+        _watch_over(box, spec, secrets, began, [number for number, _ in taken])
         # Nothing of the run is left: what follows is bookkeeping, and nobody is to wait for it.
         for lock in held:
             os.close(lock)
@@ -79,7 +82,7 @@ def attend(box: str) -> str:
     facts = dict(spec.get("facts") or {}, MLBROKER_KILL_AT=due.isoformat())
     spec = dict(spec, started_at=now.isoformat(), facts=facts)
     began = _begin(box, alive, spec)
-    _watch_over(box, spec, secrets, began, None)
+    _watch_over(box, spec, secrets, began, [])
     files.write(box, files.OVER, files.OVER)
     return "yes"
 
@@ -120,13 +123,24 @@ def prevent(box: str) -> bool:
         os.close(alive)
 
 
-def free_slot(root: str, count: int) -> Optional[Tuple[int, int]]:
-    """A place for one more job on this machine, locked: its number and the lock; None if full."""
+def free_slots(root: str, count: int, gang: int = 1) -> Optional[List[Tuple[int, int]]]:
+    """So many places for one more job on this machine, locked: their numbers and locks.
+
+    None, and nothing is locked, where there are too few.
+    """
     files.private_folder(root)
+    taken: List[Tuple[int, int]] = []
     for number in range(count):
+        if len(taken) == gang:
+            break
         lock = os.open(os.path.join(root, f"{number}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if _lock(lock):
-            return number, lock
+            taken.append((number, lock))
+        else:
+            os.close(lock)
+    if len(taken) == gang:
+        return taken
+    for _, lock in taken:
         os.close(lock)
     return None
 
@@ -170,13 +184,13 @@ def _detach(box: str, held: List[int]) -> None:
 
 
 def _watch_over(
-    box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float, slot: Optional[int]
+    box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float, slots: List[int]
 ) -> None:
     adopt_orphans()
     supervisor = os.fork()
     if supervisor == 0:
         try:
-            Supervisor(box, spec, secrets, began, slot).run()
+            Supervisor(box, spec, secrets, began, slots).run()
         except Exception:
             # To the box's own log, which is what is shown of a machine that failed.
             traceback.print_exc()

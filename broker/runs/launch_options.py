@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.errors import InputError, NothingFeasible
 from mlbroker.broker.files.nodes import ENGINES, ON_PREM, Node, load_nodes, nodes_file
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
+from mlbroker.broker.runs.order import LaunchOption, Predicted
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Job
+from mlbroker.pricing.vendors import LOCAL
+from mlbroker.profiles.job import Job, ResourceOption
 
 _NODES_FILE = "nodes.yaml in the state folder (MLBROKER_HOME)"
 
@@ -26,9 +27,13 @@ def own_machine(
     nodes: Path | None,
     state: Path,
     say: Callable[[str], None],
+    resources: Sequence[ResourceOption] = (),
 ) -> LaunchOption:
     """`local`, or a node by its name (`ENGINE:NAME` or, of its only one, `ENGINE` does too); its
     price from the flag or from the nodes file.
+
+    Of a node as many places as the job's `resources` take: GPUs, processors and memory are those of
+    one place. NothingFeasible where it has too few.
 
     This machine without either is reckoned at what its like costs elsewhere, and that is told to
     `say`.
@@ -44,7 +49,25 @@ def own_machine(
         return _candidate(LOCAL, LOCAL, _reckoned(state, say))
     node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
-    return _candidate(node.cloud, node.name, node.price_per_hour_usd, has_gpu)
+    places = _places(node, resources)
+    whole = _candidate(node.cloud, node.name, node.price_per_hour_usd * places, has_gpu)
+    return replace(whole, places=places)
+
+
+def _places(node: Node, resources: Sequence[ResourceOption]) -> int:
+    asked = [option.requirements.parts_of(node.hardware) for option in resources]
+    places = min(asked, default=1)
+    if places <= node.count:
+        return places
+    if node.count == 1 and node.hardware.gpu is None:
+        return 1  # who names a whole machine has it as it is
+    has, gpu = node.hardware, node.hardware.gpu
+    gpus = f", {has.gpu_count * node.count:g} {gpu.model}" if gpu else ""
+    raise NothingFeasible(
+        f"the job asks for {places} places of {node.name}, which has {node.count}",
+        hint=f"At most {has.vcpus * node.count:g} vCPUs, {has.memory_gib * node.count:g} GiB{gpus} "
+        f"fit there.",
+    )
 
 
 def _reckoned(state: Path, say: Callable[[str], None]) -> Decimal:

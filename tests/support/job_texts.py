@@ -22,6 +22,7 @@ broker:
   runs_per_month: 30
   progress: 'step (\\d+)/'
   outputs: [model.bin, 'runs/**/*.json']
+  queue: {team: vision, value_of_time: 2 USD/h}
 """
 
 SKYPILOT = """\
@@ -155,6 +156,10 @@ REFUSED = {
     "run: x\nbroker: {objective: carbn}": "did you mean carbon?",
     "run: x\nbroker: {objective: {}}": "needs a price of carbon",
     "run: x\nbroker: {runs_per_month: 0}": "broker.runs_per_month: '0' is not between",
+    "run: x\nbroker: {queue: 3}": "broker.queue: must be a mapping",
+    "run: x\nbroker: {queue: {team: ''}}": "is not a team's name",
+    "run: x\nbroker: {queue: {value_of_time: 3 EUR/h}}": "is not in US dollars",
+    "run: x\nbroker: {queue: {value_of_time: .inf}}": "broker.queue.value_of_time",
     "run: x\nbroker: {progress: 'step ('}": "broker.progress: is not a regular expression",
     "run: x\nbroker: {progress: 'step'}": "has no group for the step number",
     "run: x\nbroker: {progress: '(a+)+'}": "can take for ever",

@@ -107,7 +107,7 @@ class KubernetesCloud:
         """The cluster knows, and queues what it has no room for."""
         return None
 
-    def has_room(self, instance_type: str) -> bool:
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
         """What waits in the cluster costs nothing."""
         return True
 

@@ -115,7 +115,7 @@ class SlurmCloud:
         """It queues by itself."""
         return None
 
-    def has_room(self, instance_type: str) -> bool:
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
         """It takes whatever comes."""
         return True
 

@@ -287,7 +287,7 @@ def test_a_run_without_a_budget_is_refused(tmp_path: Path, state: Path) -> None:
 
 
 def test_several_nodes_do_not_fit_on_one(tmp_path: Path, state: Path) -> None:
-    with pytest.raises(InputError, match="asks for 2 nodes, and local is one"):
+    with pytest.raises(NothingFeasible, match="asks for 2 machines, and a run has one"):
         runs.prepare(local_run(tmp_path, num_nodes=2), state, Heard())
 
 

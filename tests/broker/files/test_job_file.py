@@ -22,6 +22,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ProfileLimits,
+    QueueTerms,
     Replicas,
     ResourceOption,
     Work,
@@ -70,6 +71,7 @@ def test_every_field(tmp_path: Path) -> None:
         runs_per_month=30,
         progress=r"step (\d+)/",
         outputs=("model.bin", "runs/**/*.json"),
+        queue=QueueTerms("vision", Decimal(2)),
     )
     assert file.source == str(path)
     assert file.lines["broker.deadline"] == 11
@@ -88,7 +90,7 @@ def test_the_file_gives_the_name_where_the_job_does_not() -> None:
 
 def test_null_is_absent_everywhere() -> None:
     keys = "deadline confidence budget work checkpoint profile data objective runs_per_month"
-    block = "".join(f"  {key}:\n" for key in [*keys.split(), "progress", "outputs"])
+    block = "".join(f"  {key}:\n" for key in [*keys.split(), "progress", "outputs", "queue"])
     top = "".join(f"{key}: null\n" for key in ("name", "workdir", "num_nodes", "envs", "setup"))
     assert job_of(f"run: x\n{top}broker:\n{block}") == job_of("run: x\nbroker:\n")
 
