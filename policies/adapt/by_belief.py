@@ -1,0 +1,163 @@
+"""The cheapest way on by all that is believed: probe while it pays, start, move where it pays.
+
+Imports numpy: import it inside functions.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mlbroker.policies.adapt.forecast import Forecast
+from mlbroker.policies.adapt.interface import Candidate, Probe, Run, Terms, View
+from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.value_of_information import PROBE_MIN_S, PROBE_SHARE
+
+# A way on is in time where this share of the draws is; below, each missing share costs so many
+# times the way's own cost.
+WANTED_CHANCE, LATE_PENALTY = 0.95, 30.0
+# A move saves so much of staying, and so many seconds of the new machines.
+MOVE_SHARE, MOVE_S = 0.1, 180.0
+# At most one move in so much of the work.
+WORK_BETWEEN_MOVES = 0.05
+# Outcomes of a probe that are thought through, and candidates that are then compared.
+_OUTCOMES, _COMPARED = 16, 80
+_MEASURED_SIGMA = 0.05
+_MOST_PROBES = 12
+
+
+class Ways(Forecast):
+    """What going on with each candidate costs from here, move or start included. USD, seconds."""
+
+    def __init__(self, view: View, price_per_s: Array, seed: int) -> None:
+        super().__init__(view, seed)
+        terms = view.terms
+        numbers = range(len(terms.candidates))
+        if view.on is None:
+            self.before_s = np.full(len(numbers), terms.setup_s)
+        else:
+            self.before_s = np.array([terms.move_s(view.on, number) for number in numbers])
+        self.price_per_s = price_per_s
+        self.limit_s = np.inf if view.time_left_s is None else view.time_left_s
+        took = self.before_s + self.left_s
+        self.cost = (price_per_s * took).mean(0)
+        self.chance = (took <= self.limit_s).mean(0)
+        self.loss = self._loss(took)
+
+    def _loss(self, took_s: Array) -> Array:
+        """Expected cost, with a penalty on the chance of being late; draws on the last axis but
+        one."""
+        chance = (took_s <= self.limit_s).mean(-2)
+        short = np.maximum(WANTED_CHANCE - chance, 0.0) / WANTED_CHANCE
+        return np.asarray((self.price_per_s * took_s).mean(-2) * (1 + LATE_PENALTY * short))
+
+    def saving(self, probed: int, among: Array, than: float) -> float:
+        """Expected fall of the least loss once the step time of one candidate is known.
+
+        Draws are moved as far as the news and their covariance with it say (a Kalman gain).
+        """
+        news = self.log_step_s[:, probed]
+        off = news - news.mean()
+        logs = self.log_step_s[:, among]
+        pull = off @ (logs - logs.mean(0)) / len(off) / (off.var() + _MEASURED_SIGMA**2)
+        shown = np.quantile(news, (np.arange(_OUTCOMES) + 0.5) / _OUTCOMES)
+        moved = logs + (shown[:, None] - news)[:, :, None] * pull
+        took = self.before_s[among] + np.exp(moved) * self.steps_left[:, among]
+        chance = (took <= self.limit_s).mean(1)
+        short = np.maximum(WANTED_CHANCE - chance, 0.0) / WANTED_CHANCE
+        loss = (self.price_per_s[among] * took).mean(1) * (1 + LATE_PENALTY * short)
+        # What is chosen today, judged by the same draws: luck in the draws is no saving.
+        today = loss[:, int(self.loss[among].argmin())].mean()
+        return float(min(than, today) - loss.min(1).mean())
+
+
+class ByBelief:
+    """A strategy over the candidates that `allows` names; where it minds no price, time counts."""
+
+    def __init__(
+        self, allows: Callable[[Terms, Candidate], bool], seed: int, *, minds_price: bool = True
+    ) -> None:
+        self._seed = seed
+        self._allows = allows
+        self._minds_price = minds_price
+        self._probed: set[int] = set()
+
+    def decide(self, view: View) -> Probe | Run:
+        """Probe, start, stay or move."""
+        terms = view.terms
+        if view.on is not None and not may_move(view):
+            return Run(view.on)
+        if not view.measured:
+            return self._probe(first_look(terms))
+        allowed = np.array([self._allows(terms, one) for one in terms.candidates])
+        ways = Ways(view, self._prices(terms), self._seed)
+        loss = np.where(allowed, ways.loss, np.inf)
+        probe = self._worth_probing(view, ways, loss)
+        if probe is not None:
+            return self._probe(probe)
+        best = int(loss.argmin())
+        if view.on is None or moves(ways, view.on, best):
+            return Run(best)
+        return Run(view.on)
+
+    def _probe(self, probe: Probe) -> Probe:
+        self._probed.add(probe.machines)
+        return probe
+
+    def _prices(self, terms: Terms) -> Array:
+        if not self._minds_price:
+            return np.ones(len(terms.candidates))
+        hourly = [terms.machines[one.machines].price_per_hour_usd for one in terms.candidates]
+        return np.array(hourly) / 3600
+
+    def _worth_probing(self, view: View, ways: Ways, loss: Array) -> Probe | None:
+        terms = view.terms
+        if len(self._probed) >= _MOST_PROBES:
+            return None
+        machines = np.array([one.machines for one in terms.candidates])
+        took = ways.before_s + np.quantile(ways.left_s, 0.2, axis=0)
+        hopeful = np.where(np.isfinite(loss), ways.price_per_s * took, np.inf)
+        hopeful = np.where(took <= ways.limit_s, hopeful, np.inf)
+        among = np.argsort(hopeful, kind="stable")[:_COMPARED]
+        among = np.union1d(among[np.isfinite(hopeful[among])], [int(loss.argmin())])
+        best, most = None, 0.0
+        for number in sorted(set(machines[among].tolist()) - self._probed):
+            mine = among[machines[among] == number]
+            probed = int(mine[loss[mine].argmin()])
+            work_s = float(ways.left_s[:, probed].mean())
+            span_s = terms.setup_s + max(PROBE_MIN_S, PROBE_SHARE * work_s)
+            costs = float(ways.price_per_s[probed]) * span_s
+            if costs >= float(loss.min()):
+                continue
+            saves = ways.saving(probed, among, float(loss.min()))
+            if saves - costs > most:
+                best, most = probed, saves - costs
+        if best is None:
+            return None
+        return Probe(int(machines[best]), (terms.candidates[best].local_batch,))
+
+
+def may_move(view: View) -> bool:
+    """Whether enough of the work was done since the start or the last move, and since the last
+    look: one in each such part of the work.
+    """
+    steps, one = view.terms.default_steps, WORK_BETWEEN_MOVES * sum(view.terms.default_steps)
+    before = sum(steps[: view.epoch - 1])
+    done = before + steps[view.epoch - 1]
+    return done - sum(steps[: view.moved_at]) >= one and done // one > before // one
+
+
+def moves(ways: Ways, on: int, best: int) -> bool:
+    """Where staying misses the deadline and moving does not, or where a move saves enough."""
+    if ways.chance[on] < WANTED_CHANCE <= ways.chance[best]:
+        return True
+    saves = float(ways.loss[on] - ways.loss[best])
+    least = max(MOVE_SHARE * float(ways.loss[on]), MOVE_S * float(ways.price_per_s[best]))
+    return saves > least
+
+
+def first_look(terms: Terms) -> Probe:
+    """The cheapest machines with one GPU: for little, they tell how large the job is."""
+    single = [n for n, one in enumerate(terms.machines) if one.layout.gpus == 1]
+    number = min(single, key=lambda n: terms.machines[n].price_per_hour_usd)
+    one = terms.machines[number]
+    return Probe(number, tuple(sorted({one.least_local, one.most_local})))
