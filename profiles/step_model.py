@@ -46,11 +46,12 @@ _GAMMA_MEAN, _GAMMA_SIGMA = -2.0, 1.0
 
 
 class Layout(NamedTuple):
-    """GPUs of one type on so many nodes."""
+    """GPUs of one type on so many nodes; `placement` tells apart how they lie on them."""
 
     gpu: str
     nodes: int
     gpus: int
+    placement: str = ""
 
 
 class StepAt(NamedTuple):

@@ -14,8 +14,9 @@ from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.adapt.training import Training
-from mlbroker.pricing.gpu_names import gpu_model
+from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu
+from mlbroker.pricing.unsold_gpus import figures_of
 
 
 def backtest_goodput(
@@ -42,15 +43,15 @@ def _log_speeds(
     trainings: Sequence[Training], sheets: Sequence[Gpu], listener: Listener
 ) -> dict[str, float]:
     """By GPU type, against their mean; a type without a data sheet gets none, and is named."""
-    known = {gpu.model: gpu for gpu in sheets}
+    sold = {gpu.model: gpu for gpu in sheets}
     names = sorted({one.machines.layout.gpu for job in trainings for one in job.times})
     found, lacking = {}, []
     for name in names:
-        gpu = known.get(gpu_model(name) or "")
-        if gpu is None or not gpu.tensor_tflops or not gpu.memory_bandwidth_gb_per_s:
+        sheet = sold.get(gpu_model(name) or "") or figures_of(unsold_model(name) or "")
+        if sheet is None or not sheet.tensor_tflops or not sheet.memory_bandwidth_gb_per_s:
             lacking.append(name)
         else:
-            found[name] = math.log(gpu.tensor_tflops * gpu.memory_bandwidth_gb_per_s) / 2
+            found[name] = math.log(sheet.tensor_tflops * sheet.memory_bandwidth_gb_per_s) / 2
     if lacking:
         listener.warn(
             f"no data sheet of {', '.join(map(quoted, lacking))}: "

@@ -30,6 +30,7 @@ EPOCHS = (
     "grad_sqr", "grad_var",
 )  # fmt: skip
 Row = TypeVar("Row")
+OPTIONAL = ("placement",)
 # Squared norms of gradients are large numbers in some models.
 _MOST_NORM = 1e300
 _MOST_EPOCHS, _MOST_ROWS = 10_000, 1_000_000
@@ -89,13 +90,13 @@ def read_trainings(
     both = [name for name in courses if name in by_job]
     if not both:
         raise InputError(f"no job of it is in {epochs}", where=str(steps))
-    return tuple(_training(steps, epochs, by_job[name], courses[name]) for name in both)
+    return tuple(_training(steps, epochs, by_job[name], courses[name], report) for name in both)
 
 
 def _read(path: Path, columns: Sequence[str], read: Callable[[Cells], Row]) -> list[Row]:
     refuse_what_is_no_file(path)
     with open_table(path, strict=True) as (names, rows):
-        places = column_places(path, names, columns)
+        places = column_places(path, names, columns, OPTIONAL)
         found = []
         for line, cells in rows:
             found.append(read(Cells(path, line, cells, places)))
@@ -107,7 +108,12 @@ def _read(path: Path, columns: Sequence[str], read: Callable[[Cells], Row]) -> l
 
 
 def _step(cells: Cells) -> _Step:
-    layout = Layout(cells.name("gpu"), cells.whole("nodes", above=0), cells.whole("gpus", above=0))
+    layout = Layout(
+        cells.name("gpu"),
+        cells.whole("nodes", above=0),
+        cells.whole("gpus", above=0),
+        cells.text("placement") or "",
+    )
     if layout.gpus < layout.nodes:
         raise cells.wrong("gpus", f"{layout.gpus} GPUs on {layout.nodes} nodes")
     return _Step(
@@ -143,7 +149,11 @@ def _epoch(cells: Cells) -> _Epoch:
 
 
 def _training(
-    steps: Path, epochs: Path, rows: Sequence[_Step], course: Sequence[_Epoch]
+    steps: Path,
+    epochs: Path,
+    rows: Sequence[_Step],
+    course: Sequence[_Epoch],
+    report: Callable[[str], None],
 ) -> Training:
     first = course[0]
     times = _times(_Table(steps), rows)
@@ -151,7 +161,7 @@ def _training(
         if (row.default_batch, row.restart_s) != (first.default_batch, first.restart_s):
             what = f"default_batch or restart_s of job {quoted(row.job)} differ from those before"
             raise _Table(epochs).wrong(row.line, what)
-    batches, ends, noise = _course(_Table(epochs), first, course)
+    batches, ends, noise = _course(_Table(epochs), first, course, report)
     taken = np.diff(ends, axis=2, prepend=0.0)
     iterations, progress = taken
     # Progress is counted in steps at the default batch: an epoch of another batch that got a
@@ -193,9 +203,12 @@ def _times(table: _Table, rows: Sequence[_Step]) -> tuple[StepTimes, ...]:
 
 
 def _course(
-    table: _Table, first: _Epoch, rows: Sequence[_Epoch]
+    table: _Table, first: _Epoch, rows: Sequence[_Epoch], report: Callable[[str], None]
 ) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Batches, then iteration and progress at each epoch's end (2, batches, epochs), and φ."""
+    """Batches, then iteration and progress at each epoch's end (2, batches, epochs), and φ.
+
+    A batch that was trained for fewer epochs than the default one is left out, and said to be.
+    """
     by_batch: dict[int, dict[int, _Epoch]] = defaultdict(dict)
     for row in rows:
         if row.epoch in by_batch[row.batch]:
@@ -210,8 +223,16 @@ def _course(
             f"job {name} has no epochs at its default batch, {first.default_batch}",
             hint="everything is held against the default batch: add its rows",
         )
-    epochs = len(by_batch[first.default_batch])
-    batches = sorted(batch for batch in by_batch if batch >= first.default_batch)
+    epochs = max(by_batch[first.default_batch])
+    batches = []
+    for batch in sorted(batch for batch in by_batch if batch >= first.default_batch):
+        if (last := max(by_batch[batch])) < epochs:
+            report(
+                f"{table.path}: job {name} was trained for {last} of {epochs} epochs at batch "
+                f"{batch}: it is left out"
+            )
+        else:
+            batches.append(batch)
     ends, noise = np.zeros((2, len(batches), epochs)), np.zeros((len(batches), epochs))
     for at, batch in enumerate(batches):
         mine = by_batch[batch]
