@@ -19,6 +19,8 @@ WANTED_CHANCE, LATE_PENALTY = 0.95, 30.0
 MOVE_SHARE, MOVE_S = 0.1, 180.0
 # At most one move in so much of the work.
 WORK_BETWEEN_MOVES = 0.05
+# Below this chance a deadline is given up, and the fastest way is the best.
+_HOPE = 0.05
 # Outcomes of a probe that are thought through, and candidates that are then compared.
 _OUTCOMES, _COMPARED = 16, 80
 _MEASURED_SIGMA = 0.05
@@ -28,7 +30,7 @@ _MOST_PROBES = 12
 class Ways(Forecast):
     """What going on with each candidate costs from here, move or start included. USD, seconds."""
 
-    def __init__(self, view: View, price_per_s: Array, seed: int) -> None:
+    def __init__(self, view: View, price_per_s: Array, allowed: Array, seed: int) -> None:
         super().__init__(view, seed)
         terms = view.terms
         numbers = range(len(terms.candidates))
@@ -39,16 +41,30 @@ class Ways(Forecast):
         self.price_per_s = price_per_s
         self.limit_s = np.inf if view.time_left_s is None else view.time_left_s
         took = self.before_s + self.left_s
-        self.cost = (price_per_s * took).mean(0)
-        self.chance = (took <= self.limit_s).mean(0)
-        self.loss = self._loss(took)
+        self.chance = np.where(allowed, self._chance(took), 0.0)
+        # Where nothing will be in time, what is least late: a cheap way there is no way at all.
+        self._hopeless = bool(self.chance.max() < _HOPE)
+        self.loss = np.where(allowed, self._loss(took, price_per_s), np.inf)
 
-    def _loss(self, took_s: Array) -> Array:
-        """Expected cost, with a penalty on the chance of being late; draws on the last axis but
-        one."""
-        chance = (took_s <= self.limit_s).mean(-2)
-        short = np.maximum(WANTED_CHANCE - chance, 0.0) / WANTED_CHANCE
-        return np.asarray((self.price_per_s * took_s).mean(-2) * (1 + LATE_PENALTY * short))
+    def _chance(self, took_s: Array) -> Array:
+        """Of being in time; draws are the last axis but one."""
+        return np.asarray((took_s <= self.limit_s).mean(-2))
+
+    def _loss(self, took_s: Array, price_per_s: Array) -> Array:
+        """Expected cost, with a penalty on the chance of being late."""
+        if self._hopeless:
+            return np.asarray(took_s.mean(-2) * self.price_per_s.max())
+        short = np.maximum(WANTED_CHANCE - self._chance(took_s), 0.0) / WANTED_CHANCE
+        return np.asarray((price_per_s * took_s).mean(-2) * (1 + LATE_PENALTY * short))
+
+    def worth_of_knowing_all(self, among: Array) -> float:
+        """What no probe saves more than: the best way in each draw, for the best in all."""
+        took = self.before_s[among] + self.left_s[:, among]
+        cost = self.price_per_s[among] * took
+        least = np.where(took <= self.limit_s, cost, np.inf).min(1)
+        # Where nothing is in time, the least evil stands for it.
+        least = np.where(np.isfinite(least), least, cost.min(1))
+        return float(self.loss[among].min() - least.mean())
 
     def saving(self, probed: int, among: Array, than: float) -> float:
         """Expected fall of the least loss once the step time of one candidate is known.
@@ -62,9 +78,7 @@ class Ways(Forecast):
         shown = np.quantile(news, (np.arange(_OUTCOMES) + 0.5) / _OUTCOMES)
         moved = logs + (shown[:, None] - news)[:, :, None] * pull
         took = self.before_s[among] + np.exp(moved) * self.steps_left[:, among]
-        chance = (took <= self.limit_s).mean(1)
-        short = np.maximum(WANTED_CHANCE - chance, 0.0) / WANTED_CHANCE
-        loss = (self.price_per_s[among] * took).mean(1) * (1 + LATE_PENALTY * short)
+        loss = self._loss(took, self.price_per_s[among])
         # What is chosen today, judged by the same draws: luck in the draws is no saving.
         today = loss[:, int(self.loss[among].argmin())].mean()
         return float(min(than, today) - loss.min(1).mean())
@@ -79,7 +93,6 @@ class ByBelief:
         self._seed = seed
         self._allows = allows
         self._minds_price = minds_price
-        self._probed: set[int] = set()
 
     def decide(self, view: View) -> Probe | Run:
         """Probe, start, stay or move."""
@@ -87,21 +100,16 @@ class ByBelief:
         if view.on is not None and not may_move(view):
             return Run(view.on)
         if not view.measured:
-            return self._probe(first_look(terms))
+            return first_look(terms)
         allowed = np.array([self._allows(terms, one) for one in terms.candidates])
-        ways = Ways(view, self._prices(terms), self._seed)
-        loss = np.where(allowed, ways.loss, np.inf)
-        probe = self._worth_probing(view, ways, loss)
+        ways = Ways(view, self._prices(terms), allowed, self._seed)
+        probe = self._worth_probing(view, ways)
         if probe is not None:
-            return self._probe(probe)
-        best = int(loss.argmin())
+            return probe
+        best = int(ways.loss.argmin())
         if view.on is None or moves(ways, view.on, best):
             return Run(best)
         return Run(view.on)
-
-    def _probe(self, probe: Probe) -> Probe:
-        self._probed.add(probe.machines)
-        return probe
 
     def _prices(self, terms: Terms) -> Array:
         if not self._minds_price:
@@ -109,24 +117,28 @@ class ByBelief:
         hourly = [terms.machines[one.machines].price_per_hour_usd for one in terms.candidates]
         return np.array(hourly) / 3600
 
-    def _worth_probing(self, view: View, ways: Ways, loss: Array) -> Probe | None:
-        terms = view.terms
-        if len(self._probed) >= _MOST_PROBES:
+    def _worth_probing(self, view: View, ways: Ways) -> Probe | None:
+        terms, loss = view.terms, ways.loss
+        seen = {timed.at.layout for timed in view.measured}
+        if len(seen) >= _MOST_PROBES:
             return None
         machines = np.array([one.machines for one in terms.candidates])
         took = ways.before_s + np.quantile(ways.left_s, 0.2, axis=0)
         hopeful = np.where(np.isfinite(loss), ways.price_per_s * took, np.inf)
-        hopeful = np.where(took <= ways.limit_s, hopeful, np.inf)
+        if ways.chance.max() > 0:
+            hopeful = np.where(took <= ways.limit_s, hopeful, np.inf)
         among = np.argsort(hopeful, kind="stable")[:_COMPARED]
         among = np.union1d(among[np.isfinite(hopeful[among])], [int(loss.argmin())])
-        best, most = None, 0.0
-        for number in sorted(set(machines[among].tolist()) - self._probed):
+        best, most, ceiling = None, 0.0, ways.worth_of_knowing_all(among)
+        for number in sorted(set(machines[among].tolist())):
+            if terms.machines[number].layout in seen:
+                continue
             mine = among[machines[among] == number]
             probed = int(mine[loss[mine].argmin()])
             work_s = float(ways.left_s[:, probed].mean())
             span_s = terms.setup_s + max(PROBE_MIN_S, PROBE_SHARE * work_s)
             costs = float(ways.price_per_s[probed]) * span_s
-            if costs >= float(loss.min()):
+            if costs >= ceiling:
                 continue
             saves = ways.saving(probed, among, float(loss.min()))
             if saves - costs > most:

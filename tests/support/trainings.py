@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlbroker.broker.backtest.goodput_table import read_trainings
+from mlbroker.policies.adapt.training import Training
 from mlbroker.profiles.noise import gain
 
 Row = dict[str, Any]
@@ -90,3 +92,8 @@ def write_tables(
         lines += [",".join(str(cell) for cell in row.values()) for row in rows]
         path.write_text("\n".join(lines) + "\n")
     return paths
+
+
+def trainings(folder: Path, models: tuple[Model, ...] = MODELS) -> tuple[Training, ...]:
+    """The same as the back-test reads them."""
+    return read_trainings(*write_tables(folder, models), print)
