@@ -18,6 +18,7 @@ from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
+from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.queue import POLICIES as QUEUE_POLICIES
 from mlbroker.policies.spot import POLICIES
@@ -53,6 +54,11 @@ def queue_policies() -> str:
     return _registry("policy", "what it does", QUEUE_POLICIES.items())
 
 
+def adapt_strategies() -> str:
+    """What chooses machines and batch of a training."""
+    return _registry("strategy", "what it does", STRATEGIES.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -70,6 +76,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "guardrails": guardrails,
     "spot-policies": spot_policies,
     "queue-policies": queue_policies,
+    "adapt-strategies": adapt_strategies,
     "figures": figures,
     "packages": package_map,
     "imports": imports,

@@ -1,32 +1,21 @@
 """Training by goodput: which machines, how many GPUs, which batch, and when to move.
 
-A new strategy is one file or a line here, and its entry.
+A new strategy is one file with a class and one entry here; it is made with a seed.
 """
 
 from collections.abc import Callable
 
 from mlbroker.policies.adapt.adaptdl import AdaptDl
-from mlbroker.policies.adapt.by_belief import ByBelief
-from mlbroker.policies.adapt.interface import Candidate, Strategy, Terms
-
-
-def _any(terms: Terms, one: Candidate) -> bool:
-    return True
-
-
-def _default(terms: Terms, one: Candidate) -> bool:
-    return one.batch == terms.default_batch
-
-
-def _default_per_gpu(terms: Terms, one: Candidate) -> bool:
-    gpus = terms.machines[one.machines].layout.gpus
-    return one.batch == min(terms.default_batch * gpus, terms.most_batch)
-
+from mlbroker.policies.adapt.auto import Auto
+from mlbroker.policies.adapt.batch_per_gpu import BatchPerGpu
+from mlbroker.policies.adapt.fastest import Fastest
+from mlbroker.policies.adapt.fixed_batch import FixedBatch
+from mlbroker.policies.adapt.interface import Strategy
 
 STRATEGIES: dict[str, Callable[[int], Strategy]] = {
-    "auto": lambda seed: ByBelief(_any, seed),
-    "fixed-batch": lambda seed: ByBelief(_default, seed),
-    "batch-per-gpu": lambda seed: ByBelief(_default_per_gpu, seed),
-    "fastest": lambda seed: ByBelief(_any, seed, minds_price=False),
+    "auto": Auto,
+    "fixed-batch": FixedBatch,
+    "batch-per-gpu": BatchPerGpu,
+    "fastest": Fastest,
     "adaptdl": AdaptDl,
 }

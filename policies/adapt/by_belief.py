@@ -3,8 +3,6 @@
 Imports numpy: import it inside functions.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from mlbroker.policies.adapt.forecast import Forecast
@@ -12,9 +10,10 @@ from mlbroker.policies.adapt.interface import Candidate, Probe, Run, Terms, View
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.value_of_information import PROBE_MIN_S, PROBE_SHARE
 
-# A way on is in time where this share of the draws is; below, each missing share costs so many
-# times the way's own cost.
-WANTED_CHANCE, LATE_PENALTY = 0.95, 30.0
+# A way on is in time where this share of the draws is. What is missing from it costs so many times
+# what the surest way costs: the same for all, or a cheap way that is late would beat a dear one
+# that is nearly sure.
+WANTED_CHANCE, LATE_PENALTY = 0.98, 30.0
 # A move saves so much of staying, and so many seconds of the new machines.
 MOVE_SHARE, MOVE_S = 0.1, 180.0
 # At most one move in so much of the work.
@@ -44,6 +43,9 @@ class Ways(Forecast):
         self.chance = np.where(allowed, self._chance(took), 0.0)
         # Where nothing will be in time, what is least late: a cheap way there is no way at all.
         self._hopeless = bool(self.chance.max() < _HOPE)
+        cost = (price_per_s * took).mean(0)
+        sure = allowed & (self.chance >= min(WANTED_CHANCE, float(self.chance.max())))
+        self._late_usd = LATE_PENALTY * float(cost[sure].min())
         self.loss = np.where(allowed, self._loss(took, price_per_s), np.inf)
 
     def _chance(self, took_s: Array) -> Array:
@@ -55,7 +57,7 @@ class Ways(Forecast):
         if self._hopeless:
             return np.asarray(took_s.mean(-2) * self.price_per_s.max())
         short = np.maximum(WANTED_CHANCE - self._chance(took_s), 0.0) / WANTED_CHANCE
-        return np.asarray((price_per_s * took_s).mean(-2) * (1 + LATE_PENALTY * short))
+        return np.asarray((price_per_s * took_s).mean(-2) + self._late_usd * short)
 
     def worth_of_knowing_all(self, among: Array) -> float:
         """What no probe saves more than: the best way in each draw, for the best in all."""
@@ -85,14 +87,19 @@ class Ways(Forecast):
 
 
 class ByBelief:
-    """A strategy over the candidates that `allows` names; where it minds no price, time counts."""
+    """What the strategies share that go by the belief: they differ in what they allow and mind.
 
-    def __init__(
-        self, allows: Callable[[Terms, Candidate], bool], seed: int, *, minds_price: bool = True
-    ) -> None:
+    `minds_price` False: time alone counts.
+    """
+
+    minds_price = True
+
+    def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._allows = allows
-        self._minds_price = minds_price
+
+    def allows(self, terms: Terms, one: Candidate) -> bool:
+        """Whether this candidate may be chosen."""
+        return True
 
     def decide(self, view: View) -> Probe | Run:
         """Probe, start, stay or move."""
@@ -101,7 +108,7 @@ class ByBelief:
             return Run(view.on)
         if not view.measured:
             return first_look(terms)
-        allowed = np.array([self._allows(terms, one) for one in terms.candidates])
+        allowed = np.array([self.allows(terms, one) for one in terms.candidates])
         ways = Ways(view, self._prices(terms), allowed, self._seed)
         probe = self._worth_probing(view, ways)
         if probe is not None:
@@ -112,7 +119,7 @@ class ByBelief:
         return Run(view.on)
 
     def _prices(self, terms: Terms) -> Array:
-        if not self._minds_price:
+        if not self.minds_price:
             return np.ones(len(terms.candidates))
         hourly = [terms.machines[one.machines].price_per_hour_usd for one in terms.candidates]
         return np.array(hourly) / 3600

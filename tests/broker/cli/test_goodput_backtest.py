@@ -104,3 +104,88 @@ def test_a_bad_cell_is_named(tmp_path: Path, table: int, column: str, text: str,
     assert says in error.what
     assert str(tables[table]) in str(error.where)
     assert "line" in str(error.where)
+
+
+def test_what_is_lacking_is_named(tmp_path: Path) -> None:
+    steps, epochs = write_tables(tmp_path)
+
+    def error(*words: object) -> InputError:
+        found = run(*words).exception
+        assert isinstance(found, InputError), found
+        return found
+
+    assert error("--goodput", steps).where == "--epochs"
+    assert error("--epochs", epochs).where == "--goodput"
+    assert error().where == "TABLE"
+    assert error(steps, "--goodput", steps, "--epochs", epochs).where == "--table"
+    assert "no such file" in error("--goodput", tmp_path / "no.csv", "--epochs", epochs).what
+    assert "no column gpu" in error("--goodput", epochs, "--epochs", epochs).what
+    assert "no column default_batch" in error("--goodput", steps, "--epochs", steps).what
+    assert refused((steps, epochs), "--strategy", "autp").hint == "did you mean auto?"
+    assert refused((steps, epochs), "--only", "nobody").where == "--only"
+    assert refused((steps, epochs), "--job-hours", "-1").where == "--job-hours"
+    assert refused((steps, epochs), "--deadline-factor", "nan").where == "--deadline-factor"
+
+
+def leave_out(**cells: object) -> Any:
+    def change(row: Row) -> Row | None:
+        return None if all(row[name] == cell for name, cell in cells.items()) else row
+
+    return change
+
+
+def test_a_hole_in_the_course_is_an_error_and_a_shorter_course_is_left_out(tmp_path: Path) -> None:
+    tables = write_tables(tmp_path, epochs=leave_out(job="small", batch_size=128, epoch=3))
+    assert "has no epoch 3 at batch 128" in refused(tables).what
+
+    def cut(row: Row) -> Row | None:
+        return None if row["batch_size"] == 1024 and row["epoch"] > 5 else row
+
+    steps, epochs = write_tables(tmp_path, MODELS[:1], epochs=cut)
+    shown = run("--goodput", steps, "--epochs", epochs, "--json")
+    assert "trained for 5 of 20 epochs at batch 1024: it is left out" in shown.stderr
+    assert json.loads(shown.stdout)["jobs"][0]["max_batch"] == 512
+
+
+def test_jobs_of_one_table_alone_are_left_out_and_none_in_both_is_an_error(tmp_path: Path) -> None:
+    tables = write_tables(tmp_path, MODELS[:2], epochs=leave_out(job="wide"))
+    result = run("--goodput", tables[0], "--epochs", tables[1], "--json")
+    assert [job["job"] for job in json.loads(result.stdout)["jobs"]] == ["small"]
+    assert "there is nothing of job 'wide': it is left out" in result.stderr
+    tables = write_tables(
+        tmp_path, MODELS[:2], steps=leave_out(job="small"), epochs=leave_out(job="wide")
+    )
+    assert "no job of it is in" in refused(tables).what
+
+
+def of_types(*types: str) -> Any:
+    def change(row: Row) -> Row | None:
+        return row if row["gpu"] in types else None
+
+    return change
+
+
+def test_one_gpu_type_and_one_job_and_types_nobody_knows_are_played(tmp_path: Path) -> None:
+    def renamed(row: Row) -> Row | None:
+        return row | {"gpu": "Mystery 9"} if row["gpu"] == "T4" else None
+
+    for change, says in ((of_types("A100"), "no past jobs"), (renamed, "no data sheet of 'Mys")):
+        steps, epochs = write_tables(tmp_path, MODELS[:1], steps=change)
+        result = run("--goodput", steps, "--epochs", epochs, "--json", "--deadline-factor", 1)
+        assert says in result.stderr
+        (job,) = json.loads(result.stdout)["jobs"]
+        assert job["clairvoyant_in_time"]
+        assert job["all_in_ratio"] > 0.9
+
+
+def test_without_times_on_one_gpu_there_is_no_measure(tmp_path: Path) -> None:
+    tables = write_tables(tmp_path, steps=leave_out(job="small", gpus=1))
+    assert "was not measured on one GPU" in refused(tables).what
+
+
+def test_a_hopeless_deadline_is_said(tmp_path: Path) -> None:
+    steps, epochs = write_tables(tmp_path, MODELS[:1])
+    shown = run("--goodput", steps, "--epochs", epochs, "--deadline-factor", 0.001)
+    assert shown.exit_code == 0, shown.exception
+    assert "Nothing is in time for small" in shown.stderr
+    assert max(map(len, shown.stdout.splitlines())) <= 80
