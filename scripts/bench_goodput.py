@@ -69,7 +69,7 @@ def main() -> int:
     head = ["deadline", "strategy", "all-in", "without probes", "by job", "probes", "moves", "late"]
     jobs = ", ".join(job["job"] for job in documents["auto"][0]["jobs"])
     text = (
-        f"{table(head, rows)}\n\n{said}\n\n"
+        f"{table(head, rows)}\n\n{said} {_fixed_in_time(documents)}\n\n"
         f"Jobs: {jobs}; {JOB_HOURS:g} h at the default batch on the cheapest type with one GPU. "
         f"{datetime.now(UTC):%Y-%m-%d}, Python {sys.version.split()[0]}, "
         f"{time.perf_counter() - began:.0f} s in all; `make bench-goodput` measures them anew."
@@ -81,6 +81,23 @@ def main() -> int:
 
 def _deadline(factor: float | None) -> str:
     return "none" if factor is None else "T0" if factor == 1 else f"T0 / {1 / factor:g}"
+
+
+def _fixed_in_time(documents: dict[str, list[dict[str, Any]]]) -> str:
+    """What a fixed batch costs where it is in time: late jobs are no like with like."""
+    at = list(MOST).index(FIXED_AT)
+    auto, fixed = (documents[name][at]["jobs"] for name in ("auto", "fixed-batch"))
+    ratios = [
+        f"{theirs['all_in_usd'] / ours['all_in_usd']:.1f}"
+        for ours, theirs in zip(auto, fixed, strict=True)
+        if theirs["deadline_met"]
+    ]
+    if not ratios:
+        return f"With a fixed batch nothing is in time at {_deadline(FIXED_AT)}."
+    return (
+        f"Where a fixed batch is in time at {_deadline(FIXED_AT)}, it is "
+        f"{' and '.join(ratios)} times as dear."
+    )
 
 
 def _missed(documents: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
