@@ -18,7 +18,7 @@ from mlbroker.broker.files.cells import Cells, column_places
 from mlbroker.broker.files.tables import open_table, refuse_what_is_no_file
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.policies.adapt.interface import Machines
-from mlbroker.policies.adapt.training import StepTimes, Training
+from mlbroker.policies.adapt.training import StepTimes, Training, candidates
 from mlbroker.profiles.step_model import Layout
 
 STEPS = (
@@ -168,7 +168,7 @@ def _training(
     # little farther took that much longer.
     at_default = batches.index(first.default_batch)
     needed = iterations * progress[at_default] / progress
-    _refuse_without_anchor(steps, first, times)
+    _refuse_without_anchor(steps, first, times, batches[-1])
     return Training(
         first.job, first.default_batch, first.restart_s, times, np.array(batches), needed, noise
     )
@@ -250,10 +250,23 @@ def _course(
     return batches, ends, noise
 
 
-def _refuse_without_anchor(path: Path, first: _Epoch, times: Sequence[StepTimes]) -> None:
+def _refuse_without_anchor(
+    path: Path, first: _Epoch, times: Sequence[StepTimes], most: int
+) -> None:
     """T0 is the default batch's time on the cheapest machines with one GPU."""
     singles = [one.machines for one in times if one.machines.layout.gpus == 1]
     if not singles:
         what = f"job {quoted(first.job)} was not measured on one GPU"
         hint = "its time on the cheapest one-GPU type is what deadlines are multiples of"
         raise InputError(what, where=str(path), hint=hint)
+    cheapest = min(singles, key=lambda one: one.price_per_hour_usd)
+    passes = -(-first.default_batch // cheapest.most_local)
+    too_large = first.default_batch / passes < cheapest.least_local
+    if too_large or not candidates([cheapest], first.default_batch, most):
+        raise InputError(
+            f"the default batch of job {quoted(first.job)}, {first.default_batch}, cannot be made "
+            f"of the local batches on its cheapest one-GPU type, "
+            f"{cheapest.least_local} to {cheapest.most_local}",
+            where=str(path),
+            hint="passes are of equal size: add a row at a smaller local batch",
+        )

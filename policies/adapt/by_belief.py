@@ -109,6 +109,10 @@ class ByBelief:
         if not view.measured:
             return first_look(terms)
         allowed = np.array([self.allows(terms, one) for one in terms.candidates])
+        if not allowed.any():
+            # The batch cannot be made in passes of equal size: the least that can stands for it.
+            batches = np.array([one.batch for one in terms.candidates])
+            allowed = batches == batches.min()
         ways = Ways(view, self._prices(terms), allowed, self._seed)
         probe = self._worth_probing(view, ways)
         if probe is not None:

@@ -189,3 +189,23 @@ def test_a_hopeless_deadline_is_said(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.exception
     assert "Nothing is in time for small" in shown.stderr
     assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_a_default_batch_that_no_pass_fits_is_refused_and_an_odd_one_is_played(
+    tmp_path: Path,
+) -> None:
+    def large(row: Row) -> Row | None:
+        return row if int(row["local_batch"]) > 64 else None
+
+    assert (
+        "cannot be made of the local batches"
+        in refused(write_tables(tmp_path, MODELS[:1], steps=large)).what
+    )
+    # 67 samples in two passes of equal size are 66 or 68.
+    odd = (MODELS[0]._replace(default_batch=67),)
+
+    def small(row: Row) -> Row | None:
+        return row if int(row["local_batch"]) < 64 else None
+
+    document = told(write_tables(tmp_path, odd, steps=small), "--strategy", "fixed-batch")
+    assert document["jobs"][0]["final_batch"] == 68
