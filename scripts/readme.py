@@ -18,6 +18,7 @@ from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
+from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.queue import POLICIES as QUEUE_POLICIES
 from mlbroker.policies.service import POLICIES as SERVICE_POLICIES
@@ -59,6 +60,11 @@ def service_policies() -> str:
     return _registry("policy", "what it does", SERVICE_POLICIES.items())
 
 
+def adapt_strategies() -> str:
+    """What chooses machines and batch of a training."""
+    return _registry("strategy", "what it does", STRATEGIES.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -77,6 +83,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "spot-policies": spot_policies,
     "queue-policies": queue_policies,
     "service-policies": service_policies,
+    "adapt-strategies": adapt_strategies,
     "figures": figures,
     "packages": package_map,
     "imports": imports,
