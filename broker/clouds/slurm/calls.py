@@ -257,6 +257,9 @@ def _job(fields: Sequence[str]) -> Job:
         return Job(name, word, started, due_at=ended, reason=job.reason)
     if word in ("CANCELLED", "DEADLINE", "REVOKED") and (started is None or started == ended):
         started = None
+    if started is not None and ended is not None:
+        # It tells whole seconds: what worked for less than one did not cost nothing.
+        ended = max(ended, started + timedelta(seconds=1))
     return Job(name, word, started, ended, reason=job.reason)
 
 

@@ -91,10 +91,12 @@ def test_jobs_are_asked_for_by_name_and_user(commands: Path) -> None:
         f"{TOKEN}|PENDING|2026-11-29T14:00:00|2026-11-29T14:10:00|Resources\n"
         f"{TOKEN}|CANCELLED|2026-11-29T12:00:09|2026-11-29T12:00:09|None\n"
         f"{TOKEN}|TIMEOUT|2026-11-29T12:00:00|2026-11-29T12:10:21|TimeLimit\n"
+        f"{TOKEN}|COMPLETED|2026-11-29T12:00:00|2026-11-29T12:00:00|None\n"
         f"a|b {TOKEN}|RUNNING|2026-11-29T12:00:00|N/A|None\n"
         "odd\n"
     ))  # fmt: skip
-    running, pending, cancelled, late = calls.jobs(TOKEN)
+    running, pending, cancelled, late, quick = calls.jobs(TOKEN)
+    assert quick.ended_at == NOON + timedelta(seconds=1), "a start and an end in one second"
     due = NOON + timedelta(minutes=10)
     assert running == Job(TOKEN, "RUNNING", NOON, due_at=due)
     assert pending == Job(TOKEN, "PENDING", reason="Resources"), "what is expected is no start"
@@ -104,7 +106,7 @@ def test_jobs_are_asked_for_by_name_and_user(commands: Path) -> None:
     assert f"--name={TOKEN}" in asked
     assert f"--user={calls.user()}" in asked
     assert "--states=all" in asked
-    assert calls.jobs()[4].name == f"a|b {TOKEN}"
+    assert calls.jobs()[5].name == f"a|b {TOKEN}"
 
 
 def test_accounting_tells_only_of_ends(commands: Path) -> None:
