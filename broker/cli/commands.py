@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "spot": Command("spot", "Say what is believed of a type's spot machines, and from what."),
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
+    "tune": Command("tune", "Try what a study of many trials would cost on learning curves."),
     "replay": Command("replay", "Try spot policies on a recorded trace: at what cost, how late?"),
     "doctor": Command("doctor", "Check this machine and a cloud's account, and say what to do."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
