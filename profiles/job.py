@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.search_space import Study
 
 
 class ObjectiveKind(StrEnum):
@@ -156,7 +157,8 @@ class Job:
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
-    What has `replicas` never ends by itself: it has a price by the hour alone.
+    What has `replicas` never ends by itself: it has a price by the hour alone. With a `study` it
+    is one of many trials, whose variables the study chooses.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -182,6 +184,7 @@ class Job:
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None
+    study: Study | None = None
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

@@ -44,3 +44,21 @@ def _between(low: float, high: float, share: float, log: bool) -> float:
     if log:
         return math.exp(_between(math.log(low), math.log(high), share, False))
     return low + (high - low) * share
+
+
+class Study(NamedTuple):
+    """What a job file says of a study of many trials.
+
+    `more_is_better` of the `metric`. A whole trial has `most` steps of the `resource`, such as
+    epochs. `trials` at most, None: as many as the money lasts. `lanes` work at a time, None: as
+    many as deadline and price ask for. The best of the studies `start_from` are tried first.
+    """
+
+    metric: str
+    more_is_better: bool
+    space: Space
+    resource: str
+    most: int
+    trials: int | None = None
+    lanes: int | None = None
+    start_from: tuple[str, ...] = ()

@@ -113,7 +113,8 @@ def _refuse_no_past(table: CurveTable, path: Path) -> None:
 def _searcher(request: TuneRequest, values: dict[str, Values], listener: Listener) -> str:
     """The one of the registry that is meant."""
     wanted = request.searcher
-    varies = any(len(set(column)) > 1 for column in zip(*(v.values() for v in values.values())))
+    columns = zip(*(each.values() for each in values.values()), strict=True)
+    varies = any(len(set(column)) > 1 for column in columns)
     if wanted != "auto":
         if wanted != "random" and not varies:
             raise InputError(

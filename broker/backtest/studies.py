@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from mlbroker.broker.backtest.curve_table import CurveTable, Values
 from mlbroker.broker.backtest.table_search import Grounds, Nearest, Untried
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.tuning.searchers import SEARCHERS
 from mlbroker.policies.tuning import POLICIES
-from mlbroker.policies.tuning.interface import Searcher
+from mlbroker.policies.tuning.interface import FAILED, Searcher
 from mlbroker.policies.tuning.past import PastFirst
 from mlbroker.policies.tuning.replay import Curves, play
 
@@ -38,13 +40,13 @@ def reference_trials(curves: Curves) -> int:
 
 
 def target(curves: Curves) -> float:
-    """The median of the best score of 64 whole trials, drawn at random without coming back.
+    """The median of the best final score of 64 whole trials, drawn without coming back to one.
 
-    A trial is worth its best step, for a study as for these. The k best of n configurations are
+    The k best of n configurations are
     all left out by a draw of m with probability C(n-k, m)/C(n, m): the target is the best score
     number k, for the least k where that is not above one half.
     """
-    best = sorted((max(scores) for scores in curves.scores), reverse=True)
+    best = sorted((scores[-1] for scores in curves.scores), reverse=True)
     n, m = len(best), reference_trials(curves)
     drawn = math.comb(n, m)
     return next(best[k - 1] for k in range(1, n + 1) if 2 * math.comb(n - k, m) <= drawn)
@@ -56,6 +58,9 @@ def study_tasks(table: CurveTable, plan: Plan) -> dict[str, Any]:
     tasks = []
     for curves in table.tasks:
         goal = target(curves)
+        if goal == FAILED:
+            what = f"task {quoted(curves.task)}: most configurations end without a number"
+            raise InputError(what, hint="64 whole trials at random would reach nothing.")
         cost_s = reference_trials(curves) * curves.whole_s()
         past = past_of(curves, table.tasks) if plan.warm else []
         for repeat in range(plan.repeats):

@@ -40,9 +40,9 @@ def backtest(
 ) -> None:
     """Play a study on recorded learning curves: cost and time to the target.
 
-    Each task is studied until a trial reaches what 64 whole random trials reach in the median;
-    their cost, and their time on as many workers, is 1. A study that spent three times that has
-    missed. A metric is seen once its steps are paid for. Step 0 is free, and no result.
+    Each task is studied until a step of some trial is as good as the best end of 64 whole random
+    trials, in the median; their cost, and their time on as many workers, is 1. A study that spent
+    three times that has missed. A metric is seen once its steps are paid for.
     """
     load_numpy()
     from mlbroker.broker.app.tune_backtest import TuneRequest, backtest_tuning
@@ -77,9 +77,9 @@ def _show(told: dict[str, Any]) -> None:
     lines.append(["mean", *(_mean([told["summary"]], key) for key in _SHOWN)])
     print_table(["task", *right], lines, right=right)
     say(
-        f"{told['metric']} ({told['goal']}), policy {told['policy']}, searcher "
-        f"{told['searcher']}{', warm' if told['warm'] else ''}, {count(told['workers'], 'worker')}, "
-        f"seed {told['seed']}, {told['repeats']} x each task."
+        f"{told['metric']}, {told['goal']}; policy {told['policy']}, searcher {told['searcher']}"
+        f"{', warm' if told['warm'] else ''}, {count(told['workers'], 'worker')}, seed "
+        f"{told['seed']}. Each task was studied {count(told['repeats'], 'time')}."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_places import parse_place
+from mlbroker.broker.files.job_tune import read_study
 from mlbroker.broker.files.progress_regex import parse_progress_regex
 from mlbroker.broker.files.values import (
     parse_confidence,
@@ -170,5 +171,6 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "objective": ("objective", _objective),
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
     "progress": ("progress", _simple(parse_progress_regex)),
+    "tune": ("study", read_study),
 }
 KNOWN = tuple(_FIELDS)

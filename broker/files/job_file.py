@@ -11,6 +11,7 @@ from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
+from mlbroker.broker.files.job_tune import refuse_clash
 from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
 from mlbroker.broker.files.remarks import Remarks
@@ -176,6 +177,8 @@ def _job_file(
     if not ours:
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
+    if block is not None and (study := own.get("study")) is not None:
+        refuse_clash(block, study, envs, (*secrets, *from_environment))
     own["data"] = _data(own.get("data"), data, remarks)
     workdir = _workdir(fields, envs, folders, ours, must_exist, remarks)
     setup = fields.text("setup")

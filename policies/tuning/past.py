@@ -64,11 +64,13 @@ class PastFirst:
         others = [other for other, known in seen.items() if known != score]
         ahead = np.array([score > seen[other] for other in others])
         seen[point] = score
+        if not others:
+            return
         for task, best in enumerate(self._best):
             at = min(step, best.shape[1]) - 1
-            gap = best[point, at] - best[others, at]
-            known = np.isfinite(gap) & (gap != 0)
-            self._agreed[task] += ((gap > 0) == ahead)[known].sum() if others else 0
+            mine, theirs = best[point, at], best[others, at]
+            known = ~np.isnan(theirs) & ~np.isnan(mine) & (mine != theirs)
+            self._agreed[task] += ((mine > theirs) == ahead)[known].sum()
             self._compared[task] += known.sum()
 
     def _worthiest(self) -> int | None:

@@ -1,4 +1,4 @@
-"""A table of learning curves under one policy: what a study on it had cost, and when it was done."""
+"""A table of learning curves under one policy: what a study on it had cost, and how long."""
 
 import heapq
 import math

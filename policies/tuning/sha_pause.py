@@ -65,11 +65,18 @@ def _promotable(state: State, level: int, grace: int) -> tuple[int, int, int] | 
     if not any(trials[n].grace == grace for n in waits):
         return None
     came = [n for n, trial in enumerate(trials) if trial.grace == grace and trial.reached >= level]
-    # What the past recommends need not wait for two worse ones: the leader goes on at once.
-    passes = max(len(came) // ETA, 1 if state.warm else 0)
+    passes = _passes(len(came), state.warm)
     ranked = sorted(came, key=lambda n: (-trials[n].best[level - 1], n))
     waiting = set(waits)
     for number in ranked[:passes]:
         if number in waiting and trials[number].score > FAILED:
             return number, passes, len(came)
     return None
+
+
+def _passes(came: int, warm: bool) -> int:
+    """How many of a rung go on.
+
+    What the past recommends need not wait for two worse ones: the leader goes on at once.
+    """
+    return max(came // ETA, 1 if warm else 0)
