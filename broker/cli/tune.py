@@ -175,7 +175,9 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show a study: the best so far, what it took, how far the trials came."""
-    documents = [shown(home(), each) for each in ([name] if name else studies(home()))]
+    named = parse_option("NAME", name, _name)
+    wanted = studies(home()) if named is None else [named]
+    documents = [shown(home(), each) for each in wanted]
     if name is None:
         if json:
             print_json({"schema": "mlbroker.tunes/1", "studies": documents})
@@ -196,8 +198,9 @@ def show(
     print_table([told["resource"], "trials there"], steps, right=[told["resource"], "trials there"])
     print_line(
         f"{count(told['trials'], 'trial')}, {told['failed']} failed; {span(told['spent_s'])} of "
-        f"work, {told['spent_usd']} USD. The study is {_state(told)}."
+        f"work, {told['spent_usd']} USD."
     )
+    print_line(f"The study is {_state(told)}.")
     for at in told["curve"]:
         print_line(f"  after {span(at['spent_s'])}: {figure(at['metric'])}")
 
@@ -209,7 +212,7 @@ def best(
     json: options.Json = False,
 ) -> None:
     """Print what the best trial was given: variables, or flags for a run."""
-    found = shown(home(), name)["best"]
+    found = shown(home(), parse_option("NAME", name, _name) or name)["best"]
     if json:
         print_json({"schema": "mlbroker.tune-best/1", "study": name, "best": found})
     elif found is None:
@@ -236,14 +239,8 @@ def _say_best(told: dict[str, Any]) -> None:
 def _row(told: dict[str, Any]) -> list[str]:
     found = told["best"]
     best = "" if found is None else figure(found["metric"])
-    return [
-        told["study"],
-        told["metric"],
-        str(told["trials"]),
-        best,
-        told["spent_usd"],
-        _state(told),
-    ]
+    state = _state(told).partition(":")[0]
+    return [told["study"], told["metric"], str(told["trials"]), best, told["spent_usd"], state]
 
 
 def _state(told: dict[str, Any]) -> str:
