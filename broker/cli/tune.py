@@ -69,7 +69,9 @@ def study(
     detach: Detach = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Begin a study of many trials under one cap; `tune JOB` is short for it.
+    """Begin a study under one cap; `tune JOB` is short for it.
+
+    A study is many trials of the job with other values of the variables in `tune: space:`.
 
     One ordinary run does trial after trial. What each came to is on the disk before the next
     begins: `tune resume` goes on from there, whatever ended the run.
@@ -107,7 +109,7 @@ def resume(
     detach: Detach = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Carry a study on from its record, with another run and a cap of its own."""
+    """Carry a study on, with another run and a cap of its own."""
     terms = StudyFolder.of(home(), parse_option("NAME", name, _name) or name).terms()
     path = Path(terms["job_path"])
     told = job_of(path, Terminal(), to_run=True, placed=True, env=env, budget=budget,
@@ -174,7 +176,7 @@ def show(
     name: Annotated[str | None, typer.Argument(help="The study; none: list them.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Show a study: the best so far, what it took, how far the trials came."""
+    """Show a study, or list all: the best so far, and at what cost."""
     named = parse_option("NAME", name, _name)
     wanted = studies(home()) if named is None else [named]
     documents = [shown(home(), each) for each in wanted]
@@ -211,7 +213,7 @@ def best(
     env: Annotated[bool, typer.Option("--env", help="As flags of plan, run and check.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Print what the best trial was given: variables, or flags for a run."""
+    """Print the variables of the best trial, or as flags of a run."""
     found = shown(home(), parse_option("NAME", name, _name) or name)["best"]
     if json:
         print_json({"schema": "mlbroker.tune-best/1", "study": name, "best": found})

@@ -38,7 +38,7 @@ def backtest(
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Studies of each task.")] = 1,
     json: Json = False,
 ) -> None:
-    """Play a study on recorded learning curves: cost and time to the target.
+    """Play a study on recorded learning curves: at what cost?
 
     Each task is studied until a step of some trial is as good as the best end of 64 whole random
     trials, in the median; their cost, and their time on as many workers, is 1. A study that spent
