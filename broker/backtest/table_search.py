@@ -27,7 +27,7 @@ class Untried:
                 return config
         return None
 
-    def tell(self, point: int, step: int, score: float) -> None:
+    def tell(self, point: int, best: Sequence[float]) -> None:
         """Nothing is learnt."""
 
 
@@ -93,9 +93,9 @@ class Nearest:
         self._left.discard(config)
         return config
 
-    def tell(self, point: int, step: int, score: float) -> None:
+    def tell(self, point: int, best: Sequence[float]) -> None:
         """The searcher hears of the configuration that was tried, not of its own proposal."""
-        self._searcher.tell(self._grounds.points[point], step, score)
+        self._searcher.tell(self._grounds.points[point], best)
 
 
 def _numbers(written: Sequence[str]) -> list[float] | None:

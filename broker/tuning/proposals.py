@@ -46,7 +46,7 @@ class Proposals:
 
     def tell(self, each: TrialRecord) -> None:
         """What a trial came to so far."""
-        self._searcher.tell(each.point, each.trial.reached, each.trial.score)
+        self._searcher.tell(each.point, each.trial.best)
 
     def _candidates(self) -> Iterable[Point]:
         while self._first:

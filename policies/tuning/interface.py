@@ -81,8 +81,8 @@ class Searcher(Protocol[T]):
         """The next point; None where everything was tried."""
         ...
 
-    def tell(self, point: T, step: int, score: float) -> None:
-        """The best score of the point after `step` steps; again, when it went further."""
+    def tell(self, point: T, best: Sequence[float]) -> None:
+        """The point's best score after 1, 2, … steps; again, when it went further."""
         ...
 
 

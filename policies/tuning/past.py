@@ -57,18 +57,24 @@ class PastFirst:
             self._asked.append(point)
         return point
 
-    def tell(self, point: int, step: int, score: float) -> None:
+    def tell(self, point: int, best: Sequence[float]) -> None:
         """It weighs the past tasks, and the cold searcher learns as well."""
-        self._cold.tell(point, step, score)
-        seen = self._seen.setdefault(step, {})
+        self._cold.tell(point, best)
+        for step, score in enumerate(best, 1):
+            if point not in self._seen.setdefault(step, {}):
+                self._compare(point, step, score)
+
+    def _compare(self, point: int, step: int, score: float) -> None:
+        """With all trials that were seen at this step, as each past task has them there."""
+        seen = self._seen[step]
         others = [other for other, known in seen.items() if known != score]
         ahead = np.array([score > seen[other] for other in others])
         seen[point] = score
         if not others:
             return
-        for task, best in enumerate(self._best):
-            at = min(step, best.shape[1]) - 1
-            mine, theirs = best[point, at], best[others, at]
+        for task, known_best in enumerate(self._best):
+            at = min(step, known_best.shape[1]) - 1
+            mine, theirs = known_best[point, at], known_best[others, at]
             known = ~np.isnan(theirs) & ~np.isnan(mine) & (mine != theirs)
             self._agreed[task] += ((mine > theirs) == ahead)[known].sum()
             self._compared[task] += known.sum()

@@ -142,4 +142,4 @@ class _Play:
         trial.busy = False
         self.free += 1
         self.reported = number
-        self.searcher.tell(config, trial.reached, trial.score)
+        self.searcher.tell(config, trial.best)

@@ -36,9 +36,9 @@ def asked(searcher: Searcher[Point], most: int = 40) -> list[Point]:
         point = searcher.ask()
         assert point is not None
         found.append(point)
-        searcher.tell(point, 1 + number % 3, worth(point))
+        searcher.tell(point, [worth(point)] * (1 + number % 3))
         if number % 4 == 0:
-            searcher.tell(point, 9, worth(point))
+            searcher.tell(point, [worth(point)] * 9)
     return found
 
 

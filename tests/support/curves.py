@@ -32,6 +32,6 @@ class InOrder:
         """The next."""
         return self.left.pop(0) if self.left else None
 
-    def tell(self, point: int, step: int, score: float) -> None:
-        """Kept."""
-        self.told.append((point, step, score))
+    def tell(self, point: int, best: Sequence[float]) -> None:
+        """Kept, with the step that it reached."""
+        self.told.append((point, len(best), best[-1]))

@@ -28,7 +28,7 @@ class Grid:
         """The next point of the grid; None at its end."""
         return self._left.pop() if self._left else None
 
-    def tell(self, point: Point, step: int, score: float) -> None:
+    def tell(self, point: Point, best: Sequence[float]) -> None:
         """Nothing is learnt."""
 
 

@@ -1,5 +1,6 @@
 """Points drawn at random, evenly in the space's own scales."""
 
+from collections.abc import Sequence
 from random import Random as Lots
 
 from mlbroker.profiles.search_space import Point, Space
@@ -15,5 +16,5 @@ class Random:
         """The next point; there is always one."""
         return {name: part.at(self._lots.random()) for name, part in self._space.items()}
 
-    def tell(self, point: Point, step: int, score: float) -> None:
+    def tell(self, point: Point, best: Sequence[float]) -> None:
         """Nothing is learnt."""

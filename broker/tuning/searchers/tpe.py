@@ -5,6 +5,7 @@ is as good as the rung that it reached. Every third point is drawn at random, as
 (Falkner and others, ICML 2018): where the first rungs mislead, the model is misled too.
 """
 
+from collections.abc import Sequence
 from random import Random as Lots
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class Tpe:
         point: Point = study.ask(self._parts).params
         return point
 
-    def tell(self, point: Point, step: int, score: float) -> None:
+    def tell(self, point: Point, best: Sequence[float]) -> None:
         """What the point came to so far, in place of what it came to before."""
         key = tuple(point[name] for name in self._parts)
         # The last that is told counts as the newest.
@@ -56,7 +57,7 @@ class Tpe:
         self._known[key] = self._optuna.trial.create_trial(
             params=dict(point),
             distributions=self._parts,
-            value=_WORST if score == FAILED else score,
+            value=_WORST if best[-1] == FAILED else best[-1],
         )
 
     def _distribution(self, part: Range | Choice) -> "BaseDistribution":

@@ -44,7 +44,7 @@ def test_a_task_that_orders_trials_alike_gains_weight() -> None:
     first = [searcher.ask() for _ in range(4)]
     for config in first:
         assert config is not None
-        searcher.tell(config, 1, UP[config])
+        searcher.tell(config, [UP[config]])
     assert searcher.ask() == max(set(range(30)) - set(first))  # type: ignore[type-var]
 
 
@@ -53,8 +53,8 @@ def test_failures_and_configurations_that_the_past_lacks_are_borne() -> None:
                   [1.0] * 10)  # fmt: skip
     searcher = PastFirst(CONFIGS, [part], InOrder([]), set(range(30)))
     assert searcher.ask() == 9
-    searcher.tell(9, 2, FAILED)
-    searcher.tell(29, 2, 0.5)
+    searcher.tell(9, [FAILED, FAILED])
+    searcher.tell(29, [0.5, 0.5])
     assert searcher.ask() == 8
 
 
@@ -65,7 +65,7 @@ def test_every_third_is_the_cold_searchers_later_on() -> None:
     found = [searcher.ask() for _ in range(PAST_ALONE + 3)]
     assert found[:PAST_ALONE] == list(range(29, 29 - PAST_ALONE, -1))
     assert 0 in found[PAST_ALONE:]
-    searcher.tell(0, 1, 0.5)
+    searcher.tell(0, [0.5])
     assert cold.told == [(0, 1, 0.5)]
 
 
@@ -79,4 +79,4 @@ def test_curves_of_all_kinds_make_no_noise() -> None:
         for _ in range(5):
             config = searcher.ask()
             assert config is not None
-            searcher.tell(config, step, past[1].scores[config][step - 1])
+            searcher.tell(config, past[1].scores[config][:step])
