@@ -73,6 +73,7 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
     terms = folder.terms() if request.resumes else _terms(request, study)
     if request.resumes:
         _refuse_another(terms, job, request)
+        _refuse_second_lane(folder, state)
     else:
         _refuse_taken(folder, job, request)
         for name in study.start_from:
@@ -119,6 +120,19 @@ def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> N
             where=str(request.run.job_path),
             hint="Begin another: mlbroker tune JOB --name NAME",
         )
+
+
+def _refuse_second_lane(folder: StudyFolder, state: Path) -> None:
+    """The lane would refuse it too, by the record's lock, when the run has begun."""
+    ledger = open_ledger(state)
+    for run_id in folder.load().runs:
+        run = ledger.run(run_id)
+        if run is not None and not run.settled:
+            raise InputError(
+                f"study {folder.path.name} is worked on by run {run_id}",
+                hint=f"`mlbroker logs -f {run_id}` follows it, `mlbroker reconcile` settles one"
+                " that is over",
+            )
 
 
 def _refuse_taken(folder: StudyFolder, job: Job, request: StudyRequest) -> None:

@@ -86,15 +86,19 @@ def test_a_study_is_one_capped_run_and_its_best_can_be_run(cli: Cli) -> None:
 
 
 def test_a_study_goes_on_after_its_lane_was_killed(cli: Cli) -> None:
-    path = job(cli, f"sleep 0.2; {sys.executable} train.py")
+    waits = '[ "$MLBROKER_TRIAL" -lt 1 ] || while [ ! -e go ]; do sleep 0.1; done'
+    path = job(cli, f"{waits}; {sys.executable} train.py")
     client = cli.start("tune", path, *GO)
     study = AStudy(cli.folder, name="net")
     wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
+    second = refused(cli, "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
+    assert "study net is worked on by run" in str(second)
     cli("stop", study.now().runs[0])
     client.communicate(timeout=120)
     assert client.returncode == 130
     before = shown(cli)
     assert before["ended"] is None
+    (cli.folder / "go").touch()
     done = cli("tune", "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
     assert done.returncode == 0, done.stderr
     after = shown(cli)
