@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-service bench-ledger bench-goodput \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-service bench-ledger bench-goodput bench-tune \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
@@ -113,6 +113,9 @@ bench-service: $(VENV)/.product ## Play the policies for a service's ceiling on 
 
 bench-goodput: $(VENV)/.product ## Play adaptive training on measured trainings, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_goodput.py
+
+bench-tune: $(VENV)/.dev ## Play studies on recorded learning curves, into docs/benchmarks.md; REPEATS=5
+	PYTHONPATH=. $(BIN)/python scripts/bench_tune.py
 
 backtest-first: $(VENV)/.product ## The same with one family of past jobs only, of each kind
 	$(BIN)/python scripts/bench_first.py

@@ -14,6 +14,7 @@ from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.search_space import Study
 from mlbroker.profiles.service import Service
 
 
@@ -172,7 +173,7 @@ class Job:
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
     What has `replicas` never ends by itself: it has a price by the hour alone. Those of a `service`
-    follow its load.
+    follow its load. With a `study` it is one of many trials, whose variables the study chooses.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -200,6 +201,7 @@ class Job:
     replicas: Replicas | None = None
     service: Service | None = None
     queue: QueueTerms = QueueTerms()
+    study: Study | None = None
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

@@ -18,11 +18,13 @@ from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
+from mlbroker.broker.tuning.searchers import SEARCHERS
 from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.queue import POLICIES as QUEUE_POLICIES
 from mlbroker.policies.service import POLICIES as SERVICE_POLICIES
 from mlbroker.policies.spot import POLICIES
+from mlbroker.policies.tuning import POLICIES as TUNING_POLICIES
 from mlbroker.profiles.estimators import ESTIMATORS
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +67,16 @@ def adapt_strategies() -> str:
     return _registry("strategy", "what it does", STRATEGIES.items())
 
 
+def tuning_policies() -> str:
+    """What decides how far a trial goes."""
+    return _registry("policy", "what it does", TUNING_POLICIES.items())
+
+
+def searchers() -> str:
+    """What decides which point a study tries next."""
+    return _registry("searcher", "what it tries", SEARCHERS.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -84,6 +96,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "queue-policies": queue_policies,
     "service-policies": service_policies,
     "adapt-strategies": adapt_strategies,
+    "tuning-policies": tuning_policies,
+    "searchers": searchers,
     "figures": figures,
     "packages": package_map,
     "imports": imports,

@@ -62,6 +62,8 @@ def job_of(
         listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
     for sentence in () if placed else job.said:
         listener.note(sentence)
+    if job.study is not None and not to_run:
+        listener.note("The file describes a study (`tune:`): the plan is of one whole trial.")
     if job.not_run and not to_run:
         listener.note(f"For a plan only; `mlbroker run` would refuse it: {'; '.join(job.not_run)}.")
     return job
@@ -72,6 +74,10 @@ def refuse_what_is_not_run(job: Job, listener: Listener, *, here: bool) -> None:
 
     `here`, on this machine, what is mounted elsewhere may be at its place: it is only said.
     """
+    if job.study is not None:
+        names = ", ".join(job.study.space)
+        hint = "take `tune:` out of the file, and give the variables under `envs:` or by --env"
+        raise InputError(f"tune: a run is one trial, and has no values of {names}", hint=hint)
     if not job.not_run:
         return
     if job.replicas is not None:

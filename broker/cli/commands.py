@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("plan", "Name the cheapest machine that meets the deadline, and why."),
     "export": Command("export", "Write the chosen machine and the job as another tool's file."),
     "run": Command("run", "Run the job on the chosen machine under a hard budget cap."),
+    "tune": Command("tune", "Tune the job: a study of many trials under one hard cap."),
     "submit": Command("submit", "Hand a job in: it starts when a place is free and its turn."),
     "queue": Command("queue", "Show who waits for a place, in which order, and why."),
     "ps": Command("ps", "List runs and their machines."),

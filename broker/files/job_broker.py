@@ -7,6 +7,7 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_places import parse_place
+from mlbroker.broker.files.job_tune import read_study
 from mlbroker.broker.files.progress_regex import parse_progress_regex
 from mlbroker.broker.files.values import (
     matching,
@@ -182,6 +183,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
     "progress": ("progress", _simple(parse_progress_regex)),
     "queue": ("queue", _queue),
+    "tune": ("study", read_study),
 }
 # `service` is read with the block of the same name that SkyServe has: see job_service.
 KNOWN = (*_FIELDS, "service")

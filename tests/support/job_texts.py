@@ -23,6 +23,14 @@ broker:
   progress: 'step (\\d+)/'
   outputs: [model.bin, 'runs/**/*.json']
   queue: {team: vision, value_of_time: 2 USD/h}
+  tune:
+    metric: val_acc
+    goal: maximize
+    space: {LEARNING_RATE: {log: [1e-5, 1e-1]}, DROPOUT: [0, 0.5], LAYERS: [1, 4], OPT: [sgd, adam]}
+    resource: {name: epoch, max: 50}
+    trials: 200
+    parallel: auto
+    start_from: [bert-small]
 """
 
 SKYPILOT = """\
@@ -50,6 +58,12 @@ setup: |
 run: |
   torchrun train.py --model $MODEL
 """
+
+
+def _tuned(rest: str, goal: str = "maximize") -> str:
+    study = f"metric: val_acc, goal: {goal}, resource: {{name: epoch, max: 50}}, {rest}"
+    return f"run: x\nbroker: {{tune: {{{study}}}}}"
+
 
 # text -> what the message must say
 REFUSED = {
@@ -160,6 +174,38 @@ REFUSED = {
     "run: x\nbroker: {queue: {team: ''}}": "is not a team's name",
     "run: x\nbroker: {queue: {value_of_time: 3 EUR/h}}": "is not in US dollars",
     "run: x\nbroker: {queue: {value_of_time: .inf}}": "broker.queue.value_of_time",
+    _tuned("space: {LR: [0, 1]}", goal="maximise"): "broker.tune.goal: unknown goal 'maximise'",
+    _tuned("space: {}"): "broker.tune.space: names no variable",
+    _tuned("trials: 5"): "broker.tune.space: names no variable",
+    _tuned("space: {LR: []}"): "broker.tune.space.LR: must be a list of values",
+    _tuned("space: {LR: 0.1}"): "broker.tune.space.LR: must be a list of values",
+    _tuned("space: {LR: [[1]]}"): "broker.tune.space.LR: must be a list of values",
+    _tuned("space: {LR: [0.5, 0]}"): "broker.tune.space.LR: 0.5 is not below 0",
+    _tuned("space: {LR: [1, 1]}"): "broker.tune.space.LR: 1 is not below 1",
+    _tuned("space: {LR: [0, 1e999]}"): "broker.tune.space.LR: 0 is not below 1e999",
+    _tuned("space: {LR: {log: [0, 1]}}"): "space.LR.log: a logarithmic range begins above zero",
+    _tuned("space: {LR: {log: [1, 2, 3]}}"): "space.LR.log: must be two numbers",
+    _tuned("space: {LR: {log: [a, b]}}"): "space.LR.log: must be two numbers",
+    _tuned("space: {LR: {logs: [1, 2]}}"): "did you mean 'log'?",
+    _tuned("space: {LR: {}}"): "broker.tune.space.LR: must have either log or values",
+    _tuned("space: {OPT: [a, a]}"): "broker.tune.space.OPT: 'a' is there twice",
+    _tuned("space: {A-B: [0, 1]}"): "'A-B' is not the name of an environment variable",
+    _tuned("space: {MLBROKER_TOKEN: [0, 1]}"): "names that begin with MLBROKER_ are",
+    _tuned("space: {LR: [0, 1]}, trials: 0"): "broker.tune.trials: '0' is not between 1",
+    _tuned("space: {LR: [0, 1]}, parallel: many"): "broker.tune.parallel: 'many' is not a whole",
+    _tuned("space: {LR: [0, 1]}, start_from: []"): "must be a list of 1 to 20 studies",
+    _tuned("space: {LR: [0, 1]}, budgets: 3"): "broker.tune.budgets: unknown key",
+    "run: x\nbroker: {tune: {metric: a, goal: minimize, space: {LR: [0, 1]}}}": (
+        "broker.tune.resource: is missing"
+    ),
+    "run: x\nenvs: {LR: 1}\n"
+    "broker: {tune: {metric: a, goal: minimize, space: {LR: [0, 1]}, resource: {max: 3}}}": (
+        "broker.tune.space.LR: is among the envs too"
+    ),
+    "run: x\nsecrets: {LR: null}\n"
+    "broker: {tune: {metric: a, goal: minimize, space: {LR: [0, 1]}, resource: {max: 3}}}": (
+        "broker.tune.space.LR: is among the secrets too"
+    ),
     "run: x\nbroker: {progress: 'step ('}": "broker.progress: is not a regular expression",
     "run: x\nbroker: {progress: 'step'}": "has no group for the step number",
     "run: x\nbroker: {progress: '(a+)+'}": "can take for ever",

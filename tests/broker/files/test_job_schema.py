@@ -31,6 +31,9 @@ ONLY_THE_READER_SEES = (
     # What is SkyPilot's alone has a schema of SkyPilot's.
     "apiVersion", "autostop: {", "file_mounts: {", "service: {", "pool: {", "job_recovery: {",
     "managed_secrets: ", "secrets:me",
+    # Ends of a range the wrong way round, or not told from words; what stands twice in a file.
+    "LR: [0.5, 0]", "LR: [1, 1]", "1e999", "log: [a, b]", "OPT: [a, a]",
+    "envs: {LR", "secrets: {LR",
 )  # fmt: skip
 
 
