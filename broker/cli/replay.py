@@ -59,9 +59,10 @@ def command(
 ) -> None:
     """Say what a spot policy would have done on a recorded trace, and what that had cost.
 
-    Costs are held against on demand from the beginning, and against the least that anybody could
-    have paid who knew the trace. No policy passes deadline or budget; spot is bid for at the
-    price on demand.
+    Costs are held against on demand from the beginning, against the least that anybody could
+    have paid who knew the trace, and against the safe least: of who knew it, and was sure of the
+    deadline at each moment all the same. No policy passes deadline or budget; spot is bid for at
+    the price on demand.
     """
     load_numpy()
     from mlbroker.broker.app.replay import ReplayRequest, replay_trace
@@ -102,12 +103,13 @@ def _show(recorded: "Trace", told: dict[str, Any], replays: int) -> None:
         for name, share in zip(recorded.zones, recorded.up.mean(axis=0), strict=True)
     )
     say(f"Spot could be had: {shares}. Played from {replays // len(told['summary'])} moments.")
-    right = ("of on demand", "of the least", "late", "restarts")
+    right = ("of on demand", "of the least", "of the safe least", "late", "restarts")
     lines = [
         [
             name,
             f"{total['cost_vs_on_demand']:.1%}",
             f"{total['cost_vs_clairvoyant']:.3f}",
+            f"{total['cost_vs_clairvoyant_in_shell']:.3f}",
             str(total["misses"]),
             f"{total['restarts']:.1f}",
         ]

@@ -126,8 +126,9 @@ class _Histories:
         time_left = terms.deadline_h - self.at_h
         reckoned = np.maximum(terms.work_h - self.work_h + self.left, self.step)
         layers, _, steps = self.programme.spot.shape
-        layer = min(layers - 1, max(0, round(time_left / self.step)))
         cell = np.minimum(steps - 1, np.rint(reckoned / self.step).astype(np.intp))
+        slack_steps = np.rint((time_left - reckoned) / self.step).astype(np.intp)
+        layer = np.clip(cell + slack_steps, 0, layers - 1)
         move = self._looked_up(layer, cell)
         released = (on == _DEMAND) & (move == Move.RELEASE)
         if released.any():
@@ -154,12 +155,12 @@ class _Histories:
             self.boot[starts] = terms.restart_h
         on[leaves] = _NONE
 
-    def _looked_up(self, layer: int, cell: NDArray[np.intp]) -> NDArray[np.int8]:
+    def _looked_up(self, layer: NDArray[np.intp], cell: NDArray[np.intp]) -> NDArray[np.int8]:
         found = np.zeros(len(cell), np.int8)
         for kind, (down, up) in enumerate(self.moves):
             for is_up, table in ((False, down), (True, up)):
                 here = (self.on == kind) & (self.up == is_up)
-                found[here] = table[layer, self.age[here], cell[here]]
+                found[here] = table[layer[here], self.age[here], cell[here]]
         return found
 
     def pass_layer(self) -> None:
