@@ -63,7 +63,9 @@ def _believed(
         if option.market == Market.SPOT:
             place = Place(option.cloud, option.region, option.zone, option.instance_type)
             belief = believe(seen, place, band, option.gpu is not False)
-            found[zone_name(option)] = ZoneRecord(_pair(belief.preempted), _pair(belief.recovered))
+            # Where one of several nodes is taken, all stop.
+            taken = belief.preempted.times(option.nodes)
+            found[zone_name(option)] = ZoneRecord(_pair(taken), _pair(belief.recovered))
     return found
 
 

@@ -33,7 +33,7 @@ def least_usd(trace: Trace, start: int, terms: Terms, safe: bool = False) -> flo
     up = trace.up[start : start + ticks]
     price = trace.price_usd_per_h[start : start + ticks]
     zones = range(up.shape[1])
-    work = np.arange(int(terms.work_h / unit + 1e-9) + 1) * unit
+    work: Array = np.arange(int(terms.work_h / unit + 1e-9) + 1, dtype=np.float64) * unit
     boot = max(1, int(np.ceil(restart / tick - 1e-9)))
     done = int(np.ceil((boot * tick - restart) / unit - 1e-9))
     # What is not paid of the last tick of a start that finishes the work, and of a working tick.
