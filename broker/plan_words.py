@@ -137,7 +137,8 @@ def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
     much = "almost nothing" if share < 0.005 else f"{share:.0%} of the work"
     text = (
         f"Spot, falls back to on demand ({back.on_demand_price_per_hour_usd.normalize():f} USD an"
-        f" hour) to be in time: {much} is expected there."
+        f" hour) to be in time: {much} is expected there"
+        + ("." if back.policy == "auto" else f" by the policy {back.policy}.")
     )
     if back.later and deadline_s is not None:
         saved = (

@@ -3,7 +3,8 @@
 It takes a job that saves its state and has a deadline, and a type that is sold both ways in one
 region. What a run is expected to cost is looked up in the value of the spot policy's programme
 (`spot.programme`), solved for a few levels of the question, which thousands of types share. The
-first few quotes are played out (`spot.forecast`) for what a mean does not tell.
+first few quotes are played out (`spot.forecast`) for what a mean does not tell. Another policy that
+the job names is played in them (`spot.played`), and all others are as much dearer as those were.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +16,12 @@ from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.picks import Candidate
 from mlbroker.policies.quote import FallsBack, Later, Quote, Watched
 from mlbroker.policies.region_costs import RegionCosts
+from mlbroker.policies.spot import POLICIES
 from mlbroker.policies.spot.auto import PRICE_STEP
 from mlbroker.policies.spot.beliefs import Belief, Place
-from mlbroker.policies.spot.forecast import Work, forecast
+from mlbroker.policies.spot.forecast import Forecast, Work, forecast
 from mlbroker.policies.spot.interface import Terms
+from mlbroker.policies.spot.played import played
 from mlbroker.policies.spot.programme import Question, Solver, solve, upward
 from mlbroker.policies.spot.rates import OwnRuns, Rates, believed_rates, usual_rates
 from mlbroker.pricing.billing import MICRO_USD
@@ -28,7 +31,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.pricing.price_units import NANO_PER_USD
 from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.job import Job, ObjectiveKind
+from mlbroker.profiles.job import Job, ObjectiveKind, SpotPolicy
 from mlbroker.profiles.prediction import Quantiles
 
 # A run looks after its machines so often.
@@ -127,6 +130,8 @@ class FallingBack:
         self._solve = solver
         self._asked: set[Question] = set()
         self._shares: list[float] = []
+        self._policy = job.spot_policy
+        self._dearer: list[float] = []  # than by the programme, where another policy was played
         self._known: dict[Case, float] = {}
 
     @classmethod
@@ -251,6 +256,8 @@ class FallingBack:
         assert quote.duration_h is not None
         assert quote.deadline_probability is not None
         expected_usd = self.expected_usd(case)
+        if self._dearer:
+            expected_usd *= sum(self._dearer) / len(self._dearer)
         beside = cost.compute + cost.storage + cost.network
         more_usd = max(Decimal(0), _usd(expected_usd) - beside)
         on_demand_share = (expected_usd - case.undisturbed_usd) / case.on_demand_more_usd
@@ -258,14 +265,17 @@ class FallingBack:
         chance = self._constraints.confidence
         duration_h = Quantiles(*(min(h, terms.deadline_h) for h in quote.duration_h))
         if place < _PLAYED:
-            programme = self._solve(self._question(case))
-            work = Work(case.median_h, case.sigma_log)
-            seen = forecast(terms, case.spot_usd_per_h, case.rates, programme, work)
+            seen = self._played(case)
+            if self._policy is not SpotPolicy.AUTO:
+                expected_usd = max(case.undisturbed_usd, seen.mean_usd + case.once_usd)
+                self._dearer.append(expected_usd / self.expected_usd(case))
+                more_usd = max(Decimal(0), _usd(expected_usd) - beside)
             p90_usd = max(seen.p90_usd + case.once_usd, expected_usd)
             duration_h = Quantiles(seen.finish_p10_h, seen.finish_p50_h, seen.finish_p90_h)
             on_demand_share, machine_h = seen.on_demand_share, seen.machine_h
             chance = max(chance, 1 - seen.late)
-        later = self._later(case) if place < _TOLD_OF_LATER else ()
+        told = self._policy is SpotPolicy.AUTO and place < _TOLD_OF_LATER
+        later = self._later(case) if told else ()
         falls_back = FallsBack(
             terms,
             min(1.0, on_demand_share),
@@ -273,6 +283,7 @@ class FallingBack:
             case.on_demand_price_per_hour_usd,
             case.interruption_rate,
             case.watched,
+            self._policy.value,
         )
         risen = 1 + quote.price_width
         kwh = None if quote.power_w is None else quote.power_w / 1000 * machine_h
@@ -288,6 +299,14 @@ class FallingBack:
             falls_back=falls_back,
             sure_h=terms.deadline_h,
         )
+
+    def _played(self, case: Case) -> Forecast:
+        work = Work(case.median_h, case.sigma_log)
+        if self._policy is not SpotPolicy.AUTO:
+            kind = POLICIES[self._policy]
+            return played(case.terms, case.spot_usd_per_h, case.rates, kind, work)
+        programme = self._solve(self._question(case))
+        return forecast(case.terms, case.spot_usd_per_h, case.rates, programme, work)
 
     def _later(self, case: Case) -> tuple[Later, ...]:
         """What more time until the deadline would save, where that is worth saying."""

@@ -83,6 +83,7 @@ class FallsBack(NamedTuple):
     demand, in the same region at `on_demand_price_per_hour_usd` a machine. `interruption_rate` is
     the share of spot machines that is taken within a month, where it is published. `watched` is
     what own runs saw; None where they saw nothing of the type, and nothing but that share counts.
+    `policy` is the spot policy that it is reckoned with, and that a run follows.
     """
 
     terms: "Terms"
@@ -91,6 +92,7 @@ class FallsBack(NamedTuple):
     on_demand_price_per_hour_usd: Decimal
     interruption_rate: float | None = None
     watched: Watched | None = None
+    policy: str = "auto"
 
 
 class Quote(NamedTuple):

@@ -24,6 +24,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ResourceOption,
+    SpotPolicy,
     Work,
 )
 from mlbroker.profiles.measurement import Measurement
@@ -132,6 +133,24 @@ def test_the_quote_says_what_own_runs_saw_and_where() -> None:
     assert nowhere is not None
     assert nowhere.falls_back is not None
     assert nowhere.falls_back.watched is None
+
+
+def test_a_named_policy_is_played_and_costs_what_it_costs() -> None:
+    auto, other = (
+        spot_of(plan_of(replace(JOB, spot_policy=policy)))
+        for policy in (SpotPolicy.AUTO, SpotPolicy.VALUE_INDEX)
+    )
+    assert auto is not None
+    assert other is not None
+    assert auto.falls_back is not None
+    assert other.falls_back is not None
+    assert (auto.falls_back.policy, other.falls_back.policy) == ("auto", "value-index")
+    assert auto.cost_usd is not None
+    assert other.cost_usd is not None
+    assert other.cost_usd.expected != auto.cost_usd.expected
+    assert other.cost_usd.expected <= other.cost_usd.p90
+    assert other.deadline_probability is not None
+    assert other.deadline_probability >= 0.9
 
 
 def test_the_order_is_by_the_expected_cost() -> None:

@@ -20,6 +20,7 @@ broker:
   data: {input_gb: 40, output_gb: 1.5, at: aws/us-east-1}
   objective: {usd_per_kg_co2e: 0.1}
   runs_per_month: 30
+  spot: {policy: value-index}
   progress: 'step (\\d+)/'
   outputs: [model.bin, 'runs/**/*.json']
 """
@@ -154,6 +155,10 @@ REFUSED = {
     "run: x\nbroker: {objective: speed}": "write cost, time, carbon",
     "run: x\nbroker: {objective: carbn}": "did you mean carbon?",
     "run: x\nbroker: {objective: {}}": "needs a price of carbon",
+    "run: x\nbroker: {spot: {policy: greed}}": "did you mean greedy?",
+    "run: x\nbroker: {spot: {policy: on-demand}}": "broker.spot.policy: unknown spot policy",
+    "run: x\nbroker: {spot: greedy}": "broker.spot: must be",
+    "run: x\nbroker: {spot: {polcy: greedy}}": "did you mean 'policy'?",
     "run: x\nbroker: {runs_per_month: 0}": "broker.runs_per_month: '0' is not between",
     "run: x\nbroker: {progress: 'step ('}": "broker.progress: is not a regular expression",
     "run: x\nbroker: {progress: 'step'}": "has no group for the step number",

@@ -24,6 +24,7 @@ from mlbroker.profiles.job import (
     ProfileLimits,
     Replicas,
     ResourceOption,
+    SpotPolicy,
     Work,
 )
 
@@ -68,6 +69,7 @@ def test_every_field(tmp_path: Path) -> None:
         data=Data(Decimal(40), Decimal("1.5"), DataLocation("aws", "us-east-1")),
         objective=Objective(ObjectiveKind.WEIGHTED, Decimal("0.1")),
         runs_per_month=30,
+        spot_policy=SpotPolicy.VALUE_INDEX,
         progress=r"step (\d+)/",
         outputs=("model.bin", "runs/**/*.json"),
     )
