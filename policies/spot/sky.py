@@ -44,7 +44,8 @@ class Sky:
         chance, other, older = self._random.random((3, len(self.up)))
         up, age = self.up, self.age
         changes = chance < np.where(up, self._leaves[age], self._comes[age])
-        taken, comes = up & changes, ~up & changes
+        taken: Flags = up & changes
+        comes = ~up & changes
         spared = taken & (other < self._spare)
         grows = ~changes & (older < self._ages[age])
         self.age = np.where(changes, np.where(spared, OTHER, 0), age + grows)
