@@ -140,9 +140,12 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     if back is not None:
         document["spot"] = {
             "falls_back": True,
+            "policy": back.policy,
             "on_demand_share": back.on_demand_share,
             "on_demand_price_per_hour_usd": exact_usd(back.on_demand_price_per_hour_usd),
             "later": [_record(later) for later in back.later],
+            "interruption_rate": back.interruption_rate,
+            "own_runs": None if back.watched is None else _record(back.watched),
         }
     return document
 

@@ -7,7 +7,7 @@ from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.interruptions import interruptions_per_s
 from mlbroker.policies.planner.plan import LeftOut, Plan
-from mlbroker.policies.quote import Quote, Reason
+from mlbroker.policies.quote import FallsBack, Quote, Reason
 from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job, Replicas
@@ -139,7 +139,8 @@ def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
     much = "almost nothing" if share < 0.005 else f"{share:.0%} of the work"
     text = (
         f"Spot, falls back to on demand ({back.on_demand_price_per_hour_usd.normalize():f} USD an"
-        f" hour) to be in time: {much} is expected there."
+        f" hour) to be in time: {much} is expected there"
+        + ("." if back.policy == "auto" else f" by the policy {back.policy}.")
     )
     if back.later and deadline_s is not None:
         saved = (
@@ -149,7 +150,18 @@ def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
             for later in back.later
         )
         text += f" What the deadline costs: {', '.join(' '.join(s.split()) for s in saved)}."
-    return text
+    return f"{text} {_taken_words(back)}"
+
+
+def _taken_words(back: FallsBack) -> str:
+    """From what it is reckoned how often such a machine is taken."""
+    rate, own = back.interruption_rate, back.watched
+    published = "nobody publishes how often" if rate is None else f"{rate:.1%} a month as published"
+    if own is None:
+        return f"How often spot is taken: {published}; your runs saw none of the type."
+    seen = f"{count(own.taken, 'machine')} of {own.machines} in {own.hours:.0f} h of your own runs"
+    where = "" if own.here else ", none of them there"
+    return f"How often spot is taken: {seen}{where}, and {published}: `mlbroker spot show`."
 
 
 def rare_checkpoint_words(plan: Plan) -> str | None:

@@ -27,6 +27,15 @@ class ObjectiveKind(StrEnum):
     WEIGHTED = "weighted"
 
 
+class SpotPolicy(StrEnum):
+    """Who says when a run on spot waits, moves, or goes on demand; see `policies.spot.POLICIES`."""
+
+    AUTO = "auto"
+    GREEDY = "greedy"
+    UNIFORM_PROGRESS = "uniform-progress"
+    VALUE_INDEX = "value-index"
+
+
 class Objective(NamedTuple):
     """The objective; `usd_per_kg_co2e` is the price of carbon when it is weighted."""
 
@@ -196,6 +205,7 @@ class Job:
     data: Data = Data()
     objective: Objective = Objective()
     runs_per_month: int | None = None
+    spot_policy: SpotPolicy = SpotPolicy.AUTO
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None

@@ -11,6 +11,7 @@ from mlbroker.broker.app.sources import (
     check_filters,
     deadline_place,
     evidence_of,
+    own_runs_of,
     refuse_unknown_place,
     refuse_unknown_type,
     solver_of,
@@ -92,6 +93,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         # Where nothing is known, a measurement here costs nothing and comes first.
         advise=bool(evidence.measurements or evidence.history),
         solver=solver_of(evidence, state),
+        own_runs=own_runs_of(evidence, state, listener),
     )
     told_of_spot = not query.filters.markets and any(o.market_assumed for o in job.resources)
     planner = Planner(CachedBook(book) if told_of_spot else book, datetime.now(UTC))

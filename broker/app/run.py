@@ -19,6 +19,7 @@ from mlbroker.broker.app.sources import (
     check_filters,
     deadline_place,
     evidence_of,
+    own_runs_of,
     refuse_unknown_place,
     refuse_unknown_type,
     refuse_what_is_not_run,
@@ -312,10 +313,12 @@ def _planned(
     evidence = evidence_of(job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]
     planner = Planner(book, now)
-    solver = solver_of(evidence, state)
+    solver, own = solver_of(evidence, state), own_runs_of(evidence, state, listener)
 
     def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Plan]:
-        asked = PlanRequest(job, evidence, where, judge, top=RUNNERS_UP, solver=solver)
+        asked = PlanRequest(
+            job, evidence, where, judge, top=RUNNERS_UP, solver=solver, own_runs=own
+        )
         plan = planner.plan(asked)
         if plan.choice is None and set(where.regions) == {ON_PREM}:
             refuse_several(job, request.job_path)

@@ -46,6 +46,7 @@ def command(
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
+    spot_policy: options.SpotPolicy = None,
     instance_type: options.InstanceType = None,
     measure: options.Measure = None,
     prices: options.Prices = None,
@@ -89,6 +90,7 @@ def command(
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         takes=takes,
+        spot_policy=spot_policy,
     )
     query = PlanQuery(
         wanted,

@@ -94,10 +94,11 @@ def command(
 ) -> None:
     """Say what policies would have done on a recorded trace, and what that had cost.
 
-    On a trace of spot machines: costs are held against on demand from the beginning, and against
-    the least that anybody could have paid who knew the trace. No policy passes deadline or budget;
-    spot is bid for at the price on demand. On a trace of requests, with the JOB file of a service:
-    how many replicas it may have under its cap, and who is served in time.
+    On a trace of spot machines: costs are held against on demand from the beginning, against the
+    least that anybody could have paid who knew the trace, and against the safe least: of who knew
+    it, and was sure of the deadline at each moment all the same. No policy passes deadline or
+    budget; spot is bid for at the price on demand. On a trace of requests, with the JOB file of a
+    service: how many replicas it may have under its cap, and who is served in time.
     """
     load_numpy()
     if job is not None:
@@ -188,12 +189,13 @@ def _show(recorded: "Trace", told: dict[str, Any], replays: int) -> None:
         for name, share in zip(recorded.zones, recorded.up.mean(axis=0), strict=True)
     )
     say(f"Spot could be had: {shares}. Played from {replays // len(told['summary'])} moments.")
-    right = ("of on demand", "of the least", "late", "restarts")
+    right = ("of on demand", "of the least", "of the safe least", "late", "restarts")
     lines = [
         [
             name,
             f"{total['cost_vs_on_demand']:.1%}",
             f"{total['cost_vs_clairvoyant']:.3f}",
+            f"{total['cost_vs_clairvoyant_in_shell']:.3f}",
             str(total["misses"]),
             f"{total['restarts']:.1f}",
         ]

@@ -30,6 +30,7 @@ from mlbroker.profiles.job import (
     ObjectiveKind,
     ProfileLimits,
     QueueTerms,
+    SpotPolicy,
     StatedTime,
     Work,
 )
@@ -55,6 +56,15 @@ def parse_objective(text: str) -> Objective:
         hint = nearest_hint(text, names, "write {names}")
         raise InputError(f"unknown objective {quoted(text)}", hint=hint)
     return Objective(ObjectiveKind(text))
+
+
+def parse_spot_policy(text: str) -> SpotPolicy:
+    """`auto`, or one of the policies that it is held against in `mlbroker replay`."""
+    names = [policy.value for policy in SpotPolicy]
+    if text not in names:
+        hint = nearest_hint(text, names, "write {names}")
+        raise InputError(f"unknown spot policy {quoted(text)}", hint=hint)
+    return SpotPolicy(text)
 
 
 def _simple(parse: Callable[[str], Any]) -> Callable[[Fields, str], Any]:
@@ -155,6 +165,10 @@ def _queue(block: Fields, key: str) -> QueueTerms:
     return QueueTerms(terms.value("team", _team), terms.value("value_of_time", parse_value_of_time))
 
 
+def _spot_policy(block: Fields, key: str) -> SpotPolicy | None:
+    return _section(block, key, ("policy",)).value("policy", parse_spot_policy)
+
+
 def _section(block: Fields, key: str, known: tuple[str, ...]) -> Fields:
     section = block.section(key)
     assert section is not None  # null values were left out by the caller
@@ -181,6 +195,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "data": ("data", _data),
     "objective": ("objective", _objective),
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
+    "spot": ("spot_policy", _spot_policy),
     "progress": ("progress", _simple(parse_progress_regex)),
     "queue": ("queue", _queue),
     "tune": ("study", read_study),

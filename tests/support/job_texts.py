@@ -20,6 +20,7 @@ broker:
   data: {input_gb: 40, output_gb: 1.5, at: aws/us-east-1}
   objective: {usd_per_kg_co2e: 0.1}
   runs_per_month: 30
+  spot: {policy: value-index}
   progress: 'step (\\d+)/'
   outputs: [model.bin, 'runs/**/*.json']
   queue: {team: vision, value_of_time: 2 USD/h}
@@ -169,6 +170,10 @@ REFUSED = {
     "run: x\nbroker: {objective: speed}": "write cost, time, carbon",
     "run: x\nbroker: {objective: carbn}": "did you mean carbon?",
     "run: x\nbroker: {objective: {}}": "needs a price of carbon",
+    "run: x\nbroker: {spot: {policy: greed}}": "did you mean greedy?",
+    "run: x\nbroker: {spot: {policy: on-demand}}": "broker.spot.policy: unknown spot policy",
+    "run: x\nbroker: {spot: greedy}": "broker.spot: must be",
+    "run: x\nbroker: {spot: {polcy: greedy}}": "did you mean 'policy'?",
     "run: x\nbroker: {runs_per_month: 0}": "broker.runs_per_month: '0' is not between",
     "run: x\nbroker: {queue: 3}": "broker.queue: must be a mapping",
     "run: x\nbroker: {queue: {team: ''}}": "is not a team's name",

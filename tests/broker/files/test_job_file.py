@@ -25,6 +25,7 @@ from mlbroker.profiles.job import (
     QueueTerms,
     Replicas,
     ResourceOption,
+    SpotPolicy,
     Work,
 )
 from mlbroker.profiles.search_space import Choice, Range, Study
@@ -70,6 +71,7 @@ def test_every_field(tmp_path: Path) -> None:
         data=Data(Decimal(40), Decimal("1.5"), DataLocation("aws", "us-east-1")),
         objective=Objective(ObjectiveKind.WEIGHTED, Decimal("0.1")),
         runs_per_month=30,
+        spot_policy=SpotPolicy.VALUE_INDEX,
         progress=r"step (\d+)/",
         outputs=("model.bin", "runs/**/*.json"),
         queue=QueueTerms("vision", Decimal(2)),
