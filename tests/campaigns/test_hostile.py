@@ -13,7 +13,7 @@ from tests.support.mlbroker import Cli
 from tests.support.sshd import SSHD, make_sshd
 
 from mlbroker.broker.clouds.interface import Denied
-from mlbroker.broker.clouds.on_prem import _checked
+from mlbroker.broker.clouds.on_prem import checked
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.guest.unpacking import unpack
@@ -81,7 +81,7 @@ def _as_names_and_tags(folder: Path, texts: list[str]) -> None:
         with pytest.raises(InputError):
             load_job(path)
         with pytest.raises(Denied):
-            _checked(text)
+            checked(text)
         project = current_project(path, text)
         assert project is not None
         assert all(c.isascii() and (c.isalnum() or c in "._@+-") for c in project)

@@ -182,7 +182,7 @@ def test_a_rented_cloud_is_one_folder_one_entry_and_one_harness(copy: Path) -> N
     shutil.copytree(NEW_CLOUD / "orchard", package / "orchard")
     shutil.copy(NEW_CLOUD / "harness_orchard.py", support)
     entry = '    "orchard": "mlbroker.broker.clouds.orchard.cloud",\n'
-    _insert(package / "__init__.py", '    "local": "mlbroker', entry)
+    _insert(package / "__init__.py", '    LOCAL: "mlbroker', entry)
     told = _tests(copy, "tests/conformance/test_clouds.py", "-k", "every_cloud or orchard")
     assert "test_the_kill_switch_needs_no_client[orchard] PASSED" in told
     assert _touched(copy) == {

@@ -386,5 +386,7 @@ def test_what_is_open_or_damaged_is_not_copied(
 
 def test_a_file_needs_no_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLBROKER_LEDGER", raising=False)
-    with pytest.raises(InputError, match="MLBROKER_LEDGER names no database"):
+    with pytest.raises(
+        InputError, match="neither MLBROKER_LEDGER nor a policy file names a database"
+    ):
         migrate(tmp_path, from_sqlite=False, writer=None)
