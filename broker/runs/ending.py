@@ -54,6 +54,9 @@ def until_gone(
         machine = look()
         now = clock.now()
         if machine is not None and machine.state is MachineState.TERMINATED:
+            if machine.started_at is not None:
+                due = attempt.begun(machine.started_at).kill_at
+                latest = max(latest, due + timedelta(seconds=traits.kill_slack_s))
             told = machine.ended_at is not None or seen_alive
             return Gone(machine.ended_at or min(now, latest), not told, machine.started_at)
         if machine is None:

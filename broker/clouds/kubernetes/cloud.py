@@ -318,10 +318,15 @@ class KubernetesCloud:
         since = self._missing.setdefault(token, now)
         waited = (now - since).total_seconds() >= self.traits.visible_after_s / 2
         known = self._places.of_attempt(token) is not None
-        if not (waited and known) or Folder(place, token).has_begun:
+        if not (waited and known):
             return None
+        began_at = None
+        if Folder(place, token).has_begun:
+            began_at = Folder(place, token).began_at
+            if began_at is None:
+                raise Unclear("when it began cannot be read in its folder", where=machine_id)
         tags = {TOKEN_TAG: token, RUN_TAG: token.removeprefix("mlb-").rpartition("-")[0]}
-        return Machine(machine_id, MachineState.TERMINATED, tags)
+        return Machine(machine_id, MachineState.TERMINATED, tags, began_at)
 
     def _complaint(self, at: _At, name: str) -> str | None:
         """What the cluster says of a Job without pods, or of a pod, where that may be read."""
