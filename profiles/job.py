@@ -157,6 +157,7 @@ class Job:
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
     What has `replicas` never ends by itself: it has a price by the hour alone.
+    `needs` are the stages of its pipeline that a stage waits for; None where its file says nothing.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -182,6 +183,7 @@ class Job:
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None
+    needs: tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

@@ -13,12 +13,18 @@ from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
 from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
+from mlbroker.broker.files.pipeline_header import (
+    is_header,
+    read_header,
+    refuse_group_keys,
+    refuse_limits_of_the_whole,
+)
 from mlbroker.broker.files.remarks import Remarks
 from mlbroker.broker.files.skypilot_defaults import DISK_GB, as_skypilot
 from mlbroker.broker.files.skypilot_keys import check_workdir
 from mlbroker.broker.files.skypilot_rest import KNOWN as SKYPILOTS
 from mlbroker.broker.files.skypilot_rest import read_rest
-from mlbroker.broker.files.values import matching, parse_count
+from mlbroker.broker.files.values import parse_count, parse_job_name
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.profiles.job import Data, Job, ResourceOption
@@ -34,13 +40,6 @@ KNOWN = (
     "setup",
     "workdir",
 )
-_NAME = matching(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
-    "a job name",
-    "letters, digits, dot, dash and underscore, starting with a letter or digit",
-)
-# What the first document of a pipeline or of a group of jobs may hold, beside the jobs'.
-_HEADER = {"name", "execution", "primary_tasks", "termination_delay", "inter_connection"}
 # Any of them starts a machine in SkyPilot, also without a command.
 _MACHINES = ("file_mounts", "num_nodes", "pool", "resources", "service", "setup", "workdir")
 
@@ -65,9 +64,10 @@ def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -
     if len(jobs) > 1:
         names = ", ".join(file.job.name for file in jobs[:5]) + (" …" if jobs[5:] else "")
         raise InputError(
-            f"holds {len(jobs)} jobs, a pipeline or a group ({names}); one is expected",
+            f"holds {len(jobs)} stages, a pipeline ({names}); one job is expected",
             where=str(path),
-            hint="mlbroker plans and runs one at a time: put each into a file of its own",
+            hint="`mlbroker plan`, `check` and `profile --stage NAME` know pipelines; put a stage"
+            " into a file of its own to run it",
         )
     return jobs[0]
 
@@ -123,32 +123,74 @@ def _jobs(
     env: EnvFlags,
     called_from: Path | None,
 ) -> list[JobFile]:
-    documents = parse(text, source)
-    if len(documents) > 1 and documents[0].fields and set(documents[0].fields) <= _HEADER:
-        del documents[0]  # in SkyPilot's pipelines and groups it names the whole
+    documents = _documents(text, source)
     folders = () if base_dir is None else (base_dir, called_from or base_dir)
     if not documents:
         raise InputError(
             "holds no job", where=source, hint="`mlbroker init` writes a first job file"
         )
+    several = bool(documents[1:])
+    for place, document in enumerate(documents if several else ()):
+        _refuse_what_no_stage_has(Fields(document, "", source), first=not place)
     files = [
-        _job_file(
-            document, source, folders, workdir_must_exist, number if documents[1:] else None, env
-        )
-        for number, document in enumerate(documents, 1)
+        _job_file(document, source, folders, workdir_must_exist, env) for document in documents
     ]
+    if not several and files[0].job.needs is not None:
+        raise InputError(
+            "broker.needs: is of a stage, and this file holds one job",
+            where=f"{source}:{files[0].lines['broker.needs']}",
+            hint="write the stages into one file, with a line of --- between them",
+        )
     lines: dict[str, int] = {}
     for file in files:
         line = file.lines.get("name", file.lines.get("run", 1))
         if file.job.name in lines:
             raise InputError(
-                f"name: {quoted(file.job.name)} is given to two jobs (first on line"
+                f"name: {quoted(file.job.name)} is given to two stages (first on line"
                 f" {lines[file.job.name]})",
                 where=f"{source}:{line}",
-                hint="give each job of a file a name of its own",
+                hint="give each stage of a pipeline a name of its own",
             )
         lines[file.job.name] = line
     return files
+
+
+def _documents(text: str, source: str) -> list[Node]:
+    """The jobs' documents, without a pipeline's header."""
+    documents = parse(text, source, with_empty=True)
+    told = [document for document in documents if not document.is_null]
+    if len(told) < 2:
+        return told
+    empty = next((document for document in documents if document.is_null), None)
+    if empty is not None:
+        raise InputError(
+            "an empty document, which is no stage",
+            where=f"{source}:{empty.line}",
+            hint="take one of the lines of --- around it out",
+        )
+    if is_header(told[0]):
+        header = read_header(told[0], source)
+        del told[0]
+        if header.has_limits and not told[1:]:
+            raise InputError(
+                "broker: is in a header, and there is one job after it, no pipeline",
+                where=f"{source}:{header.lines['broker']}",
+                hint="write it into the job, and leave the header out",
+            )
+    return told
+
+
+def _refuse_what_no_stage_has(fields: Fields, *, first: bool) -> None:
+    if fields.node("name") is None:
+        raise InputError(
+            "name: is missing, and each stage of a pipeline has one",
+            where=f"{fields.source}:{fields.line()}",
+            hint="it is how `needs`, measurements and plans know the stage",
+        )
+    refuse_group_keys(fields)
+    block = fields.section("broker")
+    if block is not None:
+        refuse_limits_of_the_whole(block, first=first)
 
 
 def _job_file(
@@ -156,7 +198,6 @@ def _job_file(
     source: str,
     folders: tuple[Path, ...],
     must_exist: bool,
-    number: int | None,
     env: EnvFlags,
 ) -> JobFile:
     fields = Fields(node, "", source)
@@ -186,7 +227,7 @@ def _job_file(
     _note(node, "", lines, values)
     return JobFile(
         Job(
-            name=fields.value("name", _NAME) or _name_from(source, number),
+            name=fields.value("name", parse_job_name) or _name_from(source),
             command=command,
             setup=setup,
             workdir=workdir,
@@ -248,10 +289,9 @@ def _data(given: Data | None, told: Data, remarks: Remarks) -> Data:
     return data
 
 
-def _name_from(source: str, number: int | None) -> str:
-    """The file's name, with the document's number when it is one of several."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")[:90] or "job"
-    return stem if number is None else f"{stem}-{number}"
+def _name_from(source: str) -> str:
+    """The file's name, as one of a job."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")[:90] or "job"
 
 
 def _workdir(
