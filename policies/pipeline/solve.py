@@ -1,0 +1,179 @@
+"""Problem -> Solution: the least score with the limits kept, proved to a gap; else what would do.
+
+The programme bounds each path by mean + z · sd. No z is right for every pipeline: times are skewed,
+and paths run side by side. So z is searched for, the least whose best selection keeps the limits in
+enough simulated executions.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from mlbroker.policies.pipeline.fronts import front
+from mlbroker.policies.pipeline.interface import Option, Problem, Selection, Solution
+from mlbroker.policies.pipeline.programme import Programme
+from mlbroker.policies.pipeline.schedule import Simulator, keeps_limits, least_z, timetable
+
+SECONDS = 30.0
+_ROUNDS = 14
+_TANGENT_ROUNDS = 60
+# Below zero as well: the median of a skewed time is below its mean.
+_LEAST_Z, _MOST_Z = -0.6, 8.0
+# The search for z ends where no better selection is worth as much.
+_ENOUGH = 2e-4
+# Pipelines of so few choices are searched to the end, selection by selection.
+_SMALL, _ONE_BY_ONE = 250, 60
+
+
+def _never() -> float:
+    return 0.0
+
+
+def solve(
+    problem: Problem, seconds: float = SECONDS, clock: Callable[[], float] = _never
+) -> Solution:
+    """The best selection found within `seconds` by the `clock`; see `Solution` where none is."""
+    ends = clock() + seconds
+    search = _Search(problem, lambda: ends - clock())
+    best = search.best()
+    candidates = sum(map(len, search.programme.kept))
+    if best is None and not problem.by_time:
+        # The programme's bound may leave out the one that only just does.
+        quick = _without(problem, clock, deadline=True)
+        if quick is not None and keeps_limits(problem, search.simulator.selection(quick.picks)):
+            best = search.simulator.selection(quick.picks)
+    if best is not None:
+        return Solution(best, search.gap, search.timed_out, candidates)
+    if problem.by_time:
+        return Solution(None, math.inf, search.timed_out, candidates)
+    quick = _without(problem, clock, deadline=True) if problem.deadline_s is not None else None
+    cheap = _without(problem, clock, deadline=False) if problem.budget_usd is not None else None
+    return Solution(
+        None, math.inf, search.timed_out, candidates,
+        None if quick is None else quick.sure_s,
+        None if cheap is None else cheap.sure_usd,
+        quick or _without(replace(problem, budget_usd=None), clock, deadline=True),
+    )  # fmt: skip
+
+
+def _without(problem: Problem, clock: Callable[[], float], *, deadline: bool) -> Selection | None:
+    """The quickest within the budget; or else the cheapest within the deadline."""
+    if deadline:
+        other = replace(problem, deadline_s=None, by_time=True)
+    else:
+        stages = [
+            replace(stage, options=[_by_cost(option) for option in stage.options])
+            for stage in problem.stages
+        ]
+        other = replace(problem, budget_usd=None, by_time=False, stages=stages, traffic_weight=1.0)
+    return solve(other, SECONDS, clock).selection
+
+
+def _by_cost(option: Option) -> Option:
+    return option._replace(score=option.cost_usd, setup_score=option.setup_usd)
+
+
+class _Search:
+    def __init__(self, problem: Problem, left: Callable[[], float]) -> None:
+        self.problem = problem
+        self.programme = Programme(problem, [front(problem, n) for n in range(len(problem.stages))])
+        self.simulator = Simulator(problem)
+        self.gap = math.inf
+        self.timed_out = False
+        self._left = left
+        self._limited = problem.deadline_s is not None or problem.budget_usd is not None
+
+    def best(self) -> Selection | None:
+        """The best selection that keeps the limits."""
+        best: Selection | None = None
+        z = least_z(self.problem.confidence) if self._limited else 0.0
+        # No z up to `low` does, `high` does.
+        low, high, bound = -math.inf, math.inf, -math.inf
+        for _ in range(_ROUNDS):
+            found = self._at(z)
+            if found is None:
+                high = min(high, z)
+            else:
+                selection, value, least = found
+                if not self._limited or keeps_limits(self.problem, selection):
+                    high = z
+                    if best is None or self._value(selection) < self._value(best):
+                        best = selection
+                        self.gap = max(0.0, (value - least) / max(abs(value), 1e-12))
+                else:
+                    low, bound = z, max(bound, least)
+            if not self._limited or self.timed_out or z <= _LEAST_Z:
+                break
+            if best is not None and self._value(best) - bound <= _ENOUGH * abs(self._value(best)):
+                break
+            if high - low < 0.01 or low >= _MOST_Z:
+                break
+            z = self._next(z, low, high, None if found is None else found[0])
+        if best is not None and self.programme.binaries <= _SMALL and self._limited:
+            best = self._one_by_one(best, max(low, _LEAST_Z))
+        return best
+
+    def _value(self, selection: Selection) -> float:
+        return selection.duration_s if self.problem.by_time else selection.score
+
+    def _next(self, z: float, low: float, high: float, selection: Selection | None) -> float:
+        """What the selection's own limits amount to; else half-way between what does and what does
+        not.
+        """
+        own = z if selection is None else self._own_z(selection)
+        if math.isinf(high):
+            return min(max(own, z * 1.05 + 0.02), _MOST_Z)
+        floor = max(low, _LEAST_Z)
+        if math.isinf(low):
+            return max(_LEAST_Z, min(own, z - 0.1, z * 0.9))
+        margin = 0.1 * (high - floor)
+        return own if floor + margin < own < high - margin else (floor + high) / 2
+
+    def _own_z(self, selection: Selection) -> float:
+        """By how many standard deviations of its longest path the selection's sure time is above
+        the mean, or of its cost the sure cost.
+        """
+        problem = self.problem
+        chosen = [s.options[p] for s, p in zip(problem.stages, selection.picks, strict=True)]
+        found = 0.0
+        if problem.deadline_s is not None:
+            sd = math.hypot(*(chosen[n].sd_s for n in timetable(problem, chosen).critical))
+            found = (selection.sure_s - selection.duration_s) / max(sd, 1e-9)
+        if problem.budget_usd is not None:
+            sd = math.hypot(*(option.usd_per_s * option.sd_s for option in chosen))
+            found = max(found, (selection.sure_usd - selection.cost_usd) / max(sd, 1e-12))
+        return found
+
+    def _at(self, z: float) -> tuple[Selection, float, float] | None:
+        """The best selection by the programme at `z`, its value, and the least there can be."""
+        programme = self.programme
+        if programme.binaries > _SMALL and self._limited:
+            for _ in range(4):
+                found = programme.solve(z, self._left(), whole=False)
+                if found is None:
+                    return None
+                if not programme.learn(found, z):
+                    break
+        for _ in range(_TANGENT_ROUNDS):
+            found = programme.solve(z, self._left())
+            if found is None:
+                self.timed_out = self.timed_out or self._left() <= 0
+                return None
+            self.timed_out = self.timed_out or not found.done
+            if not programme.learn(found, z) or self.timed_out:
+                break
+        return self.simulator.selection(programme.picks(found)), found.value, found.bound
+
+    def _one_by_one(self, best: Selection, z: float) -> Selection:
+        """Selections in the order of their value at a z that is too small, until one keeps the
+        limits or none is left below the best.
+        """
+        z -= 0.1 + 0.1 * abs(z)
+        for _ in range(_ONE_BY_ONE):
+            found = self._at(z)
+            if found is None or found[1] >= self._value(best) * (1 - 1e-9) or self.timed_out:
+                break
+            if keeps_limits(self.problem, found[0]):
+                return found[0]
+            self.programme.forbid(found[0].picks)
+        return best
