@@ -9,14 +9,19 @@ read mean + z · sum of w·sd <= deadline.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.policies.pipeline.interface import Problem
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # Where there are so few choices, they are solved to the last digit.
 _SMALL = 250
-_GAP = 2e-4
+_GAP = 1e-4
+# By so much of the value a choice may first be worse than the relaxed programme's.
+_FIRST_WIDTH = 3e-3
 # Labels kept for a stage when the riskiest path to it is sought.
 _LABELS = 60
 Terms = dict[int, float]
@@ -31,6 +36,81 @@ class Found(NamedTuple):
     value: float
     bound: float
     done: bool
+
+
+class _Rows:
+    """A programme as the solver takes it: rows of terms between two numbers."""
+
+    def __init__(
+        self,
+        rows: Sequence[tuple[Terms, float, float]],
+        scores: Sequence[float],
+        upper: Sequence[float],
+    ) -> None:
+        import numpy as np
+        from scipy.sparse import csr_matrix
+
+        data: list[float] = []
+        columns: list[int] = []
+        starts = [0]
+        for terms, _, _ in rows:
+            data += terms.values()
+            columns += terms.keys()
+            starts.append(len(columns))
+        self._matrix = csr_matrix((data, columns, starts), shape=(len(rows), len(scores)))
+        self._low = np.array([low for _, low, _ in rows])
+        self._high = np.array([high for _, _, high in rows])
+        self._upper = np.array(upper)
+        # Scores of any size: to the solver the largest is one.
+        self._unit = max(max(map(abs, scores)), 1e-12)
+        self._scores = np.array(scores) / self._unit
+
+    def milp(self, binaries: int, out: Sequence[int] | None, seconds: float) -> Found | None:
+        """The first `binaries` variables whole, those that are `out` zero."""
+        import numpy as np
+        from scipy.optimize import Bounds, LinearConstraint, milp
+
+        upper = self._upper.copy()
+        upper[list(out or ())] = 0.0
+        integrality = np.zeros(len(upper))
+        integrality[:binaries] = 1
+        result = milp(
+            self._scores,
+            integrality=integrality,
+            bounds=Bounds(0, upper),
+            constraints=LinearConstraint(self._matrix, self._low, self._high),
+            options={
+                "time_limit": max(seconds, 0.05),
+                "mip_rel_gap": 0.0 if binaries <= _SMALL else _GAP,
+            },
+        )
+        if result.x is None:
+            return None
+        value, bound = float(result.fun) * self._unit, result.get("mip_dual_bound")
+        least = value if bound is None else float(bound) * self._unit
+        return Found(result.x.tolist(), value, least, result.status == 0)
+
+    def linear(self) -> "tuple[float, np.ndarray] | None":
+        """The value with no variable whole, and by how much a unit of each would worsen it."""
+        import numpy as np
+        from scipy.optimize import linprog
+        from scipy.sparse import vstack
+
+        equal = self._low == self._high
+        up = ~equal & np.isfinite(self._high)
+        down = ~equal & np.isfinite(self._low)
+        result = linprog(
+            self._scores,
+            A_ub=vstack([self._matrix[up], -self._matrix[down]]),
+            b_ub=np.concatenate([self._high[up], -self._low[down]]),
+            A_eq=self._matrix[equal],
+            b_eq=self._low[equal],
+            bounds=np.stack([np.zeros(len(self._upper)), self._upper], axis=1),
+            method="highs",
+        )
+        if result.status != 0:
+            return None
+        return float(result.fun) * self._unit, result.lower.marginals * self._unit
 
 
 class Programme:
@@ -61,39 +141,33 @@ class Programme:
         self._whole = self._variable(1.0, math.inf) if problem.by_time else None
         self._order_in_time()
 
-    def solve(self, z: float, seconds: float, *, whole: bool = True) -> Found | None:
-        """The best choice under the tangents known so far at `z`; None where there is none."""
-        import numpy as np
-        from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import csr_matrix
+    def solve(self, z: float, left: Callable[[], float], *, whole: bool = True) -> Found | None:
+        """The best choice under the tangents known so far at `z`, within the seconds `left`; None
+        where there is none.
 
+        Of many options only those are looked at that the relaxed programme's reduced costs do not
+        rule out: a choice with any other is worse by more than `width`.
+        """
         rows = self._rows + [self._limit(tangent, z) for tangent in self._tangents]
-        rows += self._layer(z)
-        data, columns, starts = [], [], [0]
-        for terms, _, _ in rows:
-            data += terms.values()
-            columns += terms.keys()
-            starts.append(len(columns))
-        size = len(self._scores)
-        matrix = csr_matrix((data, columns, starts), shape=(len(rows), size))
-        scores = np.array(self._scores)
-        unit = max(float(np.abs(scores).max()), 1e-12)
-        integrality = np.zeros(size)
-        integrality[: self.binaries] = 1 if whole else 0
-        gap = 0.0 if self.binaries <= _SMALL else _GAP
-        result = milp(
-            scores / unit,
-            integrality=integrality,
-            bounds=Bounds(0, np.array(self._upper)),
-            constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for *_, high in rows]),
-            options={"time_limit": max(seconds, 0.05), "mip_rel_gap": gap},
-        )
-        if result.x is None:
+        relaxed = _Rows(rows + self._layer(z), self._scores, self._upper)
+        if not whole or self.binaries <= _SMALL:
+            return relaxed.milp(self.binaries if whole else 0, None, left())
+        found = relaxed.linear()
+        if found is None:
             return None
-        bound = result.get("mip_dual_bound")
-        value = float(result.fun) * unit
-        bound = value if bound is None else float(bound) * unit
-        return Found(result.x.tolist(), value, bound, result.status == 0)
+        value, reduced = found
+        width = _FIRST_WIDTH * abs(value)
+        while True:
+            out = [column for column in range(self.binaries) if reduced[column] > width]
+            best = relaxed.milp(self.binaries, out, left())
+            if best is None and not out:
+                return None
+            if best is not None and (best.value <= value + width or not best.done or not out):
+                beyond = value + width if out else best.value
+                return best._replace(bound=min(best.bound, beyond))
+            if left() <= 0:
+                return None
+            width = width * 8 if best is None else (best.value - value) * (1 + 1e-9)
 
     def picks(self, found: Found) -> tuple[int, ...]:
         """The options chosen, by their numbers in the problem."""

@@ -20,7 +20,7 @@ _TANGENT_ROUNDS = 60
 # Below zero as well: the median of a skewed time is below its mean.
 _LEAST_Z, _MOST_Z = -0.6, 8.0
 # The search for z ends where no better selection is worth as much.
-_ENOUGH = 2e-4
+_ENOUGH = 5e-4
 # Pipelines of so few choices are searched to the end, selection by selection.
 _SMALL, _ONE_BY_ONE = 250, 60
 
@@ -149,13 +149,13 @@ class _Search:
         programme = self.programme
         if programme.binaries > _SMALL and self._limited:
             for _ in range(4):
-                found = programme.solve(z, self._left(), whole=False)
+                found = programme.solve(z, self._left, whole=False)
                 if found is None:
                     return None
                 if not programme.learn(found, z):
                     break
         for _ in range(_TANGENT_ROUNDS):
-            found = programme.solve(z, self._left())
+            found = programme.solve(z, self._left)
             if found is None:
                 self.timed_out = self.timed_out or self._left() <= 0
                 return None
