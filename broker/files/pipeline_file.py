@@ -108,9 +108,7 @@ def _needs(stages: Sequence[JobFile], source: str, header: Header) -> tuple[tupl
     return tuple(found)
 
 
-def _refuse_cycles(
-    stages: Sequence[JobFile], needs: Sequence[Sequence[int]], source: str
-) -> None:
+def _refuse_cycles(stages: Sequence[JobFile], needs: Sequence[Sequence[int]], source: str) -> None:
     """Stages that wait for each other would never start."""
     waiting = dict(enumerate(needs))
     while ready := [s for s, before in waiting.items() if not any(b in waiting for b in before)]:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 from mlbroker.policies.pipeline.interface import Option, Problem
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 Row = tuple[float, ...]
 
 
 def undominated(
-    values: Sequence[Row], gains: Sequence[Row], losses: "Mapping[tuple[str, str], Row] | None" = None,
+    values: Sequence[Row],
+    gains: Sequence[Row],
+    losses: "Mapping[tuple[str, str], Row] | None" = None,
     groups: Sequence[str] = (),
 ) -> list[int]:
     """The numbers of the rows that no other row beats, smaller being better, in their order.
@@ -21,6 +23,8 @@ def undominated(
     group in the place of one of another may come out larger by `losses[its group, the other's]`:
     a row is out only if another is not above it in any column even then.
     """
+    if not values:
+        return []
     import numpy as np
 
     table = np.array(values, dtype=float).reshape(len(values), -1)
@@ -81,7 +85,9 @@ def front(problem: Problem, number: int) -> list[int]:
             sum(o.setup_usd for o in saved), sum(o.setup_score for o in saved), 0.0,
         )  # fmt: skip
 
-    values = [row(o.mean_s, o.sd_s, o.cost_usd, o.score, o.usd_per_s * o.sd_s) for o in stage.options]
+    values = [
+        row(o.mean_s, o.sd_s, o.cost_usd, o.score, o.usd_per_s * o.sd_s) for o in stage.options
+    ]
     losses = {
         pair: row(seconds, 0.0, usd, problem.traffic_weight * usd, 0.0)
         for pair, (usd, seconds) in _losses(problem, number).items()

@@ -222,7 +222,7 @@ class Programme:
         columns = [self._variable(self._counts(option.score), 1.0) for option in options]
         pairs = list(zip(columns, options, strict=True))
         self._x.append(columns)
-        self._rows.append(({column: 1.0 for column in columns}, 1.0, 1.0))
+        self._rows.append((dict.fromkeys(columns, 1.0), 1.0, 1.0))
         self._means.append({column: option.mean_s for column, option in pairs})
         self._sds.append({column: option.sd_s for column, option in pairs})
         self._cost |= {column: option.cost_usd for column, option in pairs}
@@ -283,7 +283,9 @@ class Programme:
         self._rows += self._chain(mean_ends, [{} for _ in mean_ends])
         self._rows += [({self._whole: 1.0, end: -1.0}, 0.0, math.inf) for end in mean_ends]
 
-    def _chain(self, ends: Sequence[int], margins: Sequence[Terms]) -> list[tuple[Terms, float, float]]:
+    def _chain(
+        self, ends: Sequence[int], margins: Sequence[Terms]
+    ) -> list[tuple[Terms, float, float]]:
         """Each stage ends when those before it have, their outputs are there, and it has run."""
         rows = []
         for number, stage in enumerate(self._problem.stages):
@@ -365,7 +367,9 @@ class Programme:
 
         for number in problem.order:
             stage = problem.stages[number]
-            found: list[Label] = [(means[number], sds[number] ** 2, None)] if not stage.needs else []
+            found: list[Label] = (
+                [(means[number], sds[number] ** 2, None)] if not stage.needs else []
+            )
             for before in stage.needs:
                 moved = _dot(self._moves[before, number], values)
                 found += [
