@@ -80,15 +80,7 @@ class FallsBack(NamedTuple):
 
 
 class Course(NamedTuple):
-    """A run's expected duration, its standard deviation, and the part that is the same each time."""
-
-    mean_s: float
-    sd_s: float
-    fixed_s: float
-
-
-class Course(NamedTuple):
-    """A run's expected duration, its standard deviation, and the part that is the same each time."""
+    """A run's expected duration, its standard deviation, and the part that is always the same."""
 
     mean_s: float
     sd_s: float

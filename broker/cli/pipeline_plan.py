@@ -4,7 +4,8 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from mlbroker.broker.app.pipeline import PipelineQuery, PlannedPipeline, plan_pipeline
+from mlbroker.broker.app.pipeline import PlannedPipeline, plan_pipeline
+from mlbroker.broker.app.pipeline_stages import PipelineQuery
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table

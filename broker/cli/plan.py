@@ -81,30 +81,17 @@ def command(
         no_effect("without --when", intensity=intensity)
     filters = Filters.of(cloud, region, market, instance_type)
     sources = Sources(measure, prices, nodes, policy, reason)
+    limits = {
+        "deadline": deadline, "budget": budget, "confidence": confidence, "objective": objective
+    }  # fmt: skip
+    work = {"steps": steps, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "takes": takes}
     pipeline = load_pipeline(job, parse_env(env))
     if pipeline is not None:
-        no_effect(
-            "on a pipeline", steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch,
-            takes=takes, when=when, embodied=embodied, html=html,
-        )  # fmt: skip
-        limits = {"deadline": deadline, "budget": budget}
-        limits |= {"confidence": confidence, "objective": objective}
+        no_effect("on a pipeline", **work, when=when, embodied=embodied, html=html)
         _plan_pipeline(pipeline, job, limits, filters, sources, explain, json=json)
         return
     terminal = Terminal()
-    wanted = job_of(
-        job,
-        terminal,
-        env=env,
-        deadline=deadline,
-        budget=budget,
-        confidence=confidence,
-        objective=objective,
-        steps=steps,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        takes=takes,
-    )
+    wanted = job_of(job, terminal, env=env, **limits, **work)
     query = PlanQuery(
         wanted,
         job,
@@ -132,7 +119,7 @@ def _plan_pipeline(
     *,
     json: bool,
 ) -> None:
-    from mlbroker.broker.app.pipeline import PipelineQuery, limits_of
+    from mlbroker.broker.app.pipeline_stages import PipelineQuery, limits_of
     from mlbroker.broker.cli.pipeline_plan import show
 
     if explain not in (None, EVERYTHING):

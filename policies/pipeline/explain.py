@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mlbroker.policies.pipeline.interface import Problem, Selection
-from mlbroker.policies.pipeline.schedule import Simulator, reused, score_of
+from mlbroker.policies.pipeline.schedule import Simulator, cost_of
 
 
 class Alternative(NamedTuple):
@@ -30,14 +30,14 @@ def choices(problem: Problem, selection: Selection) -> list[Choices]:
 def _of(problem: Problem, simulator: Simulator, selection: Selection, number: int) -> Choices:
     options, picks = problem.stages[number].options, selection.picks
     now = options[picks[number]]
-    # What the whole scores with each, traffic and machines that go on included.
-    scores = {}
+    # What the whole costs with each, traffic and machines that go on included.
+    costs = {}
     for other in range(len(options)):
         chosen = [
             stage.options[other if n == number else picks[n]]
             for n, stage in enumerate(problem.stages)
         ]
-        scores[other] = score_of(problem, chosen, reused(problem, chosen))
+        costs[other] = cost_of(problem, chosen)
 
     def with_it(
         candidates: Sequence[int], key: Callable[[int], tuple[float, float]]
@@ -47,10 +47,10 @@ def _of(problem: Problem, simulator: Simulator, selection: Selection, number: in
         best = min(candidates, key=key)
         return Alternative(best, simulator.selection((*picks[:number], best, *picks[number + 1 :])))
 
-    cheaper = [n for n in scores if scores[n] < selection.score * (1 - 1e-9)]
-    faster = [n for n in scores if options[n].mean_s < now.mean_s * 0.99]
+    cheaper = [n for n in costs if costs[n] < selection.cost_usd * (1 - 1e-9)]
+    faster = [n for n in costs if options[n].mean_s < now.mean_s * 0.99]
     # The quickest of all that are cheaper, and the cheapest of all that are faster: the next ones.
     return Choices(
-        with_it(cheaper, lambda n: (options[n].mean_s, scores[n])),
-        with_it(faster, lambda n: (scores[n], options[n].mean_s)),
+        with_it(cheaper, lambda n: (options[n].mean_s, costs[n])),
+        with_it(faster, lambda n: (costs[n], options[n].mean_s)),
     )

@@ -48,14 +48,12 @@ class Simulator:
         reuses = reused(problem, chosen)
         ends: list[np.ndarray] = [np.empty(0)] * len(chosen)
         total = np.full(DRAWS, float(transfer_usd(problem, chosen)))
-        cost = float(total[0])
         for stage in problem.order:
             option = chosen[stage]
             times = self._times(stage, option)
             saved_s = option.setup_s if reuses[stage] else 0.0
             saved_usd = option.setup_usd if reuses[stage] else 0.0
             total += option.cost_usd - saved_usd + (times - option.mean_s) * option.usd_per_s
-            cost += option.cost_usd - saved_usd
             start = np.zeros(DRAWS)
             for before in problem.stages[stage].needs:
                 moved_s = problem.link(before, chosen[before].place, option.place)[1]
@@ -67,7 +65,7 @@ class Simulator:
         return Selection(
             picks=tuple(picks),
             reuses=reuses,
-            cost_usd=cost,
+            cost_usd=cost_of(problem, chosen),
             score=score_of(problem, chosen, reuses),
             duration_s=max(table.ends_s),
             sure_s=float(np.quantile(makespan, _sure(problem.confidence), method="higher")),
@@ -118,6 +116,16 @@ def transfer_usd(problem: Problem, chosen: Sequence[Option]) -> float:
         for number, stage in enumerate(problem.stages)
         for before in stage.needs
     )
+
+
+def cost_of(problem: Problem, chosen: Sequence[Option]) -> float:
+    """What the whole is expected to cost, in USD."""
+    reuses = reused(problem, chosen)
+    own = sum(
+        option.cost_usd - (option.setup_usd if again else 0.0)
+        for option, again in zip(chosen, reuses, strict=True)
+    )
+    return own + transfer_usd(problem, chosen)
 
 
 def score_of(problem: Problem, chosen: Sequence[Option], reuses: Sequence[bool]) -> float:
