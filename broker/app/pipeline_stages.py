@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.sources import (
@@ -46,7 +46,7 @@ class PipelineQuery(NamedTuple):
     explain: bool = False
 
 
-def limits_of(file: PipelineFile, **flags: str | None) -> Job:
+def limits_of(file: PipelineFile, **flags: Any) -> Job:
     """The limits of the whole, as a job has them, with the flags of this call in their place."""
     header = file.header
     whole = Job(

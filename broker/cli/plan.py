@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,10 +81,15 @@ def command(
         no_effect("without --when", intensity=intensity)
     filters = Filters.of(cloud, region, market, instance_type)
     sources = Sources(measure, prices, nodes, policy, reason)
-    limits = {
+    limits: dict[str, Any] = {
         "deadline": deadline, "budget": budget, "confidence": confidence, "objective": objective
     }  # fmt: skip
-    work = {"steps": steps, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "takes": takes}
+    work: dict[str, Any] = {
+        "steps": steps,
+        "epochs": epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "takes": takes,
+    }
     pipeline = load_pipeline(job, parse_env(env))
     if pipeline is not None:
         no_effect("on a pipeline", **work, when=when, embodied=embodied, html=html)
@@ -112,7 +117,7 @@ def command(
 def _plan_pipeline(
     file: PipelineFile,
     path: Path,
-    limits: dict[str, str | None],
+    limits: dict[str, Any],
     filters: Filters,
     sources: Sources,
     explain: str | None,

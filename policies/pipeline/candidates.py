@@ -116,11 +116,15 @@ def links_between(
         for target in wanted:
             if source == target:
                 continue
-            here = known.get(source, Region(*source.split("/", 1)))
-            there = known.get(target, Region(*target.split("/", 1)))
+            here, there = (known.get(place) or _unknown(place) for place in (source, target))
             near = here.cloud == there.cloud
             found[source, target] = Link(
                 float(transfer_usd_per_gb(here, there)),
                 SAME_CLOUD_S_PER_GB if near else ELSEWHERE_S_PER_GB,
             )
     return found
+
+
+def _unknown(place: str) -> Region:
+    cloud, _, name = place.partition("/")
+    return Region(cloud, name)

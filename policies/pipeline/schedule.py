@@ -78,7 +78,8 @@ class Simulator:
         import numpy as np
 
         mu, sigma = log_normal(option)
-        return option.fixed_s + np.exp(mu + sigma * self._normal[stage])
+        times: np.ndarray = option.fixed_s + np.exp(mu + sigma * self._normal[stage])
+        return times
 
 
 def _sure(confidence: float) -> float:

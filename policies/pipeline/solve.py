@@ -21,6 +21,7 @@ _TANGENT_ROUNDS = 60
 _LEAST_Z, _MOST_Z = -0.6, 8.0
 # The search for z ends where no better selection is worth as much.
 _ENOUGH = 5e-4
+_LITTLE = 2e-4
 # Pipelines of so few choices are searched to the end, selection by selection.
 _SMALL, _ONE_BY_ONE = 250, 60
 
@@ -86,9 +87,10 @@ class _Search:
     def best(self) -> Selection | None:
         """The best selection that keeps the limits."""
         best: Selection | None = None
-        z = least_z(self.problem.confidence) if self._limited else 0.0
+        z = self._first_z()
         # No z up to `low` does, `high` does.
         low, high, bound = -math.inf, math.inf, -math.inf
+        small = self.programme.binaries <= _SMALL
         for _ in range(_ROUNDS):
             found = self._at(z)
             if found is None:
@@ -106,12 +108,25 @@ class _Search:
                 break
             if best is not None and self._value(best) - bound <= _ENOUGH * abs(self._value(best)):
                 break
-            if high - low < 0.01 or low >= _MOST_Z:
+            if high - low < (0.01 if small else 0.04) or low >= _MOST_Z:
                 break
             z = self._next(z, low, high, None if found is None else found[0])
-        if best is not None and self.programme.binaries <= _SMALL and self._limited:
+        if best is not None and small and self._limited:
             best = self._one_by_one(best, max(low, _LEAST_Z))
         return best
+
+    def _first_z(self) -> float:
+        """The normal quantile; of a large pipeline, what its relaxed programme's choice needs."""
+        if not self._limited:
+            return 0.0
+        z, programme = least_z(self.problem.confidence), self.programme
+        if programme.binaries <= _SMALL or not self._tighten(z):
+            return z
+        found = programme.solve(z, self._left, whole=False)
+        if found is None:
+            return z
+        near = self.simulator.selection(programme.picks(found))
+        return min(max(self._own_z(near), z * 0.8), z + 1.0)
 
     def _value(self, selection: Selection) -> float:
         return selection.duration_s if self.problem.by_time else selection.score
@@ -147,22 +162,37 @@ class _Search:
     def _at(self, z: float) -> tuple[Selection, float, float] | None:
         """The best selection by the programme at `z`, its value, and the least there can be."""
         programme = self.programme
-        if programme.binaries > _SMALL and self._limited:
-            for _ in range(4):
-                found = programme.solve(z, self._left, whole=False)
-                if found is None:
-                    return None
-                if not programme.learn(found, z):
-                    break
-        for _ in range(_TANGENT_ROUNDS):
+        large = programme.binaries > _SMALL
+        if large and self._limited and not self._tighten(z):
+            return None
+        # Of a large one, what a tangent more would bring is left to the search for z.
+        rounds = 1 if large else _TANGENT_ROUNDS
+        while True:
             found = programme.solve(z, self._left)
             if found is None:
                 self.timed_out = self.timed_out or self._left() <= 0
                 return None
             self.timed_out = self.timed_out or not found.done
-            if not programme.learn(found, z) or self.timed_out:
+            rounds -= 1
+            if not programme.learn(found, z) or self.timed_out or not rounds:
+                picks = programme.picks(found)
+                return self.simulator.selection(picks), found.value, found.bound
+
+    def _tighten(self, z: float) -> bool:
+        """Tangents of the relaxed programme, which is quick, until they bring little; False where
+        even that has no solution.
+        """
+        before = -math.inf
+        for _ in range(_TANGENT_ROUNDS):
+            found = self.programme.solve(z, self._left, whole=False)
+            if found is None:
+                return False
+            if not self.programme.learn(found, z) or self._left() <= 0:
                 break
-        return self.simulator.selection(programme.picks(found)), found.value, found.bound
+            if found.value - before <= _LITTLE * abs(found.value):
+                break
+            before = found.value
+        return True
 
     def _one_by_one(self, best: Selection, z: float) -> Selection:
         """Selections in the order of their value at a z that is too small, until one keeps the
