@@ -1,11 +1,6 @@
-"""A pipeline's stages as jobs to plan: each with its quotes from the planner, none left out that
-may be in the best choice for all.
-"""
+"""A pipeline's stages as the planner is asked for them, with this call's flags and files."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,15 +19,11 @@ from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import MEASURE_OR_SAY, way_out
 from mlbroker.policies.candidates import Filters
+from mlbroker.policies.pipeline.planning import NoChoice, StageQuery, stage_job
 from mlbroker.policies.planner.book import Book
-from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
-from mlbroker.policies.quote import Quote
 from mlbroker.profiles.job import Job
-
-# Regions that stages which send each other something are tried in, beside each type's best.
-_MOST_HUBS = 6
-_BEST_OF_STAGE = 3
 
 
 class PipelineQuery(NamedTuple):
@@ -77,107 +68,40 @@ class _OfStage:
         self._listener.warn(f"{self._name}: {text}")
 
 
-class _Silent:
-    """Hears what was said before."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def warn(self, text: str) -> None:
-        """Nothing."""
-
-
 class Stages:
-    """The stages as jobs to plan, and their quotes."""
+    """The stages as the planner is asked for them, and what to say where it has no answer."""
 
     def __init__(
         self, query: PipelineQuery, state: Path, listener: Listener, book: Book, now: datetime
     ) -> None:
         self._query, self._state, self._listener = query, state, listener
         self._book, self._now = book, now
-        file = query.file
-        self._followed = {before for needs in file.needs for before in needs}
-        self.jobs = [self._job(number) for number in range(len(file.stages))]
-        from mlbroker.policies.pipeline.candidates import WorthAQuote
+        self._judge = judge_of(query.path, query.sources.policy, reason=query.sources.reason)
+        self._followed = {before for needs in query.file.needs for before in needs}
 
-        self._worth: list[WorthAQuote] = []
-        for needs in file.needs:
-            before = needs[0] if len(needs) == 1 and needs[0] < len(self._worth) else None
-            self._worth.append(WorthAQuote(None if before is None else self._worth[before]))
+    def queries(self) -> list[StageQuery]:
+        """One for each stage; what is odd about a stage is said."""
+        return [self._query_of(number) for number in range(len(self._query.file.stages))]
 
-    def names(self, number: int) -> tuple[str, ...]:
-        """The stages that one waits for."""
-        file = self._query.file
-        return tuple(file.stages[before].job.name for before in file.needs[number])
-
-    def quotes(self) -> list[list[Quote]]:
-        """For each stage all that may be in the best selection, each machine once."""
-        found = [self._plan(number, self._query.filters) for number in range(len(self.jobs))]
-        hubs = self._hubs(found)
-        for number, job in enumerate(self.jobs):
-            if not self._near(number):
-                continue
-            from mlbroker.policies.pipeline.candidates import machine_of
-
-            seen = {machine_of(quote, job) for quote in found[number]}
-            for region in hubs:
-                here = self._query.filters._replace(regions=(region,))
-                for quote in self._plan(number, here, must=False):
-                    if machine_of(quote, job) not in seen:
-                        seen.add(machine_of(quote, job))
-                        found[number].append(quote)
-        return found
-
-    def _job(self, number: int) -> Job:
-        """A stage without the limits of the whole; outputs that others take stay where they are."""
-        job, limits = self._query.file.stages[number].job, self._query.limits
-        data = job.data._replace(output_gb=Decimal(0)) if number in self._followed else job.data
-        return replace(
-            job, deadline=None, budget_usd=None, confidence=limits.confidence,
-            objective=limits.objective, data=data,
-        )  # fmt: skip
-
-    def _near(self, number: int) -> bool:
-        """Whether it matters how near other stages are: something is sent from it, or to it."""
-        file = self._query.file
-        sends = file.stages[number].job.data.output_gb and number in self._followed
-        return bool(sends) or any(
-            file.stages[before].job.data.output_gb for before in file.needs[number]
-        )
-
-    def _hubs(self, found: Sequence[Sequence[Quote]]) -> list[str]:
-        """Regions of the best machines of stages that send each other something."""
-        if self._query.filters.regions:
-            return []
-        hubs: dict[str, None] = {}
-        near = [number for number in range(len(found)) if self._near(number)]
-        for rank in range(_BEST_OF_STAGE):
-            for number in near:
-                if rank < len(found[number]):
-                    hubs[found[number][rank].region] = None
-        return list(hubs)[:_MOST_HUBS]
-
-    def _plan(self, number: int, filters: Filters, *, must: bool = True) -> list[Quote]:
-        query, job = self._query, self.jobs[number]
-        told = _OfStage(job.name, self._listener if must else _Silent())
+    def _query_of(self, number: int) -> StageQuery:
+        query, file = self._query, self._query.file
+        whole = file.stages[number].job
+        job = stage_job(whole, query.limits, followed=number in self._followed)
+        told = _OfStage(job.name, self._listener)
         book = within_reach(self._book, self._state, job)
         self._refuse_unknown(number, book)
-        if must:
-            warn_of_unknown(job, book, told)
+        warn_of_unknown(job, book, told)
         evidence = evidence_of(job, self._state, query.sources.measure, told)
-        judge = judge_of(query.path, query.sources.policy, reason=query.sources.reason)
-        plan = Planner(book, self._now).plan(
-            PlanRequest(
-                evidence.job, evidence, filters, judge=judge, top=0, keep=self._worth[number]
-            )
+        request = PlanRequest(evidence.job, evidence, query.filters, judge=self._judge)
+        return StageQuery(
+            Planner(book, self._now), request, file.needs[number], whole.data.output_gb
         )
-        quotes = [quote for quote in plan.quotes if quote.course is not None]
-        if must and not quotes:
-            raise self._no_candidate(number, plan)
-        return quotes
 
-    def _no_candidate(self, number: int, plan: Plan) -> MlbrokerError:
-        where, name = self._query.file.stage_line(number), self.jobs[number].name
+    def no_choice(self, found: NoChoice) -> MlbrokerError:
+        """Exit 4 with what would have to change; exit 2 where nobody knows how long it takes."""
+        number, plan = found.number, found.plan
+        where = self._query.file.stage_line(number)
+        name = self._query.file.stages[number].job.name
         if plan.quotes:
             return InputError(
                 "nobody knows how long this stage takes",
@@ -192,8 +116,9 @@ class Stages:
 
     def _refuse_unknown(self, number: int, book: Book) -> None:
         """A type or a cloud in the file that the book does not know."""
-        file, job = self._query.file, self.jobs[number]
-        lines, name = file.stages[number].lines, job.name
+        file = self._query.file
+        job, lines = file.stages[number].job, file.stages[number].lines
+        name = job.name
         try:
             refuse_unknown_type(job.takes, book)
         except InputError as error:

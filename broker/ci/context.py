@@ -20,6 +20,7 @@ from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
+    from mlbroker.broker.ci.pipelines import PricedPipeline
     from mlbroker.policies.guardrails.judge import Judge, Policy
 
 
@@ -143,6 +144,9 @@ class PricingContext(NamedTuple):
         job = file.job
         set_here = {k: v for k, v in job.envs.items() if file.values.get(f"envs.{k}") != v}
         said = [*(job.takes or ()), *([set_here] if set_here else [])]
+        if file.pipeline is not None:
+            # One choice is made for all stages.
+            said += [sorted(stage.values.items()) for stage in file.pipeline.stages]
         return Inputs(
             job=digest_of(job.name, dict(file.values), *said),
             measurements=self.known.digest(evidence or self.known.of(job)),
@@ -156,12 +160,17 @@ class Pricer:
     def __init__(self, planner: Planner) -> None:
         self.book = planner.book
         self._planner = planner
+        self._pipelines: dict[tuple[int, int], PricedPipeline] = {}  # by pipeline and context
 
     def price(self, file: JobFile, context: PricingContext) -> PricedJob:
         """What the job costs where it is cheapest in time, or what would have to change."""
         job = file.job
         evidence = context.known.of(job)
         inputs = context.inputs(file, evidence)
+        if file.pipeline is not None:
+            from mlbroker.broker.ci.pipelines import price_stage
+
+            return price_stage(self._planner, file, context, inputs, self._pipelines)
         judge = context.policies.judge(file.source)
         request = PlanRequest(evidence.job, evidence, judge=judge)
         forbidden = None

@@ -2,17 +2,16 @@
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from mlbroker.broker.app.pipeline import PlannedPipeline, plan_pipeline
+from mlbroker.broker.app.pipeline import PlannedPipeline, nothing_feasible, plan_pipeline
 from mlbroker.broker.app.pipeline_stages import PipelineQuery
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table
 from mlbroker.broker.words import count, duration, mass, money
-
-if TYPE_CHECKING:
-    from mlbroker.policies.pipeline.explain import Alternative
+from mlbroker.policies.pipeline.candidates import place_of
+from mlbroker.policies.pipeline.explain import Alternative
+from mlbroker.policies.pipeline.planning import Planned
 
 COLUMNS = ("stage", "cloud", "region", "machine", "market", "starts", "takes", "USD", "slack", "on")
 RIGHT = ("starts", "takes", "USD", "slack")
@@ -32,8 +31,8 @@ def show(query: PipelineQuery, *, json: bool) -> None:
         print_json(pipeline_document(made))
     else:
         _show(made)
-    if made.failure is not None:
-        raise made.failure
+    if made.plan.solution.selection is None:
+        raise nothing_feasible(made)
 
 
 def tell_of(query: PipelineQuery, terminal: Terminal) -> None:
@@ -53,22 +52,20 @@ def tell_of(query: PipelineQuery, terminal: Terminal) -> None:
 
 def _show(made: PlannedPipeline) -> None:
     print_line(_title(made))
-    selection, table = made.selection, made.table
-    if selection is None or table is None:
+    plan = made.plan
+    if plan.table is None:
         return
-    critical = set(table.critical)
+    critical = set(plan.table.critical)
     rows = []
-    for number, stage in enumerate(made.stages):
-        quote, cost = stage.choice, stage.cost_usd
-        assert quote is not None
-        assert cost is not None
+    for number, stage in enumerate(plan.chosen):
+        quote, on = stage.quote, stage.reuses
         rows.append(
             (
-                stage.job.name, quote.cloud, quote.region, quote.instance_type,
+                made.names[number], quote.cloud, quote.region, quote.instance_type,
                 quote.market.replace("_", "-"), duration(stage.start_s),
-                duration(stage.end_s - stage.start_s), money(cost),
+                duration(stage.end_s - stage.start_s), money(stage.cost_usd),
                 "critical" if number in critical else duration(stage.slack_s),
-                f"the machine of {stage.reuses}" if stage.reuses else "",
+                "" if on is None else f"the machine of {made.names[on]}",
             )
         )  # fmt: skip
     print_table(COLUMNS, rows, right=RIGHT, spare=SPARE)
@@ -78,91 +75,87 @@ def _show(made: PlannedPipeline) -> None:
         print_line(line)
     if made.choices:
         _explain(made)
-    candidates = sum(len(stage.quotes) for stage in made.stages)
-    print_line(_proof_words(made, candidates))
+    print_line(_proof_words(plan))
 
 
 def _title(made: PlannedPipeline) -> str:
-    limits, parts = made.query.limits, [count(len(made.stages), "stage")]
-    if made.deadline_s is not None:
-        parts.append(f"deadline {duration(made.deadline_s)} at {limits.confidence * 100:.4g}%")
+    limits, parts = made.query.limits, [count(len(made.names), "stage")]
+    deadline_s = made.plan.problem.deadline_s
+    if deadline_s is not None:
+        parts.append(f"deadline {duration(deadline_s)} at {limits.confidence * 100:.4g}%")
     if limits.budget_usd is not None:
         parts.append(f"budget {limits.budget_usd:,} USD")
     return f"{made.query.file.name}: {', '.join(parts)}"
 
 
 def _total_words(made: PlannedPipeline) -> str:
-    selection, cost = made.selection, made.cost_usd
+    plan = made.plan
+    selection = plan.solution.selection
     assert selection is not None
-    assert cost is not None
     text = (
-        f"In all {money(cost)} USD, in nine cases of ten at most"
-        f" {money(Decimal(str(selection.p90_usd)))} USD; {duration(selection.duration_s)}"
+        f"In all {money(plan.cost_usd)} USD, in nine cases of ten at most"
+        f" {_money(selection.p90_usd)} USD; {duration(selection.duration_s)}"
     )
     sure = f"{made.query.limits.confidence * 100:.4g}%"
     text += f", {sure} sure within {duration(selection.sure_s, least=True)}"
     if selection.chance is not None:
         text += f"; in time with {min(selection.chance, 0.999):.1%}"
-    kg = made.carbon_kgco2e
+    kg = plan.carbon_kgco2e
     return text + (f"; {mass(kg)} CO2e." if kg is not None else ".")
 
 
 def _traffic_words(made: PlannedPipeline) -> list[str]:
     """What is sent between places, as it may be more than the machines cost."""
-    lines = []
-    for number, stage in enumerate(made.stages):
-        for before in made.query.file.needs[number]:
-            source = made.stages[before].choice
-            target = stage.choice
-            gb = made.query.file.stages[before].job.data.output_gb
-            if source is None or target is None or not gb:
+    lines, chosen, problem = [], made.plan.chosen, made.plan.problem
+    for number, stage in enumerate(problem.stages):
+        for before in stage.needs:
+            gb = problem.stages[before].sends_gb
+            source, target = (place_of(chosen[n].quote) for n in (before, number))
+            if not gb or source == target:
                 continue
-            ends = [f"{quote.cloud}/{quote.region}" for quote in (source, target)]
-            if ends[0] == ends[1]:
-                continue
-            usd, seconds = made.problem.link(before, *ends)
+            usd, seconds = problem.link(before, source, target)
             lines.append(
-                f"{made.stages[before].job.name} → {stage.job.name}: {gb.normalize():f} GB from"
-                f" {ends[0]} to {ends[1]}, {money(Decimal(str(usd)))} USD and {duration(seconds)}."
+                f"{made.names[before]} → {made.names[number]}: {gb:g} GB from {source} to"
+                f" {target}, {_money(usd)} USD and {duration(seconds)}."
             )
     return lines
 
 
 def _explain(made: PlannedPipeline) -> None:
-    assert made.table is not None
-    names = " → ".join(made.stages[number].job.name for number in made.table.critical)
+    assert made.plan.table is not None
+    names = " → ".join(made.names[number] for number in made.plan.table.critical)
     print_line(f"The longest path, which sets the duration: {names}.")
     rows = []
-    for number, (stage, found) in enumerate(zip(made.stages, made.choices, strict=True)):
+    for number, (name, found) in enumerate(zip(made.names, made.choices, strict=True)):
         for word, other in (("cheaper", found.cheaper), ("faster", found.faster)):
             if other is not None:
-                rows.append((stage.job.name, word, *_other(made, number, other)))
+                rows.append((name, word, *_other(made.plan, number, other)))
     if rows:
         title = "The next cheaper and the next faster choice of each stage, the others as they are"
         print_table(CHOICES, rows, title=title, right=CHOICES[4:], spare=(3,))
     print_line("")
 
 
-def _other(made: PlannedPipeline, number: int, other: "Alternative") -> tuple[str, ...]:
-    selection = made.selection
+def _other(plan: Planned, number: int, other: Alternative) -> tuple[str, ...]:
+    selection = plan.solution.selection
     assert selection is not None
-    quote, whole = made.stages[number].quotes[other.option], other.whole
-    change = Decimal(str(round(whole.cost_usd - selection.cost_usd, 6)))
+    quote, whole = plan.quotes[number][other.option], other.whole
+    change = whole.cost_usd - selection.cost_usd
     chance = "" if whole.chance is None else f"{min(whole.chance, 0.999):.1%}"
-    total = money(Decimal(str(round(whole.cost_usd, 6))))
-    sign = "+" if change > 0 else ""
     return (
-        quote.instance_type, quote.region, total, f"{sign}{money(change)}",
-        duration(whole.duration_s), chance,
+        quote.instance_type, quote.region, _money(whole.cost_usd),
+        f"{'+' if change > 0 else ''}{_money(change)}", duration(whole.duration_s), chance,
     )  # fmt: skip
 
 
-def _proof_words(made: PlannedPipeline, candidates: int) -> str:
-    solution = made.solution
+def _proof_words(plan: Planned) -> str:
+    solution, among = plan.solution, count(sum(map(len, plan.quotes)), "quote")
     if solution.timed_out:
-        return (
-            f"Time ran out at a proved gap of {solution.gap:.2%} (of {count(candidates, 'choice')})"
-        )
+        return f"Time ran out at a proved gap of {solution.gap:.2%}, among {among}."
     if solution.gap == math.inf:
-        return f"The quickest of {count(candidates, 'choice')}: hardly anything else is in time."
-    return f"Chosen among {count(candidates, 'choice')}, proved to {max(solution.gap, 1e-4):.2%}."
+        return f"The quickest of {among}: hardly anything else is in time."
+    return f"Chosen among {among}, proved to {max(solution.gap, 1e-4):.2%}."
+
+
+def _money(amount: float) -> str:
+    return money(Decimal(str(round(amount, 6))))

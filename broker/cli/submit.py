@@ -1,7 +1,7 @@
 """`mlbroker submit`: a run that may wait for a place, and goes on without this terminal."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,7 +54,7 @@ def command(
     Exit codes: 0 handed in, 2 bad input, 3 refused by a budget, 4 nothing feasible.
     """
     terminal = Terminal()
-    flags = {"budget": budget, "deadline": deadline, "takes": takes, "env": env}
+    flags: dict[str, Any] = {"budget": budget, "deadline": deadline, "takes": takes, "env": env}
     value = parse_option("--value-of-time", value_of_time, _usd_per_h)
     rules = policy_of(policy, job)
     asked = Asked(USUAL_USD_PER_H if value is None else value, _team(rules, team), yields)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
@@ -25,9 +26,12 @@ from mlbroker.broker.files.skypilot_keys import check_workdir
 from mlbroker.broker.files.skypilot_rest import KNOWN as SKYPILOTS
 from mlbroker.broker.files.skypilot_rest import read_rest
 from mlbroker.broker.files.values import parse_count, parse_job_name
-from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_fields import Fields, note
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.profiles.job import Data, Job, ResourceOption
+
+if TYPE_CHECKING:
+    from mlbroker.broker.files.pipeline_file import PipelineFile
 
 KNOWN = (
     "broker",
@@ -49,13 +53,15 @@ class JobFile:
     """A job and the file it comes from.
 
     `lines` has the line of each key path (`broker.deadline` -> 14), `values` each single value as
-    it is written; the values of secrets are left out.
+    it is written; the values of secrets are left out. A stage knows its `pipeline`, where it was
+    read as one of it.
     """
 
     job: Job
     source: str
     lines: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
+    pipeline: "PipelineFile | None" = None
 
 
 def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -> JobFile:
@@ -224,7 +230,7 @@ def _job_file(
     resources = with_their_arch(resources, (setup or "", command), folder, remarks)
     lines: dict[str, int] = {}
     values: dict[str, str] = {}
-    _note(node, "", lines, values)
+    note(node, "", lines, values)
     return JobFile(
         Job(
             name=fields.value("name", parse_job_name) or _name_from(source),
@@ -342,15 +348,3 @@ def _workdir(
             f"a relative path starts in {' or in '.join(dict.fromkeys(map(str, folders)))}",
         )
     return str(path)
-
-
-def _note(node: Node, path: str, lines: dict[str, int], values: dict[str, str]) -> None:
-    if node.text is not None and not path.startswith("secrets."):
-        values[path] = node.text
-    for key, (line, value) in (node.fields or {}).items():
-        inner = f"{path}.{key}" if path else key
-        lines[inner] = line
-        _note(value, inner, lines, values)
-    for index, item in enumerate(node.items or ()):
-        lines[f"{path}[{index}]"] = item.line
-        _note(item, f"{path}[{index}]", lines, values)

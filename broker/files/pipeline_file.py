@@ -1,7 +1,7 @@
 """Several YAML documents to a pipeline: its stages, what each waits for, and the whole's limits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
@@ -129,3 +129,20 @@ def _refuse_cycles(stages: Sequence[JobFile], needs: Sequence[Sequence[int]], so
         where=f"{source}:{lines.get('broker.needs', lines.get('name', 1))}",
         hint="a stage without `needs` waits for the document before it; [] waits for none",
     )
+
+
+def as_jobs(pipeline: PipelineFile) -> list[JobFile]:
+    """The stages, each with its pipeline and, under `pipeline.`, what its header says."""
+    header = pipeline.header
+    lines = {f"pipeline.{key}": line for key, line in header.lines.items()}
+    values = {f"pipeline.{key}": value for key, value in header.values.items()}
+    return [
+        replace(
+            file,
+            job=replace(file.job, runs_per_month=header.runs_per_month),
+            lines={**file.lines, **lines},
+            values={**file.values, **values},
+            pipeline=pipeline,
+        )
+        for file in pipeline.stages
+    ]

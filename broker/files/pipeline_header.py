@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_broker import WHOLE, read_broker
 from mlbroker.broker.files.values import parse_job_name
-from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
+from mlbroker.broker.files.yaml_fields import Fields, nearest_hint, note
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.profiles.job import Deadline, Objective
 
@@ -20,7 +21,8 @@ _EXECUTIONS = ("serial", "parallel")
 class Header:
     """What holds for the whole. `parallel`: stages wait for none but those that they name.
 
-    `not_run` are what a run would have to do for it and cannot; `lines` as of a job file.
+    `not_run` are what a run would have to do for it and cannot; `lines` and `values` as of a job
+    file.
     """
 
     name: str | None = None
@@ -33,6 +35,7 @@ class Header:
     has_limits: bool = False
     not_run: tuple[str, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_header(document: Node) -> bool:
@@ -45,21 +48,23 @@ def read_header(document: Node, source: str) -> Header:
     """The header; InputError for a key of the broker block that is of stages."""
     fields = Fields(document, "", source)
     block = fields.section("broker")
-    lines = {key: fields.line(key) for key in fields}
-    given = {}
+    lines: dict[str, int] = {}
+    values: dict[str, str] = {}
+    note(document, "", lines, values)
+    given: dict[str, Any] = {}
     if block is not None:
         for key in block:
             if key not in WHOLE:
                 known = nearest_hint(key, WHOLE, "the header has {names}; the rest is of stages")
                 block.fail(key[:60], "does not hold for a whole pipeline", known)
         given = read_broker(block)
-        lines |= {f"broker.{key}": block.line(key) for key in block}
     return Header(
         name=fields.value("name", parse_job_name),
         parallel=fields.value("execution", _execution) == "parallel",
         has_limits=block is not None,
         not_run=tuple(f"{key}: is of SkyPilot's groups of jobs" for key in fields if key in _GROUP),
         lines=lines,
+        values=values,
         **given,
     )
 

@@ -56,18 +56,9 @@ def front(problem: Problem, number: int) -> list[int]:
     stage = problem.stages[number]
     before = problem.chained[number]
     after = next((n for n in problem.followers[number] if problem.chained[n] == number), None)
-    near = [
-        (
-            {option.machine for option in problem.stages[before].options}
-            if before is not None
-            else set()
-        ),
-        (
-            {option.machine: option for option in problem.stages[after].options}
-            if after is not None
-            else {}
-        ),
-    ]
+    left, following = ([] if n is None else problem.stages[n].options for n in (before, after))
+    can_be_left = {option.machine for option in left}
+    can_follow = {option.machine: option for option in following}
     capped = problem.budget_usd is not None
     timed = problem.by_time or problem.deadline_s is not None
 
@@ -77,9 +68,9 @@ def front(problem: Problem, number: int) -> list[int]:
         return tuple(found + ([cost, usd_sd] if capped else []))
 
     def gain(option: Option) -> Row:
-        own = [option] if option.machine and option.machine in near[0] else []
-        next_one = near[1].get(option.machine) if option.machine else None
-        saved = [*own, *([next_one] if next_one is not None else [])]
+        saved = [option] if option.machine and option.machine in can_be_left else []
+        if option.machine and option.machine in can_follow:
+            saved = [*saved, can_follow[option.machine]]
         return row(
             sum(o.setup_s for o in saved), 0.0,
             sum(o.setup_usd for o in saved), sum(o.setup_score for o in saved), 0.0,
