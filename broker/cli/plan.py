@@ -81,9 +81,8 @@ def command(
         no_effect("without --when", intensity=intensity)
     filters = Filters.of(cloud, region, market, instance_type)
     sources = Sources(measure, prices, nodes, policy, reason)
-    limits: dict[str, Any] = {
-        "deadline": deadline, "budget": budget, "confidence": confidence, "objective": objective
-    }  # fmt: skip
+    limits: dict[str, Any] = {"deadline": deadline, "budget": budget}
+    limits |= {"confidence": confidence, "objective": objective}
     work: dict[str, Any] = {
         "steps": steps,
         "epochs": epochs,
