@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-ledger \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
 
@@ -101,6 +101,9 @@ bench-spot: $(VENV)/.dev ## Play the spot policies on traces, into docs/benchmar
 
 bench-queue: $(VENV)/.product ## Play the queue policies on traces, into docs/benchmarks.md; SEED=2
 	$(BIN)/python scripts/bench_queue.py
+
+bench-pipeline: $(VENV)/.dev ## Hold the optimiser of pipelines to brute force, into docs/benchmarks.md; CASES=1000
+	PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py
 
 backtest-first: $(VENV)/.product ## The same with one family of past jobs only, of each kind
 	$(BIN)/python scripts/bench_first.py

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Executions that a chance is read from, stratified: each stage's times are spread evenly over its
 # distribution. Of a share p of them the standard error is sqrt(p (1 - p) / 8192) at most.
 DRAWS = 8192
+_ROUNDING = 1e-9
 _SEED = 20_230_911
 
 
@@ -91,8 +92,9 @@ def _sure(confidence: float) -> float:
 
 def keeps_limits(problem: Problem, found: Selection) -> bool:
     """Whether enough executions are in time, and within the budget."""
-    in_time = problem.deadline_s is None or found.sure_s <= problem.deadline_s
-    return in_time and (problem.budget_usd is None or found.sure_usd <= problem.budget_usd)
+    near = 1 - _ROUNDING
+    in_time = problem.deadline_s is None or found.sure_s * near <= problem.deadline_s
+    return in_time and (problem.budget_usd is None or found.sure_usd * near <= problem.budget_usd)
 
 
 def log_normal(option: Option) -> tuple[float, float]:
