@@ -53,7 +53,7 @@ def main() -> int:
     told = f"{datetime.now(UTC):%Y-%m-%d}, CASES={CASES} SIZE={SIZE} OPTIONS={OPTIONS}"
     text = table(["what", "measured", "target"], rows) + f"\n{told}; `make bench-pipeline`."
     print(text)
-    replace_block(PAGE, "pipeline", text)
+    PAGE.write_text(replace_block(PAGE.read_text("utf-8"), "pipeline", text), encoding="utf-8")
     return 0
 
 
