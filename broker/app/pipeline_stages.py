@@ -13,8 +13,8 @@ from mlbroker.broker.app.sources import (
     within_reach,
 )
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
+from mlbroker.broker.files.job_file import PipelineFile
 from mlbroker.broker.files.job_flags import override
-from mlbroker.broker.files.pipeline_file import PipelineFile
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import MEASURE_OR_SAY, way_out

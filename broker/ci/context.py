@@ -138,6 +138,14 @@ class PricingContext(NamedTuple):
     known: KnownTimes
     policies: PolicyFiles
 
+    def evidence_of(self, job: Job) -> Evidence:
+        """What is known of a job."""
+        return self.known.of(job)
+
+    def judge_of(self, job_path: str) -> "Judge | None":
+        """Who judges it."""
+        return self.policies.judge(job_path)
+
     def inputs(self, file: JobFile, evidence: Evidence | None = None) -> Inputs:
         """Digests of all that the price of a job rests on, but for the book."""
         # What flags say of the job is in no value of its file.

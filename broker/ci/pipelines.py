@@ -2,11 +2,10 @@
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mlbroker.broker.ci.priced import Inputs, PricedJob
-from mlbroker.broker.files.job_file import JobFile
-from mlbroker.broker.files.pipeline_file import PipelineFile
+from mlbroker.broker.files.job_file import JobFile, PipelineFile
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.pipeline_words import ways_out
 from mlbroker.broker.plan_words import MEASURE_OR_SAY, way_out
@@ -23,9 +22,22 @@ from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.profiles.job import Job, StatedTime
+from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
-    from mlbroker.broker.ci.context import PricingContext
+    from mlbroker.policies.guardrails.judge import Judge
+
+
+class Context(Protocol):
+    """What is known of jobs' times at one moment, and the policies."""
+
+    def evidence_of(self, job: Job) -> Evidence:
+        """What is known of a job."""
+        ...
+
+    def judge_of(self, job_path: str) -> "Judge | None":
+        """Who judges it."""
+        ...
 
 
 class PricedPipeline(NamedTuple):
@@ -37,13 +49,13 @@ class PricedPipeline(NamedTuple):
     plan: Planned | None
     problem: str | None
     deadline_s: float | None
-    of: tuple[PipelineFile, "PricingContext"]
+    of: tuple[PipelineFile, object]
 
 
 def price_stage(
     planner: Planner,
     file: JobFile,
-    context: "PricingContext",
+    context: Context,
     inputs: Inputs,
     known: dict[tuple[int, int], PricedPipeline],
 ) -> PricedJob:
@@ -81,7 +93,7 @@ def _quote(stage: ChosenStage, plan: Planned) -> Quote:
 
 
 def _priced(
-    planner: Planner, pipeline: PipelineFile, context: "PricingContext", takes: StatedTime | None
+    planner: Planner, pipeline: PipelineFile, context: Context, takes: StatedTime | None
 ) -> PricedPipeline:
     load_numpy()
     header, of = pipeline.header, (pipeline, context)
@@ -92,14 +104,14 @@ def _priced(
     deadline_s = None if header.deadline is None else header.deadline.seconds_from(planner.now)
     if deadline_s is not None and deadline_s <= 0:
         return PricedPipeline(None, "the deadline has passed", deadline_s, of)
-    judge = context.policies.judge(pipeline.source)
+    judge = context.judge_of(pipeline.source)
     followed = {before for needs in pipeline.needs for before in needs}
     queries = []
     for number, stage in enumerate(pipeline.stages):
         job = stage_job(stage.job, limits, followed=number in followed)
         if takes is not None and job.takes is None:
             job = replace(job, takes=takes)
-        evidence = context.known.of(job)
+        evidence = context.evidence_of(job)
         request = PlanRequest(evidence.job, evidence, judge=judge)
         gb = stage.job.data.output_gb
         queries.append(StageQuery(planner, request, pipeline.needs[number], gb))

@@ -15,7 +15,8 @@ from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import parse_env
-from mlbroker.broker.files.pipeline_file import PipelineFile, load_pipeline
+from mlbroker.broker.files.job_file import PipelineFile
+from mlbroker.broker.files.pipeline_file import load_pipeline
 from mlbroker.broker.home import home
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, say

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
@@ -15,6 +14,7 @@ from mlbroker.broker.files.job_resources import read_resources
 from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
 from mlbroker.broker.files.pipeline_header import (
+    Header,
     is_header,
     read_header,
     refuse_group_keys,
@@ -29,9 +29,6 @@ from mlbroker.broker.files.values import parse_count, parse_job_name
 from mlbroker.broker.files.yaml_fields import Fields, note
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.profiles.job import Data, Job, ResourceOption
-
-if TYPE_CHECKING:
-    from mlbroker.broker.files.pipeline_file import PipelineFile
 
 KNOWN = (
     "broker",
@@ -62,6 +59,29 @@ class JobFile:
     lines: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     pipeline: "PipelineFile | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFile:
+    """A pipeline and the file it comes from. `needs[i]` are the places, in `stages`, of those that
+    stage i waits for.
+    """
+
+    name: str
+    header: Header
+    stages: tuple[JobFile, ...]
+    needs: tuple[tuple[int, ...], ...]
+    source: str
+
+    def line(self, key: str) -> str:
+        """File, line and key of what the header says; of what it leaves out, the file."""
+        line = self.header.lines.get(key)
+        return self.source if line is None else f"{self.source}:{line}: {key}"
+
+    def stage_line(self, stage: int) -> str:
+        """File, line and name of a stage."""
+        file = self.stages[stage]
+        return f"{self.source}:{file.lines.get('name', 1)}: {file.job.name}"
 
 
 def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -> JobFile:

@@ -1,40 +1,17 @@
 """Several YAML documents to a pipeline: its stages, what each waits for, and the whole's limits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
-from mlbroker.broker.files.job_file import JobFile, parse_jobs
+from mlbroker.broker.files.job_file import JobFile, PipelineFile, parse_jobs
 from mlbroker.broker.files.pipeline_header import Header, is_header, read_header
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import parse, quoted, read_text
 
 MOST_STAGES = 300
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineFile:
-    """A pipeline and the file it comes from. `needs[i]` are the places, in `stages`, of those that
-    stage i waits for.
-    """
-
-    name: str
-    header: Header
-    stages: tuple[JobFile, ...]
-    needs: tuple[tuple[int, ...], ...]
-    source: str
-
-    def line(self, key: str) -> str:
-        """File, line and key of what the header says; of what it leaves out, the file."""
-        line = self.header.lines.get(key)
-        return self.source if line is None else f"{self.source}:{line}: {key}"
-
-    def stage_line(self, stage: int) -> str:
-        """File, line and name of a stage."""
-        file = self.stages[stage]
-        return f"{self.source}:{file.lines.get('name', 1)}: {file.job.name}"
 
 
 def load_pipeline(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.job_file import load_job, parse_jobs
-from mlbroker.broker.files.pipeline_file import PipelineFile, load_pipeline, parse_pipeline
+from mlbroker.broker.files.job_file import PipelineFile, load_job, parse_jobs
+from mlbroker.broker.files.pipeline_file import load_pipeline, parse_pipeline
 
 HEADER = "name: whole\nbroker: {deadline: 6h, budget: 9 USD, confidence: 0.8, objective: carbon}\n"
 
