@@ -8,12 +8,12 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune \
 	campaign \
-	price-book price-servers aws-loopback gcp-loopback azure-loopback build clean
+	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: apt-get install python3.11-venv, or make PYTHON=…"; exit 1; }
@@ -58,6 +58,12 @@ aws-loopback: $(VENV)/.dev ## Serve a strict AWS on loopback, whose machines rea
 azure-loopback: $(VENV)/.dev ## Serve a strict Azure on loopback, whose machines really run, to try runs on
 	@$(BIN)/python -m tests.support.serve azure $(OPTIONS)
 
+slurm-loopback: $(VENV)/.dev ## Start a real Slurm of two nodes on loopback, to try runs on
+	@$(BIN)/python -m tests.support.slurm
+
+kubernetes-loopback: $(VENV)/.dev ## Serve a strict Kubernetes on loopback, whose pods really run, to try runs on
+	@$(BIN)/python -m tests.support.kubernetes.serve $(OPTIONS)
+
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }
 	$(BIN)/python -m scripts.price_book.make $(SOURCE) --into pricing/data
@@ -99,11 +105,20 @@ backtest-parts: $(VENV)/.product ## The same on parts of those tables, a guard a
 bench-spot: $(VENV)/.dev ## Play the spot policies on traces, into docs/benchmarks.md; STARTS=4 JOBS=2000
 	PYTHONPATH=. $(BIN)/python scripts/bench_spot.py
 
-bench-queue: $(VENV)/.product ## Play the queue policies on traces, into docs/benchmarks.md; SEED=2
+bench-queue: $(VENV)/.product ## Play the queue policies on traces, into docs/benchmarks.md; SEED=2 LOADS=0.9 DAYS=27:57
 	$(BIN)/python scripts/bench_queue.py
 
 bench-pipeline: $(VENV)/.dev ## Hold the optimiser of pipelines to brute force, into docs/benchmarks.md; CASES=1000
 	PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py
+
+bench-service: $(VENV)/.product ## Play the policies for a service's ceiling on traces, into docs/benchmarks.md
+	$(BIN)/python scripts/bench_service.py
+
+bench-goodput: $(VENV)/.product ## Play adaptive training on measured trainings, into docs/benchmarks.md
+	$(BIN)/python scripts/bench_goodput.py
+
+bench-tune: $(VENV)/.dev ## Play studies on recorded learning curves, into docs/benchmarks.md; REPEATS=5
+	PYTHONPATH=. $(BIN)/python scripts/bench_tune.py
 
 backtest-first: $(VENV)/.product ## The same with one family of past jobs only, of each kind
 	$(BIN)/python scripts/bench_first.py

@@ -12,6 +12,8 @@ from mlbroker.broker.output import warn
 
 # Names the database of a team's ledger; it may hold a password, and jobs do not get it.
 TEAM_LEDGER = "MLBROKER_LEDGER"
+# How its address begins.
+POSTGRES = ("postgresql://", "postgres://")
 # The user's guardrails, found upward from the job file.
 POLICY_NAME = "mlbroker-policy.yaml"
 

@@ -7,6 +7,7 @@ import gzip
 import http.client
 import json
 import random
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -26,6 +27,8 @@ TIMEOUT_S = 30.0
 # Who asks for a longer pause is asked again by the user, not by us.
 LONGEST_WAIT_S = 60.0
 PAGE_BYTES = 64 * 2**20
+# So much of what a server says is shown.
+SAID = 500
 FILE_BYTES = 4 * 2**30
 # Vendors sign and check times to the quarter of an hour.
 CLOCK_SKEW_S = 900
@@ -78,16 +81,21 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
 
 class Http:
-    """Requests with retries. `sleep` waits between them, `chance` gives the jitter (0 to 1)."""
+    """Requests with retries. `sleep` waits between them, `chance` gives the jitter (0 to 1).
+
+    `tls`: whom to believe, and who asks, where that is not the system's to say.
+    """
 
     def __init__(
         self,
         sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sleep = sleep or time.sleep
         self._chance = chance
-        self._opener = urllib.request.build_opener(_SameHost)
+        secure = [] if tls is None else [urllib.request.HTTPSHandler(context=tls)]
+        self._opener = urllib.request.build_opener(_SameHost, *secure)
 
     def json(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """A JSON object of at most `PAGE_BYTES`, parsed; a broken body is tried again."""
@@ -220,9 +228,9 @@ def _said(error: urllib.error.HTTPError) -> str:
     try:
         document = json.loads(error.read(10_000))
         said = document.get("message") or document.get("error")
-        return said[:200] if isinstance(said, str) else str(error.reason)[:200]
+        return said[:SAID] if isinstance(said, str) else str(error.reason)[:SAID]
     except (ValueError, OSError, AttributeError, http.client.HTTPException):
-        return str(error.reason)[:200]
+        return str(error.reason)[:SAID]
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.embodied import METHOD
-from mlbroker.profiles.job import Objective, ObjectiveKind
+from mlbroker.profiles.job import Objective, ObjectiveKind, Replicas
 
 if TYPE_CHECKING:
     # Loads numpy, which few plans ask for.
@@ -56,6 +56,9 @@ def plan_document(
         "savings_usd": exact_usd_or_none(plan.savings_usd),
         "unjudged": list(plan.unjudged),
     }
+    if plan.job.replicas is not None:
+        hourly = None if plan.choice is None else plan.choice.hourly_usd
+        document["replicas"] = replicas_document(plan.job.replicas, hourly)
     if explain:
         document["rejected"] = [_record(item) for item in plan.rejected]
     if plan.near_miss is not None:
@@ -64,6 +67,23 @@ def plan_document(
         document["embodied_method"] = METHOD
     if when is not None:
         document["when"] = when_document(when)
+    return document
+
+
+def replicas_document(replicas: Replicas, hourly_usd: Decimal | None) -> dict[str, Any]:
+    """How many of a service or a pool run, and what all of them cost an hour and a month."""
+    document: dict[str, Any] = {
+        "kind": replicas.kind,
+        "least": replicas.least,
+        "most": replicas.most,
+        "hourly_usd": None,
+        "monthly_usd": None,
+    }
+    if hourly_usd is not None:
+        hourly = replicas.least * hourly_usd, replicas.most * hourly_usd
+        for name, told in (("hourly", hourly), ("monthly", replicas.monthly_usd(hourly_usd))):
+            least, most = map(exact_usd, told)
+            document[f"{name}_usd"] = {"least": least, "most": most}
     return document
 
 
@@ -120,9 +140,12 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     if back is not None:
         document["spot"] = {
             "falls_back": True,
+            "policy": back.policy,
             "on_demand_share": back.on_demand_share,
             "on_demand_price_per_hour_usd": exact_usd(back.on_demand_price_per_hour_usd),
             "later": [_record(later) for later in back.later],
+            "interruption_rate": back.interruption_rate,
+            "own_runs": None if back.watched is None else _record(back.watched),
         }
     return document
 

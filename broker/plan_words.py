@@ -1,12 +1,14 @@
 """Why a plan chose nothing, and what would have to change: for errors, comments and JSON alike."""
 
+import math
 from decimal import Decimal
 
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.interruptions import interruptions_per_s
 from mlbroker.policies.planner.plan import LeftOut, Plan
-from mlbroker.policies.quote import Quote, Reason
+from mlbroker.policies.quote import FallsBack, Quote, Reason
+from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job, Replicas
 
@@ -137,7 +139,8 @@ def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
     much = "almost nothing" if share < 0.005 else f"{share:.0%} of the work"
     text = (
         f"Spot, falls back to on demand ({back.on_demand_price_per_hour_usd.normalize():f} USD an"
-        f" hour) to be in time: {much} is expected there."
+        f" hour) to be in time: {much} is expected there"
+        + ("." if back.policy == "auto" else f" by the policy {back.policy}.")
     )
     if back.later and deadline_s is not None:
         saved = (
@@ -147,7 +150,18 @@ def falls_back_words(quote: Quote, deadline_s: float | None) -> str | None:
             for later in back.later
         )
         text += f" What the deadline costs: {', '.join(' '.join(s.split()) for s in saved)}."
-    return text
+    return f"{text} {_taken_words(back)}"
+
+
+def _taken_words(back: FallsBack) -> str:
+    """From what it is reckoned how often such a machine is taken."""
+    rate, own = back.interruption_rate, back.watched
+    published = "nobody publishes how often" if rate is None else f"{rate:.1%} a month as published"
+    if own is None:
+        return f"How often spot is taken: {published}; your runs saw none of the type."
+    seen = f"{count(own.taken, 'machine')} of {own.machines} in {own.hours:.0f} h of your own runs"
+    where = "" if own.here else ", none of them there"
+    return f"How often spot is taken: {seen}{where}, and {published}: `mlbroker spot show`."
 
 
 def rare_checkpoint_words(plan: Plan) -> str | None:
@@ -183,13 +197,49 @@ def strictly_spot_words(job: Job) -> str | None:
 
 
 def replicas_words(replicas: Replicas, hourly_usd: Decimal) -> str:
-    """What a service or a pool costs an hour, which is all that can be said of it."""
+    """What a service or a pool costs an hour and a month, as it never ends by itself."""
     least, most = replicas.least, replicas.most
-    scaled = f"; {most} of it {money(most * hourly_usd)}" if most > least else ""
-    return (
-        f"A {replicas.kind} and no job: {least} of it cost {money(least * hourly_usd)} USD an hour"
-        f"{scaled}, until it is stopped (SkyPilot's own controller comes on top)."
+    at_least, at_most = replicas.monthly_usd(hourly_usd)
+    scaled = (
+        f"; {most} of it {money(most * hourly_usd)}, {money(at_most)} a month"
+        if most > least
+        else ""
     )
+    return (
+        f"A {replicas.kind} and no job: {least} of it cost {money(least * hourly_usd)} USD an hour,"
+        f" {money(at_least)} a month{scaled}, until it is stopped"
+        " (SkyPilot's own controller comes on top)."
+    )
+
+
+def traffic_words(job: Job, hourly_usd: Decimal) -> str | None:
+    """What the traffic of a service needs, and costs beside its budget; None where none is told."""
+    service, replicas = job.service, job.replicas
+    if service is None or replicas is None:
+        return None
+    traffic, rps, budget = service.traffic, service.target_rps, service.month_usd
+    said = []
+    if rps is not None:
+        per_thousand = float(hourly_usd) / 3.6 / rps
+        said.append(f"1,000 requests cost {per_thousand:.3g} USD on a replica that is never idle.")
+    if traffic.rate_rps is not None and traffic.peak_rps is not None and rps is not None:
+        usual, peak = (math.ceil(each / rps) for each in (traffic.rate_rps, traffic.peak_rps))
+        usd = replicas._replace(least=max(usual, replicas.least)).monthly_usd(hourly_usd)[0]
+        said.append(
+            f"{traffic.rate_rps:g} requests a second on {rps:g} each need {usual} of it"
+            f" ({money(usd)} USD a month), {traffic.peak_rps:g} at the peak {peak}."
+        )
+    if budget is not None:
+        at_least, at_most = replicas.monthly_usd(hourly_usd)
+        fits = int(budget / (hourly_usd * HOURS_PER_MONTH)) if hourly_usd else replicas.most
+        if budget < at_least:
+            said.append(
+                f"The budget of {money(budget)} USD a month is less than the fewest replicas cost:"
+                f" {money(at_least, least=True)} would do."
+            )
+        elif budget < at_most or replicas.most == replicas.least:
+            said.append(f"The budget of {money(budget)} USD a month pays for {fits} all the time.")
+    return " ".join(said) or None
 
 
 def unjudged_words(plan: Plan) -> str | None:

@@ -73,10 +73,12 @@ class Scope:
     cap_usd: Decimal
     user: str | None = None
     project: str | None = None
+    users: tuple[str, ...] | None = None
 
     def concerns(self, who: Who) -> bool:
         """Whether a run of theirs counts towards it."""
-        return self.user in (None, who.user) and self.project in (None, who.project)
+        in_team = self.users is None or who.user in self.users
+        return in_team and self.user in (None, who.user) and self.project in (None, who.project)
 
 
 def scopes(key: str, rule: Rule | None, spenders: Iterable[Who], now: datetime) -> Iterator[Scope]:
@@ -95,6 +97,8 @@ def scopes(key: str, rule: Rule | None, spenders: Iterable[Who], now: datetime) 
         usd = caps.projects.get(project, caps.per_project)
         if usd is not None:
             yield Scope(key, *period, f"of project {project}", usd, project=project)
+    for team, (users, usd) in caps.teams.items():
+        yield Scope(key, *period, f"of team {team}", usd, users=users)
 
 
 def alerts(

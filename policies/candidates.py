@@ -8,6 +8,7 @@ from mlbroker.pricing.book import TypeEntry
 from mlbroker.pricing.gpu_names import NOT_CUDA
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import Job, ResourceOption
 from mlbroker.profiles.measurement import Measurement, Status
 
@@ -131,6 +132,8 @@ def fitting(
                 # On whole GPUs many a library takes what it finds: that is no need.
                 seen = f"the job was seen to use {need_gpu_gib:.1f} GiB of a GPU's memory"
                 why = (Reason.TOO_LITTLE_MEMORY, seen)
+            elif (most := vendor(kind.cloud).most_nodes) is not None and job.num_nodes > most:
+                why = (Reason.NEEDS_NOT_MET, f"a run has {most} of your own, not {job.num_nodes}")
             elif (kind.name, job.num_nodes) in broken:
                 why = (Reason.PROBE_FAILED, broken[kind.name, job.num_nodes])
         if why is None:

@@ -3,7 +3,8 @@
 It takes a job that saves its state and has a deadline, and a type that is sold both ways in one
 region. What a run is expected to cost is looked up in the value of the spot policy's programme
 (`spot.programme`), solved for a few levels of the question, which thousands of types share. The
-first few quotes are played out (`spot.forecast`) for what a mean does not tell.
+first few quotes are played out (`spot.forecast`) for what a mean does not tell. Another policy that
+the job names is played in them (`spot.played`), and all others are as much dearer as those were.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,20 +14,24 @@ from typing import NamedTuple
 from mlbroker.policies.candidates import Filters, admitted_markets
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.picks import Candidate
-from mlbroker.policies.quote import FallsBack, Later, Quote
+from mlbroker.policies.quote import FallsBack, Later, Quote, Watched
 from mlbroker.policies.region_costs import RegionCosts
+from mlbroker.policies.spot import POLICIES
 from mlbroker.policies.spot.auto import PRICE_STEP
-from mlbroker.policies.spot.forecast import Work, forecast
+from mlbroker.policies.spot.beliefs import Belief, Place
+from mlbroker.policies.spot.forecast import Forecast, Work, forecast
 from mlbroker.policies.spot.interface import Terms
+from mlbroker.policies.spot.played import played
 from mlbroker.policies.spot.programme import Question, Solver, solve, upward
-from mlbroker.policies.spot.rates import Rates, usual_rates
+from mlbroker.policies.spot.rates import OwnRuns, Rates, believed_rates, usual_rates
 from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.pricing.book import RegionPrice
 from mlbroker.pricing.launchable import Launch
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.price_units import NANO_PER_USD
+from mlbroker.pricing.region import Region
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.job import Job, ObjectiveKind
+from mlbroker.profiles.job import Job, ObjectiveKind, SpotPolicy
 from mlbroker.profiles.prediction import Quantiles
 
 # A run looks after its machines so often.
@@ -51,7 +56,15 @@ _WORTH_SHARE, _WORTH_USD = 0.01, 0.01
 _STEPS_H = (0.5, 1, 2, 3, 6, 12, 24, 48, 96, 168)
 _MOST_STEP = 0.2
 
-OnDemand = Callable[[int, int], Decimal | None]
+
+class Sold(NamedTuple):
+    """What is known of the market: `on_demand(type id, region id)` is a machine's price there, if
+    any, `regions` are by id, and `own` is what own runs saw of spot machines.
+    """
+
+    on_demand: Callable[[int, int], Decimal | None]
+    regions: Mapping[int, Region]
+    own: OwnRuns
 
 
 class Case(NamedTuple):
@@ -74,6 +87,7 @@ class Case(NamedTuple):
     once_usd: float
     beside_machines_usd: float  # of `undisturbed_usd`, what is not the machines'
     interruption_rate: float | None
+    watched: Watched | None
 
     @property
     def slack_h(self) -> float:
@@ -99,23 +113,25 @@ class Case(NamedTuple):
 
 
 class FallingBack:
-    """Cases of one plan. `on_demand(type id, region id)` is a machine's price there, if any."""
+    """Cases of one plan."""
 
     def __init__(
         self,
         constraints: Constraints,
         job: Job,
         both: Mapping[int, bool],
-        on_demand: OnDemand,
+        market: Sold,
         solver: Solver,
     ) -> None:
         self._constraints = constraints
         self._wishes = job.resources
         self._both = both
-        self._on_demand = on_demand
+        self._market = market
         self._solve = solver
         self._asked: set[Question] = set()
         self._shares: list[float] = []
+        self._policy = job.spot_policy
+        self._dearer: list[float] = []  # than by the programme, where another policy was played
         self._known: dict[Case, float] = {}
 
     @classmethod
@@ -124,7 +140,7 @@ class FallingBack:
         constraints: Constraints,
         job: Job,
         filters: Filters,
-        on_demand: OnDemand,
+        market: Sold,
         solver: Solver | None,
     ) -> "FallingBack | None":
         """None where the job is none that may fall back, whatever the machine."""
@@ -132,7 +148,7 @@ class FallingBack:
         limited = constraints.judged and constraints.deadline_s and constraints.checkpoint
         if not limited or not both or constraints.objective.kind is not ObjectiveKind.COST:
             return None
-        return cls(constraints, job, both, on_demand, solver or solve)
+        return cls(constraints, job, both, market, solver or solve)
 
     def case(self, candidate: Candidate, row: RegionPrice, place: RegionCosts) -> Case | None:
         """The case of a spot price; None where on demand has no price there, or no time."""
@@ -148,7 +164,7 @@ class FallingBack:
         if deadline_h - work_h < 2 * restart_h + lost_h or work_h <= 0:
             return None
         wish, nodes = self._wishes[candidate.option], limits.nodes
-        price = self._on_demand(row.type_id, row.region_id)
+        price = self._market.on_demand(row.type_id, row.region_id)
         spot_usd = row.nano_usd_per_hour / NANO_PER_USD
         ceiling = wish.max_price_per_hour_usd
         if price is None or float(price) <= spot_usd or (ceiling is not None and price > ceiling):
@@ -170,14 +186,16 @@ class FallingBack:
         )
         if not _affordable(terms):
             return None
+        band, has_gpu = row.interruption_rate, kind.hardware.gpu is not None
+        at = Place(kind.cloud, self._market.regions[row.region_id].name, wish.zone, kind.name)
+        belief = self._market.own.belief(at, band, has_gpu=has_gpu)
+        if belief is None:
+            rates = usual_rates(band, has_gpu=has_gpu, nodes=nodes, one_zone=one_zone)
+        else:
+            rates = believed_rates(belief, nodes=nodes, one_zone=one_zone)
         return Case(
             terms=terms,
-            rates=usual_rates(
-                row.interruption_rate,
-                has_gpu=kind.hardware.gpu is not None,
-                nodes=nodes,
-                one_zone=one_zone,
-            ),
+            rates=rates,
             spot_usd_per_h=spot_usd_per_h,
             on_demand_price_per_hour_usd=price,
             mean_h=(undisturbed_s - pace.setup_s) / 3600,
@@ -188,7 +206,8 @@ class FallingBack:
             undisturbed_usd=spot_usd_per_h * undisturbed_s / 3600 + once_usd,
             once_usd=once_usd,
             beside_machines_usd=place.usd_per_hour * nodes * undisturbed_s / 3600 + once_usd,
-            interruption_rate=row.interruption_rate,
+            interruption_rate=band,
+            watched=None if belief is None else _watched(belief),
         )
 
     def about_usd(self, case: Case) -> float:
@@ -237,6 +256,8 @@ class FallingBack:
         assert quote.duration_h is not None
         assert quote.deadline_probability is not None
         expected_usd = self.expected_usd(case)
+        if self._dearer:
+            expected_usd *= sum(self._dearer) / len(self._dearer)
         beside = cost.compute + cost.storage + cost.network
         more_usd = max(Decimal(0), _usd(expected_usd) - beside)
         on_demand_share = (expected_usd - case.undisturbed_usd) / case.on_demand_more_usd
@@ -244,20 +265,25 @@ class FallingBack:
         chance = self._constraints.confidence
         duration_h = Quantiles(*(min(h, terms.deadline_h) for h in quote.duration_h))
         if place < _PLAYED:
-            programme = self._solve(self._question(case))
-            work = Work(case.median_h, case.sigma_log)
-            seen = forecast(terms, case.spot_usd_per_h, case.rates, programme, work)
+            seen = self._played(case)
+            if self._policy is not SpotPolicy.AUTO:
+                expected_usd = max(case.undisturbed_usd, seen.mean_usd + case.once_usd)
+                self._dearer.append(expected_usd / self.expected_usd(case))
+                more_usd = max(Decimal(0), _usd(expected_usd) - beside)
             p90_usd = max(seen.p90_usd + case.once_usd, expected_usd)
             duration_h = Quantiles(seen.finish_p10_h, seen.finish_p50_h, seen.finish_p90_h)
             on_demand_share, machine_h = seen.on_demand_share, seen.machine_h
             chance = max(chance, 1 - seen.late)
-        later = self._later(case) if place < _TOLD_OF_LATER else ()
+        told = self._policy is SpotPolicy.AUTO and place < _TOLD_OF_LATER
+        later = self._later(case) if told else ()
         falls_back = FallsBack(
             terms,
             min(1.0, on_demand_share),
             later,
             case.on_demand_price_per_hour_usd,
             case.interruption_rate,
+            case.watched,
+            self._policy.value,
         )
         risen = 1 + quote.price_width
         kwh = None if quote.power_w is None else quote.power_w / 1000 * machine_h
@@ -273,6 +299,14 @@ class FallingBack:
             falls_back=falls_back,
             sure_h=terms.deadline_h,
         )
+
+    def _played(self, case: Case) -> Forecast:
+        work = Work(case.median_h, case.sigma_log)
+        if self._policy is not SpotPolicy.AUTO:
+            kind = POLICIES[self._policy]
+            return played(case.terms, case.spot_usd_per_h, case.rates, kind, work)
+        programme = self._solve(self._question(case))
+        return forecast(case.terms, case.spot_usd_per_h, case.rates, programme, work)
 
     def _later(self, case: Case) -> tuple[Later, ...]:
         """What more time until the deadline would save, where that is worth saying."""
@@ -326,6 +360,11 @@ def options_with_both(job: Job, filters: Filters) -> dict[int, bool]:
         for number, (wish, may) in enumerate(zip(wishes, markets, strict=True))
         if Market.SPOT in may and wish in on_demand
     }
+
+
+def _watched(belief: Belief) -> Watched:
+    of_type = belief.machines.type
+    return Watched(belief.machines.here.seen, of_type.seen, of_type.hours, of_type.events)
 
 
 def _affordable(terms: Terms) -> bool:

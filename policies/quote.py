@@ -63,13 +63,27 @@ class Later(NamedTuple):
     saves_usd: Decimal
 
 
+class Watched(NamedTuple):
+    """What own runs saw of a type's spot machines: how many, for how long, and how many were taken.
+
+    `here` is of the place that is quoted, the others of the type anywhere.
+    """
+
+    here: int
+    machines: int
+    hours: float
+    taken: int
+
+
 class FallsBack(NamedTuple):
     """How a spot machine's job keeps its deadline: on demand where spot would not do.
 
     `terms` are what the spot policy is told; their price is of all nodes, everything included, and
     their work holds with the confidence asked for. `on_demand_share` of the work is expected on
     demand, in the same region at `on_demand_price_per_hour_usd` a machine. `interruption_rate` is
-    the share of spot machines that is taken within a month, where it is published.
+    the share of spot machines that is taken within a month, where it is published. `watched` is
+    what own runs saw; None where they saw nothing of the type, and nothing but that share counts.
+    `policy` is the spot policy that it is reckoned with, and that a run follows.
     """
 
     terms: "Terms"
@@ -77,6 +91,8 @@ class FallsBack(NamedTuple):
     later: tuple[Later, ...]
     on_demand_price_per_hour_usd: Decimal
     interruption_rate: float | None = None
+    watched: Watched | None = None
+    policy: str = "auto"
 
 
 class Course(NamedTuple):

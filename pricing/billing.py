@@ -97,10 +97,11 @@ class Bill:
         """Everything, rounded up to a millionth of a dollar. A longer life never costs less."""
         return self.usd(seconds).quantize(MICRO_USD, ROUND_UP)
 
-    def worst_case(self, cap_usd: Decimal, slack_s: float) -> "WorstCase | None":
+    def worst_case(self, cap_usd: Decimal, slack_s: float, step_s: int = 0) -> "WorstCase | None":
         """The longest life that fits under the cap at its worst; None when none does.
 
-        At the worst, machines bill for `slack_s` after the kill time.
+        At the worst, machines bill for `slack_s` after the kill time. Where kill times come in
+        steps, the life is a whole number of `step_s`.
         """
         if self.usd_per_hour < 0:
             return None
@@ -108,6 +109,8 @@ class Bill:
         most_s = int((LONGEST_S + slack).to_integral_value(ROUND_CEILING))
         up_s = _last(most_s, lambda seconds: self.charge_usd(Decimal(seconds)) <= cap_usd)
         lifetime_s = min(up_s - slack, LONGEST_S)
+        if step_s:
+            lifetime_s -= lifetime_s % step_s
         if lifetime_s <= 0:
             return None
         return WorstCase(lifetime_s, self.charge_usd(lifetime_s + slack))

@@ -82,6 +82,14 @@ class Requirements(NamedTuple):
             return f"architecture {hardware.arch}, asked for {self.arch}"
         return None
 
+    def parts_of(self, hardware: Hardware) -> int:
+        """Of how many equal machines of this hardware GPUs, processors and memory are the sum."""
+        needs = [(self.vcpus, hardware.vcpus), (self.memory_gib, hardware.memory_gib)]
+        if self.wants_gpu and self.gpu_count is not None and self._has_kind(hardware):
+            needs.append((Amount(self.gpu_count), hardware.gpu_count))
+        parts = [math.ceil(n.value / has - _SAME_PART) for n, has in needs if n and has]
+        return max([1, *parts])
+
     def distance(self, hardware: Hardware) -> float:
         """How far `hardware` is from meeting the needs: doublings of each, and more than any of
         them for another kind of GPU or processor.

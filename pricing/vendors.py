@@ -71,13 +71,18 @@ class Vendor(NamedTuple):
     A disk is billed as `billed_disk_gb` of its size, the bucket's requests at `requests`.
     A spot machine is reckoned at up to `spot_headroom` times its price, and a bid has to be above
     `least_bid_usd`.
-    `own` machines are the user's: nobody meters their disk, address and traffic.
+    `own` machines are the user's: nobody meters their disk, address and traffic. Where it
+    `schedules`, a machine stays pending for as long as its queue likes and costs nothing meanwhile;
+    its life counts from its start. One run has `most_nodes` of them at once; None: as many as it
+    asks for.
     """
 
     name: str
     meter: Meter
     setup_s: float
     own: bool = False
+    schedules: bool = False
+    most_nodes: int | None = None
     usual_region: str | None = None
     usual_types: tuple[str, ...] = ()
     family: Callable[[str], str] = series_of
@@ -152,8 +157,13 @@ VENDORS = {
         not_launchable=azure_not_launchable,
         billed_disk_gb=azure_billed_gb,
     ),
-    "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True),
-    LOCAL: Vendor("this machine", Meter(), setup_s=1.0, own=True),
+    "ssh": Vendor("SSH", Meter(), setup_s=5.0, own=True, most_nodes=1),
+    "slurm": Vendor("Slurm", Meter(), setup_s=5.0, own=True, most_nodes=1, schedules=True),
+    # A guess: the pull of an image that the node has not yet takes minutes.
+    "kubernetes": Vendor(
+        "Kubernetes", Meter(), setup_s=20.0, own=True, most_nodes=1, schedules=True
+    ),
+    LOCAL: Vendor("this machine", Meter(), setup_s=1.0, own=True, most_nodes=1),
 }
 _UNKNOWN = Vendor("the cloud", Meter(Decimal(60), Decimal(3600)), setup_s=185.0)
 

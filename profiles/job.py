@@ -10,9 +10,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.search_space import Study
+from mlbroker.profiles.service import Service
 
 
 class ObjectiveKind(StrEnum):
@@ -22,6 +25,15 @@ class ObjectiveKind(StrEnum):
     TIME = "time"
     CARBON = "carbon"
     WEIGHTED = "weighted"
+
+
+class SpotPolicy(StrEnum):
+    """Who says when a run on spot waits, moves, or goes on demand; see `policies.spot.POLICIES`."""
+
+    AUTO = "auto"
+    GREEDY = "greedy"
+    UNIFORM_PROGRESS = "uniform-progress"
+    VALUE_INDEX = "value-index"
 
 
 class Objective(NamedTuple):
@@ -102,6 +114,11 @@ class Replicas(NamedTuple):
     least: int
     most: int
 
+    def monthly_usd(self, hourly_usd: Decimal) -> tuple[Decimal, Decimal]:
+        """What a month of 730 hours costs at least and at most, at so much an hour for each."""
+        month = HOURS_PER_MONTH * hourly_usd
+        return self.least * month, self.most * month
+
 
 class ResourceOption(NamedTuple):
     """One acceptable kind of machine. `market` None leaves the choice to mlbroker; one that is
@@ -150,14 +167,23 @@ class ResourceOption(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueTerms:
+    """What the job says of itself where it waits for a place. None: it says nothing."""
+
+    team: str | None = None
+    value_usd_per_h: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job file, read and checked.
 
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
-    What has `replicas` never ends by itself: it has a price by the hour alone.
     `needs` are the stages of its pipeline that a stage waits for; None where its file says nothing.
+    What has `replicas` never ends by itself: it has a price by the hour alone. Those of a `service`
+    follow its load. With a `study` it is one of many trials, whose variables the study chooses.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -180,10 +206,14 @@ class Job:
     data: Data = Data()
     objective: Objective = Objective()
     runs_per_month: int | None = None
+    spot_policy: SpotPolicy = SpotPolicy.AUTO
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None
     needs: tuple[str, ...] | None = None
+    service: Service | None = None
+    queue: QueueTerms = QueueTerms()
+    study: Study | None = None
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

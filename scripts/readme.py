@@ -18,9 +18,13 @@ from markers import replace_block, table
 
 from mlbroker.broker.cli.commands import COMMANDS
 from mlbroker.broker.clouds import CLOUDS
+from mlbroker.broker.tuning.searchers import SEARCHERS
+from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.queue import POLICIES as QUEUE_POLICIES
+from mlbroker.policies.service import POLICIES as SERVICE_POLICIES
 from mlbroker.policies.spot import POLICIES
+from mlbroker.policies.tuning import POLICIES as TUNING_POLICIES
 from mlbroker.profiles.estimators import ESTIMATORS
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +57,26 @@ def queue_policies() -> str:
     return _registry("policy", "what it does", QUEUE_POLICIES.items())
 
 
+def service_policies() -> str:
+    """What decides how many replicas there may be."""
+    return _registry("policy", "what it does", SERVICE_POLICIES.items())
+
+
+def adapt_strategies() -> str:
+    """What chooses machines and batch of a training."""
+    return _registry("strategy", "what it does", STRATEGIES.items())
+
+
+def tuning_policies() -> str:
+    """What decides how far a trial goes."""
+    return _registry("policy", "what it does", TUNING_POLICIES.items())
+
+
+def searchers() -> str:
+    """What decides which point a study tries next."""
+    return _registry("searcher", "what it tries", SEARCHERS.items())
+
+
 def guardrails() -> str:
     """The keys of the policy file, each with an example and what it forbids."""
     lines = []
@@ -70,6 +94,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "guardrails": guardrails,
     "spot-policies": spot_policies,
     "queue-policies": queue_policies,
+    "service-policies": service_policies,
+    "adapt-strategies": adapt_strategies,
+    "tuning-policies": tuning_policies,
+    "searchers": searchers,
     "figures": figures,
     "packages": package_map,
     "imports": imports,

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.support.postgres import Postgres
+    from tests.support.slurm import Slurm
 
 # A property is right or wrong; how long an example takes says how busy the machine is.
 # One commit passes or fails every time: its examples follow from the test. `make test-anew` looks
@@ -43,6 +44,15 @@ def postgres() -> Iterator["Postgres"]:
 
     with running_postgres(durable=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator["Slurm"]:
+    """One cluster for all tests of a process; the names of their jobs differ."""
+    from tests.support.slurm import running_slurm
+
+    with running_slurm() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from mlbroker.broker.app.sources import with_nodes
+from mlbroker.broker.app.sources import stated_at, with_nodes
+from mlbroker.broker.errors import NothingFeasible
 from mlbroker.broker.evidence.hardware import hardware, this_machine
 from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.machine import describe
 from mlbroker.broker.prices.own_nodes import OFFICE_PUE
 from mlbroker.broker.prices.price_book import has_index, open_book
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
+from mlbroker.broker.runs.order import LaunchOption, Predicted
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.pace import Pace, UnknownPace
 from mlbroker.policies.planner.book import Book, with_hardware, with_hint
@@ -19,9 +20,21 @@ from mlbroker.policies.quoting import make_quote
 from mlbroker.pricing.offer import Hardware, Market, Offer
 from mlbroker.pricing.power import AVERAGE_CPU, Supply, power_w
 from mlbroker.pricing.region import Region
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.estimators import measured, predict
-from mlbroker.profiles.job import Data
+from mlbroker.profiles.job import Data, Job
 from mlbroker.profiles.prediction import Evidence, Prediction, Target
+
+
+def refuse_several(job: Job, path: Path) -> None:
+    """NothingFeasible for a job of several machines: a run has one of the user's own."""
+    if job.num_nodes > 1:
+        raise NothingFeasible(
+            f"the job asks for {job.num_nodes} machines, and a run has one of yours",
+            where=stated_at(path, "num_nodes"),
+            hint="Ask one for as many GPUs or CPUs: on a node that is named (--on) a run takes "
+            "several places. Or set up a cloud: mlbroker doctor",
+        )
 
 
 def own_quote(
@@ -34,7 +47,7 @@ def own_quote(
     book = None
     if has_index(state) or (others and measured_here is None):
         book = with_nodes(open_book(state, None), state, nodes)
-    machine = _machine(option, book, nodes_file(state, nodes))
+    machine = _together(_machine(option, book, nodes_file(state, nodes)), option.places)
     # What moving the job's data costs is in no bill of such a run.
     evidence = evidence._replace(job=replace(evidence.job, data=Data()))
     constraints = Constraints.of(evidence.job, evidence, {}, now)
@@ -66,10 +79,21 @@ def own_quote(
 
 
 def _measured(option: LaunchOption, evidence: Evidence) -> Prediction | None:
-    """What measurements on this very machine say."""
+    """What measurements on this very machine say; those of one place say nothing of several."""
+    if option.places > 1:
+        return None
     unseen = Hardware(0.0, 0.0, "")
     here = [Target(option.cloud, name, unseen, option.nodes) for name in _names(option)]
     return next((found for found in measured.estimate(evidence, here) if found is not None), None)
+
+
+def _together(one: Hardware, places: int) -> Hardware:
+    """So many places of it, as one machine."""
+    return one._replace(
+        vcpus=one.vcpus * places,
+        memory_gib=one.memory_gib * places,
+        gpu_count=one.gpu_count * places,
+    )
 
 
 def _names(option: LaunchOption) -> list[str]:

@@ -11,6 +11,7 @@ from mlbroker.broker.app.sources import (
     check_filters,
     deadline_place,
     evidence_of,
+    own_runs_of,
     refuse_unknown_place,
     refuse_unknown_type,
     solver_of,
@@ -24,6 +25,7 @@ from mlbroker.broker.plan_words import (
     rare_checkpoint_words,
     replicas_words,
     strictly_spot_words,
+    traffic_words,
 )
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
@@ -91,6 +93,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         # Where nothing is known, a measurement here costs nothing and comes first.
         advise=bool(evidence.measurements or evidence.history),
         solver=solver_of(evidence, state),
+        own_runs=own_runs_of(evidence, state, listener),
     )
     told_of_spot = not query.filters.markets and any(o.market_assumed for o in job.resources)
     planner = Planner(CachedBook(book) if told_of_spot else book, datetime.now(UTC))
@@ -105,6 +108,8 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
+        if traffic := traffic_words(job, made.choice.hourly_usd):
+            listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
     return Planned(made, book, evidence, request, embodied)
 

@@ -27,7 +27,7 @@ from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.launch import current_project, current_user
 from mlbroker.broker.runs.launch_options import own_machine, planned
-from mlbroker.broker.runs.order import LOCAL, LaunchOption
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.zones import launchable_in
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.objective import quote_key
@@ -35,6 +35,7 @@ from mlbroker.policies.planner.book import with_hardware
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.estimators.stated import nominal
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -92,7 +93,7 @@ def prepare(request: ProfileRequest, state: Path, listener: Listener) -> Prepare
         return _auto(request, state, listener)
     if request.filters.instance_types:
         return _launched(request, state, *_places(request, state, listener))
-    if request.on is None or request.on == "local":
+    if request.on is None or request.on == LOCAL:
         return _here(request, state)
     option = own_machine(request.on, None, request.nodes, state, listener.note)
     evidence = evidence_of(request.job, state, None, listener)

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.own_quote import own_quote
+from mlbroker.broker.app.own_quote import own_quote, refuse_several
 from mlbroker.broker.app.payload import pack, spec_of
 from mlbroker.broker.app.promise import Beside, promised
+from mlbroker.broker.app.queueing import Options, asked_of, other_rules
 from mlbroker.broker.app.sources import (
     Sources,
     check_filters,
     deadline_place,
     evidence_of,
+    own_runs_of,
     refuse_unknown_place,
     refuse_unknown_type,
     refuse_what_is_not_run,
@@ -30,10 +32,10 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.evidence import facts as evidence_facts
-from mlbroker.broker.files.nodes import ENVIRONMENT
+from mlbroker.broker.files.nodes import ENVIRONMENT, ON_PREM
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import file_of, judge_of
-from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, State, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
@@ -44,16 +46,18 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order, SpotTerms, kind_of
+from mlbroker.broker.runs.order import LaunchOption, Order, SpotTerms, kind_of
 from mlbroker.broker.runs.placing import pools_of, waits_at
 from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
+from mlbroker.broker.team import refuse_other_ledger
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import WorstCase
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 
@@ -71,8 +75,8 @@ class RunRequest:
     """What to run, where it may, and what to do when it goes wrong.
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
-    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: what it
-    says of itself where it waits.
+    this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
+    options where it waits.
     """
 
     job: Job
@@ -88,7 +92,7 @@ class RunRequest:
     stop_when_idle_s: float | None = None
     dry_run: bool = False
     guest_late_s: int = 0
-    queue: Asked = Asked()
+    queue: Options = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class PreparedRun:
     """What is about to be done. Nothing is reserved yet.
 
     `expected` is the quote of the first machine, `beside` what it compares with. With `spot` a
-    policy says which of the `options` comes next, and when.
+    policy says which of the `options` comes next, and when. `asked`: what the run says where it
+    waits.
     """
 
     request: RunRequest
@@ -109,6 +114,7 @@ class PreparedRun:
     expected: Quote
     beside: Beside
     spot: SpotTerms | None = None
+    asked: Asked = Asked()
 
     def document(self) -> dict[str, object]:
         """As JSON."""
@@ -141,6 +147,9 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     judge = judge_of(
         request.job_path, sources.policy, project=request.project, reason=sources.reason
     )
+    rules = judge.policy if judge is not None else None
+    refuse_other_ledger(rules)
+    asked = asked_of(job, request.job_path, rules, request.queue, request.project)
     options: tuple[LaunchOption, ...]
     quotes: Sequence[Quote]
     if request.on is not None:
@@ -172,7 +181,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
     expected = next(alike)
     prepared = PreparedRun(
-        request, options, cap_usd, worst, judge, earlier, now, expected, beside, spot
+        request, options, cap_usd, worst, judge, earlier, now, expected, beside, spot, asked
     )
     if request.dry_run and judge is not None:
         _ask_policy(prepared, ledger)
@@ -232,6 +241,8 @@ def reserve(
                 admission=_admission(prepared),
                 waits=waits_at(prepared.options, opener(state), state, at),
             )
+        if run.state is State.QUEUED and (told := other_rules(run, open_ledger(state).open_runs())):
+            listener.warn(told)
         if abs(run.counts_at - run.reserved_at) > CLOCK_TOLERANCE:
             listener.warn(
                 f"the ledger is at {run.counts_at:%Y-%m-%d %H:%M} UTC, and the clock here says "
@@ -245,10 +256,11 @@ def _queue_terms(prepared: PreparedRun, state: Path) -> dict[str, object]:
     pools = pools_of(prepared.options, opener(state))
     if not pools:
         return {}
-    asked, job = prepared.request.queue, prepared.request.job
+    asked, job = prepared.asked, prepared.request.job
     # Only from a checkpoint it could go on.
     yields = asked.yields and job.checkpoint is not None
-    return {QUEUE: Terms(*asked, tuple(pools))._replace(yields=yields).body()}
+    terms = Terms(*asked, tuple(pools), prepared.options[0].places)
+    return {QUEUE: terms._replace(yields=yields).body()}
 
 
 def _admission(prepared: PreparedRun) -> PolicyAdmission:
@@ -272,11 +284,11 @@ def _on_one(
     now: datetime,
     listener: Listener,
 ) -> tuple[LaunchOption, Quote]:
-    nodes = request.job.num_nodes
-    if nodes > 1:
-        raise InputError(f"the job asks for {nodes} nodes, and {name} is one", where="num_nodes")
+    refuse_several(request.job, request.job_path)
     file = request.sources.nodes
-    option = own_machine(name, request.local_price_usd, file, state, listener.note)
+    option = own_machine(
+        name, request.local_price_usd, file, state, listener.note, request.job.resources
+    )
     return own_quote(option, evidence, state, file, now)
 
 
@@ -301,11 +313,15 @@ def _planned(
     evidence = evidence_of(job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]
     planner = Planner(book, now)
-    solver = solver_of(evidence, state)
+    solver, own = solver_of(evidence, state), own_runs_of(evidence, state, listener)
 
     def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Plan]:
-        asked = PlanRequest(job, evidence, where, judge, top=RUNNERS_UP, solver=solver)
+        asked = PlanRequest(
+            job, evidence, where, judge, top=RUNNERS_UP, solver=solver, own_runs=own
+        )
         plan = planner.plan(asked)
+        if plan.choice is None and set(where.regions) == {ON_PREM}:
+            refuse_several(job, request.job_path)
         if plan.choice is None:
             raise nothing_chosen(plan, deadline_place(job, request.job_path))
         return planned(job, plan.quotes, book, CLOUDS), plan

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.errors import InputError
+from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.evidence.answers import Answers
 from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.env_flags import EnvFlags, parse_env
@@ -31,6 +31,7 @@ from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
     from mlbroker.policies.spot.programme import Solver
+    from mlbroker.policies.spot.rates import OwnRuns
 
 
 class Sources(NamedTuple):
@@ -68,6 +69,8 @@ def job_of(
         listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
     for sentence in () if placed else job.said:
         listener.note(sentence)
+    if job.study is not None and not to_run:
+        listener.note("The file describes a study (`tune:`): the plan is of one whole trial.")
     if job.not_run and not to_run:
         listener.note(f"For a plan only; `mlbroker run` would refuse it: {'; '.join(job.not_run)}.")
     return job
@@ -94,8 +97,18 @@ def refuse_what_is_not_run(job: Job, listener: Listener, *, here: bool) -> None:
 
     `here`, on this machine, what is mounted elsewhere may be at its place: it is only said.
     """
+    if job.study is not None:
+        names = ", ".join(job.study.space)
+        hint = "take `tune:` out of the file, and give the variables under `envs:` or by --env"
+        raise InputError(f"tune: a run is one trial, and has no values of {names}", hint=hint)
     if not job.not_run:
         return
+    if job.replicas is not None:
+        up = "sky jobs pool apply" if job.service is None else "sky serve up"
+        raise InputError(
+            "; ".join(job.not_run),
+            hint=f"start it with its own engine (`{up}`); `mlbroker plan` says what it costs",
+        )
     if here and job.command:
         for reason in job.not_run:
             listener.warn(reason)
@@ -165,13 +178,34 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
 
 def solver_of(evidence: Evidence, state: Path) -> "Solver | None":
     """What solves the spot policy's programmes; None for a job that cannot ask for one."""
-    job = evidence.job
-    if job.deadline is None or job.checkpoint is None or not (evidence.measurements or job.takes):
+    if not _may_fall_back(evidence):
         return None
     load_numpy()
     from mlbroker.broker.programmes import Programmes
 
     return Programmes(state)
+
+
+def own_runs_of(evidence: Evidence, state: Path, listener: Listener) -> "OwnRuns | None":
+    """What the user's own runs saw of spot machines, for a job that may fall back on demand."""
+    if not _may_fall_back(evidence):
+        return None
+    load_numpy()
+    from mlbroker.broker.ledger import open_ledger
+    from mlbroker.broker.runs.spot_past import observations
+    from mlbroker.policies.spot.rates import OwnRuns
+
+    try:
+        return OwnRuns(observations(open_ledger(state)))
+    except MlbrokerError as error:
+        listener.warn(f"what your runs saw of spot machines is not known: {error}")
+        return None
+
+
+def _may_fall_back(evidence: Evidence) -> bool:
+    job = evidence.job
+    known = bool(evidence.measurements or job.takes)
+    return job.deadline is not None and job.checkpoint is not None and known
 
 
 def check_filters(filters: Filters, book: Book, types_from: str = "--instance-type") -> None:

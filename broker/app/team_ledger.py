@@ -1,6 +1,5 @@
 """The team's ledger on a server: its tables made or brought up to date, and a file copied in."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,23 @@ from mlbroker.broker.ledger.postgres import PostgresStorage
 from mlbroker.broker.ledger.postgres_schema import grant_writer
 from mlbroker.broker.ledger.postgres_schema import migrate as migrate_tables
 from mlbroker.broker.ledger.sqlite import SqliteStorage
+from mlbroker.broker.team import team_ledger
 
 
 def migrate(state: Path, *, from_sqlite: bool, writer: str | None) -> dict[str, Any]:
-    """Make the tables of the ledger that MLBROKER_LEDGER names, or bring them up to date.
+    """Make the tables of the ledger that counts here (see `broker.team`), or bring them up to date.
 
     With `from_sqlite` this state folder's ledger is copied into it, which must be empty; with
     `writer` a role of the database gets the rights of a client. The document that `--json` prints.
     """
-    url = os.environ.get(TEAM_LEDGER)
-    if not url:
+    address = team_ledger()
+    if address is None:
         raise InputError(
-            "MLBROKER_LEDGER names no database",
+            f"neither {TEAM_LEDGER} nor a policy file names a database",
             hint="The ledger in the state folder needs no migration; a team's is "
-            "MLBROKER_LEDGER=postgresql://USER@HOST/DATABASE.",
+            f"{TEAM_LEDGER}=postgresql://USER@HOST/DATABASE.",
         )
-    storage = team_storage(url)
+    storage = team_storage(*address)
     if from_sqlite:
         before, now = _copy(SqliteStorage(state / "ledger.db"), storage)
     else:

@@ -1,13 +1,14 @@
 """Reads a cluster's trace: what was submitted when, how large it was, how long it took."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.cells import Cells, column_places
 from mlbroker.broker.files.tables import open_table, refuse_what_is_no_file
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.words import count
@@ -25,7 +26,6 @@ VALUE_SHARES = (0.1, 0.6, 0.3)
 VALUE_WITH_DEADLINE_USD_PER_H = 0.2
 
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
-_MOST = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,8 @@ def read_jobs(
     """
     refuse_what_is_no_file(path)
     with open_table(path, strict=True) as (names, rows):
-        if missing := [name for name in REQUIRED if name not in names]:
-            hint = f"columns: {', '.join(REQUIRED)}; optional: {', '.join(OPTIONAL)}"
-            raise InputError(f"there is no column {missing[0]}", where=str(path), hint=hint)
-        if twice := [name for name in (*REQUIRED, *OPTIONAL) if names.count(name) > 1]:
-            raise InputError(f"there are two columns {twice[0]}", where=str(path))
-        places = {name: names.index(name) for name in (*REQUIRED, *OPTIONAL) if name in names}
-        read = [_row(_Cells(path, line, cells, places)) for line, cells in rows]
+        places = column_places(path, names, REQUIRED, OPTIONAL)
+        read = [_row(Cells(path, line, cells, places)) for line, cells in rows]
     if not read:
         raise InputError("the table has no jobs", where=str(path))
     least_s, most_s = held_to_s
@@ -80,52 +75,7 @@ def _within(job: TrueJob, days: tuple[float, float]) -> bool:
     return days[0] * 86_400 <= job.submit_s < days[1] * 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    path: Path
-    line: int
-    cells: Sequence[str]
-    places: Mapping[str, int]
-
-    def text(self, column: str) -> str | None:
-        """None where the table has no such column."""
-        if column not in self.places:
-            return None
-        at = self.places[column]
-        if at >= len(self.cells):
-            raise self.wrong(column, "the cell is missing")
-        return self.cells[at].strip()
-
-    def number(self, column: str, above: float | None = None) -> float | None:
-        """Zero or more, or more than `above`; None where there is none."""
-        text = self.text(column)
-        if not text:
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < _MOST or (above is not None and value <= above):
-            least = "zero or more" if above is None else f"more than {above:g}"
-            raise self.wrong(column, f"{quoted(text)} is not a number of {least}")
-        return value
-
-    def needed(self, column: str, above: float | None = None) -> float:
-        """The same, which must be there."""
-        value = self.number(column, above)
-        if value is None:
-            raise self.wrong(column, "the cell is empty")
-        return value
-
-    def wrong(self, column: str, what: str) -> InputError:
-        """What a cell has wrong, and where it is."""
-        return InputError(what, where=f"{self.path}, line {self.line}, column {column}")
-
-
-def _row(cells: _Cells) -> TrueJob:
-    gpus = cells.needed("gpus", above=0)
-    if gpus != int(gpus):
-        raise cells.wrong("gpus", f"{gpus:g} is not a whole number")
+def _row(cells: Cells) -> TrueJob:
     flag = (cells.text("preemptible") or _YES[0]).lower()
     if flag not in _YES + _NO:
         raise cells.wrong("preemptible", f"{quoted(flag)} is not 0 or 1")
@@ -133,7 +83,7 @@ def _row(cells: _Cells) -> TrueJob:
     return TrueJob(
         id=f"line {cells.line}",
         submit_s=cells.needed("submit_s"),
-        places=int(gpus),
+        places=cells.whole("gpus", above=0),
         duration_s=cells.needed("duration_s", above=0),
         predicted_s=cells.number("predicted_s", above=0),
         value_usd_per_h=value,

@@ -25,8 +25,9 @@ def replay_page(trace: Trace, terms: Terms, replays: Sequence[Replay]) -> str:
     title = f"{terms.work_h:g} h of work by a deadline of {terms.deadline_h:g} h"
     told = (
         f"The job starts {first.start * trace.tick_h:.4g} h into the trace. The least that anybody"
-        f" could have paid who knew it is {first.least_usd:.2f} USD; on demand asks"
-        f" {terms.on_demand_usd_per_h:g} USD an hour."
+        f" could have paid who knew it is {first.least_usd:.2f} USD, and"
+        f" {first.least_in_shell_usd:.2f} USD who was sure of the deadline all the same; on demand"
+        f" asks {terms.on_demand_usd_per_h:g} USD an hour."
     )
     moments = _moments(replays)
     parts: list[Part] = [

@@ -27,9 +27,14 @@ class JobChange:
 
     @property
     def increase(self) -> Decimal | None:
-        """Growth of the cost of a run as a fraction; None for new, gone and unpriced jobs."""
-        before = self.base.cost_usd if self.base else None
-        after = self.head.cost_usd if self.head else None
+        """Growth of the cost of a run (of a service: of a month) as a fraction.
+
+        None for new, gone and unpriced jobs, and where a job became a service.
+        """
+        if self.base and self.head and (not self.base.replicas) != (not self.head.replicas):
+            return None
+        before = self.base.compared_usd if self.base else None
+        after = self.head.compared_usd if self.head else None
         return None if not before or after is None else after / before - 1
 
     @property

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.pairs import ChangeStatus
+from mlbroker.broker.ci.priced import PricedJob
 from mlbroker.broker.ci.wholes import wholes
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_strict import quoted
-from mlbroker.broker.words import money
+from mlbroker.broker.words import count, money
 from mlbroker.pricing.book import Snapshot
 
 
@@ -81,6 +82,11 @@ class CostCheck:
     def infeasible(self) -> list[JobChange]:
         """Jobs that no machine can do as they are now."""
         return [job for job in self.touched if job.head is not None and job.head.problem]
+
+    @property
+    def services(self) -> list[JobChange]:
+        """Services and pools, which never end: what a run of them costs is no question."""
+        return [job for job in self.touched if any(s and s.replicas for s in (job.base, job.head))]
 
     @property
     def unknown(self) -> list[JobChange]:
@@ -152,20 +158,21 @@ def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
     if head is not None and head.forbidden is not None:
         message = f"is forbidden by the policy file: {head.forbidden}"
         yield Crossing(job, "policy", message, job.key_of("resources", "run"))
-    if head is None or head.cost_usd is None:
+    if head is None or head.compared_usd is None:
         return
-    share = job.increase
+    share, unit = job.increase, "month" if head.replicas else "run"
     if limits.max_increase is not None and share is not None and share > limits.max_increase:
         assert job.base is not None
-        assert job.base.cost_usd is not None
+        assert job.base.compared_usd is not None
         yield Crossing(
             job,
             "max-increase",
-            f"costs {share:.1%} more ({money(job.base.cost_usd)} → {money(head.cost_usd)} USD a"
-            f" run), {limits.max_increase:.1%} are allowed",
+            f"costs {share:.1%} more ({money(job.base.compared_usd)} →"
+            f" {money(head.compared_usd)} USD a {unit}), {limits.max_increase:.1%} are allowed",
             job.first_changed_key,
         )
-    if limits.max_cost_usd is not None and head.cost_usd > limits.max_cost_usd:
+    if limits.max_cost_usd is not None and (head.cost_usd or 0) > limits.max_cost_usd:
+        assert head.cost_usd is not None
         yield Crossing(
             job,
             "max-cost",
@@ -178,9 +185,8 @@ def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
         yield Crossing(
             job,
             "max-monthly",
-            f"costs {money(monthly)} USD a month ({head.runs_per_month} runs),"
-            f" {money(most)} are allowed",
-            job.key_of("broker.runs_per_month"),
+            f"costs {money(monthly)} USD a month ({_counted(head)}), {money(most)} are allowed",
+            job.key_of("broker.runs_per_month", "service", "pool"),
         )
     carbon = head.carbon_kg
     heaviest = limits.max_carbon_kg
@@ -191,6 +197,12 @@ def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
             f"emits {carbon:.3g} kg CO2e a run, {heaviest} are allowed",
             job.key_of("broker.work", "resources"),
         )
+
+
+def _counted(head: PricedJob) -> str:
+    if head.replicas is not None:
+        return count(head.replicas.most, "replica")
+    return f"{head.runs_per_month} runs"
 
 
 def parse_share(text: str) -> Decimal:

@@ -195,6 +195,7 @@ class Pricer:
             inputs=inputs,
             forbidden=forbidden,
             unjudged=self._unjudged(judge, choice.quote),
+            replicas=job.replicas,
         )
 
     def _unjudged(self, judge: "Judge | None", quote: Quote | None) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.plan_document import quote_document
+from mlbroker.broker.plan_document import quote_document, replicas_document
 from mlbroker.broker.words import exact_usd_or_none
 from mlbroker.policies.quote import Cost, Quote
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.job import Replicas
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Basis, Quantiles
 
@@ -47,11 +48,12 @@ class PricedJob:
     inputs: Inputs
     forbidden: str | None = None
     unjudged: tuple[str, ...] = ()
+    replicas: Replicas | None = None
 
     @property
     def unknown(self) -> bool:
         """Whether there is a machine, and nobody knows how long the job takes on it."""
-        return self.quote is not None and self.quote.cost_usd is None
+        return self.quote is not None and self.quote.cost_usd is None and self.replicas is None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -61,10 +63,20 @@ class PricedJob:
 
     @property
     def monthly_usd(self) -> Decimal | None:
-        """Expected cost of a month's runs, None when their number is not stated."""
+        """Expected cost of a month's runs, None when their number is not stated.
+
+        Of a service or a pool it is what the most replicas cost.
+        """
+        if self.quote is not None and self.replicas is not None:
+            return self.replicas.monthly_usd(self.quote.hourly_usd)[1]
         if self.cost_usd is None or self.runs_per_month is None:
             return None
         return self.cost_usd * self.runs_per_month
+
+    @property
+    def compared_usd(self) -> Decimal | None:
+        """What a change is judged by: the cost of a run, or of a month where nothing ends."""
+        return self.cost_usd if self.replicas is None else self.monthly_usd
 
     @property
     def carbon_kg(self) -> float | None:
@@ -99,7 +111,13 @@ def priced_document(side: PricedJob | None) -> dict[str, Any] | None:
         "deadline_s": side.deadline_s,
         "runs_per_month": side.runs_per_month,
         "monthly_usd": exact_usd_or_none(side.monthly_usd),
-    }
+    } | _replicas_part(side)
+
+
+def _replicas_part(side: PricedJob) -> dict[str, Any]:
+    if side.replicas is None or side.quote is None:
+        return {}
+    return {"replicas": replicas_document(side.replicas, side.quote.hourly_usd)}
 
 
 def priced_from(entry: dict[str, Any], which: str) -> PricedJob | None:
@@ -119,6 +137,7 @@ def priced_from(entry: dict[str, Any], which: str) -> PricedJob | None:
             runs_per_month=None if document is None else document["runs_per_month"],
             inputs=Inputs(*(str(inputs[name]) for name in Inputs._fields)),
             forbidden=entry[f"{which}_forbidden"],
+            replicas=None if document is None else _replicas_from(document.get("replicas")),
         )
     except (KeyError, TypeError, InvalidOperation) as error:
         raise ValueError(f"{which}: {error!r}") from None
@@ -177,6 +196,13 @@ def _quote_from(document: dict[str, Any]) -> Quote:
         power_w=_optional(document.get("power_w")),
         relative_speed=_optional(document.get("relative_speed")),
     )
+
+
+def _replicas_from(document: dict[str, Any] | None) -> Replicas | None:
+    """Checks of earlier releases have none."""
+    if document is None:
+        return None
+    return Replicas(str(document["kind"]), int(document["least"]), int(document["most"]))
 
 
 def _if_known(read: Callable[[T], V], value: T | None) -> V | None:

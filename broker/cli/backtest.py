@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlbroker.broker.cli.new_file import write_file
-from mlbroker.broker.cli.options import Json
+from mlbroker.broker.cli.options import Json, no_effect
 from mlbroker.broker.cli.terminal import Terminal
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, print_rows, print_table, say
@@ -24,8 +25,21 @@ class History(StrEnum):
     NONE = "none"
 
 
+Goodput = Annotated[
+    Path | None,
+    typer.Option(help="In place of TABLE: step times of trainings whose batch may grow."),
+]
+Epochs = Annotated[
+    Path | None, typer.Option(help="With --goodput: how the same trainings converged.")
+]
+
+
 def command(
-    table: Annotated[Path, typer.Argument(help="Measurements table: .csv, .csv.gz or .parquet.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="Measurements table: .csv, .csv.gz or .parquet.")
+    ] = None,
+    goodput: Goodput = None,
+    epochs: Epochs = None,
     strategy: Annotated[
         str, typer.Option(help="auto, or what people do: random-3, most-usual, fastest, …")
     ] = "auto",
@@ -58,31 +72,52 @@ def command(
     A time becomes known only by paying for a probe: price x (set-up + the longer of a minute and
     2 % of the work). The cost of a choice is held against the cheapest configuration that meets
     the deadline; all-in adds the probes. Sister jobs (one group) never help each other.
+
+    With --goodput, machines and batch are chosen anew between epochs; job hours and deadline are
+    of the default batch on the cheapest type with one GPU (docs/adaptive.md).
     """
     load_numpy()
+    with_past = history is History.GROUP_OUT
+    if goodput is not None or epochs is not None:
+        no_effect("with --goodput", table=table, html=html, repeats=repeats > 1)
+        from mlbroker.broker.cli.goodput_backtest import play_goodput
+
+        how = (job_hours, deadline_factor, setup_s, with_past, seed, only)
+        play_goodput(goodput, epochs, None if compare else strategy, how, json=json)
+        return
+    no_table = "a measurements table, or --goodput STEPS with --epochs EPOCHS"
+    if table is None:
+        raise InputError("there is nothing to play on", where="TABLE", hint=no_table)
+    how_many = (job_hours, deadline_factor, setup_s, with_past, seed, repeats, only)
+    _play_table(table, None if compare else strategy, how_many, html, json=json)
+
+
+def _play_table(
+    table: Path,
+    strategy: str | None,
+    how: "tuple[float | None, float | None, float, bool, int, int, str | None]",
+    html: Path | None,
+    *,
+    json: bool,
+) -> None:
+    """One strategy on a measurements table, or all of them."""
     from mlbroker.broker.app.backtest import backtest
     from mlbroker.broker.backtest.strategies import STRATEGIES
     from mlbroker.broker.backtest.trials import Setting
 
-    settings = [
-        Setting(
-            name, job_hours, deadline_factor, setup_s, history is History.GROUP_OUT, seed, repeats,
-            only,
-        )
-        for name in (STRATEGIES if compare else [strategy])
-    ]  # fmt: skip
-    results = backtest(table, settings, home(), Terminal())
+    names = [strategy] if strategy is not None else list(STRATEGIES)
+    results = backtest(table, [Setting(name, *how) for name in names], home(), Terminal())
     if html is not None:
         from mlbroker.broker.backtest.backtest_page import backtest_page
 
         write_file(html, backtest_page(results), force=True)
     documents = [played.document for played in results]
-    if json and compare:
+    if json and strategy is None:
         print_json({"schema": "mlbroker.backtest-comparison/1", "strategies": documents})
     elif json:
         print_json(documents[0])
     else:
-        if not compare:
+        if strategy is not None:
             _show_jobs(results[0])
         _show_strategies(results)
 

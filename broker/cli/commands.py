@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("plan", "Name the cheapest machine that meets the deadline, and why."),
     "export": Command("export", "Write the chosen machine and the job as another tool's file."),
     "run": Command("run", "Run the job on the chosen machine under a hard budget cap."),
+    "tune": Command("tune", "Tune the job: a study of many trials under one hard cap."),
     "submit": Command("submit", "Hand a job in: it starts when a place is free and its turn."),
     "queue": Command("queue", "Show who waits for a place, in which order, and why."),
     "ps": Command("ps", "List runs and their machines."),
@@ -36,7 +37,7 @@ COMMANDS: dict[str, Command] = {
     "spot": Command("spot", "Say what is believed of a type's spot machines, and from what."),
     "check": Command("check", "Price what a change does to jobs, for CI and review."),
     "backtest": Command("backtest", "Try the choice on a table of measured runs: at what cost?"),
-    "replay": Command("replay", "Try spot policies on a recorded trace: at what cost, how late?"),
+    "replay": Command("replay", "Try policies on a recorded trace of spot machines or requests."),
     "doctor": Command("doctor", "Check this machine and a cloud's account, and say what to do."),
     "schema": Command("schema", "Print the JSON Schema of job files and of mlbroker's output."),
 }

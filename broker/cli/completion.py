@@ -8,6 +8,7 @@ import os
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.home import home
 from mlbroker.broker.prices.known_names import MOST, known_names
+from mlbroker.pricing.vendors import LOCAL
 
 
 def runs(incomplete: str) -> list[str]:
@@ -26,7 +27,7 @@ def places(incomplete: str) -> list[str]:
         nodes = [node.name for node in load_nodes(path)] if path else []
     except MlbrokerError:
         nodes = []
-    return [name for name in dict.fromkeys(["local", *nodes]) if name.startswith(incomplete)]
+    return [name for name in dict.fromkeys([LOCAL, *nodes]) if name.startswith(incomplete)]
 
 
 def types(incomplete: str) -> list[str]:

@@ -157,8 +157,8 @@ def migrate(
 ) -> None:
     """Make or upgrade a team's ledger on PostgreSQL.
 
-    MLBROKER_LEDGER names the database. A copy is checked by the chain before and after, and has
-    the head of the original.
+    MLBROKER_LEDGER, or `ledger:` of the policy file, names the database. A copy is checked by the
+    chain before and after, and has the head of the original.
     """
     from mlbroker.broker.app import team_ledger
 

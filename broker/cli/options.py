@@ -44,6 +44,11 @@ InstanceType = Annotated[
     typer.Option(help="Only this machine type (repeatable).", autocompletion=completion.types),
 ]
 
+SpotPolicy = Annotated[
+    str | None,
+    typer.Option(help="When spot falls back: auto, greedy, uniform-progress or value-index."),
+]
+
 Measure = Annotated[Path | None, typer.Option(help="A measurements table to use for this call.")]
 Prices = Annotated[
     Path | None, typer.Option(help="A price file to use in place of the book, for this call.")

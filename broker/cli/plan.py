@@ -50,6 +50,7 @@ def command(
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
+    spot_policy: options.SpotPolicy = None,
     instance_type: options.InstanceType = None,
     measure: options.Measure = None,
     prices: options.Prices = None,
@@ -84,19 +85,16 @@ def command(
     sources = Sources(measure, prices, nodes, policy, reason)
     limits: dict[str, Any] = {"deadline": deadline, "budget": budget}
     limits |= {"confidence": confidence, "objective": objective}
-    work: dict[str, Any] = {
-        "steps": steps,
-        "epochs": epochs,
-        "steps_per_epoch": steps_per_epoch,
-        "takes": takes,
-    }
+    work: dict[str, Any] = {"steps": steps, "epochs": epochs}
+    work |= {"steps_per_epoch": steps_per_epoch, "takes": takes}
     pipeline = load_pipeline(job, parse_env(env))
     if pipeline is not None:
-        no_effect("on a pipeline", **work, when=when, embodied=embodied, html=html)
+        given = {"when": when, "embodied": embodied, "html": html, "spot_policy": spot_policy}
+        no_effect("on a pipeline", **work, **given)
         _plan_pipeline(pipeline, job, limits, filters, sources, explain, json=json)
         return
     terminal = Terminal()
-    wanted = job_of(job, terminal, env=env, **limits, **work)
+    wanted = job_of(job, terminal, env=env, spot_policy=spot_policy, **limits, **work)
     query = PlanQuery(
         wanted,
         job,

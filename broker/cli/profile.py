@@ -24,6 +24,7 @@ from mlbroker.broker.output import print_json, print_line, print_table, say, war
 from mlbroker.broker.runs.calibration import PastRun, coverage, past_runs
 from mlbroker.broker.words import count, figure, span
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 
@@ -89,7 +90,7 @@ def measure(
         no_effect("with --instance-type", on=on, nodes=nodes)
     else:
         no_effect("without --auto or --instance-type", **launch)
-    if on in (None, "local") and not auto:
+    if on in (None, LOCAL) and not auto:
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
     placed = not auto and not instance_type
     told = job_of(job, Terminal(), to_run=True, placed=placed, stage=stage, env=env, steps=steps)

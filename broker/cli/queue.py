@@ -11,9 +11,10 @@ from mlbroker.broker.cli import completion
 from mlbroker.broker.cli.options import Json
 from mlbroker.broker.cli.queue_backtest import backtest
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.output import print_json, print_line, print_table, say
 from mlbroker.broker.words import count, exact_usd, local_time
+from mlbroker.pricing.vendors import vendor
 
 app = typer.Typer(invoke_without_command=True)
 COLUMNS = ("#", "run", "job", "user", "USD/h", "starts", "latest", "why")
@@ -36,14 +37,19 @@ def show(context: typer.Context, json: Json = False) -> None:
     if json:
         print_json(found.document())
         return
+    for run in found.scheduled:
+        print_line(f"{_scheduled(run)}.")
     if not found.waiting:
-        say("Nobody waits.")
+        say(
+            "Nobody waits for a place of your own machines." if found.scheduled else "Nobody waits."
+        )
         return
     print_table(COLUMNS, [_cells(each) for each in found.waiting], right=("USD/h",), spare=SPARE)
     places = sum(found.pools.values())
     print_line(
         f"{count(len(found.running), 'run')} on {count(places, 'place')}. An hour of a place costs "
-        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price."
+        f"those who wait {exact_usd(found.place_usd_per_h)} USD, beside its price. The order is by "
+        f"policy {found.policy}."
     )
 
 
@@ -64,13 +70,14 @@ def why(run: RunId, json: Json = False) -> None:
     if json:
         print_json(replace(found, waiting=(mine,) if mine else ()).document())
         return
+    if service.is_scheduled(wanted):
+        print_line(f"{_scheduled(wanted)}. Its order is its own; the cap is held meanwhile.")
+        return
     if mine is None:
         print_line(f"Run {wanted.run_id} does not wait: it is {wanted.outcome or wanted.state}.")
         return
-    place = (
-        "on hold" if mine.position is None else f"number {mine.position} of {len(found.waiting)}"
-    )
-    print_line(f"Run {wanted.run_id} is {place}: {mine.reason}.")
+    place = "" if mine.position is None else f"number {mine.position} of {len(found.waiting)}: "
+    print_line(f"Run {wanted.run_id} is {place}{mine.reason}.")
     before = [
         e for e in found.waiting if e.position and mine.position and e.position < mine.position
     ]
@@ -84,15 +91,20 @@ def why(run: RunId, json: Json = False) -> None:
         print_line(f"The process that carries it said: {said}")
     if mine.captures_usd:
         print_line(f"Its work costs those who wait {exact_usd(mine.captures_usd)} USD.")
-    if mine.start_p50_at is None:
+    if mine.unpredicted:
         print_line(f"When it starts is unknown: {service.UNKNOWN}.")
-    else:
+    elif mine.start_p50_at is not None:
         latest = f", {local_time(mine.start_p90_at)} at the latest" if mine.start_p90_at else ""
         print_line(f"It starts about {local_time(mine.start_p50_at)}{latest} (nine cases in ten).")
 
 
+def _scheduled(run: Run) -> str:
+    why = run.attempt.pending or "it does not say why yet"
+    return f"Run {run.run_id} waits in the queue of {vendor(run.attempt.cloud).name}: {why}"
+
+
 def _change(run: str, word: str, told: str) -> None:
-    changed = service.change(open_ledger(home()), run, service.CHANGES[word], datetime.now(UTC))
+    changed = service.change(home(), run, service.CHANGES[word], datetime.now(UTC))
     say(f"Run {changed.run_id} {told}.")
 
 

@@ -19,11 +19,12 @@ from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
 from mlbroker.broker.plan_words import MEASURE_OR_SAY
 from mlbroker.broker.runs.launch import secret_values
-from mlbroker.broker.runs.order import LOCAL
 from mlbroker.broker.runs.outputs import where_from
 from mlbroker.broker.runs.zones import NothingSetUp
 from mlbroker.broker.words import duration, exact_usd
 from mlbroker.policies.candidates import Filters
+from mlbroker.pricing.vendors import LOCAL
+from mlbroker.profiles.job import SpotPolicy
 
 # A job that does nothing for so long is idle.
 IDLE_AFTER = "15m"
@@ -47,7 +48,7 @@ class OnIdle(StrEnum):
 On = Annotated[
     str | None,
     typer.Option(
-        help="Run here (local) or on a node of yours, without a plan.",
+        help="Run here (local), on a node of yours or on slurm, without a plan.",
         autocompletion=completion.places,
     ),
 ]
@@ -97,6 +98,7 @@ def command(
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
+    spot_policy: options.SpotPolicy = None,
     instance_type: options.InstanceType = None,
     measure: options.Measure = None,
     prices: options.Prices = None,
@@ -124,11 +126,11 @@ def command(
     if on is not None:
         no_effect(
             "with --on", cloud=cloud, region=region, market=market, instance_type=instance_type,
-            measure=measure, prices=prices, auto_profile=auto_profile,
+            measure=measure, prices=prices, auto_profile=auto_profile, spot_policy=spot_policy,
         )  # fmt: skip
     terminal = Terminal()
     flags: dict[str, Any] = {"env": env, "budget": budget, "deadline": deadline}
-    flags |= {"steps": steps, "takes": takes}
+    flags |= {"steps": steps, "takes": takes, "spot_policy": spot_policy}
     request = RunRequest(
         stop_when_idle_s=_idle_limit(on_idle, idle_after),
         job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),
@@ -205,7 +207,12 @@ def _show(prepared: PreparedRun) -> None:
     if prepared.spot is not None:
         say(
             "On spot as long as the deadline lets it: it moves to another zone, waits for spot to "
-            "come back, or goes on on demand, and back."
+            f"come back, or goes on on demand, and back (policy: {prepared.spot.policy})."
+        )
+    elif (policy := prepared.request.job.spot_policy) is not SpotPolicy.AUTO:
+        say(
+            f"The spot policy {policy} has no say: the choice is no spot machine that falls back "
+            "on demand, which takes a deadline, a checkpoint, and both markets."
         )
     say(where_from(prepared.request.job, first.cloud))
 

@@ -10,6 +10,7 @@ from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.output import clean, is_terminal, say
 from mlbroker.broker.runs.view import Progress, View
 from mlbroker.broker.words import charged_usd, exact_usd, local_time, stopwatch
+from mlbroker.pricing.vendors import vendor
 
 _MOVES = {
     State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, ended by {kill} at the latest",
@@ -19,6 +20,11 @@ _MOVES = {
     State.RUNNING: "running",
     State.ENDED: "ended: {why}{rank} {detail}",
     State.TERMINATED: "the machine is gone; this attempt cost {charged} USD",
+}
+# Where a machine's life begins when its place likes.
+_SCHEDULED = {
+    State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, for {life} once it has started",
+    State.CONFIRMED: "the job has started, ended by {kill} at the latest",
 }
 _PLAIN_EVERY_S = 30.0
 _BAR = 24
@@ -174,12 +180,15 @@ def _moved(run: Run) -> str | None:
     if template is None:
         return None
     attempt = run.attempt
+    if vendor(attempt.cloud).schedules:
+        template = _SCHEDULED.get(run.state, template)
     return template.format(
         n=attempt.number,
         type=attempt.instance_type,
         place=attempt.zone or attempt.region,
         price=exact_usd(attempt.price_per_hour_usd),
         kill=local_time(attempt.kill_at),
+        life=stopwatch(round((attempt.kill_at - attempt.began_at).total_seconds())),
         why=attempt.why,
         detail=attempt.detail or "",
         rank="" if attempt.rank is None else f" on rank {attempt.rank}",

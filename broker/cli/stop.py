@@ -10,7 +10,7 @@ from mlbroker.broker.cli import completion
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import IllegalStep, Ledger, Run, open_ledger
+from mlbroker.broker.ledger import IllegalStep, Ledger, Run, State, open_ledger
 from mlbroker.broker.output import say
 from mlbroker.broker.runs.bypass import Bypass
 from mlbroker.broker.runs.clock import Clock
@@ -84,16 +84,20 @@ def _see_stopped(ledger: Ledger, run: Run) -> str:
         stands = carrier is not None and carrier.stopped
         who = "another process" if carrier is None else str(carrier)
         if bypass is None and (stands or _seconds(clock, asked_at) > GET_ON_S):
-            say(f"Run {run.run_id} is carried by {who}: asking its machine past it …")
+            if current.state is not State.QUEUED:
+                say(f"Run {run.run_id} is carried by {who}: asking its machine past it …")
             bypass = Bypass(opener(home()), folder, clock)
         if bypass is not None:
             patience_s = POLL_S if stands else CARRIER_PATIENCE_S
             gone, waited_s = bypass.gone(current), _seconds(clock, moved_at)
             if gone and waited_s > patience_s:
-                return (
-                    f"the job is ended. Its account is closed by {who}: let that go on, or end it "
-                    f"and call `mlbroker reconcile`"
+                waits = current.state is State.QUEUED
+                what = (
+                    "it waited and will not start. It is taken out of the queue"
+                    if waits
+                    else "the job is ended. Its account is closed"
                 )
+                return f"{what} by {who}: let that go on, or end it and call `mlbroker reconcile`"
             if waited_s > MACHINE_PATIENCE_S:
                 raise CloudError(
                     f"could not be ended: {bypass.trouble or 'its machine goes on'}",

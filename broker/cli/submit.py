@@ -1,10 +1,10 @@
 """`mlbroker submit`: a run that may wait for a place, and goes on without this terminal."""
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlbroker.broker.app.queueing import Options
 from mlbroker.broker.app.run import RunRequest, prepare, reserve
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.cli import options
@@ -12,17 +12,13 @@ from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.run import LocalPrice, On
 from mlbroker.broker.cli.run_carry import detached
 from mlbroker.broker.cli.terminal import Terminal, confirm
-from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.values import parse_option, parse_price_usd
+from mlbroker.broker.files.values import parse_option, parse_price_usd, parse_value_of_time
 from mlbroker.broker.home import home
-from mlbroker.broker.judge import policy_of
-from mlbroker.broker.queue.terms import USUAL_USD_PER_H, Asked
-from mlbroker.broker.runs.launch import current_project, current_user, secret_values
-from mlbroker.broker.words import exact_usd
+from mlbroker.broker.runs.launch import secret_values
 from mlbroker.policies.candidates import Filters
 
 if TYPE_CHECKING:
-    from mlbroker.policies.guardrails.judge import Policy
+    pass
 
 
 def command(
@@ -55,10 +51,7 @@ def command(
     """
     terminal = Terminal()
     flags: dict[str, Any] = {"budget": budget, "deadline": deadline, "takes": takes, "env": env}
-    value = parse_option("--value-of-time", value_of_time, _usd_per_h)
-    rules = policy_of(policy, job)
-    asked = Asked(USUAL_USD_PER_H if value is None else value, _team(rules, team), yields)
-    _refuse_beyond_caps(rules, asked.value_usd_per_h, current_project(job, project))
+    value = parse_option("--value-of-time", value_of_time, parse_value_of_time)
     request = RunRequest(
         job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),
         job_path=job,
@@ -68,7 +61,7 @@ def command(
         sources=Sources(None, None, nodes, policy, None),
         project=project,
         new_cap=budget is not None,
-        queue=asked,
+        queue=Options(value, team, yields),
     )
     prepared = prepare(request, home(), terminal)
     say_expected(request.job.name, prepared.options[0], prepared.expected)
@@ -77,41 +70,3 @@ def command(
         confirm("Hand it in?", "nothing was reserved, nothing was launched")
     with reserve(prepared, secrets, home(), terminal) as run:
         detached(home(), run, secrets, json=json)
-
-
-def _usd_per_h(text: str) -> Decimal:
-    return parse_price_usd(text.strip().removesuffix("/h"))
-
-
-def _refuse_beyond_caps(rules: "Policy | None", usd_per_h: Decimal, project: str | None) -> None:
-    """An hour of waiting that is worth more than all that may be spent is a slip of the pen."""
-    if rules is None:
-        return
-    from mlbroker.policies.guardrails.interface import Who
-    from mlbroker.policies.guardrails.max_spend_per_period import MaxSpendPerPeriod
-
-    for key, rule in rules.rules.items():
-        caps = rule.caps if isinstance(rule, MaxSpendPerPeriod) else None
-        for cap in caps.on(Who(current_user(), project)) if caps else ():
-            if usd_per_h > cap.usd:
-                raise InputError(
-                    f"{exact_usd(usd_per_h)} USD/h is more than {key} lets pass {cap.name}: "
-                    f"{exact_usd(cap.usd)} USD",
-                    where="--value-of-time",
-                    hint="Say what an hour of waiting costs the team.",
-                )
-
-
-def _team(rules: "Policy | None", named: str | None) -> str | None:
-    """The team that was named, or the user's own; only the policy file knows teams."""
-    teams = rules.teams if rules is not None else {}
-    if named is None:
-        user = current_user()
-        return next((name for name, users in teams.items() if user in users), None)
-    if teams and named not in teams:
-        raise InputError(
-            f"there is no team {named!r}",
-            where="--team",
-            hint=f"Known: {', '.join(sorted(teams))}.",
-        )
-    return named

@@ -16,14 +16,17 @@ from typing import Any
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.clouds.understood import understood
 from mlbroker.broker.errors import InputError
+from mlbroker.pricing.vendors import LOCAL
 
 _HERE = Path(__file__).parent
 
 # A cloud's name is that of its folder or file; the module has `open_cloud(state folder)`, and is
 # imported only then.
 CLOUDS: dict[str, str] = {
-    "local": "mlbroker.broker.clouds.local",
+    LOCAL: "mlbroker.broker.clouds.local",
     "ssh": "mlbroker.broker.clouds.ssh.cloud",
+    "slurm": "mlbroker.broker.clouds.slurm.cloud",
+    "kubernetes": "mlbroker.broker.clouds.kubernetes.cloud",
     "aws": "mlbroker.broker.clouds.aws.cloud",
     "gcp": "mlbroker.broker.clouds.gcp.cloud",
     "azure": "mlbroker.broker.clouds.azure.cloud",

@@ -60,7 +60,7 @@ def refusals_make_nothing() -> Iterator[None]:
 class MachineState(StrEnum):
     """How far a machine is. Only TERMINATED bills no more."""
 
-    PENDING = "pending"
+    PENDING = "pending"  # for as long as it likes where the cloud `schedules` (see pricing.vendors)
     RUNNING = "running"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
@@ -74,7 +74,8 @@ class Intent:
     the machine whoever else is alive. `max_price_per_hour_usd` is what may be paid for one machine,
     the bid where the vendor takes one; None for the price itself. `image_id` and `disk_gb` are
     those the job asked for. `guest_late_s`: the machine's own keepers strike so much later than
-    `kill_at`, so that the kill switch outside has to; 0 in every run but a proof of it.
+    `kill_at`, so that the kill switch outside has to; 0 in every run but a proof of it. `places`
+    are how many of an own machine it takes at once.
     """
 
     token: str
@@ -94,6 +95,7 @@ class Intent:
     image_id: str | None = None
     max_price_per_hour_usd: Decimal | None = None
     guest_late_s: int = 0
+    places: int = 1
 
     @property
     def most_per_hour_usd(self) -> Decimal:
@@ -122,7 +124,12 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells."""
+    """A machine as its cloud sees it now. Times are the cloud's own; None until it tells.
+
+    Of one that its place has not started yet, or could not, `says` tells why, and `stuck` that as
+    things stand it will not, or has waited for as long as it may. `kill_at`: when its place ends
+    it, where that may be before the time that was asked for.
+    """
 
     id: str
     state: MachineState
@@ -131,6 +138,9 @@ class Machine:
     ended_at: datetime | None = None
     zone: str | None = None
     preempted: bool = False
+    says: str | None = None
+    kill_at: datetime | None = None
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,7 @@ class Traits:
     `find` tells of it for certain; None is for ever. `layers`: the kill switches, in words.
     `queues`: jobs wait for a place instead of going elsewhere. `looks`: how often the guest's
     report is read where each reading is paid; else each time, every `poll_s`.
+    `lifetime_step_s`: lives are whole multiples of it; 0 is any.
     """
 
     kill_slack_s: float
@@ -151,6 +162,7 @@ class Traits:
     remembers_s: float | None = None
     queues: bool = False
     looks: Pace | None = None
+    lifetime_step_s: int = 0
 
 
 class TellsPrice(Protocol):
@@ -176,13 +188,36 @@ def telling_price(cloud: "Cloud") -> TellsPrice | None:
     return cast(TellsPrice, cloud) if hasattr(cloud, "price_paid") else None
 
 
+class HoldsBack(Protocol):
+    """A cloud with a queue of its own that lets its users keep jobs from starting.
+
+    Both fail as a Cloud does.
+    """
+
+    def hold(self, machine_id: str) -> None:
+        """Not before it is released; one that runs goes on."""
+        ...
+
+    def release(self, machine_id: str) -> None:
+        """It may start as others do."""
+        ...
+
+
+def holding_back(cloud: "Cloud") -> HoldsBack | None:
+    """The cloud, where it does."""
+    return cast(HoldsBack, cloud) if hasattr(cloud, "hold") else None
+
+
 class Cloud(Protocol):
     """A place where machines are made. Every call may be repeated, by any process.
 
     Calls fail with NoCapacity, NoQuota, Denied, Unfit or Unclear, nothing else.
     """
 
-    traits: Traits
+    @property
+    def traits(self) -> Traits:
+        """What it is like; always the same but for a cluster that nobody could ask before."""
+        ...
 
     def account(self) -> str:
         """Whose machines these are: account, project or subscription; empty for own machines.
@@ -236,8 +271,8 @@ class Cloud(Protocol):
         """How many jobs an own machine takes at a time; None: any number, or it is a vendor's."""
         ...
 
-    def has_room(self, instance_type: str) -> bool:
-        """False while all places of an own machine are taken; a vendor is simply asked."""
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
+        """False while fewer places of an own machine are free; a vendor is simply asked."""
         ...
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:

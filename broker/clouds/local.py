@@ -17,6 +17,7 @@ from mlbroker.broker.files.nodes import load_nodes, nodes_file
 from mlbroker.broker.guest.bundle import guest_program
 from mlbroker.broker.guest.main import answer, get, part
 from mlbroker.broker.home import TEAM_LEDGER, private_folder
+from mlbroker.broker.team import pinned
 
 _START_TIMEOUT_S = 60
 _PROGRAM = "guest.pyz"
@@ -109,20 +110,22 @@ class _ThisMachine:
         slots = self._slots()
         return None if slots is None else int(slots["count"])
 
-    def room(self) -> bool:
+    def room(self, places: int) -> bool:
         slots = self._slots()
-        return slots is None or bool(answer("room", slots["root"], [str(slots["count"])])["room"])
+        if slots is None:
+            return True
+        return bool(answer("room", slots["root"], [str(slots["count"]), str(places)])["room"])
 
     def extras(self, intent: Intent) -> Mapping[str, Any]:
         extras: dict[str, Any] = {"afterwards": self._afterwards(intent.run_id)}
         slots = self._slots()
-        return extras if slots is None else extras | {"slots": slots}
+        return extras if slots is None else extras | {"slots": {**slots, "take": intent.places}}
 
     def _slots(self) -> dict[str, Any] | None:
         """Only a node of the nodes file says how many jobs it takes."""
         path = nodes_file(self._home)
         nodes = load_nodes(path) if path is not None else []
-        node = next((n for n in nodes if n.name == self._name and n.host is None), None)
+        node = next((n for n in nodes if n.name == self._name and n.here), None)
         if node is None:
             return None
         return {
@@ -144,5 +147,5 @@ class _ThisMachine:
             "inherit": [
                 name for name in os.environ if name == TEAM_LEDGER or name.startswith("PG")
             ],
-            "env": {**environment, "MLBROKER_HOME": str(self._home)},
+            "env": {**environment, **pinned(), "MLBROKER_HOME": str(self._home)},
         }

@@ -48,7 +48,7 @@ class Host(Protocol):
 
     def places(self) -> int | None: ...
 
-    def room(self) -> bool: ...
+    def room(self, places: int) -> bool: ...
 
     def extras(self, intent: Intent) -> Mapping[str, Any]: ...
 
@@ -94,7 +94,7 @@ class BoxCloud(ABC):
 
     def create(self, intent: Intent, payload: Payload) -> Machine:
         """Fill the box and start its watchdog; a box that was started is left as it is."""
-        host, token = self._host(intent), _checked(intent.token)
+        host, token = self._host(intent), checked(intent.token)
         for source, name in ((payload.bundle, files.BUNDLE), (payload.restore, files.RESTORE)):
             if source is not None and source.exists():
                 host.put(token, name, source)
@@ -110,14 +110,14 @@ class BoxCloud(ABC):
         answer = host.start(token, spec, payload.secrets).get("started")
         if answer == "busy":
             raise NoCapacity(f"all places on {intent.instance_type} are taken")
-        machine = self.status(_id(intent.instance_type, token))
+        machine = self.status(id_of(intent.instance_type, token))
         if machine is None:
             raise Denied(f"the box {token} was cancelled before it started")
         return machine
 
     def cancel(self, intent: Intent) -> None:
         """Mark the box, so that a start still on its way comes to nothing."""
-        self._host(intent).ask("prevent", _checked(intent.token))
+        self._host(intent).ask("prevent", checked(intent.token))
 
     def account(self) -> str:
         """They are the user's."""
@@ -127,9 +127,9 @@ class BoxCloud(ABC):
         """As the nodes file says; this machine without a node takes any number."""
         return self.host(instance_type).places()
 
-    def has_room(self, instance_type: str) -> bool:
-        """Whether a place is free now."""
-        return self.host(instance_type).room()
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
+        """Whether so many places are free now."""
+        return self.host(instance_type).room(places)
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:
         """The boxes whose tags hold all of these."""
@@ -139,7 +139,7 @@ class BoxCloud(ABC):
             if boxes is None:
                 raise Unclear("it does not list its boxes", where=f"node {name}")
             for token, seen in boxes.items():
-                machine = machine_of(_id(name, token), seen)
+                machine = machine_of(id_of(name, token), seen)
                 if machine is None:
                     continue
                 # One that is only being laid out has no tags yet. Its client may be dead: whether
@@ -153,7 +153,7 @@ class BoxCloud(ABC):
 
     def status(self, machine_id: str) -> Machine | None:
         """Read off the locks and the processes, not off what anybody wrote down."""
-        name, token = _parts(machine_id)
+        name, token = parts_of(machine_id)
         return machine_of(machine_id, self._box(name, token))
 
     def _host(self, intent: Intent) -> Host:
@@ -167,29 +167,29 @@ class BoxCloud(ABC):
 
     def terminate(self, machine_id: str) -> None:
         """Ask the supervisor; where none is left, end the remaining processes."""
-        name, token = _parts(machine_id)
+        name, token = parts_of(machine_id)
         self.host_of(name, token).ask("end", token)
 
     def console_log(self, machine_id: str) -> str:
         """What watchdog and supervisor had to say about themselves."""
-        name, token = _parts(machine_id)
+        name, token = parts_of(machine_id)
         return self.host_of(name, token).read(token, "guest.log", 0).decode("utf-8", "replace")
 
     def report(self, intent: Intent) -> Report:
         """The files the supervisor writes."""
-        return self._box(intent.instance_type, _checked(intent.token)).report
+        return self._box(intent.instance_type, checked(intent.token)).report
 
     def stop_job(self, intent: Intent, why: str) -> None:
         """Leave the request where the supervisor looks for it."""
-        self._host(intent).ask("stop", _checked(intent.token), why)
+        self._host(intent).ask("stop", checked(intent.token), why)
 
     def read_log(self, intent: Intent, offset: int, rank: int = 0) -> bytes:
         """From the log file itself."""
-        return self._host(intent).read(_checked(intent.token), files.LOG, offset)
+        return self._host(intent).read(checked(intent.token), files.LOG, offset)
 
     def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
         """Copied whole, or not at all."""
-        host, token = self._host(intent), _checked(intent.token)
+        host, token = self._host(intent), checked(intent.token)
         if name == files.CHECKPOINT and not self.report(intent).checkpoint_bytes:
             return False
         with arriving(target) as file:
@@ -198,22 +198,25 @@ class BoxCloud(ABC):
 
     def discard(self, intent: Intent) -> None:
         """Remove the box's bulk; its identity stays, so that the token is never used again."""
-        self._host(intent).ask("discard", _checked(intent.token))
+        self._host(intent).ask("discard", checked(intent.token))
 
 
-def _checked(token: str) -> str:
+def checked(token: str) -> str:
+    """A token that is safe as a name; Denied where it is not."""
     if _TOKEN.fullmatch(token) is None or ".." in token:
         raise Denied(f"not a token: {token!r}")
     return token
 
 
-def _id(host: str, token: str) -> str:
+def id_of(host: str, token: str) -> str:
+    """A machine's, of the host it is on and the attempt that it is of."""
     return f"{host}/{token}"
 
 
-def _parts(machine_id: str) -> tuple[str, str]:
+def parts_of(machine_id: str) -> tuple[str, str]:
+    """The two of them again."""
     host, _, token = machine_id.partition("/")
-    return host, _checked(token)
+    return host, checked(token)
 
 
 def machine_of(machine_id: str, seen: BoxSeen) -> Machine | None:

@@ -120,7 +120,7 @@ class RentedCloud(ABC):
         """The vendor knows, and says no when it has none."""
         return None
 
-    def has_room(self, instance_type: str) -> bool:
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
         """Only asking for a machine tells."""
         return True
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_places import parse_place
+from mlbroker.broker.files.job_tune import read_study
 from mlbroker.broker.files.progress_regex import parse_progress_regex
 from mlbroker.broker.files.values import (
+    matching,
     parse_confidence,
     parse_count,
     parse_deadline,
@@ -18,6 +20,7 @@ from mlbroker.broker.files.values import (
     parse_money_usd,
     parse_number,
     parse_type,
+    parse_value_of_time,
 )
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
@@ -27,6 +30,8 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ProfileLimits,
+    QueueTerms,
+    SpotPolicy,
     StatedTime,
     Work,
 )
@@ -52,6 +57,15 @@ def parse_objective(text: str) -> Objective:
         hint = nearest_hint(text, names, "write {names}")
         raise InputError(f"unknown objective {quoted(text)}", hint=hint)
     return Objective(ObjectiveKind(text))
+
+
+def parse_spot_policy(text: str) -> SpotPolicy:
+    """`auto`, or one of the policies that it is held against in `mlbroker replay`."""
+    names = [policy.value for policy in SpotPolicy]
+    if text not in names:
+        hint = nearest_hint(text, names, "write {names}")
+        raise InputError(f"unknown spot policy {quoted(text)}", hint=hint)
+    return SpotPolicy(text)
 
 
 def _simple(parse: Callable[[str], Any]) -> Callable[[Fields, str], Any]:
@@ -158,6 +172,15 @@ def _objective(block: Fields, key: str) -> Objective | None:
     return Objective(ObjectiveKind.WEIGHTED, price)
 
 
+def _queue(block: Fields, key: str) -> QueueTerms:
+    terms = _section(block, key, ("team", "value_of_time"))
+    return QueueTerms(terms.value("team", _team), terms.value("value_of_time", parse_value_of_time))
+
+
+def _spot_policy(block: Fields, key: str) -> SpotPolicy | None:
+    return _section(block, key, ("policy",)).value("policy", parse_spot_policy)
+
+
 def _section(block: Fields, key: str, known: tuple[str, ...]) -> Fields:
     section = block.section(key)
     assert section is not None  # null values were left out by the caller
@@ -167,6 +190,9 @@ def _section(block: Fields, key: str, known: tuple[str, ...]) -> Fields:
 
 def _runs_per_month(text: str) -> int:
     return parse_count(text, 1_000_000)
+
+
+_team = matching(r"[^\x00-\x1f\x7f]{1,100}", "a team's name", "one of the policy file's teams")
 
 
 # Key of the block -> argument of Job, and how it is read.
@@ -182,8 +208,12 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "data": ("data", _data),
     "objective": ("objective", _objective),
     "runs_per_month": ("runs_per_month", _simple(_runs_per_month)),
+    "spot": ("spot_policy", _spot_policy),
     "progress": ("progress", _simple(parse_progress_regex)),
+    "queue": ("queue", _queue),
+    "tune": ("study", read_study),
 }
-KNOWN = tuple(_FIELDS)
+# `service` is read with the block of the same name that SkyServe has: see job_service.
+KNOWN = (*_FIELDS, "service")
 # Of a pipeline, these are the whole's, and stand in its header alone.
 WHOLE = ("deadline", "confidence", "budget", "objective", "runs_per_month")

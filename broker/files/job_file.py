@@ -11,6 +11,8 @@ from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
+from mlbroker.broker.files.job_service import read_replicas, read_service
+from mlbroker.broker.files.job_tune import refuse_clash
 from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
 from mlbroker.broker.files.pipeline_header import (
@@ -229,7 +231,12 @@ def _job_file(
     fields = Fields(node, "", source)
     _refuse_unknown(fields)
     remarks = Remarks()
-    data, replicas = read_rest(fields, remarks)
+    data = read_rest(fields, remarks)
+    replicas, engine = read_replicas(fields)
+    if replicas is not None:
+        remarks.not_run.append(
+            f"{replicas.kind}: it runs until it is stopped, and mlbroker runs jobs"
+        )
     command = _command(fields, remarks)
     ours = "broker" in fields
     secrets = read_secrets(fields, remarks)
@@ -243,6 +250,9 @@ def _job_file(
     if not ours:
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
+    service = engine if block is None else read_service(block, engine)
+    if block is not None and (study := own.get("study")) is not None:
+        refuse_clash(block, study, envs, (*secrets, *from_environment))
     own["data"] = _data(own.get("data"), data, remarks)
     workdir = _workdir(fields, envs, folders, ours, must_exist, remarks)
     setup = fields.text("setup")
@@ -262,6 +272,7 @@ def _job_file(
             envs=envs,
             secrets=tuple(dict.fromkeys([*secrets, *from_environment])),
             replicas=replicas,
+            service=service,
             ignored=tuple(remarks.ignored),
             said=tuple(dict.fromkeys(remarks.said)),
             not_run=tuple(dict.fromkeys(remarks.not_run)),

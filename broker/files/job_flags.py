@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.job_broker import parse_objective
+from mlbroker.broker.files.job_broker import parse_objective, parse_spot_policy
 from mlbroker.broker.files.values import (
     parse_confidence,
     parse_deadline,
@@ -27,6 +27,7 @@ def override(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
     takes: str | None = None,
+    spot_policy: str | None = None,
 ) -> Job:
     """`job` with the given flags in place of the file's values; None leaves a value alone.
 
@@ -39,6 +40,7 @@ def override(
         "objective": parse_option("--objective", objective, parse_objective_flag),
         "work": _work(steps, epochs, steps_per_epoch),
         "takes": parse_option("--takes", takes, parse_takes),
+        "spot_policy": parse_option("--spot-policy", spot_policy, parse_spot_policy),
     }
     given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     return replace(job, **given)

@@ -13,6 +13,9 @@ The file is `--nodes FILE`, else `MLBROKER_NODES`, else `<home>/nodes.yaml`:
         price_per_hour_usd: 0.35        # or cost:, from which the hourly price is derived
         cost: {purchase_usd: 9000, amortisation_years: 4, utilisation: 0.5,
                power_w: 600, power_usd_per_kwh: 0.25, pue: 1.3, upkeep_usd_per_year: 400}
+
+With `slurm:` or `kubernetes:` it is a place of an engine that starts jobs when it sees fit: see
+node_slurm and clusters.
 """
 
 import os
@@ -23,7 +26,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.clusters import Cluster, read_cluster
 from mlbroker.broker.files.node_cost import DerivedPrice, derive_price
+from mlbroker.broker.files.node_slurm import SlurmPlace, slurm_place
 from mlbroker.broker.files.values import (
     matching,
     parse_count,
@@ -37,8 +42,11 @@ from mlbroker.broker.files.yaml_strict import quoted, read_text
 from mlbroker.broker.home import named_file
 from mlbroker.pricing.gpu_names import gpu_model, unsold_model
 from mlbroker.pricing.offer import Gpu, Hardware
+from mlbroker.pricing.vendors import LOCAL
 
 ON_PREM = "on-prem"  # the region of every node
+# What starts jobs when it sees fit, on machines that it knows itself.
+ENGINES = ("kubernetes", "slurm")
 ENVIRONMENT = "MLBROKER_NODES"
 _KEYS = (
     "name",
@@ -48,7 +56,9 @@ _KEYS = (
     "identity_file",
     "host_key",
     "known_hosts",
+    "slurm",
     "count",
+    "kubernetes",
     "hardware",
     "price_per_hour_usd",
     "cost",
@@ -77,7 +87,8 @@ _ARCH = matching("x86_64|arm64", "x86_64 or arm64")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on.
+    """One kind of machine of the user's own. `host` None is the machine mlbroker runs on; with
+    `slurm` or `cluster` it is a job's place on a cluster.
 
     `count` jobs can use it at a time. `how` tells where the hourly price comes from; where it is
     derived, every hour of the calendar costs `fixed_usd_per_hour`, and one in use
@@ -97,11 +108,22 @@ class Node:
     count: int = 1
     fixed_usd_per_hour: Decimal | None = None
     running_usd_per_hour: Decimal | None = None
+    slurm: SlurmPlace | None = None
+    cluster: Cluster | None = None
 
     @property
     def cloud(self) -> str:
         """The name of the registry entry that launches on it."""
-        return "local" if self.host is None else "ssh"
+        if self.slurm is not None:
+            return "slurm"
+        if self.cluster is not None:
+            return "kubernetes"
+        return LOCAL if self.host is None else "ssh"
+
+    @property
+    def here(self) -> bool:
+        """Whether it is the machine mlbroker runs on."""
+        return self.cloud == LOCAL
 
 
 def nodes_file(
@@ -133,6 +155,14 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         for only_remote in ("port", "user", "identity_file", "host_key", "known_hosts"):
             if fields.node(only_remote):
                 fields.fail(only_remote, "is only for a node with a host")
+    slurm, cluster = (_engine(fields, name) for name in ("slurm", "kubernetes"))
+    if slurm is not None and cluster is not None:
+        fields.fail("slurm", "give either slurm or kubernetes")
+    if slurm is not None and host is not None:
+        why = "sbatch is called on this machine: run mlbroker where Slurm's commands are"
+        fields.fail("host", "is not for a node with slurm", why)
+    if cluster is not None and host is not None:
+        fields.fail("host", "is not for a place in a cluster, which knows its machines itself")
     if fields.node("host_key") and fields.node("known_hosts"):
         fields.fail("known_hosts", "give either host_key or known_hosts")
     hardware = fields.section("hardware")
@@ -152,6 +182,8 @@ def _node(fields: Fields, path: Path, gpus: Mapping[str, Gpu]) -> Node:
         count=fields.value("count", lambda text: parse_count(text, _MOST_NODES)) or 1,
         fixed_usd_per_hour=price.fixed_usd_per_hour,
         running_usd_per_hour=price.running_usd_per_hour,
+        slurm=None if slurm is None else slurm_place(slurm, path.absolute().parent),
+        cluster=None if cluster is None else read_cluster(cluster, path),
     )
 
 
@@ -168,6 +200,17 @@ def _price(fields: Fields) -> DerivedPrice:
         return DerivedPrice(stated, f"{stated} USD/h, stated in {fields.source}")
     assert cost is not None
     return derive_price(cost)
+
+
+def _engine(fields: Fields, name: str) -> Fields | None:
+    """The block of what schedules the node's jobs."""
+    block = fields.section(name)
+    if block is None and name in set(fields):
+        fields.fail(name, "is empty", f"docs/{name}.md has an example")
+    if block is not None and fields.node("count"):
+        why = "how many jobs at a time is for the cluster to say"
+        fields.fail("count", f"is not for a node with {name}", why)
+    return block
 
 
 def _hardware(fields: Fields, gpus: Mapping[str, Gpu]) -> Hardware:

@@ -1,12 +1,18 @@
 """Reads `mlbroker-policy.yaml`, as strictly as a job file: a misspelt cap would be no cap.
 
-The keys are those of the rules, which read their own values (see `policies.guardrails`), and two of
-reports: `teams: {vision: [ada, bob]}`, and `alerts: {at: [50, 80], forecast: true, idle: 30m}`.
+The keys are those of the rules, which read their own values (see `policies.guardrails`), and those
+that are no rule:
+
+    teams: {vision: {users: [ada, bob], share: 60%, max_spend_per_month: 500 USD}, ops: [eve]}
+    alerts: {at: [50, 80], forecast: true, idle: 30m}
+    queue: {policy: auto}
+    ledger: postgresql://db.example.com/mlbroker
 """
 
 import re
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import (
@@ -16,14 +22,22 @@ from mlbroker.broker.files.values import (
     parse_money_usd,
     parse_number,
 )
-from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted, read_text
+from mlbroker.broker.home import POSTGRES
 from mlbroker.policies.guardrails import RULES
 from mlbroker.policies.guardrails.alert_terms import AlertTerms
 from mlbroker.policies.guardrails.judge import Policy
+from mlbroker.policies.guardrails.teams import TEAMS, read_teams
 
-TEAMS, ALERTS = "teams", "alerts"
-KEYS = (*(key for name, rule in RULES.items() for key in (name, *rule.companions)), TEAMS, ALERTS)
+ALERTS, QUEUE, LEDGER = "alerts", "queue", "ledger"
+KEYS = (
+    *(key for name, rule in RULES.items() for key in (name, *rule.companions)),
+    TEAMS,
+    ALERTS,
+    QUEUE,
+    LEDGER,
+)
 
 
 def load_policy(path: Path) -> Policy:
@@ -36,22 +50,51 @@ def parse_policy(text: str, source: str) -> Policy:
     section = PolicySection.document(text, source, KEYS, "max_spend_per_run: 25 USD")
     rules = {key: rule.read(section, key) for key, rule in RULES.items()}
     asked = {key: rule for key, rule in rules.items() if rule is not None}
-    return Policy(source, asked, _teams(section), _alerts(section))
+    teams = read_teams(section)
+    return Policy(
+        source,
+        asked,
+        {name: team.users for name, team in teams.items()},
+        _alerts(section),
+        {name: team.share for name, team in teams.items() if team.share is not None},
+        _queue(section),
+        section.value(LEDGER, _ledger),
+    )
 
 
-def _teams(file: "PolicySection") -> dict[str, tuple[str, ...]]:
-    """Users by team, each in one at most: what is spent counts once."""
-    section = file.section(TEAMS)
+def _queue(file: "PolicySection") -> str | None:
+    """The queue's policy, by its name."""
+    section = file.section(QUEUE)
     if section is None:
-        return {}
-    teams = {name: section.names(name) for name in section}
-    found: dict[str, str] = {}
-    for team, users in teams.items():
-        for user in users:
-            if user in found:
-                section.fail(team, f"{quoted(user)} is in {found[user]} already")
-            found[user] = team
-    return teams
+        return None
+    section.refuse_unknown(("policy",))
+    return section.value("policy", _queue_policy)
+
+
+def _queue_policy(text: str) -> str:
+    from mlbroker.policies.queue import POLICIES  # few files say anything of the queue
+
+    if text not in POLICIES:
+        hint = nearest_hint(text, POLICIES)
+        raise InputError(f"there is no queue policy {quoted(text)}", hint=hint)
+    return text
+
+
+def _ledger(text: str) -> str:
+    """The address of a team's database. A wrong one is not repeated: it may hold a password."""
+    example = "postgresql://USER@HOST/DATABASE, the password in ~/.pgpass"
+    try:
+        parts = urlsplit(text)
+        secret = parts.password is not None or re.search(
+            r"(?i)\b(ssl)?password=", unquote(parts.query)
+        )
+    except ValueError:
+        parts, secret = None, None
+    if parts is None or f"{parts.scheme}://" not in POSTGRES or not text.isprintable():
+        raise InputError("is no PostgreSQL URL", hint=f"write {example}")
+    if secret:
+        raise InputError("a password does not belong into this file", hint=f"write {example}")
+    return text
 
 
 def _alerts(file: "PolicySection") -> AlertTerms:
@@ -76,6 +119,15 @@ class PolicySection(Fields):
     money_usd = staticmethod(parse_money_usd)
     count = staticmethod(parse_count)
     flag = staticmethod(parse_flag)
+
+    @staticmethod
+    def share(text: str) -> float:
+        """A share of a whole, as `60%` or `0.6`."""
+        number = text.strip().removesuffix("%")
+        share = float(parse_number(number)) / (100 if number != text.strip() else 1)
+        if share > 1:
+            raise InputError(f"{quoted(text)} is more than the whole", hint="write 60% or 0.6")
+        return share
 
     @staticmethod
     def carbon_kg(text: str) -> Decimal:

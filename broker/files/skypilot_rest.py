@@ -6,11 +6,11 @@ import re
 from decimal import Decimal
 
 from mlbroker.broker.files.remarks import Remarks
-from mlbroker.broker.files.skypilot_keys import check_service, check_store
-from mlbroker.broker.files.values import parse_count, parse_number
+from mlbroker.broker.files.skypilot_keys import check_store
+from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_fields import Fields
 from mlbroker.broker.files.yaml_strict import Node
-from mlbroker.profiles.job import Data, DataLocation, Replicas
+from mlbroker.profiles.job import Data, DataLocation
 
 # Nothing that a price or a run on a machine of its own rests on.
 _LEFT_ALONE = (
@@ -42,8 +42,8 @@ _BLOB = re.compile(r"https://[^/]+\.blob\.core\.windows\.net(?:/.*)?")
 _SHOWN = 3
 
 
-def read_rest(fields: Fields, remarks: Remarks) -> tuple[Data, Replicas | None]:
-    """What SkyPilot's other fields tell of the job's data, and of a service."""
+def read_rest(fields: Fields, remarks: Remarks) -> Data:
+    """What SkyPilot's other fields tell of the job's data."""
     places: set[str | None] = set()
     for key in _MOUNTS:
         places |= _mounts(fields, key, remarks)
@@ -53,38 +53,7 @@ def read_rest(fields: Fields, remarks: Remarks) -> tuple[Data, Replicas | None]:
     written_gb, _ = _estimated(fields, "outputs")
     clouds = (places | read_from) - {None}
     at = DataLocation(clouds.pop() or "") if len(clouds) == 1 else None
-    return Data(read_gb, written_gb, at), _replicas(fields, remarks)
-
-
-# Where each kind says how many there are: fixed, and from least to most.
-_KINDS = {
-    "service": ("replicas", "replica_policy", "min_replicas", "max_replicas"),
-    "pool": ("workers", "worker_policy", "min_workers", "max_workers"),
-}
-
-
-def _replicas(fields: Fields, remarks: Remarks) -> Replicas | None:
-    """How many machines of a service or a pool run until somebody stops them."""
-    for kind, (fixed, policy, least_key, most_key) in _KINDS.items():
-        section = fields.section(kind)
-        if section is None:
-            continue
-        check_service(kind, section)
-        # As SkyPilot writes a pool out: within a service.
-        if kind == "service" and (section.node("pool") or section.node("workers")):
-            section = section.section("pool") or section
-            fixed, policy, least_key, most_key = _KINDS["pool"]
-        count = section.value(fixed, _count)
-        bounds = section if section.node(policy) is None else section.section(policy) or section
-        least, most = bounds.value(least_key, _count), bounds.value(most_key, _count)
-        remarks.not_run.append(f"{kind}: it runs until it is stopped, and mlbroker runs jobs")
-        first = next((number for number in (count, least) if number is not None), 1)
-        return Replicas(kind, first, max(most or first, first))
-    return None
-
-
-def _count(text: str) -> int:
-    return 0 if text.strip() == "0" else parse_count(text, 10_000)
+    return Data(read_gb, written_gb, at)
 
 
 def _mounts(fields: Fields, key: str, remarks: Remarks) -> set[str | None]:

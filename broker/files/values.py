@@ -81,6 +81,11 @@ def parse_price_usd(text: str) -> Decimal:
     return Decimal(found[1])
 
 
+def parse_value_of_time(text: str) -> Decimal:
+    """USD for an hour of waiting, as `2 USD/h` or `2`."""
+    return parse_price_usd(text.strip().removesuffix("/h"))
+
+
 def parse_count(text: str, largest: int = 10**12) -> int:
     """A whole number from 1 to `largest`."""
     if re.fullmatch("[0-9]{1,20}", text.strip()) is None:

@@ -8,6 +8,8 @@ import stat
 from typing import Any, BinaryIO, Collection, Dict, Optional
 
 SPEC, STATUS, END, STOP, LOG = "spec.json", "status.json", "end.json", "stop", "log"
+# Of a box that a scheduler started: its last files are saved, and nobody of it is left.
+OVER = "over"
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"

@@ -10,11 +10,11 @@ from . import box as files
 from .outputs import pack_outputs
 from .packing import Writable
 from .processes import LEAST_MARKER, end_all, members, wake
-from .watchdog import free_slot, is_alive, prevent, start
+from .watchdog import attend, free_slots, is_alive, prevent, start
 
 # What a client may write, and what stays of a box when it is discarded.
 _WRITABLE = (files.BUNDLE, files.RESTORE)
-_KEPT = (files.ALIVE, files.END, files.SPEC)
+_KEPT = (files.ALIVE, files.END, files.SPEC, files.OVER)
 _CHUNK = 1 << 20
 
 
@@ -36,6 +36,8 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
     if action == "start":
         order = json.load(sys.stdin)
         return {"started": start(box, order["spec"], order["secrets"])}
+    if action == "attend":
+        return {"started": attend(box)}
     if action == "put":
         put(box, rest[0])
         return {}
@@ -51,11 +53,11 @@ def answer(action: str, box: str, rest: List[str]) -> Dict[str, Any]:
     if action == "prevent":
         return {"prevented": prevent(box)}
     if action == "room":
-        slot = free_slot(box, int(rest[0]))
-        if slot is not None:
+        slots = free_slots(box, *map(int, rest))
+        for _, lock in slots or ():
             # Looked at, not taken: on this machine the asker lives on.
-            os.close(slot[1])
-        return {"room": slot is not None}
+            os.close(lock)
+        return {"room": slots is not None}
     if action == "discard":
         discard(box)
         return {}

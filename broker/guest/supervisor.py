@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 from . import box as files
 from .checkpoints import Saver, restore
@@ -57,13 +57,13 @@ class Supervisor:
         spec: Dict[str, Any],
         secrets: Dict[str, str],
         began: float,
-        slot: Optional[int] = None,
+        slots: Sequence[int] = (),
     ) -> None:
         self._box = box
         self._spec = spec
         self._secrets = secrets
         self._began = began
-        self._slot = slot
+        self._slots = slots
         self._kill_at = began + spec["lifetime_s"]
         self._grace_s = min(GRACE_S, spec["lifetime_s"] * 0.1)
         self._workdir = spec.get("workdir") or os.path.join(box, files.WORK)
@@ -170,14 +170,15 @@ class Supervisor:
         return str((self._spec.get("facts") or {}).get("MLBROKER_ATTEMPT", "1")) != "1"
 
     def _keep_to_slot(self) -> None:
-        """Stay on the processors of this job's slot, where the machine has several slots."""
+        """Stay on the processors of this job's slots, where the machine has more of them."""
         slots = self._spec.get("slots")
-        if slots is None or self._slot is None or slots["count"] < 2:
+        if slots is None or not self._slots or slots["count"] < 2:
             return
         size = int(slots["vcpus"])
         here = sorted(os.sched_getaffinity(0))
         if size * slots["count"] <= len(here):
-            os.sched_setaffinity(0, here[self._slot * size : (self._slot + 1) * size])
+            mine = [here[slot * size : (slot + 1) * size] for slot in self._slots]
+            os.sched_setaffinity(0, [core for cores in mine for core in cores])
 
     def _script(self, phase: str, text: str) -> Ending:
         name = files.RUNNING if phase == "running" else files.SETUP_SCRIPT
@@ -229,6 +230,9 @@ class Supervisor:
                     return Ending(why)
             elif code is not None:
                 code = 128 - code if code < 0 else code
+                if code and self._asked:
+                    # Who signals the supervisor may signal the job as well.
+                    return Ending(self._asked)
                 return Ending("finished", 0) if code == 0 else Ending("failed", code)
             else:
                 asked = self._must_stop(now)
@@ -335,9 +339,9 @@ class Supervisor:
         environment.update(self._secrets)
         environment.update(spec.get("facts") or {})
         slots = spec.get("slots")
-        if slots and slots["gpus"] and self._slot is not None:
-            first = self._slot * slots["gpus"]
-            visible = range(first, first + slots["gpus"])
+        if slots and slots["gpus"] and self._slots:
+            size = slots["gpus"]
+            visible = [gpu for n in self._slots for gpu in range(n * size, (n + 1) * size)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible))
         environment["MLBROKER_TOKEN"] = spec["token"]
         environment["MLBROKER_OUTPUT_DIR"] = os.path.join(self._box, files.OUTPUTS)

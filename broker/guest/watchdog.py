@@ -4,18 +4,22 @@ Watchdog and supervisor each enforce the kill time alone. Killing either one lea
 """
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from typing import Any, Dict, List, Optional, Tuple
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from . import box as files
 from .processes import adopt_orphans, boot_clock, end_all
 from .supervisor import GRACE_S, Supervisor
 
+# What a scheduler hands the job's secrets over in.
+SECRETS = "MLBROKER_SECRETS"
 POLL_S = 0.1
 # How much later than the supervisor the watchdog strikes.
 LATE_S = 0.7
@@ -29,22 +33,18 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     The file `alive` is locked by watchdog and supervisor as long as either lives, and the kernel
     lets go of the lock whatever kills them: nobody has to trust a process id.
     """
-    files.private_folder(box)
-    alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
-    if not _lock(alive):
-        return "before"
-    text = os.read(alive, 64).decode()
-    if text:
-        return "before" if text == files.STARTED else "never"
+    alive = _taken(box)
+    if isinstance(alive, str):
+        return alive
     slots = spec.get("slots")
-    slot = free_slot(os.path.expanduser(slots["root"]), slots["count"]) if slots else None
-    if slots and slot is None:
+    taken: Optional[List[Tuple[int, int]]] = []
+    if slots:
+        root, gang = os.path.expanduser(slots["root"]), slots.get("take", 1)
+        taken = free_slots(root, slots["count"], gang)
+    if taken is None:
         return "busy"
     files.reserve(box)
-    files.write_json(box, files.SPEC, spec)
-    os.write(alive, files.STARTED.encode())
-    os.fsync(alive)
-    began = boot_clock()
+    began = _begin(box, alive, spec)
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -54,15 +54,57 @@ def start(box: str, spec: Dict[str, Any], secrets: Dict[str, str]) -> str:
     if os.fork():
         os._exit(0)
     try:
-        held = [alive] if slot is None else [alive, slot[1]]
+        held = [alive, *(lock for _, lock in taken)]
         _detach(box, held)
-        _watch_over(box, spec, secrets, began, None if slot is None else slot[0])
+        _watch_over(box, spec, secrets, began, [number for number, _ in taken])
         # Nothing of the run is left: what follows is bookkeeping, and nobody is to wait for it.
         for lock in held:
             os.close(lock)
         _call_for_the_books(spec.get("afterwards"))
     finally:
         os._exit(0)
+
+
+def attend(box: str) -> str:
+    """The same, of the box's own spec and within this very process: for a scheduler, which takes
+    a job for over once what it started is.
+
+    The box was reserved: a stop may have been asked for before. The secrets are in a variable,
+    which the job does not get. The spec has no kill time, as nobody knew when this would be.
+    """
+    spec = files.read_json(box, files.SPEC) or {}
+    secrets = json.loads(os.environ.pop(SECRETS, "{}"))
+    alive = _taken(box)
+    if isinstance(alive, str):
+        return alive
+    now = datetime.now(timezone.utc)
+    due = now + timedelta(seconds=spec["lifetime_s"])
+    facts = dict(spec.get("facts") or {}, MLBROKER_KILL_AT=due.isoformat())
+    spec = dict(spec, started_at=now.isoformat(), facts=facts)
+    began = _begin(box, alive, spec)
+    _watch_over(box, spec, secrets, began, [])
+    files.write(box, files.OVER, files.OVER)
+    return "yes"
+
+
+def _taken(box: str) -> "Union[int, str]":
+    """The lock of a box that is started now; else what `start` says."""
+    files.private_folder(box)
+    alive = os.open(os.path.join(box, files.ALIVE), os.O_RDWR | os.O_CREAT, 0o600)
+    if not _lock(alive):
+        return "before"
+    text = os.read(alive, 64).decode()
+    if text:
+        return "before" if text == files.STARTED else "never"
+    return alive
+
+
+def _begin(box: str, alive: int, spec: Dict[str, Any]) -> float:
+    """Write down that it is, and with what; when that was, by `boot_clock`."""
+    files.write_json(box, files.SPEC, spec)
+    os.write(alive, files.STARTED.encode())
+    os.fsync(alive)
+    return boot_clock()
 
 
 def prevent(box: str) -> bool:
@@ -81,13 +123,24 @@ def prevent(box: str) -> bool:
         os.close(alive)
 
 
-def free_slot(root: str, count: int) -> Optional[Tuple[int, int]]:
-    """A place for one more job on this machine, locked: its number and the lock; None if full."""
+def free_slots(root: str, count: int, gang: int = 1) -> Optional[List[Tuple[int, int]]]:
+    """So many places for one more job on this machine, locked: their numbers and locks.
+
+    None, and nothing is locked, where there are too few.
+    """
     files.private_folder(root)
+    taken: List[Tuple[int, int]] = []
     for number in range(count):
+        if len(taken) == gang:
+            break
         lock = os.open(os.path.join(root, f"{number}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if _lock(lock):
-            return number, lock
+            taken.append((number, lock))
+        else:
+            os.close(lock)
+    if len(taken) == gang:
+        return taken
+    for _, lock in taken:
         os.close(lock)
     return None
 
@@ -131,13 +184,13 @@ def _detach(box: str, held: List[int]) -> None:
 
 
 def _watch_over(
-    box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float, slot: Optional[int]
+    box: str, spec: Dict[str, Any], secrets: Dict[str, str], began: float, slots: List[int]
 ) -> None:
     adopt_orphans()
     supervisor = os.fork()
     if supervisor == 0:
         try:
-            Supervisor(box, spec, secrets, began, slot).run()
+            Supervisor(box, spec, secrets, began, slots).run()
         except Exception:
             # To the box's own log, which is what is shown of a machine that failed.
             traceback.print_exc()

@@ -1,6 +1,5 @@
 """The books: every run's reservation, steps and charges, append-only and chained by hash."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from mlbroker.broker.ledger.state import (
     step,
 )
 from mlbroker.broker.ledger.storage import Storage, Transaction
+from mlbroker.broker.team import team_ledger
 
 if TYPE_CHECKING:
     from mlbroker.broker.ledger.postgres import PostgresStorage
@@ -66,20 +66,20 @@ Admission = Callable[[Sequence[Account], Sequence[Fact], datetime], Verdict]
 
 
 def open_ledger(home: Path) -> "Ledger":
-    """The ledger of this state folder, or the team's that MLBROKER_LEDGER names."""
-    url = os.environ.get(TEAM_LEDGER)
-    if not url:
+    """The ledger of this state folder, or the team's (see `broker.team`)."""
+    address = team_ledger()
+    if address is None:
         return Ledger(SqliteStorage(home / "ledger.db"))
-    return Ledger(team_storage(url))
+    return Ledger(team_storage(*address))
 
 
-def team_storage(url: str) -> "PostgresStorage":
-    """A team's, on a server. InputError for a URL that is none."""
+def team_storage(url: str, where: str = TEAM_LEDGER) -> "PostgresStorage":
+    """A team's, on a server; InputError for a URL that is none, written there."""
     # Hardly anybody needs it, and its library takes its time.
     from mlbroker.broker.ledger.postgres import PostgresStorage
     from mlbroker.broker.ledger.postgres_server import Server
 
-    return PostgresStorage(Server.of(url))
+    return PostgresStorage(Server.of(url, where))
 
 
 class Ledger:
@@ -146,6 +146,12 @@ class Ledger:
             _within_reservation(run)
             transaction.put_account(_account(run))
             return run
+
+    def judged(self, run_id: str, admission: Admission, now: datetime) -> Verdict:
+        """What the admission would say if the run, which waits, started now. Nothing is written."""
+        others = [each for each in self._storage.accounts() if each.run_id != run_id]
+        notes = self._storage.facts("")
+        return admission(others, _unused_approvals(list(notes), but_by=run_id), now)
 
     def append(self, at: datetime, run_id: str, kind: str, body: Mapping[str, Any]) -> Run:
         """Add a fact that may follow; raises IllegalStep when the run has moved on meanwhile."""

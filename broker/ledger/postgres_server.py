@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.extras import how_to_install
-from mlbroker.broker.home import TEAM_LEDGER
+from mlbroker.broker.home import POSTGRES, TEAM_LEDGER
 from mlbroker.broker.ledger.facts import LedgerError
 
 if TYPE_CHECKING:
     from psycopg import Connection, Error
     from psycopg.rows import TupleRow
 
-SCHEMES = ("postgresql://", "postgres://")
 _EXAMPLE = "Write postgresql://USER@HOST/DATABASE, the password in ~/.pgpass."
 _NOT_READ = (
     f"{_EXAMPLE} One that has to stand in the URL is percent-encoded: %40 for @, %2F for a slash."
@@ -72,32 +71,32 @@ class Server:
     _secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, url: str) -> "Server":
+    def of(cls, url: str, where: str = TEAM_LEDGER) -> "Server":
         """InputError for what is no URL, or where the library is not installed."""
-        if not url.startswith(SCHEMES):
-            raise InputError("is no PostgreSQL URL", where=TEAM_LEDGER, hint=_EXAMPLE)
+        if not url.startswith(POSTGRES):
+            raise InputError("is no PostgreSQL URL", where=where, hint=_EXAMPLE)
         try:
             import psycopg
             from psycopg.conninfo import conninfo_to_dict
         except ImportError:
             raise InputError(
                 "a ledger on PostgreSQL needs psycopg, which is not installed",
-                where=TEAM_LEDGER,
+                where=where,
                 hint=how_to_install("postgres"),
             ) from None
         try:
             # What it says of a malformed one may hold the password.
             given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
         except psycopg.ProgrammingError:
-            raise InputError("is no PostgreSQL URL", where=TEAM_LEDGER, hint=_NOT_READ) from None
+            raise InputError("is no PostgreSQL URL", where=where, hint=_NOT_READ) from None
         host, port, database = (given.get(name, "") for name in ("host", "port", "dbname"))
         # A password with a bare @ or / is read as a part of these, and would be shown as one.
         if not re.fullmatch(r"[\d,]*", port) or "@" in host + database:
-            raise InputError("is no PostgreSQL URL", where=TEAM_LEDGER, hint=_NOT_READ)
+            raise InputError("is no PostgreSQL URL", where=where, hint=_NOT_READ)
         who = f"{given['user']}@" if given.get("user") else ""
         place = host + (f":{port}" if port else "")
         secrets = tuple(given[name] for name in ("password", "sslpassword") if given.get(name))
-        return cls(f"{SCHEMES[0]}{who}{place}/{database}", url, secrets)
+        return cls(f"{POSTGRES[0]}{who}{place}/{database}", url, secrets)
 
     def connect(self) -> "Connection[TupleRow]":
         """A session of its own; raises psycopg.Error."""

@@ -64,6 +64,8 @@ YIELD = "yield"
 HELD, RELEASED, RAISED = "held", "released", "raised"
 # And what its policy promises: it keeps its place until it is done.
 PROMOTED = "promoted"
+# Why a machine waits for its place to start it.
+PENDING = "pending"
 # Kinds that say something about a run without moving it.
 NOTES = frozenset({"stop_requested", "disarmed", "noted", HELD, RELEASED, RAISED, PROMOTED})
 # Kinds that belong to no run.
@@ -77,7 +79,8 @@ class Attempt:
     `predicted` is what was believed of its command's time at its launch, `figures` what its guest
     measured of it (see `guest_report.Figures`); where its time went and what it drew is in
     `seconds` and `energy` (see `footprint`). `at_most`: nobody tells when its machine ended, and
-    the charge is the most that it can have cost.
+    the charge is the most that it can have cost. `pending`: its place has not started it yet, and
+    says why; until then it costs nothing, and its life has not begun.
     """
 
     number: int
@@ -109,6 +112,21 @@ class Attempt:
     figures: Mapping[str, Any] | None = None
     seconds: Mapping[str, float | None] | None = None
     energy: Mapping[str, Any] | None = None
+    pending: str | None = None
+
+    def stood_s(self, until: datetime) -> float:
+        """For how long it may have cost something by then."""
+        began = until if self.pending is not None else self.began_at
+        return max(0.0, (until - began).total_seconds())
+
+    def begun(self, at: datetime, kill_at: datetime | None = None) -> "Attempt":
+        """As it is once its place started it: its life is as long as it was to be, or ends
+        before, at `kill_at`.
+        """
+        if self.pending is None:
+            return self
+        due = at + (self.kill_at - self.intended_at)
+        return replace(self, started_at=at, kill_at=min(due, kill_at or due), pending=None)
 
     @property
     def began_at(self) -> datetime:
@@ -244,6 +262,8 @@ def _note(run: Run, fact: Fact) -> Run:
         return replace(run, raised=fact.seq)
     if fact.kind == PROMOTED:
         return replace(run, promoted=True)
+    if fact.kind == "noted" and PENDING in fact.body and run.state is State.CREATED:
+        return _change(run, pending=fact.body[PENDING])
     return run
 
 
@@ -262,11 +282,15 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         run = replace(run, promoted=bool(body.get(PROMOTED)))
         return replace(run, attempts=(*run.attempts, _intended(fact)), stop_requested=wish)
     if state is State.CREATED:
+        told = body.get("started_at")
         return _change(
             run,
             machine_id=body["machine_id"],
-            started_at=datetime.fromisoformat(body["started_at"]),
+            started_at=None if told is None else datetime.fromisoformat(told),
+            pending=body.get(PENDING),
         )
+    if state is State.CONFIRMED:
+        return _begun(run, body)
     if state is State.REFUSED:
         made_nothing = body.get("made_nothing", False)
         return _change(run, why=body["why"], detail=body.get("detail"), made_nothing=made_nothing)
@@ -285,6 +309,7 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
     if state is State.COLLECTED:
         return _change(run, missing=tuple(body.get("missing", ())))
     if state is State.TERMINATED:
+        run = _begun(run, body)
         return _change(
             run,
             why=run.attempt.why or body["why"],
@@ -312,6 +337,14 @@ def _started(run: Run, body: Mapping[str, Any]) -> Run:
     if not run.attempts and COUNTS_AT in body:
         details = {**details, COUNTS_AT: body[COUNTS_AT]}
     return replace(run, reserved_usd=Decimal(body["reserved_usd"]), details=details)
+
+
+def _begun(run: Run, body: Mapping[str, Any]) -> Run:
+    """What waited for its place to start it, and was."""
+    if "began_at" not in body:
+        return run
+    began, kill = (datetime.fromisoformat(body[name]) for name in ("began_at", "kill_at"))
+    return replace(run, attempts=(*run.attempts[:-1], run.attempt.begun(began, kill)))
 
 
 def _intended(fact: Fact) -> Attempt:

@@ -9,7 +9,7 @@ from mlbroker.broker.measure.profile import Profiled
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.offer import InstanceType
-from mlbroker.pricing.vendors import vendor
+from mlbroker.pricing.vendors import LOCAL, vendor
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Evidence, Target
 from mlbroker.profiles.probe_advice import Advice, Offered, advise
@@ -131,7 +131,7 @@ class ProbeSearch(NamedTuple):
 
     def _twins(self, one: int, other: int) -> bool:
         """Whether both would tell the same, or disturb each other: local nodes are one machine."""
-        here = [self.options[place].candidate.cloud == "local" for place in (one, other)]
+        here = [self.options[place].candidate.cloud == LOCAL for place in (one, other)]
         kinds = [self.options[place].offer.target.instance_type for place in (one, other)]
         return all(here) or kinds[0] == kinds[1]
 

@@ -15,6 +15,7 @@ from mlbroker.broker.measure.agent_link import start_here
 from mlbroker.broker.measure.result import MeasuredOn, to_measurement
 from mlbroker.broker.measure.watch import Observation, watch
 from mlbroker.broker.runs.launch import secret_values
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.scaling import CorePoint, core_counts, parallel_fraction
@@ -118,6 +119,6 @@ def _profile(
     finally:
         link.close()
     used = cores or seen.machine["vcpus"]
-    place = MeasuredOn(config=local_config(used), cloud="local", cores=cores)
+    place = MeasuredOn(config=local_config(used), cloud=LOCAL, cores=cores)
     row = to_measurement(job, seen, place, datetime.now(UTC), known)
     return Profiled(row, seen, time.monotonic() - started)

@@ -18,6 +18,7 @@ from mlbroker.broker.runs.bundle import pack_workdir
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.view import View
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 
 FOLDER = ".mlbroker-probe"
@@ -44,7 +45,7 @@ def run_spec(
     """The agent as the job of a run. Its own command line never meets the user's words."""
     here = job.workdir or str(Path.cwd())
     spec = {**spec, "control": False}
-    if cloud == "local":
+    if cloud == LOCAL:
         # As a run on this machine does: in the job's own folder, with all that lies there.
         path = folder.path / SPEC
         private_folder(str(folder.path))
@@ -58,7 +59,7 @@ def run_spec(
         "setup": None,
         "command": command,
         "envs": {},
-        "workdir": here if cloud == "local" else None,
+        "workdir": here if cloud == LOCAL else None,
         "progress": None,
         "checkpoint": None,
         "stop_when_idle_s": None,

@@ -9,6 +9,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.columns import FIELDS, finite, stored
 from mlbroker.broker.files.tables import Rows, open_table, refuse_what_is_no_file
 from mlbroker.broker.output import warn
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.measurement import Measurement
 
 # How the text of each column is read. Features are the columns that begin with FEATURE_PREFIX.
@@ -95,7 +96,7 @@ def _measurement(values: dict[str, Any], spec: dict[str, float]) -> Measurement:
             raise ValueError(f"{name} is empty")
     priced = "price_per_hour_usd" in values or ("cloud" in values and "instance_type" in values)
     # What was measured on one's own machine has no price, and is exported without.
-    if not priced and values.get("cloud") != "local":
+    if not priced and values.get("cloud") != LOCAL:
         raise ValueError(
             "price_per_hour_usd is empty, which is allowed only in a row of this machine (cloud "
             "local), or one that names cloud and instance_type, where the price book knows it"

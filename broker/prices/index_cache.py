@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -82,7 +83,7 @@ def _regular(path: Path) -> os.stat_result:
 
 
 def _build(path: Path, what: str, fill: Callable[[Path], None]) -> None:
-    try:
+    with _writing(path.parent):
         private_folder(str(path.parent))
         with _lock(path.parent / "build.lock"):
             if path.exists():  # another process built it while this one waited
@@ -96,8 +97,6 @@ def _build(path: Path, what: str, fill: Callable[[Path], None]) -> None:
                 _publish(aside, path)
             finally:
                 aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise _not_writable(path.parent, error) from None
 
 
 def _publish(aside: Path, path: Path) -> None:
@@ -107,9 +106,23 @@ def _publish(aside: Path, path: Path) -> None:
     aside.replace(path)
 
 
-def _not_writable(folder: Path, error: OSError) -> MlbrokerError:
-    return MlbrokerError(
-        f"the price index cannot be written: {error.strerror}",
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what keeps an index from being written, whoever found it: the system or SQLite."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(
+            ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+        ):
+            raise
+        reason = str(error)
+    else:
+        return
+    raise MlbrokerError(
+        f"the price index cannot be written: {reason}",
         where=str(folder),
         hint="Set MLBROKER_HOME to a folder that can be written, with 200 MB free.",
     )
@@ -142,11 +155,10 @@ def publish_generation(home: Path, own: "OwnPrices", number: int, today: date) -
     path = _book(folder, number, terms)
     aside = path.with_suffix(f".{os.getpid()}")
     try:
-        with IndexWriter(aside, embedded.load()) as writer:
-            own.fill(writer, terms)
-        _publish(aside, path)
-    except OSError as error:
-        raise _not_writable(folder, error) from None
+        with _writing(folder):
+            with IndexWriter(aside, embedded.load()) as writer:
+                own.fill(writer, terms)
+            _publish(aside, path)
     finally:
         aside.unlink(missing_ok=True)
     _prune(folder, "book-*.sqlite", keep=3)

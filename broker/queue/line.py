@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.ledger.state import YIELD
-from mlbroker.broker.queue.terms import Terms, first_place, job_of, place_name
+from mlbroker.broker.queue.terms import USUAL_POLICY, Terms, first_place, job_of, place_name
 from mlbroker.policies.queue import POLICIES
-from mlbroker.policies.queue.interface import Action, Cloud, Decision, Job, Running
+from mlbroker.policies.queue.interface import Action, Cloud, Decision, Job, Running, Team
 from mlbroker.policies.queue.interface import State as Site
 from mlbroker.policies.queue.placing import Room
 
@@ -20,15 +20,15 @@ from mlbroker.policies.queue.placing import Room
 STARTING_S = 60.0
 # How often those who wait look, as the policy has to know for deadlines.
 TICK_H = 10 / 3600
-POLICY = "auto"
 _STARTING = frozenset({State.RESERVED, State.INTENDED, State.ARMED, State.REFUSED, State.ABSENT})
 BY_HAND = "somebody put it before all others"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is decided of the runs at some places, and who is just starting there."""
+    """What is decided of the runs at some places, by which policy, and who just starts there."""
 
+    policy: str
     site: Site
     changes: tuple[Decision, ...]
     order: tuple[str, ...]
@@ -45,7 +45,8 @@ class Line:
     ) -> "Line":
         """Of all open runs, those at these places, of so many jobs each.
 
-        Of those that are `unattended` nobody makes room.
+        Of those that are `unattended` nobody makes room. Policy and shares are those of who came
+        last of them: by the books, so that all who ask decide alike.
         """
         waiting: list[Run] = []
         raised: list[Run] = []
@@ -54,7 +55,8 @@ class Line:
         late = now - timedelta(seconds=STARTING_S)
         for run in runs:
             if run.state is State.QUEUED:
-                if not run.on_hold and pools.keys() & set(Terms.of(run).places):
+                stays = run.on_hold or run.stop_requested is not None
+                if not stays and pools.keys() & set(Terms.of(run).places):
                     (raised if run.raised else waiting).append(run)
                 continue
             place = place_of(run)
@@ -69,11 +71,14 @@ class Line:
             elif (run.moved_at or now) > late:
                 starting[place] = run.run_id
                 running.append(Running(job_of(run, now), place, can_yield=False))
+        there = [run for run in runs if pools.keys() & set(Terms.of(run).places)]
+        last = max(there, key=lambda run: (run.reserved_at, run.run_id), default=None)
+        policy, shares = (USUAL_POLICY, {}) if last is None else _rules(Terms.of(last))
         raised.sort(key=lambda run: -run.raised)
         jobs = [job_of(run, now) for run in waiting]
-        site = Site(now.timestamp(), pools, jobs, running, cloud, tick_h=TICK_H)
+        site = Site(now.timestamp(), pools, jobs, running, cloud, shares, TICK_H)
         site, by_hand, stuck = _by_hand(site, [job_of(run, now) for run in raised])
-        decided = POLICIES[POLICY]().decide(site)
+        decided = POLICIES[policy]().decide(site)
         where = {each.job.id: each.pool for each in running}
         changes = tuple(
             change._replace(pool=pool)
@@ -83,7 +88,7 @@ class Line:
         gone = {c.job_id for c in changes if c.action in (Action.START, Action.BURST)}
         told = [*(run.run_id for run in raised), *decided.order, *(job.id for job in jobs)]
         order = tuple(dict.fromkeys(run_id for run_id in told if run_id not in gone))
-        return cls(site, changes, order, starting)
+        return cls(policy, site, changes, order, starting)
 
     def of(self, run_id: str) -> Decision | None:
         """What is decided of this run; None: it waits, or runs on."""
@@ -112,6 +117,12 @@ def place_of(run: Run) -> str:
         last = run.attempt
         return place_name(last.cloud, last.instance_type, run.details.get("host"))
     return first_place(run)
+
+
+def _rules(terms: Terms) -> tuple[str, dict[str, Team]]:
+    """The policy, the usual one where this version knows no such name, and what teams have."""
+    policy = terms.policy if terms.policy in POLICIES else USUAL_POLICY
+    return policy, {name: Team(share=share) for name, share in terms.shares.items()}
 
 
 def _by_hand(

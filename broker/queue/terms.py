@@ -14,30 +14,40 @@ if TYPE_CHECKING:
 
 # In the fact that opens a run.
 QUEUE = "queue"
+USUAL_POLICY = "auto"
+NO_SHARES: Mapping[str, float] = {}
 # What an hour of waiting costs where nobody says: the order of runs that say nothing is by how
 # long they are expected to take, and then by when they came.
 USUAL_USD_PER_H = Decimal(1)
-# Of a job that takes longer than was believed, so much of what it took is taken to be left.
-_MORE = 0.1
 
 
 class Asked(NamedTuple):
     """What its user says of a run: what an hour of waiting costs, whose it is, and whether others
-    may have its place at a checkpoint.
+    may have its place at a checkpoint; and what the policy file said then of queues: by which
+    policy they are, and what share of the places is which team's.
     """
 
     value_usd_per_h: Decimal = USUAL_USD_PER_H
     team: str | None = None
     yields: bool = True
+    policy: str = USUAL_POLICY
+    shares: Mapping[str, float] = NO_SHARES
 
 
 class Terms(NamedTuple):
-    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run."""
+    """`yields`: it may be stopped at a checkpoint for another. `places`: where it may run;
+    `gang`: how many of one it takes at once.
+
+    `policy` and `shares` are as its policy file had them: all who ask go by the books alone.
+    """
 
     value_usd_per_h: Decimal
     team: str | None
     yields: bool
+    policy: str
+    shares: Mapping[str, float]
     places: tuple[str, ...]
+    gang: int = 1
 
     def body(self) -> dict[str, Any]:
         """As the ledger keeps it."""
@@ -45,7 +55,10 @@ class Terms(NamedTuple):
             "value_usd_per_h": str(self.value_usd_per_h),
             "team": self.team,
             "yields": self.yields,
+            "policy": self.policy,
+            "shares": dict(self.shares),
             "places": list(self.places),
+            "gang": self.gang,
         }
 
     @classmethod
@@ -57,7 +70,10 @@ class Terms(NamedTuple):
             Decimal(told.get("value_usd_per_h", USUAL_USD_PER_H)),
             told.get("team"),
             bool(told.get("yields")),
+            told.get("policy", USUAL_POLICY),
+            told.get("shares", NO_SHARES),
             tuple(told.get("places", first)),
+            told.get("gang", 1),
         )
 
 
@@ -96,7 +112,7 @@ def job_of(run: Run, now: datetime) -> "Job":
     deadline_at = run.details.get("deadline_at")
     return Job(
         id=run.run_id,
-        places=1,
+        places=terms.gang,
         submitted_s=run.reserved_at.timestamp(),
         value_usd_per_h=float(terms.value_usd_per_h),
         left_h=left_h,
@@ -121,9 +137,10 @@ def _left(
     """Median and 90th percentile of the work that is left, and the set-up before it."""
     if prediction is None:
         return None, None, 0.0
+    from mlbroker.policies.queue.remaining import remaining_h, sigma_of
+
     whole_h: Sequence[float] = prediction["duration_h"]
     command_s = prediction.get("command_s")
     hours = [second / 3600 for second in command_s] if command_s else whole_h
-    left_h = max(hours[1] - attained_h, _MORE * attained_h)
-    left_p90_h = max(hours[2] - attained_h, left_h)
+    left_h, left_p90_h = remaining_h(hours[1], attained_h, sigma_of(hours[1], hours[2]))
     return left_h, left_p90_h, max(0.0, whole_h[1] - hours[1])

@@ -6,13 +6,15 @@ A ledger of a hundred thousand runs has a million facts: what a report does not 
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mlbroker.broker.ledger import Fact, State
 from mlbroker.broker.ledger.facts import senseless
 from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, OPENINGS, PREDICTION, PURPOSE, RENTED
+from mlbroker.broker.queue.terms import QUEUE, place_told
+from mlbroker.pricing.vendors import vendor
 
 # What a report reads of the ledger.
 KINDS = (*OPENINGS, State.INTENDED, State.ABSENT, State.TERMINATED, State.SETTLED)
@@ -45,6 +47,13 @@ class Elsewhere(NamedTuple):
     carbon_kgco2e: float | None
 
 
+class Wait(NamedTuple):
+    """In a queue; `until` is None while it waits."""
+
+    since: datetime
+    until: datetime | None = None
+
+
 @dataclass(slots=True)
 class Entry:
     """One run. Money is in USD, time in hours of the run's machines together.
@@ -53,7 +62,9 @@ class Entry:
     `told` is what was predicted, `baseline` and `rented` what it was compared with: the machine
     that people usually take, and the best one for rent. `uses_h` and `uses_usd` tell by use where
     hours and money went. `energy_kwh` and `carbon_kgco2e` are sums over its machines, None where
-    one of them is unknown.
+    one of them is unknown. `waits` are its times in a queue for one of `queues_at`, by cloud and
+    machine, an hour of which costs `value_usd_per_h`; `stays` those on own machines, of which it
+    took `gang` places.
     """
 
     run_id: str
@@ -85,6 +96,11 @@ class Entry:
     command_s: float | None = 0.0
     energy_kwh: float | None = 0.0
     carbon_kgco2e: float | None = 0.0
+    waits: tuple[Wait, ...] = ()
+    queues_at: frozenset[tuple[str, str]] = frozenset()
+    value_usd_per_h: float = 0.0
+    stays: tuple[tuple[datetime, datetime], ...] = ()
+    gang: int = 1
     _nodes: int = 1
 
     @property
@@ -144,7 +160,8 @@ def _opened(fact: Fact) -> Entry:
     body = fact.body
     counts_at, deadline_at = body.get(COUNTS_AT), body.get("deadline_at")
     first = body.get("candidate") or {}
-    return Entry(
+    queue = body.get(QUEUE) or {}
+    entry = Entry(
         run_id=fact.run_id,
         job=sys.intern(body["job"]),
         user=sys.intern(body["user"]),
@@ -163,6 +180,14 @@ def _opened(fact: Fact) -> Entry:
         instance_type=sys.intern(first.get("instance_type", "")),
         market=sys.intern(first.get("market", "")),
     )
+    if queue:
+        told = (place_told(name) for name in queue["places"])
+        entry.queues_at = frozenset((cloud, machine) for cloud, machine, _ in told)
+        entry.value_usd_per_h = float(queue["value_usd_per_h"])
+        entry.gang = queue.get("gang", 1)
+    if fact.kind == State.QUEUED:
+        entry.waits = (Wait(fact.at),)
+    return entry
 
 
 def _told(body: Mapping[str, Any] | None) -> Told | None:
@@ -191,10 +216,17 @@ def _elsewhere(body: Mapping[str, Any] | None) -> Elsewhere | None:
 
 def _queued(entry: Entry, fact: Fact) -> None:
     entry.held_usd = Decimal(0)
+    entry.waits += (Wait(fact.at),)
+
+
+def _waited(entry: Entry, fact: Fact) -> None:
+    if entry.waits and entry.waits[-1].until is None:
+        entry.waits = (*entry.waits[:-1], entry.waits[-1]._replace(until=fact.at))
 
 
 def _started(entry: Entry, fact: Fact) -> None:
     entry.held_usd = Decimal(fact.body["reserved_usd"])
+    _waited(entry, fact)
     if not entry.attempts:
         entry.at = datetime.fromisoformat(fact.body[COUNTS_AT])
 
@@ -207,6 +239,12 @@ def _intended(entry: Entry, fact: Fact) -> None:
     entry.kill_at = datetime.fromisoformat(body["kill_at"])
     entry.attempts += 1
     entry._nodes = body["nodes"]
+
+
+def _confirmed(entry: Entry, fact: Fact) -> None:
+    if "kill_at" in fact.body:
+        # Its life began later than it was meant to: its place started it when it liked.
+        entry.kill_at = datetime.fromisoformat(fact.body["kill_at"])
 
 
 def _absent(entry: Entry, fact: Fact) -> None:
@@ -231,6 +269,9 @@ def _terminated(entry: Entry, fact: Fact) -> None:
         entry.began_at = datetime.fromtimestamp(
             entry.ended_at.timestamp() - stood_s, entry.ended_at.tzinfo
         )
+    if stood_s is not None and vendor(entry.cloud).own:
+        stay = entry.ended_at - timedelta(seconds=stood_s), entry.ended_at
+        entry.stays = (*entry.stays, stay)
     entry.machine_h += (stood_s or 0.0) * entry._nodes / 3600
     known = stood_s and seconds.get("useful") is not None
     shares = {use: seconds[use] / stood_s for use in USES[:-1]} if known else {"unknown": 1.0}
@@ -251,6 +292,7 @@ def _terminated(entry: Entry, fact: Fact) -> None:
 
 def _settled(entry: Entry, fact: Fact) -> None:
     entry.outcome = fact.body["outcome"]
+    _waited(entry, fact)
     entry.held_usd = Decimal(0)
 
 
@@ -262,6 +304,7 @@ _STEPS = {
     State.QUEUED: _queued,
     State.RESERVED: _started,
     State.INTENDED: _intended,
+    State.CONFIRMED: _confirmed,
     State.ABSENT: _absent,
     State.TERMINATED: _terminated,
     State.SETTLED: _settled,

@@ -163,6 +163,12 @@ def _node(node: "NodeUse") -> Document:
         "compared_runs": node.compared,
         "compared_usd": _usd(node.compared_usd) if node.compared else None,
         "rented_usd": _usd(node.rented_usd) if node.compared else None,
+        "idle_h": round(node.idle_h, 3),
+        "idle_usd": None if node.idle_usd is None else _usd(node.idle_usd),
+        "captured_usd": _usd(node.captured_usd),
+        "avoidable_runs": node.avoidable,
+        "avoidable_captured_usd": _usd(node.avoidable_usd),
+        "avoidable_rented_usd": _usd(node.elsewhere_usd),
     }
 
 

@@ -145,6 +145,19 @@ def node_words(node: "NodeUse") -> Iterator[str]:
         how = "charged" if node.true_usd is None else "it cost, used or not"
         cost = node.priced_usd if node.true_usd is None else node.true_usd
         yield f"  {money(cost)} USD {how}: {money(node.usd_per_useful_hour)} USD a useful hour"
+    idle = f"  idle {node.idle_h:,.1f} h"
+    if node.idle_usd is not None:
+        yield f"{idle}, which cost {money(node.idle_usd)} USD"
+    elif node.idle_h:
+        yield f"{idle}; what that cost is unknown: the nodes file has no `cost:`"
+    if node.captured_usd:
+        words = f"  others waited for its places meanwhile: {money(node.captured_usd)} USD"
+        if node.avoidable:
+            words += (
+                f"; {money(node.avoidable_usd)} of it for {count(node.avoidable, 'run')} that had "
+                f"cost {money(node.elsewhere_usd)} for rent"
+            )
+        yield words
     if node.compared:
         yield (
             f"  {count(node.compared, 'run')} charged {money(node.compared_usd)} USD had cost "

@@ -24,10 +24,10 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.ending import Gone
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.footprint import footprint
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Order
+from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.pricing.offer import Market
-from mlbroker.pricing.vendors import vendor
+from mlbroker.pricing.vendors import LOCAL, vendor
 
 CREATE_TRIES = 6
 
@@ -58,6 +58,7 @@ def intent_of(run: Run, attempt: Attempt, order: Order) -> Intent:
         image_id=candidate.image_id,
         max_price_per_hour_usd=candidate.dearest.price_per_hour_usd,
         guest_late_s=order.guest_late_s,
+        places=candidate.places,
     )
 
 
@@ -198,12 +199,12 @@ def charge(
     kill time, keepers and all, and is charged no further than that.
     """
     until = min(ended_at, latest) if vendor(attempt.cloud).own else ended_at
-    stood_s = Decimal(str((until - attempt.began_at).total_seconds()))
+    stood_s = Decimal(str(attempt.stood_s(until)))
     option = order.candidate(attempt)
     bill, price = option.dearest, "frozen" if option.dearest == option.bill else "maximum"
     if paid_per_hour_usd is not None:
         bill, price = replace(bill, price_per_hour_usd=paid_per_hour_usd), "paid"
-    usd = bill.charge_usd(max(Decimal(0), stood_s))
+    usd = bill.charge_usd(stood_s)
     return Charge(usd, bill.price_per_hour_usd, price)
 
 

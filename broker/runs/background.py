@@ -20,6 +20,7 @@ from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.view import View
+from mlbroker.broker.team import pinned
 
 
 def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | None) -> int:
@@ -28,7 +29,7 @@ def carry_in_background(state: Path, run_id: str, secrets: Mapping[str, str] | N
     with open(RunFolder.of(state, run_id).complaints, "ab") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlbroker.broker.runs.background", run_id],
-            env={**os.environ, "MLBROKER_HOME": str(state)},
+            env={**os.environ, **pinned(), "MLBROKER_HOME": str(state)},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=complaints,

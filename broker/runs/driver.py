@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.ledger.state import YIELD
+from mlbroker.broker.ledger.state import PENDING, YIELD
+from mlbroker.broker.runs import pending
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.attempt import (
     create,
@@ -36,6 +37,7 @@ from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.placing import Next, Over, Placing
 from mlbroker.broker.runs.view import View
 from mlbroker.broker.runs.watch import Watcher
+from mlbroker.pricing.vendors import vendor
 
 if TYPE_CHECKING:
     from mlbroker.broker.runs.steering import Steering
@@ -208,11 +210,13 @@ class Driver:
         return self._append(run, State.ABSENT, why=why, **cost)
 
     def _adopt(self, run: Run, machine: Machine) -> Run:
+        told = {"machine_id": machine.id, "zone": machine.zone}
+        if vendor(run.attempt.cloud).schedules:
+            return self._append(run, State.CREATED, **told, **{PENDING: ""})
         # Vendors tell whole seconds, which may lie before the intent.
         intended = run.attempt.intended_at
-        started = max(machine.started_at or intended, intended)
-        told = {"machine_id": machine.id, "zone": machine.zone, "started_at": started.isoformat()}
-        return self._append(run, State.CREATED, **told)
+        began = max(machine.started_at or intended, intended)
+        return self._append(run, State.CREATED, **told, started_at=began.isoformat())
 
     def _created(self, run: Run) -> Run:
         cloud, _ = self._at(run)
@@ -220,10 +224,16 @@ class Driver:
         while True:
             machine = self._ask.status(run)
             if machine is not None:
-                if machine.state in (MachineState.RUNNING, MachineState.TERMINATED):
-                    # A short job may be over already; its end record says how it went.
-                    return self._append(run, State.CONFIRMED)
-                if self._clock.now() > self._ask.give_up_at(run):
+                # A short job may be over already; its end record says how it went.
+                told, over = pending.whether_begun(run, machine, self._clock.now())
+                if told is not None:
+                    return self._append(run, State.CONFIRMED, **told)
+                if over is not None:
+                    return self._end(run, over.why, detail=over.detail)
+                if vendor(run.attempt.cloud).schedules:
+                    news = pending.news_of(run, machine, self._view.warn)
+                    run = self._append(run, "noted", **news) if news else run
+                elif self._clock.now() > self._ask.give_up_at(run):
                     return self._end(run, "capped")
                 if run.stop_requested:
                     return self._end(run, run.stop_requested)
@@ -232,6 +242,9 @@ class Driver:
                 if not self._patient:
                     return run
             elif self._clock.now() > until:
+                if run.attempt.pending is not None and not run.stop_requested:
+                    # It is not to be started any more, and may be asked for again.
+                    return self._end(run, "preempted", detail=pending.FORGOTTEN)
                 return self._gone(run, None)
             self._clock.sleep(cloud.traits.poll_s)
             run = self._ledger.run(run.run_id) or run
@@ -321,13 +334,17 @@ class Driver:
             self._clock,
             self._patient,
         )
-        return self._terminated(run, self._last_alive.bound(run, gone))
+        if not vendor(run.attempt.cloud).schedules:
+            gone = self._last_alive.bound(run, gone)
+        return self._terminated(run, gone)
 
     def _terminated(self, run: Run, gone: Gone) -> Run:
         cloud, intent = self._at(run)
+        start = pending.told_of_start(run, gone.began_at, None)
+        run = pending.started(run, start)
         latest, warn = self._ask.latest(run), self._view.warn
         told = end_of(cloud, intent, run.attempt, self.order, gone, latest, warn)
-        return self._append(run, State.TERMINATED, **told)
+        return self._append(run, State.TERMINATED, **told, **start)
 
     def _over(self, run: Run) -> Run:
         """An attempt is over, for certain: disarm, then try elsewhere or settle."""

@@ -18,10 +18,14 @@ RECENT_S = 60.0
 
 
 class Gone(NamedTuple):
-    """When a machine ended; `at_most`: nobody tells, and it was no later than that."""
+    """When a machine ended; `at_most`: nobody tells, and it was no later than that.
+
+    `began_at` is what the machine's place says of its start, if it is still asked at the end.
+    """
 
     at: datetime
     at_most: bool
+    began_at: datetime | None = None
 
     def fact(self) -> dict[str, Any]:
         """As the ledger has it."""
@@ -51,7 +55,7 @@ def until_gone(
         now = clock.now()
         if machine is not None and machine.state is MachineState.TERMINATED:
             told = machine.ended_at is not None or seen_alive
-            return Gone(machine.ended_at or min(now, latest), at_most=not told)
+            return Gone(machine.ended_at or min(now, latest), not told, machine.started_at)
         if machine is None:
             unseen_since = unseen_since or now
             if now - unseen_since >= timedelta(seconds=traits.visible_after_s):

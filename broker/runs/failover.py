@@ -33,8 +33,11 @@ _OUTCOMES = {
     "preempted": "preempted",
     "machine_failed": "machine_failed",
     "lost": "lost",
+    "not_placed": "not_launched",
 }
-TRY_ELSEWHERE = {"no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "move", YIELD}
+TRY_ELSEWHERE = {
+    "no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "not_placed", "move", YIELD,
+}  # fmt: skip
 
 MAX_ATTEMPTS = 12
 # A spot policy asks zones again and again, and shells hold it to deadline and budget.
@@ -79,7 +82,7 @@ def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> Launch
     unfit = {kind_of(attempt) for attempt in run.attempts if attempt.why == "unfit"}
     left = [c for c in left if kind_of(c) not in unfit]
     why = run.attempt.why if run.attempts else None
-    if why == "machine_failed":
+    if why in ("machine_failed", "not_placed"):
         left = [c for c in left if place_of(c) not in tried]
     if why == "move":
         faster = {place_of(c) for c in order.faster_than(run.attempt)}

@@ -24,7 +24,7 @@ def footprint(attempt: Attempt, order: Order, ended_at: datetime) -> dict[str, A
     a command that did not finish, `unused` those in which it did nothing, and `setup` the rest of
     the machine's life.
     """
-    stood_s = max(0.0, (ended_at - attempt.began_at).total_seconds())
+    stood_s = attempt.stood_s(ended_at)
     figures = figures_of(attempt.figures)
     return {
         "seconds": {"stood": round(stood_s, 3)} | _seconds(attempt, figures, stood_s),

@@ -78,12 +78,14 @@ def worst_case(
 ) -> WorstCase:
     """The lifetime that a cap pays for, and its worst case; refused when the cap is too small."""
     bill, slack_s = candidate.dearest, traits.kill_slack_s + guest_late_s
-    worst = bill.worst_case(cap_usd, slack_s)
+    worst = bill.worst_case(cap_usd, slack_s, traits.lifetime_step_s)
     if worst is None:
-        least = bill.charge_usd(Decimal(slack_s) + 1)
+        least_s = max(1, traits.lifetime_step_s)
+        least = bill.charge_usd(Decimal(slack_s) + least_s)
+        span = "one second" if least_s == 1 else f"the least time of {least_s} s"
         raise RefusedError(
             f"{exact_usd(cap_usd)} USD does not pay for {candidate.instance_type} at "
-            f"{exact_usd(bill.usd_per_hour)} USD/h: one second with its kill slack costs "
+            f"{exact_usd(bill.usd_per_hour)} USD/h: {span} with its kill slack costs "
             f"{exact_usd(least)} USD",
             hint="Raise --budget, or take a cheaper machine.",
         )

@@ -1,21 +1,22 @@
 """Which machines a run may use: this one, a node of the user's own, or the plan's quotes."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.nodes import ON_PREM, Node, load_nodes, nodes_file
-from mlbroker.broker.runs.order import LOCAL, LaunchOption, Predicted
+from mlbroker.broker.errors import InputError, NothingFeasible
+from mlbroker.broker.files.nodes import ENGINES, ON_PREM, Node, load_nodes, nodes_file
+from mlbroker.broker.runs.order import LaunchOption, Predicted
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
-from mlbroker.profiles.job import Job
+from mlbroker.pricing.vendors import LOCAL
+from mlbroker.profiles.job import Job, ResourceOption
 
 _NODES_FILE = "nodes.yaml in the state folder (MLBROKER_HOME)"
 
@@ -26,8 +27,13 @@ def own_machine(
     nodes: Path | None,
     state: Path,
     say: Callable[[str], None],
+    resources: Sequence[ResourceOption] = (),
 ) -> LaunchOption:
-    """`local`, or a node by its name; its price from the flag or from the nodes file.
+    """`local`, or a node by its name (`ENGINE:NAME` or, of its only one, `ENGINE` does too); its
+    price from the flag or from the nodes file.
+
+    Of a node as many places as the job's `resources` take: GPUs, processors and memory are those of
+    one place. NothingFeasible where it has too few.
 
     This machine without either is reckoned at what its like costs elsewhere, and that is told to
     `say`.
@@ -39,11 +45,29 @@ def own_machine(
             "is the price of this machine", where="--local-price", hint="Use it with --on local."
         )
     path = nodes_file(state, nodes)
-    if name == LOCAL and not any(node.host is None for node in (load_nodes(path) if path else [])):
+    if name == LOCAL and not any(node.here for node in (load_nodes(path) if path else [])):
         return _candidate(LOCAL, LOCAL, _reckoned(state, say))
     node = _node(name, path)
     has_gpu = node.hardware.gpu is not None
-    return _candidate(node.cloud, node.name, node.price_per_hour_usd, has_gpu)
+    places = _places(node, resources)
+    whole = _candidate(node.cloud, node.name, node.price_per_hour_usd * places, has_gpu)
+    return replace(whole, places=places)
+
+
+def _places(node: Node, resources: Sequence[ResourceOption]) -> int:
+    asked = [option.requirements.parts_of(node.hardware) for option in resources]
+    places = min(asked, default=1)
+    if places <= node.count:
+        return places
+    if node.count == 1 and node.hardware.gpu is None:
+        return 1  # who names a whole machine has it as it is
+    has, gpu = node.hardware, node.hardware.gpu
+    gpus = f", {has.gpu_count * node.count:g} {gpu.model}" if gpu else ""
+    raise NothingFeasible(
+        f"the job asks for {places} places of {node.name}, which has {node.count}",
+        hint=f"At most {has.vcpus * node.count:g} vCPUs, {has.memory_gib * node.count:g} GiB{gpus} "
+        f"fit there.",
+    )
 
 
 def _reckoned(state: Path, say: Callable[[str], None]) -> Decimal:
@@ -70,7 +94,7 @@ def _candidate(cloud: str, name: str, price: Decimal, gpu: bool | None = None) -
 def _node(name: str, path: Path | None) -> Node:
     known = load_nodes(path) if path else []
     if name == LOCAL:
-        here = [node for node in known if node.host is None]
+        here = [node for node in known if node.here]
         if len(here) == 1:
             return here[0]
         names = ", ".join(node.name for node in here)
@@ -78,6 +102,9 @@ def _node(name: str, path: Path | None) -> Node:
     for node in known:
         if node.name == name:
             return node
+    engine, _, wanted = name.partition(":")
+    if engine in ENGINES:
+        return _engine_node(engine, wanted, known)
     if path is None:
         raise InputError(
             f"there is no node {name!r}: no nodes file was found",
@@ -88,6 +115,29 @@ def _node(name: str, path: Path | None) -> Node:
         f"there is no node {name!r} in {path}",
         where="--on",
         hint=f"Known: local, {', '.join(node.name for node in known)}.",
+    )
+
+
+def _engine_node(engine: str, wanted: str, known: Sequence[Node]) -> Node:
+    """The place of a cluster by its name or partition; without either, the only one."""
+    there = [node for node in known if node.cloud == engine]
+    for named in (
+        [node for node in there if node.name == wanted or not wanted],
+        [node for node in there if node.slurm and node.slurm.partition == wanted],
+    ):
+        if len(named) == 1:
+            return named[0]
+        if named:
+            names = ", ".join(f"{engine}:{node.name}" for node in named)
+            raise InputError(f"several nodes are meant: {names}", where="--on")
+    names = ", ".join(node.name for node in there)
+    raise InputError(
+        f"no node with {engine} is called {wanted!r}" if wanted else f"no node has {engine}:",
+        where="--on",
+        hint=f"Known: {names}."
+        if names
+        else f"Describe one in {_NODES_FILE}, with price_per_hour_usd, hardware and `{engine}:`: "
+        f"docs/{engine}.md.",
     )
 
 

@@ -14,9 +14,9 @@ from mlbroker.broker.clouds.guest_report import Figures, figures_of
 from mlbroker.broker.evidence.hardware import hardware, local_config
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.ledger import Attempt, Run
-from mlbroker.broker.runs.order import LOCAL, Order
+from mlbroker.broker.runs.order import Order
 from mlbroker.pricing.offer import Market
-from mlbroker.pricing.vendors import vendor
+from mlbroker.pricing.vendors import LOCAL, vendor
 from mlbroker.profiles.estimators.measured import RUN
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.stepping.stated import disagreement
@@ -45,7 +45,8 @@ def measurements(run: Run, order: Order) -> Iterator[Measurement]:
         return
     for attempt in run.attempts:
         figures = figures_of(attempt.figures)
-        if figures is not None:
+        # What several places of a node take together is not what one takes.
+        if figures is not None and order.candidate(attempt).places == 1:
             yield _measurement(run, order, attempt, figures)
 
 

@@ -14,7 +14,6 @@ from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Attempt
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.power import Draw, Supply
-from mlbroker.pricing.vendors import LOCAL as LOCAL
 from mlbroker.pricing.vendors import Meter, vendor
 
 # In a run's folder.
@@ -39,6 +38,7 @@ class LaunchOption:
     machine; None where it is the frozen price.
     `supply` is what one machine draws, and from which grid; None where that is unknown.
     `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
+    `places` are how many of an own machine the run takes at once; the bill is of all.
     """
 
     cloud: str
@@ -57,6 +57,7 @@ class LaunchOption:
     max_price_per_hour_usd: Decimal | None = None
     predicted: Predicted | None = None
     supply: Supply | None = None
+    places: int = 1
 
     @property
     def dearest(self) -> Bill:

@@ -7,8 +7,9 @@ from pathlib import Path
 from mlbroker.broker.guest.outputs import KEPT_BYTES
 from mlbroker.broker.ledger import Run
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.order import LOCAL, Order
+from mlbroker.broker.runs.order import Order
 from mlbroker.broker.words import count, size
+from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 
 _LEFT_THERE = "what the job leaves in $MLBROKER_OUTPUT_DIR"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlbroker.broker.clouds.interface import Cloud
+from mlbroker.broker.clouds.interface import Cloud, Unclear
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
 from mlbroker.broker.ledger import Ledger, Run, State
 from mlbroker.broker.ledger.state import PROMOTED, YIELD
@@ -112,7 +112,7 @@ class Placing:
                     # When it was opened there was room, and nobody before it.
                     return Waits(TAKEN, POLL_S)
             cloud = self._opened(option.cloud)
-            account = self._ask.for_a_while(cloud.account)
+            account = self._account(cloud)
         except (CloudError, InputError) as error:
             if run.state is State.QUEUED:
                 return Waits(str(error), LONGEST_POLL_S)
@@ -120,7 +120,9 @@ class Placing:
                 raise
             return Over(outcome_of(run), str(error))
         left_usd = _whole_usd(run) - run.spent_usd
-        worst = option.dearest.worst_case(left_usd, cloud.traits.kill_slack_s + order.guest_late_s)
+        traits = cloud.traits
+        slack_s = traits.kill_slack_s + order.guest_late_s
+        worst = option.dearest.worst_case(left_usd, slack_s, traits.lifetime_step_s)
         return Over("capped") if worst is None else Next(option, account, worst, promoted)
 
     def start(self, run: Run, order: Order, place: Next, intent: Mapping[str, Any]) -> Run | Waits:
@@ -130,7 +132,11 @@ class Placing:
         def turn(runs: Sequence[Run]) -> bool:
             if not vendor(place.option.cloud).own:
                 return True
-            return self._line(pools, runs, run, order, now).starts_at(run.run_id) == at
+            # Where no cap has room for renting it was decided without.
+            return any(
+                self._line(pools, runs, run, order, now, rent).starts_at(run.run_id) == at
+                for rent in dict.fromkeys((_rent(run, order), None))
+            )
 
         try:
             pools = self._pools(order)
@@ -159,15 +165,20 @@ class Placing:
 
         now, pools = self._clock.now(), self._pools(order)
         runs = self._ledger.open_runs()
-        line = self._line(pools, runs, run, order, now)
+        line = self._line(pools, runs, run, order, now, _rent(run, order))
+        decision = line.of(run.run_id)
+        if decision is not None and decision.action is Action.BURST:
+            admission = admission_of(order, run, _whole_usd(run))
+            if self._ledger.judged(run.run_id, admission, now).refusal is None:
+                self._warn(f"it leaves for a rented machine: {decision.reason}")
+                return _rented(run, order)[0], False
+            # A month's cap is full, its own or its team's: then a place here is all it can get.
+            line = self._line(pools, runs, run, order, now)
+            decision = line.of(run.run_id)
         own = {name_of(option): option for option in order.candidates if name_of(option) in pools}
         poll_s = max(POLL_S, *(self._opened(o.cloud).traits.poll_s for o in own.values()))
         for kept in line.who(Action.KEEP):
             self._ledger.append(now, kept.job_id, PROMOTED, {"why": kept.reason})
-        decision = line.of(run.run_id)
-        if decision is not None and decision.action is Action.BURST:
-            self._warn(f"it leaves for a rented machine: {decision.reason}")
-            return _rented(run, order)[0], False
         at = line.starts_at(run.run_id)
         if at is not None:
             if self._room(own[at]):
@@ -185,9 +196,16 @@ class Placing:
             self._standing.setdefault((first, moved.get(first)), now)
         return Waits(TAKEN, min(LONGEST_POLL_S, poll_s * (1 + behind)))
 
+    def _account(self, cloud: Cloud) -> str:
+        try:
+            return cloud.account()
+        except Unclear as error:
+            self._warn(f"{error}: asking again for a while")
+            return self._ask.for_a_while(cloud.account)
+
     def _room(self, option: LaunchOption) -> bool:
         """Whether the machine says so too: others may use it who do not share this ledger."""
-        ask = partial(self._opened(option.cloud).has_room, option.instance_type)
+        ask = partial(self._opened(option.cloud).has_room, option.instance_type, option.places)
         room = self._ask.for_a_while(ask) if self._asked else twice(ask, self._clock, self._warn)
         self._asked = True
         return room
@@ -202,6 +220,7 @@ class Placing:
         run: Run,
         order: Order,
         now: datetime,
+        rent: "Rent | None" = None,
     ) -> "Line":
         # Most runs never queue: nothing of it is imported for them.
         from mlbroker.broker.queue.line import Line
@@ -211,7 +230,7 @@ class Placing:
         there = [each for each in runs if (each.run_id, each.moved_at) not in still]
         # Who queues has no place to leave.
         left = unattended((r for r in there if r.state is not State.QUEUED), self._home)
-        return Line.at(pools, there, now, _rent(run, order), unattended=left)
+        return Line.at(pools, there, now, rent, unattended=left)
 
 
 def name_of(option: LaunchOption) -> str:
@@ -236,7 +255,7 @@ def waits_at(
     if cloud.places(first.instance_type) is None:
         return None
     try:
-        room = cloud.has_room(first.instance_type)
+        room = cloud.has_room(first.instance_type, first.places)
     except CloudError:
         # Whoever carries it asks again, and says what is wrong.
         room = True
@@ -252,7 +271,8 @@ def waits_at(
         away = any(
             run.run_id in there and elsewhere(run, RunFolder.of(home, run.run_id)) for run in runs
         )
-        taken = away and len(there) >= sum(pools.values())
+        busy = sum(each.job.places for each in line.site.running)
+        taken = away and busy + first.places > sum(pools.values())
         return not room or taken or bool(line.starting or line.changes or line.order)
 
     return waits

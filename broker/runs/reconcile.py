@@ -135,12 +135,7 @@ class Reconciler:
                 if before.state is run.state and run.state in _ON_A_MACHINE:
                     if run.stop_requested:
                         continue
-                    yield Finding(
-                        Did.STILL_RUNNING,
-                        run.run_id,
-                        f"on {run.attempt.cloud}, ended by "
-                        f"{run.attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest",
-                    )
+                    yield _still_there(run)
                     return
                 elif before == run and secrets is not None:
                     detail = "by its spot policy it waits for a machine"
@@ -160,6 +155,15 @@ class Reconciler:
             return None
         order = Order.load(folder.path, run.details["order_sha256"])
         return secrets_at_hand(order) if order.spot else None
+
+
+def _still_there(run: Run) -> Finding:
+    attempt = run.attempt
+    if attempt.pending is not None:
+        why = f", which says: {attempt.pending}" if attempt.pending else ""
+        return Finding(Did.WAITING, run.run_id, f"in the queue of {attempt.cloud}{why}")
+    by = f"ended by {attempt.kill_at:%Y-%m-%d %H:%M:%S} UTC at the latest"
+    return Finding(Did.STILL_RUNNING, run.run_id, f"on {attempt.cloud}, {by}")
 
 
 def _whatever_comes(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 # Ending a machine in order comes before the next one: its last files travel, and it is seen gone.
 LEAVING = timedelta(minutes=3)
-POLICY = "auto"
 
 
 def falling_back(spot: LaunchOption, quote: Quote) -> tuple[LaunchOption, ...]:
@@ -42,7 +41,7 @@ def spot_terms(options: Sequence[LaunchOption], quote: Quote, ledger: Ledger) ->
         return None
     terms = quote.falls_back.terms
     return SpotTerms(
-        policy=POLICY,
+        policy=quote.falls_back.policy,
         work_h=terms.work_h,
         restart_h=terms.restart_h + LEAVING / timedelta(hours=1),
         tick_h=terms.tick_h,
@@ -63,7 +62,9 @@ def _believed(
         if option.market == Market.SPOT:
             place = Place(option.cloud, option.region, option.zone, option.instance_type)
             belief = believe(seen, place, band, option.gpu is not False)
-            found[zone_name(option)] = ZoneRecord(_pair(belief.preempted), _pair(belief.recovered))
+            # Where one of several nodes is taken, all stop.
+            taken = belief.preempted.times(option.nodes)
+            found[zone_name(option)] = ZoneRecord(_pair(taken), _pair(belief.recovered))
     return found
 
 

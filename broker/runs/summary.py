@@ -46,7 +46,9 @@ def run_summary(run: Run) -> dict[str, Any]:
         **_expectations(run),
         "energy_kwh": _drawn(run, "kwh"),
         "carbon_kgco2e": _drawn(run, "kgco2e"),
-        "kill_at": _iso(attempt.kill_at if attempt and not run.settled else None),
+        "kill_at": _iso(
+            attempt.kill_at if attempt and not run.settled and attempt.pending is None else None
+        ),
     }
 
 
@@ -118,6 +120,8 @@ def live_summary(
         order = Order.load(folder.path, run.details["order_sha256"])
         if attempt.machine_id is None or attempt.ended_at is not None:
             return row | _waiting(run, order, now)
+        if attempt.pending is not None:
+            return row | {"phase": f"pending: {attempt.pending}".removesuffix(": ")}
         cloud = opened(attempt.cloud)
         report = cloud.report(intent_of(run, attempt, order))
     except MlbrokerError as error:

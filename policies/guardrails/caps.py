@@ -1,11 +1,13 @@
-"""Caps on money for everybody, each user and each project, which the spending rules share."""
+"""Caps on money for everybody, each user, project and team, which the spending rules share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
 from mlbroker.policies.guardrails.interface import Section, Who
+
+_KEYS = ("total", "per_user", "per_project", "users", "projects")
 
 
 class Cap(NamedTuple):
@@ -18,13 +20,17 @@ class Cap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Caps in USD: on everybody together, on each user or project, or on named ones."""
+    """Caps in USD: on everybody together, on each user or project, or on named ones.
+
+    `teams` are users with what they may spend together.
+    """
 
     total: Decimal | None = None
     per_user: Decimal | None = None
     per_project: Decimal | None = None
     users: Mapping[str, Decimal] = field(default_factory=dict)
     projects: Mapping[str, Decimal] = field(default_factory=dict)
+    teams: Mapping[str, tuple[tuple[str, ...], Decimal]] = field(default_factory=dict)
 
     def on(self, who: Who) -> list[Cap]:
         """Those that concern a spender."""
@@ -37,7 +43,13 @@ class Caps:
             (f"of user {user}", self.users.get(user, self.per_user), lambda by: by.user == user),
             (f"of project {project or '(none)'}", per_project, lambda by: by.project == project),
         ]
-        return [Cap(name, usd, concerns) for name, usd, concerns in caps if usd is not None]
+        found = [Cap(name, usd, concerns) for name, usd, concerns in caps if usd is not None]
+        found += [_of_team(name, *cap) for name, cap in self.teams.items() if user in cap[0]]
+        return found
+
+
+def _of_team(name: str, users: tuple[str, ...], usd: Decimal) -> Cap:
+    return Cap(f"of team {name}", usd, lambda by: by.user in users)
 
 
 def read_caps(file: Section, key: str) -> Caps | None:
@@ -47,7 +59,7 @@ def read_caps(file: Section, key: str) -> Caps | None:
         return None if total is None else Caps(total)
     section = file.section(key)
     assert section is not None
-    section.refuse_unknown(field.name for field in fields(Caps))
+    section.refuse_unknown(_KEYS)
     return Caps(
         total=section.value("total", section.money_usd),
         per_user=section.value("per_user", section.money_usd),

@@ -25,13 +25,17 @@ from mlbroker.policies.guardrails.interface import (
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A policy file, read: what it asks for, by key. `source` is its path, for messages; `teams`
-    are users by their team.
+    are users by their team, `shares` what of the own places is a team's when it wants them. `queue`
+    is the policy of the queue, `ledger` the database of the team's; None where it says nothing.
     """
 
     source: str
     rules: Mapping[str, Rule]
     teams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     alerts: AlertTerms = AlertTerms()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    queue: str | None = None
+    ledger: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

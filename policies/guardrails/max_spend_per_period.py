@@ -1,6 +1,6 @@
 """`max_spend_per_day` and `max_spend_per_month`: what all runs of a period may cost together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar, Self
@@ -14,6 +14,7 @@ from mlbroker.policies.guardrails.interface import (
     Subject,
     plain_usd,
 )
+from mlbroker.policies.guardrails.teams import MONTH_CAP, read_teams
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,13 @@ class MaxSpendPerPeriod(Rule):
 
     @classmethod
     def read(cls, file: Section, key: str) -> Self | None:
-        """An amount, or amounts by user and project."""
-        caps = read_caps(file, key)
-        return None if caps is None else cls(caps, key.endswith("month"))
+        """An amount, or amounts by user and project; those of teams stand with the teams."""
+        caps, whole_month = read_caps(file, key), key == MONTH_CAP
+        if whole_month:
+            told = read_teams(file)
+            teams = {n: (t.users, t.month_usd) for n, t in told.items() if t.month_usd is not None}
+            caps = replace(caps or Caps(), teams=teams) if teams else caps
+        return None if caps is None else cls(caps, whole_month)
 
     def begin(self, now: datetime) -> datetime:
         """Since when what was spent counts."""

@@ -144,12 +144,12 @@ class Decision:
         """What spot costs that may fall back on demand; None where this job may not."""
         if limits.deadline_s is None or limits.checkpoint is None:
             return None
-        from mlbroker.policies.falling_back import FallingBack
+        from mlbroker.policies.falling_back import FallingBack, Sold
+        from mlbroker.policies.spot.rates import OwnRuns
 
         request = self._request
-        return FallingBack.of(
-            limits, request.job, request.filters, self._on_demand_usd, request.solver
-        )
+        market = Sold(self._on_demand_usd, self._regions, request.own_runs or OwnRuns())
+        return FallingBack.of(limits, request.job, request.filters, market, request.solver)
 
     def _on_demand_usd(self, type_id: int, region_id: int) -> Decimal | None:
         try:

@@ -19,6 +19,7 @@ from mlbroker.profiles.probe_advice import Offered
 if TYPE_CHECKING:
     from mlbroker.policies.guardrails.judge import Judge
     from mlbroker.policies.spot.programme import Solver
+    from mlbroker.policies.spot.rates import OwnRuns
 
 TOP = 10
 # Where to measure next is asked of so many of the best machines, however many are shown.
@@ -30,8 +31,9 @@ class PlanRequest(NamedTuple):
 
     `judge` knows the user's policy. `top` quotes are worked out (0: all feasible ones); every
     single rejection is told only with `explain`. With `advise`, the plan has `probe_offers`.
-    `solver` solves the spot policy's programmes, and may know some already. `keep` tells which
-    picks are worth a quote, where these are not simply the best.
+    `solver` solves the spot policy's programmes, and may know some already; `own_runs` is what the
+    user's own runs saw of spot machines. `keep` tells which picks are worth a quote, where these
+    are not simply the best.
     """
 
     job: Job
@@ -43,6 +45,7 @@ class PlanRequest(NamedTuple):
     advise: bool = False
     solver: "Solver | None" = None
     keep: Callable[[Sequence[Pick]], Sequence[Pick]] | None = None
+    own_runs: "OwnRuns | None" = None
 
 
 class LeftOut(NamedTuple):

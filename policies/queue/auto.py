@@ -77,6 +77,8 @@ class _Turn:
         self.changes: list[Decision] = []
         self.usd_per_place_h = opportunity_usd_per_place_h(state)
         self.budgets = {name: team.cloud_usd_left for name, team in state.teams.items()}
+        shares = {name: team.share for name, team in state.teams.items()}
+        self.shares = {n: share * state.places for n, share in shares.items() if share is not None}
         self.used: dict[str, int] = {}
         self.victims: list[_Victim] = []
         for each in state.running:
@@ -139,7 +141,7 @@ class _Turn:
             if job.id in self.gone:
                 continue
             pool = self.room.pool_for(job)
-            if pool is None and self.victims and index > STICKS * self.victims[0].worth:
+            if pool is None and self.victims and self._may_take_any(index):
                 pool = self._make_room(job, index)
             if pool is None:
                 passed.append(job)
@@ -156,20 +158,37 @@ class _Turn:
 
     def _fair(self, waiting: Sequence[tuple[float, Job]]) -> Sequence[tuple[float, Job]]:
         """Those whose team has more than its share come after all others."""
-        shares = {name: t.share for name, t in self.state.teams.items() if t.share is not None}
-        if not shares:
+        if not self.shares:
             return waiting
-        places = self.state.places
         used = dict(self.used)
         within, over = [], []
         for index, job in waiting:
-            share = shares.get(job.team)
-            if share is not None and used.get(job.team, 0) + job.places > share * places:
+            if self._over(job.team, used.get(job.team, 0) + job.places):
                 over.append((index, job))
             else:
                 used[job.team] = used.get(job.team, 0) + job.places
                 within.append((index, job))
         return [*within, *over]
+
+    def _over(self, team: str, places: int) -> bool:
+        """Whether so many are more than the team's share; one without a share has no bound."""
+        share = self.shares.get(team)
+        return share is not None and places > share + 1e-9
+
+    def _may_take_any(self, index: float) -> bool:
+        return bool(self.shares) or index > STICKS * self.victims[0].worth
+
+    def _may_take(self, job: Job, index: float | None, victim: _Victim) -> bool:
+        """Whether it comes before one that runs: by shares, and among equals by the index."""
+        if index is None:
+            return True
+        theirs = victim.running.job.team
+        if self.shares and job.team != theirs:
+            ours_over = self._over(job.team, self.used.get(job.team, 0) + job.places)
+            theirs_over = self._over(theirs, self.used.get(theirs, 0))
+            if ours_over != theirs_over:
+                return theirs_over
+        return index > STICKS * victim.worth
 
     def _make_room(self, job: Job, index: float | None) -> str | None:
         """A pool where the gang fits once those of less worth have yielded; None: none.
@@ -185,7 +204,8 @@ class _Turn:
             if chosen is None:
                 continue
             loss = sum(_per_h(victim.running.job) for victim in chosen)
-            if index is not None and _per_h(job) <= loss:
+            owed = any(index is not None and index <= STICKS * v.worth for v in chosen)
+            if index is not None and not owed and _per_h(job) <= loss:
                 continue
             if best is None or (loss, name) < best[:2]:
                 best = loss, name, chosen
@@ -200,7 +220,9 @@ class _Turn:
         lacking = job.places - self.room.free[pool]
         chosen: list[_Victim] = []
         for victim in self.victims:
-            if index is not None and index <= STICKS * victim.worth:
+            if not self._may_take(job, index, victim):
+                if self.shares:
+                    continue
                 break
             if victim.running.pool == pool:
                 chosen.append(victim)
@@ -277,6 +299,7 @@ class _Turn:
         self.victims.remove(victim)
         job = victim.running.job
         self.room.take(victim.running.pool, -job.places)
+        self.used[job.team] -= job.places
         reason = f"{to.id} comes before it: waiting costs that {_usd(to.value_usd_per_h)}/h"
         self.changes.append(Decision(job.id, Action.YIELD, reason))
 

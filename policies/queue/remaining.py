@@ -8,6 +8,12 @@ _NORMAL = NormalDist()
 _STEPS_PER_WHOLE = 64
 _WHOLES = 8
 _LEAST_SIGMA = 0.02
+_Z90 = _NORMAL.inv_cdf(0.9)
+
+
+def sigma_of(median_h: float, p90_h: float) -> float:
+    """Of the logarithm of a log-normal time with this median and 90th percentile."""
+    return math.log(p90_h / median_h) / _Z90 if 0 < median_h < p90_h else 0.0
 
 
 def remaining_h(predicted_h: float, attained_h: float, sigma: float) -> tuple[float, float]:

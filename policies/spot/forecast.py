@@ -13,16 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbroker.policies.outcome import normal_quantile
-from mlbroker.policies.spot.hazards import (
-    AGES_H,
-    PREEMPTIONS_PER_H,
-    RECOVERIES_PER_H,
-    UNKNOWN_AGE_H,
-    age_class,
-)
 from mlbroker.policies.spot.interface import Terms
-from mlbroker.policies.spot.programme import OTHER, Move, Programme
+from mlbroker.policies.spot.programme import Move, Programme
 from mlbroker.policies.spot.rates import Rates
+from mlbroker.policies.spot.sky import Sky
 
 HISTORIES = 400
 _HAIR_H = 1e-9
@@ -84,6 +78,13 @@ def forecast(
     )
 
 
+def drawn_work_h(work: Work, random: np.random.Generator, histories: int) -> Array:
+    """How long the work takes in each history."""
+    scores = random.permutation(_scores(histories))
+    drawn: Array = work.median_h * np.exp(work.sigma_log * scores)
+    return drawn
+
+
 @lru_cache(maxsize=4)
 def _scores(histories: int) -> Array:
     """Standard normal values, evenly over their quantiles."""
@@ -96,23 +97,17 @@ class _Histories:
     ) -> None:
         self.terms, self.programme = terms, programme
         self.step = step = programme.step_h
-        self.random = np.random.default_rng(0)
-        scores = self.random.permutation(_scores(histories))
-        self.work_h: Array = work.median_h * np.exp(work.sigma_log * scores)
+        random = np.random.default_rng(0)
+        self.work_h = drawn_work_h(work, random, histories)
         self.left, self.saved = self.work_h.copy(), self.work_h.copy()
         self.now_h, self.spot_h, self.demand_h, self.demand_work_h, self.boot = np.zeros(
             (5, histories)
         )
         self.at_h = 0.0
         self.works: Flags = np.ones(histories, bool)
-        self.up: Flags = np.ones(histories, bool)
-        self.age = np.full(histories, age_class(UNKNOWN_AGE_H))
+        self.sky = Sky(rates, step, random, histories)
         # `beside` boots while the other works, and takes over.
         self.on, self.beside = np.zeros((2, histories), np.int8)
-        self.spare = rates.spare
-        self.leaves = 1 - np.exp(-PREEMPTIONS_PER_H * rates.preemption * step)
-        self.comes = 1 - np.exp(-RECOVERIES_PER_H * rates.recovery * step)
-        self.ages = 1 - np.exp(-step / np.diff(AGES_H, append=np.inf))
         # By what works, and whether a machine could be had: spot that works is there.
         self.moves = (
             (programme.idle_down, programme.idle_up),
@@ -126,22 +121,23 @@ class _Histories:
         time_left = terms.deadline_h - self.at_h
         reckoned = np.maximum(terms.work_h - self.work_h + self.left, self.step)
         layers, _, steps = self.programme.spot.shape
-        layer = min(layers - 1, max(0, round(time_left / self.step)))
         cell = np.minimum(steps - 1, np.rint(reckoned / self.step).astype(np.intp))
+        slack_steps = np.rint((time_left - reckoned) / self.step).astype(np.intp)
+        layer = np.clip(cell + slack_steps, 0, layers - 1)
         move = self._looked_up(layer, cell)
         released = (on == _DEMAND) & (move == Move.RELEASE)
         if released.any():
             idle = np.where(
-                self.up,
-                self.programme.idle_up[layer, self.age, cell],
-                self.programme.idle_down[layer, self.age, cell],
+                self.sky.up,
+                self.programme.idle_up[layer, self.sky.age, cell],
+                self.programme.idle_down[layer, self.sky.age, cell],
             )
             move = np.where(released & (idle == Move.SPOT), Move.SPOT, move)
         free = self.works & (self.beside == _NONE) & (self.boot <= _HAIR_H)
         slack = time_left - reckoned
         may_wait = slack - self.step >= terms.restart_h - _HAIR_H
         restarts = np.where(on == _DEMAND, 1, 2)
-        may_spot = self.up & (slack >= restarts * terms.restart_h + terms.lost_h - _HAIR_H)
+        may_spot = self.sky.up & (slack >= restarts * terms.restart_h + terms.lost_h - _HAIR_H)
 
         to_spot = free & (on != _SPOT) & (move == Move.SPOT) & may_spot
         idle_now = free & (on == _NONE) & ~to_spot
@@ -154,12 +150,12 @@ class _Histories:
             self.boot[starts] = terms.restart_h
         on[leaves] = _NONE
 
-    def _looked_up(self, layer: int, cell: NDArray[np.intp]) -> NDArray[np.int8]:
+    def _looked_up(self, layer: NDArray[np.intp], cell: NDArray[np.intp]) -> NDArray[np.int8]:
         found = np.zeros(len(cell), np.int8)
         for kind, (down, up) in enumerate(self.moves):
             for is_up, table in ((False, down), (True, up)):
-                here = (self.on == kind) & (self.up == is_up)
-                found[here] = table[layer, self.age[here], cell[here]]
+                here = (self.on == kind) & (self.sky.up == is_up)
+                found[here] = table[layer[here], self.sky.age[here], cell[here]]
         return found
 
     def pass_layer(self) -> None:
@@ -203,16 +199,8 @@ class _Histories:
         self.works = np.zeros(len(self.left), bool)
 
     def _see(self) -> None:
-        """Machines are taken, outages end, and both grow older."""
-        chance, other, older = self.random.random((3, len(self.left)))
-        up, age = self.up, self.age
-        changes = chance < np.where(up, self.leaves[age], self.comes[age])
-        taken, comes = up & changes, ~up & changes
-        spared = taken & (other < self.spare)
-        grows = ~changes & (older < self.ages[age])
-        self.age = np.where(changes, np.where(spared, OTHER, 0), age + grows)
-        self.age = np.minimum(self.age, len(AGES_H) - 1)
-        self.up = np.where(comes | spared, True, up & ~taken)
+        """A machine that was taken is there no more."""
+        taken = self.sky.pass_step()
         booted_beside = taken & (self.beside == _SPOT)
         self.beside[booted_beside] = _NONE
         self.boot[booted_beside] = 0.0

@@ -34,7 +34,8 @@ _CLASSES = len(AGES_H)
 OTHER = 3
 # Dear enough that nothing else is weighed against it.
 _LATE_PER_H: float = 1e6
-_MOST_LAYERS_A_STEP = 8
+_MOST_LAYERS_A_STEP = 4
+_SLACK_STEPS = 20
 _HAIR = 1e-9
 # Who waits while a machine can be had wants to save so much of an hour on demand for each hour.
 _WAIT_WORTH = 0.02
@@ -98,10 +99,14 @@ class Programme:
         return first + (second - first) * (exact - low)
 
     def cell(self, time_left_h: float, work_left_h: float) -> tuple[int, int]:
-        """Layer and step nearest to this. What is left to do is never rounded to nothing."""
+        """The step nearest to the work, never none, and the layer nearest to the slack beside it.
+
+        The slack decides: rounded by itself, time would be wrong by as much again.
+        """
         layers, _, steps = self.spot.shape
-        layer = min(layers - 1, max(0, round(time_left_h / self.step_h)))
-        return layer, min(steps - 1, max(1, round(work_left_h / self.step_h)))
+        step = min(steps - 1, max(1, round(work_left_h / self.step_h)))
+        slack = round((time_left_h - work_left_h) / self.step_h)
+        return min(layers - 1, max(0, step + slack)), step
 
 
 Solver = Callable[[Question], Programme]
@@ -148,13 +153,25 @@ class _State:
         self.cost[layer][:, 0] = 0  # nothing is left to do
 
 
+def _step_h(question: Question) -> float:
+    """At most twice as fine as the steps asked for: where slack is short, it has to be seen.
+
+    A restart longer than a step is some whole steps: rounded up it would take slack along.
+    """
+    steps, restart_h = question.steps, question.restart_h
+    asked_h = max(question.work_h / steps, question.deadline_h / (steps * _MOST_LAYERS_A_STEP))
+    slack_h = question.deadline_h - question.work_h
+    step_h = max(asked_h / 2, min(asked_h, slack_h / _SLACK_STEPS))
+    if restart_h <= step_h:
+        return step_h
+    whole = float(np.ceil(restart_h / step_h - _HAIR))
+    return restart_h / (whole if restart_h / whole >= asked_h / 2 else whole - 1)
+
+
 class _Solution:
     def __init__(self, question: Question) -> None:
         self.question = question
-        self.step = max(
-            question.work_h / question.steps,
-            question.deadline_h / (question.steps * _MOST_LAYERS_A_STEP),
-        )
+        self.step = _step_h(question)
         self.layers = int(np.ceil(question.deadline_h / self.step - _HAIR)) + 1
         steps = int(np.ceil(question.work_h / self.step - _HAIR)) + 1
         self.work: Array = np.arange(steps, dtype=np.float64) * self.step

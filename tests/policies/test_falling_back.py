@@ -13,6 +13,8 @@ from mlbroker.policies.guardrails.judge import Judge
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
+from mlbroker.policies.spot.beliefs import Observation, Place, What
+from mlbroker.policies.spot.rates import OwnRuns
 from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import (
@@ -22,6 +24,7 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ResourceOption,
+    SpotPolicy,
     Work,
 )
 from mlbroker.profiles.measurement import Measurement
@@ -56,8 +59,21 @@ JOB = Job(
 EVERYTHING = Filters()
 
 
-def plan_of(job: Job = JOB, filters: Filters = EVERYTHING, judge: Judge | None = None) -> Plan:
-    return Planner(BOOK, NOW).plan(PlanRequest(job, Evidence(job, ROWS), filters, judge, top=0))
+def plan_of(
+    job: Job = JOB,
+    filters: Filters = EVERYTHING,
+    judge: Judge | None = None,
+    own_runs: OwnRuns | None = None,
+) -> Plan:
+    asked = PlanRequest(job, Evidence(job, ROWS), filters, judge, top=0, own_runs=own_runs)
+    return Planner(BOOK, NOW).plan(asked)
+
+
+def watched(machines: int, lived_h: float, taken: bool, region: str = "a") -> OwnRuns:
+    place = Place("aws", region, region + "1", "one")
+    return OwnRuns(
+        Observation(place, What.MACHINE, 0.0, lived_h, taken, NOW) for _ in range(machines)
+    )
 
 
 def spot_of(plan: Plan, name: str = "one") -> Quote | None:
@@ -89,6 +105,52 @@ def test_the_quote_says_how_it_keeps_the_deadline() -> None:
     on_demand = next(q for q in plan.quotes if q.market is Market.ON_DEMAND)
     assert on_demand.cost_usd is not None
     assert cost.expected < on_demand.cost_usd.expected
+
+
+def test_what_own_runs_saw_makes_the_quote_dearer_or_cheaper() -> None:
+    def usd(own: OwnRuns | None) -> Decimal:
+        quote = spot_of(plan_of(own_runs=own))
+        assert quote is not None
+        assert quote.cost_usd is not None
+        return quote.cost_usd.expected
+
+    unwatched = usd(None)
+    assert usd(OwnRuns()) == unwatched
+    assert usd(watched(40, 0.05, taken=True)) > unwatched
+    assert usd(watched(40, 20.0, taken=False)) < unwatched
+
+
+def test_the_quote_says_what_own_runs_saw_and_where() -> None:
+    here = spot_of(plan_of(own_runs=watched(3, 2.0, taken=True)))
+    elsewhere = spot_of(plan_of(own_runs=watched(3, 2.0, taken=True, region="b")))
+    nowhere = spot_of(plan_of())
+    assert here is not None
+    assert here.falls_back is not None
+    assert here.falls_back.watched == (3, 3, 6.0, 3)
+    assert elsewhere is not None
+    assert elsewhere.falls_back is not None
+    assert elsewhere.falls_back.watched == (0, 3, 6.0, 3)
+    assert nowhere is not None
+    assert nowhere.falls_back is not None
+    assert nowhere.falls_back.watched is None
+
+
+def test_a_named_policy_is_played_and_costs_what_it_costs() -> None:
+    auto, other = (
+        spot_of(plan_of(replace(JOB, spot_policy=policy)))
+        for policy in (SpotPolicy.AUTO, SpotPolicy.VALUE_INDEX)
+    )
+    assert auto is not None
+    assert other is not None
+    assert auto.falls_back is not None
+    assert other.falls_back is not None
+    assert (auto.falls_back.policy, other.falls_back.policy) == ("auto", "value-index")
+    assert auto.cost_usd is not None
+    assert other.cost_usd is not None
+    assert other.cost_usd.expected != auto.cost_usd.expected
+    assert other.cost_usd.expected <= other.cost_usd.p90
+    assert other.deadline_probability is not None
+    assert other.deadline_probability >= 0.9
 
 
 def test_the_order_is_by_the_expected_cost() -> None:

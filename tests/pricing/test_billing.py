@@ -191,6 +191,27 @@ def test_what_is_reserved_is_never_less_than_what_is_billed(
     assert worst.lifetime_s == LONGEST_S or bill.charge_usd(most_s + Decimal("0.001")) > cap
 
 
+@given(
+    bill=bills(),
+    cap=st.decimals("0.000001", "1000", places=6),
+    slack_s=st.floats(0, 600).map(lambda s: round(s, 3)),
+    step_s=st.sampled_from([1, 60, 3600]),
+)
+def test_a_life_in_steps_is_the_longest_of_them_under_the_cap(
+    bill: Bill, cap: Decimal, slack_s: float, step_s: int
+) -> None:
+    slack = Decimal(str(slack_s))
+    worst = bill.worst_case(cap, slack_s, step_s)
+    if worst is None:
+        assert bill.charge_usd(slack + step_s) > cap
+        return
+    assert worst.lifetime_s % step_s == 0
+    assert worst.lifetime_s > 0
+    assert worst.usd == bill.charge_usd(worst.lifetime_s + slack) <= cap
+    longer_s = worst.lifetime_s + step_s
+    assert longer_s > LONGEST_S or bill.charge_usd(longer_s + slack) > cap
+
+
 @pytest.mark.parametrize(
     ("source", "target", "usd_per_gb"),
     [

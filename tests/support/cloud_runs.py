@@ -178,7 +178,8 @@ class CloudRuns:
             tokens = [life.token for life in lives]
             assert len(tokens) == len(set(tokens)), "two machines for one attempt"
             assert all(life.ended_at for life in lives), "a machine, or its disk, was left"
-            assert self.leftovers(run_id) == []
+            left = self.leftovers(run_id)
+            assert left == [], left
             spans = sorted((life.began_at, life.ended_at or now) for life in lives)
             for (_, first_end), (second_start, _) in pairwise(spans):
                 assert first_end <= second_start, "two machines of one run at a time"

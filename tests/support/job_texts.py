@@ -20,8 +20,18 @@ broker:
   data: {input_gb: 40, output_gb: 1.5, at: aws/us-east-1}
   objective: {usd_per_kg_co2e: 0.1}
   runs_per_month: 30
+  spot: {policy: value-index}
   progress: 'step (\\d+)/'
   outputs: [model.bin, 'runs/**/*.json']
+  queue: {team: vision, value_of_time: 2 USD/h}
+  tune:
+    metric: val_acc
+    goal: maximize
+    space: {LEARNING_RATE: {log: [1e-5, 1e-1]}, DROPOUT: [0, 0.5], LAYERS: [1, 4], OPT: [sgd, adam]}
+    resource: {name: epoch, max: 50}
+    trials: 200
+    parallel: auto
+    start_from: [bert-small]
 """
 
 SKYPILOT = """\
@@ -49,6 +59,12 @@ setup: |
 run: |
   torchrun train.py --model $MODEL
 """
+
+
+def _tuned(rest: str, goal: str = "maximize") -> str:
+    study = f"metric: val_acc, goal: {goal}, resource: {{name: epoch, max: 50}}, {rest}"
+    return f"run: x\nbroker: {{tune: {{{study}}}}}"
+
 
 # text -> what the message must say
 REFUSED = {
@@ -154,7 +170,47 @@ REFUSED = {
     "run: x\nbroker: {objective: speed}": "write cost, time, carbon",
     "run: x\nbroker: {objective: carbn}": "did you mean carbon?",
     "run: x\nbroker: {objective: {}}": "needs a price of carbon",
+    "run: x\nbroker: {spot: {policy: greed}}": "did you mean greedy?",
+    "run: x\nbroker: {spot: {policy: on-demand}}": "broker.spot.policy: unknown spot policy",
+    "run: x\nbroker: {spot: greedy}": "broker.spot: must be",
+    "run: x\nbroker: {spot: {polcy: greedy}}": "did you mean 'policy'?",
     "run: x\nbroker: {runs_per_month: 0}": "broker.runs_per_month: '0' is not between",
+    "run: x\nbroker: {queue: 3}": "broker.queue: must be a mapping",
+    "run: x\nbroker: {queue: {team: ''}}": "is not a team's name",
+    "run: x\nbroker: {queue: {value_of_time: 3 EUR/h}}": "is not in US dollars",
+    "run: x\nbroker: {queue: {value_of_time: .inf}}": "broker.queue.value_of_time",
+    _tuned("space: {LR: [0, 1]}", goal="maximise"): "broker.tune.goal: unknown goal 'maximise'",
+    _tuned("space: {}"): "broker.tune.space: names no variable",
+    _tuned("trials: 5"): "broker.tune.space: names no variable",
+    _tuned("space: {LR: []}"): "broker.tune.space.LR: must be a list of values",
+    _tuned("space: {LR: 0.1}"): "broker.tune.space.LR: must be a list of values",
+    _tuned("space: {LR: [[1]]}"): "broker.tune.space.LR: must be a list of values",
+    _tuned("space: {LR: [0.5, 0]}"): "broker.tune.space.LR: 0.5 is not below 0",
+    _tuned("space: {LR: [1, 1]}"): "broker.tune.space.LR: 1 is not below 1",
+    _tuned("space: {LR: [0, 1e999]}"): "broker.tune.space.LR: 0 is not below 1e999",
+    _tuned("space: {LR: {log: [0, 1]}}"): "space.LR.log: a logarithmic range begins above zero",
+    _tuned("space: {LR: {log: [1, 2, 3]}}"): "space.LR.log: must be two numbers",
+    _tuned("space: {LR: {log: [a, b]}}"): "space.LR.log: must be two numbers",
+    _tuned("space: {LR: {logs: [1, 2]}}"): "did you mean 'log'?",
+    _tuned("space: {LR: {}}"): "broker.tune.space.LR: must have either log or values",
+    _tuned("space: {OPT: [a, a]}"): "broker.tune.space.OPT: 'a' is there twice",
+    _tuned("space: {A-B: [0, 1]}"): "'A-B' is not the name of an environment variable",
+    _tuned("space: {MLBROKER_TOKEN: [0, 1]}"): "names that begin with MLBROKER_ are",
+    _tuned("space: {LR: [0, 1]}, trials: 0"): "broker.tune.trials: '0' is not between 1",
+    _tuned("space: {LR: [0, 1]}, parallel: many"): "broker.tune.parallel: 'many' is not a whole",
+    _tuned("space: {LR: [0, 1]}, start_from: []"): "must be a list of 1 to 20 studies",
+    _tuned("space: {LR: [0, 1]}, budgets: 3"): "broker.tune.budgets: unknown key",
+    "run: x\nbroker: {tune: {metric: a, goal: minimize, space: {LR: [0, 1]}}}": (
+        "broker.tune.resource: is missing"
+    ),
+    "run: x\nenvs: {LR: 1}\n"
+    "broker: {tune: {metric: a, goal: minimize, space: {LR: [0, 1]}, resource: {max: 3}}}": (
+        "broker.tune.space.LR: is among the envs too"
+    ),
+    "run: x\nsecrets: {LR: null}\n"
+    "broker: {tune: {metric: a, goal: minimize, space: {LR: [0, 1]}, resource: {max: 3}}}": (
+        "broker.tune.space.LR: is among the secrets too"
+    ),
     "run: x\nbroker: {progress: 'step ('}": "broker.progress: is not a regular expression",
     "run: x\nbroker: {progress: 'step'}": "has no group for the step number",
     "run: x\nbroker: {progress: '(a+)+'}": "can take for ever",

@@ -54,7 +54,7 @@ def standing(
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     ]
     if not frozen:
-        threads.append(threading.Thread(target=_tick, args=(world.clock, stop), daemon=True))
+        threads.append(threading.Thread(target=tick, args=(world.clock, stop), daemon=True))
     for thread in threads:
         thread.start()
     try:
@@ -69,6 +69,6 @@ def standing(
             thread.join()
 
 
-def _tick(clock: VirtualClock, stop: threading.Event) -> None:
+def tick(clock: VirtualClock, stop: threading.Event) -> None:
     while not stop.wait(0.05):
         clock.tick()

@@ -269,7 +269,7 @@ class SimCloud:
     def places(self, instance_type: str) -> int | None:
         return None
 
-    def has_room(self, instance_type: str) -> bool:
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
         return True
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Machine]:

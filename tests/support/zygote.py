@@ -132,8 +132,25 @@ def _azure(sleep: Callable[[float], None]) -> Cloud:
     return AzureCloud(calls)
 
 
+def _kubernetes(sleep: Callable[[float], None]) -> type[Cloud]:
+    import obstore
+
+    from mlbroker.broker import http
+    from mlbroker.broker.clouds.kubernetes.cloud import KubernetesCloud
+
+    assert obstore
+    http.time = SimpleNamespace(sleep=sleep, time=time.time)
+    return KubernetesCloud
+
+
 # A cloud with its libraries loaded, whose pauses between tries pass on the virtual clock.
-_LOADED = {"aws": _aws, "gcp": _gcp, "azure": _azure}
+# One that keeps something in the state folder is opened there.
+_LOADED: dict[str, Callable[[Callable[[float], None]], Any]] = {
+    "aws": _aws,
+    "gcp": _gcp,
+    "azure": _azure,
+    "kubernetes": _kubernetes,
+}
 
 
 def serve() -> None:
@@ -156,8 +173,9 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
-def _be(wish: dict[str, Any], url: str, clock: HttpClock, cloud: Cloud) -> None:
+def _be(wish: dict[str, Any], url: str, clock: HttpClock, cloud: Any) -> None:
     home = Path(wish["home"])
+    cloud = cloud(home) if isinstance(cloud, type) else cloud
     ledger = open_ledger(home)
     announce = urllib.request.Request(f"{url}/_victim?pid={os.getpid()}", method="POST")
     urllib.request.urlopen(announce, timeout=PATIENCE_S).close()

@@ -73,8 +73,8 @@ def _fitted(
 
 def _weight(job: JobChange) -> tuple[float, str, str]:
     """Broken and infeasible jobs first, then those whose cost changes most."""
-    before = job.base and job.base.cost_usd
-    after = job.head and job.head.cost_usd
+    before = job.base and job.base.compared_usd
+    after = job.head and job.head.compared_usd
     stuck = job.pair.problem is not None or (job.head is not None and after is None)
     difference = float("inf") if stuck else abs(float((after or 0) - (before or 0)))
     return -difference, job.pair.path, job.pair.name

@@ -43,7 +43,7 @@ def render(check: CostCheck) -> str:
             at = job.file_line(job.key_of("broker.deadline", "resources"))
             results.append(_result("nothing-feasible", "error", job.head.problem, job, at))
         elif job.status is ChangeStatus.CHANGED and job.increase:
-            text = f"costs {words.cost(job)} USD a run ({words.change(job)})"
+            text = f"costs {words.cost_told(job)} ({words.change(job)})"
             at = job.file_line(job.first_changed_key)
             results.append(_result("cost-change", "note", text, job, at))
     log = {

@@ -27,17 +27,19 @@ def arrow(before: str, after: str) -> str:
 
 def cost(job: JobChange) -> str:
     """Cost of a run, before → after."""
-    return _both(job, lambda side, _: UNKNOWN if side.cost_usd is None else money(side.cost_usd))
+    return _both(job, _cost)
 
 
 def cost_told(job: JobChange) -> str:
     """The same, as a phrase."""
+    if job.head and job.head.replicas:
+        return f"{monthly(job)} USD a month"
     return cost(job) if job.head and job.head.unknown else f"{cost(job)} USD a run"
 
 
 def monthly(job: JobChange) -> str:
     """Cost of a month, before → after; empty when the number of runs is not stated."""
-    return _both(job, lambda side, _: "" if side.monthly_usd is None else money(side.monthly_usd))
+    return _both(job, _monthly)
 
 
 def change(job: JobChange) -> str:
@@ -109,8 +111,11 @@ def headline(check: CostCheck) -> str:
     ]
     if check.unknown and not known:
         return f"{count(len(touched), 'job')}: what a run costs is {UNKNOWN} ({counts})."
+    ending = len(touched) - len(check.services)
+    if not ending:
+        return f"{count(len(touched), 'service')}, without an end: what a month costs ({counts})."
     if check.compared_to is None:
-        runs = count(len(touched), "job")
+        runs = count(ending, "job")
         open_ = f", of {len(check.unknown)} {UNKNOWN}" if check.unknown else ""
         return f"{runs}: {money(total.head_cost_usd)} USD for one run of each{open_}."
     before, after = total.base_cost_usd, total.head_cost_usd
@@ -125,6 +130,8 @@ def month_line(check: CostCheck) -> str | None:
     if not total.base_monthly_usd and not total.head_monthly_usd:
         return None
     after = f"{money(total.head_monthly_usd)} USD"
+    if check.services:
+        after += ", with the most replicas of each service"
     if check.compared_to is None:
         return f"A month: {after}."
     return f"A month: {arrow(f'{money(total.base_monthly_usd)} USD', after)}."
@@ -162,7 +169,24 @@ def _machine(side: PricedJob, quote: Quote) -> str:
     return f"{nodes}{quote.instance_type}{spot} ({quote.cloud} {quote.region}{rate})"
 
 
+def _cost(side: PricedJob, quote: Quote) -> str:
+    if side.replicas is not None:
+        kind, least, most = side.replicas
+        return f"{kind} of {least}" if least == most else f"{kind} of {least} to {most}"
+    return UNKNOWN if side.cost_usd is None else money(side.cost_usd)
+
+
+def _monthly(side: PricedJob, quote: Quote) -> str:
+    """Of what never ends, with the fewest and the most replicas."""
+    if side.replicas is not None:
+        least, most = map(money, side.replicas.monthly_usd(quote.hourly_usd))
+        return most if least == most else f"{least} to {most}"
+    return "" if side.monthly_usd is None else money(side.monthly_usd)
+
+
 def _time(side: PricedJob, quote: Quote) -> str:
+    if side.replicas is not None:
+        return ""
     return "?" if quote.duration_h is None else duration(quote.duration_h.p50 * 3600)
 
 

@@ -145,8 +145,9 @@ class _SshHost:
     def places(self) -> int | None:
         return self._node.count
 
-    def room(self) -> bool:
-        return bool(self._answer("room", self._slots(), str(self._node.count)).get("room"))
+    def room(self, places: int) -> bool:
+        words = self._slots(), str(self._node.count), str(places)
+        return bool(self._answer("room", *words).get("room"))
 
     def extras(self, intent: Intent) -> Mapping[str, Any]:
         return {
@@ -155,6 +156,7 @@ class _SshHost:
                 "count": self._node.count,
                 "vcpus": self._node.vcpus,
                 "gpus": self._node.gpus,
+                "take": intent.places,
             }
         }
 

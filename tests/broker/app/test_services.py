@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.support.heard import Heard
 from tests.support.indexed import indexed
@@ -26,6 +28,7 @@ from mlbroker.broker.errors import InputError, NothingFeasible, RefusedError, Th
 from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.nodes import ENVIRONMENT
+from mlbroker.broker.plan_document import plan_document
 from mlbroker.broker.plan_words import expected_words, nothing_chosen
 from mlbroker.broker.words import money
 from mlbroker.policies.candidates import Filters
@@ -34,6 +37,7 @@ from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Basis
 from mlbroker.profiles.stepping.stopping import StopRule
 
+PLAN_SCHEMA = json.loads(resources("mlbroker.broker").joinpath("schemas/plan.json").read_text())
 PRICES = """\
 cloud,region,instance_type,market,price_per_hour_usd,as_of,source
 aws,us-east-1,m5.large,on_demand,0.096,2026-11-01,test
@@ -169,6 +173,42 @@ def test_a_service_has_a_price_by_the_hour_alone(tmp_path: Path, state: Path) ->
     each = made.choice.hourly_usd
     assert money(2 * each) in said
     assert money(5 * each) in said
+    assert f"{money(2 * 730 * each)} a month" in said
+    told = plan_document(made, explain=False)
+    jsonschema.validate(told, PLAN_SCHEMA)
+    assert Decimal(told["replicas"]["monthly_usd"]["most"]) == 5 * 730 * each
+    assert told["replicas"]["least"] == 2
+
+
+def test_what_a_service_s_traffic_needs_and_its_budget_pays_for(
+    tmp_path: Path, state: Path
+) -> None:
+    (tmp_path / "gpus.csv").write_text(GPU_PRICES)
+    policy = {"min_replicas": 2, "max_replicas": 90, "target_qps_per_replica": 5}
+    asked = {"budget": {"month": "4000"}, "traffic": {"rate": "21", "peak": "99"}}
+    path = job_file(
+        tmp_path, service={"replica_policy": policy}, broker={"service": asked},
+        resources={"accelerators": "L4", "use_spot": "false"},
+    )  # fmt: skip
+    heard, files = Heard(), Sources(prices=tmp_path / "gpus.csv")
+    made = plan(PlanQuery(job_of(path, heard), path, sources=files), state, heard).plan
+    assert made.choice is not None
+    each = made.choice.hourly_usd
+    told = "\n".join(heard.notes)
+    assert f"21 requests a second on 5 each need 5 of it ({money(5 * 730 * each)} USD" in told
+    assert "99 at the peak 20" in told
+    assert f"1,000 requests cost {float(each) / 3.6 / 5:.3g} USD" in told
+    assert f"pays for {int(4000 / (730 * each))} all the time" in told
+
+
+def test_a_run_of_a_service_is_refused_with_what_to_do_also_here(
+    tmp_path: Path, state: Path
+) -> None:
+    for block, command in (("service", "sky serve up"), ("pool", "sky jobs pool apply")):
+        request = local_run(tmp_path, **{block: {}}, broker={"budget": "2"})
+        with pytest.raises(InputError, match="runs until it is stopped") as caught:
+            runs.prepare(request, state, Heard())
+        assert command in str(caught.value)
 
 
 def test_what_a_run_would_miss_is_refused_before_it_and_said_in_a_plan(
@@ -247,7 +287,7 @@ def test_a_run_without_a_budget_is_refused(tmp_path: Path, state: Path) -> None:
 
 
 def test_several_nodes_do_not_fit_on_one(tmp_path: Path, state: Path) -> None:
-    with pytest.raises(InputError, match="asks for 2 nodes, and local is one"):
+    with pytest.raises(NothingFeasible, match="asks for 2 machines, and a run has one"):
         runs.prepare(local_run(tmp_path, num_nodes=2), state, Heard())
 
 

@@ -22,10 +22,13 @@ from mlbroker.profiles.job import (
     Objective,
     ObjectiveKind,
     ProfileLimits,
+    QueueTerms,
     Replicas,
     ResourceOption,
+    SpotPolicy,
     Work,
 )
+from mlbroker.profiles.search_space import Choice, Range, Study
 
 
 def job_of(text: str) -> Job:
@@ -68,8 +71,24 @@ def test_every_field(tmp_path: Path) -> None:
         data=Data(Decimal(40), Decimal("1.5"), DataLocation("aws", "us-east-1")),
         objective=Objective(ObjectiveKind.WEIGHTED, Decimal("0.1")),
         runs_per_month=30,
+        spot_policy=SpotPolicy.VALUE_INDEX,
         progress=r"step (\d+)/",
         outputs=("model.bin", "runs/**/*.json"),
+        queue=QueueTerms("vision", Decimal(2)),
+        study=Study(
+            metric="val_acc",
+            more_is_better=True,
+            space={
+                "LEARNING_RATE": Range(1e-5, 0.1, log=True),
+                "DROPOUT": Range(0.0, 0.5),
+                "LAYERS": Range(1, 4, whole=True),
+                "OPT": Choice(("sgd", "adam")),
+            },
+            resource="epoch",
+            most=50,
+            trials=200,
+            start_from=("bert-small",),
+        ),
     )
     assert file.source == str(path)
     assert file.lines["broker.deadline"] == 11
@@ -86,9 +105,29 @@ def test_the_file_gives_the_name_where_the_job_does_not() -> None:
     assert file.job.name == "fine-tuning"
 
 
+def test_what_a_study_varies_is_read_as_it_is_written() -> None:
+    text = "run: x\nbroker: {tune: {metric: a, goal: minimize, resource: {max: 3}, space: {%s}}}"
+    spaces = {
+        "A: [1, 4]": Range(1, 4, whole=True),
+        "A: [-1, 1.0]": Range(-1, 1),
+        "A: {log: [16, 256]}": Range(16, 256, log=True, whole=True),
+        "A: {values: [1, 4]}": Choice(("1", "4")),
+        "A: [1, 2, 4]": Choice(("1", "2", "4")),
+        "A: [NO, on]": Choice(("NO", "on")),
+        "A: [relu]": Choice(("relu",)),
+    }
+    for written, part in spaces.items():
+        study = job_of(text % written).study
+        assert study is not None
+        assert study.space == {"A": part}
+        assert study[3:] == ("epoch", 3, None, None, ())
+
+
 def test_null_is_absent_everywhere() -> None:
     keys = "deadline confidence budget work checkpoint profile data objective runs_per_month"
-    block = "".join(f"  {key}:\n" for key in [*keys.split(), "progress", "outputs"])
+    block = "".join(
+        f"  {key}:\n" for key in [*keys.split(), "progress", "outputs", "queue", "tune"]
+    )
     top = "".join(f"{key}: null\n" for key in ("name", "workdir", "num_nodes", "envs", "setup"))
     assert job_of(f"run: x\n{top}broker:\n{block}") == job_of("run: x\nbroker:\n")
 

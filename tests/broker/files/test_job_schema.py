@@ -31,6 +31,9 @@ ONLY_THE_READER_SEES = (
     # What is SkyPilot's alone has a schema of SkyPilot's.
     "apiVersion", "autostop: {", "file_mounts: {", "service: {", "pool: {", "job_recovery: {",
     "managed_secrets: ", "secrets:me",
+    # Ends of a range the wrong way round, or not told from words; what stands twice in a file.
+    "LR: [0.5, 0]", "LR: [1, 1]", "1e999", "log: [a, b]", "OPT: [a, a]",
+    "envs: {LR", "secrets: {LR",
 )  # fmt: skip
 
 
@@ -57,6 +60,17 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
+SERVICE = """\
+service: {readiness_probe: /health, replica_policy: {min_replicas: 1, max_replicas: 4}}
+run: serve
+broker:
+  service:
+    objective: {latency: 2s, share: 0.95}
+    budget: {month: 500 USD, day: 30}
+    traffic: {rate: 12, peak: 40.5}
+    request: {path: /classify, body: samples.jsonl}
+    over_cap: {queue: 10s}
+"""
 ACCEPTED = [
     FULL,
     SKYPILOT,
@@ -70,6 +84,7 @@ ACCEPTED = [
     "run: x\nresources: {accelerators: [L4:1, A100], image_id: docker:ubuntu}",
     "run: x\nresources: {accelerators: {L4:1, T4:1}, use_spot: false, max_hourly_cost: 2.5}",
     "run: x\nresources: {ordered: [{infra: aws/us-east-1}, {infra: '*'}]}",
+    SERVICE,
     job_yaml(Project("p", "python train.py", "pip install .", "train.py names torch")),
     job_yaml(Project("p", None, None, None)),
 ]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.node_slurm import SlurmPlace
 from mlbroker.broker.files.nodes import Node, load_nodes, nodes_file
 from mlbroker.pricing.offer import Gpu
 
@@ -67,6 +68,24 @@ def test_a_node_behind_ssh_and_this_machine(tmp_path: Path) -> None:
     assert "stated" in here.how
 
 
+def test_a_place_of_a_cluster_under_slurm(tmp_path: Path) -> None:
+    text = """
+nodes:
+  - name: big
+    slurm: {partition: gpu, account: lab, qos: high, constraint: "a100&ib", gres: "gpu:a100",
+            folder: shared/runs}
+    hardware: {vcpus: 8, memory_gib: 64, gpu: L4, gpu_count: 2}
+    price_per_hour_usd: 2
+  - {name: plain, slurm: {}, hardware: {vcpus: 1, memory_gib: 1}, price_per_hour_usd: 1}
+"""
+    big, plain = read(tmp_path, text)
+    assert (big.cloud, big.host, plain.cloud) == ("slurm", None, "slurm")
+    assert big.slurm == SlurmPlace(
+        "gpu", "lab", "high", "a100&ib", "gpu:a100", tmp_path / "shared/runs"
+    )
+    assert plain.slurm == SlurmPlace()
+
+
 def test_the_derived_price_is_the_sum_it_explains(tmp_path: Path) -> None:
     box, _ = read(tmp_path, FULL)
     # 8766 USD over 2 years of 8766 h, half of them in use: 1 USD/h; upkeep 0.1; power 0.3.
@@ -114,6 +133,13 @@ def test_a_machine_of_one_s_own_may_be_free(tmp_path: Path) -> None:
         (f"nodes:\n- {{name: a, host: h, port: 99999, {SMALL}}}\n", "not between 1 and 65535"),
         (f"nodes:\n- {{name: a, host: h, host_key: secret, {SMALL}}}\n", "not a public host key"),
         (f"nodes:\n- {{name: a, user: me, {SMALL}}}\n", "only for a node with a host"),
+        (f"nodes:\n- {{name: a, slurm: , {SMALL}}}\n", "slurm: is empty"),
+        (f"nodes:\n- {{name: a, slurm: 3, {SMALL}}}\n", "must be a mapping"),
+        (f"nodes:\n- {{name: a, slurm: {{}}, count: 2, {SMALL}}}\n", "count: is not for a node"),
+        (f"nodes:\n- {{name: a, slurm: {{}}, host: h, {SMALL}}}\n", "host: is not for a node"),
+        (f"nodes:\n- {{name: a, slurm: {{partiton: b}}, {SMALL}}}\n", "unknown key 'partiton'"),
+        (f"nodes:\n- {{name: a, slurm: {{qos: -x}}, {SMALL}}}\n", "is not a name"),
+        (f"nodes:\n- {{name: a, slurm: {{account: 'a b'}}, {SMALL}}}\n", "is not a name"),
         (f"nodes:\n- {{name: a, hosst: h, {SMALL}}}\n", "unknown key 'hosst'"),
         ("nodes:\n- {name: a, price_per_hour_usd: 1}\n", "hardware: is missing"),
         ("nodes:\n- {name: a, hardware: {vcpus: 1, memory_gib: 1}}\n", "either price_per_hour"),
@@ -164,3 +190,58 @@ def test_which_file_is_in_use(tmp_path: Path) -> None:
 def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_nodes(tmp_path / "absent.yaml")
+
+
+def in_a_cluster(tmp_path: Path, more: str, hardware: str = "{vcpus: 2, memory_gib: 4}") -> Path:
+    path = tmp_path / "nodes.yaml"
+    path.write_text(
+        "nodes:\n- name: lab\n  kubernetes:\n"
+        + "".join(f"    {line}\n" for line in more.split("\n"))
+        + f"  hardware: {hardware}\n  price_per_hour_usd: 0.3\n"
+    )
+    return path
+
+
+def test_a_place_in_a_cluster(tmp_path: Path) -> None:
+    path = in_a_cluster(
+        tmp_path,
+        "image: python:3.12\nvolume: {claim: c, mounted_at: mnt, sub_path: a/b}\n"
+        "node_selector: {pool: gpu}\nqueue: team\nmax_wait: 10m\nkubeconfig: k",
+    )
+    (node,) = load_nodes(path)
+    assert (node.cloud, node.here) == ("kubernetes", False)
+    assert node.cluster is not None
+    assert node.cluster.folder == str(tmp_path / "mnt")
+    assert node.cluster.kubeconfig == str(tmp_path / "k")
+    assert (node.cluster.node_selector, node.cluster.max_wait_s) == ((("pool", "gpu"),), 600)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("image: i", "kubernetes.volume: is missing"),
+        ("volume: {claim: c, mounted_at: /m}", "kubernetes.image: is missing"),
+        ("image: i\nvolume: {claim: C_1, mounted_at: /m}", "volume.claim"),
+        ("image: i\nvolume: {claim: c}", "mounted_at: is missing"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m, sub_path: ../x}", "sub_path"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nnode_selector: {'a b': c}", "a b"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nnamspace: x", "did you mean 'namespace'"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nrun_as_user: 0", "root"),
+        ("image: i\nvolume: {claim: c, mounted_at: /m}\nmax_wait: soon", "not a duration"),
+        ("image: '--privileged'\nvolume: {claim: c, mounted_at: /m}", "image"),
+    ],
+)
+def test_what_is_wrong_with_a_place_is_said_with_its_line(
+    more: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load_nodes(in_a_cluster(tmp_path, more))
+    assert says in str(refused.value)
+    assert "nodes.yaml:" in str(refused.value)
+
+
+def test_a_place_in_a_cluster_has_no_host(tmp_path: Path) -> None:
+    path = in_a_cluster(tmp_path, "image: i\nvolume: {claim: c, mounted_at: /m}")
+    path.write_text(path.read_text() + "  host: h\n")
+    with pytest.raises(InputError, match="knows its machines itself"):
+        load_nodes(path)

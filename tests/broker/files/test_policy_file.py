@@ -36,7 +36,9 @@ max_nodes: 4
 gpu_needs_reason: true
 approve_above: 50 USD
 approvers: [grace]
-teams: {vision: [ada, bob], ops: cyd}
+teams: {vision: {users: [ada, bob], share: 60%, max_spend_per_month: 90 USD}, ops: cyd}
+queue: {policy: srpt}
+ledger: postgresql://db.example.com/books?sslmode=verify-full
 alerts: {at: [50, 80%], forecast: false, idle: 10m}
 """
 
@@ -66,11 +68,18 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             Caps(Decimal(100), Decimal(40), users={"ada": Decimal(80)}), whole_month=False
         ),
         "max_spend_per_month": MaxSpendPerPeriod(
-            Caps(per_project=Decimal(500), projects={"search": Decimal(2000)}), whole_month=True
+            Caps(
+                per_project=Decimal(500),
+                projects={"search": Decimal(2000)},
+                teams={"vision": (("ada", "bob"), Decimal(90))},
+            ),
+            whole_month=True,
         ),
         "approve_above": ApproveAbove(Decimal(50), ("grace",)),
     }
     assert policy.teams == {"vision": ("ada", "bob"), "ops": ("cyd",)}
+    assert (policy.shares, policy.queue) == ({"vision": 0.6}, "srpt")
+    assert policy.ledger == "postgresql://db.example.com/books?sslmode=verify-full"
     assert policy.alerts == AlertTerms((50, 80), False, 600.0)
     assert all(f"{key}:" in EVERYTHING for key in KEYS)
 
@@ -88,6 +97,17 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("gpu_needs_reason: yes", "true or false"),
         ("max_nodes: 1.5", "whole number"),
         ("teams: {a: [ada], b: [bob, ada]}", "'ada' is in a already"),
+        ("teams: {a: {users: [ada], share: 60%}, b: {users: bob, share: 0.5}}", "than 100 %"),
+        ("teams: {a: {users: [ada], share: 160%}}", "teams.a.share: '160%' is more than the whole"),
+        ("teams: {a: {share: 50%}}", "teams.a: has no users"),
+        ("teams: {a: {users: [ada], shares: 1}}", "did you mean 'share'?"),
+        ("teams: {a: {users: [ada], max_spend_per_month: 5 EUR}}", "is not in US dollars"),
+        ("queue: {policy: autp}", "queue.policy: there is no queue policy 'autp'"),
+        ("queue: auto", "queue: must be a mapping"),
+        ("ledger: mysql://db/books", "ledger: is no PostgreSQL URL"),
+        ("ledger: postgresql://ada:h4x@db/books", "ledger: a password does not belong into"),
+        ("ledger: postgresql://db/books?pass%77ord=h4x", "ledger: a password does not belong"),
+        ("ledger: 'postgresql://[h4x/books'", "ledger: is no PostgreSQL URL"),
         ("alerts: {at: [half]}", "per cent"),
         ("alerts: {at: [0]}", "per cent"),
         ("alerts: {idle: soon}", "soon"),
@@ -99,6 +119,7 @@ def test_a_misspelt_cap_is_refused(tmp_path: Path, text: str, says: str) -> None
     with pytest.raises(InputError) as caught:
         load_policy(write(tmp_path, text))
     assert says in str(caught.value)
+    assert "h4x" not in f"{caught.value} {caught.value.hint}"
 
 
 def test_the_nearest_file_upward_counts(tmp_path: Path) -> None:

@@ -102,6 +102,28 @@ def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
         open_book(tmp_path / "home")
 
 
+def test_a_disk_that_is_full_is_said_to_be(tmp_path: Path) -> None:
+    # A limit on the size of files stops SQLite in its writing, as a full disk does.
+    opened = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import resource, sys; from pathlib import Path\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))\n"
+            "from mlbroker.broker.prices.price_book import open_book\n"
+            "open_book(Path(sys.argv[1]))",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert "MlbrokerError" in opened.stderr
+    assert "the price index cannot be written" in opened.stderr
+    assert list((tmp_path / "prices").glob("*.building")) == []
+
+
 def test_an_upgraded_book_is_indexed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlbroker.broker.prices import embedded
 

@@ -204,6 +204,43 @@ def test_waiting_runs_leave_the_caps_to_others(cli: Cli) -> None:
     assert [each["outcome"] for each in settled(cli, 5)] == ["succeeded"] * 5
 
 
+def test_what_only_a_cap_or_the_policy_file_holds_is_said_to_be_held_by_it(cli: Cli) -> None:
+    policy = cli.folder / "mlbroker-policy.yaml"
+    policy.write_text("max_spend_per_month: 1.5 USD\n")
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    held = submit(cli, cli.job("true", "held", broker=CAPPED))
+    (cli.home / "nodes.yaml").write_text(NODE.replace("count: 1", "count: 2"))
+    told = "its turn, but it must not start: max_spend_per_month in mlbroker-policy.yaml: 1 USD on"
+    wait_for(lambda: waiting(cli)[0]["reason"].startswith(told), tell=cli("queue").stdout.strip)
+    assert waiting(cli)[0]["start_p50_at"] is None
+    policy.write_text("max_spend_per_month: [\n")
+    assert f"must not start: {policy}" in cli("queue", "why", held).stdout
+    policy.write_text("max_spend_per_month: 9 USD\n")
+    wait_for(lambda: row(cli, held)["outcome"] == "succeeded")
+    gate.touch()
+    settled(cli, 2)
+
+
+def test_a_stop_of_one_who_waits_suspended_says_what_it_does(cli: Cli) -> None:
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    still = submit(cli, cli.job("true", "still", broker=CAPPED))
+    lock = cli.home / "runs" / still / "lock"
+    (process,) = wait_for(
+        lambda: [p for p in processes_with(f"background\0{still}") if str(p) in lock.read_text()]
+    )
+    os.kill(process, signal.SIGSTOP)
+    told = cli("stop", still)
+    assert (told.returncode, "it waited and will not start" in told.stderr) == (0, True)
+    assert "the job is ended" not in told.stderr
+    assert waiting(cli)[0]["position"] is None
+    os.kill(process, signal.SIGCONT)
+    wait_for(lambda: row(cli, still)["outcome"] == "stopped")
+    gate.touch()
+    settled(cli, 2)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -212,6 +249,7 @@ def test_waiting_runs_leave_the_caps_to_others(cli: Cli) -> None:
         (["--value-of-time", "3 EUR/h"], "USD"),
         (["--value-of-time", "600"], "max_spend_per_month"),
         (["--team", "vison"], "vision"),
+        (["--team", "vision"], "tester is not in team 'vision'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_waits(
@@ -223,3 +261,98 @@ def test_what_makes_no_sense_is_refused_and_nothing_waits(
     assert (answer.returncode, told in answer.stderr) == (2, True), answer.stderr
     assert "Traceback" not in answer.stderr
     assert cli.ledger() == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ({"team": "vison"}, "there is no team 'vison'"),
+        ({"team": "vision"}, "tester is not in team 'vision'"),
+        ({"value_of_time": "12 USD/h"}, "12 USD/h is more than max_spend_per_month lets pass of"),
+        ({"value_of_time": "-1"}, "broker.queue.value_of_time: '-1' is not an amount of money"),
+        ({"value_of_tim": "1"}, "did you mean 'value_of_time'?"),
+        ({"team": ["ops"]}, "broker.queue.team: must be a single value"),
+    ],
+)
+def test_what_the_job_file_says_of_the_queue_is_judged_alike(
+    cli: Cli, terms: dict[str, object], told: str
+) -> None:
+    policy = "teams: {vision: [ada], ops: {users: [tester], max_spend_per_month: 10 USD}}\n"
+    (cli.folder / "mlbroker-policy.yaml").write_text(policy)
+    job = cli.job("true", broker={**CAPPED, "queue": terms})
+    for command in ("submit", "run"):
+        answer = cli(command, job, "--on", "box", "--yes")
+        assert (answer.returncode, told in answer.stderr) == (2, True), answer.stderr
+        assert f"{job}:1" in answer.stderr
+    assert cli.ledger() == []
+
+
+def test_terms_are_the_options_the_job_files_and_the_policy_files_in_this_order(cli: Cli) -> None:
+    policy = cli.folder / "mlbroker-policy.yaml"
+    policy.write_text("teams: {ops: {users: [tester], share: 50%}}\nqueue: {policy: fifo}\n")
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    terms = {"queue": {"value_of_time": "3 USD/h", "team": "ops"}}
+    job = cli.job("true", "next", broker={**CAPPED, **terms})
+    submit(cli, job)
+    submit(cli, job, "--value-of-time", "7")
+    told = json.loads(cli("queue", "--json").stdout)
+    assert told["policy"] == "fifo"
+    # Dearer waiting does not come first where the policy is who came first.
+    assert [e["value_usd_per_h"] for e in told["waiting"]] == ["3", "7"]
+    assert {e["team"] for e in told["waiting"]} == {"ops"}
+    policy.write_text("queue: {policy: auto}\n")
+    other = cli("submit", cli.job("true", broker=CAPPED), "--on", "box", "--yes")
+    assert "under other rules of the queue (fifo); from now on those of this run" in other.stderr
+    told = json.loads(cli("queue", "--json").stdout)
+    assert told["policy"] == "auto"
+    assert [e["value_usd_per_h"] for e in told["waiting"]] == ["7", "3", "1"]
+    gate.touch()
+    settled(cli, 4)
+
+
+def test_a_months_cap_of_a_team_is_exact_and_nobody_elses(cli: Cli) -> None:
+    policy = "teams: {ops: {users: [tester, eve], max_spend_per_month: 1.5 USD}}\n"
+    (cli.folder / "mlbroker-policy.yaml").write_text(policy)
+    gate = cli.folder / "gate"
+    busy(cli, gate)
+    job = cli.job("true", "next", broker=CAPPED)
+    for user, code in (("eve", 3), ("ada", 0)):
+        answer = cli("run", job, "--on", "local", "--local-price", "1", "--yes", MLBROKER_USER=user)
+        assert answer.returncode == code, answer.stderr
+        assert (code == 0) != ("pass the 1.5 USD of team ops" in answer.stderr)
+    gate.touch()
+    settled(cli, 2)
+
+
+def test_a_gang_takes_its_places_together_and_what_is_free_is_used_meanwhile(cli: Cli) -> None:
+    gpus = NODE.replace(
+        "vcpus: 2, memory_gib: 8", "vcpus: 1, memory_gib: 2, gpu: L4, gpu_memory_gib: 24"
+    )
+    (cli.home / "nodes.yaml").write_text(gpus.replace("count: 1", "count: 3"))
+    gate = cli.folder / "gate"
+    work = f"echo gpus $CUDA_VISIBLE_DEVICES; while [ ! -e {gate} ]; do sleep 0.1; done"
+    pair = {"resources": {"accelerators": "L4:2"}, "broker": CAPPED}
+    first = submit(cli, cli.job(work, "first", **pair))
+    wait_for(lambda: row(cli, first)["state"] == "running")
+    second = submit(cli, cli.job(work, "second", **pair))
+    wait_for(lambda: [e["gang"] for e in waiting(cli)] == [2])
+    small = submit(cli, cli.job("echo gpus $CUDA_VISIBLE_DEVICES", "small", broker=CAPPED))
+    wait_for(lambda: row(cli, small)["outcome"] == "succeeded", tell=cli("queue").stdout.strip)
+    assert row(cli, second)["state"] == "queued"
+    order = json.loads((cli.home / "runs" / first / "order.json").read_text())
+    assert order["candidates"][0]["bill"]["price_per_hour_usd"] == "2"
+    gate.touch()
+    settled(cli, 3)
+    # Of three GPUs two have what the first had, and the third is all that was left.
+    assert [cli("logs", run).stdout.split()[1] for run in (first, small)] == ["0,1", "2"]
+    assert cli("logs", second).stdout.split()[1] == "0,1"
+    too_many = cli.job("true", resources={"accelerators": "L4:4"}, broker=CAPPED)
+    answer = cli("submit", too_many, "--on", "box", "--yes")
+    assert (answer.returncode, "At most 3 vCPUs, 6 GiB, 3 L4 fit there" in answer.stderr) == (
+        4,
+        True,
+    )
+    machines = cli.job("true", num_nodes=2, broker=CAPPED)
+    answer = cli("submit", machines, "--on", "box", "--yes")
+    assert (answer.returncode, "a run has one of yours" in answer.stderr) == (4, True)

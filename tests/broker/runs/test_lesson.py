@@ -47,14 +47,16 @@ def run_of(*attempts: Attempt) -> Run:
     )  # fmt: skip
 
 
-def order_of(steps: int | None = None) -> Order:
+def order_of(steps: int | None = None, place: Attempt | None = None) -> Order:
     bill = Bill(Decimal("0.5"), 2, vendor("aws").meter)
-    option = LaunchOption("aws", "us-east-1", "g5.xlarge", "spot", bill)
+    at = place or attempt("", None)
+    option = LaunchOption(at.cloud, at.region, at.instance_type, at.market, bill)
     return Order("r1", "j", (option,), {}, steps=steps, identity=facts.of(JOB))
 
 
 def taught(why: str, figures: dict[str, Any], steps: int | None = None, **more: Any) -> Measurement:
-    [row] = measurements(run_of(attempt(why, figures, **more)), order_of(steps))
+    told = attempt(why, figures, **more)
+    [row] = measurements(run_of(told), order_of(steps, told))
     return row
 
 

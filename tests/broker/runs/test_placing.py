@@ -34,7 +34,7 @@ class FullBox(SimCloud):
     def places(self, instance_type: str) -> int | None:
         return 1
 
-    def has_room(self, instance_type: str) -> bool:
+    def has_room(self, instance_type: str, places: int = 1) -> bool:
         return False
 
 

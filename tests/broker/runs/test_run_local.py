@@ -293,7 +293,7 @@ def test_a_disk_that_is_full_launches_nothing_and_ends_nothing(cli: Cli) -> None
 
 def test_a_job_for_several_nodes_is_refused_on_one(cli: Cli) -> None:
     answer = cli.run_local(cli.job("true", num_nodes=2))
-    assert answer.returncode == 2
+    assert answer.returncode == 4
     assert "num_nodes" in answer.stderr
 
 

@@ -196,3 +196,24 @@ def test_with_a_cloud_no_deadline_that_can_be_kept_is_missed(
         assert each.job.preemptible or each.preemptions == 0
         if each.job.deadline_s is not None:
             assert each.finish_s <= each.job.deadline_s + 1e-6
+
+
+def test_what_is_a_teams_own_is_given_back_at_a_checkpoint_and_not_taken() -> None:
+    teams = {"a": Team(share=0.5), "b": Team(share=0.5)}
+    dear, cheap = {"value_usd_per_h": 50.0}, {"value_usd_per_h": 1.0}
+    held = [job("a1", team="a", **dear), job("a2", 2.0, team="a", **dear)]
+    # b wants what is its own, however little its waiting costs; of a's the least yields.
+    assert actions([job("b1", 9.0, team="b", **cheap)], *held, places=2, teams=teams) == {
+        "a2": "yield",
+        "b1": "start",
+    }
+    fair = [job("a1", team="a", **cheap), job("b1", 9.0, team="b", **cheap)]
+    assert actions([job("a2", team="a", **dear)], *fair, places=2, teams=teams) == {
+        "a1": "yield",
+        "a2": "start",
+    }, "a's own place it may take, b's it may not"
+    fixed = fair[0]._replace(preemptible=False)
+    assert actions([job("a2", team="a", **dear)], fixed, fair[1], places=2, teams=teams) == {}
+    # Who has taken back what is its own is not asked for it again.
+    after = [held[0], job("b1", 9.0, team="b", **cheap)]
+    assert actions([held[1]], *after, places=2, teams=teams) == {}

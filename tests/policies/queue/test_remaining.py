@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlbroker.policies.queue.remaining import remaining_h
+from mlbroker.policies.queue.remaining import remaining_h, sigma_of
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.3, 0.8])
@@ -22,3 +22,10 @@ def test_something_is_always_left(sigma: float) -> None:
     for attained in (0.0, 0.99, 1.0, 1.5, 7.99, 8.0, 50.0, 1e6):
         median, p90 = remaining_h(1.0, attained, sigma)
         assert 0 < median <= p90 < float("inf")
+
+
+def test_the_width_is_that_of_its_percentiles() -> None:
+    for p90_h in (3.0, 5.0):
+        median, p90 = remaining_h(2.0, 0.0, sigma_of(2.0, p90_h))
+        assert (median, p90) == (pytest.approx(2), pytest.approx(p90_h, rel=0.01))
+    assert sigma_of(2.0, 2.0) == sigma_of(0.0, 1.0) == sigma_of(2.0, 1.0) == 0

@@ -1,0 +1,233 @@
+"""A study of many trials as one run after another: begun, carried on, and looked at."""
+
+import os
+import shlex
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.yaml_fields import nearest_hint
+from mlbroker.broker.files.yaml_strict import quoted
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.tuning.lane import LIFETIME
+from mlbroker.broker.tuning.proposals import best_points
+from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body
+from mlbroker.broker.tuning.searchers import SEARCHERS
+from mlbroker.broker.words import exact_usd
+from mlbroker.policies.tuning.budget import best_trial
+from mlbroker.pricing.vendors import LOCAL
+from mlbroker.profiles.job import Job
+from mlbroker.profiles.search_space import Study
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRequest:
+    """A study to begin or, where `resumes`, to carry on. `run` is the request of its run, with
+    the job as its file has it.
+    """
+
+    run: RunRequest
+    name: str
+    searcher: str = "auto"
+    seed: int = 0
+    patience: int | None = None
+    resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStudy:
+    """What is about to be done. Nothing is reserved, and nothing of the study is written yet."""
+
+    folder: StudyFolder
+    terms: dict[str, Any]
+    run: PreparedRun
+    resumes: bool
+
+    def begin(self, state: Path) -> None:
+        """Lay a new study down, before its run is reserved."""
+        if not self.resumes:
+            self.folder.begin(state, self.terms)
+
+
+def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> PreparedStudy:
+    """Check the study, and find its machine and what that may cost at most."""
+    job = request.run.job
+    study = job.study
+    if study is None:
+        hint = "Add the metric, the space and the resource: docs/tuning.md"
+        raise InputError("has no `tune:` in its broker block", where=str(request.run.job_path),
+                         hint=hint)  # fmt: skip
+    if request.run.on != LOCAL:
+        raise InputError("a study runs on this machine", where="--on", hint="--on local")
+    if study.lanes is not None and study.lanes > 1:
+        what = f"tune.parallel: {study.lanes} lanes at a time; there is one"
+        raise InputError(what, where=str(request.run.job_path), hint="parallel: auto")
+    folder = StudyFolder.of(state, request.name)
+    terms = folder.terms() if request.resumes else _terms(request, study)
+    if request.resumes:
+        _refuse_another(terms, job, request)
+        _refuse_second_lane(folder, state)
+    else:
+        _refuse_taken(folder, job, request)
+        for name in study.start_from:
+            best_points(folder, name, study)
+    prepared = prepare(replace(request.run, job=_lane(job, folder)), state, listener)
+    life_s = float(prepared.worst.lifetime_s)
+    if job.deadline is not None:
+        life_s = min(life_s, job.deadline.seconds_from(prepared.now))
+    envs = {**prepared.request.job.envs, LIFETIME: str(life_s)}
+    whole = replace(prepared.request, job=replace(prepared.request.job, envs=envs))
+    return PreparedStudy(folder, terms, replace(prepared, request=whole), request.resumes)
+
+
+def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
+    job = request.run.job
+    searcher = request.searcher
+    if searcher != "auto" and searcher not in SEARCHERS:
+        raise InputError(f"there is no searcher {quoted(searcher)}", where="--searcher",
+                         hint=nearest_hint(searcher, ["auto", *SEARCHERS]))  # fmt: skip
+    if searcher == "auto":
+        searcher = "tpe" if find_spec("optuna") is not None else "random"
+    SEARCHERS[searcher](study.space, request.seed)  # what it needs must be installed
+    return {
+        "name": request.name,
+        "job_path": str(request.run.job_path.absolute()),
+        "fingerprint": job.fingerprint(),
+        "command": job.command,
+        "workdir": job.workdir or str(request.run.job_path.absolute().parent),
+        "checkpoint": job.checkpoint.path if job.checkpoint else None,
+        "study": study_body(study),
+        "searcher": searcher,
+        "seed": request.seed,
+        "patience": request.patience,
+    }
+
+
+def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> None:
+    """What the trials so far have told holds for the same job and space alone."""
+    assert job.study is not None
+    same = {**terms["study"], "trials": None} == {**study_body(job.study), "trials": None}
+    if not same or terms["fingerprint"] != job.fingerprint():
+        raise InputError(
+            f"the job is not what study {request.name} began with",
+            where=str(request.run.job_path),
+            hint="Begin another: mlbroker tune JOB --name NAME",
+        )
+
+
+def _refuse_second_lane(folder: StudyFolder, state: Path) -> None:
+    """The lane would refuse it too, by the record's lock, when the run has begun."""
+    ledger = open_ledger(state)
+    for run_id in folder.load().runs:
+        run = ledger.run(run_id)
+        if run is not None and not run.settled:
+            raise InputError(
+                f"study {folder.path.name} is worked on by run {run_id}",
+                hint=f"`mlbroker logs -f {run_id}` follows it, `mlbroker reconcile` settles one"
+                " that is over",
+            )
+
+
+def _refuse_taken(folder: StudyFolder, job: Job, request: StudyRequest) -> None:
+    if folder.exists:
+        raise InputError(
+            f"there is a study {request.name}",
+            hint=f"Carry it on: mlbroker tune resume {request.name}; or begin another: --name NAME",
+        )
+    if job.checkpoint is None:
+        return
+    home = Path(job.workdir or request.run.job_path.absolute().parent)
+    path = home / job.checkpoint.path
+    if path.is_dir() and any(os.scandir(path)):
+        raise InputError(
+            "has something in it, which the first trial would go on from",
+            where=str(path),
+            hint="Move it away: each trial begins with an empty checkpoint folder.",
+        )
+
+
+def _lane(job: Job, folder: StudyFolder) -> Job:
+    """The job of the study's run: the lane, which starts the user's own again and again."""
+    words = [sys.executable, "-I", "-m", "mlbroker.broker.tuning.lane", str(folder.path)]
+    return replace(job, name=f"{job.name[:90]}.tune", command=f"exec {shlex.join(words)}",
+                   study=None, work=None, takes=None, checkpoint=None, progress=None, outputs=(),
+                   deadline=None)  # fmt: skip
+
+
+def studies(state: Path) -> list[str]:
+    """Names of the studies of this state folder."""
+    home = state / "studies"
+    return sorted(path.name for path in home.iterdir()) if home.is_dir() else []
+
+
+def shown(state: Path, name: str) -> dict[str, Any]:
+    """The document of `mlbroker tune show --json`."""
+    folder = StudyFolder.of(state, name)
+    terms, found = folder.terms(), folder.load()
+    study, trials = found.study, found.trials
+    ledger = open_ledger(state)
+    runs = [run for each in found.runs if (run := ledger.run(each)) is not None]
+    reached = Counter(each.trial.reached for each in trials if not each.failed)
+    return {
+        "schema": "mlbroker.tune/1",
+        "study": name,
+        "metric": study.metric,
+        "goal": "maximize" if study.more_is_better else "minimize",
+        "resource": study.resource,
+        "most": study.most,
+        "searcher": terms["searcher"],
+        "ended": found.ended,
+        "running": any(not run.settled for run in runs),
+        "trials": len(trials),
+        "failed": sum(each.failed is not None for each in trials),
+        "reached": {str(step): reached[step] for step in sorted(reached)},
+        "spent_s": round(found.spent_s, 3),
+        "spent_usd": exact_usd(sum((run.spent_usd for run in runs), Decimal(0))),
+        "runs": found.runs,
+        "best": _best(found),
+        "curve": [
+            {"spent_s": round(spent_s, 3), "metric": _metric(study, score)}
+            for spent_s, score in found.curve
+        ],
+        "doubt": _doubt(found),
+    }
+
+
+def _best(found: StudyState) -> dict[str, Any] | None:
+    number = best_trial([each.trial for each in found.trials])
+    if number is None:
+        return None
+    mine = found.trials[number]
+    best = mine.trial.best
+    return {
+        "trial": number,
+        "metric": _metric(found.study, mine.trial.score),
+        "at": best.index(best[-1]) + 1,
+        "reached": mine.trial.reached,
+        "env": {
+            name: repr(v) if isinstance(v, float) else str(v) for name, v in mine.point.items()
+        },
+    }
+
+
+def _metric(study: Study, score: float) -> float:
+    return score if study.more_is_better else -score
+
+
+def _doubt(found: StudyState) -> str | None:
+    """What looks as if it was not meant."""
+    told = [each for each in found.trials if not each.failed and len(each.trial.best) > 1]
+    values = {value for each in told for value in each.metrics.values()}
+    if len(told) > 2 and len(values) == 1:
+        return "the metric is one and the same everywhere"
+    rising = [each for each in told if each.trial.best[-1] > each.trial.best[0]]
+    if len(told) > 2 and not rising:
+        return "no trial became better than after its first step: is the goal right?"
+    return None

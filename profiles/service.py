@@ -1,0 +1,57 @@
+"""What a service is asked for: how its engine scales, how soon it must answer, what it may cost."""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Measure(StrEnum):
+    """Which time of a request the objective is about."""
+
+    LATENCY = "latency"
+    TTFT = "ttft"  # to the first token
+    TPOT = "tpot"  # for each token after it
+
+
+class ServiceObjective(NamedTuple):
+    """The share of requests of which this time must be within the seconds."""
+
+    measure: Measure
+    within_s: float
+    share: float = 0.95
+
+
+class Traffic(NamedTuple):
+    """Requests a second on average and at their peak, or a file of recorded ones."""
+
+    rate_rps: float | None = None
+    peak_rps: float | None = None
+    trace: str | None = None
+
+
+class SampleRequest(NamedTuple):
+    """A request as users send it: the path, and a file of bodies."""
+
+    path: str
+    body: str | None = None
+
+
+class Service(NamedTuple):
+    """A service's engine (SkyServe's words) and what its owner asks of it.
+
+    Without `scales` there is always the same number of replicas; `most` None is no maximum.
+    `target_rps` is what the engine reckons a replica to serve, and the delays are those after which
+    it follows its load. `queue_s`: over the cap nobody waits longer than that.
+    """
+
+    scales: bool = False
+    most: int | None = None
+    target_rps: float | None = None
+    upscale_s: float = 300.0
+    downscale_s: float = 1200.0
+    objective: ServiceObjective | None = None
+    month_usd: Decimal | None = None
+    day_usd: Decimal | None = None
+    traffic: Traffic = Traffic()
+    request: SampleRequest | None = None
+    queue_s: float = 10.0

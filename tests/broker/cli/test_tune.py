@@ -1,0 +1,161 @@
+"""`mlbroker tune` on this machine, as a user calls it."""
+
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import Result
+from tests.support.mlbroker import Cli, wait_for
+from tests.support.studies import TRAIN, AStudy
+from typer.testing import CliRunner
+
+from mlbroker.broker.cli import build_app
+from mlbroker.broker.errors import InputError, MlbrokerError
+
+SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/tune.json").read_text())
+TUNE = {
+    "metric": "acc",
+    "goal": "maximize",
+    "space": {"X": ["0", "1.0"], "KIND": ["a", "b"]},
+    "resource": {"max": 9},
+    "trials": 6,
+}
+GO = ("--searcher", "random", "--budget", "0.5", "--local-price", "1", "--yes")
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    (tmp_path / "train.py").write_text(TRAIN)
+    return Cli(tmp_path)
+
+
+def job(cli: Cli, command: str = f"{sys.executable} train.py", **tune: object) -> Path:
+    checkpoint = {"path": "ckpt/", "every": "5m"}
+    block = {"checkpoint": checkpoint, "tune": {**TUNE, **tune}}
+    return cli.job(command, name="net", broker=block)
+
+
+def shown(cli: Cli, name: str = "net") -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(cli("tune", "show", name, "--json").stdout)
+    jsonschema.validate(document, SCHEMA)
+    return document
+
+
+def called(cli: Cli, *words: object) -> Result:
+    """In this process, where nothing is launched."""
+    return CliRunner().invoke(
+        build_app(["tune"]), ["tune", *map(str, words)], env=cli.environment()
+    )
+
+
+def refused(cli: Cli, *words: object) -> MlbrokerError:
+    error = called(cli, *words).exception
+    assert isinstance(error, MlbrokerError), error
+    return error
+
+
+def test_a_study_is_one_capped_run_and_its_best_can_be_run(cli: Cli) -> None:
+    done = cli("tune", job(cli), *GO)
+    assert done.returncode == 0, done.stderr
+    assert "Study net: acc over X, KIND, at most 6 trials of up to 9 x epoch" in done.stderr
+    found = shown(cli)
+    assert found["trials"] == 6
+    assert not found["running"]
+    assert found["ended"] == "6 trials are done, and the best is a whole one"
+    best = found["best"]
+    assert best["metric"] == pytest.approx(float(best["env"]["X"]))
+    assert best["at"] == best["reached"] == 9
+    assert [at["metric"] for at in found["curve"]] == sorted(at["metric"] for at in found["curve"])
+    (run,) = json.loads(cli("ledger", "--json").stdout)["runs"]
+    assert found["runs"] == [run["run_id"]]
+    assert found["spent_usd"] == run["spent_usd"]
+    assert float(run["spent_usd"]) <= 0.5
+    flags = cli("tune", "best", "net", "--env").stdout.split()
+    assert flags[::2] == ["--env", "--env"]
+    assert set(flags[1::2]) == {f"{name}={value}" for name, value in best["env"].items()}
+    assert "The study is done: 6 trials" in cli("tune", "show", "net").stdout
+    for words in (("show",), ("best", "net")):
+        assert max(map(len, cli("tune", *words, COLUMNS="80").stdout.splitlines())) <= 80
+    again = cli("tune", job(cli), *GO)
+    assert again.returncode == 2
+    assert "there is a study net" in again.stderr
+
+
+def test_a_study_goes_on_after_its_lane_was_killed(cli: Cli) -> None:
+    waits = '[ "$MLBROKER_TRIAL" -lt 1 ] || while [ ! -e go ]; do sleep 0.1; done'
+    path = job(cli, f"{waits}; {sys.executable} train.py")
+    client = cli.start("tune", path, *GO)
+    study = AStudy(cli.folder, name="net")
+    wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
+    second = refused(cli, "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
+    assert "study net is worked on by run" in str(second)
+    cli("stop", study.now().runs[0])
+    client.communicate(timeout=120)
+    assert client.returncode == 130
+    before = shown(cli)
+    assert before["ended"] is None
+    (cli.folder / "go").touch()
+    done = cli("tune", "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
+    assert done.returncode == 0, done.stderr
+    after = shown(cli)
+    assert after["trials"] == 6
+    assert len(after["runs"]) == 2
+    assert after["curve"][: len(before["curve"])] == before["curve"]
+    other = job(cli, "echo other")
+    changed = cli("tune", "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
+    assert changed.returncode == 2
+    assert "the job is not what study net began with" in changed.stderr
+    other.unlink()
+    assert cli("tune", "resume", "net", "--budget", "1", "--yes").returncode == 2
+
+
+def test_the_first_trials_failing_is_the_jobs_failure(cli: Cli) -> None:
+    done = cli("tune", job(cli, "exit 3"), *GO)
+    assert done.returncode == 100
+    found = shown(cli)
+    assert found["failed"] == 5
+    assert found["best"] is None
+    assert found["ended"] == "the first 5 trials failed, the last of them: exit code 3"
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(cli: Cli) -> None:
+    error = refused(cli, cli.job("true", name="plain"), *GO)
+    assert "has no `tune:` in its broker block" in str(error)
+    tune: dict[str, object]
+    for tune, words, code, what in (
+        ({}, (*GO, "--on", "aws"), 2, "a study runs on this machine"),
+        ({}, (*GO, "--name", "../x"), 2, "is not the name of a study"),
+        ({}, (*GO, "--searcher", "best"), 2, "there is no searcher 'best'"),
+        ({"parallel": 4}, GO, 2, "tune.parallel: 4 lanes at a time; there is one"),
+        ({"start_from": ["older"]}, GO, 2, "there is no study 'older'"),
+        ({}, ("--yes",), 3, "the run has no budget"),
+        ({}, ("--budget", "1", "--local-price", "1"), 2, "there is nobody to ask"),
+    ):
+        error = refused(cli, job(cli, **tune), *words)
+        assert error.exit_code == code
+        assert what in str(error)
+    (cli.folder / "ckpt").mkdir()
+    (cli.folder / "ckpt" / "model").write_text("mine")
+    assert "has something in it" in str(refused(cli, job(cli), *GO))
+    assert "there is no study" in str(refused(cli, "show", "net"))
+    assert "is not the name of a study" in str(refused(cli, "show", "../net"))
+    assert "There is no study yet" in called(cli, "show").stderr
+    assert not (cli.home / "studies").exists()
+
+
+def test_a_dry_run_begins_nothing(cli: Cli) -> None:
+    done = called(cli, job(cli), *GO[:-1], "--dry-run")
+    assert done.exit_code == 0
+    assert "Dry run" in done.stderr
+    assert not (cli.home / "studies").exists()
+
+
+def test_a_run_of_a_study_s_job_is_refused_and_a_plan_is_of_one_trial(cli: Cli) -> None:
+    words = ["run", str(job(cli)), "--on", "local", "--budget", "1", "--yes"]
+    error = CliRunner().invoke(build_app(["run"]), words, env=cli.environment()).exception
+    assert isinstance(error, InputError)
+    assert error.what == "tune: a run is one trial, and has no values of X, KIND"

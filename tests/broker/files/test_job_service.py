@@ -1,0 +1,114 @@
+"""SkyServe's `service:` block and `broker: service:`: what they say, and what is refused."""
+
+from decimal import Decimal
+
+import pytest
+
+from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.job_file import parse_jobs
+from mlbroker.profiles.job import Job, Replicas
+from mlbroker.profiles.service import Measure, SampleRequest, Service, ServiceObjective, Traffic
+
+FULL = """\
+service:
+  readiness_probe: {path: /health, initial_delay_seconds: 1200, post_data: {model: x}}
+  replica_policy:
+    min_replicas: 2
+    max_replicas: 9
+    target_qps_per_replica: 2.5
+    dynamic_ondemand_fallback: true
+    base_ondemand_fallback_replicas: 1
+    upscale_delay_seconds: 60
+    downscale_delay_seconds: 0
+  ports: 8080
+  load_balancing_policy: least_load
+  tls: {keyfile: a, certfile: b}
+run: serve
+broker:
+  service:
+    objective: {ttft: 250ms, share: 0.9}
+    budget: {month: 500 USD, day: 30}
+    traffic: {rate: 12, peak: 40}
+    request: {path: /classify, body: samples.jsonl}
+    over_cap: {queue: 4s}
+"""
+
+
+def job_of(text: str) -> Job:
+    (file,) = parse_jobs(text, "job.yaml", None)
+    return file.job
+
+
+def test_all_that_a_service_says() -> None:
+    job = job_of(FULL)
+    assert job.replicas == Replicas("service", 2, 9)
+    assert job.service == Service(
+        scales=True,
+        most=9,
+        target_rps=2.5,
+        upscale_s=60.0,
+        downscale_s=0.0,
+        objective=ServiceObjective(Measure.TTFT, 0.25, 0.9),
+        month_usd=Decimal(500),
+        day_usd=Decimal(30),
+        traffic=Traffic(12.0, 40.0),
+        request=SampleRequest("/classify", "samples.jsonl"),
+        queue_s=4.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("service: {replicas: 3}", Service(False, None)),
+        ("service: {readiness_probe: /}", Service(True, None)),
+        ("service: {replica_policy: {min_replicas: 2}}", Service(True, None)),
+        ("service: {replica_policy: {min_replicas: 2, max_replicas: 2}}", Service(False, 2)),
+        (
+            "service: {replica_policy: {min_replicas: 1, max_replicas: 4,"
+            " target_qps_per_replica: {L4: 2, A100: 5}}}",
+            Service(True, 4),
+        ),
+        ("pool: {workers: 3}", None),
+        ("service: {pool: true, workers: 3}", None),
+    ],
+)
+def test_how_an_engine_scales(text: str, expected: Service | None) -> None:
+    assert job_of(f"{text}\nrun: x").service == expected
+
+
+A_SERVICE = "service: {readiness_probe: /}\nrun: x\n"
+REFUSED = {
+    "run: x\nservice: {readiness_probe: health}": "readiness_probe: 'health' is not a path",
+    "run: x\nservice: {readiness_probe: {timeout_seconds: 5}}": "readiness_probe.path: is missing",
+    "run: x\nservice: {ports: 80800}": "ports: '80800' is not between 1 and 65535",
+    "run: x\nservice: {replicas: 2, replica_policy: {min_replicas: 1}}": "goes without replicas",
+    "run: x\nservice: {replica_policy: {min_replicas: 3, max_replicas: 2}}":
+        "max_replicas: 2 is less than min_replicas, 3",
+    "run: x\npool: {min_workers: 3, max_workers: 2}": "max_workers: 2 is less than min_workers, 3",
+    "run: x\nservice: {replica_policy: {upscale_delay_second: 3}}": "'upscale_delay_seconds'?",
+    "run: x\nservice: {load_balancing_policy: robin}": "is not a load balancing policy",
+    "run: x\nservice: {tls: {keyfil: a}}": "did you mean 'keyfile'?",
+    "run: x\nbroker: {service: {budget: {month: 5}}}": "goes with a `service:` of SkyServe's",
+    A_SERVICE + "broker: {service: {budgets: {month: 5}}}": "did you mean 'budget'?",
+    A_SERVICE + "broker: {service: {budget: {mont: 5}}}": "did you mean 'month'?",
+    A_SERVICE + "broker: {service: {budget: {month: 5 EUR}}}": "not in US dollars",
+    A_SERVICE + "broker: {service: {objective: {share: 0.9}}}": "one of latency, ttft and tpot",
+    A_SERVICE + "broker: {service: {objective: {ttft: 1s, tpot: 1s}}}": "one of latency",
+    A_SERVICE + "broker: {service: {objective: {latency: 2, share: 0.9}}}": "is not a duration",
+    A_SERVICE + "broker: {service: {objective: {latency: 2s, share: 95}}}": "not between 0 and 1",
+    A_SERVICE + "broker: {service: {traffic: {peak: 9}}}": "must be a trace, or a rate",
+    A_SERVICE + "broker: {service: {traffic: {rate: 9, trace: a}}}": "must be a trace, or a rate",
+    A_SERVICE + "broker: {service: {traffic: {rate: 9, peak: 3}}}": "3 is less than the rate, 9",
+    A_SERVICE + "broker: {service: {request: {path: v1}}}": "'v1' is not a path",
+    A_SERVICE + "broker: {service: {over_cap: {queue: 0s}}}": "must be more than zero",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_a_service_cannot_say(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_jobs(text, "job.yaml", None)
+    assert REFUSED[text] in str(caught.value)
+    assert str(caught.value).startswith(f"job.yaml:{text.rstrip().count(chr(10)) + 1}: ")
+    assert caught.value.exit_code == 2
