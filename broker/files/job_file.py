@@ -83,7 +83,8 @@ class PipelineFile:
     def stage_line(self, stage: int) -> str:
         """File, line and name of a stage."""
         file = self.stages[stage]
-        return f"{self.source}:{file.lines.get('name', 1)}: {file.job.name}"
+        line = file.lines.get("name", file.lines.get("run", 1))
+        return f"{self.source}:{line}: {file.job.name}"
 
 
 def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -> JobFile:
@@ -161,7 +162,8 @@ def _jobs(
     for place, document in enumerate(documents if several else ()):
         _refuse_what_no_stage_has(Fields(document, "", source), first=not place)
     files = [
-        _job_file(document, source, folders, workdir_must_exist, env) for document in documents
+        _job_file(document, source, folders, workdir_must_exist, number if several else None, env)
+        for number, document in enumerate(documents, 1)
     ]
     if not several and files[0].job.needs is not None:
         raise InputError(
@@ -209,12 +211,6 @@ def _documents(text: str, source: str) -> list[Node]:
 
 
 def _refuse_what_no_stage_has(fields: Fields, *, first: bool) -> None:
-    if fields.node("name") is None:
-        raise InputError(
-            "name: is missing, and each stage of a pipeline has one",
-            where=f"{fields.source}:{fields.line()}",
-            hint="it is how `needs`, measurements and plans know the stage",
-        )
     refuse_group_keys(fields)
     block = fields.section("broker")
     if block is not None:
@@ -226,6 +222,7 @@ def _job_file(
     source: str,
     folders: tuple[Path, ...],
     must_exist: bool,
+    number: int | None,
     env: EnvFlags,
 ) -> JobFile:
     fields = Fields(node, "", source)
@@ -263,7 +260,7 @@ def _job_file(
     note(node, "", lines, values)
     return JobFile(
         Job(
-            name=fields.value("name", parse_job_name) or _name_from(source),
+            name=fields.value("name", parse_job_name) or _name_from(source, number),
             command=command,
             setup=setup,
             workdir=workdir,
@@ -326,9 +323,10 @@ def _data(given: Data | None, told: Data, remarks: Remarks) -> Data:
     return data
 
 
-def _name_from(source: str) -> str:
-    """The file's name, as one of a job."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")[:90] or "job"
+def _name_from(source: str, number: int | None) -> str:
+    """The file's name, with the document's number when it is one of several."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")[:90] or "job"
+    return stem if number is None else f"{stem}-{number}"
 
 
 def _workdir(

@@ -22,6 +22,13 @@ def pipeline(*documents: str) -> PipelineFile:
     return found
 
 
+def test_a_stage_without_a_name_has_the_files_and_its_number() -> None:
+    found = pipeline(HEADER, "run: x\n", stage("b", "[]"), "run: y\nbroker: {needs: [p-1, b]}\n")
+    assert [file.job.name for file in found.stages] == ["p-1", "b", "p-3"]
+    assert found.needs == ((), (), (0, 1))
+    assert found.stage_line(2) == "p.yaml:10: p-3"
+
+
 def test_documents_are_a_chain_in_their_order() -> None:
     found = pipeline(stage("a"), stage("b"), stage("c"))
     assert [file.job.name for file in found.stages] == ["a", "b", "c"]
@@ -63,7 +70,6 @@ def test_one_job_is_no_pipeline(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "unnamed": ([stage("a"), "run: x\n"], r"p.yaml:4: name: is missing"),
     "twice": ([stage("a"), stage("a")], r"p.yaml:4: name: 'a' is given to two stages"),
     "unknown need": (
         [stage("prepare"), stage("b", "[prepar]")],
