@@ -150,6 +150,8 @@ def _other(plan: Planned, number: int, other: Alternative) -> tuple[str, ...]:
 
 def _proof_words(plan: Planned) -> str:
     solution, among = plan.solution, count(sum(map(len, plan.quotes)), "quote")
+    if solution.timed_out and solution.gap == math.inf:
+        return f"Time ran out among {among}, with no bound on how much better others are."
     if solution.timed_out:
         return f"Time ran out at a proved gap of {solution.gap:.2%}, among {among}."
     if solution.gap == math.inf:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Where there are so few choices, they are solved to the last digit.
 _SMALL = 250
-_GAP = 1e-4
+# Of others, the search for z leaves as much again: together within 0.1 %.
+_GAP = 4e-4
 # By so much of the value a choice may first be worse than the relaxed programme's.
 _FIRST_WIDTH = 3e-3
 # Labels kept for a stage when the riskiest path to it is sought.

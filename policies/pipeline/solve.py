@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mlbroker.policies.pipeline.fronts import front
 from mlbroker.policies.pipeline.interface import Option, Problem, Selection, Solution
-from mlbroker.policies.pipeline.programme import Programme
+from mlbroker.policies.pipeline.programme import Found, Programme
 from mlbroker.policies.pipeline.schedule import Simulator, keeps_limits, least_z, timetable
 
 SECONDS = 30.0
@@ -24,6 +24,8 @@ _ENOUGH = 5e-4
 _LITTLE = 2e-4
 # Pipelines of so few choices are searched to the end, selection by selection.
 _SMALL, _ONE_BY_ONE = 250, 60
+# No z of a large pipeline may take more of the time than this share.
+_SHARE = 0.2
 
 
 def _never() -> float:
@@ -35,7 +37,7 @@ def solve(
 ) -> Solution:
     """The best selection found within `seconds` by the `clock`; see `Solution` where none is."""
     ends = clock() + seconds
-    search = _Search(problem, lambda: ends - clock())
+    search = _Search(problem, lambda: ends - clock(), seconds * _SHARE)
     best = search.best()
     candidates = sum(map(len, search.programme.kept))
     if best is None and not problem.by_time:
@@ -75,13 +77,16 @@ def _by_cost(option: Option) -> Option:
 
 
 class _Search:
-    def __init__(self, problem: Problem, left: Callable[[], float]) -> None:
+    def __init__(self, problem: Problem, left: Callable[[], float], share_s: float) -> None:
         self.problem = problem
         self.programme = Programme(problem, [front(problem, n) for n in range(len(problem.stages))])
         self.simulator = Simulator(problem)
         self.gap = math.inf
         self.timed_out = False
         self._left = left
+        self._share_s = share_s
+        # The best of what relaxed programmes round to and keeps the limits, with its gap.
+        self._rounded: tuple[Selection, float] | None = None
         self._limited = problem.deadline_s is not None or problem.budget_usd is not None
 
     def best(self) -> Selection | None:
@@ -104,7 +109,7 @@ class _Search:
                         self.gap = max(0.0, (value - least) / max(abs(value), 1e-12))
                 else:
                     low, bound = z, max(bound, least)
-            if not self._limited or self.timed_out or z <= _LEAST_Z:
+            if not self._limited or self._left() <= 0 or z <= _LEAST_Z:
                 break
             if best is not None and self._value(best) - bound <= _ENOUGH * abs(self._value(best)):
                 break
@@ -113,6 +118,10 @@ class _Search:
             z = self._next(z, low, high, None if found is None else found[0])
         if best is not None and small and self._limited:
             best = self._one_by_one(best, max(low, _LEAST_Z))
+        if self._rounded is not None and (
+            best is None or self._value(self._rounded[0]) < self._value(best)
+        ):
+            best, self.gap = self._rounded
         return best
 
     def _first_z(self) -> float:
@@ -165,12 +174,17 @@ class _Search:
         large = programme.binaries > _SMALL
         if large and self._limited and not self._tighten(z):
             return None
+        ends = self._left() - self._share_s
+
+        def left() -> float:
+            return min(self._left(), max(self._left() - ends, 0.0)) if large else self._left()
+
         # Of a large one, what a tangent more would bring is left to the search for z.
         rounds = 1 if large else _TANGENT_ROUNDS
         while True:
-            found = programme.solve(z, self._left)
+            found = programme.solve(z, left)
             if found is None:
-                self.timed_out = self.timed_out or self._left() <= 0
+                self.timed_out = self.timed_out or left() <= 0
                 return None
             self.timed_out = self.timed_out or not found.done
             rounds -= 1
@@ -192,7 +206,18 @@ class _Search:
             if found.value - before <= _LITTLE * abs(found.value):
                 break
             before = found.value
+        self._round(found)
         return True
+
+    def _round(self, found: Found) -> None:
+        """Keep what a relaxed programme rounds to, where it keeps the limits."""
+        selection = self.simulator.selection(self.programme.picks(found))
+        if self._limited and not keeps_limits(self.problem, selection):
+            return
+        value = self._value(selection)
+        if self._rounded is None or value < self._value(self._rounded[0]):
+            gap = max(0.0, (value - found.bound) / max(abs(value), 1e-12))
+            self._rounded = selection, gap
 
     def _one_by_one(self, best: Selection, z: float) -> Selection:
         """Selections in the order of their value at a z that is too small, until one keeps the
