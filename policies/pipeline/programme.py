@@ -17,9 +17,8 @@ from mlbroker.policies.pipeline.interface import Problem
 if TYPE_CHECKING:
     import numpy as np
 
-# Where there are so few choices, they are solved to the last digit.
+# Where there are so few choices, they are solved to the last digit, others to a gap.
 _SMALL = 250
-# Of others, the search for z leaves as much again: together within 0.1 %.
 _GAP = 4e-4
 # By so much of the value a choice may first be worse than the relaxed programme's.
 _FIRST_WIDTH = 3e-3

@@ -177,7 +177,7 @@ class _Search:
         ends = self._left() - self._share_s
 
         def left() -> float:
-            return min(self._left(), max(self._left() - ends, 0.0)) if large else self._left()
+            return max(min(self._left(), self._left() - ends), 0.0) if large else self._left()
 
         # Of a large one, what a tangent more would bring is left to the search for z.
         rounds = 1 if large else _TANGENT_ROUNDS
@@ -197,6 +197,7 @@ class _Search:
         even that has no solution.
         """
         before = -math.inf
+        found: Found | None = None
         for _ in range(_TANGENT_ROUNDS):
             found = self.programme.solve(z, self._left, whole=False)
             if found is None:
@@ -206,7 +207,8 @@ class _Search:
             if found.value - before <= _LITTLE * abs(found.value):
                 break
             before = found.value
-        self._round(found)
+        if found is not None:
+            self._round(found)
         return True
 
     def _round(self, found: Found) -> None:

@@ -69,3 +69,26 @@ def test_what_does_not_do_is_told(tmp_path: Path, home: Path) -> None:
     done = mlbroker("plan", path, home=home)
     assert done.returncode == 2
     assert "--stage two" in done.stderr
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_amount(tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(CHAIN.replace("name: one", "name: a-stage-with-quite-a-long-name"))
+    plan = json.loads(mlbroker("plan", path, "--json", home=home).stdout)
+    done = mlbroker("plan", path, home=home, env={"COLUMNS": "80"})
+    assert done.returncode == 0, done.stderr
+    assert "…" not in done.stdout
+    rows = done.stdout.splitlines()
+    for stage in plan["stages"]:
+        row = next(line for line in rows if line.startswith(stage["job"]))
+        assert stage["choice"]["instance_type"] in row
+        assert stage["choice"]["region"] in row
+
+
+def test_an_unknown_stage_is_told_with_the_nearest(tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(CHAIN)
+    done = mlbroker("profile", path, "--stage", "twoo", "--steps", "1", home=home)
+    assert done.returncode == 2
+    assert "no stage 'twoo'" in done.stderr
+    assert "did you mean two?" in done.stderr

@@ -1,6 +1,8 @@
 """The optimiser: as good as looking at every selection, and in time as often as was asked."""
 
+import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from tests.support.pipelines import brute_force, random_problem
@@ -93,3 +95,31 @@ def test_fronts_keep_what_no_other_beats() -> None:
         beaten = any(a <= row[0] and b <= row[1] and (a, b) != row for a, b in rows)
         assert (number in kept) != beaten
     assert undominated([], []) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_quickest_is_that_of_all_selections(seed: int) -> None:
+    problem = replace(random_problem(seed), by_time=True, deadline_s=None, budget_usd=None)
+    found, simulator = solve(problem).selection, Simulator(problem)
+    every = itertools.product(*(range(len(stage.options)) for stage in problem.stages))
+    assert found is not None
+    least = min(simulator.selection(picks).duration_s for picks in every)
+    assert found.duration_s == pytest.approx(least, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_carbon_is_that_of_all_selections(seed: int) -> None:
+    """A score that is no money, of which traffic has none."""
+    lots, problem = random.Random(seed), random_problem(seed)
+    stages = [
+        replace(stage, options=[
+            option._replace(score=lots.uniform(0.1, 3), setup_score=0.0)
+            for option in stage.options
+        ])
+        for stage in problem.stages
+    ]  # fmt: skip
+    problem = replace(problem, stages=stages, traffic_weight=0.0)
+    found, best = solve(problem).selection, brute_force(problem)
+    assert (found is None) == (best is None)
+    if found is not None and best is not None:
+        assert found.score == pytest.approx(best.score, rel=1e-9)
