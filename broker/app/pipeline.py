@@ -78,6 +78,8 @@ def nothing_feasible(made: PlannedPipeline) -> NothingFeasible:
             path = timetable(problem, [stage.options[pick] for stage, pick in picks]).critical
             names = " → ".join(made.names[number] for number in path)
             what += f"; the longest path of the fastest choice is {names}"
+    if solution.timed_out:
+        what += "; time ran out in the search, so there may be one yet"
     return NothingFeasible(
         what, where=place_of_limit(made.query, key), hint="; or ".join(ways) or None
     )
