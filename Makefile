@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-service bench-ledger bench-goodput bench-tune \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
@@ -107,6 +107,9 @@ bench-spot: $(VENV)/.dev ## Play the spot policies on traces, into docs/benchmar
 
 bench-queue: $(VENV)/.product ## Play the queue policies on traces, into docs/benchmarks.md; SEED=2 LOADS=0.9 DAYS=27:57
 	$(BIN)/python scripts/bench_queue.py
+
+bench-pipeline: $(VENV)/.dev ## Hold the optimiser of pipelines to brute force, into docs/benchmarks.md; CASES=1000
+	PYTHONPATH=. $(BIN)/python scripts/bench_pipeline.py
 
 bench-service: $(VENV)/.product ## Play the policies for a service's ceiling on traces, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_service.py

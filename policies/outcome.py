@@ -64,6 +64,12 @@ class Outcome:
         self.expected_interruptions = interruptions_per_s * self.undisturbed_s / (1 - lost_share)
         self.expected_s = self.undisturbed_s + self.expected_interruptions * loss_s
 
+    @property
+    def sd_s(self) -> float:
+        """Standard deviation of the duration: of the work, and of how often it is interrupted."""
+        work_s = self.work_mean_s * math.sqrt(math.expm1(min(self.sigma_log**2, 50.0)))
+        return math.hypot(work_s, self.loss_s * math.sqrt(self.expected_interruptions))
+
     def probability_within(self, limit_s: float) -> float:
         """Chance that the run is over within `limit_s`."""
         return self._summed_within(limit_s, 2.0)

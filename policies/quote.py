@@ -95,6 +95,14 @@ class FallsBack(NamedTuple):
     policy: str = "auto"
 
 
+class Course(NamedTuple):
+    """A run's expected duration, its standard deviation, and the part that is always the same."""
+
+    mean_s: float
+    sd_s: float
+    fixed_s: float
+
+
 class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
@@ -107,6 +115,7 @@ class Quote(NamedTuple):
     `option` is the one of the job's resource options that it is of. A spot quote that `falls_back`
     on demand has the cost, the duration and the chance of both together. `sure_h` is what the run
     does not exceed with the confidence asked for; one that falls back takes until the deadline.
+    `course` is the duration by its moments, as sums of several runs need it.
 
     Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
     only such a quote has the `relative_speed` of its machine by data sheet.
@@ -142,6 +151,7 @@ class Quote(NamedTuple):
     relative_speed: float | None = None
     falls_back: FallsBack | None = None
     sure_h: float | None = None
+    course: Course | None = None
 
 
 class Rejection(NamedTuple):

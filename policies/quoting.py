@@ -7,7 +7,7 @@ from mlbroker.policies.burst import on_credits
 from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.policies.pace import Pace
-from mlbroker.policies.quote import Cost, Quote
+from mlbroker.policies.quote import Cost, Course, Quote
 from mlbroker.pricing import billing, power
 from mlbroker.pricing.offer import Market, Offer
 from mlbroker.pricing.region import Region
@@ -77,6 +77,7 @@ def make_quote(
         energy_kwh=kwh,
         carbon_kgco2e=power.carbon_kgco2e(kwh, region),
         command_s=pace.command_s,
+        course=Course(outcome.expected_s, outcome.sd_s, outcome.fixed_s),
         sure_h=(pace.sure_on_spot_s(rate) if spot else pace.sure_s) / 3600,
     )
 

@@ -181,6 +181,7 @@ class Job:
     `resources` are alternatives: a machine that satisfies any of them will do.
     `secrets` holds names only; their values are read from the environment at launch.
     `workdir` is an absolute path or None; `outputs` are paths and patterns in it.
+    `needs` are the stages of its pipeline that a stage waits for; None where its file says nothing.
     What has `replicas` never ends by itself: it has a price by the hour alone. Those of a `service`
     follow its load. With a `study` it is one of many trials, whose variables the study chooses.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
@@ -209,6 +210,7 @@ class Job:
     progress: str | None = None
     outputs: tuple[str, ...] = ()
     replicas: Replicas | None = None
+    needs: tuple[str, ...] | None = None
     service: Service | None = None
     queue: QueueTerms = QueueTerms()
     study: Study | None = None

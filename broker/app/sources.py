@@ -10,10 +10,11 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.evidence.answers import Answers
 from mlbroker.broker.evidence.store import MeasurementStore, learnt
-from mlbroker.broker.files.env_flags import parse_env
-from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.env_flags import EnvFlags, parse_env
+from mlbroker.broker.files.job_file import JobFile, load_job
 from mlbroker.broker.files.job_flags import override
 from mlbroker.broker.files.yaml_fields import nearest_hint
+from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.home import named_file, present
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.prices.price_book import PriceBook, open_book
@@ -50,14 +51,19 @@ def job_of(
     env: Sequence[str] | None = None,
     to_run: bool = False,
     placed: bool = False,
+    stage: str | None = None,
     **flags: Any,
 ) -> Job:
     """The job of a file with the flags of this call in place of its own values.
 
     How it was read is said; what keeps it from a run too, unless it is `to_run`, where that is
-    refused soon. Of a job that is `placed` already, no needs are told.
+    refused soon. Of a job that is `placed` already, no needs are told. A pipeline's file has a job
+    for each `stage`.
     """
-    file = load_job(path, parse_env(env), needs_folder=to_run)
+    if stage is None:
+        file = load_job(path, parse_env(env), needs_folder=to_run)
+    else:
+        file = _stage_of(path, stage, parse_env(env), to_run=to_run)
     job = override(file.job, **flags)
     if job.ignored:
         listener.note(f"Ignored, as mlbroker has no use for it: {', '.join(job.ignored)}")
@@ -68,6 +74,22 @@ def job_of(
     if job.not_run and not to_run:
         listener.note(f"For a plan only; `mlbroker run` would refuse it: {'; '.join(job.not_run)}.")
     return job
+
+
+def _stage_of(path: Path, stage: str, env: EnvFlags, *, to_run: bool) -> JobFile:
+    from mlbroker.broker.files.pipeline_file import load_pipeline
+
+    pipeline = load_pipeline(path, env, needs_folder=to_run)
+    if pipeline is None:
+        load_job(path, env, needs_folder=to_run)  # says what else is wrong with the file
+        raise InputError(
+            f"{path} holds one job and no stages", where="--stage", hint="leave it out"
+        )
+    names = {file.job.name: file for file in pipeline.stages}
+    if stage not in names:
+        what = f"there is no stage {quoted(stage)} in {path}"
+        raise InputError(what, where="--stage", hint=nearest_hint(stage, names))
+    return names[stage]
 
 
 def refuse_what_is_not_run(job: Job, listener: Listener, *, here: bool) -> None:

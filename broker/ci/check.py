@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mlbroker.broker.ci.changes import JobChange
 from mlbroker.broker.ci.pairs import ChangeStatus
 from mlbroker.broker.ci.priced import PricedJob
+from mlbroker.broker.ci.wholes import wholes
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_number
 from mlbroker.broker.files.yaml_strict import quoted
@@ -120,13 +121,15 @@ def _money(amounts: Iterable[Decimal | None]) -> Decimal:
 
 
 def crossings(jobs: Iterable[JobChange], limits: Thresholds) -> list[Crossing]:
-    """Every limit that a touched job crosses. What is new has no increase, nor what is unknown."""
-    return [found for job in jobs if job.touched for found in _of(job, limits)]
+    """Every limit that a touched job crosses, or a pipeline as a whole. What is new has no
+    increase, nor what is unknown.
+    """
+    return [found for job in wholes(jobs) if job.touched for found in _of(job, limits)]
 
 
 def unjudged(jobs: Iterable[JobChange], limits: Thresholds) -> list[Crossing]:
     """Every limit that cannot be held against a touched job, as nobody knows how long it takes."""
-    return [found for job in jobs if job.touched for found in _unjudged(job, limits)]
+    return [found for job in wholes(jobs) if job.touched for found in _unjudged(job, limits)]
 
 
 def _unjudged(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:

@@ -20,6 +20,7 @@ from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Evidence
 
 if TYPE_CHECKING:
+    from mlbroker.broker.ci.pipelines import PricedPipeline
     from mlbroker.policies.guardrails.judge import Judge, Policy
 
 
@@ -137,12 +138,23 @@ class PricingContext(NamedTuple):
     known: KnownTimes
     policies: PolicyFiles
 
+    def evidence_of(self, job: Job) -> Evidence:
+        """What is known of a job."""
+        return self.known.of(job)
+
+    def judge_of(self, job_path: str) -> "Judge | None":
+        """Who judges it."""
+        return self.policies.judge(job_path)
+
     def inputs(self, file: JobFile, evidence: Evidence | None = None) -> Inputs:
         """Digests of all that the price of a job rests on, but for the book."""
         # What flags say of the job is in no value of its file.
         job = file.job
         set_here = {k: v for k, v in job.envs.items() if file.values.get(f"envs.{k}") != v}
         said = [*(job.takes or ()), *([set_here] if set_here else [])]
+        if file.pipeline is not None:
+            # One choice is made for all stages.
+            said += [sorted(stage.values.items()) for stage in file.pipeline.stages]
         return Inputs(
             job=digest_of(job.name, dict(file.values), *said),
             measurements=self.known.digest(evidence or self.known.of(job)),
@@ -156,12 +168,17 @@ class Pricer:
     def __init__(self, planner: Planner) -> None:
         self.book = planner.book
         self._planner = planner
+        self._pipelines: dict[tuple[int, int], PricedPipeline] = {}  # by pipeline and context
 
     def price(self, file: JobFile, context: PricingContext) -> PricedJob:
         """What the job costs where it is cheapest in time, or what would have to change."""
         job = file.job
         evidence = context.known.of(job)
         inputs = context.inputs(file, evidence)
+        if file.pipeline is not None:
+            from mlbroker.broker.ci.pipelines import price_stage
+
+            return price_stage(self._planner, file, context, inputs, self._pipelines)
         judge = context.policies.judge(file.source)
         request = PlanRequest(evidence.job, evidence, judge=judge)
         forbidden = None

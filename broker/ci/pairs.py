@@ -11,6 +11,7 @@ from mlbroker.broker.ci.job_texts import TextPair
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_file import JobFile, parse_jobs
+from mlbroker.broker.files.pipeline_file import as_jobs, parse_pipeline
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import decode, quoted
 from mlbroker.profiles.job import StatedTime
@@ -153,15 +154,38 @@ def _pairs_of_file(text: TextPair, root: Path, env: EnvFlags) -> list[JobPair]:
         return [JobPair(text.path, name, ChangeStatus.BROKEN, problem=error)]
     if same:
         return [JobPair(text.path, f.job.name, ChangeStatus.UNCHANGED, f, f) for f in head]
+    return _of_one_pipeline(
+        [
+            JobPair(text.path, _name(then, now), _status(then, now), then, now, notes=notes)
+            for then, now in _match(base, head)
+        ]
+    )
+
+
+def _of_one_pipeline(pairs: list[JobPair]) -> list[JobPair]:
+    """Of a pipeline each stage is changed where any is: one choice is made for all."""
+    sides = [file for pair in pairs for file in (pair.base, pair.head) if file is not None]
+    changed = [p.name for p in pairs if p.status is not ChangeStatus.UNCHANGED]
+    if not changed or not any(file.pipeline for file in sides):
+        return pairs
+    shown = ", ".join(changed[:5]) + (" …" if changed[5:] else "")
+    why = f"its pipeline changed ({shown})"
     return [
-        JobPair(text.path, _name(then, now), _status(then, now), then, now, notes=notes)
-        for then, now in _match(base, head)
+        replace(pair, status=ChangeStatus.CHANGED, notes=(*pair.notes, why))
+        if pair.status is ChangeStatus.UNCHANGED
+        else pair
+        for pair in pairs
     ]
 
 
 def _read(path: str, content: bytes, root: Path, env: EnvFlags, *, there: bool) -> list[JobFile]:
     folder = (root / path).absolute().parent
     text = decode(content, path)
+    pipeline = parse_pipeline(
+        text, path, folder, workdir_must_exist=there, env=env, called_from=root
+    )
+    if pipeline is not None:
+        return as_jobs(pipeline)
     return parse_jobs(text, path, folder, workdir_must_exist=there, env=env, called_from=root)
 
 

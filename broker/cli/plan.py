@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,12 @@ from mlbroker.broker.app.plan import plan as make
 from mlbroker.broker.app.sources import Sources, job_of, limit_place
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.new_file import write_file
+from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.env_flags import parse_env
+from mlbroker.broker.files.job_file import PipelineFile
+from mlbroker.broker.files.pipeline_file import load_pipeline
 from mlbroker.broker.home import home
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.output import print_json, say
@@ -76,27 +80,26 @@ def command(
     change is said, and --json still prints the document).
     """
     if not when:
-        options.no_effect("without --when", intensity=intensity)
+        no_effect("without --when", intensity=intensity)
+    filters = Filters.of(cloud, region, market, instance_type)
+    sources = Sources(measure, prices, nodes, policy, reason)
+    limits: dict[str, Any] = {"deadline": deadline, "budget": budget}
+    limits |= {"confidence": confidence, "objective": objective}
+    work: dict[str, Any] = {"steps": steps, "epochs": epochs}
+    work |= {"steps_per_epoch": steps_per_epoch, "takes": takes}
+    pipeline = load_pipeline(job, parse_env(env))
+    if pipeline is not None:
+        given = {"when": when, "embodied": embodied, "html": html, "spot_policy": spot_policy}
+        no_effect("on a pipeline", **work, **given)
+        _plan_pipeline(pipeline, job, limits, filters, sources, explain, json=json)
+        return
     terminal = Terminal()
-    wanted = job_of(
-        job,
-        terminal,
-        env=env,
-        deadline=deadline,
-        budget=budget,
-        confidence=confidence,
-        objective=objective,
-        steps=steps,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        takes=takes,
-        spot_policy=spot_policy,
-    )
+    wanted = job_of(job, terminal, env=env, spot_policy=spot_policy, **limits, **work)
     query = PlanQuery(
         wanted,
         job,
-        Filters.of(cloud, region, market, instance_type),
-        Sources(measure, prices, nodes, policy, reason),
+        filters,
+        sources,
         top,
         explain is not None,
         None if explain == EVERYTHING else explain,
@@ -107,6 +110,26 @@ def command(
     (_print if json else _show)(planned, query, starts)
     if planned.plan.choice is None:
         raise nothing_chosen(planned.plan, where=limit_place(planned.plan, query.job_path))
+
+
+def _plan_pipeline(
+    file: PipelineFile,
+    path: Path,
+    limits: dict[str, Any],
+    filters: Filters,
+    sources: Sources,
+    explain: str | None,
+    *,
+    json: bool,
+) -> None:
+    from mlbroker.broker.app.pipeline_stages import PipelineQuery, limits_of
+    from mlbroker.broker.cli.pipeline_plan import show
+
+    if explain not in (None, EVERYTHING):
+        hint = "leave the type out: every stage's next choices are told"
+        raise InputError("names a type, and this is a pipeline", where="--explain", hint=hint)
+    whole = limits_of(file, **limits)
+    show(PipelineQuery(file, path, whole, filters, sources, explain is not None), json=json)
 
 
 def _starts(planned: Planned, files: list[str] | None, terminal: Terminal) -> "When | None":

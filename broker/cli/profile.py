@@ -62,6 +62,7 @@ def measure(
     cloud: Annotated[list[str] | None, typer.Option(help="Only launch on this cloud.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only launch in this region.")] = None,
     market: Annotated[list[Market] | None, typer.Option(help="Only launch this kind.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Which stage of a pipeline.")] = None,
     env: Env = None,
     steps: Steps = None,
     max_time: Annotated[str | None, typer.Option(help="Longest measurement (10m).")] = None,
@@ -92,7 +93,7 @@ def measure(
     if on in (None, LOCAL) and not auto:
         no_effect("without --auto, or --on and a node's name", nodes=nodes)
     placed = not auto and not instance_type
-    told = job_of(job, Terminal(), to_run=True, placed=placed, env=env, steps=steps)
+    told = job_of(job, Terminal(), to_run=True, placed=placed, stage=stage, env=env, steps=steps)
     wanted = _limited(told, max_time, max_cost)
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters

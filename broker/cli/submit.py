@@ -1,6 +1,6 @@
 """`mlbroker submit`: a run that may wait for a place, and goes on without this terminal."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def command(
     Exit codes: 0 handed in, 2 bad input, 3 refused by a budget, 4 nothing feasible.
     """
     terminal = Terminal()
-    flags = {"budget": budget, "deadline": deadline, "takes": takes, "env": env}
+    flags: dict[str, Any] = {"budget": budget, "deadline": deadline, "takes": takes, "env": env}
     value = parse_option("--value-of-time", value_of_time, parse_value_of_time)
     request = RunRequest(
         job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),

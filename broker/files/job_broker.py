@@ -16,6 +16,7 @@ from mlbroker.broker.files.values import (
     parse_deadline,
     parse_duration_s,
     parse_hours_s,
+    parse_job_name,
     parse_money_usd,
     parse_number,
     parse_type,
@@ -115,6 +116,17 @@ def _outputs(block: Fields, key: str) -> tuple[str, ...]:
     return tuple(block.parsed(key, item.text or "", _inside) for item in items)
 
 
+def _needs(block: Fields, key: str) -> tuple[str, ...]:
+    node = block.node(key)
+    items = node.items if node is not None else None
+    if items is None or any(item.text is None for item in items):
+        block.fail(key, "must be a list of names of stages", "[prepare, train], or [] for none")
+    names = tuple(block.parsed(key, item.text or "", parse_job_name) for item in items)
+    if len(set(names)) < len(names):
+        block.fail(key, "names a stage twice")
+    return names
+
+
 def _inside(text: str) -> str:
     path = PurePosixPath(text)
     if (
@@ -191,6 +203,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "work": ("work", _work),
     "checkpoint": ("checkpoint", _checkpoint),
     "outputs": ("outputs", _outputs),
+    "needs": ("needs", _needs),
     "profile": ("profile", _profile),
     "data": ("data", _data),
     "objective": ("objective", _objective),
@@ -202,3 +215,5 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
 }
 # `service` is read with the block of the same name that SkyServe has: see job_service.
 KNOWN = (*_FIELDS, "service")
+# Of a pipeline, these are the whole's, and stand in its header alone.
+WHOLE = ("deadline", "confidence", "budget", "objective", "runs_per_month")

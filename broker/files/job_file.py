@@ -15,13 +15,20 @@ from mlbroker.broker.files.job_service import read_replicas, read_service
 from mlbroker.broker.files.job_tune import refuse_clash
 from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
+from mlbroker.broker.files.pipeline_header import (
+    Header,
+    is_header,
+    read_header,
+    refuse_group_keys,
+    refuse_limits_of_the_whole,
+)
 from mlbroker.broker.files.remarks import Remarks
 from mlbroker.broker.files.skypilot_defaults import DISK_GB, as_skypilot
 from mlbroker.broker.files.skypilot_keys import check_workdir
 from mlbroker.broker.files.skypilot_rest import KNOWN as SKYPILOTS
 from mlbroker.broker.files.skypilot_rest import read_rest
-from mlbroker.broker.files.values import matching, parse_count
-from mlbroker.broker.files.yaml_fields import Fields
+from mlbroker.broker.files.values import parse_count, parse_job_name
+from mlbroker.broker.files.yaml_fields import Fields, note
 from mlbroker.broker.files.yaml_strict import Node, parse, quoted, read_text
 from mlbroker.profiles.job import Data, Job, ResourceOption
 
@@ -36,13 +43,6 @@ KNOWN = (
     "setup",
     "workdir",
 )
-_NAME = matching(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
-    "a job name",
-    "letters, digits, dot, dash and underscore, starting with a letter or digit",
-)
-# What the first document of a pipeline or of a group of jobs may hold, beside the jobs'.
-_HEADER = {"name", "execution", "primary_tasks", "termination_delay", "inter_connection"}
 # Any of them starts a machine in SkyPilot, also without a command.
 _MACHINES = ("file_mounts", "num_nodes", "pool", "resources", "service", "setup", "workdir")
 
@@ -52,13 +52,39 @@ class JobFile:
     """A job and the file it comes from.
 
     `lines` has the line of each key path (`broker.deadline` -> 14), `values` each single value as
-    it is written; the values of secrets are left out.
+    it is written; the values of secrets are left out. A stage knows its `pipeline`, where it was
+    read as one of it.
     """
 
     job: Job
     source: str
     lines: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
+    pipeline: "PipelineFile | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFile:
+    """A pipeline and the file it comes from. `needs[i]` are the places, in `stages`, of those that
+    stage i waits for.
+    """
+
+    name: str
+    header: Header
+    stages: tuple[JobFile, ...]
+    needs: tuple[tuple[int, ...], ...]
+    source: str
+
+    def line(self, key: str) -> str:
+        """File, line and key of what the header says; of what it leaves out, the file."""
+        line = self.header.lines.get(key)
+        return self.source if line is None else f"{self.source}:{line}: {key}"
+
+    def stage_line(self, stage: int) -> str:
+        """File, line and name of a stage."""
+        file = self.stages[stage]
+        line = file.lines.get("name", file.lines.get("run", 1))
+        return f"{self.source}:{line}: {file.job.name}"
 
 
 def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -> JobFile:
@@ -67,9 +93,10 @@ def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -
     if len(jobs) > 1:
         names = ", ".join(file.job.name for file in jobs[:5]) + (" …" if jobs[5:] else "")
         raise InputError(
-            f"holds {len(jobs)} jobs, a pipeline or a group ({names}); one is expected",
+            f"holds {len(jobs)} stages, a pipeline ({names}); one job is expected",
             where=str(path),
-            hint="mlbroker plans and runs one at a time: put each into a file of its own",
+            hint="`mlbroker plan`, `check` and `profile --stage NAME` know pipelines; put a stage"
+            " into a file of its own to run it",
         )
     return jobs[0]
 
@@ -125,32 +152,69 @@ def _jobs(
     env: EnvFlags,
     called_from: Path | None,
 ) -> list[JobFile]:
-    documents = parse(text, source)
-    if len(documents) > 1 and documents[0].fields and set(documents[0].fields) <= _HEADER:
-        del documents[0]  # in SkyPilot's pipelines and groups it names the whole
+    documents = _documents(text, source)
     folders = () if base_dir is None else (base_dir, called_from or base_dir)
     if not documents:
         raise InputError(
             "holds no job", where=source, hint="`mlbroker init` writes a first job file"
         )
+    several = bool(documents[1:])
+    for place, document in enumerate(documents if several else ()):
+        _refuse_what_no_stage_has(Fields(document, "", source), first=not place)
     files = [
-        _job_file(
-            document, source, folders, workdir_must_exist, number if documents[1:] else None, env
-        )
+        _job_file(document, source, folders, workdir_must_exist, number if several else None, env)
         for number, document in enumerate(documents, 1)
     ]
+    if not several and files[0].job.needs is not None:
+        raise InputError(
+            "broker.needs: is of a stage, and this file holds one job",
+            where=f"{source}:{files[0].lines['broker.needs']}",
+            hint="write the stages into one file, with a line of --- between them",
+        )
     lines: dict[str, int] = {}
     for file in files:
         line = file.lines.get("name", file.lines.get("run", 1))
         if file.job.name in lines:
             raise InputError(
-                f"name: {quoted(file.job.name)} is given to two jobs (first on line"
+                f"name: {quoted(file.job.name)} is given to two stages (first on line"
                 f" {lines[file.job.name]})",
                 where=f"{source}:{line}",
-                hint="give each job of a file a name of its own",
+                hint="give each stage of a pipeline a name of its own",
             )
         lines[file.job.name] = line
     return files
+
+
+def _documents(text: str, source: str) -> list[Node]:
+    """The jobs' documents, without a pipeline's header."""
+    documents = parse(text, source, with_empty=True)
+    told = [document for document in documents if not document.is_null]
+    if len(told) < 2:
+        return told
+    empty = next((document for document in documents if document.is_null), None)
+    if empty is not None:
+        raise InputError(
+            "an empty document, which is no stage",
+            where=f"{source}:{empty.line}",
+            hint="take one of the lines of --- around it out",
+        )
+    if is_header(told[0]):
+        header = read_header(told[0], source)
+        del told[0]
+        if header.has_limits and not told[1:]:
+            raise InputError(
+                "broker: is in a header, and there is one job after it, no pipeline",
+                where=f"{source}:{header.lines['broker']}",
+                hint="write it into the job, and leave the header out",
+            )
+    return told
+
+
+def _refuse_what_no_stage_has(fields: Fields, *, first: bool) -> None:
+    refuse_group_keys(fields)
+    block = fields.section("broker")
+    if block is not None:
+        refuse_limits_of_the_whole(block, first=first)
 
 
 def _job_file(
@@ -193,10 +257,10 @@ def _job_file(
     resources = with_their_arch(resources, (setup or "", command), folder, remarks)
     lines: dict[str, int] = {}
     values: dict[str, str] = {}
-    _note(node, "", lines, values)
+    note(node, "", lines, values)
     return JobFile(
         Job(
-            name=fields.value("name", _NAME) or _name_from(source, number),
+            name=fields.value("name", parse_job_name) or _name_from(source, number),
             command=command,
             setup=setup,
             workdir=workdir,
@@ -313,15 +377,3 @@ def _workdir(
             f"a relative path starts in {' or in '.join(dict.fromkeys(map(str, folders)))}",
         )
     return str(path)
-
-
-def _note(node: Node, path: str, lines: dict[str, int], values: dict[str, str]) -> None:
-    if node.text is not None and not path.startswith("secrets."):
-        values[path] = node.text
-    for key, (line, value) in (node.fields or {}).items():
-        inner = f"{path}.{key}" if path else key
-        lines[inner] = line
-        _note(value, inner, lines, values)
-    for index, item in enumerate(node.items or ()):
-        lines[f"{path}[{index}]"] = item.line
-        _note(item, f"{path}[{index}]", lines, values)

@@ -123,6 +123,13 @@ def matching(pattern: str, what: str, hint: str | None = None) -> Callable[[str]
     return parse
 
 
+parse_job_name = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+    "a job name",
+    "letters, digits, dot, dash and underscore, starting with a letter or digit",
+)
+
+
 def parse_confidence(text: str) -> float:
     """A probability between 0 and 1, both excluded."""
     value = float(parse_number(text))

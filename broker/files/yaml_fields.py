@@ -112,6 +112,19 @@ class Fields:
                 self.fail(key[:60], f"unknown key {quoted(key)}", hint)
 
 
+def note(node: Node, path: str, lines: dict[str, int], values: dict[str, str]) -> None:
+    """Write down the line of each key path and each single value, but those of secrets."""
+    if node.text is not None and not path.startswith("secrets."):
+        values[path] = node.text
+    for key, (line, value) in (node.fields or {}).items():
+        inner = f"{path}.{key}" if path else key
+        lines[inner] = line
+        note(value, inner, lines, values)
+    for index, item in enumerate(node.items or ()):
+        lines[f"{path}[{index}]"] = item.line
+        note(item, f"{path}[{index}]", lines, values)
+
+
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """The name most like `word`, when one is like it at all."""
     from difflib import get_close_matches

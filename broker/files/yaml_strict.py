@@ -95,12 +95,13 @@ def decode(content: bytes, where: str) -> str:
         ) from None
 
 
-def parse(text: str, where: str) -> list[Node]:
-    """The documents of `text`, in order; empty ones are left out."""
+def parse(text: str, where: str, *, with_empty: bool = False) -> list[Node]:
+    """The documents of `text`, in order; empty ones are left out, but for `with_empty`."""
     if len(text) > MAX_BYTES:
         raise InputError(f"is larger than {MAX_BYTES // 1_000_000} MB", where=where)
     refuse_control_characters(text, where)
-    return _Builder(where).documents(text)
+    documents = _Builder(where).documents(text)
+    return [document for document in documents if with_empty or not document.is_null]
 
 
 def refuse_control_characters(text: str, where: str) -> None:
@@ -168,7 +169,7 @@ class _Builder:
             raise InputError(
                 f"not valid YAML: {getattr(error, 'reason', error)}", where=self.where
             ) from None
-        return [document for document in documents if not document.is_null]
+        return documents
 
     def _attach(self, open_nodes: list[tuple[Node, str | None, int]], node: Node) -> None:
         parent, key, key_line = open_nodes[-1]

@@ -82,10 +82,9 @@ class Decision:
     def plan(self, now: datetime) -> Plan:
         """The decision with all that explains it."""
         request, constraints, selection = self._request, self._constraints, self.selection
-        quotes = [
-            self._quote(pick, place)
-            for place, pick in enumerate(selection.picks[: request.top or None])
-        ]
+        picks = selection.picks[: request.top or None]
+        kept = picks if request.keep is None else request.keep(picks)
+        quotes = [self._quote(pick, place) for place, pick in enumerate(kept)]
         if self._field.known:
             quotes.sort(key=lambda quote: quote_key(constraints.objective, quote))
         out = self._out()

@@ -1,6 +1,6 @@
 """What is asked of the planner, and its answer: a decision with all that explains it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.constraints import Constraints
+from mlbroker.policies.picks import Pick
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market
@@ -31,7 +32,8 @@ class PlanRequest(NamedTuple):
     `judge` knows the user's policy. `top` quotes are worked out (0: all feasible ones); every
     single rejection is told only with `explain`. With `advise`, the plan has `probe_offers`.
     `solver` solves the spot policy's programmes, and may know some already; `own_runs` is what the
-    user's own runs saw of spot machines.
+    user's own runs saw of spot machines. `keep` tells which picks are worth a quote, where these
+    are not simply the best.
     """
 
     job: Job
@@ -42,6 +44,7 @@ class PlanRequest(NamedTuple):
     explain: bool = False
     advise: bool = False
     solver: "Solver | None" = None
+    keep: Callable[[Sequence[Pick]], Sequence[Pick]] | None = None
     own_runs: "OwnRuns | None" = None
 
 

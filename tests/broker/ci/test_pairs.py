@@ -118,15 +118,26 @@ def test_a_job_of_another_name_is_another_job(repository: Repository) -> None:
     assert statuses(repository) == {"a.yaml:one": "removed", "b.yaml:two": "added"}
 
 
-def test_jobs_of_one_file_are_paired_by_name(repository: Repository) -> None:
-    repository.commit({"job.yaml": f"{job_text('a')}---\n{job_text('b')}---\n{job_text('c')}"})
+def stages(*jobs: tuple[str, int], header: str = "") -> str:
+    texts = [job_text(name, steps, deadline=None, runs_per_month=None) for name, steps in jobs]
+    return "---\n".join([*([header] if header else []), *texts])
+
+
+def test_stages_are_paired_by_name_and_change_together(repository: Repository) -> None:
+    repository.commit({"job.yaml": stages(("a", 9), ("b", 9), ("c", 9))})
     repository.branch()
-    repository.write("job.yaml", f"{job_text('c')}---\n{job_text('b', 5)}---\n{job_text('d')}")
-    assert statuses(repository) == {
-        "job.yaml:b": "changed",
-        "job.yaml:c": "unchanged",
-        "job.yaml:d": "changed",
-    }
+    assert set(statuses(repository).values()) == {"unchanged"}
+    repository.write("job.yaml", stages(("c", 9), ("b", 5), ("d", 9)))
+    assert statuses(repository) == {f"job.yaml:{name}": "changed" for name in "bcd"}
+    assert "its pipeline changed (b, d)" in pairs(repository)["job.yaml:c"].notes
+
+
+def test_a_header_is_of_all_stages(repository: Repository) -> None:
+    header = "name: p\nbroker: {deadline: 9h}\n"
+    repository.commit({"job.yaml": stages(("a", 9), ("b", 9), header=header)})
+    repository.branch()
+    repository.write("job.yaml", stages(("a", 9), ("b", 9), header=header.replace("9", "8")))
+    assert statuses(repository) == {"job.yaml:a": "changed", "job.yaml:b": "changed"}
 
 
 def test_what_was_broken_before_is_not_this_change_s_doing(repository: Repository) -> None:

@@ -448,13 +448,6 @@ def test_several_documents_are_several_jobs() -> None:
     assert files[1].lines["run"] == 7
 
 
-def test_jobs_of_one_file_have_names_of_their_own() -> None:
-    files = parse_jobs("run: x\n---\nrun: y\n", "train.yaml", None)
-    assert [file.job.name for file in files] == ["train-1", "train-2"]
-    with pytest.raises(InputError, match=r"job.yaml:4: name: 'a' is given to two jobs"):
-        parse_jobs("name: a\nrun: x\n---\nname: a\nrun: y\n", "job.yaml", None)
-
-
 def test_values_are_kept_as_written_but_for_secrets() -> None:
     (file,) = parse_jobs(SKYPILOT, "job.yaml", None)
     assert file.values["resources.disk_size"] == "1TB"
@@ -463,14 +456,10 @@ def test_values_are_kept_as_written_but_for_secrets() -> None:
 
 def test_one_job_is_asked_of_a_file_with_two(tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
-    path.write_text("run: x\n---\nrun: y\n")
+    path.write_text("name: a\nrun: x\n---\nname: b\nrun: y\n")
     assert len(load_jobs(path)) == 2
-    with pytest.raises(InputError, match=r"holds 2 jobs, a pipeline or a group \(two-1, two-2\)"):
+    with pytest.raises(InputError, match=r"holds 2 stages, a pipeline \(a, b\)"):
         load_job(path)
-    path.write_text("name: all\nexecution: parallel\n---\nname: a\nrun: x\n---\nname: b\nrun: y\n")
-    assert [file.job.name for file in load_jobs(path)] == ["a", "b"], (
-        "the first is a group's header"
-    )
 
 
 def test_workdir_starts_at_the_job_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
