@@ -8,15 +8,30 @@ from pathlib import Path
 import pytest
 
 from mlbroker.broker.files.job_file import load_job
+from mlbroker.broker.files.pipeline_file import load_pipeline
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))
+PIPELINES = sorted(EXAMPLES.glob("*/pipeline.yaml"))
 
 
-def test_there_is_a_job_file_in_every_example() -> None:
+def test_there_is_a_job_file_or_a_pipeline_in_every_example() -> None:
     folders = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
-    assert folders == NAMES
+    assert folders == sorted([*NAMES, *(path.parent.name for path in PIPELINES)])
     assert {"digits", "lm", "sentiment"} <= set(NAMES)
+    assert PIPELINES
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.parent.name)
+def test_a_pipeline_says_all_that_planning_needs(path: Path) -> None:
+    found = load_pipeline(path, needs_folder=True)
+    assert found is not None
+    assert found.header.deadline
+    assert found.header.budget_usd
+    for stage in found.stages:
+        assert stage.job.workdir == str(path.parent)
+        assert stage.job.ignored == ()
+        assert stage.job.work
 
 
 @pytest.mark.parametrize("name", NAMES)
