@@ -79,19 +79,9 @@ def study(
     Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 100 the first trials
     failed, 130 interrupted.
     """
-    told = job_of(job, Terminal(), to_run=True, placed=True, env=env, budget=budget,
-                  deadline=deadline)  # fmt: skip
-    request = RunRequest(
-        job=told,
-        job_path=job,
-        on=on,
-        local_price_usd=parse_option("--local-price", local_price, parse_price_usd),
-        sources=Sources(None, None, None, policy, reason),
-        project=project,
-        new_cap=True,
-        dry_run=dry_run,
-    )
-    named = parse_option("--name", name, _name) or told.name
+    flags = {"env": env, "budget": budget, "deadline": deadline}
+    request = _request(job, on, flags, local_price, policy, reason, project, dry_run=dry_run)
+    named = parse_option("--name", name, _name) or request.job.name
     _go(StudyRequest(request, named, searcher, seed, patience), yes, detach)
 
 
@@ -111,20 +101,33 @@ def resume(
 ) -> None:
     """Carry a study on, with another run and a cap of its own."""
     terms = StudyFolder.of(home(), parse_option("NAME", name, _name) or name).terms()
-    path = Path(terms["job_path"])
-    told = job_of(path, Terminal(), to_run=True, placed=True, env=env, budget=budget,
-                  deadline=deadline)  # fmt: skip
-    request = RunRequest(
-        job=told,
+    path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}
+    request = _request(path, LOCAL, flags, local_price, policy, reason, project, dry_run=dry_run)
+    _go(StudyRequest(request, name, resumes=True), yes, detach)
+
+
+def _request(
+    path: Path,
+    on: str,
+    flags: dict[str, Any],
+    local_price: str | None,
+    policy: Path | None,
+    reason: str | None,
+    project: str | None,
+    *,
+    dry_run: bool,
+) -> RunRequest:
+    """The run of a lane: one machine, under a cap of its own."""
+    return RunRequest(
+        job=job_of(path, Terminal(), to_run=True, placed=True, **flags),
         job_path=path,
-        on=LOCAL,
+        on=on,
         local_price_usd=parse_option("--local-price", local_price, parse_price_usd),
         sources=Sources(None, None, None, policy, reason),
         project=project,
         new_cap=True,
         dry_run=dry_run,
     )
-    _go(StudyRequest(request, name, resumes=True), yes, detach)
 
 
 def _go(request: StudyRequest, yes: bool, detach: bool) -> None:

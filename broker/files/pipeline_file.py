@@ -1,5 +1,6 @@
 """Several YAML documents to a pipeline: its stages, what each waits for, and the whole's limits."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import parse, quoted, read_text
 
 MOST_STAGES = 300
+# Only behind such a line another document begins (YAML 1.1, 9.2).
+_NEXT_DOCUMENT = re.compile(r"[\n\r\x85\u2028\u2029](---|\.\.\.)")
 
 
 def load_pipeline(
@@ -40,6 +43,8 @@ def parse_pipeline(
     called_from: Path | None = None,
 ) -> PipelineFile | None:
     """The pipeline of `text`; None where it holds one job, whatever is wrong with that."""
+    if _NEXT_DOCUMENT.search(text) is None:
+        return None  # whoever reads the one job parses it
     try:
         documents = parse(text, source)
     except InputError:

@@ -1,4 +1,7 @@
-"""The most that anybody could have served in time for the cap who knew the trace: an LP."""
+"""The most that anybody could have served in time for the cap who knew the trace: an LP.
+
+Imports numpy and scipy: import it inside functions.
+"""
 
 from collections.abc import Sequence
 from typing import Any

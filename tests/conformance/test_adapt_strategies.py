@@ -4,26 +4,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.support.trainings import MODELS, trainings
+from tests.support.trainings import MODELS, Heard, trainings
 
 from mlbroker.broker.backtest.goodput import Library, Setting, default_s, terms_of
 from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.adapt.by_belief import WORK_BETWEEN_MOVES
-from mlbroker.policies.adapt.interface import Past, Probe, Run, View
+from mlbroker.policies.adapt.interface import Past, Probe, Run
 from mlbroker.policies.adapt.training import play
-
-
-class Heard:
-    """A strategy whose wishes are written down."""
-
-    def __init__(self, name: str) -> None:
-        self.strategy = STRATEGIES[name](0)
-        self.wishes: list[tuple[View, Probe | Run]] = []
-
-    def decide(self, view: View) -> Probe | Run:
-        wish = self.strategy.decide(view)
-        self.wishes.append((view, wish))
-        return wish
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlbroker.broker.backtest.goodput_table import read_trainings
+from mlbroker.policies.adapt import STRATEGIES
+from mlbroker.policies.adapt.interface import Probe, Run, View
 from mlbroker.policies.adapt.training import Training
 from mlbroker.profiles.noise import gain
 
@@ -97,3 +99,16 @@ def write_tables(
 def trainings(folder: Path, models: tuple[Model, ...] = MODELS) -> tuple[Training, ...]:
     """The same as the back-test reads them."""
     return read_trainings(*write_tables(folder, models), print)
+
+
+class Heard:
+    """A strategy whose wishes are written down, with what it had seen by then."""
+
+    def __init__(self, name: str) -> None:
+        self.strategy = STRATEGIES[name](0)
+        self.wishes: list[tuple[View, Probe | Run]] = []
+
+    def decide(self, view: View) -> Probe | Run:
+        wish = self.strategy.decide(view)
+        self.wishes.append((view, wish))
+        return wish

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.trainings import trainings
+from tests.support.trainings import Heard, trainings
 
 from mlbroker.broker.backtest.goodput import Library, Setting, default_s, terms_of
-from mlbroker.policies.adapt import STRATEGIES
 from mlbroker.policies.adapt.interface import Past, Probe, Run, Terms, View
 from mlbroker.policies.adapt.training import Training, clairvoyant, play
 
@@ -25,19 +24,6 @@ class Told:
     def decide(self, view: View) -> Probe | Run:
         self.views.append(view)
         return self.wishes.pop(0) if len(self.wishes) > 1 else self.wishes[0]
-
-
-class Heard:
-    """A strategy whose wishes are written down, with what it had seen by then."""
-
-    def __init__(self, name: str) -> None:
-        self.strategy = STRATEGIES[name](0)
-        self.wishes: list[tuple[View, Probe | Run]] = []
-
-    def decide(self, view: View) -> Probe | Run:
-        wish = self.strategy.decide(view)
-        self.wishes.append((view, wish))
-        return wish
 
 
 @pytest.fixture

@@ -1,23 +1,17 @@
 """`mlbroker queue backtest` as a user calls it."""
 
 import gzip
-import json
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pandas as pd
 import pytest
-from click.testing import Result
+from tests.support.backtest_cli import BacktestCli
 from tests.support.queues import trace
-from typer.testing import CliRunner
 
-from mlbroker.broker.cli import build_app
-from mlbroker.broker.errors import InputError
 from mlbroker.policies.queue import POLICIES
 
-SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/queue-backtest.json").read_text())
+CLI = BacktestCli("queue", "queue-backtest.json")
+run, told, refused = CLI.run, CLI.told, CLI.refused
 HEAD = "submit_s,gpus,duration_s,vc"
 
 
@@ -31,24 +25,6 @@ def write(folder: Path, *lines: str) -> Path:
     path = folder / "jobs.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(build_app(["queue"]), ["queue", "backtest", *map(str, words)])
-
-
-def told(*words: object) -> dict[str, Any]:
-    result = run(*words, "--json")
-    assert result.exit_code == 0, result.stderr or result.exception
-    document: dict[str, Any] = json.loads(result.stdout)
-    jsonschema.validate(document, SCHEMA)
-    return document
-
-
-def refused(*words: object) -> InputError:
-    error = run(*words).exception
-    assert isinstance(error, InputError), error
-    return error
 
 
 def test_every_policy_side_by_side_on_eighty_columns(table: Path) -> None:

@@ -2,23 +2,17 @@
 
 import csv
 import gzip
-import json
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pandas as pd
 import pytest
-from click.testing import Result
+from tests.support.backtest_cli import BacktestCli
 from tests.support.curves import curves
-from typer.testing import CliRunner
 
-from mlbroker.broker.cli import build_app
-from mlbroker.broker.errors import InputError
 from mlbroker.policies.tuning import POLICIES
 
-SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/tune-backtest.json").read_text())
+CLI = BacktestCli("tune", "tune-backtest.json")
+run, told, refused = CLI.run, CLI.told, CLI.refused
 HEAD = "task,config,epoch_s,acc_1,acc_2"
 STEPS = 9
 
@@ -56,24 +50,6 @@ def write(folder: Path, *lines: str, name: str = "t.csv") -> Path:
     path = folder / name
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(build_app(["tune"]), ["tune", "backtest", *map(str, words)])
-
-
-def told(*words: object) -> dict[str, Any]:
-    result = run(*words, "--json")
-    assert result.exit_code == 0, result.stderr or result.exception
-    document: dict[str, Any] = json.loads(result.stdout)
-    jsonschema.validate(document, SCHEMA)
-    return document
-
-
-def refused(*words: object) -> InputError:
-    error = run(*words).exception
-    assert isinstance(error, InputError), error
-    return error
 
 
 def test_every_policy_is_played_and_shown_on_eighty_columns(table: Path) -> None:
