@@ -37,6 +37,7 @@ from mlbroker.broker.clouds.slurm.machines import (
     machine_of,
     most_telling,
     tags_of,
+    word_since,
 )
 from mlbroker.broker.clouds.slurm.memory import Memory
 from mlbroker.broker.clouds.slurm.request import begun_on, minutes_of, options_of, script_of
@@ -327,7 +328,8 @@ class SlurmCloud:
 
     def _job(self, token: str, box: SharedBox) -> calls.Job | None:
         """As the controller lists it, as the accounting saw it end, or as its box tells."""
-        found = most_telling(calls.jobs(token), box.started)
+        listed = calls.jobs(token)
+        found = most_telling(listed, box.started)
         if found is not None:
             return found
         past = None
@@ -345,7 +347,7 @@ class SlurmCloud:
             if last_beat is None:
                 return calls.Job(token, "RUNNING", began)
             ended = last_beat
-        return calls.Job(token, calls.GONE, began, ended)
+        return calls.Job(token, word_since(listed, began), began, ended)
 
     def _stalled(self, token: str, box: SharedBox) -> datetime | None:
         """When its guest last gave a sign, once there was none for long enough; else None."""

@@ -45,6 +45,17 @@ def most_telling(jobs: Sequence[calls.Job], started: bool) -> calls.Job | None:
     return min(waiting or worked or jobs, key=_start, default=None)
 
 
+def word_since(jobs: Sequence[calls.Job], began: datetime | None) -> str:
+    """Slurm's word for a job that `began` by its box alone; GONE where it has none.
+
+    Slurm tells whole seconds: what was cancelled in the second of its start seems never to have
+    started, but to have ended when the box began, or later.
+    """
+    since = None if began is None else began.replace(microsecond=0)
+    words = (job.word for job in jobs if since and job.ended_at and job.ended_at >= since)
+    return next(words, calls.GONE)
+
+
 def _start(job: calls.Job) -> datetime:
     return job.started_at or datetime.max.replace(tzinfo=UTC)
 

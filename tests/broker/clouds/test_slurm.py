@@ -16,9 +16,9 @@ from mlbroker.broker.clouds.interface import (
     Unfit,
 )
 from mlbroker.broker.clouds.slurm import calls
-from mlbroker.broker.clouds.slurm.calls import Job, Partition
+from mlbroker.broker.clouds.slurm.calls import GONE, Job, Partition
 from mlbroker.broker.clouds.slurm.cloud import SlurmCloud
-from mlbroker.broker.clouds.slurm.machines import most_telling, tags_of
+from mlbroker.broker.clouds.slurm.machines import most_telling, tags_of, word_since
 from mlbroker.broker.clouds.slurm.request import minutes_of, options_of, script_of
 from mlbroker.broker.files.node_slurm import SlurmPlace
 from mlbroker.broker.files.nodes import Node
@@ -154,6 +154,16 @@ def test_refusals_are_told_apart(said: str, kind: type[Exception]) -> None:
 
 def job(word: str, start: int | None = None) -> Job:
     return Job(TOKEN, word, None if start is None else NOON + timedelta(seconds=start))
+
+
+def test_what_was_cancelled_in_the_second_of_its_start_keeps_slurms_word() -> None:
+    """It is listed like one that never started; so is one that was cancelled before it could."""
+    began = NOON + timedelta(milliseconds=320)
+    same = Job(TOKEN, "CANCELLED", None, NOON)
+    assert word_since([same], began) == "CANCELLED"
+    assert word_since([Job(TOKEN, "CANCELLED", None, NOON - timedelta(seconds=1))], began) == GONE
+    assert word_since([job("PENDING")], began) == GONE
+    assert word_since([same], None) == GONE
 
 
 def test_of_several_jobs_of_one_name_the_one_that_works_is_meant() -> None:

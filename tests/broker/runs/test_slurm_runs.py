@@ -119,6 +119,14 @@ def test_who_is_cancelled_in_slurm_is_stopped(cli: OnSlurm, slurm: Slurm) -> Non
     assert cli.run.spent_usd > 0
 
 
+def test_who_is_cancelled_in_the_second_of_its_start_is_stopped(cli: OnSlurm) -> None:
+    """For Slurm, which tells whole seconds, it has never started."""
+    client = cli.launch("trap 'exit 7' TERM; scancel --name=$MLBROKER_TOKEN; sleep 60 & wait")
+    client.communicate()
+    assert cli.run.outcome == "stopped"
+    assert cli.run.spent_usd > 0
+
+
 def test_who_waits_and_is_cancelled_in_slurm_costs_nothing(cli: OnSlurm, slurm: Slurm) -> None:
     slurm("scontrol", "update", "partition=main", "state=DOWN")
     client = cli.launch("true")
