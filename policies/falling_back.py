@@ -20,6 +20,7 @@ from mlbroker.policies.spot import POLICIES
 from mlbroker.policies.spot.auto import PRICE_STEP
 from mlbroker.policies.spot.beliefs import Belief, Place
 from mlbroker.policies.spot.forecast import Forecast, Work, forecast
+from mlbroker.policies.spot.hazards import PREEMPTIONS_PER_H, expected_events
 from mlbroker.policies.spot.interface import Terms
 from mlbroker.policies.spot.played import played
 from mlbroker.policies.spot.programme import Question, Solver, solve, upward
@@ -72,7 +73,8 @@ class Case(NamedTuple):
 
     `mean_h` is how long the work is expected to take, of which `overrun_h` are so far beyond what
     is reckoned with that they are on demand; `undisturbed_usd` is what the run costs on spot
-    machines that nobody takes, and `once_usd` what is due beside the hours.
+    machines that nobody takes, and `once_usd` what is due beside the hours for all machines
+    that are to be expected; for one it is in `terms`.
     """
 
     terms: Terms
@@ -109,7 +111,7 @@ class Case(NamedTuple):
     def most_usd(self) -> float:
         """What a run costs that gets no spot machine at all, as long as it may take."""
         hours = self.terms.restart_h + self.terms.work_h
-        return self.terms.on_demand_usd_per_h * hours + self.once_usd
+        return self.terms.on_demand_usd_per_h * hours + self.terms.once_usd
 
 
 class FallingBack:
@@ -174,7 +176,7 @@ class FallingBack:
             return None
         undisturbed_s = pace.steady.undisturbed_s
         spot_usd_per_h = (spot_usd + place.usd_per_hour) * nodes
-        once_usd = place.once_usd(undisturbed_s)
+        first_usd = place.once_usd(undisturbed_s)
         terms = Terms(
             work_h=work_h,
             deadline_h=deadline_h,
@@ -182,7 +184,8 @@ class FallingBack:
             restart_h=restart_h,
             tick_h=TICK_H,
             lost_h=lost_h,
-            budget_usd=None if limits.budget_usd is None else float(limits.budget_usd) - once_usd,
+            budget_usd=None if limits.budget_usd is None else float(limits.budget_usd),
+            once_usd=first_usd,
         )
         if not _affordable(terms):
             return None
@@ -193,12 +196,16 @@ class FallingBack:
             rates = usual_rates(band, has_gpu=has_gpu, nodes=nodes, one_zone=one_zone)
         else:
             rates = believed_rates(belief, nodes=nodes, one_zone=one_zone)
+        mean_h = (undisturbed_s - pace.setup_s) / 3600
+        # Each machine brings the checkpoint home, wherever the next one is.
+        taken = rates.preemption * expected_events(PREEMPTIONS_PER_H, 0.0, mean_h)
+        once_usd = first_usd * (1 + taken)
         return Case(
             terms=terms,
             rates=rates,
             spot_usd_per_h=spot_usd_per_h,
             on_demand_price_per_hour_usd=price,
-            mean_h=(undisturbed_s - pace.setup_s) / 3600,
+            mean_h=mean_h,
             median_h=(pace.steady.fixed_s - pace.setup_s + pace.steady.work_median_s) / 3600,
             sigma_log=pace.steady.sigma_log,
             # Somewhere between the work reckoned with and the deadline spot is over.
@@ -267,10 +274,10 @@ class FallingBack:
         if place < _PLAYED:
             seen = self._played(case)
             if self._policy is not SpotPolicy.AUTO:
-                expected_usd = max(case.undisturbed_usd, seen.mean_usd + case.once_usd)
+                expected_usd = max(case.undisturbed_usd, seen.mean_usd)
                 self._dearer.append(expected_usd / self.expected_usd(case))
                 more_usd = max(Decimal(0), _usd(expected_usd) - beside)
-            p90_usd = max(seen.p90_usd + case.once_usd, expected_usd)
+            p90_usd = max(seen.p90_usd, expected_usd)
             duration_h = Quantiles(seen.finish_p10_h, seen.finish_p50_h, seen.finish_p90_h)
             on_demand_share, machine_h = seen.on_demand_share, seen.machine_h
             chance = max(chance, 1 - seen.late)
@@ -372,7 +379,7 @@ def _affordable(terms: Terms) -> bool:
     if terms.budget_usd is None:
         return True
     hours = terms.work_h + 2 * terms.restart_h + terms.lost_h + terms.tick_h
-    return hours * terms.on_demand_usd_per_h <= terms.budget_usd
+    return hours * terms.on_demand_usd_per_h + 2 * terms.once_usd <= terms.budget_usd
 
 
 def _usd(usd: float) -> Decimal:

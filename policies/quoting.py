@@ -109,7 +109,9 @@ def run_cost(bill: billing.Bill, outcome: Outcome, price_width: float = 0.0) -> 
 
 
 def traffic_usd(constraints: Constraints, region: Region) -> Decimal:
-    """Moving the input to the machines and the output back to where the user is."""
+    """Moving the input to the machines and the output back to where the user is; and what a machine
+    saved, as far as it is known: it goes home when the machine ends, and up again with the next.
+    """
     incoming = (
         billing.transfer_usd_per_gb(constraints.data_region, region) * constraints.data.input_gb
     )
@@ -117,4 +119,7 @@ def traffic_usd(constraints: Constraints, region: Region) -> Decimal:
         outgoing = billing.egress_usd_per_gb(region) + billing.parts_usd_per_gb(region)
     else:
         outgoing = billing.transfer_usd_per_gb(region, constraints.data_region)
-    return incoming + outgoing * constraints.data.output_gb
+    checkpoint_gb = constraints.data.checkpoint_gb if constraints.checkpoint else None
+    home = billing.egress_usd_per_gb(region) + 2 * billing.parts_usd_per_gb(region)
+    saved = Decimal(0) if checkpoint_gb is None else home * checkpoint_gb
+    return incoming + outgoing * constraints.data.output_gb + saved

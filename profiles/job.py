@@ -100,11 +100,15 @@ class DataLocation(NamedTuple):
 
 
 class Data(NamedTuple):
-    """How many GB go in and out, and where the input lies (None: with the user, outside)."""
+    """How many GB go in and out, and where the input lies (None: with the user, outside).
+
+    `checkpoint_gb` is what a machine leaves for the next one to go on from; None where nobody said.
+    """
 
     input_gb: Decimal = Decimal(0)
     output_gb: Decimal = Decimal(0)
     at: DataLocation | None = None
+    checkpoint_gb: Decimal | None = None
 
 
 class Replicas(NamedTuple):

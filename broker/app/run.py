@@ -28,6 +28,7 @@ from mlbroker.broker.app.sources import (
     with_nodes,
     within_reach,
 )
+from mlbroker.broker.app.spot_regions import Offered, Planned, other_regions, placed
 from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.clouds.interface import Cloud, Denied
 from mlbroker.broker.errors import CloudError, InputError, RefusedError
@@ -48,12 +49,11 @@ from mlbroker.broker.runs.launch import bring_checkpoint
 from mlbroker.broker.runs.launch_options import deadline_at, own_machine, planned
 from mlbroker.broker.runs.order import LaunchOption, Order, SpotTerms, kind_of
 from mlbroker.broker.runs.placing import pools_of, waits_at
-from mlbroker.broker.runs.spot_options import falling_back, spot_terms
 from mlbroker.broker.runs.zones import by_zone, launchable_in, why_not_in
 from mlbroker.broker.team import refuse_other_ledger
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
-from mlbroker.policies.planner.plan import Plan, PlanRequest
+from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.billing import WorstCase
@@ -159,7 +159,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     elif request.local_price_usd is not None:
         raise InputError("goes with --on local", where="--local-price")
     else:
-        options, plan = _planned(request, judge, state, now, opened, listener)
+        (options, plan), again = _planned(request, judge, state, now, opened, listener)
         quotes, beside = plan.quotes, Beside.of_plan(plan)
     ledger = open_ledger(state)
     earlier, rest_usd = _earlier(ledger, request, job)
@@ -174,7 +174,10 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
             listener.warn(str(error))
             return tuple(some)
 
-    options, spot = _placed(admitted(judge, options), quotes[0], judge, ledger, zoned)
+    def others(first: Offered) -> list[Offered]:
+        return other_regions(first, job, request.filters, again, opened, listener)
+
+    options, spot = placed(admitted(judge, options), quotes[0], judge, ledger, zoned, others)
     traits = opened(options[0].cloud).traits
     worst = launch.worst_case(options[0], cap_usd, traits, request.guest_late_s)
     first = kind_of(options[0])
@@ -299,9 +302,9 @@ def _planned(
     now: datetime,
     opened: Callable[[str], Cloud],
     listener: Listener,
-) -> tuple[tuple[LaunchOption, ...], Plan]:
+) -> tuple[Planned, Callable[[Filters], Planned]]:
     """The plan's machines, best first, and the plan; planned anew where its choice cannot be
-    launched.
+    launched. And what plans again, elsewhere.
     """
     job, wanted, sources = request.job, request.filters, request.sources
     book = with_nodes(open_book(state, sources.prices), state, sources.nodes)
@@ -315,7 +318,7 @@ def _planned(
     planner = Planner(book, now)
     solver, own = solver_of(evidence, state), own_runs_of(evidence, state, listener)
 
-    def options(where: Filters) -> tuple[tuple[LaunchOption, ...], Plan]:
+    def options(where: Filters) -> Planned:
         asked = PlanRequest(
             job, evidence, where, judge, top=RUNNERS_UP, solver=solver, own_runs=own
         )
@@ -331,7 +334,7 @@ def _planned(
     try:
         why = _why_not(best, opened)
         if why is None:
-            return found
+            return found, options
         listener.note(
             f"Note: the plan's choice, {best.instance_type} in {best.region}, cannot be launched: "
             f"{why}"
@@ -341,30 +344,9 @@ def _planned(
         if not request.dry_run:
             raise
         listener.warn(str(error))
-        return found
+        return found, options
     listener.note(f"Planned again for where it can be: {', '.join(where.regions)}.")
-    return options(where)
-
-
-def _placed(
-    options: tuple[LaunchOption, ...],
-    quote: Quote,
-    judge: "Judge | None",
-    ledger: Ledger,
-    zoned: Callable[[Sequence[LaunchOption]], tuple[LaunchOption, ...]],
-) -> tuple[tuple[LaunchOption, ...], SpotTerms | None]:
-    """The options zone by zone; under a spot policy those of the plan's choice alone, where it
-    falls back on demand and the user's own policy lets it.
-    """
-    first = options[0]
-    if kind_of(first) == (quote.cloud, quote.region, quote.instance_type, quote.market.value):
-        pair = falling_back(first, quote)
-        if len(pair) > 1 and len(admitted(judge, pair)) > 1:
-            found = zoned(pair)
-            spot = spot_terms(found, quote, ledger)
-            if spot is not None:
-                return found, spot
-    return zoned(options), None
+    return options(where), options
 
 
 def _why_not(option: LaunchOption, opened: Callable[[str], Cloud]) -> str | None:

@@ -153,11 +153,12 @@ def _profile(block: Fields, key: str) -> ProfileLimits:
 
 
 def _data(block: Fields, key: str) -> Data:
-    data = _section(block, key, ("input_gb", "output_gb", "at"))
+    data = _section(block, key, ("input_gb", "output_gb", "checkpoint_gb", "at"))
     return Data(
         data.value("input_gb", parse_number) or Decimal(0),
         data.value("output_gb", parse_number) or Decimal(0),
         data.value("at", parse_place),
+        data.value("checkpoint_gb", parse_number),
     )
 
 

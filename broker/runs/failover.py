@@ -59,8 +59,11 @@ def goes_on(run: Run, order: Order) -> bool:
 
 
 def _counts(attempt: Attempt) -> bool:
-    """Not where another was quicker at a place of the user's own, or was let pass."""
-    raced = attempt.why == "no_capacity" and vendor(attempt.cloud).own
+    """Not where another was quicker at a place of the user's own, or was let pass; nor where there
+    was no spot machine, as those on demand come behind all of these.
+    """
+    spot = attempt.market == Market.SPOT
+    raced = attempt.why == "no_capacity" and (spot or vendor(attempt.cloud).own)
     return not raced and attempt.why != YIELD
 
 

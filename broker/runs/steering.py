@@ -143,17 +143,21 @@ class Steering:
 
     def _terms(self, run: Run) -> Terms:
         spot = self._spot
-        dear = [o.dearest.usd_per_hour for o in self._order.candidates if not _is_spot(o)]
+        dear = [o.dearest for o in self._order.candidates if not _is_spot(o)]
+        hourly_usd = [float(bill.usd_per_hour) for bill in dear]
         reserved_at = run.reserved_at
         return Terms(
             work_h=spot.work_h,
             deadline_h=self._hours_to_deadline(reserved_at),
-            on_demand_usd_per_h=float(min(dear)),
+            on_demand_usd_per_h=min(hourly_usd),
             restart_h=spot.restart_h,
             tick_h=spot.tick_h,
             lost_h=spot.lost_h,
             budget_usd=float(run.reserved_usd),
             overlaps=False,
+            # The checkpoint goes by home with every machine: no region is further than a zone.
+            once_usd=max(map(_once_usd, dear)),
+            dearest_usd_per_h=max(hourly_usd),
         )
 
     def _stand(self, run: Run, now: datetime, live: Live | None) -> Stand:
@@ -219,6 +223,7 @@ class Steering:
             since_h=since_h,
             preempted=preempted,
             recovered=recovered,
+            once_usd=_once_usd(option.bill),
         )
 
     def _on_demand(self, run: Run, now: datetime) -> LaunchOption | None:
@@ -245,7 +250,7 @@ class Steering:
 
     def _running_usd(self, run: Run, now: datetime) -> float:
         bill = self._order.candidate(run.attempt).bill
-        return float(bill.usd_per_hour) * _hours(now - run.attempt.began_at)
+        return float(bill.usd_per_hour) * _hours(now - run.attempt.began_at) + _once_usd(bill)
 
     def _boots_for_h(self, run: Run, now: datetime) -> float:
         """Since when a machine is waited for that does not work yet; 0 where it works."""
@@ -270,6 +275,11 @@ def _paced_left_h(told: Figures) -> float | None:
     if last <= first or until_s <= began_s:
         return None
     return max(0, told.steps - last) * (until_s - began_s) / (last - first) / HOUR_S
+
+
+def _once_usd(bill: Bill) -> float:
+    """What a machine costs beside its hours."""
+    return float(bill.once_usd + bill.requests_once_usd * bill.nodes)
 
 
 def _is_spot(option: LaunchOption) -> bool:

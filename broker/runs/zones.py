@@ -1,5 +1,6 @@
 """From machine types in regions to the zones to try: only where it can be launched, best first."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from mlbroker.broker.runs.order import LaunchOption, kind_of, place_of
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.offer import InstanceType, Market
 
-# More places than a run has attempts are of no use.
+# More places of one market than a run has attempts there are of no use.
 ENOUGH = 12
 
 
@@ -30,9 +31,11 @@ def by_zone(
     first: LaunchOption | None = None
     closed: set[str] = set()
     too_dear = False
+    places: Counter[str] = Counter()
     for candidate in candidates:
         first = first or candidate
-        if candidate.cloud in closed:
+        # Spot machines are the cheapest: they would leave no room for those on demand behind them.
+        if candidate.cloud in closed or places[candidate.market] >= ENOUGH:
             continue
         try:
             cloud = opened(candidate.cloud)
@@ -44,9 +47,10 @@ def by_zone(
             continue
         payable = _payable(cloud, candidate, zones, say)
         found += [replace(candidate, zone=zone) for zone in payable]
+        places[candidate.market] += len(payable)
         if candidate is first:
             too_dear = len(payable) < len(zones)
-        if len(found) >= ENOUGH:
+        if all(places[market] >= ENOUGH for market in Market):
             break
     if first is not None and (not found or kind_of(found[0]) != kind_of(first)):
         what = (

@@ -64,9 +64,9 @@ class Auto:
         zone, terms = view.zones[number], view.terms
         life_h = expected_life_h(zone.since_h, zone.preempted.factor)
         hours = max(1e-3, min(view.work_left_h, life_h))
-        boot_h = 0.0 if view.on == number else terms.restart_h
+        boot_h, once_usd = (0.0, 0.0) if view.on == number else (terms.restart_h, zone.once_usd)
         moved = terms.egress_usd if view.region not in (None, zone.region) else 0.0
-        return (zone.price_usd_per_h * (hours + boot_h) + moved) / hours
+        return (zone.price_usd_per_h * (hours + boot_h) + once_usd + moved) / hours
 
     def _soonest(self, view: View) -> int:
         """The zone whose outage is taken to speak for all: the youngest."""

@@ -65,6 +65,7 @@ def forecast(
         played.pass_layer()
     played.end_on_demand()
     usd = played.spot_h * spot_usd_per_h + played.demand_h * terms.on_demand_usd_per_h
+    usd += played.starts * terms.once_usd
     finish_h = np.quantile(played.now_h, (0.1, 0.5, 0.9))
     return Forecast(
         mean_usd=float(usd.mean()),
@@ -103,6 +104,7 @@ class _Histories:
         self.now_h, self.spot_h, self.demand_h, self.demand_work_h, self.boot = np.zeros(
             (5, histories)
         )
+        self.starts = np.zeros(histories, int)
         self.at_h = 0.0
         self.works: Flags = np.ones(histories, bool)
         self.sky = Sky(rates, step, random, histories)
@@ -148,6 +150,7 @@ class _Histories:
             self.beside[starts & (on != _NONE)] = kind
             on[starts & (on == _NONE)] = kind
             self.boot[starts] = terms.restart_h
+            self.starts += starts
         on[leaves] = _NONE
 
     def _looked_up(self, layer: NDArray[np.intp], cell: NDArray[np.intp]) -> NDArray[np.int8]:

@@ -17,7 +17,9 @@ class Terms:
     `restart_h` from the request of a machine until the job works on; `tick_h` between two looks;
     `lost_h` the most work that is lost with a machine; `egress_usd` to carry the checkpoint from
     one region to another. `overlaps`: a machine works on while another boots beside it; where it
-    does not, it is ended first, and a move takes a restart.
+    does not, it is ended first, and a move takes a restart. `once_usd` is what a machine on demand
+    costs beside its hours; the dearest of those that the job may end on costs
+    `dearest_usd_per_h`, None where all cost the same.
     """
 
     work_h: float
@@ -29,6 +31,13 @@ class Terms:
     egress_usd: float = 0.0
     budget_usd: float | None = None
     overlaps: bool = True
+    once_usd: float = 0.0
+    dearest_usd_per_h: float | None = None
+
+    @property
+    def finish_usd_per_h(self) -> float:
+        """What the shells reckon with for an hour on demand."""
+        return self.dearest_usd_per_h or self.on_demand_usd_per_h
 
 
 @dataclass(slots=True)
@@ -42,6 +51,7 @@ class Zone:
     since_h: float  # how long it has been as it is, as far as anyone looked
     preempted: Record
     recovered: Record
+    once_usd: float = 0.0  # what a machine costs there beside its hours
 
 
 @dataclass(slots=True)

@@ -92,7 +92,7 @@ class _Machine:
 class _Job:
     def __init__(self, trace: Trace, terms: Terms) -> None:
         zones = [
-            Zone(name, region, False, 0.0, -1.0, Record(), Record())
+            Zone(name, region, False, 0.0, -1.0, Record(), Record(), terms.once_usd)
             for name, region in zip(trace.zones, trace.regions, strict=True)
         ]
         work, all_h = terms.work_h, terms.deadline_h
@@ -125,6 +125,7 @@ class _Job:
             self.on = None
         elif place != view.on:
             self.starts += 1
+            view.spent_usd += view.terms.once_usd
             region = view.zones[place].region if place >= 0 else view.region
             if view.region not in (None, region):
                 view.spent_usd += view.terms.egress_usd

@@ -59,14 +59,15 @@ def _may_spot(zone: int, view: View) -> bool:
         return False
     moved = terms.egress_usd if view.region not in (None, view.zones[zone].region) else 0.0
     trial_h = terms.restart_h + terms.lost_h + terms.tick_h
-    return _affords(view, _paid_beside(view) + terms.on_demand_usd_per_h * trial_h + moved)
+    once_usd = view.zones[zone].once_usd + moved
+    return _affords(view, _paid_beside(view) + terms.finish_usd_per_h * trial_h + once_usd)
 
 
 def _paid_beside(view: View) -> float:
     """What the machine costs that goes on while another boots. Nobody bids above on demand."""
     if view.on == WAIT or not view.terms.overlaps:
         return 0.0
-    return view.terms.on_demand_usd_per_h * view.terms.restart_h
+    return view.terms.finish_usd_per_h * view.terms.restart_h
 
 
 def _affords(view: View, more_usd: float) -> bool:
@@ -74,6 +75,6 @@ def _affords(view: View, more_usd: float) -> bool:
     terms = view.terms
     if terms.budget_usd is None:
         return True
-    finish_usd = terms.on_demand_usd_per_h * (view.saved_left_h + terms.restart_h)
+    finish_usd = terms.finish_usd_per_h * (view.saved_left_h + terms.restart_h) + terms.once_usd
     all_usd = view.spent_usd + finish_usd + terms.egress_usd + more_usd
     return all_usd <= terms.budget_usd + _HAIR_USD

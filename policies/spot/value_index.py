@@ -23,7 +23,8 @@ class ValueIndex:
             life_h = min(view.work_left_h, expected_life_h(zone.since_h, zone.preempted.factor))
             boots = view.on != number
             moved = terms.egress_usd if view.region not in (None, zone.region) else 0.0
-            paid = zone.price_usd_per_h * (life_h + boots * terms.restart_h) + moved
+            once_usd = boots * zone.once_usd + moved
+            paid = zone.price_usd_per_h * (life_h + boots * terms.restart_h) + once_usd
             index = (worth * life_h - paid) / (life_h + boots * terms.restart_h)
             if index > best:
                 best, place = index, number

@@ -14,6 +14,7 @@ from tests.support.sim_runs import CANDIDATES, MOST, PRICE, RISING, SimRuns
 from tests.support.simulator import SimCloud
 
 from mlbroker.broker.ledger import Ledger, State
+from mlbroker.broker.runs.failover import MAX_ATTEMPTS
 from mlbroker.broker.runs.reconcile import Did
 from mlbroker.broker.runs.summary import live_summary, run_summary, spent_words
 from mlbroker.broker.words import exact_usd
@@ -119,6 +120,18 @@ def test_files_that_cannot_be_removed_do_not_fail_a_settled_run(sim: SimRuns) ->
     set_world(sim, lost_before=_faults(discard=100))
     run = sim.launch()
     assert (run.outcome, run.settled) == ("succeeded", True)
+
+
+def test_spot_that_is_refused_everywhere_leaves_attempts_for_on_demand(sim: SimRuns) -> None:
+    zones = [f"z{number}" for number in range(MAX_ATTEMPTS + 3)]
+    set_world(sim, no_capacity={f"{zone} spot" for zone in zones})
+    spot = replace(CANDIDATES[0], zone="z0")
+    on_demand = replace(spot, market="on_demand")
+    sim.candidates = (*(replace(spot, zone=zone) for zone in zones), on_demand)
+    run = sim.launch()
+    assert (run.outcome, run.attempt.market) == ("succeeded", "on_demand")
+    assert len(run.attempts) == len(zones) + 1
+    sim.check()
 
 
 def test_no_capacity_and_no_quota_fail_over_to_the_next(sim: SimRuns) -> None:

@@ -1,7 +1,7 @@
 """From the plan's machines to the zones to try: across zones, regions and clouds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -95,6 +95,14 @@ def test_enough_is_enough() -> None:
     cloud = Zoned()
     told([candidate("x", "r1")] * 100, {"x": cloud})
     assert len(cloud.asked) == ENOUGH / 2
+
+
+def test_spot_machines_leave_room_for_those_on_demand_behind_them() -> None:
+    dear = replace(candidate("x", "r2"), market="on_demand")
+    spot = [candidate("x", "r1")] * ENOUGH
+    found = by_zone([*spot, dear], lambda _: cast("Cloud", Zoned()), (), lambda text: None)
+    assert [c.zone for c in found if c.market == "on_demand"] == ["r2-a", "r2-b"]
+    assert len(found) == ENOUGH + 2
 
 
 def test_places_that_had_nothing_lately_come_last(tmp_path: Path) -> None:
