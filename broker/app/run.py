@@ -35,7 +35,7 @@ from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.files.nodes import ENVIRONMENT, ON_PREM
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import file_of, judge_of
-from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, State, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Lane, Ledger, Run, State, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
@@ -76,7 +76,7 @@ class RunRequest:
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
     this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
-    options where it waits.
+    options where it waits. `lane`: the study that it is one of several runs of.
     """
 
     job: Job
@@ -93,6 +93,7 @@ class RunRequest:
     dry_run: bool = False
     guest_late_s: int = 0
     queue: Options = Options()
+    lane: Lane | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,7 @@ def reserve(
         "reason": request.sources.reason,
         **promised(prepared.expected, prepared.beside, order.deadline_at),
         **_queue_terms(prepared, state),
+        **(request.lane.body() if request.lane else {}),
     }
     with folder.carried():
         with launch.nothing_stays(folder):

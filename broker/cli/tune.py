@@ -1,13 +1,14 @@
 """`mlbroker tune`: studies of many trials under one cap."""
 
 import shlex
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from mlbroker.broker.app.run import RunRequest, reserve
+from mlbroker.broker.app.run import RunRequest
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.app.tune import (
     PreparedStudy,
@@ -16,6 +17,7 @@ from mlbroker.broker.app.tune import (
     shown,
     studies,
 )
+from mlbroker.broker.app.tune_lanes import open_lanes, refuse_attended
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
@@ -99,11 +101,24 @@ def resume(
     detach: Detach = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Carry a study on, with another run and a cap of its own."""
-    terms = StudyFolder.of(home(), parse_option("NAME", name, _name) or name).terms()
+    """Carry a study on, with what is left of its cap, or under another one.
+
+    Where its client died and lanes are still at work, they are carried on first.
+    """
+    folder = StudyFolder.of(home(), parse_option("NAME", name, _name) or name)
+    terms = folder.terms()
+    if (runs := open_lanes(folder, home())) and not dry_run:
+        from mlbroker.broker.cli.tune_carry import take_up
+
+        refuse_attended(folder, home(), runs)
+        take_up(folder, home(), runs)
+        if folder.load().ended is not None and budget is None:
+            _say_best(shown(home(), name))
+            return
     path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}
     request = _request(path, LOCAL, flags, local_price, policy, reason, project, dry_run=dry_run)
-    _go(StudyRequest(request, name, resumes=True), yes, detach)
+    own = budget is not None
+    _go(StudyRequest(request, name, resumes=True, new_cap=own), yes, detach)
 
 
 def _request(
@@ -136,28 +151,23 @@ def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
     if request.run.dry_run:
         say("Dry run: nothing was reserved, nothing was launched.")
         return
-    secrets = secret_values(prepared.run.request.job)
+    secrets = secret_values(request.run.job)
     if not yes:
         confirm("Go ahead?", "nothing was reserved, nothing was launched")
-    from mlbroker.broker.cli.ctrl_c import CtrlC
-    from mlbroker.broker.cli.run_carry import carry, detached
+    from mlbroker.broker.cli.tune_carry import begin
 
-    with CtrlC() as ctrl_c:
-        prepared.begin(home())
-        with reserve(prepared.run, secrets, home(), Terminal()) as run:
-            if detach:
-                detached(home(), run, secrets, json=False)
-                return
-            try:
-                carry(home(), run.run_id, secrets, ctrl_c, json=False)
-            finally:
-                _say_best(shown(home(), request.name))
+    try:
+        begin(prepared, secrets, home(), detach=detach)
+    finally:
+        if not detach and prepared.folder.exists:
+            _say_best(shown(home(), request.name))
 
 
 def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
     """What is about to be done."""
     assert request.run.job.study is not None
-    study, run = request.run.job.study, prepared.run
+    study, lanes = request.run.job.study, prepared.plan.lanes
+    run = lanes[0]
     trials = "as many trials as that pays for" if study.trials is None else (
         f"at most {count(study.trials, 'trial')}"
     )  # fmt: skip
@@ -165,10 +175,12 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
         f"Study {request.name}: {study.metric} over {', '.join(study.space)}, {trials} of up to "
         f"{study.most} x {study.resource}, by {prepared.terms['searcher']}."
     )
+    reserved_usd = sum((each.worst.usd for each in lanes), Decimal(0))
     say(
-        f"Cap {exact_usd(run.cap_usd)} USD for all: the run is ended "
+        f"Cap {exact_usd(prepared.plan.budget_usd)} USD for all: "
+        f"{'the run is' if len(lanes) == 1 else f'each of {len(lanes)} lanes is'} ended "
         f"{duration(float(run.worst.lifetime_s))} after its start at the latest; "
-        f"{exact_usd(run.worst.usd)} USD are reserved."
+        f"{exact_usd(reserved_usd)} USD are reserved."
     )
     if prepared.terms["checkpoint"] is None:
         say("The job has no `checkpoint:`; a trial that was paused begins anew.")

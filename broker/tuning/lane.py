@@ -1,73 +1,129 @@
-"""A lane: the program of a study's run, which does trial after trial: `python -m … FOLDER`.
+"""A lane: the program of a run of a study, which does trial after trial: `python -m … FOLDER`.
 
-The run's machine ends it at the kill time, with all that it started, as any job; the study goes
-on with another run from its record.
+Its run's machine ends it at the kill time, with all that it started, as any job. Lanes know of
+each other by the study's record alone: whoever has nothing to do takes what the policy wants next,
+and what a lane that died was at. The study goes on with other runs from the same record.
 """
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.guest.processes import boot_clock, stat_fields
 from mlbroker.broker.output import say
+from mlbroker.broker.tuning.checkpoints import Checkpoints
 from mlbroker.broker.tuning.proposals import Proposals
-from mlbroker.broker.tuning.record import StudyFolder, TrialRecord, Writer
+from mlbroker.broker.tuning.record import StudyFolder, TrialRecord
 from mlbroker.broker.tuning.work import GRACE_S, Work, Worked
+from mlbroker.broker.tuning.writer import Presence, Writer, lives
 from mlbroker.policies.tuning import POLICIES
 from mlbroker.policies.tuning.budget import Pace, within
 from mlbroker.policies.tuning.interface import State, Step
 
 # Seconds from the start of the run's guest, set-up and all, to the kill time or the deadline.
 LIFETIME = "MLBROKER_STUDY_S"
+# Which lane this is, of how many that were begun together: `2/4`; and what those have in common.
+NUMBER, ROUND = "MLBROKER_STUDY_LANE", "MLBROKER_STUDY_ROUND"
 FAILURES_ALONE = 5
+# A trial over which so many lanes died in turn has failed.
+MOST_LOSSES = 3
 # Before the kill time: nothing is begun that could not be ended by then.
 MARGIN_S = 2 * GRACE_S
 POLICY = "auto"
 
 
 class Lane:
-    """One process that works on a study, alone."""
+    """One process that works on a study, beside others or alone."""
 
     def __init__(self, folder: StudyFolder, ends_at: float) -> None:
         self.folder, self.terms = folder, folder.terms()
         self._ends_at = ends_at  # on the boot clock
         self._stopping = False
+        self.run_id = os.environ.get("MLBROKER_RUN_ID", "")
+        number, _, lanes = os.environ.get(NUMBER, "1/1").partition("/")
+        self.presence = Presence(folder, self.run_id)
         self.writer = Writer(folder)
-        self.state = folder.load()
+        self.state = self.writer.state
+        self._number = int(number)
         self._reported: int | None = None
+        path = self.terms.get("checkpoint")
+        self.checkpoints = path and Checkpoints(
+            folder, self.run_id, Path(self.terms["workdir"], path), int(lanes)
+        )
 
     def run(self) -> int:
         """Until the study is done, or this lane's time; the exit code."""
         signal.signal(signal.SIGTERM, self._stop)
-        self._add(kind="run", run=os.environ.get("MLBROKER_RUN_ID", ""))
-        self._put_away_what_was_left()
-        proposals = Proposals(self.folder, self.state, int(self.terms["seed"]))
+        with self.writer.alone():
+            self.writer.add(kind="run", run=self.run_id, round=os.environ.get(ROUND))
+            proposals = Proposals(self.folder, self.state, int(self.terms["seed"]), self._number)
         while not self._stopping:
-            why = self._why_done()
-            step = None if why else self._next(proposals)
-            if step is None:
-                why = why or "what is left of the budget pays for no more"
-                self._add(kind="ended", why=why)
-                say(f"The study ends: {why}.")
+            with self.writer.alone():
+                work = self._taken(proposals)
+            if work is None:
                 return 1 if self._only_failures() else 0
-            self._work(step, proposals)
+            self._work(*work)
         return 128 + signal.SIGTERM
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
-    def _add(self, **line: Any) -> None:
-        self.writer.add(self.state, **line)
+    def _taken(self, proposals: Proposals) -> tuple[int, Step] | None:
+        """The trial that this lane works on from now on; None: it ends, and the record says so."""
+        self._take_back()
+        while self.writer.news:
+            proposals.tell(self.state.trials[self.writer.news.pop(0)])
+        if self.state.ended is not None:
+            say(f"The study has ended: {self.state.ended}.")
+            return None
+        why = self._why_done()
+        while why is None:
+            step = self._next(proposals)
+            if step is None:
+                why = self._why_nothing()
+                break
+            point = proposals.ask() if step.trial is None else {}
+            if point is None:
+                continue  # everything was tried: what else is there to do?
+            number = step.trial
+            if number is None:
+                number = len(self.state.trials)
+                self.writer.add(kind="trial", trial=number, point=point, grace=step.until)
+            self.writer.add(kind="works", trial=number, until=step.until, run=self.run_id)
+            return number, step
+        if why is not None:
+            self.writer.add(kind="ended", why=why)
+            say(f"The study ends: {why}.")
+        return None
+
+    def _take_back(self) -> None:
+        """Trials of lanes that died wait where they were paused last."""
+        for number, mine in enumerate(self.state.trials):
+            if mine.lane is None or (mine.lane != self.run_id and lives(self.folder, mine.lane)):
+                continue
+            self.writer.add(kind="lost", trial=number)
+            if mine.losses >= MOST_LOSSES:
+                why = f"{mine.losses} lanes died over it"
+                self._failed(number, mine, why, 0.0)
+
+    def _why_nothing(self) -> str | None:
+        """Why the study is over, as this lane has nothing to do; None: others are at work."""
+        if any(mine.trial.busy for mine in self.state.trials):
+            say("Nothing is left for this lane; others are at work.")
+            return None
+        return "what is left of the budget pays for no more"
 
     def _why_done(self) -> str | None:
         study, trials = self.state.study, self.state.trials
         if self._only_failures():
+            last = next(each.failed for each in reversed(trials) if each.failed)
+            return f"the first {FAILURES_ALONE} trials failed, the last of them: {last}"
+        if self.checkpoints and self.checkpoints.elsewhere:
             return (
-                f"the first {FAILURES_ALONE} trials failed, the last of them: {trials[-1].failed}"
+                f"the job saves itself in {self.terms['checkpoint']}, and not, as several lanes "
+                "need it, in $MLBROKER_CHECKPOINT_DIR; `parallel: 1` does with either"
             )
         patience = self.terms.get("patience")
         if patience is not None and self.state.stale_steps >= patience * study.most:
@@ -79,40 +135,50 @@ class Lane:
         return None
 
     def _only_failures(self) -> bool:
-        trials = self.state.trials
-        return len(trials) >= FAILURES_ALONE and all(each.failed for each in trials)
+        done = [each for each in self.state.trials if each.failed or each.trial.reached]
+        return len(done) >= FAILURES_ALONE and all(each.failed for each in done)
 
     def _next(self, proposals: Proposals) -> Step | None:
-        """What the policy wants, if it can be paid for; the budget may finish the best instead."""
+        """What was interrupted, else what the policy wants, if it can be paid for; the budget may
+        finish the best instead.
+        """
         study, trials = self.state.study, self.state.trials
         may_start = proposals.more and (study.trials is None or len(trials) < study.trials)
         seen = State([each.trial for each in trials], study.most, self._reported, may_start,
                      proposals.warm)  # fmt: skip
         left_s = self._ends_at - boot_clock()
+        if left_s <= 0:
+            return None
         pace = Pace([each.step_s for each in trials], left_s)
-        return within(seen, POLICIES[POLICY]().decide(seen), pace) if left_s > 0 else None
+        for number, mine in enumerate(trials):
+            if mine.working_until is not None and not mine.trial.busy:
+                again = Step(number, mine.working_until, "as it was interrupted")
+                if (found := within(seen, again, pace)) is not None:
+                    return found
+        step = within(seen, POLICIES[POLICY]().decide(seen), pace)
+        if step is None or may_start or step.until < study.most or step.trial is None:
+            return step
+        # Nothing new is left, and a better one is on its way to the end.
+        best = max((_score(each) for each in trials if each.working_until == study.most),
+                   default=None)  # fmt: skip
+        return step if best is None or _score(trials[step.trial]) > best else None
 
-    def _work(self, step: Step, proposals: Proposals) -> None:
-        number = step.trial
-        if number is None:
-            point = proposals.ask()
-            if point is None:
-                return
-            number = len(self.state.trials)
-            self._add(kind="trial", trial=number, point=point, grace=step.until)
+    def _work(self, number: int, step: Step) -> None:
         mine = self.state.trials[number]
-        self._add(kind="works", trial=number, until=step.until)
         named = ", ".join(f"{name}={value}" for name, value in mine.point.items())
         say(f"Trial {number} to {step.until}, {step.reason}: {named}")
-        self._bring_checkpoint(number)
+        if self.checkpoints:
+            self.checkpoints.bring(number)
         worked = self._do(number, mine, step.until)
-        self._keep_checkpoint(number)
-        if worked.asked or self._stopping:
-            self._stopping = True
-            return
-        self._account(number, mine, step.until, worked)
+        if self.checkpoints:
+            self.checkpoints.keep(number)
+        with self.writer.alone():
+            if worked.asked or self._stopping:
+                self._stopping = True
+                self.writer.add(kind="stopped", trial=number)
+                return
+            self._account(number, mine, step.until, worked)
         self._reported = number
-        proposals.tell(mine)
 
     def _do(self, number: int, mine: TrialRecord, until: int) -> Worked:
         last = 0
@@ -124,66 +190,39 @@ class Lane:
                 return
             last = at
             if at >= 1 and at not in mine.metrics:
-                self._add(kind="metric", trial=number, at=at, value=value)
+                with self.writer.alone():
+                    self.writer.add(kind="metric", trial=number, at=at, value=value)
 
         environment = {
             **{name: _text(value) for name, value in mine.point.items()},
             "MLBROKER_TRIAL": str(number),
             "MLBROKER_RESOURCE": str(until),
         }
-        folder = self._checkpoints()
-        if folder is not None:
-            environment["MLBROKER_CHECKPOINT_DIR"] = str(folder)
+        if self.checkpoints:
+            environment["MLBROKER_CHECKPOINT_DIR"] = str(self.checkpoints.own)
         work = Work(self.terms["command"], self.terms["workdir"], environment, until,
                     until >= self.state.study.most)  # fmt: skip
         return work.to_its_end(heard, lambda: self._stopping)
 
     def _account(self, number: int, mine: TrialRecord, until: int, worked: Worked) -> None:
         """Write down how the work ended."""
-        seconds = round(worked.seconds, 3)
-        told = {"trial": number, "seconds": seconds}
-        most = self.state.study.most
+        most, seconds = self.state.study.most, round(worked.seconds, 3)
         if worked.code:
             why = f"exit code {worked.code}" if worked.code > 0 else f"signal {-worked.code}"
-            self._add(kind="failed", until=max(mine.trial.reached, 1), why=why, **told)
+            self._failed(number, mine, why, seconds)
         elif not mine.metrics:
             why = f"no line `::mlbroker metric=… at=…` told {self.state.study.metric}"
-            self._add(kind="failed", until=max(mine.trial.reached, 1), why=why, **told)
+            self._failed(number, mine, why, seconds)
         else:
             # One that ended by itself before its time has no further steps to give.
             ended_early = worked.code == 0 and max(mine.metrics) < until
-            self._add(kind="worked", until=most if ended_early else until, **told)
-        if mine.failed:
-            say(f"Trial {number} failed: {mine.failed}")
+            until = most if ended_early else until
+            self.writer.add(kind="worked", trial=number, until=until, seconds=seconds)
 
-    def _checkpoints(self) -> Path | None:
-        path = self.terms.get("checkpoint")
-        return Path(self.terms["workdir"], path) if path else None
-
-    def _put_away_what_was_left(self) -> None:
-        """A lane that was killed left its trial's checkpoint where the job saves it."""
-        for number, mine in enumerate(self.state.trials):
-            if mine.working_until is not None:
-                self._keep_checkpoint(number)
-
-    def _bring_checkpoint(self, number: int) -> None:
-        folder, kept = self._checkpoints(), self.folder.checkpoint(number)
-        if folder is None:
-            return
-        if kept.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(kept, folder)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def _keep_checkpoint(self, number: int) -> None:
-        folder, kept = self._checkpoints(), self.folder.checkpoint(number)
-        if folder is None or not folder.is_dir():
-            return
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        if kept.exists():
-            shutil.rmtree(kept)
-        shutil.move(folder, kept)
+    def _failed(self, number: int, mine: TrialRecord, why: str, seconds: float) -> None:
+        until = max(mine.trial.reached, 1)
+        self.writer.add(kind="failed", trial=number, until=until, why=why, seconds=seconds)
+        say(f"Trial {number} failed: {why}")
 
 
 def _score(each: TrialRecord) -> float:
