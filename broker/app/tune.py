@@ -12,6 +12,7 @@ from typing import Any
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.run import RunRequest
 from mlbroker.broker.app.tune_lanes import LanePlan, plan_lanes, refuse_open_lanes
+from mlbroker.broker.app.tune_show import forecast, lane_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
@@ -24,6 +25,9 @@ from mlbroker.policies.tuning.budget import best_trial
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.search_space import Study
+
+# What may be another when a study goes on.
+_FREE = {"trials": None, "lanes": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
 def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> None:
     """What the trials so far have told holds for the same job and space alone."""
     assert job.study is not None
-    same = {**terms["study"], "trials": None} == {**study_body(job.study), "trials": None}
+    same = {**terms["study"], **_FREE} == {**study_body(job.study), **_FREE}
     if not same or terms["fingerprint"] != job.fingerprint():
         raise InputError(
             f"the job is not what study {request.name} began with",
@@ -181,6 +185,8 @@ def shown(state: Path, name: str) -> dict[str, Any]:
             for spent_s, score in found.curve
         ],
         "doubt": _doubt(found),
+        "lanes": [lane_of(run, found) for run in runs],
+        "forecast": forecast(found, runs),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
+from mlbroker.broker.app.tune_show import work_left
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import private_folder
@@ -25,7 +26,7 @@ from mlbroker.broker.runs.launch import worst_case
 from mlbroker.broker.tuning.lane import LIFETIME, NUMBER, ROUND
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
 from mlbroker.broker.words import exact_usd
-from mlbroker.policies.tuning.lanes import Work, lanes
+from mlbroker.policies.tuning.lanes import lanes
 from mlbroker.profiles.job import Job
 
 # Budgets are divided to this.
@@ -68,10 +69,11 @@ def plan_lanes(
     deadline_s = math.inf if job.deadline is None else job.deadline.seconds_from(prepared.now)
     wanted, room = _bounds(job, listener)
     if wanted is None:
-        found = folder.load() if folder.exists else None
+        assert job.study is not None
+        found = folder.load() if folder.exists else StudyState(job.study)
+        work = work_left(found)._replace(trials=job.study.trials)
         paid_s = float(prepared.worst.lifetime_s)
-        by_s = None if job.deadline is None else deadline_s
-        wanted = lanes(_work_of(job, found), by_s, paid_s, room)
+        wanted = lanes(work, None if job.deadline is None else deadline_s, paid_s, room)
     parts = _parts(prepared, wanted, state, shrinks=job.study is None or job.study.lanes is None)
     start = token_hex(4)
     whole = [
@@ -104,15 +106,6 @@ def _bounds(job: Job, listener: Listener) -> tuple[int | None, int]:
     if gpu or not known or len(known) < len(each):
         return None, 1
     return None, max(int(cores / max(known)), 1)
-
-
-def _work_of(job: Job, found: StudyState | None) -> Work:
-    assert job.study is not None
-    if found is None:
-        return Work(job.study.trials, job.study.most, None)
-    done = sum(each.paid_steps for each in found.trials)
-    step_s = found.spent_s / done if done else None
-    return Work(job.study.trials, job.study.most, step_s, done_steps=done)
 
 
 def _parts(whole: PreparedRun, wanted: int, state: Path, *, shrinks: bool) -> list[PreparedRun]:

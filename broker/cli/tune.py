@@ -220,6 +220,30 @@ def show(
     print_line(f"The study is {_state(told)}.")
     for at in told["curve"]:
         print_line(f"  after {span(at['spent_s'])}: {figure(at['metric'])}")
+    _print_lanes(told)
+
+
+def _print_lanes(told: dict[str, Any]) -> None:
+    """What each run of the study is at, and what is still to come."""
+    rows = [
+        [
+            lane["run"],
+            lane["state"],
+            "" if lane["trial"] is None else f"{lane['trial']} to {lane['until']}",
+            lane["spent_usd"],
+            lane["cap_usd"],
+        ]
+        for lane in told["lanes"]
+    ]
+    right = ("spent USD", "cap USD")
+    print_table(["lane", "is", "trial", *right], rows, right=right, spare=(4,))
+    left = told["forecast"]
+    if left is not None:
+        when = "" if left["done_in_s"] is None else f", done in {span(left['done_in_s'])}"
+        print_line(
+            f"About {span(left['work_s'])} of work is left, for {left['usd']} USD{when}: a guess "
+            "by the mean trial."
+        )
 
 
 @app.command("best")

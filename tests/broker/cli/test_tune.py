@@ -103,6 +103,10 @@ def test_a_study_goes_on_after_its_lane_was_killed(cli: Cli) -> None:
     assert client.returncode == 130
     before = shown(cli)
     assert before["ended"] is None
+    assert before["lanes"][0]["state"] == "stopped"
+    assert before["forecast"]["done_in_s"] is None
+    assert before["forecast"]["work_s"] > 0
+    assert "a guess by the mean trial" in cli("tune", "show", "net").stdout
     (cli.folder / "go").touch()
     done = cli("tune", "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
     assert done.returncode == 0, done.stderr
@@ -190,6 +194,10 @@ def test_a_study_whose_client_died_is_taken_up_and_has_one_driver(cli: Cli) -> N
     study = AStudy(cli.folder, name="net")
     wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
     assert "study net is worked on by run" in str(refused(cli, "resume", "net", "--yes"))
+    lanes = shown(cli)["lanes"]
+    assert {lane["job"] for lane in lanes} == {"net.tune-1", "net.tune-2"}
+    assert {lane["until"] for lane in lanes} == {1, 3}
+    assert {lane["trial"] for lane in lanes} == {0, 1}
     runs = open_lanes(study.record, cli.home)
     for carrier in (RunFolder.of(cli.home, run.run_id).carrier() for run in runs):
         assert carrier is not None
