@@ -24,7 +24,7 @@ from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.budget import best_trial
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.search_space import Study
+from mlbroker.profiles.search_space import Study, variables
 
 # What may be another when a study goes on.
 _FREE = {"trials": None, "lanes": None}
@@ -201,9 +201,7 @@ def _best(found: StudyState) -> dict[str, Any] | None:
         "metric": _metric(found.study, mine.trial.score),
         "at": best.index(best[-1]) + 1,
         "reached": mine.trial.reached,
-        "env": {
-            name: repr(v) if isinstance(v, float) else str(v) for name, v in mine.point.items()
-        },
+        "env": variables(mine.point),
     }
 
 

@@ -14,24 +14,22 @@ from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.guest.processes import boot_clock, stat_fields
 from mlbroker.broker.output import say
 from mlbroker.broker.tuning.checkpoints import Checkpoints
+from mlbroker.broker.tuning.deciding import ending, failed, next_step, only_failures, why_done
 from mlbroker.broker.tuning.proposals import Proposals
 from mlbroker.broker.tuning.record import StudyFolder, TrialRecord
 from mlbroker.broker.tuning.work import GRACE_S, Work, Worked
 from mlbroker.broker.tuning.writer import Presence, Writer, lives
-from mlbroker.policies.tuning import POLICIES
-from mlbroker.policies.tuning.budget import Pace, within
-from mlbroker.policies.tuning.interface import State, Step
+from mlbroker.policies.tuning.interface import Step
+from mlbroker.profiles.search_space import variables
 
 # Seconds from the start of the run's guest, set-up and all, to the kill time or the deadline.
 LIFETIME = "MLBROKER_STUDY_S"
 # Which lane this is, of how many that were begun together: `2/4`; and what those have in common.
 NUMBER, ROUND = "MLBROKER_STUDY_LANE", "MLBROKER_STUDY_ROUND"
-FAILURES_ALONE = 5
 # A trial over which so many lanes died in turn has failed.
 MOST_LOSSES = 3
 # Before the kill time: nothing is begun that could not be ended by then.
 MARGIN_S = 2 * GRACE_S
-POLICY = "auto"
 
 
 class Lane:
@@ -63,7 +61,7 @@ class Lane:
             with self.writer.alone():
                 work = self._taken(proposals)
             if work is None:
-                return 1 if self._only_failures() else 0
+                return 1 if only_failures(self.state) else 0
             self._work(*work)
         return 128 + signal.SIGTERM
 
@@ -78,9 +76,10 @@ class Lane:
         if self.state.ended is not None:
             say(f"The study has ended: {self.state.ended}.")
             return None
-        why = self._why_done()
+        why = why_done(self.state, self.terms.get("patience")) or self._saves_elsewhere()
         while why is None:
-            step = self._next(proposals)
+            left_s = self._ends_at - boot_clock()
+            step = next_step(self.state, proposals, self._reported, left_s)
             if step is None:
                 why = self._why_nothing()
                 break
@@ -105,8 +104,7 @@ class Lane:
                 continue
             self.writer.add(kind="lost", trial=number)
             if mine.losses >= MOST_LOSSES:
-                why = f"{mine.losses} lanes died over it"
-                self._failed(number, mine, why, 0.0)
+                self.writer.add(**failed(self.state, number, f"{mine.losses} lanes died over it"))
 
     def _why_nothing(self) -> str | None:
         """Why the study is over, as this lane has nothing to do; None: others are at work."""
@@ -115,53 +113,13 @@ class Lane:
             return None
         return "what is left of the budget pays for no more"
 
-    def _why_done(self) -> str | None:
-        study, trials = self.state.study, self.state.trials
-        if self._only_failures():
-            last = next(each.failed for each in reversed(trials) if each.failed)
-            return f"the first {FAILURES_ALONE} trials failed, the last of them: {last}"
-        if self.checkpoints and self.checkpoints.elsewhere:
-            return (
-                f"the job saves itself in {self.terms['checkpoint']}, and not, as several lanes "
-                "need it, in $MLBROKER_CHECKPOINT_DIR; `parallel: 1` does with either"
-            )
-        patience = self.terms.get("patience")
-        if patience is not None and self.state.stale_steps >= patience * study.most:
-            return f"nothing better in {patience} whole trials' work"
-        if study.trials is not None and len(trials) >= study.trials:
-            whole = [each for each in trials if each.trial.reached >= study.most]
-            if whole and max(trials, key=_score) in whole:
-                return f"{len(trials)} trials are done, and the best is a whole one"
-        return None
-
-    def _only_failures(self) -> bool:
-        done = [each for each in self.state.trials if each.failed or each.trial.reached]
-        return len(done) >= FAILURES_ALONE and all(each.failed for each in done)
-
-    def _next(self, proposals: Proposals) -> Step | None:
-        """What was interrupted, else what the policy wants, if it can be paid for; the budget may
-        finish the best instead.
-        """
-        study, trials = self.state.study, self.state.trials
-        may_start = proposals.more and (study.trials is None or len(trials) < study.trials)
-        seen = State([each.trial for each in trials], study.most, self._reported, may_start,
-                     proposals.warm)  # fmt: skip
-        left_s = self._ends_at - boot_clock()
-        if left_s <= 0:
+    def _saves_elsewhere(self) -> str | None:
+        if not self.checkpoints or not self.checkpoints.elsewhere:
             return None
-        pace = Pace([each.step_s for each in trials], left_s)
-        for number, mine in enumerate(trials):
-            if mine.working_until is not None and not mine.trial.busy:
-                again = Step(number, mine.working_until, "as it was interrupted")
-                if (found := within(seen, again, pace)) is not None:
-                    return found
-        step = within(seen, POLICIES[POLICY]().decide(seen), pace)
-        if step is None or may_start or step.until < study.most or step.trial is None:
-            return step
-        # Nothing new is left, and a better one is on its way to the end.
-        best = max((_score(each) for each in trials if each.working_until == study.most),
-                   default=None)  # fmt: skip
-        return step if best is None or _score(trials[step.trial]) > best else None
+        return (
+            f"the job saves itself in {self.terms['checkpoint']}, and not, as several lanes need "
+            "it, in $MLBROKER_CHECKPOINT_DIR; `parallel: 1` does with either"
+        )
 
     def _work(self, number: int, step: Step) -> None:
         mine = self.state.trials[number]
@@ -194,7 +152,7 @@ class Lane:
                     self.writer.add(kind="metric", trial=number, at=at, value=value)
 
         environment = {
-            **{name: _text(value) for name, value in mine.point.items()},
+            **variables(mine.point),
             "MLBROKER_TRIAL": str(number),
             "MLBROKER_RESOURCE": str(until),
         }
@@ -206,31 +164,10 @@ class Lane:
 
     def _account(self, number: int, mine: TrialRecord, until: int, worked: Worked) -> None:
         """Write down how the work ended."""
-        most, seconds = self.state.study.most, round(worked.seconds, 3)
-        if worked.code:
-            why = f"exit code {worked.code}" if worked.code > 0 else f"signal {-worked.code}"
-            self._failed(number, mine, why, seconds)
-        elif not mine.metrics:
-            why = f"no line `::mlbroker metric=… at=…` told {self.state.study.metric}"
-            self._failed(number, mine, why, seconds)
-        else:
-            # One that ended by itself before its time has no further steps to give.
-            ended_early = worked.code == 0 and max(mine.metrics) < until
-            until = most if ended_early else until
-            self.writer.add(kind="worked", trial=number, until=until, seconds=seconds)
-
-    def _failed(self, number: int, mine: TrialRecord, why: str, seconds: float) -> None:
-        until = max(mine.trial.reached, 1)
-        self.writer.add(kind="failed", trial=number, until=until, why=why, seconds=seconds)
-        say(f"Trial {number} failed: {why}")
-
-
-def _score(each: TrialRecord) -> float:
-    return each.trial.score
-
-
-def _text(value: object) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+        line = ending(self.state, number, until, worked.code, worked.seconds)
+        self.writer.add(**line)
+        if "why" in line:
+            say(f"Trial {number} failed: {line['why']}")
 
 
 def _ends_at(life_s: float) -> float:
