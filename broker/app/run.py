@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -76,7 +76,8 @@ class RunRequest:
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
     this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
-    options where it waits. `lane`: the study that it is one of several runs of.
+    options where it waits. `lane`: the study that it is one of several runs of. `beside` are files
+    that travel with the job's own.
     """
 
     job: Job
@@ -94,6 +95,7 @@ class RunRequest:
     guest_late_s: int = 0
     queue: Options = Options()
     lane: Lane | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ def reserve(
     with folder.carried():
         with launch.nothing_stays(folder):
             if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
-                facts |= pack(job.workdir, folder, secrets, listener)
+                facts |= pack(job.workdir, folder, secrets, listener, request.beside)
             if prepared.earlier is not None:
                 facts |= {RESUMES: prepared.earlier.run_id, SHARES_CAP: not request.new_cap}
                 bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)

@@ -53,6 +53,7 @@ class PreparedStudy:
     terms: dict[str, Any]
     plan: LanePlan
     resumes: bool
+    request: RunRequest
 
     def begin(self, state: Path) -> None:
         """Lay a new study down, before its runs are reserved; refused where another client was
@@ -73,8 +74,9 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
         hint = "Add the metric, the space and the resource: docs/tuning.md"
         raise InputError("has no `tune:` in its broker block", where=str(request.run.job_path),
                          hint=hint)  # fmt: skip
-    if request.run.on != LOCAL:
-        raise InputError("a study runs on this machine", where="--on", hint="--on local")
+    if request.run.on not in (None, LOCAL):
+        hint = "--on local, or --cloud NAME"
+        raise InputError("a study runs on this machine or on rented ones", where="--on", hint=hint)
     folder = StudyFolder.of(state, request.name)
     terms = folder.terms() if request.resumes else _terms(request, study)
     if request.resumes:
@@ -86,7 +88,12 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
         for name in study.start_from:
             best_points(folder, name, study)
     plan = plan_lanes(request.run, folder, terms, state, listener, new_cap=request.new_cap)
-    return PreparedStudy(folder, terms, plan, request.resumes)
+    return PreparedStudy(folder, terms, plan, request.resumes, request.run)
+
+
+def next_plan(study: PreparedStudy, state: Path, listener: Listener) -> LanePlan:
+    """What the next wave of a study on rented machines may cost, and where."""
+    return plan_lanes(study.request, study.folder, study.terms, state, listener, new_cap=False)
 
 
 def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
@@ -110,6 +117,7 @@ def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
         "searcher": searcher,
         "seed": request.seed,
         "patience": request.patience,
+        "place": None if request.run.on == LOCAL else request.run.filters._asdict(),
     }
 
 

@@ -23,22 +23,31 @@ from mlbroker.broker.ledger import Lane, Ledger, Run, open_ledger
 from mlbroker.broker.runs.carrier import Carrier
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import worst_case
+from mlbroker.broker.tuning.batch import BATCH, FOLDER
 from mlbroker.broker.tuning.lane import LIFETIME, NUMBER, ROUND
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
+from mlbroker.broker.tuning.waves import COMMAND, program
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.lanes import lanes
-from mlbroker.profiles.job import Job
+from mlbroker.profiles.job import Checkpoint, Job
 
+# Lanes that nobody asked for by number.
+MOST_RENTED = 8
+# How often trials are brought home where the job does not say it of its checkpoint.
+_SAVED_EVERY_S = 300.0
 # Budgets are divided to this.
 _PART_USD = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
 class LanePlan:
-    """The lanes that are about to begin; `budget_usd` is what all may cost together, at most."""
+    """The lanes that are about to begin; `budget_usd` is what all may cost together, at most, and
+    `paid_s` for how many seconds of one it pays, as far as the deadline leaves them.
+    """
 
     lanes: tuple[PreparedRun, ...]
     budget_usd: Decimal
+    paid_s: float
 
 
 def plan_lanes(
@@ -64,23 +73,27 @@ def plan_lanes(
                 f"study {terms['name']} spent all of its {exact_usd(lane.budget_usd)} USD",
                 hint="Give --budget for the rest of the work.",
             )
-    alone = replace(_lane(job, folder), budget_usd=budget_usd)
+    here = request.on is not None
+    alone = replace(_lane(job, folder) if here else _rented(job, terms), budget_usd=budget_usd)
     prepared = prepare(replace(request, job=alone, lane=lane), state, listener)
     deadline_s = math.inf if job.deadline is None else job.deadline.seconds_from(prepared.now)
-    wanted, room = _bounds(job, listener)
+    paid_s = float(prepared.worst.lifetime_s)
+    wanted, room = _bounds(job, listener) if here else _bounds_rented(job)
     if wanted is None:
         assert job.study is not None
         found = folder.load() if folder.exists else StudyState(job.study)
         work = work_left(found)._replace(trials=job.study.trials)
-        paid_s = float(prepared.worst.lifetime_s)
         wanted = lanes(work, None if job.deadline is None else deadline_s, paid_s, room)
     parts = _parts(prepared, wanted, state, shrinks=job.study is None or job.study.lanes is None)
+    paid_s = min(paid_s, len(parts) * deadline_s)
+    if not here:
+        return LanePlan(tuple(parts), prepared.cap_usd, paid_s)
     start = token_hex(4)
     whole = [
         _numbered(part, number, len(parts), start, deadline_s)
         for number, part in enumerate(parts, start=1)
     ]
-    return LanePlan(tuple(whole), prepared.cap_usd)
+    return LanePlan(tuple(whole), prepared.cap_usd, paid_s)
 
 
 def _last_lane(ledger: Ledger, study_id: str) -> Lane | None:
@@ -108,6 +121,12 @@ def _bounds(job: Job, listener: Listener) -> tuple[int | None, int]:
     return None, max(int(cores / max(known)), 1)
 
 
+def _bounds_rented(job: Job) -> tuple[int | None, int]:
+    """The same of rented machines: without a deadline, one after the other is cheapest."""
+    assert job.study is not None
+    return job.study.lanes, 1 if job.deadline is None else MOST_RENTED
+
+
 def _parts(whole: PreparedRun, wanted: int, state: Path, *, shrinks: bool) -> list[PreparedRun]:
     """The budget in equal parts, one a lane; fewer, where that `shrinks`, if one is too small."""
     traits = opener(state)(whole.options[0].cloud).traits
@@ -129,6 +148,27 @@ def _lane(job: Job, folder: StudyFolder) -> Job:
     return replace(job, name=f"{job.name[:90]}.tune", command=f"exec {shlex.join(words)}",
                    study=None, work=None, takes=None, checkpoint=None, progress=None, outputs=(),
                    deadline=None)  # fmt: skip
+
+
+def _rented(job: Job, terms: Mapping[str, Any]) -> Job:
+    """The same on a rented machine, which has to be given trials before it starts."""
+    every_s = job.checkpoint.every_s if job.checkpoint else _SAVED_EVERY_S
+    return replace(job, name=f"{job.name[:90]}.tune", command=COMMAND, study=None, progress=None,
+                   checkpoint=Checkpoint(FOLDER, every_s), outputs=(), deadline=None,
+                   workdir=terms["workdir"])  # fmt: skip
+
+
+def rented(plan: LanePlan, number: int, batches: int, body: str, state: Path) -> PreparedRun:
+    """The run that is handed one of so many batches, with its part of the budget."""
+    part, lanes = plan.lanes[0], max(batches, 1)
+    cap_usd = (plan.budget_usd / lanes).quantize(_PART_USD, ROUND_DOWN)
+    traits = opener(state)(part.options[0].cloud).traits
+    worst = worst_case(part.options[0], cap_usd, traits, part.request.guest_late_s)
+    job = part.request.job
+    name = job.name if lanes == 1 else f"{job.name}-{number}"
+    whole = replace(job, name=name, envs={**job.envs, BATCH: body}, budget_usd=cap_usd)
+    request = replace(part.request, job=whole, beside=program())
+    return replace(part, request=request, cap_usd=cap_usd, worst=worst)
 
 
 def _numbered(

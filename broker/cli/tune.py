@@ -1,6 +1,7 @@
 """`mlbroker tune`: studies of many trials under one cap."""
 
 import shlex
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,12 +23,14 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.cli.tune_backtest import backtest
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import matching, parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.broker.tuning.record import StudyFolder
 from mlbroker.broker.words import count, duration, exact_usd, figure, span
+from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.vendors import LOCAL
 
 
@@ -58,6 +61,10 @@ def study(
     deadline: options.Deadline = None,
     env: options.Env = None,
     local_price: LocalPrice = None,
+    cloud: options.Cloud = None,
+    region: options.Region = None,
+    market: options.MarketOption = None,
+    instance_type: options.InstanceType = None,
     searcher: Annotated[str, typer.Option(help="auto, random, grid or tpe.")] = "auto",
     patience: Annotated[
         int | None,
@@ -82,7 +89,10 @@ def study(
     failed, 130 interrupted.
     """
     flags = {"env": env, "budget": budget, "deadline": deadline}
+    place = Filters.of(cloud, region, market, instance_type)
     request = _request(job, on, flags, local_price, policy, reason, project, dry_run=dry_run)
+    if any(place):
+        request = replace(request, on=None, filters=place)
     named = parse_option("--name", name, _name) or request.job.name
     _go(StudyRequest(request, named, searcher, seed, patience), yes, detach)
 
@@ -117,6 +127,8 @@ def resume(
             return
     path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}
     request = _request(path, LOCAL, flags, local_price, policy, reason, project, dry_run=dry_run)
+    if (place := terms.get("place")) is not None:
+        request = replace(request, on=None, filters=Filters(*map(tuple, place.values())))
     own = budget is not None
     _go(StudyRequest(request, name, resumes=True, new_cap=own), yes, detach)
 
@@ -146,6 +158,9 @@ def _request(
 
 
 def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
+    if detach and request.run.on is None:
+        what = "a study on rented machines is driven by its client, from wave to wave"
+        raise InputError(what, where="--detach", hint="`mlbroker tune resume` goes on later.")
     prepared = prepare_study(request, home(), Terminal())
     _ask(prepared, request)
     if request.run.dry_run:
@@ -155,9 +170,13 @@ def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
     if not yes:
         confirm("Go ahead?", "nothing was reserved, nothing was launched")
     from mlbroker.broker.cli.tune_carry import begin
+    from mlbroker.broker.cli.tune_waves import begin_waves
 
     try:
-        begin(prepared, secrets, home(), detach=detach)
+        if request.run.on is None:
+            begin_waves(prepared, secrets, home())
+        else:
+            begin(prepared, secrets, home(), detach=detach)
     finally:
         if not detach and prepared.folder.exists:
             _say_best(shown(home(), request.name))

@@ -49,7 +49,8 @@ def begin(study: PreparedStudy, secrets: dict[str, str], state: Path, *, detach:
                 warn(f"{count(len(begun), 'lane')} instead of {len(lanes)}: {error}")
                 break
         if not detach and len(lanes) > 1:
-            watch(study.folder, state, begun, ctrl_c)
+            news = News(study.folder)
+            raise_for(study.folder, state, watch(study.folder, state, begun, ctrl_c, news))
 
 
 def take_up(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
@@ -59,12 +60,16 @@ def take_up(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
         say(f"Study {folder.path.name}: its client is gone; {names} goes on from here.")
         for run in runs:
             _carry_on(state, run)
-        watch(folder, state, [run.run_id for run in runs], ctrl_c)
+        over = watch(folder, state, [run.run_id for run in runs], ctrl_c, News(folder))
+        if folder.terms().get("place") is None:
+            raise_for(folder, state, over)
 
 
-def watch(folder: StudyFolder, state: Path, run_ids: Sequence[str], ctrl_c: CtrlC) -> None:
-    """Until the runs are settled; says what trials came to. Others carry the runs."""
-    ledger, news = open_ledger(state), _News(folder, run_ids)
+def watch(
+    folder: StudyFolder, state: Path, run_ids: Sequence[str], ctrl_c: CtrlC, news: "News"
+) -> list[Run]:
+    """Until the runs are settled, as they are then; says what trials came to. Others carry them."""
+    ledger = open_ledger(state)
     unattended = dict.fromkeys(run_ids, 0)
     while True:
         try:
@@ -96,7 +101,7 @@ def watch(folder: StudyFolder, state: Path, run_ids: Sequence[str], ctrl_c: Ctrl
     for run in runs:
         spent = f"{spent_words(run)} of {exact_usd(run.cap_usd)} USD spent"
         say(f"Run {run.run_id}: {run.outcome}, {spent}")
-    _raise_for(folder, state, runs)
+    return runs
 
 
 def _carry_on(state: Path, run: Run) -> None:
@@ -104,7 +109,7 @@ def _carry_on(state: Path, run: Run) -> None:
     carry_in_background(state, run.run_id, secrets_at_hand(order))
 
 
-def _raise_for(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
+def raise_for(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
     """What became of the study where it is not done; a lane that died meanwhile is a warning."""
     errors: list[MlbrokerError] = []
     for run in runs:
@@ -119,11 +124,11 @@ def _raise_for(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
         raise errors[0]
 
 
-class _News:
+class News:
     """Tells of each trial whose work was ended since it was asked last."""
 
-    def __init__(self, folder: StudyFolder, run_ids: Sequence[str]) -> None:
-        self._folder, self._lanes = folder, list(run_ids)
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
         self._paid = [each.paid_steps for each in folder.load().trials]
         self._size = 0
 
