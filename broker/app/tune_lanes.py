@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
@@ -26,9 +26,10 @@ from mlbroker.broker.runs.launch import worst_case
 from mlbroker.broker.tuning.batch import BATCH, FOLDER
 from mlbroker.broker.tuning.lane import LIFETIME, NUMBER, ROUND
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
-from mlbroker.broker.tuning.waves import COMMAND, program
+from mlbroker.broker.tuning.waves import COMMAND, collect, program
+from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import exact_usd
-from mlbroker.policies.tuning.lanes import lanes
+from mlbroker.policies.tuning.lanes import lanes as lanes_by_rule
 from mlbroker.profiles.job import Checkpoint, Job
 
 # Lanes that nobody asked for by number.
@@ -83,7 +84,7 @@ def plan_lanes(
         assert job.study is not None
         found = folder.load() if folder.exists else StudyState(job.study)
         work = work_left(found)._replace(trials=job.study.trials)
-        wanted = lanes(work, None if job.deadline is None else deadline_s, paid_s, room)
+        wanted = lanes_by_rule(work, None if job.deadline is None else deadline_s, paid_s, room)
     parts = _parts(prepared, wanted, state, shrinks=job.study is None or job.study.lanes is None)
     paid_s = min(paid_s, len(parts) * deadline_s)
     if not here:
@@ -183,6 +184,19 @@ def _numbered(
     return replace(part, request=replace(part.request, job=whole))
 
 
+def bring_home(folder: StudyFolder, writer: Writer, state: Path) -> int:
+    """Take in what rented lanes left that are over; how many trials they brought."""
+    ledger, brought = open_ledger(state), 0
+    with writer.alone():
+        lanes = {mine.lane for mine in writer.state.trials if mine.lane is not None}
+        for run_id in sorted(lanes):
+            run = ledger.run(run_id)
+            if run is None or run.settled:
+                archive = RunFolder.of(state, run_id).checkpoint
+                brought += collect(folder, writer, run_id, archive)
+    return brought
+
+
 def open_lanes(folder: StudyFolder, state: Path) -> list[Run]:
     """Runs of the study that are not settled."""
     terms = folder.terms()
@@ -203,12 +217,6 @@ def refuse_open_lanes(folder: StudyFolder, state: Path) -> None:
             hint=f"`mlbroker logs -f {run.run_id}` follows it, `mlbroker reconcile` settles one"
             " that is over",
         )
-
-
-def refuse_attended(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
-    """Whoever carries one of them drives the study."""
-    if any(RunFolder.of(state, run.run_id).attended() for run in runs):
-        refuse_open_lanes(folder, state)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from mlbroker.broker.app.tune import (
     shown,
     studies,
 )
-from mlbroker.broker.app.tune_lanes import open_lanes, refuse_attended
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
@@ -31,6 +30,7 @@ from mlbroker.broker.runs.launch import secret_values
 from mlbroker.broker.tuning.record import StudyFolder
 from mlbroker.broker.words import count, duration, exact_usd, figure, span
 from mlbroker.policies.candidates import Filters
+from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL
 
 
@@ -117,18 +117,19 @@ def resume(
     """
     folder = StudyFolder.of(home(), parse_option("NAME", name, _name) or name)
     terms = folder.terms()
-    if (runs := open_lanes(folder, home())) and not dry_run:
+    if not dry_run:
         from mlbroker.broker.cli.tune_carry import take_up
 
-        refuse_attended(folder, home(), runs)
-        take_up(folder, home(), runs)
+        take_up(folder, home())
         if folder.load().ended is not None and budget is None:
             _say_best(shown(home(), name))
             return
     path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}
     request = _request(path, LOCAL, flags, local_price, policy, reason, project, dry_run=dry_run)
     if (place := terms.get("place")) is not None:
-        request = replace(request, on=None, filters=Filters(*map(tuple, place.values())))
+        named = {key: tuple(values) for key, values in place.items()}
+        markets = tuple(map(Market, named.pop("markets")))
+        request = replace(request, on=None, filters=Filters(**named, markets=markets))
     own = budget is not None
     _go(StudyRequest(request, name, resumes=True, new_cap=own), yes, detach)
 
@@ -195,6 +196,12 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
         f"{study.most} x {study.resource}, by {prepared.terms['searcher']}."
     )
     reserved_usd = sum((each.worst.usd for each in lanes), Decimal(0))
+    if request.run.on is None:
+        first = run.options[0]
+        say(
+            f"On {first.instance_type} ({first.cloud} {first.region}, {first.market}), in waves: "
+            "each starts its machines anew."
+        )
     say(
         f"Cap {exact_usd(prepared.plan.budget_usd)} USD for all: "
         f"{'the run is' if len(lanes) == 1 else f'each of {len(lanes)} lanes is'} ended "

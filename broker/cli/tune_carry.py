@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlbroker.broker.app.run import reserve
 from mlbroker.broker.app.tune import PreparedStudy
-from mlbroker.broker.app.tune_lanes import driven
+from mlbroker.broker.app.tune_lanes import bring_home, driven, open_lanes
 from mlbroker.broker.cli.ctrl_c import CtrlC, Pressed
 from mlbroker.broker.cli.run_carry import ask_what_now, carry, detached, error_of
 from mlbroker.broker.cli.terminal import Terminal
@@ -19,6 +19,7 @@ from mlbroker.broker.runs.launch import secrets_at_hand
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.summary import spent_words
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
+from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import count, exact_usd, figure
 
 LOOK_S = 0.3
@@ -53,16 +54,30 @@ def begin(study: PreparedStudy, secrets: dict[str, str], state: Path, *, detach:
             raise_for(study.folder, state, watch(study.folder, state, begun, ctrl_c, news))
 
 
-def take_up(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:
-    """Carry lanes on whose client died, to their ends."""
+def take_up(folder: StudyFolder, state: Path) -> None:
+    """See lanes to their ends whose client died, and take in what rented ones left; refused where
+    a client drives the study.
+    """
+    is_rented = folder.terms().get("place") is not None
     with CtrlC() as ctrl_c, driven(folder, state):
-        names = ", ".join(run.run_id for run in runs)
-        say(f"Study {folder.path.name}: its client is gone; {names} goes on from here.")
+        news, runs = News(folder), open_lanes(folder, state)
         for run in runs:
-            _carry_on(state, run)
-        over = watch(folder, state, [run.run_id for run in runs], ctrl_c, News(folder))
-        if folder.terms().get("place") is None:
-            raise_for(folder, state, over)
+            if is_rented and run.run_id not in folder.load().runs:
+                # It was handed no trials, and would do nothing.
+                wish = {"why": "stopped", "by": "tune resume"}
+                open_ledger(state).append(ctrl_c.now(), run.run_id, "stop_requested", wish)
+            if not RunFolder.of(state, run.run_id).attended():
+                _carry_on(state, run)
+        if runs:
+            names = ", ".join(run.run_id for run in runs)
+            say(f"Study {folder.path.name}: its client is gone; {names} goes on from here.")
+            runs = watch(folder, state, [run.run_id for run in runs], ctrl_c, news)
+        if is_rented:
+            bring_home(folder, Writer(folder), state)
+            news.tell()
+            return
+        done = folder.load().ended is not None
+        raise_for(folder, state, [run for run in runs if done or run.outcome == "stopped"])
 
 
 def watch(

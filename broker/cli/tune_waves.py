@@ -4,19 +4,18 @@ from pathlib import Path
 
 from mlbroker.broker.app.run import reserve
 from mlbroker.broker.app.tune import PreparedStudy, next_plan
-from mlbroker.broker.app.tune_lanes import LanePlan, driven, rented
+from mlbroker.broker.app.tune_lanes import LanePlan, bring_home, driven, rented
 from mlbroker.broker.cli.ctrl_c import CtrlC
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.cli.tune_carry import News, raise_for, watch
 from mlbroker.broker.errors import Interrupted, RefusedError
 from mlbroker.broker.home import private_folder
-from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import say
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.tuning.deciding import why_done
 from mlbroker.broker.tuning.proposals import Proposals
-from mlbroker.broker.tuning.waves import Task, batch_body, collect, hand_over, next_wave
+from mlbroker.broker.tuning.waves import Task, batch_body, hand_over, next_wave
 from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import count
 
@@ -40,8 +39,8 @@ class Waves:
         self._folder = study.folder
         self._writer = Writer(study.folder)
         self._news = News(study.folder)
+        bring_home(study.folder, self._writer, state)
         with self._writer.alone():
-            self._collect()
             seed = int(study.terms["seed"])
             self._proposals = Proposals(study.folder, self._writer.state, seed)
 
@@ -54,8 +53,7 @@ class Waves:
                 return
             begun = self._launch(plan, batches)
             runs = watch(self._folder, self._home, begun, self._ctrl_c, self._news)
-            with self._writer.alone():
-                brought = self._collect()
+            brought = bring_home(self._folder, self._writer, self._home)
             self._news.tell()
             stopped = [run.run_id for run in runs if run.outcome == "stopped"]
             if stopped:
@@ -107,14 +105,3 @@ class Waves:
                 begun.append(run.run_id)
                 carry_in_background(self._home, run.run_id, self._secrets)
         return begun
-
-    def _collect(self) -> int:
-        """Take in what lanes left that are over; how many trials they brought."""
-        ledger, brought = open_ledger(self._home), 0
-        lanes = {mine.lane for mine in self._writer.state.trials if mine.lane is not None}
-        for run_id in sorted(lanes):
-            run = ledger.run(run_id) if run_id else None
-            if run is None or run.settled:
-                archive = RunFolder.of(self._home, run_id).checkpoint
-                brought += collect(self._folder, self._writer, run_id, archive)
-        return brought

@@ -45,6 +45,7 @@ class Lane:
         self.writer = Writer(folder)
         self.state = self.writer.state
         self._number = int(number)
+        _keep_to(int(number), int(lanes))
         self._reported: int | None = None
         path = self.terms.get("checkpoint")
         self.checkpoints = path and Checkpoints(
@@ -168,6 +169,14 @@ class Lane:
         self.writer.add(**line)
         if "why" in line:
             say(f"Trial {number} failed: {line['why']}")
+
+
+def _keep_to(number: int, lanes: int) -> None:
+    """Stay on this lane's part of the cores, with all that it starts."""
+    here = sorted(os.sched_getaffinity(0))
+    size = len(here) // lanes
+    if lanes > 1 and size:
+        os.sched_setaffinity(0, here[(number - 1) * size : number * size])
 
 
 def _ends_at(life_s: float) -> float:

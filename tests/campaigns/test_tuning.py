@@ -91,7 +91,7 @@ def one_round(folder: Path, seed: int) -> Outcome:
         time.sleep(chance.uniform(0.0, 1.2))
         kills += _kill_one(cli, chance)
     for attempt in range(8):
-        _until_nobody_carries(cli, study)
+        _until_nobody_carries(cli)
         if study.record.exists and study.now().ended is not None and not _open(cli, study):
             break
         words = ("tune", "resume", "net") if study.record.exists else (
@@ -139,7 +139,7 @@ def _open(cli: Cli, study: AStudy) -> bool:
     return bool(open_lanes(study.record, cli.home))
 
 
-def _until_nobody_carries(cli: Cli, study: AStudy) -> None:
+def _until_nobody_carries(cli: Cli) -> None:
     """Lanes go on without their client, and settle; or wait for somebody to take them up."""
 
     def free() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.aws.server import StrictAws, environment, serving
 from tests.support.indexed import indexed
-from tests.support.mlbroker import Cli
+from tests.support.mlbroker import Cli, wait_for
 from tests.support.studies import TRAIN, AStudy
 
 TUNE = {
@@ -17,7 +17,7 @@ TUNE = {
     "goal": "maximize",
     "space": {"X": ["0", "1.0"]},
     "resource": {"max": 9},
-    "trials": 12,
+    "trials": 8,
     "parallel": 2,
 }
 ON = ("--cloud", "aws", "--instance-type", "m5.large", "--market", "on_demand")
@@ -69,7 +69,7 @@ def test_two_lanes_on_a_cloud_go_on_with_each_others_trials(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = shown(cli)
-    assert found["ended"] == "12 trials are done, and the best is a whole one", done.stderr
+    assert found["ended"] == "8 trials are done, and the best is a whole one", done.stderr
     assert found["best"]["reached"] == 9
     assert found["best"]["metric"] == pytest.approx(float(found["best"]["env"]["X"]))
     assert {run["instance_type"] for run in cli.ledger()} == {"m5.large"}
@@ -77,4 +77,28 @@ def test_two_lanes_on_a_cloud_go_on_with_each_others_trials(
     for mine in AStudy(tmp_path, name="net").now().trials:
         steps = range(1, mine.trial.reached + 1)
         assert sorted(mine.metrics) == list(steps), "from its pause, on whichever machine"
+    check(cli, live, "2")
+
+
+def test_a_client_that_died_between_waves_is_replaced(live: StrictAws, tmp_path: Path) -> None:
+    cli, account = Cli(tmp_path), environment(live.url)
+    path = job_of(cli, "while [ ! -e /tmp/go ]; do sleep 0.1; done; python3 train.py")
+    go = tmp_path / "go"
+    path.write_text(path.read_text().replace("/tmp/go", str(go)))
+    client = cli.start(
+        "tune", path, *ON, "--searcher", "random", "--budget", "2", "--yes", **account
+    )
+    study = AStudy(tmp_path, name="net")
+    wait_for(lambda: study.record.exists and len(study.now().runs) == 2)
+    second = cli("tune", "resume", "net", "--yes", **account)
+    assert second.returncode == 2
+    assert "study net is driven by process" in second.stderr
+    client.kill()
+    client.communicate()
+    go.touch()
+    done = cli("tune", "resume", "net", "--yes", **account)
+    assert done.returncode == 0, done.stderr
+    found = shown(cli)
+    assert found["ended"] == "8 trials are done, and the best is a whole one", done.stderr
+    assert found["trials"] == 8
     check(cli, live, "2")

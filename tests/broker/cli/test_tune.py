@@ -97,7 +97,7 @@ def test_a_study_goes_on_after_its_lane_was_killed(cli: Cli) -> None:
     study = AStudy(cli.folder, name="net")
     wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
     second = refused(cli, "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
-    assert "study net is worked on by run" in str(second)
+    assert "study net is driven by process" in str(second)
     cli("stop", study.now().runs[0])
     client.communicate(timeout=120)
     assert client.returncode == 130
@@ -193,7 +193,7 @@ def test_a_study_whose_client_died_is_taken_up_and_has_one_driver(cli: Cli) -> N
     client = cli.start("tune", path, *words)
     study = AStudy(cli.folder, name="net")
     wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
-    assert "study net is worked on by run" in str(refused(cli, "resume", "net", "--yes"))
+    assert "study net is driven by process" in str(refused(cli, "resume", "net", "--yes"))
     lanes = shown(cli)["lanes"]
     assert {lane["job"] for lane in lanes} == {"net.tune-1", "net.tune-2"}
     assert {lane["until"] for lane in lanes} == {1, 3}

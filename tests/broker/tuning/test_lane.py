@@ -1,6 +1,7 @@
 """The lane: trial after trial, paused and resumed, and nothing lost however it ends."""
 
 import math
+import os
 import signal
 import sys
 from pathlib import Path
@@ -237,6 +238,14 @@ def test_lanes_beside_each_other_share_the_work(tmp_path: Path) -> None:
         assert int(step) == done.get(trial, 0), "each went on from its pause, in any lane"
         done[trial] = int(until)
     assert not (tmp_path / "ckpt").exists()
+
+
+def test_lanes_share_the_cores(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    study = AStudy(tmp_path, STUDY._replace(trials=1, most=1))
+    study.begin("nproc > cores; echo '::mlbroker metric=1 at=1'")
+    assert study.start_lane(number="2/2").wait(timeout=60) == 0
+    assert int((tmp_path / "cores").read_text()) == max(cores // 2, 1)
 
 
 def test_a_job_that_saves_where_all_lanes_would_is_told_so(tmp_path: Path) -> None:
