@@ -62,3 +62,8 @@ class Study(NamedTuple):
     trials: int | None = None
     lanes: int | None = None
     start_from: tuple[str, ...] = ()
+
+
+def variables(point: Point) -> dict[str, str]:
+    """The environment variables of a trial at this point."""
+    return {name: repr(v) if isinstance(v, float) else str(v) for name, v in point.items()}

@@ -29,12 +29,16 @@ def spec_of(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[st
 
 
 def pack(
-    workdir: str, folder: RunFolder, secrets: Mapping[str, str], listener: Listener
+    workdir: str,
+    folder: RunFolder,
+    secrets: Mapping[str, str],
+    listener: Listener,
+    beside: Mapping[str, bytes],
 ) -> dict[str, str | None]:
-    """Pack the work directory into the run's folder; what the books keep of it."""
+    """Pack the work directory and what goes `beside` it; what the books keep of the bundle."""
     from mlbroker.broker.runs.bundle import pack_workdir
 
-    bundle = pack_workdir(Path(workdir), folder.bundle, secrets)
+    bundle = pack_workdir(Path(workdir), folder.bundle, secrets, beside)
     listener.note(
         f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}"
     )

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +36,7 @@ from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.files.nodes import ENVIRONMENT, ON_PREM
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import file_of, judge_of
-from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, State, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Lane, Ledger, Run, State, open_ledger
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
@@ -76,7 +76,8 @@ class RunRequest:
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
     this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
-    options where it waits.
+    options where it waits. `lane`: the study that it is one of several runs of. `beside` are files
+    that travel with the job's own.
     """
 
     job: Job
@@ -93,6 +94,8 @@ class RunRequest:
     dry_run: bool = False
     guest_late_s: int = 0
     queue: Options = Options()
+    lane: Lane | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +225,12 @@ def reserve(
         "reason": request.sources.reason,
         **promised(prepared.expected, prepared.beside, order.deadline_at),
         **_queue_terms(prepared, state),
+        **(request.lane.body() if request.lane else {}),
     }
     with folder.carried():
         with launch.nothing_stays(folder):
             if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
-                facts |= pack(job.workdir, folder, secrets, listener)
+                facts |= pack(job.workdir, folder, secrets, listener, request.beside)
             if prepared.earlier is not None:
                 facts |= {RESUMES: prepared.earlier.run_id, SHARES_CAP: not request.new_cap}
                 bring_checkpoint(RunFolder.of(state, prepared.earlier.run_id), folder)

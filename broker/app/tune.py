@@ -1,22 +1,22 @@
 """A study of many trials as one run after another: begun, carried on, and looked at."""
 
 import os
-import shlex
-import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
+from mlbroker.broker.app.run import RunRequest
+from mlbroker.broker.app.tune_lanes import LanePlan, plan_lanes, refuse_open_lanes
+from mlbroker.broker.app.tune_show import forecast, lane_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.broker.tuning.lane import LIFETIME
 from mlbroker.broker.tuning.proposals import best_points
 from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body
 from mlbroker.broker.tuning.searchers import SEARCHERS
@@ -24,13 +24,16 @@ from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.budget import best_trial
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.search_space import Study
+from mlbroker.profiles.search_space import Study, variables
+
+# What may be another when a study goes on.
+_FREE = {"trials": None, "lanes": None}
 
 
 @dataclass(frozen=True, slots=True)
 class StudyRequest:
-    """A study to begin or, where `resumes`, to carry on. `run` is the request of its run, with
-    the job as its file has it.
+    """A study to begin or, where `resumes`, to carry on. `run` is the request of its runs, with
+    the job as its file has it. Without a `new_cap` what is left of the last one is.
     """
 
     run: RunRequest
@@ -39,6 +42,7 @@ class StudyRequest:
     seed: int = 0
     patience: int | None = None
     resumes: bool = False
+    new_cap: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,18 @@ class PreparedStudy:
 
     folder: StudyFolder
     terms: dict[str, Any]
-    run: PreparedRun
+    plan: LanePlan
     resumes: bool
+    request: RunRequest
 
     def begin(self, state: Path) -> None:
-        """Lay a new study down, before its run is reserved."""
-        if not self.resumes:
+        """Lay a new study down, before its runs are reserved; refused where another client was
+        quicker.
+        """
+        if self.resumes:
+            refuse_open_lanes(self.folder, state)
+        else:
+            refuse_taken(self.folder)
             self.folder.begin(state, self.terms)
 
 
@@ -64,27 +74,26 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
         hint = "Add the metric, the space and the resource: docs/tuning.md"
         raise InputError("has no `tune:` in its broker block", where=str(request.run.job_path),
                          hint=hint)  # fmt: skip
-    if request.run.on != LOCAL:
-        raise InputError("a study runs on this machine", where="--on", hint="--on local")
-    if study.lanes is not None and study.lanes > 1:
-        what = f"tune.parallel: {study.lanes} lanes at a time; there is one"
-        raise InputError(what, where=str(request.run.job_path), hint="parallel: auto")
+    if request.run.on not in (None, LOCAL):
+        hint = "--on local, or --cloud NAME"
+        raise InputError("a study runs on this machine or on rented ones", where="--on", hint=hint)
     folder = StudyFolder.of(state, request.name)
     terms = folder.terms() if request.resumes else _terms(request, study)
     if request.resumes:
         _refuse_another(terms, job, request)
-        _refuse_second_lane(folder, state)
+        refuse_open_lanes(folder, state)
     else:
-        _refuse_taken(folder, job, request)
+        refuse_taken(folder)
+        _refuse_used_checkpoint(job, request)
         for name in study.start_from:
             best_points(folder, name, study)
-    prepared = prepare(replace(request.run, job=_lane(job, folder)), state, listener)
-    life_s = float(prepared.worst.lifetime_s)
-    if job.deadline is not None:
-        life_s = min(life_s, job.deadline.seconds_from(prepared.now))
-    envs = {**prepared.request.job.envs, LIFETIME: str(life_s)}
-    whole = replace(prepared.request, job=replace(prepared.request.job, envs=envs))
-    return PreparedStudy(folder, terms, replace(prepared, request=whole), request.resumes)
+    plan = plan_lanes(request.run, folder, terms, state, listener, new_cap=request.new_cap)
+    return PreparedStudy(folder, terms, plan, request.resumes, request.run)
+
+
+def next_plan(study: PreparedStudy, state: Path, listener: Listener) -> LanePlan:
+    """What the next wave of a study on rented machines may cost, and where."""
+    return plan_lanes(study.request, study.folder, study.terms, state, listener, new_cap=False)
 
 
 def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
@@ -98,6 +107,7 @@ def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
     SEARCHERS[searcher](study.space, request.seed)  # what it needs must be installed
     return {
         "name": request.name,
+        "id": token_hex(4),
         "job_path": str(request.run.job_path.absolute()),
         "fingerprint": job.fingerprint(),
         "command": job.command,
@@ -107,13 +117,14 @@ def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
         "searcher": searcher,
         "seed": request.seed,
         "patience": request.patience,
+        "place": None if request.run.on == LOCAL else request.run.filters._asdict(),
     }
 
 
 def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> None:
     """What the trials so far have told holds for the same job and space alone."""
     assert job.study is not None
-    same = {**terms["study"], "trials": None} == {**study_body(job.study), "trials": None}
+    same = {**terms["study"], **_FREE} == {**study_body(job.study), **_FREE}
     if not same or terms["fingerprint"] != job.fingerprint():
         raise InputError(
             f"the job is not what study {request.name} began with",
@@ -122,25 +133,17 @@ def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> N
         )
 
 
-def _refuse_second_lane(folder: StudyFolder, state: Path) -> None:
-    """The lane would refuse it too, by the record's lock, when the run has begun."""
-    ledger = open_ledger(state)
-    for run_id in folder.load().runs:
-        run = ledger.run(run_id)
-        if run is not None and not run.settled:
-            raise InputError(
-                f"study {folder.path.name} is worked on by run {run_id}",
-                hint=f"`mlbroker logs -f {run_id}` follows it, `mlbroker reconcile` settles one"
-                " that is over",
-            )
-
-
-def _refuse_taken(folder: StudyFolder, job: Job, request: StudyRequest) -> None:
+def refuse_taken(folder: StudyFolder) -> None:
+    """A name is of one study."""
+    name = folder.path.name
     if folder.exists:
         raise InputError(
-            f"there is a study {request.name}",
-            hint=f"Carry it on: mlbroker tune resume {request.name}; or begin another: --name NAME",
+            f"there is a study {name}",
+            hint=f"Carry it on: mlbroker tune resume {name}; or begin another: --name NAME",
         )
+
+
+def _refuse_used_checkpoint(job: Job, request: StudyRequest) -> None:
     if job.checkpoint is None:
         return
     home = Path(job.workdir or request.run.job_path.absolute().parent)
@@ -151,14 +154,6 @@ def _refuse_taken(folder: StudyFolder, job: Job, request: StudyRequest) -> None:
             where=str(path),
             hint="Move it away: each trial begins with an empty checkpoint folder.",
         )
-
-
-def _lane(job: Job, folder: StudyFolder) -> Job:
-    """The job of the study's run: the lane, which starts the user's own again and again."""
-    words = [sys.executable, "-I", "-m", "mlbroker.broker.tuning.lane", str(folder.path)]
-    return replace(job, name=f"{job.name[:90]}.tune", command=f"exec {shlex.join(words)}",
-                   study=None, work=None, takes=None, checkpoint=None, progress=None, outputs=(),
-                   deadline=None)  # fmt: skip
 
 
 def studies(state: Path) -> list[str]:
@@ -173,7 +168,8 @@ def shown(state: Path, name: str) -> dict[str, Any]:
     terms, found = folder.terms(), folder.load()
     study, trials = found.study, found.trials
     ledger = open_ledger(state)
-    runs = [run for each in found.runs if (run := ledger.run(each)) is not None]
+    known = folder.runs(found.runs)
+    runs = [run for each in known if (run := ledger.run(each)) is not None]
     reached = Counter(each.trial.reached for each in trials if not each.failed)
     return {
         "schema": "mlbroker.tune/1",
@@ -190,13 +186,15 @@ def shown(state: Path, name: str) -> dict[str, Any]:
         "reached": {str(step): reached[step] for step in sorted(reached)},
         "spent_s": round(found.spent_s, 3),
         "spent_usd": exact_usd(sum((run.spent_usd for run in runs), Decimal(0))),
-        "runs": found.runs,
+        "runs": known,
         "best": _best(found),
         "curve": [
             {"spent_s": round(spent_s, 3), "metric": _metric(study, score)}
             for spent_s, score in found.curve
         ],
         "doubt": _doubt(found),
+        "lanes": [lane_of(run, found) for run in runs],
+        "forecast": forecast(found, runs),
     }
 
 
@@ -211,9 +209,7 @@ def _best(found: StudyState) -> dict[str, Any] | None:
         "metric": _metric(found.study, mine.trial.score),
         "at": best.index(best[-1]) + 1,
         "reached": mine.trial.reached,
-        "env": {
-            name: repr(v) if isinstance(v, float) else str(v) for name, v in mine.point.items()
-        },
+        "env": variables(mine.point),
     }
 
 

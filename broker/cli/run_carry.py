@@ -45,7 +45,7 @@ def carry(state: Path, run_id: str, secrets: dict[str, str], ctrl_c: CtrlC, *, j
             except Pressed:
                 watching.close()
                 ctrl_c.answered()
-                choice = "detach" if stopping else _ask_what_now(ctrl_c)
+                choice = "detach" if stopping else ask_what_now(ctrl_c)
                 ctrl_c.answered()
                 if choice == "detach":
                     raise _left(state, run_id, secrets) from None
@@ -71,7 +71,7 @@ def carry(state: Path, run_id: str, secrets: dict[str, str], ctrl_c: CtrlC, *, j
     report(run, folder, json)
 
 
-def _ask_what_now(ctrl_c: CtrlC) -> str:
+def ask_what_now(ctrl_c: CtrlC) -> str:
     """Asked once, of a person; where nobody can answer, a Ctrl-C means stop."""
     if not sys.stdin.isatty():
         return "stop"
@@ -110,12 +110,13 @@ def report(run: Run, folder: RunFolder, json: bool) -> None:
     )
     for line in what_came(run, folder):
         say(line)
-    error = _error(run, folder)
+    error = error_of(run, folder)
     if error is not None:
         raise error
 
 
-def _error(run: Run, folder: RunFolder) -> MlbrokerError | None:
+def error_of(run: Run, folder: RunFolder) -> MlbrokerError | None:
+    """What a settled run's exit code says; None where it succeeded."""
     where = f"run {run.run_id}"
     if run.outcome == "succeeded":
         return None

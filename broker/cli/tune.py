@@ -1,13 +1,15 @@
 """`mlbroker tune`: studies of many trials under one cap."""
 
 import shlex
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from mlbroker.broker.app.run import RunRequest, reserve
+from mlbroker.broker.app.run import RunRequest
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.app.tune import (
     PreparedStudy,
@@ -20,12 +22,15 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.cli.tune_backtest import backtest
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import matching, parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.broker.tuning.record import StudyFolder
 from mlbroker.broker.words import count, duration, exact_usd, figure, span
+from mlbroker.policies.candidates import Filters
+from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL
 
 
@@ -56,6 +61,10 @@ def study(
     deadline: options.Deadline = None,
     env: options.Env = None,
     local_price: LocalPrice = None,
+    cloud: options.Cloud = None,
+    region: options.Region = None,
+    market: options.MarketOption = None,
+    instance_type: options.InstanceType = None,
     searcher: Annotated[str, typer.Option(help="auto, random, grid or tpe.")] = "auto",
     patience: Annotated[
         int | None,
@@ -80,7 +89,10 @@ def study(
     failed, 130 interrupted.
     """
     flags = {"env": env, "budget": budget, "deadline": deadline}
+    place = Filters.of(cloud, region, market, instance_type)
     request = _request(job, on, flags, local_price, policy, reason, project, dry_run=dry_run)
+    if any(place):
+        request = replace(request, on=None, filters=place)
     named = parse_option("--name", name, _name) or request.job.name
     _go(StudyRequest(request, named, searcher, seed, patience), yes, detach)
 
@@ -99,11 +111,27 @@ def resume(
     detach: Detach = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Carry a study on, with another run and a cap of its own."""
-    terms = StudyFolder.of(home(), parse_option("NAME", name, _name) or name).terms()
+    """Carry a study on, with what is left of its cap, or under another one.
+
+    Where its client died and lanes are still at work, they are carried on first.
+    """
+    folder = StudyFolder.of(home(), parse_option("NAME", name, _name) or name)
+    terms = folder.terms()
+    if not dry_run:
+        from mlbroker.broker.cli.tune_carry import take_up
+
+        take_up(folder, home())
+        if folder.load().ended is not None and budget is None:
+            _say_best(shown(home(), name))
+            return
     path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}
     request = _request(path, LOCAL, flags, local_price, policy, reason, project, dry_run=dry_run)
-    _go(StudyRequest(request, name, resumes=True), yes, detach)
+    if (place := terms.get("place")) is not None:
+        named = {key: tuple(values) for key, values in place.items()}
+        markets = tuple(map(Market, named.pop("markets")))
+        request = replace(request, on=None, filters=Filters(**named, markets=markets))
+    own = budget is not None
+    _go(StudyRequest(request, name, resumes=True, new_cap=own), yes, detach)
 
 
 def _request(
@@ -131,33 +159,35 @@ def _request(
 
 
 def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
+    if detach and request.run.on is None:
+        what = "a study on rented machines is driven by its client, from wave to wave"
+        raise InputError(what, where="--detach", hint="`mlbroker tune resume` goes on later.")
     prepared = prepare_study(request, home(), Terminal())
     _ask(prepared, request)
     if request.run.dry_run:
         say("Dry run: nothing was reserved, nothing was launched.")
         return
-    secrets = secret_values(prepared.run.request.job)
+    secrets = secret_values(request.run.job)
     if not yes:
         confirm("Go ahead?", "nothing was reserved, nothing was launched")
-    from mlbroker.broker.cli.ctrl_c import CtrlC
-    from mlbroker.broker.cli.run_carry import carry, detached
+    from mlbroker.broker.cli.tune_carry import begin
+    from mlbroker.broker.cli.tune_waves import begin_waves
 
-    with CtrlC() as ctrl_c:
-        prepared.begin(home())
-        with reserve(prepared.run, secrets, home(), Terminal()) as run:
-            if detach:
-                detached(home(), run, secrets, json=False)
-                return
-            try:
-                carry(home(), run.run_id, secrets, ctrl_c, json=False)
-            finally:
-                _say_best(shown(home(), request.name))
+    try:
+        if request.run.on is None:
+            begin_waves(prepared, secrets, home())
+        else:
+            begin(prepared, secrets, home(), detach=detach)
+    finally:
+        if not detach and prepared.folder.exists:
+            _say_best(shown(home(), request.name))
 
 
 def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
     """What is about to be done."""
     assert request.run.job.study is not None
-    study, run = request.run.job.study, prepared.run
+    study, lanes = request.run.job.study, prepared.plan.lanes
+    run = lanes[0]
     trials = "as many trials as that pays for" if study.trials is None else (
         f"at most {count(study.trials, 'trial')}"
     )  # fmt: skip
@@ -165,10 +195,18 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
         f"Study {request.name}: {study.metric} over {', '.join(study.space)}, {trials} of up to "
         f"{study.most} x {study.resource}, by {prepared.terms['searcher']}."
     )
+    reserved_usd = sum((each.worst.usd for each in lanes), Decimal(0))
+    if request.run.on is None:
+        first = run.options[0]
+        say(
+            f"On {first.instance_type} ({first.cloud} {first.region}, {first.market}), in waves: "
+            "each starts its machines anew."
+        )
     say(
-        f"Cap {exact_usd(run.cap_usd)} USD for all: the run is ended "
+        f"Cap {exact_usd(prepared.plan.budget_usd)} USD for all: "
+        f"{'the run is' if len(lanes) == 1 else f'each of {len(lanes)} lanes is'} ended "
         f"{duration(float(run.worst.lifetime_s))} after its start at the latest; "
-        f"{exact_usd(run.worst.usd)} USD are reserved."
+        f"{exact_usd(reserved_usd)} USD are reserved."
     )
     if prepared.terms["checkpoint"] is None:
         say("The job has no `checkpoint:`; a trial that was paused begins anew.")
@@ -208,6 +246,30 @@ def show(
     print_line(f"The study is {_state(told)}.")
     for at in told["curve"]:
         print_line(f"  after {span(at['spent_s'])}: {figure(at['metric'])}")
+    _print_lanes(told)
+
+
+def _print_lanes(told: dict[str, Any]) -> None:
+    """What each run of the study is at, and what is still to come."""
+    rows = [
+        [
+            lane["run"],
+            lane["state"],
+            "" if lane["trial"] is None else f"{lane['trial']} to {lane['until']}",
+            lane["spent_usd"],
+            lane["cap_usd"],
+        ]
+        for lane in told["lanes"]
+    ]
+    right = ("spent USD", "cap USD")
+    print_table(["lane", "is", "trial", *right], rows, right=right, spare=(4,))
+    left = told["forecast"]
+    if left is not None:
+        when = "" if left["done_in_s"] is None else f", done in {span(left['done_in_s'])}"
+        print_line(
+            f"About {span(left['work_s'])} of work is left, for {left['usd']} USD{when}: a guess "
+            "by the mean trial."
+        )
 
 
 @app.command("best")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import TEAM_LEDGER
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
+from mlbroker.broker.ledger.lanes import LANE, Lane
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import (
@@ -38,6 +39,7 @@ __all__ = [
     "Break",
     "Fact",
     "IllegalStep",
+    "Lane",
     "Ledger",
     "LedgerError",
     "Lineage",
@@ -99,8 +101,8 @@ class Ledger:
         """Open a run with its worst case; or in the queue, where it holds nothing yet.
 
         It queues where it `waits`, given the runs that are open. One transaction with that, and
-        with what may refuse it: the `admission`, and for a run that goes on from another its
-        `Lineage`.
+        with what may refuse it: the `admission`, for a run that goes on from another its `Lineage`,
+        and for one of several under one cap its `Lane`.
         """
         with self._storage.write() as transaction:
             now = transaction.moment(at)
@@ -109,6 +111,10 @@ class Ledger:
                 openings = transaction.openings()
                 lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
                 lineage.admit(body)
+            if (lane := Lane.of(body)) is not None:
+                ids = [fact.run_id for fact in transaction.openings() if LANE in fact.body]
+                found = (fold(transaction.facts(each)) for each in dict.fromkeys(ids))
+                lane.admit(body, [run for run in found if run is not None])
             queues = waits is not None and waits(_open_runs(transaction))
             if admission is not None:
                 _admit(transaction, at, now, run_id, admission, starts=not queues)

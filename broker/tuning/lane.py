@@ -1,118 +1,143 @@
-"""A lane: the program of a study's run, which does trial after trial: `python -m … FOLDER`.
+"""A lane: the program of a run of a study, which does trial after trial: `python -m … FOLDER`.
 
-The run's machine ends it at the kill time, with all that it started, as any job; the study goes
-on with another run from its record.
+Its run's machine ends it at the kill time, with all that it started, as any job. Lanes know of
+each other by the study's record alone: whoever has nothing to do takes what the policy wants next,
+and what a lane that died was at. The study goes on with other runs from the same record.
 """
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.guest.processes import boot_clock, stat_fields
 from mlbroker.broker.output import say
+from mlbroker.broker.tuning.checkpoints import Checkpoints
+from mlbroker.broker.tuning.deciding import ending, failed, next_step, only_failures, why_done
 from mlbroker.broker.tuning.proposals import Proposals
-from mlbroker.broker.tuning.record import StudyFolder, TrialRecord, Writer
+from mlbroker.broker.tuning.record import StudyFolder, TrialRecord
 from mlbroker.broker.tuning.work import GRACE_S, Work, Worked
-from mlbroker.policies.tuning import POLICIES
-from mlbroker.policies.tuning.budget import Pace, within
-from mlbroker.policies.tuning.interface import State, Step
+from mlbroker.broker.tuning.writer import Presence, Writer, lives
+from mlbroker.policies.tuning.interface import Step
+from mlbroker.profiles.search_space import variables
 
 # Seconds from the start of the run's guest, set-up and all, to the kill time or the deadline.
 LIFETIME = "MLBROKER_STUDY_S"
-FAILURES_ALONE = 5
+# Which lane this is, of how many that were begun together: `2/4`; and what those have in common.
+NUMBER, ROUND = "MLBROKER_STUDY_LANE", "MLBROKER_STUDY_ROUND"
+# A trial over which so many lanes died in turn has failed.
+MOST_LOSSES = 3
 # Before the kill time: nothing is begun that could not be ended by then.
 MARGIN_S = 2 * GRACE_S
-POLICY = "auto"
 
 
 class Lane:
-    """One process that works on a study, alone."""
+    """One process that works on a study, beside others or alone."""
 
     def __init__(self, folder: StudyFolder, ends_at: float) -> None:
         self.folder, self.terms = folder, folder.terms()
         self._ends_at = ends_at  # on the boot clock
         self._stopping = False
+        self.run_id = os.environ.get("MLBROKER_RUN_ID", "")
+        number, _, lanes = os.environ.get(NUMBER, "1/1").partition("/")
+        self.presence = Presence(folder, self.run_id)
         self.writer = Writer(folder)
-        self.state = folder.load()
+        self.state = self.writer.state
+        self._number = int(number)
+        _keep_to(int(number), int(lanes))
         self._reported: int | None = None
+        path = self.terms.get("checkpoint")
+        self.checkpoints = path and Checkpoints(
+            folder, self.run_id, Path(self.terms["workdir"], path), int(lanes)
+        )
 
     def run(self) -> int:
         """Until the study is done, or this lane's time; the exit code."""
         signal.signal(signal.SIGTERM, self._stop)
-        self._add(kind="run", run=os.environ.get("MLBROKER_RUN_ID", ""))
-        self._put_away_what_was_left()
-        proposals = Proposals(self.folder, self.state, int(self.terms["seed"]))
+        with self.writer.alone():
+            self.writer.add(kind="run", run=self.run_id, round=os.environ.get(ROUND))
+            proposals = Proposals(self.folder, self.state, int(self.terms["seed"]), self._number)
         while not self._stopping:
-            why = self._why_done()
-            step = None if why else self._next(proposals)
-            if step is None:
-                why = why or "what is left of the budget pays for no more"
-                self._add(kind="ended", why=why)
-                say(f"The study ends: {why}.")
-                return 1 if self._only_failures() else 0
-            self._work(step, proposals)
+            with self.writer.alone():
+                work = self._taken(proposals)
+            if work is None:
+                return 1 if only_failures(self.state) else 0
+            self._work(*work)
         return 128 + signal.SIGTERM
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
-    def _add(self, **line: Any) -> None:
-        self.writer.add(self.state, **line)
-
-    def _why_done(self) -> str | None:
-        study, trials = self.state.study, self.state.trials
-        if self._only_failures():
-            return (
-                f"the first {FAILURES_ALONE} trials failed, the last of them: {trials[-1].failed}"
-            )
-        patience = self.terms.get("patience")
-        if patience is not None and self.state.stale_steps >= patience * study.most:
-            return f"nothing better in {patience} whole trials' work"
-        if study.trials is not None and len(trials) >= study.trials:
-            whole = [each for each in trials if each.trial.reached >= study.most]
-            if whole and max(trials, key=_score) in whole:
-                return f"{len(trials)} trials are done, and the best is a whole one"
+    def _taken(self, proposals: Proposals) -> tuple[int, Step] | None:
+        """The trial that this lane works on from now on; None: it ends, and the record says so."""
+        self._take_back()
+        while self.writer.news:
+            proposals.tell(self.state.trials[self.writer.news.pop(0)])
+        if self.state.ended is not None:
+            say(f"The study has ended: {self.state.ended}.")
+            return None
+        why = why_done(self.state, self.terms.get("patience")) or self._saves_elsewhere()
+        while why is None:
+            left_s = self._ends_at - boot_clock()
+            step = next_step(self.state, proposals, self._reported, left_s)
+            if step is None:
+                why = self._why_nothing()
+                break
+            point = proposals.ask() if step.trial is None else {}
+            if point is None:
+                continue  # everything was tried: what else is there to do?
+            number = step.trial
+            if number is None:
+                number = len(self.state.trials)
+                self.writer.add(kind="trial", trial=number, point=point, grace=step.until)
+            self.writer.add(kind="works", trial=number, until=step.until, run=self.run_id)
+            return number, step
+        if why is not None:
+            self.writer.add(kind="ended", why=why)
+            say(f"The study ends: {why}.")
         return None
 
-    def _only_failures(self) -> bool:
-        trials = self.state.trials
-        return len(trials) >= FAILURES_ALONE and all(each.failed for each in trials)
+    def _take_back(self) -> None:
+        """Trials of lanes that died wait where they were paused last."""
+        for number, mine in enumerate(self.state.trials):
+            if mine.lane is None or (mine.lane != self.run_id and lives(self.folder, mine.lane)):
+                continue
+            self.writer.add(kind="lost", trial=number)
+            if mine.losses >= MOST_LOSSES:
+                self.writer.add(**failed(self.state, number, f"{mine.losses} lanes died over it"))
 
-    def _next(self, proposals: Proposals) -> Step | None:
-        """What the policy wants, if it can be paid for; the budget may finish the best instead."""
-        study, trials = self.state.study, self.state.trials
-        may_start = proposals.more and (study.trials is None or len(trials) < study.trials)
-        seen = State([each.trial for each in trials], study.most, self._reported, may_start,
-                     proposals.warm)  # fmt: skip
-        left_s = self._ends_at - boot_clock()
-        pace = Pace([each.step_s for each in trials], left_s)
-        return within(seen, POLICIES[POLICY]().decide(seen), pace) if left_s > 0 else None
+    def _why_nothing(self) -> str | None:
+        """Why the study is over, as this lane has nothing to do; None: others are at work."""
+        if any(mine.trial.busy for mine in self.state.trials):
+            say("Nothing is left for this lane; others are at work.")
+            return None
+        return "what is left of the budget pays for no more"
 
-    def _work(self, step: Step, proposals: Proposals) -> None:
-        number = step.trial
-        if number is None:
-            point = proposals.ask()
-            if point is None:
-                return
-            number = len(self.state.trials)
-            self._add(kind="trial", trial=number, point=point, grace=step.until)
+    def _saves_elsewhere(self) -> str | None:
+        if not self.checkpoints or not self.checkpoints.elsewhere:
+            return None
+        return (
+            f"the job saves itself in {self.terms['checkpoint']}, and not, as several lanes need "
+            "it, in $MLBROKER_CHECKPOINT_DIR; `parallel: 1` does with either"
+        )
+
+    def _work(self, number: int, step: Step) -> None:
         mine = self.state.trials[number]
-        self._add(kind="works", trial=number, until=step.until)
         named = ", ".join(f"{name}={value}" for name, value in mine.point.items())
         say(f"Trial {number} to {step.until}, {step.reason}: {named}")
-        self._bring_checkpoint(number)
+        if self.checkpoints:
+            self.checkpoints.bring(number)
         worked = self._do(number, mine, step.until)
-        self._keep_checkpoint(number)
-        if worked.asked or self._stopping:
-            self._stopping = True
-            return
-        self._account(number, mine, step.until, worked)
+        if self.checkpoints:
+            self.checkpoints.keep(number)
+        with self.writer.alone():
+            if worked.asked or self._stopping:
+                self._stopping = True
+                self.writer.add(kind="stopped", trial=number)
+                return
+            self._account(number, mine, step.until, worked)
         self._reported = number
-        proposals.tell(mine)
 
     def _do(self, number: int, mine: TrialRecord, until: int) -> Worked:
         last = 0
@@ -124,74 +149,34 @@ class Lane:
                 return
             last = at
             if at >= 1 and at not in mine.metrics:
-                self._add(kind="metric", trial=number, at=at, value=value)
+                with self.writer.alone():
+                    self.writer.add(kind="metric", trial=number, at=at, value=value)
 
         environment = {
-            **{name: _text(value) for name, value in mine.point.items()},
+            **variables(mine.point),
             "MLBROKER_TRIAL": str(number),
             "MLBROKER_RESOURCE": str(until),
         }
-        folder = self._checkpoints()
-        if folder is not None:
-            environment["MLBROKER_CHECKPOINT_DIR"] = str(folder)
+        if self.checkpoints:
+            environment["MLBROKER_CHECKPOINT_DIR"] = str(self.checkpoints.own)
         work = Work(self.terms["command"], self.terms["workdir"], environment, until,
                     until >= self.state.study.most)  # fmt: skip
         return work.to_its_end(heard, lambda: self._stopping)
 
     def _account(self, number: int, mine: TrialRecord, until: int, worked: Worked) -> None:
         """Write down how the work ended."""
-        seconds = round(worked.seconds, 3)
-        told = {"trial": number, "seconds": seconds}
-        most = self.state.study.most
-        if worked.code:
-            why = f"exit code {worked.code}" if worked.code > 0 else f"signal {-worked.code}"
-            self._add(kind="failed", until=max(mine.trial.reached, 1), why=why, **told)
-        elif not mine.metrics:
-            why = f"no line `::mlbroker metric=… at=…` told {self.state.study.metric}"
-            self._add(kind="failed", until=max(mine.trial.reached, 1), why=why, **told)
-        else:
-            # One that ended by itself before its time has no further steps to give.
-            ended_early = worked.code == 0 and max(mine.metrics) < until
-            self._add(kind="worked", until=most if ended_early else until, **told)
-        if mine.failed:
-            say(f"Trial {number} failed: {mine.failed}")
-
-    def _checkpoints(self) -> Path | None:
-        path = self.terms.get("checkpoint")
-        return Path(self.terms["workdir"], path) if path else None
-
-    def _put_away_what_was_left(self) -> None:
-        """A lane that was killed left its trial's checkpoint where the job saves it."""
-        for number, mine in enumerate(self.state.trials):
-            if mine.working_until is not None:
-                self._keep_checkpoint(number)
-
-    def _bring_checkpoint(self, number: int) -> None:
-        folder, kept = self._checkpoints(), self.folder.checkpoint(number)
-        if folder is None:
-            return
-        if kept.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(kept, folder)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def _keep_checkpoint(self, number: int) -> None:
-        folder, kept = self._checkpoints(), self.folder.checkpoint(number)
-        if folder is None or not folder.is_dir():
-            return
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        if kept.exists():
-            shutil.rmtree(kept)
-        shutil.move(folder, kept)
+        line = ending(self.state, number, until, worked.code, worked.seconds)
+        self.writer.add(**line)
+        if "why" in line:
+            say(f"Trial {number} failed: {line['why']}")
 
 
-def _score(each: TrialRecord) -> float:
-    return each.trial.score
-
-
-def _text(value: object) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+def _keep_to(number: int, lanes: int) -> None:
+    """Stay on this lane's part of the cores, with all that it starts."""
+    here = sorted(os.sched_getaffinity(0))
+    size = len(here) // lanes
+    if lanes > 1 and size:
+        os.sched_setaffinity(0, here[(number - 1) * size : number * size])
 
 
 def _ends_at(life_s: float) -> float:

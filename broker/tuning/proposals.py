@@ -11,25 +11,28 @@ from mlbroker.profiles.search_space import Point, Study
 
 # Of each earlier study.
 BEST_OF_EACH = 8
-# A searcher that comes back to what was tried so often has nothing new: a grid, or few values.
+# A searcher that comes back to what was tried so often, beyond each of them once, as a grid does,
+# has nothing new.
 MOST_REPEATS = 100
 
 
 class Proposals:
     """Points of the space that no trial had; what earlier lanes learnt is told to the searcher."""
 
-    def __init__(self, folder: StudyFolder, state: StudyState, seed: int) -> None:
+    def __init__(self, folder: StudyFolder, state: StudyState, seed: int, lane: int = 1) -> None:
         terms = folder.terms()
         self.more = True
-        self._tried = {_key(each.point) for each in state.trials}
+        self._state = state
+        self._tried: set[str] = set()
+        self._seen = 0  # trials whose points are among the tried
         self._first = [
             point
             for name in state.study.start_from
             for point in best_points(folder, name, state.study)
         ]
         self.warm = bool(self._first)
-        # Draws anew after so many trials: a lane that goes on proposes nothing a second time.
-        number = zlib.crc32(f"{seed} {len(state.trials)}".encode())
+        # Another lane, and one that goes on after so many trials, draws other points.
+        number = zlib.crc32(f"{seed} {len(state.trials)} {lane}".encode())
         self._searcher = SEARCHERS[terms["searcher"]](state.study.space, number)
         for each in state.trials:
             if each.trial.reached:
@@ -37,6 +40,9 @@ class Proposals:
 
     def ask(self) -> Point | None:
         """The next; None, and `more` is over, where everything was tried."""
+        trials = self._state.trials
+        self._tried |= {_key(each.point) for each in trials[self._seen :]}
+        self._seen = len(trials)
         for point in self._candidates():
             if _key(point) not in self._tried:
                 self._tried.add(_key(point))
@@ -51,7 +57,7 @@ class Proposals:
     def _candidates(self) -> Iterable[Point]:
         while self._first:
             yield self._first.pop(0)
-        for _ in range(MOST_REPEATS):
+        for _ in range(MOST_REPEATS + len(self._tried)):
             point = self._searcher.ask()
             if point is None:
                 return

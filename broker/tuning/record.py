@@ -1,15 +1,14 @@
 """A study's record: a folder of its own below the state folder, with a file that only grows.
 
-Each line of `results.jsonl` is on the disk before anything rests on it. What a process that was
-killed left of its last line is cut off by the next one; a step that was told twice, because the
-lane died before its work was done, counts once.
+Each line of `results.jsonl` is on the disk before anything rests on it, and all lanes of the study
+write there (see `writer`). What a process that was killed left of its last line is cut off by the
+next one; a step that was told twice, because the lane died before its work was done, counts once.
 """
 
-import fcntl
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +24,11 @@ SCHEMA = "mlbroker.study/1"
 
 @dataclass(slots=True)
 class TrialRecord:
-    """One trial; `metrics` by step as the job told them, `working_until` while a lane is at it."""
+    """One trial; `metrics` by step as the job told them.
+
+    `working_until` is what was begun and not ended yet: by `lane`, or, if None, by one that died,
+    as did `losses` lanes since the trial was last paused.
+    """
 
     point: Point
     trial: Trial
@@ -34,6 +37,8 @@ class TrialRecord:
     paid_steps: int = 0
     failed: str | None = None
     working_until: int | None = None
+    lane: str | None = None
+    losses: int = 0
 
     @property
     def step_s(self) -> float | None:
@@ -70,6 +75,15 @@ class StudyFolder:
         """Where the checkpoint of a paused trial lies."""
         return self.path / "trials" / str(trial)
 
+    def lane(self, run_id: str) -> Path:
+        """What the lane of this run keeps for itself."""
+        return self.path / "lanes" / run_id
+
+    def runs(self, known: Sequence[str]) -> list[str]:
+        """All runs that were reserved for it, by time; those that are `known` among them."""
+        home = self.path / "lanes"
+        return sorted({*known, *(os.listdir(home) if home.is_dir() else ())})
+
     def begin(self, state: Path, terms: Mapping[str, Any]) -> None:
         """Lay the study down."""
         private_home(state)
@@ -89,9 +103,13 @@ class StudyFolder:
             raise MlbrokerError("is of another version of mlbroker", where=str(self._terms))
         return terms
 
+    def terms_study(self) -> Study:
+        """What is studied."""
+        return study_of(self.terms()["study"])
+
     def load(self) -> "StudyState":
         """What the record says now; a line that is not whole yet is left out."""
-        state = StudyState(study_of(self.terms()["study"]))
+        state = StudyState(self.terms_study())
         if self.results.exists():
             for line in self.results.read_bytes().split(b"\n")[:-1]:
                 state.take(json.loads(line))
@@ -106,6 +124,7 @@ class StudyState:
         self.trials: list[TrialRecord] = []
         self.ended: str | None = None
         self.runs: list[str] = []
+        self.round: str | None = None  # lanes that were begun together
         self.stale_steps = 0  # that were paid for since the best was last bettered
         self.curve: list[tuple[float, float]] = []  # seconds spent, the best score then
 
@@ -114,7 +133,10 @@ class StudyState:
         kind = line["kind"]
         if kind == "run":
             self.runs.append(line["run"])
-            self.ended = None
+            # One that comes late to what its like have ended finds it so.
+            if line.get("round") is None or line["round"] != self.round:
+                self.ended = None
+            self.round = line.get("round")
         elif kind == "trial":
             self.trials.append(TrialRecord(line["point"], Trial(line["grace"])))
         elif kind == "ended":
@@ -125,6 +147,11 @@ class StudyState:
     def _of_trial(self, kind: str, line: Mapping[str, Any], mine: TrialRecord) -> None:
         if kind == "works":
             mine.working_until = line["until"]
+            mine.lane = line.get("run", "")
+            mine.trial.busy = True
+        elif kind in ("lost", "stopped"):
+            mine.lane, mine.trial.busy = None, False
+            mine.losses += kind == "lost"
         elif kind == "metric":
             value = line["value"]
             mine.metrics.setdefault(line["at"], math.nan if value is None else value)
@@ -132,7 +159,8 @@ class StudyState:
             steps = range(mine.trial.reached + 1, line["until"] + 1)
             mine.seconds += line["seconds"]
             mine.paid_steps += len(steps)
-            mine.working_until = None
+            mine.working_until = mine.lane = None
+            mine.trial.busy, mine.losses = False, 0
             mine.failed = line.get("why")
             self._count(mine, steps)
 
@@ -156,35 +184,6 @@ class StudyState:
     def spent_s(self) -> float:
         """Seconds of all work that was ended."""
         return sum(each.seconds for each in self.trials)
-
-
-class Writer:
-    """The one process that adds to the record, until it lets go."""
-
-    def __init__(self, folder: StudyFolder) -> None:
-        self._file = open(folder.results, "ab+")  # noqa: SIM115  # for life
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise InputError(
-                f"study {folder.path.name} is worked on already",
-                hint="`mlbroker ps` lists its run",
-            ) from None
-        self._file.seek(0)
-        text = self._file.read()
-        self._file.truncate(text.rfind(b"\n") + 1)
-
-    def add(self, state: StudyState, **line: Any) -> None:
-        """A line, on the disk before this returns, and in `state`."""
-        self._file.write(json.dumps(line, sort_keys=True, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        state.take(line)
-
-    def close(self) -> None:
-        """Let go."""
-        self._file.close()
 
 
 def study_body(study: Study) -> dict[str, Any]:

@@ -1,4 +1,9 @@
-"""One piece of a trial's work: the job's command in a process group, until a step or its end."""
+"""One piece of a trial's work: the job's command in a process group, until a step or its end.
+
+It travels to rented machines with `batch`: standard library and Python 3.8 only.
+"""
+
+from __future__ import annotations
 
 import os
 import re
@@ -7,8 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Heard = Callable[[int, float | None], None]
 
 MARKER = re.compile(rb"::mlbroker\s+metric=(\S{1,64})\s+at=(\d{1,15})(?!\d)")
 # The broker's own marker lines are of one trial: what counts the run's steps is not told them.
@@ -19,8 +28,6 @@ LOOK_S = 0.05
 GRACE_S = 10.0
 # What counts as the end of the output of one that was killed: a child may hold it open.
 DRAIN_S = 0.5
-
-Heard = Callable[[int, float | None], None]
 
 
 class Worked(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.tuning.lane import LIFETIME, MARGIN_S
+from mlbroker.broker.tuning.lane import LIFETIME, MARGIN_S, NUMBER
 from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body
 from mlbroker.profiles.search_space import Choice, Range, Study
 
@@ -63,13 +63,20 @@ class AStudy:
         }
         self.record.begin(self.state, terms)
 
-    def start_lane(self, left_s: float = 1000.0) -> "subprocess.Popen[str]":
+    def start_lane(
+        self, left_s: float = 1000.0, run: str = "r", number: str = "1/1"
+    ) -> "subprocess.Popen[str]":
         """A process that works on it, as its run starts one, with so much time."""
         life_s = left_s + _age_s()
         life_s = life_s / 0.9 if life_s < 9 * MARGIN_S else life_s + MARGIN_S
         return subprocess.Popen(
             [sys.executable, "-I", "-m", "mlbroker.broker.tuning.lane", str(self.record.path)],
-            env={**os.environ, LIFETIME: str(life_s), "MLBROKER_RUN_ID": "r"},
+            env={
+                **os.environ,
+                LIFETIME: str(life_s),
+                NUMBER: number,
+                "MLBROKER_RUN_ID": run,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

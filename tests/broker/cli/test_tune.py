@@ -1,7 +1,10 @@
 """`mlbroker tune` on this machine, as a user calls it."""
 
 import json
+import os
+import signal
 import sys
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,10 @@ from tests.support.mlbroker import Cli, wait_for
 from tests.support.studies import TRAIN, AStudy
 from typer.testing import CliRunner
 
+from mlbroker.broker.app.tune_lanes import open_lanes
 from mlbroker.broker.cli import build_app
 from mlbroker.broker.errors import InputError, MlbrokerError
+from mlbroker.broker.runs.folder import RunFolder
 
 SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/tune.json").read_text())
 TUNE = {
@@ -92,12 +97,16 @@ def test_a_study_goes_on_after_its_lane_was_killed(cli: Cli) -> None:
     study = AStudy(cli.folder, name="net")
     wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
     second = refused(cli, "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
-    assert "study net is worked on by run" in str(second)
+    assert "study net is driven by process" in str(second)
     cli("stop", study.now().runs[0])
     client.communicate(timeout=120)
     assert client.returncode == 130
     before = shown(cli)
     assert before["ended"] is None
+    assert before["lanes"][0]["state"] == "stopped"
+    assert before["forecast"]["done_in_s"] is None
+    assert before["forecast"]["work_s"] > 0
+    assert "a guess by the mean trial" in cli("tune", "show", "net").stdout
     (cli.folder / "go").touch()
     done = cli("tune", "resume", "net", "--budget", "0.5", "--local-price", "1", "--yes")
     assert done.returncode == 0, done.stderr
@@ -130,7 +139,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(cli: Cli) -> None:
         ({}, (*GO, "--on", "aws"), 2, "a study runs on this machine"),
         ({}, (*GO, "--name", "../x"), 2, "is not the name of a study"),
         ({}, (*GO, "--searcher", "best"), 2, "there is no searcher 'best'"),
-        ({"parallel": 4}, GO, 2, "tune.parallel: 4 lanes at a time; there is one"),
+        ({"parallel": 2}, (*GO[:-1], "--budget", "0.0000001"), 3, "does not pay for local"),
         ({"start_from": ["older"]}, GO, 2, "there is no study 'older'"),
         ({}, ("--yes",), 3, "the run has no budget"),
         ({}, ("--budget", "1", "--local-price", "1"), 2, "there is nobody to ask"),
@@ -159,3 +168,46 @@ def test_a_run_of_a_study_s_job_is_refused_and_a_plan_is_of_one_trial(cli: Cli) 
     error = CliRunner().invoke(build_app(["run"]), words, env=cli.environment()).exception
     assert isinstance(error, InputError)
     assert error.what == "tune: a run is one trial, and has no values of X, KIND"
+
+
+def test_two_lanes_share_a_budget_and_a_record(cli: Cli) -> None:
+    done = cli("tune", job(cli, trials=8, parallel=2), *GO)
+    assert done.returncode == 0, done.stderr
+    found = shown(cli)
+    assert found["trials"] == 8
+    assert found["best"]["reached"] == 9
+    runs = json.loads(cli("ledger", "--json").stdout)["runs"]
+    assert sorted(run["job"] for run in runs) == ["net.tune-1", "net.tune-2"]
+    assert sorted(found["runs"]) == sorted(run["run_id"] for run in runs)
+    assert sum(Decimal(run["spent_usd"]) for run in runs) == Decimal(found["spent_usd"])
+    assert "each of 2 lanes is ended" in done.stderr
+    more = cli("tune", "resume", "net", "--local-price", "1", "--dry-run")
+    left_usd = Decimal("0.5") - Decimal(found["spent_usd"])
+    assert f"Cap {left_usd} USD for all" in more.stderr, "what is left of the first one"
+
+
+def test_a_study_whose_client_died_is_taken_up_and_has_one_driver(cli: Cli) -> None:
+    waits = "while [ ! -e go ]; do sleep 0.1; done"
+    words = ("--searcher", "random", "--budget", "0.5", "--local-price", "1", "--yes")
+    path = job(cli, f"{waits}; {sys.executable} train.py", parallel=2, trials=6)
+    client = cli.start("tune", path, *words)
+    study = AStudy(cli.folder, name="net")
+    wait_for(lambda: study.record.exists and len(study.now().trials) >= 2)
+    assert "study net is driven by process" in str(refused(cli, "resume", "net", "--yes"))
+    lanes = shown(cli)["lanes"]
+    assert {lane["job"] for lane in lanes} == {"net.tune-1", "net.tune-2"}
+    assert {lane["until"] for lane in lanes} == {1, 3}
+    assert {lane["trial"] for lane in lanes} == {0, 1}
+    runs = open_lanes(study.record, cli.home)
+    for carrier in (RunFolder.of(cli.home, run.run_id).carrier() for run in runs):
+        assert carrier is not None
+        os.kill(carrier.pid, signal.SIGKILL)
+    client.kill()
+    client.communicate()
+    (cli.folder / "go").touch()
+    done = cli("tune", "resume", "net", "--local-price", "1", "--yes")
+    assert done.returncode == 0, done.stderr
+    found = shown(cli)
+    assert found["trials"] == 6
+    assert found["best"]["reached"] == 9
+    assert not open_lanes(study.record, cli.home)

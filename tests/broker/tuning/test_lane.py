@@ -1,6 +1,7 @@
 """The lane: trial after trial, paused and resumed, and nothing lost however it ends."""
 
 import math
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from tests.support.mlbroker import wait_for
 from tests.support.studies import STUDY, AStudy
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.tuning.record import Writer
+from mlbroker.broker.tuning.writer import Presence
 from mlbroker.policies.tuning.interface import FAILED
 
 
@@ -80,11 +81,11 @@ def test_a_lane_that_is_asked_to_stop_ends_its_trial_and_blames_nobody(tmp_path:
 def test_two_lanes_never_work_on_one_study(tmp_path: Path) -> None:
     study = AStudy(tmp_path)
     study.begin()
-    writer = Writer(study.record)
+    here = Presence(study.record, "r")
     code, said = study.lane()
-    writer.close()
+    here.close()
     assert code == 1
-    assert "study s is worked on already" in said
+    assert "study s is worked on by run r already" in said
     assert study.lane()[0] == 0
 
 
@@ -192,3 +193,65 @@ def test_a_space_that_is_used_up_ends_the_study(tmp_path: Path) -> None:
 def test_a_study_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no study 's'"):
         AStudy(tmp_path).now()
+
+
+def test_a_lane_that_dies_leaves_its_trial_to_the_others(tmp_path: Path) -> None:
+    study = AStudy(tmp_path)
+    # Saves a step that nobody is told of, and dies with its lane.
+    dies = "[ -e died ] || { touch died; echo 1 > $MLBROKER_CHECKPOINT_DIR/step; kill -9 $PPID; }"
+    study.begin(f"{dies}; {sys.executable} train.py")
+    first = study.start_lane(run="a", number="1/2")
+    first.communicate(timeout=60)
+    assert study.now().trials[0].lane == "a"
+    second = study.start_lane(run="b", number="2/2")
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, said
+    found = study.now()
+    assert found.runs == ["a", "b"]
+    assert "Trial 0 to 1, as it was interrupted" in said
+    assert sorted(found.trials[0].metrics)[0] == 1, "from its last pause, so that no step is lost"
+    assert len(found.trials) == 8
+    assert not any(each.trial.busy for each in found.trials)
+
+
+def test_a_trial_over_which_three_lanes_died_has_failed(tmp_path: Path) -> None:
+    study = AStudy(tmp_path)
+    study.begin(f'[ "$MLBROKER_TRIAL" = 1 ] && kill -9 $PPID; {sys.executable} train.py')
+    for run in "abc":
+        study.start_lane(run=run).communicate(timeout=60)
+    assert study.start_lane(run="d").wait(timeout=120) == 0
+    assert study.now().trials[1].failed == "3 lanes died over it"
+    assert len(study.now().trials) == 8
+
+
+def test_lanes_beside_each_other_share_the_work(tmp_path: Path) -> None:
+    study = AStudy(tmp_path, STUDY._replace(trials=20))
+    study.begin()
+    lanes = [study.start_lane(run=run, number=f"{at}/3") for at, run in enumerate("abc", 1)]
+    assert [lane.wait(timeout=120) for lane in lanes] == [0, 0, 0]
+    found = study.now()
+    assert len(found.trials) == 20
+    assert len({str(each.point) for each in found.trials}) == 20
+    assert found.ended == "20 trials are done, and the best is a whole one"
+    done: dict[str, int] = {}
+    for trial, step, until, _ in starts(tmp_path):
+        assert int(step) == done.get(trial, 0), "each went on from its pause, in any lane"
+        done[trial] = int(until)
+    assert not (tmp_path / "ckpt").exists()
+
+
+def test_lanes_share_the_cores(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    study = AStudy(tmp_path, STUDY._replace(trials=1, most=1))
+    study.begin("nproc > cores; echo '::mlbroker metric=1 at=1'")
+    assert study.start_lane(number="2/2").wait(timeout=60) == 0
+    assert int((tmp_path / "cores").read_text()) == max(cores // 2, 1)
+
+
+def test_a_job_that_saves_where_all_lanes_would_is_told_so(tmp_path: Path) -> None:
+    study = AStudy(tmp_path)
+    study.begin("mkdir -p ckpt; touch ckpt/model; echo '::mlbroker metric=1 at=1'")
+    lane = study.start_lane(number="1/2")
+    said, _ = lane.communicate(timeout=60)
+    assert "saves itself in ckpt, and not, as several lanes need it" in said
+    assert len(study.now().trials) == 1

@@ -1,0 +1,241 @@
+"""The runs of a study: how many there are, what each may cost, and that one client begins them."""
+
+import fcntl
+import math
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
+from mlbroker.broker.app.tune_show import work_left
+from mlbroker.broker.clouds import opener
+from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.home import private_folder
+from mlbroker.broker.ledger import Lane, Ledger, Run, open_ledger
+from mlbroker.broker.runs.carrier import Carrier
+from mlbroker.broker.runs.folder import RunFolder
+from mlbroker.broker.runs.launch import worst_case
+from mlbroker.broker.tuning.batch import BATCH, FOLDER
+from mlbroker.broker.tuning.lane import LIFETIME, NUMBER, ROUND
+from mlbroker.broker.tuning.record import StudyFolder, StudyState
+from mlbroker.broker.tuning.waves import COMMAND, collect, program
+from mlbroker.broker.tuning.writer import Writer
+from mlbroker.broker.words import exact_usd
+from mlbroker.policies.tuning.lanes import lanes as lanes_by_rule
+from mlbroker.profiles.job import Checkpoint, Job
+
+# Lanes that nobody asked for by number.
+MOST_RENTED = 8
+# How often trials are brought home where the job does not say it of its checkpoint.
+_SAVED_EVERY_S = 300.0
+# Budgets are divided to this.
+_PART_USD = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """The lanes that are about to begin; `budget_usd` is what all may cost together, at most, and
+    `paid_s` for how many seconds of one it pays, as far as the deadline leaves them.
+    """
+
+    lanes: tuple[PreparedRun, ...]
+    budget_usd: Decimal
+    paid_s: float
+
+
+def plan_lanes(
+    request: RunRequest,
+    folder: StudyFolder,
+    terms: Mapping[str, Any],
+    state: Path,
+    listener: Listener,
+    *,
+    new_cap: bool,
+) -> LanePlan:
+    """As many as the deadline asks for, the machine has cores for, and the budget pays."""
+    job = request.job
+    study_id = terms.get("id", terms["name"])
+    lane = None if new_cap else _last_lane(open_ledger(state), study_id)
+    if lane is None and job.budget_usd is not None:
+        lane = Lane(terms["name"], study_id, token_hex(8), job.budget_usd)
+    budget_usd = job.budget_usd
+    if lane is not None:
+        budget_usd = lane.left_usd(open_ledger(state).runs())
+        if budget_usd <= 0:
+            raise RefusedError(
+                f"study {terms['name']} spent all of its {exact_usd(lane.budget_usd)} USD",
+                hint="Give --budget for the rest of the work.",
+            )
+    here = request.on is not None
+    alone = replace(_lane(job, folder) if here else _rented(job, terms), budget_usd=budget_usd)
+    prepared = prepare(replace(request, job=alone, lane=lane), state, listener)
+    deadline_s = math.inf if job.deadline is None else job.deadline.seconds_from(prepared.now)
+    paid_s = float(prepared.worst.lifetime_s)
+    wanted, room = _bounds(job, listener) if here else _bounds_rented(job)
+    if wanted is None:
+        assert job.study is not None
+        found = folder.load() if folder.exists else StudyState(job.study)
+        work = work_left(found)._replace(trials=job.study.trials)
+        wanted = lanes_by_rule(work, None if job.deadline is None else deadline_s, paid_s, room)
+    parts = _parts(prepared, wanted, state, shrinks=job.study is None or job.study.lanes is None)
+    paid_s = min(paid_s, len(parts) * deadline_s)
+    if not here:
+        return LanePlan(tuple(parts), prepared.cap_usd, paid_s)
+    start = token_hex(4)
+    whole = [
+        _numbered(part, number, len(parts), start, deadline_s)
+        for number, part in enumerate(parts, start=1)
+    ]
+    return LanePlan(tuple(whole), prepared.cap_usd, paid_s)
+
+
+def _last_lane(ledger: Ledger, study_id: str) -> Lane | None:
+    """The cap that the study's latest run was under."""
+    known = (Lane.of(run.details) for run in reversed(ledger.runs()))
+    return next((lane for lane in known if lane and lane.study_id == study_id), None)
+
+
+def _bounds(job: Job, listener: Listener) -> tuple[int | None, int]:
+    """How many lanes the user wants, None: as fits; and how many this machine has cores for.
+
+    Who does not say how many cores a trial takes has given it all.
+    """
+    cores = len(os.sched_getaffinity(0))
+    asked = job.study.lanes if job.study is not None else None
+    if asked is not None:
+        if asked > cores:
+            listener.note(f"parallel: {asked}; this machine has {cores} cores, for as many lanes.")
+        return min(asked, cores), cores
+    each = [option.requirements.vcpus for option in job.resources]
+    gpu = any(option.requirements.wants_gpu for option in job.resources)
+    known = [need.value for need in each if need is not None]
+    if gpu or not known or len(known) < len(each):
+        return None, 1
+    return None, max(int(cores / max(known)), 1)
+
+
+def _bounds_rented(job: Job) -> tuple[int | None, int]:
+    """The same of rented machines: without a deadline, one after the other is cheapest."""
+    assert job.study is not None
+    return job.study.lanes, 1 if job.deadline is None else MOST_RENTED
+
+
+def _parts(whole: PreparedRun, wanted: int, state: Path, *, shrinks: bool) -> list[PreparedRun]:
+    """The budget in equal parts, one a lane; fewer, where that `shrinks`, if one is too small."""
+    traits = opener(state)(whole.options[0].cloud).traits
+    for number in range(wanted, 1, -1):
+        cap_usd = (whole.cap_usd / number).quantize(_PART_USD, ROUND_DOWN)
+        try:
+            worst = worst_case(whole.options[0], cap_usd, traits, whole.request.guest_late_s)
+        except RefusedError:
+            if not shrinks:
+                raise
+            continue
+        return [replace(whole, cap_usd=cap_usd, worst=worst)] * number
+    return [whole]
+
+
+def _lane(job: Job, folder: StudyFolder) -> Job:
+    """The job of a study's run: the lane, which starts the user's own again and again."""
+    words = [sys.executable, "-I", "-m", "mlbroker.broker.tuning.lane", str(folder.path)]
+    return replace(job, name=f"{job.name[:90]}.tune", command=f"exec {shlex.join(words)}",
+                   study=None, work=None, takes=None, checkpoint=None, progress=None, outputs=(),
+                   deadline=None)  # fmt: skip
+
+
+def _rented(job: Job, terms: Mapping[str, Any]) -> Job:
+    """The same on a rented machine, which has to be given trials before it starts."""
+    every_s = job.checkpoint.every_s if job.checkpoint else _SAVED_EVERY_S
+    return replace(job, name=f"{job.name[:90]}.tune", command=COMMAND, study=None, progress=None,
+                   checkpoint=Checkpoint(FOLDER, every_s), outputs=(), deadline=None,
+                   workdir=terms["workdir"])  # fmt: skip
+
+
+def rented(plan: LanePlan, number: int, batches: int, body: str, state: Path) -> PreparedRun:
+    """The run that is handed one of so many batches, with its part of the budget."""
+    part, lanes = plan.lanes[0], max(batches, 1)
+    cap_usd = (plan.budget_usd / lanes).quantize(_PART_USD, ROUND_DOWN)
+    traits = opener(state)(part.options[0].cloud).traits
+    worst = worst_case(part.options[0], cap_usd, traits, part.request.guest_late_s)
+    job = part.request.job
+    name = job.name if lanes == 1 else f"{job.name}-{number}"
+    whole = replace(job, name=name, envs={**job.envs, BATCH: body}, budget_usd=cap_usd)
+    request = replace(part.request, job=whole, beside=program())
+    return replace(part, request=request, cap_usd=cap_usd, worst=worst)
+
+
+def _numbered(
+    part: PreparedRun, number: int, lanes: int, start: str, deadline_s: float
+) -> PreparedRun:
+    """The lane's name, and what it has to know."""
+    job = part.request.job
+    life_s = min(float(part.worst.lifetime_s), deadline_s)
+    told = {LIFETIME: str(life_s), NUMBER: f"{number}/{lanes}", ROUND: start}
+    name = job.name if lanes == 1 else f"{job.name}-{number}"
+    whole = replace(job, name=name, envs={**job.envs, **told}, budget_usd=part.cap_usd)
+    return replace(part, request=replace(part.request, job=whole))
+
+
+def bring_home(folder: StudyFolder, writer: Writer, state: Path) -> int:
+    """Take in what rented lanes left that are over; how many trials they brought."""
+    ledger, brought = open_ledger(state), 0
+    with writer.alone():
+        lanes = {mine.lane for mine in writer.state.trials if mine.lane is not None}
+        for run_id in sorted(lanes):
+            run = ledger.run(run_id)
+            if run is None or run.settled:
+                archive = RunFolder.of(state, run_id).checkpoint
+                brought += collect(folder, writer, run_id, archive)
+    return brought
+
+
+def open_lanes(folder: StudyFolder, state: Path) -> list[Run]:
+    """Runs of the study that are not settled."""
+    terms = folder.terms()
+    study_id, runs = terms.get("id", terms["name"]), open_ledger(state).open_runs()
+    known = folder.load().runs
+    return [
+        run
+        for run in runs
+        if run.run_id in known or ((lane := Lane.of(run.details)) and lane.study_id == study_id)
+    ]
+
+
+def refuse_open_lanes(folder: StudyFolder, state: Path) -> None:
+    """Whoever begins others beside them would be a second driver of the study."""
+    for run in open_lanes(folder, state):
+        raise InputError(
+            f"study {folder.path.name} is worked on by run {run.run_id}",
+            hint=f"`mlbroker logs -f {run.run_id}` follows it, `mlbroker reconcile` settles one"
+            " that is over",
+        )
+
+
+@contextmanager
+def driven(folder: StudyFolder, state: Path) -> Iterator[None]:
+    """Be the one client that begins runs of the study; refused where another is."""
+    private_folder(str(state / "studies"))
+    private_folder(str(folder.path))
+    path = folder.path / "driver"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            who = Carrier.of(path) or "another process"
+            raise InputError(
+                f"study {folder.path.name} is driven by {who}",
+                hint=f"mlbroker tune show {folder.path.name}",
+            ) from None
+        Carrier.sign(lock)
+        yield
+    finally:
+        os.close(lock)
