@@ -75,6 +75,10 @@ def test_a_lane_that_is_asked_to_stop_ends_its_trial_and_blames_nobody(tmp_path:
     assert only.failed is None
     assert only.working_until == 1
     assert study.now().ended is None
+    (tmp_path / "here").unlink()
+    study.begin()
+    assert study.lane()[0] == 0
+    assert study.now().trials[0].trial.reached >= 1, "it is taken up, and not forgotten"
 
 
 def test_two_lanes_never_work_on_one_study(tmp_path: Path) -> None:
