@@ -52,6 +52,8 @@ class Study(NamedTuple):
     `more_is_better` of the `metric`. A whole trial has `most` steps of the `resource`, such as
     epochs. `trials` at most, None: as many as the money lasts. `lanes` work at a time, None: as
     many as deadline and price ask for. The best of the studies `start_from` are tried first.
+    `regex` finds the metric in a line of the job's output: its group `metric`, else its first; its
+    group `at` is the step, without which each find is one more. None: the job tells it to us.
     """
 
     metric: str
@@ -62,3 +64,4 @@ class Study(NamedTuple):
     trials: int | None = None
     lanes: int | None = None
     start_from: tuple[str, ...] = ()
+    regex: str | None = None

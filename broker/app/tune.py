@@ -18,7 +18,7 @@ from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.tuning.lane import LIFETIME
 from mlbroker.broker.tuning.proposals import best_points
-from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body
+from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body, study_of
 from mlbroker.broker.tuning.searchers import SEARCHERS
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.budget import best_trial
@@ -113,8 +113,11 @@ def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
 def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> None:
     """What the trials so far have told holds for the same job and space alone."""
     assert job.study is not None
-    same = {**terms["study"], "trials": None} == {**study_body(job.study), "trials": None}
-    if not same or terms["fingerprint"] != job.fingerprint():
+    begun = study_of(terms["study"])
+    if (
+        begun._replace(trials=None) != job.study._replace(trials=None)
+        or terms["fingerprint"] != job.fingerprint()
+    ):
         raise InputError(
             f"the job is not what study {request.name} began with",
             where=str(request.run.job_path),

@@ -135,7 +135,7 @@ class Lane:
         if folder is not None:
             environment["MLBROKER_CHECKPOINT_DIR"] = str(folder)
         work = Work(self.terms["command"], self.terms["workdir"], environment, until,
-                    until >= self.state.study.most)  # fmt: skip
+                    until >= self.state.study.most, self.state.study.regex)  # fmt: skip
         return work.to_its_end(heard, lambda: self._stopping)
 
     def _account(self, number: int, mine: TrialRecord, until: int, worked: Worked) -> None:
@@ -147,7 +147,9 @@ class Lane:
             why = f"exit code {worked.code}" if worked.code > 0 else f"signal {-worked.code}"
             self._add(kind="failed", until=max(mine.trial.reached, 1), why=why, **told)
         elif not mine.metrics:
-            why = f"no line `::mlbroker metric=… at=…` told {self.state.study.metric}"
+            study = self.state.study
+            sought = "`::mlbroker metric=… at=…`" if study.regex is None else "of tune.regex"
+            why = f"no line {sought} told {study.metric}"
             self._add(kind="failed", until=max(mine.trial.reached, 1), why=why, **told)
         else:
             # One that ended by itself before its time has no further steps to give.
