@@ -12,6 +12,7 @@ from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
+from mlbroker.broker.app.tune_budget import refuse_too_little, rest_of_best_s, whole_trial_s
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
@@ -49,6 +50,7 @@ class PreparedStudy:
     terms: dict[str, Any]
     run: PreparedRun
     resumes: bool
+    whole_s: float | None  # of a whole trial, set-up left out; None: not known yet
 
     def begin(self, state: Path) -> None:
         """Lay a new study down, before its run is reserved."""
@@ -82,9 +84,15 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
     life_s = float(prepared.worst.lifetime_s)
     if job.deadline is not None:
         life_s = min(life_s, job.deadline.seconds_from(prepared.now))
+    if request.resumes:
+        whole_s, rest_s = None, rest_of_best_s(folder)
+        refuse_too_little(prepared, rest_s, life_s, state, "the rest of the best trial")
+    else:
+        whole_s = whole_trial_s(job, prepared, state, listener)
+        refuse_too_little(prepared, whole_s, life_s, state, "one whole trial")
     envs = {**prepared.request.job.envs, LIFETIME: str(life_s)}
     whole = replace(prepared.request, job=replace(prepared.request.job, envs=envs))
-    return PreparedStudy(folder, terms, replace(prepared, request=whole), request.resumes)
+    return PreparedStudy(folder, terms, replace(prepared, request=whole), request.resumes, whole_s)
 
 
 def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mlbroker.broker.app.tune import (
     shown,
     studies,
 )
+from mlbroker.broker.app.tune_budget import refuse_none_whole
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
@@ -76,8 +77,8 @@ def study(
     One ordinary run does trial after trial. What each came to is on the disk before the next
     begins: `tune resume` goes on from there, whatever ended the run.
 
-    Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 100 the first trials
-    failed, 130 interrupted.
+    Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 4 the money pays for no
+    whole trial, 100 the first trials failed, 130 interrupted.
     """
     flags = {"env": env, "budget": budget, "deadline": deadline}
     request = _request(job, on, flags, local_price, policy, reason, project, dry_run=dry_run)
@@ -152,6 +153,7 @@ def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
                 carry(home(), run.run_id, secrets, ctrl_c, json=False)
             finally:
                 _say_best(shown(home(), request.name))
+            refuse_none_whole(prepared.run, prepared.folder, home())
 
 
 def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
@@ -170,6 +172,10 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
         f"{duration(float(run.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(run.worst.usd)} USD are reserved."
     )
+    if prepared.whole_s is not None:
+        say(f"A whole trial takes about {duration(prepared.whole_s)}.")
+    elif not prepared.resumes:
+        say("What a whole trial takes is not known: the first trials will show it.")
     if prepared.terms["checkpoint"] is None:
         say("The job has no `checkpoint:`; a trial that was paused begins anew.")
 

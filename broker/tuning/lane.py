@@ -26,6 +26,8 @@ LIFETIME = "MLBROKER_STUDY_S"
 FAILURES_ALONE = 5
 # Before the kill time: nothing is begun that could not be ended by then.
 MARGIN_S = 2 * GRACE_S
+MARGIN_SHARE = 0.1  # of a short life, at most
+PAYS_FOR_NO_MORE = "what is left of the budget pays for no more"
 POLICY = "auto"
 
 
@@ -50,7 +52,7 @@ class Lane:
             why = self._why_done()
             step = None if why else self._next(proposals)
             if step is None:
-                why = why or "what is left of the budget pays for no more"
+                why = why or PAYS_FOR_NO_MORE
                 self._add(kind="ended", why=why)
                 say(f"The study ends: {why}.")
                 return 1 if self._only_failures() else 0
@@ -200,7 +202,7 @@ def _ends_at(life_s: float) -> float:
     """When this lane must be done: of its guest, which started it, the kernel knows the age."""
     fields = stat_fields(os.getppid())
     began = int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else boot_clock()
-    return began + life_s - min(MARGIN_S, life_s / 10)
+    return began + life_s - min(MARGIN_S, life_s * MARGIN_SHARE)
 
 
 def main(path: str) -> int:
