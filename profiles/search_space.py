@@ -8,6 +8,11 @@ Value = float | int | str
 Point = Mapping[str, Value]
 
 
+def as_text(value: Value) -> str:
+    """A value as its environment variable has it."""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
 class Range(NamedTuple):
     """Numbers from `low` to `high`; `log`: even in their logarithm; `whole`: integers alone."""
 

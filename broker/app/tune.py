@@ -25,7 +25,7 @@ from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.budget import best_trial
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.search_space import Study
+from mlbroker.profiles.search_space import Study, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def shown(state: Path, name: str) -> dict[str, Any]:
         "runs": found.runs,
         "best": _best(found),
         "curve": [
-            {"spent_s": round(spent_s, 3), "metric": _metric(study, score)}
+            {"spent_s": round(spent_s, 3), "metric": metric_of(study, score)}
             for spent_s, score in found.curve
         ],
         "doubt": _doubt(found),
@@ -219,16 +219,15 @@ def _best(found: StudyState) -> dict[str, Any] | None:
     best = mine.trial.best
     return {
         "trial": number,
-        "metric": _metric(found.study, mine.trial.score),
+        "metric": metric_of(found.study, mine.trial.score),
         "at": best.index(best[-1]) + 1,
         "reached": mine.trial.reached,
-        "env": {
-            name: repr(v) if isinstance(v, float) else str(v) for name, v in mine.point.items()
-        },
+        "env": {name: as_text(value) for name, value in mine.point.items()},
     }
 
 
-def _metric(study: Study, score: float) -> float:
+def metric_of(study: Study, score: float) -> float:
+    """A score as the job tells it."""
     return score if study.more_is_better else -score
 
 

@@ -1,6 +1,5 @@
 """`mlbroker tune`: studies of many trials under one cap."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,8 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.cli.tune_backtest import backtest
-from mlbroker.broker.files.values import matching, parse_option, parse_price_usd
+from mlbroker.broker.cli.tune_results import NAMED, Name, best, export, stop
+from mlbroker.broker.files.values import parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.launch import secret_values
@@ -42,10 +42,11 @@ class _StudyByDefault(TyperGroup):
 
 app = typer.Typer(cls=_StudyByDefault, no_args_is_help=True)
 app.command("backtest")(backtest)
+app.command("best")(best)
+app.command("export")(export)
+app.command("stop")(stop)
 
 On = Annotated[str, typer.Option(help="Where: local, this machine.")]
-Name = Annotated[str, typer.Argument(help="The study, by its name.")]
-_name = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the name of a study")
 
 
 @app.command("study")
@@ -82,7 +83,7 @@ def study(
     """
     flags = {"env": env, "budget": budget, "deadline": deadline}
     request = _request(job, on, flags, local_price, policy, reason, project, dry_run=dry_run)
-    named = parse_option("--name", name, _name) or request.job.name
+    named = parse_option("--name", name, NAMED) or request.job.name
     _go(StudyRequest(request, named, searcher, seed, patience), yes, detach)
 
 
@@ -101,7 +102,7 @@ def resume(
     dry_run: DryRun = False,
 ) -> None:
     """Carry a study on, with another run and a cap of its own."""
-    terms = StudyFolder.of(home(), parse_option("NAME", name, _name) or name).terms()
+    terms = StudyFolder.of(home(), parse_option("NAME", name, NAMED) or name).terms()
     path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}
     request = _request(path, LOCAL, flags, local_price, policy, reason, project, dry_run=dry_run)
     _go(StudyRequest(request, name, resumes=True), yes, detach)
@@ -186,7 +187,7 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show a study, or list all: the best so far, and at what cost."""
-    named = parse_option("NAME", name, _name)
+    named = parse_option("NAME", name, NAMED)
     wanted = studies(home()) if named is None else [named]
     documents = [shown(home(), each) for each in wanted]
     if name is None:
@@ -214,23 +215,6 @@ def show(
     print_line(f"The study is {_state(told)}.")
     for at in told["curve"]:
         print_line(f"  after {span(at['spent_s'])}: {figure(at['metric'])}")
-
-
-@app.command("best")
-def best(
-    name: Name,
-    env: Annotated[bool, typer.Option("--env", help="As flags of plan, run and check.")] = False,
-    json: options.Json = False,
-) -> None:
-    """Print the variables of the best trial, or as flags of a run."""
-    found = shown(home(), parse_option("NAME", name, _name) or name)["best"]
-    if json:
-        print_json({"schema": "mlbroker.tune-best/1", "study": name, "best": found})
-    elif found is None:
-        say("No trial has told its metric yet.")
-    else:
-        pairs = [shlex.quote(f"{key}={value}") for key, value in found["env"].items()]
-        print_line(" ".join(f"--env {pair}" for pair in pairs) if env else "\n".join(pairs))
 
 
 def _say_best(told: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from mlbroker.broker.tuning.work import GRACE_S, Work, Worked
 from mlbroker.policies.tuning import POLICIES
 from mlbroker.policies.tuning.budget import Pace, within
 from mlbroker.policies.tuning.interface import State, Step
+from mlbroker.profiles.search_space import as_text
 
 # Seconds from the start of the run's guest, set-up and all, to the kill time or the deadline.
 LIFETIME = "MLBROKER_STUDY_S"
@@ -129,7 +130,7 @@ class Lane:
                 self._add(kind="metric", trial=number, at=at, value=value)
 
         environment = {
-            **{name: _text(value) for name, value in mine.point.items()},
+            **{name: as_text(value) for name, value in mine.point.items()},
             "MLBROKER_TRIAL": str(number),
             "MLBROKER_RESOURCE": str(until),
         }
@@ -192,10 +193,6 @@ class Lane:
 
 def _score(each: TrialRecord) -> float:
     return each.trial.score
-
-
-def _text(value: object) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 def _ends_at(life_s: float) -> float:
