@@ -20,7 +20,8 @@ from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.cli.tune_backtest import backtest
-from mlbroker.broker.cli.tune_results import NAMED, Name, best, export, stop
+from mlbroker.broker.cli.tune_results import NAMED, Name, best, export, stop, write_page
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.values import parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
@@ -185,9 +186,14 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
 def show(
     name: Annotated[str | None, typer.Argument(help="The study; none: list them.")] = None,
     json: options.Json = False,
+    html: options.Html = None,
 ) -> None:
     """Show a study, or list all: the best so far, and at what cost."""
     named = parse_option("NAME", name, NAMED)
+    if html is not None:
+        if named is None:
+            raise InputError("a page is of one study", where="--html", hint="name the study")
+        write_page(named, html)
     wanted = studies(home()) if named is None else [named]
     documents = [shown(home(), each) for each in wanted]
     if name is None:

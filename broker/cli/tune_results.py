@@ -35,7 +35,7 @@ def best(
     force: Force = False,
     json: options.Json = False,
 ) -> None:
-    """Print the variables of the best trial, or write a job file of it."""
+    """Print the best trial's variables, or write its job file."""
     folder = _folder(name)
     found = shown(home(), name)["best"]
     if job is not None:
@@ -89,6 +89,17 @@ def stop(name: Name) -> None:
         say(f"Nothing works on study {name}.")
         return
     stop_run.command(at_work)
+
+
+def write_page(name: str, path: Path) -> None:
+    """The page of a study, into this file."""
+    from mlbroker.broker.app.tune_export import state_of
+    from mlbroker.broker.report.tune_page import tune_page
+    from mlbroker.broker.tuning.importance import importance_of
+
+    told, found = shown(home(), name), _folder(name).load()
+    states = [state_of(each, found.study.most) for each in found.trials]
+    write_file(path, tune_page(told, found, states, importance_of(found)), force=True)
 
 
 def _folder(name: str) -> StudyFolder:
