@@ -124,9 +124,20 @@ def json_text(document: Mapping[str, Any]) -> str:
 
 def print_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
     """Rows of equal keys as CSV on stdout, under `columns`, else under the first one's keys."""
+    _write_csv(sys.stdout, rows, columns)
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """The same as a text."""
+    file = io.StringIO()
+    _write_csv(file, rows, columns)
+    return file.getvalue()
+
+
+def _write_csv(file: TextIO, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     import csv
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\n")
     if columns:
         writer.writerow(columns)
     for number, row in enumerate(rows):

@@ -8,6 +8,11 @@ Value = float | int | str
 Point = Mapping[str, Value]
 
 
+def as_text(value: Value) -> str:
+    """A value as its environment variable has it."""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
 class Range(NamedTuple):
     """Numbers from `low` to `high`; `log`: even in their logarithm; `whole`: integers alone."""
 
@@ -52,6 +57,8 @@ class Study(NamedTuple):
     `more_is_better` of the `metric`. A whole trial has `most` steps of the `resource`, such as
     epochs. `trials` at most, None: as many as the money lasts. `lanes` work at a time, None: as
     many as deadline and price ask for. The best of the studies `start_from` are tried first.
+    `regex` finds the metric in a line of the job's output: its group `metric`, else its first; its
+    group `at` is the step, without which each find is one more. None: the job tells it to us.
     """
 
     metric: str
@@ -62,8 +69,9 @@ class Study(NamedTuple):
     trials: int | None = None
     lanes: int | None = None
     start_from: tuple[str, ...] = ()
+    regex: str | None = None
 
 
 def variables(point: Point) -> dict[str, str]:
     """The environment variables of a trial at this point."""
-    return {name: repr(v) if isinstance(v, float) else str(v) for name, v in point.items()}
+    return {name: as_text(value) for name, value in point.items()}

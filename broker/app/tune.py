@@ -11,6 +11,7 @@ from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.run import RunRequest
+from mlbroker.broker.app.tune_budget import refuse_too_little, rest_of_best_s, whole_trial_s
 from mlbroker.broker.app.tune_lanes import LanePlan, plan_lanes, refuse_open_lanes
 from mlbroker.broker.app.tune_show import forecast, lane_of
 from mlbroker.broker.errors import InputError
@@ -18,7 +19,7 @@ from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.tuning.proposals import best_points
-from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body
+from mlbroker.broker.tuning.record import StudyFolder, StudyState, study_body, study_of
 from mlbroker.broker.tuning.searchers import SEARCHERS
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.budget import best_trial
@@ -27,7 +28,7 @@ from mlbroker.profiles.job import Job
 from mlbroker.profiles.search_space import Study, variables
 
 # What may be another when a study goes on.
-_FREE = {"trials": None, "lanes": None}
+_FREE: dict[str, Any] = {"trials": None, "lanes": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class PreparedStudy:
     plan: LanePlan
     resumes: bool
     request: RunRequest
+    whole_s: float | None  # of a whole trial, set-up left out; None: not known yet
 
     def begin(self, state: Path) -> None:
         """Lay a new study down, before its runs are reserved; refused where another client was
@@ -88,7 +90,14 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
         for name in study.start_from:
             best_points(folder, name, study)
     plan = plan_lanes(request.run, folder, terms, state, listener, new_cap=request.new_cap)
-    return PreparedStudy(folder, terms, plan, request.resumes, request.run)
+    whole_s = None
+    if request.run.on is not None:
+        if request.resumes:
+            refuse_too_little(plan, rest_of_best_s(folder), state, "the rest of the best trial")
+        else:
+            whole_s = whole_trial_s(job, plan.lanes[0], state, listener)
+            refuse_too_little(plan, whole_s, state, "one whole trial")
+    return PreparedStudy(folder, terms, plan, request.resumes, request.run, whole_s)
 
 
 def next_plan(study: PreparedStudy, state: Path, listener: Listener) -> LanePlan:
@@ -124,8 +133,8 @@ def _terms(request: StudyRequest, study: Study) -> dict[str, Any]:
 def _refuse_another(terms: dict[str, Any], job: Job, request: StudyRequest) -> None:
     """What the trials so far have told holds for the same job and space alone."""
     assert job.study is not None
-    same = {**terms["study"], **_FREE} == {**study_body(job.study), **_FREE}
-    if not same or terms["fingerprint"] != job.fingerprint():
+    begun = study_of(terms["study"])._replace(**_FREE)
+    if begun != job.study._replace(**_FREE) or terms["fingerprint"] != job.fingerprint():
         raise InputError(
             f"the job is not what study {request.name} began with",
             where=str(request.run.job_path),
@@ -189,7 +198,7 @@ def shown(state: Path, name: str) -> dict[str, Any]:
         "runs": known,
         "best": _best(found),
         "curve": [
-            {"spent_s": round(spent_s, 3), "metric": _metric(study, score)}
+            {"spent_s": round(spent_s, 3), "metric": metric_of(study, score)}
             for spent_s, score in found.curve
         ],
         "doubt": _doubt(found),
@@ -206,14 +215,15 @@ def _best(found: StudyState) -> dict[str, Any] | None:
     best = mine.trial.best
     return {
         "trial": number,
-        "metric": _metric(found.study, mine.trial.score),
+        "metric": metric_of(found.study, mine.trial.score),
         "at": best.index(best[-1]) + 1,
         "reached": mine.trial.reached,
         "env": variables(mine.point),
     }
 
 
-def _metric(study: Study, score: float) -> float:
+def metric_of(study: Study, score: float) -> float:
+    """A score as the job tells it."""
     return score if study.more_is_better else -score
 
 

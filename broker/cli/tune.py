@@ -1,6 +1,5 @@
 """`mlbroker tune`: studies of many trials under one cap."""
 
-import shlex
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,12 +17,14 @@ from mlbroker.broker.app.tune import (
     shown,
     studies,
 )
+from mlbroker.broker.app.tune_budget import refuse_none_whole
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.cli.tune_backtest import backtest
+from mlbroker.broker.cli.tune_results import NAMED, Name, best, export, stop, write_page
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.values import matching, parse_option, parse_price_usd
+from mlbroker.broker.files.values import parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.launch import secret_values
@@ -46,10 +47,11 @@ class _StudyByDefault(TyperGroup):
 
 app = typer.Typer(cls=_StudyByDefault, no_args_is_help=True)
 app.command("backtest")(backtest)
+app.command("best")(best)
+app.command("export")(export)
+app.command("stop")(stop)
 
 On = Annotated[str, typer.Option(help="Where: local, this machine.")]
-Name = Annotated[str, typer.Argument(help="The study, by its name.")]
-_name = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the name of a study")
 
 
 @app.command("study")
@@ -85,15 +87,15 @@ def study(
     One ordinary run does trial after trial. What each came to is on the disk before the next
     begins: `tune resume` goes on from there, whatever ended the run.
 
-    Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 100 the first trials
-    failed, 130 interrupted.
+    Exit codes: 0 done, 2 bad input, 3 refused by a budget or ended by it, 4 the money pays for no
+    whole trial, 100 the first trials failed, 130 interrupted.
     """
     flags = {"env": env, "budget": budget, "deadline": deadline}
     place = Filters.of(cloud, region, market, instance_type)
     request = _request(job, on, flags, local_price, policy, reason, project, dry_run=dry_run)
     if any(place):
         request = replace(request, on=None, filters=place)
-    named = parse_option("--name", name, _name) or request.job.name
+    named = parse_option("--name", name, NAMED) or request.job.name
     _go(StudyRequest(request, named, searcher, seed, patience), yes, detach)
 
 
@@ -115,7 +117,7 @@ def resume(
 
     Where its client died and lanes are still at work, they are carried on first.
     """
-    folder = StudyFolder.of(home(), parse_option("NAME", name, _name) or name)
+    folder = StudyFolder.of(home(), parse_option("NAME", name, NAMED) or name)
     terms = folder.terms()
     if not dry_run:
         from mlbroker.broker.cli.tune_carry import take_up
@@ -173,14 +175,17 @@ def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
     from mlbroker.broker.cli.tune_carry import begin
     from mlbroker.broker.cli.tune_waves import begin_waves
 
+    here = request.run.on is not None
     try:
-        if request.run.on is None:
-            begin_waves(prepared, secrets, home())
-        else:
+        if here:
             begin(prepared, secrets, home(), detach=detach)
+        else:
+            begin_waves(prepared, secrets, home())
     finally:
         if not detach and prepared.folder.exists:
             _say_best(shown(home(), request.name))
+    if here and not detach:
+        refuse_none_whole(prepared.plan, prepared.folder, home())
 
 
 def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
@@ -208,6 +213,10 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
         f"{duration(float(run.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(reserved_usd)} USD are reserved."
     )
+    if prepared.whole_s is not None:
+        say(f"A whole trial takes about {duration(prepared.whole_s)}.")
+    elif not prepared.resumes:
+        say("What a whole trial takes is not known: the first trials will show it.")
     if prepared.terms["checkpoint"] is None:
         say("The job has no `checkpoint:`; a trial that was paused begins anew.")
 
@@ -216,9 +225,14 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
 def show(
     name: Annotated[str | None, typer.Argument(help="The study; none: list them.")] = None,
     json: options.Json = False,
+    html: options.Html = None,
 ) -> None:
     """Show a study, or list all: the best so far, and at what cost."""
-    named = parse_option("NAME", name, _name)
+    named = parse_option("NAME", name, NAMED)
+    if html is not None:
+        if named is None:
+            raise InputError("a page is of one study", where="--html", hint="name the study")
+        write_page(named, html)
     wanted = studies(home()) if named is None else [named]
     documents = [shown(home(), each) for each in wanted]
     if name is None:
@@ -270,23 +284,6 @@ def _print_lanes(told: dict[str, Any]) -> None:
             f"About {span(left['work_s'])} of work is left, for {left['usd']} USD{when}: a guess "
             "by the mean trial."
         )
-
-
-@app.command("best")
-def best(
-    name: Name,
-    env: Annotated[bool, typer.Option("--env", help="As flags of plan, run and check.")] = False,
-    json: options.Json = False,
-) -> None:
-    """Print the variables of the best trial, or as flags of a run."""
-    found = shown(home(), parse_option("NAME", name, _name) or name)["best"]
-    if json:
-        print_json({"schema": "mlbroker.tune-best/1", "study": name, "best": found})
-    elif found is None:
-        say("No trial has told its metric yet.")
-    else:
-        pairs = [shlex.quote(f"{key}={value}") for key, value in found["env"].items()]
-        print_line(" ".join(f"--env {pair}" for pair in pairs) if env else "\n".join(pairs))
 
 
 def _say_best(told: dict[str, Any]) -> None:

@@ -13,13 +13,11 @@ from mlbroker.broker.home import private_folder
 from mlbroker.broker.output import say
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.tuning.deciding import why_done
+from mlbroker.broker.tuning.deciding import PAYS_FOR_NO_MORE, why_done
 from mlbroker.broker.tuning.proposals import Proposals
 from mlbroker.broker.tuning.waves import Task, batch_body, hand_over, next_wave
 from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import count
-
-_OVER = "what is left of the budget pays for no more"
 
 
 def begin_waves(study: PreparedStudy, secrets: dict[str, str], state: Path) -> None:
@@ -68,7 +66,7 @@ class Waves:
             return next_plan(self._study, self._home, Terminal())
         except RefusedError:
             with self._writer.alone():
-                self._end(self._why_done() or _OVER)
+                self._end(self._why_done() or PAYS_FOR_NO_MORE)
             return None
 
     def _why_done(self) -> str | None:
@@ -88,7 +86,7 @@ class Waves:
                 self._writer, self._proposals, len(plan.lanes), plan.paid_s
             )  # fmt: skip
             if not batches:
-                self._end(why or _OVER)
+                self._end(why or PAYS_FOR_NO_MORE)
             return batches
 
     def _launch(self, plan: LanePlan, batches: list[list[Task]]) -> list[str]:

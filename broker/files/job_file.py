@@ -12,7 +12,7 @@ from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
 from mlbroker.broker.files.job_service import read_replicas, read_service
-from mlbroker.broker.files.job_tune import refuse_clash
+from mlbroker.broker.files.job_tune import refuse_clash, refuse_unnumbered
 from mlbroker.broker.files.job_variables import read_envs, read_secrets
 from mlbroker.broker.files.job_wheels import with_their_arch
 from mlbroker.broker.files.pipeline_header import (
@@ -250,6 +250,8 @@ def _job_file(
     service = engine if block is None else read_service(block, engine)
     if block is not None and (study := own.get("study")) is not None:
         refuse_clash(block, study, envs, (*secrets, *from_environment))
+        if own.get("checkpoint") is not None:
+            refuse_unnumbered(block, study)
     own["data"] = _data(own.get("data"), data, remarks)
     workdir = _workdir(fields, envs, folders, ours, must_exist, remarks)
     setup = fields.text("setup")

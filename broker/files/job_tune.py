@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import VARIABLE
+from mlbroker.broker.files.progress_regex import usable_regex
 from mlbroker.broker.files.values import matching, parse_count
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import Node, quoted
 from mlbroker.profiles.search_space import Choice, Range, Space, Study
 
-KNOWN = ("metric", "goal", "space", "resource", "trials", "parallel", "start_from")
+KNOWN = ("metric", "regex", "goal", "space", "resource", "trials", "parallel", "start_from")
 MOST_VARIABLES = 50
 MOST_VALUES = 1000
 MOST_STEPS = 1_000_000
@@ -23,6 +24,7 @@ _OURS = "MLBROKER_"
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 _EXAMPLES = "[0, 0.5], {log: [1e-5, 1e-1]} or [sgd, adam]"
+_REGEX = r"for example 'epoch (?P<at>\d+).* val_acc=(?P<metric>[0-9.]+)'"
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}"
 _metric = matching(_WORD, "the name of a metric", "for example val_acc")
 _resource = matching(_WORD, "the name of a resource", "for example epoch")
@@ -51,7 +53,17 @@ def read_study(block: Fields, key: str) -> Study:
         tune.value("trials", lambda text: parse_count(text, MOST_TRIALS)),
         tune.value("parallel", _lanes),
         _start_from(tune),
+        tune.value("regex", _regex),
     )
+
+
+def refuse_unnumbered(block: Fields, study: Study) -> None:
+    """A trial that goes on from a checkpoint does not count from one: its lines must say where."""
+    tune = block.section("tune")
+    assert tune is not None
+    if study.regex is not None and "at" not in re.compile(study.regex).groupindex:
+        what = "names no step, which a job with a checkpoint must, as it goes on in the middle"
+        tune.fail("regex", what, _REGEX)
 
 
 def refuse_clash(block: Fields, study: Study, envs: Iterable[str], secrets: Iterable[str]) -> None:
@@ -63,6 +75,13 @@ def refuse_clash(block: Fields, study: Study, envs: Iterable[str], secrets: Iter
         for what, names in (("secrets", secrets), ("envs", envs)):
             if name in names:
                 space.fail(name, f"is among the {what} too", "give it in one place only")
+
+
+def _regex(text: str) -> str:
+    groups = re.compile(usable_regex(text, "the metric", _REGEX)).groupindex
+    if list(groups) == ["at"] and re.compile(text).groups == 1:
+        raise InputError("has no group for the metric", hint=_REGEX)
+    return text
 
 
 def _goal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks the regular expression that reads the step number out of a job's output."""
+"""Checks the regular expressions that read numbers out of a job's output."""
 
 import re
 
@@ -10,18 +10,23 @@ _MAX_LENGTH = 500
 
 def parse_progress_regex(text: str) -> str:
     """`text` as a usable expression: it compiles, has a group for the step, and ends in time."""
+    return usable_regex(text, "the step number", _HINT)
+
+
+def usable_regex(text: str, sought: str, hint: str) -> str:
+    """`text`, where it compiles, has a group for what is `sought`, and ends in time."""
     if len(text) > _MAX_LENGTH:
-        raise InputError(f"is longer than {_MAX_LENGTH} characters", hint=_HINT)
+        raise InputError(f"is longer than {_MAX_LENGTH} characters", hint=hint)
     try:
         compiled = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise InputError(f"is not a regular expression: {error}", hint=_HINT) from None
+        raise InputError(f"is not a regular expression: {error}", hint=hint) from None
     if compiled.groups == 0:
-        raise InputError("has no group for the step number", hint=_HINT)
+        raise InputError(f"has no group for {sought}", hint=hint)
     if _repeats_a_repeat(text):
         raise InputError(
             "repeats a group that is itself all repetition, which can take for ever",
-            hint=f"put something fixed into the group; {_HINT}",
+            hint=f"put something fixed into the group; {hint}",
         )
     return text
 

@@ -17,7 +17,8 @@ from .work import Work
 
 FOLDER = ".mlbroker-study"
 RESULTS = "results.jsonl"
-# In JSON: the job's command, its checkpoint folder or null, a whole trial's steps, and the tasks.
+# In JSON: the job's command, its checkpoint folder or null, a whole trial's steps, the
+# metric's expression or null, and the tasks.
 BATCH = "MLBROKER_STUDY_BATCH"
 
 _stopping = False
@@ -69,7 +70,8 @@ def _one(told: dict, task: dict) -> bool:  # type: ignore[type-arg]
             shutil.copytree(kept, own, symlinks=True)
         os.makedirs(own, exist_ok=True)
         environment["MLBROKER_CHECKPOINT_DIR"] = own
-    work = Work(told["command"], os.getcwd(), environment, until, until >= told["most"])
+    last = until >= told["most"]
+    work = Work(told["command"], os.getcwd(), environment, until, last, told["regex"])
     worked = work.to_its_end(heard, lambda: _stopping)
     if worked.asked or _stopping:
         return False

@@ -9,6 +9,7 @@ from mlbroker.policies.tuning.budget import Pace, within
 from mlbroker.policies.tuning.interface import State, Step
 
 FAILURES_ALONE = 5
+PAYS_FOR_NO_MORE = "what is left of the budget pays for no more"
 POLICY = "auto"
 
 
@@ -67,7 +68,8 @@ def ending(
         why = f"exit code {code}" if code > 0 else f"signal {-code}"
         return failed(state, number, why, seconds)
     if not mine.metrics:
-        why = f"no line `::mlbroker metric=… at=…` told {study.metric}"
+        sought = "`::mlbroker metric=… at=…`" if study.regex is None else "of tune.regex"
+        why = f"no line {sought} told {study.metric}"
         return failed(state, number, why, seconds)
     # One that ended by itself before its time has no further steps to give.
     ended_early = code == 0 and max(mine.metrics) < until

@@ -14,7 +14,14 @@ from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.guest.processes import boot_clock, stat_fields
 from mlbroker.broker.output import say
 from mlbroker.broker.tuning.checkpoints import Checkpoints
-from mlbroker.broker.tuning.deciding import ending, failed, next_step, only_failures, why_done
+from mlbroker.broker.tuning.deciding import (
+    PAYS_FOR_NO_MORE,
+    ending,
+    failed,
+    next_step,
+    only_failures,
+    why_done,
+)
 from mlbroker.broker.tuning.proposals import Proposals
 from mlbroker.broker.tuning.record import StudyFolder, TrialRecord
 from mlbroker.broker.tuning.work import GRACE_S, Work, Worked
@@ -30,6 +37,7 @@ NUMBER, ROUND = "MLBROKER_STUDY_LANE", "MLBROKER_STUDY_ROUND"
 MOST_LOSSES = 3
 # Before the kill time: nothing is begun that could not be ended by then.
 MARGIN_S = 2 * GRACE_S
+MARGIN_SHARE = 0.1  # of a short life, at most
 
 
 class Lane:
@@ -112,7 +120,7 @@ class Lane:
         if any(mine.trial.busy for mine in self.state.trials):
             say("Nothing is left for this lane; others are at work.")
             return None
-        return "what is left of the budget pays for no more"
+        return PAYS_FOR_NO_MORE
 
     def _saves_elsewhere(self) -> str | None:
         if not self.checkpoints or not self.checkpoints.elsewhere:
@@ -160,7 +168,7 @@ class Lane:
         if self.checkpoints:
             environment["MLBROKER_CHECKPOINT_DIR"] = str(self.checkpoints.own)
         work = Work(self.terms["command"], self.terms["workdir"], environment, until,
-                    until >= self.state.study.most)  # fmt: skip
+                    until >= self.state.study.most, self.state.study.regex)  # fmt: skip
         return work.to_its_end(heard, lambda: self._stopping)
 
     def _account(self, number: int, mine: TrialRecord, until: int, worked: Worked) -> None:
@@ -183,7 +191,7 @@ def _ends_at(life_s: float) -> float:
     """When this lane must be done: of its guest, which started it, the kernel knows the age."""
     fields = stat_fields(os.getppid())
     began = int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else boot_clock()
-    return began + life_s - min(MARGIN_S, life_s / 10)
+    return began + life_s - min(MARGIN_S, life_s * MARGIN_SHARE)
 
 
 def main(path: str) -> int:

@@ -90,7 +90,8 @@ def batch_body(terms: dict[str, Any], state: StudyState, batch: Sequence[Task]) 
         for task in batch
     ]
     told = {name: terms[name] for name in ("command", "checkpoint")}
-    return json.dumps({**told, "most": state.study.most, "tasks": tasks})
+    study = state.study
+    return json.dumps({**told, "most": study.most, "regex": study.regex, "tasks": tasks})
 
 
 def hand_over(

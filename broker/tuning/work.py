@@ -23,6 +23,7 @@ MARKER = re.compile(rb"::mlbroker\s+metric=(\S{1,64})\s+at=(\d{1,15})(?!\d)")
 # The broker's own marker lines are of one trial: what counts the run's steps is not told them.
 _STEP = b"::mlbroker step="
 LONGEST_LINE = 4096
+MOST_DIGITS = 15
 LOOK_S = 0.05
 # To save itself between SIGTERM and the kill; and to end by itself after its last step.
 GRACE_S = 10.0
@@ -45,9 +46,17 @@ class Work:
     """Runs `command` in `folder`; `heard` gets each step and metric, None for what is no number."""
 
     def __init__(
-        self, command: str, folder: str, environment: Mapping[str, str], until: int, last: bool
+        self,
+        command: str,
+        folder: str,
+        environment: Mapping[str, str],
+        until: int,
+        last: bool,
+        regex: str | None = None,
     ) -> None:
         self._until, self._last = until, last
+        self._regex = None if regex is None else re.compile(regex)
+        self._found = 0
         self._began = time.monotonic()
         self._process = subprocess.Popen(
             ["bash", "-c", command],
@@ -124,10 +133,33 @@ class Work:
             sys.stdout.buffer.flush()
         found = MARKER.search(line[:LONGEST_LINE])
         if found is None:
-            return 0
+            return self._tell_found(line, heard)
         at = int(found[2])
         heard(at, _number(found[1]))
         return at
+
+    def _tell_found(self, line: bytes, heard: Heard) -> int:
+        """The same for what the study's own expression finds."""
+        text = line[:LONGEST_LINE].decode("utf-8", "replace")
+        found = None if self._regex is None else self._regex.search(text)
+        if found is None:
+            return 0
+        groups = found.groupdict()
+        value = groups["metric"] if "metric" in groups else _first_but(found, "at")
+        said = groups.get("at") or ""
+        if "at" not in groups:
+            self._found += 1
+        elif not (said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS):
+            return 0
+        at = int(said or self._found)
+        heard(at, _number((value or "").encode()))
+        return at
+
+
+def _first_but(found: re.Match[str], name: str) -> str | None:
+    """The first group that is not called so."""
+    other = found.re.groupindex.get(name)
+    return next(found[n] for n in range(1, found.re.groups + 1) if n != other)
 
 
 def _number(text: bytes) -> float | None:

@@ -40,7 +40,10 @@ def resumed(state: State) -> Step | None:
 
 
 def started(state: State, grace: int) -> Step | None:
-    """A new trial, if there may be one."""
+    """One that was interrupted before its first rung; else a new trial, if there may be one."""
+    for number, trial in enumerate(state.trials):
+        if not trial.reached and not trial.busy:
+            return Step(number, trial.grace, "it was interrupted before it told anything")
     if not state.may_start:
         return None
     return Step(None, min(grace, state.most), "nothing waits that is good enough")

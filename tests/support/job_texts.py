@@ -26,6 +26,7 @@ broker:
   queue: {team: vision, value_of_time: 2 USD/h}
   tune:
     metric: val_acc
+    regex: 'epoch (?P<at>\\d+) acc=(?P<metric>[0-9.]+)'
     goal: maximize
     space: {LEARNING_RATE: {log: [1e-5, 1e-1]}, DROPOUT: [0, 0.5], LAYERS: [1, 4], OPT: [sgd, adam]}
     resource: {name: epoch, max: 50}
@@ -180,6 +181,12 @@ REFUSED = {
     "run: x\nbroker: {queue: {value_of_time: 3 EUR/h}}": "is not in US dollars",
     "run: x\nbroker: {queue: {value_of_time: .inf}}": "broker.queue.value_of_time",
     _tuned("space: {LR: [0, 1]}", goal="maximise"): "broker.tune.goal: unknown goal 'maximise'",
+    _tuned("regex: acc, space: {LR: [0, 1]}"): "broker.tune.regex: has no group for the metric",
+    _tuned("regex: '(?P<at>x)', space: {LR: [0, 1]}"): "regex: has no group for the metric",
+    _tuned("regex: '(a', space: {LR: [0, 1]}"): "broker.tune.regex: is not a regular expression",
+    _tuned("regex: 'a=(.)', space: {LR: [0, 1]}").replace(
+        "broker: {", "broker: {checkpoint: {path: c, every: 5m}, "
+    ): "broker.tune.regex: names no step, which a job with a checkpoint must",
     _tuned("space: {}"): "broker.tune.space: names no variable",
     _tuned("trials: 5"): "broker.tune.space: names no variable",
     _tuned("space: {LR: []}"): "broker.tune.space.LR: must be a list of values",

@@ -32,9 +32,9 @@ class Tpe:
     """Multivariate: variables that work together are proposed together."""
 
     def __init__(self, space: Space, seed: int) -> None:
-        self._optuna = _load()
+        self._optuna = load_optuna()
         self._random, self._lots = Random(space, seed), Lots(f"tpe {seed}")
-        self._parts = {name: self._distribution(part) for name, part in space.items()}
+        self._parts = distributions(self._optuna, space)
         self._sampler = self._optuna.samplers.TPESampler(
             seed=seed, multivariate=True, n_startup_trials=LEAST_KNOWN
         )
@@ -60,22 +60,28 @@ class Tpe:
             value=_WORST if best[-1] == FAILED else best[-1],
         )
 
-    def _distribution(self, part: Range | Choice) -> "BaseDistribution":
-        kinds = self._optuna.distributions
-        if isinstance(part, Choice):
-            choice: BaseDistribution = kinds.CategoricalDistribution(part.values)
-            return choice
-        kind = kinds.IntDistribution if part.whole else kinds.FloatDistribution
-        low, high = (int(part.low), int(part.high)) if part.whole else (part.low, part.high)
-        ranged: BaseDistribution = kind(low, high, log=part.log)
-        return ranged
+
+def distributions(optuna: Any, space: Space) -> "dict[str, BaseDistribution]":
+    """The space as Optuna has it."""
+    return {name: _distribution(optuna.distributions, part) for name, part in space.items()}
 
 
-def _load() -> Any:
+def _distribution(kinds: Any, part: Range | Choice) -> "BaseDistribution":
+    if isinstance(part, Choice):
+        choice: BaseDistribution = kinds.CategoricalDistribution(part.values)
+        return choice
+    kind = kinds.IntDistribution if part.whole else kinds.FloatDistribution
+    low, high = (int(part.low), int(part.high)) if part.whole else (part.low, part.high)
+    ranged: BaseDistribution = kind(low, high, log=part.log)
+    return ranged
+
+
+def load_optuna() -> Any:
+    """The module, quiet; MlbrokerError where it is not installed."""
     try:
         import optuna
     except ImportError:
-        what = "the searcher tpe needs the package optuna"
+        what = "this needs the package optuna"
         raise MlbrokerError(what, hint=how_to_install("tune")) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna

@@ -18,7 +18,7 @@ from typing import Any, Iterable, Iterator, Optional
 from ._events import Counter
 from ._loops import loop_around
 
-__all__ = ["step", "steps"]
+__all__ = ["report", "step", "steps"]
 
 _counter = Counter("steps") if os.environ.get("MLBROKER_PROBE_DIR") else None
 
@@ -36,6 +36,16 @@ def step(number: Optional[int] = None, *, total: Optional[int] = None) -> None:
         _counter.add(1)
     else:
         _counter.reach(int(number))
+
+
+def report(*, metric: float, at: int) -> None:
+    """Tell the study that this is a trial of how good it is after step `at`, which counts from 1.
+
+    To be called once the checkpoint of that step is saved. Nothing is printed without a study.
+    """
+    if "MLBROKER_TRIAL" in os.environ:
+        sys.stdout.write("::mlbroker metric=%r at=%d\n" % (float(metric), int(at)))
+        sys.stdout.flush()
 
 
 def steps(iterable: Iterable[Any], *, total: Optional[int] = None) -> Iterable[Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from decimal import Decimal
@@ -129,6 +130,29 @@ def test_the_first_trials_failing_is_the_jobs_failure(cli: Cli) -> None:
     assert found["failed"] == 5
     assert found["best"] is None
     assert found["ended"] == "the first 5 trials failed, the last of them: exit code 3"
+
+
+def test_money_for_less_than_a_whole_trial_is_no_study(cli: Cli) -> None:
+    step = "for s in 1 2 3 4 5 6 7 8 9; do sleep 0.5; echo ::mlbroker metric=1 at=$s; done"
+    path = cli.job(step, name="net", broker={"tune": {**TUNE, "resource": {"max": 9}}})
+    little = ("--local-price", "1", "--budget", "0.0012", "--yes")
+    first = cli("tune", path, *little)
+    assert "What a whole trial takes is not known" in first.stderr
+    assert first.returncode == 4
+    assert "the money paid for no whole trial of 9 x epoch" in first.stderr
+    assert "mlbroker tune resume net --budget 0.00" in first.stderr
+    error = refused(cli, path, "--name", "other", *little)
+    assert error.exit_code == 4
+    assert "one whole trial takes about" in str(error)
+    least = re.search(r"At least --budget (\S+),", str(error))
+    assert least is not None
+    enough = ("--local-price", "1", "--dry-run", "--budget")
+    done = called(cli, path, "--name", "other", *enough, least[1])
+    assert done.exit_code == 0
+    assert "A whole trial takes about" in done.stderr
+    below = Decimal(least[1]) - Decimal("0.0003")
+    assert refused(cli, path, "--name", "other", *enough, below).exit_code == 4
+    assert refused(cli, "resume", "net", *little).exit_code == 4
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(cli: Cli) -> None:

@@ -88,6 +88,7 @@ def test_every_field(tmp_path: Path) -> None:
             most=50,
             trials=200,
             start_from=("bert-small",),
+            regex=r"epoch (?P<at>\d+) acc=(?P<metric>[0-9.]+)",
         ),
     )
     assert file.source == str(path)
@@ -120,7 +121,7 @@ def test_what_a_study_varies_is_read_as_it_is_written() -> None:
         study = job_of(text % written).study
         assert study is not None
         assert study.space == {"A": part}
-        assert study[3:] == ("epoch", 3, None, None, ())
+        assert study[3:] == ("epoch", 3, None, None, (), None)
 
 
 def test_null_is_absent_everywhere() -> None:

@@ -11,6 +11,7 @@ from tests.support.mlbroker import wait_for
 from tests.support.studies import STUDY, AStudy
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.measure.agent_link import PROBE_FOLDER
 from mlbroker.broker.tuning.writer import Presence
 from mlbroker.policies.tuning.interface import FAILED
 
@@ -76,6 +77,10 @@ def test_a_lane_that_is_asked_to_stop_ends_its_trial_and_blames_nobody(tmp_path:
     assert only.failed is None
     assert only.working_until == 1
     assert study.now().ended is None
+    (tmp_path / "here").unlink()
+    study.begin()
+    assert study.lane()[0] == 0
+    assert study.now().trials[0].trial.reached >= 1, "it is taken up, and not forgotten"
 
 
 def test_two_lanes_never_work_on_one_study(tmp_path: Path) -> None:
@@ -130,6 +135,39 @@ def test_what_a_job_tells_is_read_with_care(tmp_path: Path) -> None:
     assert [only.metrics.get(step) for step in (1, 2, 3, 7)] == [0.5, None, 0.4, 0.7]
     assert all(math.isnan(only.metrics[step]) for step in (4, 5, 6))
     assert only.trial.best == [0.5] * 6 + [0.7]
+
+
+@pytest.mark.parametrize(
+    ("regex", "line"),
+    [
+        (r"acc=([0-9.]+)", "acc=0.%s"),
+        (r"at (?P<at>\d+): ([0-9.]+)", "at %s: 0.%s"),
+        (r"(?P<metric>0[.]\d) after (?P<at>\d+)", "0.%s after %s"),
+    ],
+)
+def test_a_metric_is_found_by_an_expression(tmp_path: Path, regex: str, line: str) -> None:
+    study = AStudy(tmp_path, STUDY._replace(trials=1, most=2, regex=regex))
+    said = [line.replace("%s", str(step)) for step in (1, 2)]
+    study.begin(f"echo nothing; echo {said[0]!r}; echo {said[1]!r}")
+    code, output = study.lane()
+    assert code == 0, output
+    assert study.now().trials[0].metrics == {1: 0.1, 2: 0.2}
+
+
+def test_an_expression_that_finds_nothing_is_named(tmp_path: Path) -> None:
+    study = AStudy(tmp_path, STUDY._replace(regex="loss=(.*)"))
+    study.begin("echo acc=1")
+    code, said = study.lane()
+    assert code == 1
+    assert "no line of tune.regex told acc" in said
+
+
+def test_the_probe_tells_a_metric(tmp_path: Path) -> None:
+    script = "from mlbroker_probe import report; report(metric=0.25, at=1); report(metric=.5, at=2)"
+    study = AStudy(tmp_path, STUDY._replace(trials=1, most=2))
+    study.begin(f"PYTHONPATH={PROBE_FOLDER} {sys.executable} -c '{script}'")
+    assert study.lane()[0] == 0
+    assert study.now().trials[0].metrics == {1: 0.25, 2: 0.5}
 
 
 def test_it_ends_a_trial_that_goes_on_beyond_its_steps(tmp_path: Path) -> None:
