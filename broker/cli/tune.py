@@ -113,9 +113,10 @@ def resume(
     detach: Detach = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Carry a study on, with what is left of its cap, or under another one.
+    """Carry a study on with what is left of its cap.
 
-    Where its client died and lanes are still at work, they are carried on first.
+    --budget gives it another one. Where its client died and lanes are still at work, they are seen
+    to their ends first.
     """
     folder = StudyFolder.of(home(), parse_option("NAME", name, NAMED) or name)
     terms = folder.terms()

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.support.campaign import figures, size
+from tests.support.aws.server import environment, serving
+from tests.support.campaign import FULL, figures, size
+from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli, processes_with, wait_for
 from tests.support.studies import TRAIN, AStudy
 
@@ -57,6 +59,52 @@ def test_kill_9_of_clients_lanes_and_guests_of_studies(tmp_path: Path) -> None:
     assert sum(sum(each.kills.values()) for each in found) >= rounds
 
 
+@pytest.mark.skipif(not FULL, reason="machines that boot; one such kill is in tests/e2e")
+def test_kill_9_of_clients_and_lanes_of_studies_on_a_cloud(tmp_path: Path) -> None:
+    with figures("tuning-kills-aws") as kept:
+        kills: Counter[str] = Counter()
+        for seed in range(300):
+            kills += one_rented_round(tmp_path, seed)
+        kept |= {"studies": 300, "kills": dict(kills), "overspend": 0, "orphans": 0}
+
+
+def one_rented_round(folder: Path, seed: int) -> Counter[str]:
+    """The same on a loopback AWS, whose machines are real processes."""
+    chance = random.Random(seed)
+    cli = Cli(folder / f"rented{seed}")
+    work = cli.folder / "work"
+    work.mkdir(parents=True)
+    (work / "train.py").write_text("import time; time.sleep(0.05)\n" + TRAIN)
+    indexed(cli.home)
+    checkpoint = {"path": "ckpt/", "every": "5m"}
+    path = cli.job(
+        f"{sys.executable} train.py", name="net", workdir=str(work),
+        envs={"MARK": str(cli.folder)}, resources={"cpus": "2+", "disk_size": 20},
+        broker={"work": {"steps": 9}, "checkpoint": checkpoint, "tune": TUNE},
+    )  # fmt: skip
+    anew = ("tune", path, "--cloud", "aws", "--instance-type", "m5.large", "--market", "on_demand",
+            "--searcher", "random", "--budget", BUDGET_USD)  # fmt: skip
+    study = AStudy(cli.folder, name="net")
+    with serving(execute=True) as world, pytest.MonkeyPatch.context() as patch:
+        world.ec2.machines.boot_s = world.ec2.machines.shutdown_s = 0.05
+        account = environment(world.url)
+        for name, value in account.items():
+            patch.setenv(name, value)
+        client = cli.start(*anew, "--yes", **account)
+        wait_for(lambda: client.poll() is not None or open_ledger(cli.home).runs())
+        kills: Counter[str] = Counter()
+        for _ in range(chance.randint(1, 3)):
+            time.sleep(chance.uniform(0.0, 4.0))
+            kills += _kill_one(cli, chance)
+        kills += resumed(cli, study, anew, chance, **account)
+        client.communicate()
+        _check(cli, study)
+        assert all(vm.ends_at is not None for vm in world.vms())
+        assert world.kills.schedules() == []
+    shutil.rmtree(cli.folder, ignore_errors=True)
+    return kills
+
+
 def told(found: Sequence[Outcome]) -> dict[str, object]:
     """The campaign's figures; the best ones differ by no more than chance."""
     kills = sum((each.kills for each in found), Counter[str]())
@@ -90,17 +138,8 @@ def one_round(folder: Path, seed: int) -> Outcome:
     for _ in range(chance.randint(1, 4)):
         time.sleep(chance.uniform(0.0, 1.2))
         kills += _kill_one(cli, chance)
-    for attempt in range(8):
-        _until_nobody_carries(cli)
-        if study.record.exists and study.now().ended is not None and not _open(cli, study):
-            break
-        words = ("tune", "resume", "net") if study.record.exists else (
-            "tune", path, "--searcher", "random", "--budget", BUDGET_USD)  # fmt: skip
-        helper = cli.start(*words, *GO)
-        if attempt == 0:
-            time.sleep(chance.uniform(0.3, 2.0))
-            kills += _kill_one(cli, chance)
-        helper.communicate()
+    kills += resumed(cli, study, ("tune", path, "--searcher", "random", "--budget", BUDGET_USD),
+                     chance)  # fmt: skip
     client.communicate()
     _check(cli, study)
     best = max(each.trial.score for each in study.now().trials)
@@ -108,10 +147,28 @@ def one_round(folder: Path, seed: int) -> Outcome:
     return Outcome(kills, best, _undisturbed(folder / f"{seed}u", seed))
 
 
+def resumed(
+    cli: Cli, study: AStudy, anew: Sequence[object], chance: random.Random, **account: str
+) -> Counter[str]:
+    """Until the study is done, the first helper killed too."""
+    kills: Counter[str] = Counter()
+    for attempt in range(8):
+        _until_nobody_carries(cli)
+        if study.record.exists and study.now().ended is not None and not _open(cli, study):
+            break
+        words = ("tune", "resume", "net") if study.record.exists else anew
+        helper = cli.start(*words, *(GO[-1:] if account else GO), **account)
+        if attempt == 0:
+            time.sleep(chance.uniform(0.3, 2.0))
+            kills += _kill_one(cli, chance)
+        helper.communicate()
+    return kills
+
+
 def _kill_one(cli: Cli, chance: random.Random) -> Counter[str]:
     """One of the processes of the study, each kind as likely as another."""
     kinds: dict[str, list[int]] = {}
-    for pid in processes_with(str(cli.home)):
+    for pid in {*processes_with(str(cli.home)), *processes_with(_mark(cli))}:
         if (kind := _kind(pid)) is not None:
             kinds.setdefault(kind, []).append(pid)
     if not kinds:
@@ -122,13 +179,19 @@ def _kill_one(cli: Cli, chance: random.Random) -> Counter[str]:
     return Counter([kind])
 
 
+def _mark(cli: Cli) -> str:
+    """In the environment of rented lanes, whose machines know nothing of the state folder."""
+    return f"MARK={cli.folder}"
+
+
 def _kind(pid: int) -> str | None:
     """None: a trial that is killed is a bad point, as one out of memory is."""
     try:
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return None
-    for word, kind in ((b"tuning.lane", "lane"), (b"guest.pyz", "guest"),
+    for word, kind in ((b"tuning.lane", "lane"), (b"lane.batch", "rented lane"),
+                       (b"guest.pyz", "guest"),
                        (b"background", "carrier"), (b"from mlbroker", "client")):  # fmt: skip
         if word in line:
             return kind
