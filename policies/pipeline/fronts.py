@@ -1,12 +1,8 @@
 """Which ways to do a stage no other is better than: all but these can be forgotten."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from mlbroker.policies.pipeline.interface import Option, Problem
-
-if TYPE_CHECKING:
-    pass
 
 Row = tuple[float, ...]
 
@@ -31,20 +27,17 @@ def undominated(
     least = table - np.array(gains, dtype=float).reshape(table.shape)
     order = np.lexsort(table.T[::-1])
     kept: list[int] = []
-    found = np.empty_like(table)
     none = np.zeros(table.shape[1])
-    by_group: dict[str, np.ndarray] = {}
+    # For each group the kept rows as they may come out in its rows' place.
+    places = sorted(set(groups)) if losses else [""]
+    found = {place: np.empty_like(table) for place in places}
     for row in order.tolist():
-        others = found[: len(kept)]
-        if losses and kept:
-            # What each kept row may lose in this one's place.
-            here = groups[row]
-            if here not in by_group or len(by_group[here]) < len(kept):
-                by_group[here] = np.array([losses.get((groups[k], here), none) for k in kept])
-            others = others + by_group[here]
+        others = found[groups[row] if losses else ""][: len(kept)]
         if len(kept) and bool(np.any(np.all(others <= least[row], axis=1))):
             continue
-        found[len(kept)] = table[row]
+        for place in places:
+            lost = losses.get((groups[row], place), none) if losses else none
+            found[place][len(kept)] = table[row] + lost
         kept.append(row)
     return sorted(kept)
 

@@ -2,115 +2,23 @@
 
 One 0-1 variable a stage and option. Traffic is a flow between the places of two stages, and the
 reuse of a machine a product of two choices, both linear and exact for whole choices. The chance of
-the deadline is a bound on each path, mean + z · sqrt(sum of variances) <= deadline: a convex cone
-in the stages' standard deviations, each of which is linear in the choice. It is approached from
-outside by its tangents (Kelley's cutting planes); those of a path with weights w, sum of w² <= 1,
-read mean + z · sum of w·sd <= deadline.
+the deadline is a bound on each path, mean + z · sqrt(sum of variances) <= deadline. The spread, the
+square root, is approached from outside by tangents of its convex envelope (Kelley's cutting planes;
+see `spread`).
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from mlbroker.policies.pipeline.interface import Problem
+from mlbroker.policies.pipeline.rows import SMALL, Found, Rows, Terms
+from mlbroker.policies.pipeline.spread import Tangent, tangent, tangent_above
 
-if TYPE_CHECKING:
-    import numpy as np
-
-# Where there are so few choices, they are solved to the last digit, others to a gap.
-_SMALL = 250
-_GAP = 4e-4
 # By so much of the value a choice may first be worse than the relaxed programme's.
 _FIRST_WIDTH = 3e-3
 # Labels kept for a stage when the riskiest path to it is sought.
 _LABELS = 60
-Terms = dict[int, float]
-
-
-class Found(NamedTuple):
-    """The variables (those of the options come first, whole where solved as such), the value, and
-    a bound that no choice is below. `done` is False where time ran out.
-    """
-
-    variables: list[float]
-    value: float
-    bound: float
-    done: bool
-
-
-class _Rows:
-    """A programme as the solver takes it: rows of terms between two numbers."""
-
-    def __init__(
-        self,
-        rows: Sequence[tuple[Terms, float, float]],
-        scores: Sequence[float],
-        upper: Sequence[float],
-    ) -> None:
-        import numpy as np
-        from scipy.sparse import csr_matrix
-
-        data: list[float] = []
-        columns: list[int] = []
-        starts = [0]
-        for terms, _, _ in rows:
-            data += terms.values()
-            columns += terms.keys()
-            starts.append(len(columns))
-        self._matrix = csr_matrix((data, columns, starts), shape=(len(rows), len(scores)))
-        self._low = np.array([low for _, low, _ in rows])
-        self._high = np.array([high for _, _, high in rows])
-        self._upper = np.array(upper)
-        # Scores of any size: to the solver the largest is one.
-        self._unit = max(max(map(abs, scores)), 1e-12)
-        self._scores = np.array(scores) / self._unit
-
-    def milp(self, binaries: int, out: Sequence[int] | None, seconds: float) -> Found | None:
-        """The first `binaries` variables whole, those that are `out` zero."""
-        import numpy as np
-        from scipy.optimize import Bounds, LinearConstraint, milp
-
-        upper = self._upper.copy()
-        upper[list(out or ())] = 0.0
-        integrality = np.zeros(len(upper))
-        integrality[:binaries] = 1
-        result = milp(
-            self._scores,
-            integrality=integrality,
-            bounds=Bounds(0, upper),
-            constraints=LinearConstraint(self._matrix, self._low, self._high),
-            options={
-                "time_limit": max(seconds, 0.05),
-                "mip_rel_gap": 0.0 if binaries <= _SMALL else _GAP,
-            },
-        )
-        if result.x is None:
-            return None
-        value, bound = float(result.fun) * self._unit, result.get("mip_dual_bound")
-        least = value if bound is None else float(bound) * self._unit
-        return Found(result.x.tolist(), value, least, result.status == 0)
-
-    def linear(self) -> "tuple[float, np.ndarray] | None":
-        """The value with no variable whole, and by how much a unit of each would worsen it."""
-        import numpy as np
-        from scipy.optimize import linprog
-        from scipy.sparse import vstack
-
-        equal = self._low == self._high
-        up = ~equal & np.isfinite(self._high)
-        down = ~equal & np.isfinite(self._low)
-        result = linprog(
-            self._scores,
-            A_ub=vstack([self._matrix[up], -self._matrix[down]]),
-            b_ub=np.concatenate([self._high[up], -self._low[down]]),
-            A_eq=self._matrix[equal],
-            b_eq=self._low[equal],
-            bounds=np.stack([np.zeros(len(self._upper)), self._upper], axis=1),
-            method="highs",
-        )
-        if result.status != 0:
-            return None
-        return float(result.fun) * self._unit, result.lower.marginals * self._unit
 
 
 class Programme:
@@ -128,8 +36,10 @@ class Programme:
         self._cost: Terms = {}
         self._usd_sds: list[Terms] = []
         self._moves: dict[tuple[int, int], Terms] = {}
-        # Tangents: a path with weights, or None and weights for the cost of all.
-        self._tangents: list[tuple[tuple[int, ...] | None, dict[int, float]]] = []
+        # Of a path, or (None) of what all cost.
+        self._tangents: list[tuple[tuple[int, ...] | None, Tangent]] = []
+        # How far the last whole choice was above the relaxed one, as a share of it.
+        self._width = _FIRST_WIDTH
         for number in range(len(problem.stages)):
             self._choose(number)
         self.binaries = len(self._scores)
@@ -148,15 +58,19 @@ class Programme:
         Of many options only those are looked at that the relaxed programme's reduced costs do not
         rule out: a choice with any other is worse by more than `width`.
         """
-        rows = self._rows + [self._limit(tangent, z) for tangent in self._tangents]
-        relaxed = _Rows(rows + self._layer(z), self._scores, self._upper)
-        if not whole or self.binaries <= _SMALL:
+        rows = self._rows + [
+            self._limit(path, spread, z)
+            for path, spread in self._tangents
+            if spread.above == (z < 0)
+        ]
+        relaxed = Rows(rows + self._layer(z), self._scores, self._upper)
+        if not whole or self.binaries <= SMALL:
             return relaxed.milp(self.binaries if whole else 0, None, left())
         found = relaxed.linear()
         if found is None:
             return None
         value, reduced = found
-        width = _FIRST_WIDTH * abs(value)
+        width = self._width * abs(value)
         while True:
             out = [column for column in range(self.binaries) if reduced[column] > width]
             best = relaxed.milp(self.binaries, out, left())
@@ -164,6 +78,7 @@ class Programme:
                 return None
             if best is not None and (best.value <= value + width or not best.done or not out):
                 beyond = value + width if out else best.value
+                self._width = max(1.1 * (best.value - value) / max(abs(value), 1e-12), _FIRST_WIDTH)
                 return best._replace(bound=min(best.bound, beyond))
             if left() <= 0:
                 return None
@@ -179,17 +94,20 @@ class Programme:
     def learn(self, found: Found, z: float) -> bool:
         """Tangents where this choice breaks a limit; False where it keeps all."""
         problem, values = self._problem, found.variables
+        touch = tangent_above if z < 0 else tangent
         learnt = False
         if problem.deadline_s is not None:
-            path, weights, length = self._riskiest(values, z)
+            path, length = self._riskiest(values, z)
+            spread = touch([self._sds[number] for number in path], values)
+            length += z * spread.at(values)
             if length > problem.deadline_s * (1 + 1e-7):
-                self._tangents.append((path, weights))
+                self._tangents.append((path, spread))
                 learnt = True
         if problem.budget_usd is not None:
-            sds = [_dot(terms, values) for terms in self._usd_sds]
-            norm = math.hypot(*sds)
-            if _dot(self._cost, values) + z * norm > problem.budget_usd * (1 + 1e-9) and norm > 0:
-                self._tangents.append((None, {n: sd / norm for n, sd in enumerate(sds)}))
+            spread = touch(self._usd_sds, values)
+            most = _dot(self._cost, values) + z * spread.at(values)
+            if most > problem.budget_usd * (1 + 1e-9):
+                self._tangents.append((None, spread))
                 learnt = True
         return learnt
 
@@ -303,15 +221,18 @@ class Programme:
         return rows
 
     def _layer(self, z: float) -> list[tuple[Terms, float, float]]:
-        """A tangent of all paths at once: on a path, a stage's weight is at most one over the root
-        of the number of its stages.
+        """A tangent of all paths at once: the spread of a path is at least the sum of its stages'
+        over the root of their number, and at most that sum.
         """
         deadline_s = self._problem.deadline_s
         if deadline_s is None:
             return []
         longest = self._longest
         margins = [
-            {column: z * sd / math.sqrt(longest[number]) for column, sd in terms.items()}
+            {
+                column: z * sd / (math.sqrt(longest[number]) if z > 0 else 1.0)
+                for column, sd in terms.items()
+            }
             for number, terms in enumerate(self._sds)
         ]
         rows = self._chain(self._ends, margins)
@@ -329,58 +250,57 @@ class Programme:
         return [a + b - 1 for a, b in zip(up, down, strict=True)]
 
     def _limit(
-        self, tangent: tuple[tuple[int, ...] | None, dict[int, float]], z: float
+        self, path: tuple[int, ...] | None, spread: Tangent, z: float
     ) -> tuple[Terms, float, float]:
-        path, weights = tangent
+        """What a path, or all, may take at most, with the spread that its tangent knows of."""
         terms: Terms = {}
 
         def add(more: Terms, by: float = 1.0) -> None:
             for column, value in more.items():
                 terms[column] = terms.get(column, 0.0) + by * value
 
+        add(spread.terms, z)
         if path is None:
             assert self._problem.budget_usd is not None
             add(self._cost)
-            for number, weight in weights.items():
-                add(self._usd_sds[number], z * weight)
-            return terms, -math.inf, self._problem.budget_usd
+            return terms, -math.inf, self._problem.budget_usd - z * spread.constant
         assert self._problem.deadline_s is not None
         for place, number in enumerate(path):
             add(self._means[number])
-            add(self._sds[number], z * weights[number])
             if place:
                 add(self._moves[path[place - 1], number])
-        return terms, -math.inf, self._problem.deadline_s
+        return terms, -math.inf, self._problem.deadline_s - z * spread.constant
 
-    def _riskiest(
-        self, values: Sequence[float], z: float
-    ) -> tuple[tuple[int, ...], dict[int, float], float]:
-        """The path with the largest mean + z · sd, the weights of its tangent, and that length."""
+    def _riskiest(self, values: Sequence[float], z: float) -> tuple[tuple[int, ...], float]:
+        """The path with the largest mean + z · root of the mean variance, and its mean."""
         problem = self._problem
         means = [_dot(terms, values) for terms in self._means]
-        sds = [_dot(terms, values) for terms in self._sds]
+        variances = [
+            sum(sd * sd * values[column] for column, sd in terms.items()) for terms in self._sds
+        ]
+        sign = -1 if z < 0 else 1
         Label = tuple[float, float, tuple[Any, int] | None]
         labels: list[list[Label]] = [[] for _ in means]
 
         def length(label: Label) -> float:
-            return label[0] + z * math.sqrt(label[1])
+            return label[0] + z * math.sqrt(max(label[1], 0.0))
 
         for number in problem.order:
             stage = problem.stages[number]
             found: list[Label] = (
-                [(means[number], sds[number] ** 2, None)] if not stage.needs else []
+                [(means[number], variances[number], None)] if not stage.needs else []
             )
             for before in stage.needs:
                 moved = _dot(self._moves[before, number], values)
                 found += [
-                    (mean + moved + means[number], var + sds[number] ** 2, (label, before))
+                    (mean + moved + means[number], var + variances[number], (label, before))
                     for label in labels[before]
                     for mean, var, _ in (label,)
                 ]
-            found.sort(key=lambda label: (-label[0], -label[1]))
+            found.sort(key=lambda label: (-label[0], -sign * label[1]))
             best: list[Label] = []
             for label in found:
-                if not best or label[1] > best[-1][1]:
+                if not best or sign * label[1] > sign * best[-1][1]:
                     best.append(label)
             labels[number] = sorted(best, key=length, reverse=True)[:_LABELS]
         worst, at = max(
@@ -392,8 +312,7 @@ class Programme:
             label, before = label[2]
             path.append(before)
         path.reverse()
-        norm = math.hypot(*(sds[number] for number in path)) or 1.0
-        return tuple(path), {number: sds[number] / norm for number in path}, length(worst)
+        return tuple(path), worst[0]
 
 
 def _dot(terms: Terms, values: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ _LEAST_Z, _MOST_Z = -0.6, 8.0
 _ENOUGH = 5e-4
 _LITTLE = 2e-4
 # Pipelines of so few choices are searched to the end, selection by selection.
-_SMALL, _ONE_BY_ONE = 250, 60
+_SMALL, _ONE_BY_ONE = 250, 100
 # No z of a large pipeline may take more of the time than this share.
 _SHARE = 0.2
 
@@ -40,26 +40,30 @@ def solve(
     search = _Search(problem, lambda: ends - clock(), seconds * _SHARE)
     best = search.best()
     candidates = sum(map(len, search.programme.kept))
+    quick = None
     if best is None and not problem.by_time:
         # The programme's bound may leave out the one that only just does.
-        quick = _without(problem, clock, deadline=True)
+        quick = _without(problem, clock, seconds, deadline=True)
         if quick is not None and keeps_limits(problem, search.simulator.selection(quick.picks)):
             best = search.simulator.selection(quick.picks)
     if best is not None:
         return Solution(best, search.gap, search.timed_out, candidates)
     if problem.by_time:
         return Solution(None, math.inf, search.timed_out, candidates)
-    quick = _without(problem, clock, deadline=True) if problem.deadline_s is not None else None
-    cheap = _without(problem, clock, deadline=False) if problem.budget_usd is not None else None
+    cheap = None
+    if problem.budget_usd is not None:
+        cheap = _without(problem, clock, seconds, deadline=False)
     return Solution(
         None, math.inf, search.timed_out, candidates,
-        None if quick is None else quick.sure_s,
+        None if quick is None or problem.deadline_s is None else quick.sure_s,
         None if cheap is None else cheap.sure_usd,
-        quick or _without(replace(problem, budget_usd=None), clock, deadline=True),
+        quick or _without(replace(problem, budget_usd=None), clock, seconds, deadline=True),
     )  # fmt: skip
 
 
-def _without(problem: Problem, clock: Callable[[], float], *, deadline: bool) -> Selection | None:
+def _without(
+    problem: Problem, clock: Callable[[], float], seconds: float, *, deadline: bool
+) -> Selection | None:
     """The quickest within the budget; or else the cheapest within the deadline."""
     if deadline:
         other = replace(problem, deadline_s=None, by_time=True)
@@ -69,7 +73,7 @@ def _without(problem: Problem, clock: Callable[[], float], *, deadline: bool) ->
             for stage in problem.stages
         ]
         other = replace(problem, budget_usd=None, by_time=False, stages=stages, traffic_weight=1.0)
-    return solve(other, SECONDS, clock).selection
+    return solve(other, seconds * _SHARE, clock).selection
 
 
 def _by_cost(option: Option) -> Option:
@@ -116,7 +120,7 @@ class _Search:
             if high - low < (0.01 if small else 0.04) or low >= _MOST_Z:
                 break
             z = self._next(z, low, high, None if found is None else found[0])
-        if best is not None and small and self._limited:
+        if small and self._limited:
             best = self._one_by_one(best, max(low, _LEAST_Z))
         if self._rounded is not None and (
             best is None or self._value(self._rounded[0]) < self._value(best)
@@ -221,16 +225,19 @@ class _Search:
             gap = max(0.0, (value - found.bound) / max(abs(value), 1e-12))
             self._rounded = selection, gap
 
-    def _one_by_one(self, best: Selection, z: float) -> Selection:
+    def _one_by_one(self, best: Selection | None, z: float) -> Selection | None:
         """Selections in the order of their value at a z that is too small, until one keeps the
         limits or none is left below the best.
         """
-        z -= 0.1 + 0.1 * abs(z)
+        z -= 0.2 + 0.1 * abs(z)
         for _ in range(_ONE_BY_ONE):
             found = self._at(z)
-            if found is None or found[1] >= self._value(best) * (1 - 1e-9) or self.timed_out:
+            if found is None or self.timed_out:
+                break
+            if best is not None and found[1] >= self._value(best) * (1 - 1e-9):
                 break
             if keeps_limits(self.problem, found[0]):
+                self.gap = 0.0
                 return found[0]
             self.programme.forbid(found[0].picks)
         return best
