@@ -19,7 +19,7 @@ from mlbroker.broker.files.job_file import PipelineFile
 from mlbroker.broker.files.pipeline_file import load_pipeline
 from mlbroker.broker.home import home
 from mlbroker.broker.numbers import load_numpy
-from mlbroker.broker.output import print_json, say
+from mlbroker.broker.output import print_json, print_line, say
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.candidates import Filters
@@ -178,12 +178,27 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         plan_view.show(plan, explain=query.explain, currency=currency, embodied=planned.embodied)
         plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
         plan_view.show_next_probe(plan, planned.book, planned.evidence)
+        _show_advice(planned)
     if starts is not None:
         from mlbroker.broker.cli.when_view import show_when
 
         show_when(starts, plan)
     if plan.choice is not None and vendor(plan.choice.cloud).own:
         _say_others(plan.choice)
+
+
+def _show_advice(planned: Planned) -> None:
+    """One line, where the job asks for a GPU and would do without."""
+    if not planned.plan.job.may_use_gpu or planned.plan.choice is None:
+        return
+    from mlbroker.broker.advice_words import without_gpu_words
+    from mlbroker.broker.app.advise import machines_of
+    from mlbroker.policies.advice.machines import Verdict
+
+    found = machines_of(planned)
+    if found is not None and found.verdict is Verdict.ENOUGH:
+        limit_s = planned.plan.constraints.deadline_s
+        print_line(without_gpu_words(found, planned.plan.job, limit_s))
 
 
 def _say_others(choice: "Quote") -> None:

@@ -20,6 +20,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.extras import doubts
+from mlbroker.broker.measure.tokens import tokens_words
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.calibration import PastRun, coverage, past_runs
 from mlbroker.broker.words import count, figure, span
@@ -107,9 +108,20 @@ def measure(
     else:
         for row in rows:
             _print_result(wanted, row)
+        _say_wastes(wanted, rows, job)
     failed = [row for row in rows if row.status is Status.FAILED]
     if failed:
         raise JobFailed(failed[0].reason or "the job failed", where=failed[0].config)
+
+
+def _say_wastes(job: Job, rows: list[Measurement], path: Path) -> None:
+    """One line: the greatest waste, and who tells the rest."""
+    from mlbroker.broker.advice_words import waste_words
+    from mlbroker.policies.advice.steps import wastes
+
+    found = wastes(job, rows, None)
+    if found:
+        print_line(f"{waste_words(found[0], job)} What it costs: mlbroker advise {path}")
 
 
 def measured(request: "ProfileRequest", yes: bool) -> list[Measurement]:
@@ -288,3 +300,5 @@ def _print_result(job: Job, row: Measurement) -> None:
     )
     if document["steps"] is not None:
         print_line(f"It has {document['steps']:,} steps, {document['steps_by']}.")
+    if said := tokens_words(row):
+        print_line(said)

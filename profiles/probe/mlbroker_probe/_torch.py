@@ -6,8 +6,13 @@ import time
 from typing import Any, Dict, Set
 
 from ._events import Counter, harmless
+from ._tokens import Tokens
 
 _counter = Counter("torch")
+_tokens = Tokens()
+# Between two words on tokens their number grows by so much.
+GROWTH = 1.25
+_tokens_due = 1.0
 _stepped: Set[int] = set()
 _batches = 0
 _batches_at_step = 0
@@ -41,7 +46,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
 @harmless
 def _count(optimizer: Any) -> None:
-    global _batches_at_step
+    global _batches_at_step, _tokens_due
     # Several optimizers make one step together (a GAN's two): a new step begins when one of them
     # steps again. Two that work one after the other, in two phases, are thus counted in full.
     key = id(optimizer)
@@ -59,14 +64,28 @@ def _count(optimizer: Any) -> None:
         _batches_per_step[loaded] = _batches_per_step.get(loaded, 0) + 1
     if count & (count - 1) == 0:  # 1, 2, 4, 8: often enough to be told, too rare to cost
         _tell()
+    if loaded:
+        _tokens.stepped(min(loaded, _usual_batches()))
+    if count >= _tokens_due:
+        _tokens_due = count * GROWTH
+        for key, value in _tokens.notes():
+            _counter.note(key, value)
+
+
+def _usual_batches() -> int:
+    return max(_batches_per_step, key=lambda loaded: _batches_per_step[loaded])
+
+
+@harmless
+def _see_tokens(batch: Any, iterator: Any) -> None:
+    _tokens.saw(batch, getattr(iterator, "_collate_fn", None))
 
 
 def _tell() -> None:
     torch = sys.modules.get("torch")
     _counter.note("torch", getattr(torch, "__version__", "?"))
     if _batches_per_step:
-        usual = max(_batches_per_step, key=lambda loaded: _batches_per_step[loaded])
-        _counter.note("batches_per_step", usual)
+        _counter.note("batches_per_step", _usual_batches())
     if _skipped:
         _counter.note("skipped_steps", _skipped)
 
@@ -97,6 +116,7 @@ def watch_loading(module: Any) -> None:
         batch = original(self)
         _counter.waited_s += time.perf_counter() - asked
         _batches += 1
+        _see_tokens(batch, self)
         return batch
 
     iterator.__next__ = __next__

@@ -6,78 +6,12 @@ another interpreter that has them in MLBROKER_HOOKS_PYTHON.
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import PATIENCE_S
+from tests.support.hooks import PYTHON, Run, best, needs, said
 
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER
-from mlbroker.profiles.probe.mlbroker_agent.step_files import EventFiles, Note, StepEvent
-from mlbroker.profiles.stepping.stream import StepSeries, StepStreams
-
-PYTHON = os.environ.get("MLBROKER_HOOKS_PYTHON", sys.executable)
-
-Run = Callable[..., tuple[StepStreams, list[Note]]]
-
-
-@cache
-def installed(library: str) -> bool:
-    command = f"import importlib.util as u, sys; sys.exit(u.find_spec({library!r}) is None)"
-    return subprocess.run([PYTHON, "-c", command], check=False).returncode == 0
-
-
-def needs(library: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(
-        not installed(library), reason=f"needs a Python with {library}: MLBROKER_HOOKS_PYTHON=…"
-    )
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs a script with the probe on its path; returns all it counted and said."""
-
-    def start(script: str, **env: str) -> tuple[StepStreams, list[Note]]:
-        events = tmp_path / "events"
-        events.mkdir()
-        source = tmp_path / "train.py"
-        source.write_text(script)
-        subprocess.run(
-            [PYTHON, str(source)],
-            env={
-                **os.environ,
-                "MLBROKER_PROBE_DIR": str(events),
-                "PYTHONPATH": str(PROBE_FOLDER),
-                **env,
-            },
-            check=True,
-            timeout=PATIENCE_S,
-        )
-        steps, notes = EventFiles(str(events)).read()
-        return collect(steps, notes), notes
-
-    return start
-
-
-def collect(steps: list[StepEvent], notes: list[Note]) -> StepStreams:
-    streams = StepStreams()
-    for note in notes:
-        streams.note(*note)
-    streams.add((s.source, s.pid, s.time_s, s.done, s.total, s.waited_s) for s in steps)
-    return streams
-
-
-def best(streams: StepStreams) -> StepSeries:
-    series = streams.best(None, final=True)
-    assert series is not None
-    return series
-
-
-def said(notes: list[Note]) -> dict[str, str]:
-    return {note.key: note.value for note in notes}
-
 
 TORCH = """
 import torch

@@ -1,0 +1,39 @@
+"""What wastes a job's time and money, from what was measured of it and from its plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.plan import Planned, PlanQuery, plan
+from mlbroker.policies.advice.machines import WithoutGpu, without_gpu
+from mlbroker.policies.advice.steps import StepsSeen, Waste, tokens_seen, wastes
+from mlbroker.policies.planner.planner import Planner
+from mlbroker.profiles.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """The plan that the figures rest on, and what was found."""
+
+    job: Job
+    planned: Planned
+    machines: WithoutGpu | None
+    tokens: StepsSeen | None
+    wastes: Sequence[Waste]
+
+
+def advise(query: PlanQuery, state: Path, listener: Listener) -> Advised:
+    """All that can be said of the job; what is unknown is None."""
+    planned = plan(query, state, listener)
+    job, rows = planned.request.job, planned.evidence.measurements
+    found = wastes(job, rows, planned.plan.choice)
+    return Advised(job, planned, machines_of(planned), tokens_seen(rows), found)
+
+
+def machines_of(planned: Planned) -> WithoutGpu | None:
+    """Whether the job needs a GPU; None where nothing is known of how long it takes."""
+    if not planned.plan.known or planned.request.job.replicas is not None:
+        return None
+    planner = Planner(planned.book, planned.plan.generated_at)
+    return without_gpu(planner, planned.request)

@@ -1,0 +1,106 @@
+"""`mlbroker advise` as a user calls it, held to its schema and to `plan --json`."""
+
+import json
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.support.cli import mlbroker
+
+SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/advise.json").read_text())
+JOB = """\
+name: reviews
+resources: {any_of: [{cpus: 2+, memory: 4+}, {accelerators: T4:1}]}
+run: python train.py
+broker: {deadline: 30m, work: {steps: 204}, runs_per_month: 720}
+"""
+GPU_ONLY = JOB.replace(
+    "{any_of: [{cpus: 2+, memory: 4+}, {accelerators: T4:1}]}", "{accelerators: T4:1}"
+)
+TABLE = """\
+job,config,time_s,price_per_hour_usd,cloud,region,instance_type,nodes,steps
+reviews,a,1.2,0.096,aws,us-east-1,m5.large,1,204
+"""
+ON_A_GPU = TABLE.replace("m5.large", "g4dn.xlarge")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "measured.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def told(*args: str | Path, home: Path) -> dict[str, Any]:
+    done = mlbroker("advise", *args, "--json", home=home)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    return document
+
+
+def test_a_processor_that_does_it_is_the_one_that_plan_names(
+    job: Path, table: Path, home: Path
+) -> None:
+    found = told(job, "--measure", table, home=home)["without_gpu"]
+    plan = mlbroker("plan", job, "--measure", table, "--json", home=home)
+    assert found["verdict"] == "enough"
+    assert found["quote"] == json.loads(plan.stdout)["choice"]
+    quotes = [Decimal(found[name]["cost_usd"]["expected"]) for name in ("gpu_quote", "quote")]
+    more = Decimal(found["gpu_costs_more_usd"])
+    assert more == quotes[0] - quotes[1] > 0
+    assert Decimal(found["gpu_costs_more_usd_per_month"]) == 720 * more
+    assert not found["job_asks_for_gpu"]
+    assert found["gpu_quote"]["instance_type"].startswith(("g4dn", "n1", "Standard_NC"))
+
+
+def test_a_job_that_asks_for_a_gpu_is_told_what_would_do(
+    job: Path, table: Path, home: Path
+) -> None:
+    job.write_text(GPU_ONLY)
+    found = told(job, "--measure", table, home=home)["without_gpu"]
+    assert (found["verdict"], found["job_asks_for_gpu"]) == ("enough", True)
+    plan = mlbroker("plan", job, "--measure", table, "--json", home=home)
+    assert found["gpu_quote"] == json.loads(plan.stdout)["choice"]
+    line = mlbroker("plan", job, "--measure", table, home=home).stdout
+    assert f"Without a GPU: {found['quote']['instance_type']} in" in line
+    job.write_text(JOB.replace("{any_of: [{cpus: 2+, memory: 4+}, {accelerators: T4:1}]}",
+                               "{cpus: 1+}"))  # fmt: skip
+    assert "Without a GPU" not in mlbroker("plan", job, "--measure", table, home=home).stdout
+
+
+def test_no_processor_is_in_time(job: Path, table: Path, home: Path) -> None:
+    found = told(job, "--measure", table, "--deadline", "10s", home=home)["without_gpu"]
+    assert (found["verdict"], found["quote"]) == ("not_in_time", None)
+    assert found["gpu_costs_more_usd"] is None
+
+
+def test_a_job_only_seen_on_a_gpu_is_not_promised_a_processor(
+    job: Path, table: Path, home: Path
+) -> None:
+    table.write_text(ON_A_GPU)
+    found = told(job, "--measure", table, home=home)["without_gpu"]
+    assert (found["verdict"], found["quote"]) == ("unknown", None)
+    assert "mlbroker profile JOB" in found["text"]
+
+
+def test_a_job_never_measured_has_no_advice(job: Path, home: Path) -> None:
+    assert told(job, home=home)["without_gpu"] is None
+    done = mlbroker("advise", job, home=home)
+    assert (done.returncode, done.stdout.count("unknown")) == (0, 1)
+
+
+def test_what_is_no_job_is_refused(tmp_path: Path, home: Path) -> None:
+    done = mlbroker("advise", tmp_path / "none.yaml", home=home)
+    assert done.returncode == 2
+    assert "no such file" in done.stderr
