@@ -253,6 +253,11 @@ def _job_file(
         if own.get("checkpoint") is not None:
             refuse_unnumbered(block, study)
     own["data"] = _data(own.get("data"), data, remarks)
+    if own["data"].checkpoint_gb is not None and own.get("checkpoint") is None:
+        remarks.said.append(
+            "`data: checkpoint_gb` counts nothing, as nothing is saved: say where, and how often,"
+            " with `checkpoint: {path: ckpt/, every: 10m}` under `broker:`."
+        )
     workdir = _workdir(fields, envs, folders, ours, must_exist, remarks)
     setup = fields.text("setup")
     folder = Path(workdir) if workdir is not None else next(iter(folders), None)

@@ -19,6 +19,7 @@ from mlbroker.pricing.offer import Hardware, InstanceType, Market
 from mlbroker.pricing.region import Region
 from mlbroker.profiles.job import (
     Checkpoint,
+    Data,
     Deadline,
     Job,
     Objective,
@@ -105,6 +106,29 @@ def test_the_quote_says_how_it_keeps_the_deadline() -> None:
     on_demand = next(q for q in plan.quotes if q.market is Market.ON_DEMAND)
     assert on_demand.cost_usd is not None
     assert cost.expected < on_demand.cost_usd.expected
+
+
+def test_each_machine_that_is_expected_pays_for_its_checkpoint() -> None:
+    def usd(job: Job) -> tuple[float, float]:
+        quote = spot_of(plan_of(job))
+        assert quote is not None
+        assert quote.cost_usd is not None
+        return float(quote.cost_usd.expected), float(quote.cost_usd.p90)
+
+    unknown, sized = usd(JOB), usd(replace(JOB, data=Data(checkpoint_gb=Decimal(10))))
+    one_usd = 0.9  # at .09 a GB
+    # Ten hours have some machines: more than one, and hardly more than ten.
+    assert unknown[0] + 1.5 * one_usd < sized[0] < unknown[0] + 10 * one_usd
+    assert sized[1] >= sized[0]
+    # Too dear where the budget has room for one of them and not for two.
+    least = replace(JOB, budget_usd=Decimal("12.5"))
+    kept, left = (
+        spot_of(plan_of(least)),
+        spot_of(plan_of(replace(least, data=Data(checkpoint_gb=Decimal(10))))),
+    )
+    assert kept is not None
+    assert kept.falls_back is not None
+    assert left is None or left.falls_back is None
 
 
 def test_what_own_runs_saw_makes_the_quote_dearer_or_cheaper() -> None:

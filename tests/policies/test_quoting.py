@@ -1,5 +1,6 @@
 """A quote's money, worked out by hand; and that its parts always make its sum."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -66,6 +67,15 @@ def test_traffic_in_and_out() -> None:
     assert traffic_usd(elsewhere, HERE) == 40 * Decimal("0.12") + 10 * Decimal("0.09")
     assert traffic_usd(Constraints(steps=1, data=data, data_region=HERE), HERE) == 0
     assert quote_of(elsewhere).cost_usd.network == Decimal("5.700000")
+    # What a machine saved goes home, wherever the data lies, and up again with the next.
+    saves = Constraints(
+        steps=1,
+        data=Data(checkpoint_gb=Decimal(2)),
+        data_region=HERE,
+        checkpoint=Checkpoint("c", 9),
+    )
+    assert traffic_usd(saves, HERE) == Decimal("0.18") + parts * 2 * 2 / 10
+    assert traffic_usd(replace(saves, checkpoint=None), HERE) == 0
 
 
 def test_interruptions_cost_money_and_time() -> None:

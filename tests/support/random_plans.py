@@ -98,6 +98,7 @@ jobs = st.builds(
                 DataLocation("azure", "elsewhere"),
             ]
         ),
+        st.sampled_from([None, Decimal(3)]),
     ),
     objective=st.sampled_from(ObjectiveKind).map(lambda kind: Objective(kind, Decimal("0.5"))),
 )

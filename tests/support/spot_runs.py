@@ -153,10 +153,16 @@ def options(runs: type[CloudRuns]) -> tuple[LaunchOption, ...]:
 
 
 def spot_order(
-    runs: CloudRuns, run_id: str, deadline_h: float, cap: str, policy: str = "auto"
+    runs: CloudRuns,
+    run_id: str,
+    deadline_h: float,
+    cap: str,
+    policy: str = "auto",
+    places: tuple[LaunchOption, ...] | None = None,
 ) -> Run:
-    """A run under a spot policy, reserved."""
-    found = tuple(replace(option, disk_gb=DISK_GB) for option in options(type(runs)))
+    """A run under a spot policy, reserved; in the usual places where none are named."""
+    named = options(type(runs)) if places is None else places
+    found = tuple(replace(option, disk_gb=DISK_GB) for option in named)
     now = runs.clock.now()
     terms = SpotTerms(
         policy,

@@ -98,7 +98,11 @@ def test_the_timer_on_the_machine_ends_it_when_the_vendor_does_not(live: Live) -
     assert processes_of(vm.id) == []
 
 
-def test_a_preempted_job_goes_on_from_its_checkpoint(live: Live) -> None:
+@pytest.mark.parametrize("far", [False, True], ids=["beside", "in another region"])
+def test_a_preempted_job_goes_on_from_its_checkpoint(live: Live, far: bool) -> None:
+    first, *others = live.candidates
+    if far:
+        live.candidates = (first, next(o for o in others if o.region != first.region))
     live.reserve(RESUMES, places=2, checkpoint={"path": "ckpt", "every_s": 0.5})
 
     def is_saved(_: Run) -> bool:

@@ -435,6 +435,14 @@ def test_traffic_of_a_region_nobody_named_is_said() -> None:
     assert job_of("run: x\nbroker: {data: {input_gb: 4, at: aws/us-east-1}}\n").said == ()
 
 
+def test_a_checkpoint_has_a_size_where_something_is_saved() -> None:
+    job = job_of("run: x\nbroker: {data: {checkpoint_gb: 2}, checkpoint: {path: c, every: 9m}}\n")
+    assert (job.data.checkpoint_gb, job.said) == (Decimal(2), ())
+    (said,) = job_of("run: x\nbroker: {data: {checkpoint_gb: 2}}\n").said
+    assert "counts nothing, as nothing is saved" in said
+    assert job_of("run: x\n").data.checkpoint_gb is None
+
+
 def test_what_a_task_says_of_its_data_is_read() -> None:
     text = "run: x\ninputs: {'gs://b/in': 150}\noutputs: {'gs://b/out': 2.5}\n"
     assert job_of(text).data == Data(Decimal(150), Decimal("2.5"), DataLocation("gcp"))

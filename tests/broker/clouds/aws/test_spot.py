@@ -11,6 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.aws.runs import BILL, PRICE, AwsRuns, intent
 from tests.support.aws.server import StrictAws, environment
+from tests.support.spot_runs import (
+    HOUR_S,
+    LOOK_S,
+    SAVES_S,
+    WORK_S,
+    Market,
+    Outage,
+    Saves,
+    options,
+    spot_order,
+)
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.clouds.aws.cloud import AwsCloud
@@ -153,3 +164,46 @@ def test_what_is_paid_lies_between_the_prices_and_below_the_maximum(
     assert paid is not None
     assert low <= paid <= min(PRICE, max(change.usd for change in changes))
     assert average(changes, BEGAN - timedelta(seconds=1), ended, PRICE) is None
+
+
+def test_taken_in_one_region_it_goes_on_from_its_checkpoint_in_another(
+    world: StrictAws, runs: AwsRuns, run_id: str
+) -> None:
+    world.guest = guest = Saves(world.guest)
+    for zone in ("us-east-1a", "us-west-2a"):
+        world.ec2.ask(zone, "m5.large", float(PRICE))
+    spot, _, demand, _ = options(AwsRuns)
+    # What each machine saved goes home, for so much.
+    spot, demand = (
+        replace(o, bill=replace(o.bill, once_usd=Decimal("0.7"))) for o in (spot, demand)
+    )
+    there = {"region": "us-west-2", "zone": "us-west-2a"}
+    places = (spot, replace(spot, **there), demand, replace(demand, **there))
+    Market(world).play([Outage("us-east-1a", 1800, 9 * HOUR_S)])
+    begun = spot_order(runs, run_id, 4, "50", places=places)
+    run = runs.driver(run_id, {}).drive(run_id)
+    assert run.outcome == "succeeded"
+    where = [(a.region, a.market, a.why) for a in run.attempts if a.machine_id]
+    assert where == [("us-east-1", "spot", "preempted"), ("us-west-2", "spot", "finished")]
+    assert run.settled_at is not None
+    assert run.settled_at - begun.reserved_at < timedelta(hours=4)
+    assert guest.worked_s[run_id] <= WORK_S + SAVES_S + LOOK_S, "it went on where it was"
+    assert all(a.charged_usd is not None and a.charged_usd > Decimal("0.7") for a in run.attempts)
+    runs.check(run_id, cap="50")
+
+
+@pytest.mark.parametrize(("once_usd", "market"), [(0, "spot"), (1, "on_demand")])
+def test_a_budget_without_room_for_what_another_machine_saves_is_kept_on_demand(
+    world: StrictAws, runs: AwsRuns, run_id: str, once_usd: int, market: str
+) -> None:
+    world.guest = Saves(world.guest)
+    world.ec2.ask("us-east-1a", "m5.large", float(PRICE))
+    world.ec2.ask("us-east-1b", "m5.large", float(PRICE))
+    dear = tuple(
+        replace(o, bill=replace(o.bill, once_usd=Decimal(once_usd))) for o in options(AwsRuns)
+    )
+    # On demand and the trial of a spot machine, at 14.4 USD an hour, are 26.4 USD.
+    spot_order(runs, run_id, 4, "27.5", places=dear)
+    run = runs.driver(run_id, {}).drive(run_id)
+    assert (run.outcome, run.attempts[0].market) == ("succeeded", market)
+    runs.check(run_id, cap="27.5")
