@@ -19,7 +19,7 @@ from mlbroker.broker.tuning.record import StudyFolder, TrialRecord, Writer
 from mlbroker.broker.tuning.work import GRACE_S, Work, Worked
 from mlbroker.policies.tuning import POLICIES
 from mlbroker.policies.tuning.budget import Pace, within
-from mlbroker.policies.tuning.interface import State, Step
+from mlbroker.policies.tuning.interface import FAILED, State, Step
 from mlbroker.profiles.search_space import as_text
 
 # Seconds from the start of the run's guest, set-up and all, to the kill time or the deadline.
@@ -28,6 +28,7 @@ FAILURES_ALONE = 5
 # Before the kill time: nothing is begun that could not be ended by then.
 MARGIN_S = 2 * GRACE_S
 MARGIN_SHARE = 0.1  # of a short life, at most
+ALL_TRIED = "all that there is to try was tried"
 PAYS_FOR_NO_MORE = "what is left of the budget pays for no more"
 POLICY = "auto"
 
@@ -42,6 +43,7 @@ class Lane:
         self.writer = Writer(folder)
         self.state = folder.load()
         self._reported: int | None = None
+        self._wanted = True  # whether the policy had more to do, were it paid for
 
     def run(self) -> int:
         """Until the study is done, or this lane's time; the exit code."""
@@ -53,7 +55,7 @@ class Lane:
             why = self._why_done()
             step = None if why else self._next(proposals)
             if step is None:
-                why = why or PAYS_FOR_NO_MORE
+                why = why or (PAYS_FOR_NO_MORE if self._wanted else ALL_TRIED)
                 self._add(kind="ended", why=why)
                 say(f"The study ends: {why}.")
                 return 1 if self._only_failures() else 0
@@ -69,9 +71,8 @@ class Lane:
     def _why_done(self) -> str | None:
         study, trials = self.state.study, self.state.trials
         if self._only_failures():
-            return (
-                f"the first {FAILURES_ALONE} trials failed, the last of them: {trials[-1].failed}"
-            )
+            why = trials[-1].failed or f"it told no number of {study.metric}"
+            return f"the first {FAILURES_ALONE} trials failed, the last of them: {why}"
         patience = self.terms.get("patience")
         if patience is not None and self.state.stale_steps >= patience * study.most:
             return f"nothing better in {patience} whole trials' work"
@@ -83,7 +84,8 @@ class Lane:
 
     def _only_failures(self) -> bool:
         trials = self.state.trials
-        return len(trials) >= FAILURES_ALONE and all(each.failed for each in trials)
+        told_nothing = (each.trial.reached and each.trial.score == FAILED for each in trials)
+        return len(trials) >= FAILURES_ALONE and all(told_nothing)
 
     def _next(self, proposals: Proposals) -> Step | None:
         """What the policy wants, if it can be paid for; the budget may finish the best instead."""
@@ -93,7 +95,9 @@ class Lane:
                      proposals.warm)  # fmt: skip
         left_s = self._ends_at - boot_clock()
         pace = Pace([each.step_s for each in trials], left_s)
-        return within(seen, POLICIES[POLICY]().decide(seen), pace) if left_s > 0 else None
+        wanted = POLICIES[POLICY]().decide(seen)
+        self._wanted = wanted is not None
+        return within(seen, wanted, pace) if left_s > 0 else None
 
     def _work(self, step: Step, proposals: Proposals) -> None:
         number = step.trial
