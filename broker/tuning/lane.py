@@ -94,7 +94,8 @@ class Lane:
         seen = State([each.trial for each in trials], study.most, self._reported, may_start,
                      proposals.warm)  # fmt: skip
         left_s = self._ends_at - boot_clock()
-        pace = Pace([each.step_s for each in trials], left_s)
+        anew = self._checkpoints() is None
+        pace = Pace([each.step_s for each in trials], left_s, anew)
         wanted = POLICIES[POLICY]().decide(seen)
         self._wanted = wanted is not None
         return within(seen, wanted, pace) if left_s > 0 else None
