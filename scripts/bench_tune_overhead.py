@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--searcher", default="tpe")
     parser.add_argument("--before", type=int, default=950, help="trials that are there already")
-    parser.add_argument("--trials", type=int, default=40, help="trials that are timed")
+    parser.add_argument("--trials", type=int, default=30, help="trials that are timed")
     given = parser.parse_args()
     few = given.trials // 4
     short = took(given.searcher, given.before, few)
