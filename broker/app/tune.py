@@ -1,5 +1,6 @@
 """A study of many trials as one run after another: begun, carried on, and looked at."""
 
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -230,7 +231,9 @@ def metric_of(study: Study, score: float) -> float:
 def _doubt(found: StudyState) -> str | None:
     """What looks as if it was not meant."""
     told = [each for each in found.trials if not each.failed and len(each.trial.best) > 1]
-    values = {value for each in told for value in each.metrics.values()}
+    values = {v for each in told for v in each.metrics.values() if not math.isnan(v)}
+    if told and not values:
+        return f"{found.study.metric} was never a number"
     if len(told) > 2 and len(values) == 1:
         return "the metric is one and the same everywhere"
     rising = [each for each in told if each.trial.best[-1] > each.trial.best[0]]

@@ -13,7 +13,7 @@ from mlbroker.broker.home import private_folder
 from mlbroker.broker.output import say
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.tuning.deciding import PAYS_FOR_NO_MORE, why_done
+from mlbroker.broker.tuning.deciding import PAYS_FOR_NO_MORE, why_done, why_no_more
 from mlbroker.broker.tuning.proposals import Proposals
 from mlbroker.broker.tuning.waves import Task, batch_body, hand_over, next_wave
 from mlbroker.broker.tuning.writer import Writer
@@ -83,10 +83,11 @@ class Waves:
                 self._proposals.tell(self._writer.state.trials[self._writer.news.pop(0)])
             why = self._why_done()
             batches = [] if why else next_wave(
-                self._writer, self._proposals, len(plan.lanes), plan.paid_s
+                self._writer, self._proposals, len(plan.lanes), plan.paid_s,
+                self._study.terms["checkpoint"] is None,
             )  # fmt: skip
             if not batches:
-                self._end(why or PAYS_FOR_NO_MORE)
+                self._end(why or why_no_more(self._writer.state, self._proposals))
             return batches
 
     def _launch(self, plan: LanePlan, batches: list[list[Task]]) -> list[str]:

@@ -6,9 +6,10 @@ from mlbroker.broker.tuning.proposals import Proposals
 from mlbroker.broker.tuning.record import StudyState, TrialRecord
 from mlbroker.policies.tuning import POLICIES
 from mlbroker.policies.tuning.budget import Pace, within
-from mlbroker.policies.tuning.interface import State, Step
+from mlbroker.policies.tuning.interface import FAILED, State, Step
 
 FAILURES_ALONE = 5
+ALL_TRIED = "all that there is to try was tried"
 PAYS_FOR_NO_MORE = "what is left of the budget pays for no more"
 POLICY = "auto"
 
@@ -17,8 +18,9 @@ def why_done(state: StudyState, patience: int | None) -> str | None:
     """Why the study is over, whatever money is left; None: it is not."""
     study, trials = state.study, state.trials
     if only_failures(state):
-        last = next(each.failed for each in reversed(trials) if each.failed)
-        return f"the first {FAILURES_ALONE} trials failed, the last of them: {last}"
+        last = next(each for each in reversed(trials) if each.failed or each.trial.reached)
+        why = last.failed or f"it told no number of {study.metric}"
+        return f"the first {FAILURES_ALONE} trials failed, the last of them: {why}"
     if patience is not None and state.stale_steps >= patience * study.most:
         return f"nothing better in {patience} whole trials' work"
     if study.trials is not None and len(trials) >= study.trials:
@@ -31,32 +33,43 @@ def why_done(state: StudyState, patience: int | None) -> str | None:
 def only_failures(state: StudyState) -> bool:
     """Whether nothing but failures came of the first few."""
     done = [each for each in state.trials if each.failed or each.trial.reached]
-    return len(done) >= FAILURES_ALONE and all(each.failed for each in done)
+    return len(done) >= FAILURES_ALONE and all(each.trial.score == FAILED for each in done)
 
 
 def next_step(
-    state: StudyState, proposals: Proposals, reported: int | None, left_s: float
+    state: StudyState, proposals: Proposals, reported: int | None, left_s: float, anew: bool
 ) -> Step | None:
     """What was interrupted, else what the policy wants, if `left_s` pays for it; the budget may
-    finish the best instead.
+    finish the best instead. `anew`: for want of checkpoints trials begin from the first step.
     """
     study, trials = state.study, state.trials
     if left_s <= 0:
         return None
-    may_start = proposals.more and (study.trials is None or len(trials) < study.trials)
-    seen = State([each.trial for each in trials], study.most, reported, may_start, proposals.warm)
-    pace = Pace([each.step_s for each in trials], left_s)
+    seen = _seen(state, proposals, reported)
+    pace = Pace([each.step_s for each in trials], left_s, anew)
     for number, mine in enumerate(trials):
         if mine.working_until is not None and not mine.trial.busy:
             again = Step(number, mine.working_until, "as it was interrupted")
             if (found := within(seen, again, pace)) is not None:
                 return found
     step = within(seen, POLICIES[POLICY]().decide(seen), pace)
-    if step is None or may_start or step.until < study.most or step.trial is None:
+    if step is None or seen.may_start or step.until < study.most or step.trial is None:
         return step
     # Nothing new is left, and a better one is on its way to the end.
     best = max((_score(each) for each in trials if each.working_until == study.most), default=None)
     return step if best is None or _score(trials[step.trial]) > best else None
+
+
+def why_no_more(state: StudyState, proposals: Proposals) -> str:
+    """Why a study is over of which `next_step` says nothing, and on which nobody works."""
+    wanted = POLICIES[POLICY]().decide(_seen(state, proposals, None))
+    return ALL_TRIED if wanted is None else PAYS_FOR_NO_MORE
+
+
+def _seen(state: StudyState, proposals: Proposals, reported: int | None) -> State:
+    study, trials = state.study, [each.trial for each in state.trials]
+    may_start = proposals.more and (study.trials is None or len(trials) < study.trials)
+    return State(trials, study.most, reported, may_start, proposals.warm)
 
 
 def ending(

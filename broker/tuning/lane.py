@@ -15,12 +15,12 @@ from mlbroker.broker.guest.processes import boot_clock, stat_fields
 from mlbroker.broker.output import say
 from mlbroker.broker.tuning.checkpoints import Checkpoints
 from mlbroker.broker.tuning.deciding import (
-    PAYS_FOR_NO_MORE,
     ending,
     failed,
     next_step,
     only_failures,
     why_done,
+    why_no_more,
 )
 from mlbroker.broker.tuning.proposals import Proposals
 from mlbroker.broker.tuning.record import StudyFolder, TrialRecord
@@ -56,6 +56,7 @@ class Lane:
         _keep_to(int(number), int(lanes))
         self._reported: int | None = None
         path = self.terms.get("checkpoint")
+        self._anew = path is None
         self.checkpoints = path and Checkpoints(
             folder, self.run_id, Path(self.terms["workdir"], path), int(lanes)
         )
@@ -88,9 +89,9 @@ class Lane:
         why = why_done(self.state, self.terms.get("patience")) or self._saves_elsewhere()
         while why is None:
             left_s = self._ends_at - boot_clock()
-            step = next_step(self.state, proposals, self._reported, left_s)
+            step = next_step(self.state, proposals, self._reported, left_s, self._anew)
             if step is None:
-                why = self._why_nothing()
+                why = self._why_nothing(proposals)
                 break
             point = proposals.ask() if step.trial is None else {}
             if point is None:
@@ -115,12 +116,12 @@ class Lane:
             if mine.losses >= MOST_LOSSES:
                 self.writer.add(**failed(self.state, number, f"{mine.losses} lanes died over it"))
 
-    def _why_nothing(self) -> str | None:
+    def _why_nothing(self, proposals: Proposals) -> str | None:
         """Why the study is over, as this lane has nothing to do; None: others are at work."""
         if any(mine.trial.busy for mine in self.state.trials):
             say("Nothing is left for this lane; others are at work.")
             return None
-        return PAYS_FOR_NO_MORE
+        return why_no_more(self.state, proposals)
 
     def _saves_elsewhere(self) -> str | None:
         if not self.checkpoints or not self.checkpoints.elsewhere:

@@ -48,7 +48,9 @@ def program() -> dict[str, bytes]:
     }
 
 
-def next_wave(writer: Writer, proposals: Proposals, lanes: int, paid_s: float) -> list[list[Task]]:
+def next_wave(
+    writer: Writer, proposals: Proposals, lanes: int, paid_s: float, anew: bool
+) -> list[list[Task]]:
     """A batch for each lane, while `alone`; in the record as work of nobody yet.
 
     `paid_s` are the seconds that the budget pays for. Fewer batches than lanes where there is less
@@ -57,7 +59,7 @@ def next_wave(writer: Writer, proposals: Proposals, lanes: int, paid_s: float) -
     state, left_s = writer.state, paid_s
     found: list[tuple[int, Task]] = []
     while len(found) < lanes * PER_LANE:
-        step = next_step(state, proposals, None, left_s)
+        step = next_step(state, proposals, None, left_s, anew)
         if step is None:
             break
         number = step.trial
@@ -68,7 +70,7 @@ def next_wave(writer: Writer, proposals: Proposals, lanes: int, paid_s: float) -
             number = len(state.trials)
             writer.add(kind="trial", trial=number, point=point, grace=step.until)
         mine = state.trials[number]
-        steps = step.until - mine.trial.reached
+        steps = step.until - (0 if anew else mine.trial.reached)
         known = [each.step_s for each in state.trials if each.step_s is not None]
         mean_s = sum(known) / len(known) if known else 0.0
         left_s -= steps * (mine.step_s or mean_s)

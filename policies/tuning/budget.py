@@ -7,10 +7,14 @@ from mlbroker.policies.tuning.interface import FAILED, State, Step, Trial
 
 
 class Pace(NamedTuple):
-    """Seconds that a step takes each trial, None where it was not measured, and that are left."""
+    """Seconds that a step takes each trial, None where it was not measured, and that are left.
+
+    `anew`: there are no checkpoints, so that a trial that goes on pays for its first steps again.
+    """
 
     step_s: Sequence[float | None]
     left_s: float
+    anew: bool = False
 
     def of(self, trial: int | None) -> float | None:
         """A trial's own, else the mean of those measured; None: nothing is known yet."""
@@ -51,5 +55,5 @@ def _finish_s(state: State, trial: int | None, pace: Pace) -> float:
 
 
 def _span_s(state: State, trial: int | None, until: int, pace: Pace) -> float:
-    reached = 0 if trial is None else state.trials[trial].reached
+    reached = 0 if trial is None or pace.anew else state.trials[trial].reached
     return (until - reached) * (pace.of(trial) or 0.0)

@@ -108,6 +108,7 @@ def test_a_trial_that_fails_is_a_bad_point_and_is_not_carried_on(tmp_path: Path)
     ("command", "why"),
     [
         ("exit 3", "exit code 3"),
+        ("echo ::mlbroker metric=nan at=1", "it told no number of acc"),
         ("echo done", "no line `::mlbroker metric=… at=…` told acc"),
     ],
 )
@@ -225,6 +226,7 @@ def test_a_space_that_is_used_up_ends_the_study(tmp_path: Path) -> None:
     assert code == 0, said
     found = study.now()
     assert len(found.trials) == 10
+    assert found.ended == "all that there is to try was tried"
     assert all(each.trial.reached == 9 for each in found.trials)
 
 

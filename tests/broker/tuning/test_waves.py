@@ -48,14 +48,14 @@ def test_batches_are_even_and_no_trial_is_in_two(tmp_path: Path) -> None:
     study, writer = begun(tmp_path, None)
     with writer.alone():
         proposals = Proposals(study.record, writer.state, 1)
-        batches = next_wave(writer, proposals, 2, 1e9)
+        batches = next_wave(writer, proposals, 2, 1e9, anew=False)
     assert len(batches) == 2
     trials = [task.trial for batch in batches for task in batch]
     assert sorted(trials) == list(range(2 * PER_LANE))
     loads = [sum(task.until for task in batch) for batch in batches]
     assert abs(loads[0] - loads[1]) <= 3
     with writer.alone():
-        assert next_wave(writer, proposals, 2, 0.0) == []
+        assert next_wave(writer, proposals, 2, 0.0, anew=False) == []
 
 
 def test_what_came_home_is_taken_in_once(tmp_path: Path) -> None:
