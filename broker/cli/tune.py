@@ -124,7 +124,8 @@ def resume(
         from mlbroker.broker.cli.tune_carry import take_up
 
         take_up(folder, home())
-        if folder.load().ended is not None and budget is None:
+        if (why := folder.load().ended) is not None and budget is None:
+            say(f"Study {name} has ended: {why}. --budget would carry it on.")
             _say_best(shown(home(), name))
             return
     path, flags = Path(terms["job_path"]), {"env": env, "budget": budget, "deadline": deadline}

@@ -70,7 +70,7 @@ def take_up(folder: StudyFolder, state: Path) -> None:
                 _carry_on(state, run)
         if runs:
             names = ", ".join(run.run_id for run in runs)
-            say(f"Study {folder.path.name}: its client is gone; {names} goes on from here.")
+            say(f"Study {folder.path.name} has lanes at work, and no client: following {names}.")
             runs = watch(folder, state, [run.run_id for run in runs], ctrl_c, news)
         if is_rented:
             bring_home(folder, Writer(folder), state)

@@ -74,7 +74,7 @@ def one_rented_round(folder: Path, seed: int) -> Counter[str]:
     cli = Cli(folder / f"rented{seed}")
     work = cli.folder / "work"
     work.mkdir(parents=True)
-    (work / "train.py").write_text("import time; time.sleep(0.05)\n" + TRAIN)
+    (work / "train.py").write_text("import time; time.sleep(0.5)\n" + TRAIN)
     indexed(cli.home)
     checkpoint = {"path": "ckpt/", "every": "5m"}
     path = cli.job(

@@ -188,6 +188,20 @@ def test_a_dry_run_begins_nothing(cli: Cli) -> None:
     assert not (cli.home / "studies").exists()
 
 
+def test_auto_is_as_many_lanes_as_the_job_says_there_is_room_for(cli: Cli) -> None:
+    cores = len(os.sched_getaffinity(0))
+    path = job(cli, parallel="auto")
+    assert "the run is ended" in called(cli, path, *GO, "--dry-run").stderr, "it said nothing"
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps({**body, "resources": {"cpus": "1"}}))
+    told = f"each of {cores} lanes is ended" if cores > 1 else "the run is ended"
+    assert told in called(cli, path, *GO, "--dry-run").stderr
+    many = called(cli, job(cli, parallel=cores + 1), *GO, "--dry-run").stderr
+    assert f"this machine has {cores} cores, for as many lanes" in many
+    error = refused(cli, path, "--cloud", "aws", "--budget", "1", "--yes", "--detach")
+    assert "driven by its client, from wave to wave" in str(error)
+
+
 def test_a_run_of_a_study_s_job_is_refused_and_a_plan_is_of_one_trial(cli: Cli) -> None:
     words = ["run", str(job(cli)), "--on", "local", "--budget", "1", "--yes"]
     error = CliRunner().invoke(build_app(["run"]), words, env=cli.environment()).exception
