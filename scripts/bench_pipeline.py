@@ -130,7 +130,8 @@ def main() -> int:
     for seed in SEEDS:
         rows += _large(seed)
     rows += [_largest()] if MOST else []
-    told = f"{datetime.now(UTC):%Y-%m-%d}, CASES={CASES} SIZE={SIZE} OPTIONS={OPTIONS} MOST={MOST} CHAINS={CHAINS}"
+    sizes = f"CASES={CASES} SIZE={SIZE} OPTIONS={OPTIONS} MOST={MOST} CHAINS={CHAINS}"
+    told = f"{datetime.now(UTC):%Y-%m-%d}, {sizes}"
     text = table(["what", "measured", "target"], rows) + f"\n{told}; `make bench-pipeline`."
     print(text)
     PAGE.write_text(replace_block(PAGE.read_text("utf-8"), "pipeline", text), encoding="utf-8")
