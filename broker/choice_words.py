@@ -5,6 +5,7 @@ from mlbroker.broker.words import duration, mass, money
 from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
+from mlbroker.pricing.book import Snapshot
 from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Basis
 
@@ -97,9 +98,8 @@ def embodied_words(quote: Quote, embodied: Embodied) -> str:
     return f"The run's share of making it is {mass(kg)} CO2e, apart from its energy's."
 
 
-def prices_words(plan: Plan) -> str:
+def prices_words(snapshot: Snapshot) -> str:
     """One line: each cloud's price date, and how much of the book is stale."""
-    snapshot = plan.snapshot
     dates = ", ".join(
         f"{cloud} {day}" + (f" (oldest {oldest})" if (oldest := snapshot.oldest.get(cloud)) != day
                             and oldest else "")

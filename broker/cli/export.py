@@ -1,7 +1,7 @@
 """`mlbroker export`: the plan's machine and the job, as another tool's file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,8 @@ from mlbroker.broker.home import home
 from mlbroker.broker.output import print_line, say
 from mlbroker.policies.candidates import Filters
 
-WRITABLE = sorted(name for name, tool in TOOLS.items() if tool.writes)
+AIRFLOW = "airflow"
+WRITABLE = sorted([AIRFLOW, *(name for name, tool in TOOLS.items() if tool.writes)])
 
 
 def command(
@@ -46,20 +47,41 @@ def command(
     dstack, Kubernetes or Slurm.
 
     What such a file has no word for (a budget, checkpoints, and of Slurm the cloud itself) is said.
+    For Airflow a job or a pipeline becomes a DAG whose task calls `mlbroker run --budget`.
 
     Exit codes: 0 a machine was chosen, 2 bad input, 4 nothing feasible.
     """
     if to not in WRITABLE:
         raise InputError(f"{quoted(to)} is none", where="--to", hint=nearest_hint(to, WRITABLE))
-    terminal = Terminal()
-    wanted = job_of(job, terminal, env=env, deadline=deadline, budget=budget, takes=takes)
-    filters = Filters.of(cloud, region, market, instance_type)
-    query = PlanQuery(wanted, job, filters, Sources(measure, prices, nodes, policy), top=1)
-    exported = export(plan(query, home(), terminal), to, Path(output or job).absolute().parent)
+    into = Path(output or job).absolute().parent
+    if to == AIRFLOW:
+        from mlbroker.broker.app.export_airflow import export_airflow
+
+        given: dict[str, Any] = {
+            "--env": env, "--deadline": deadline, "--takes": takes, "--cloud": cloud,
+            "--region": region, "--market": market, "--instance-type": instance_type,
+            "--measure": measure, "--prices": prices, "--policy": policy, "--nodes": nodes,
+        }  # fmt: skip
+        exported = export_airflow(job, into, budget, {k: _listed(v) for k, v in given.items()})
+    else:
+        terminal = Terminal()
+        wanted = job_of(job, terminal, env=env, deadline=deadline, budget=budget, takes=takes)
+        filters = Filters.of(cloud, region, market, instance_type)
+        query = PlanQuery(wanted, job, filters, Sources(measure, prices, nodes, policy), top=1)
+        exported = export(plan(query, home(), terminal), to, into)
     if output is None:
         typer.echo(exported.text, nl=False)
     else:
         write_file(output, exported.text, force)
-        print_line(f"Wrote {output}, {TOOLS[to].words}.")
+        print_line(f"Wrote {output}, {_words(to)}.")
     for note in exported.notes:
         say(note)
+
+
+def _listed(value: Any) -> list[Any]:
+    """The values of an option; none where it was not given."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _words(to: str) -> str:
+    return "a DAG file of Airflow" if to == AIRFLOW else TOOLS[to].words

@@ -1,15 +1,15 @@
 """`mlbroker plan` of a pipeline: its stages in a table, and what their choices do to the whole."""
 
-import math
-from decimal import Decimal
+from pathlib import Path
 
 from mlbroker.broker.app.pipeline import PlannedPipeline, nothing_feasible, plan_pipeline
 from mlbroker.broker.app.pipeline_stages import PipelineQuery
+from mlbroker.broker.cli.new_file import write_file
 from mlbroker.broker.cli.terminal import Terminal
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table
-from mlbroker.broker.words import count, duration, mass, money
-from mlbroker.policies.pipeline.candidates import place_of
+from mlbroker.broker.pipeline_words import proof_words, title, total_words, traffic_words, usd
+from mlbroker.broker.words import duration, money
 from mlbroker.policies.pipeline.explain import Alternative
 from mlbroker.policies.pipeline.planning import Planned
 
@@ -20,11 +20,18 @@ SPARE = (9, 4, 2)
 CHOICES = ("stage", "instead", "machine", "region", "total USD", "change", "total time", "in time")
 
 
-def show(query: PipelineQuery, *, json: bool) -> None:
-    """Make the plan and print it; raises what it fails with after that."""
+def show(query: PipelineQuery, html: Path | None = None, *, json: bool) -> None:
+    """Make the plan and print it, with a page of it in the file `html`; raises what it fails with
+    after that.
+    """
     terminal = Terminal()
     tell_of(query, terminal)
     made = plan_pipeline(query, home(), terminal)
+    if html is not None:
+        from mlbroker.broker.report.pipeline_page import pipeline_page
+
+        text = pipeline_page(query.limits, made.plan, made.generated_at, made.snapshot)
+        write_file(html, text, force=True)
     if json:
         from mlbroker.broker.app.pipeline_document import pipeline_document
 
@@ -51,7 +58,7 @@ def tell_of(query: PipelineQuery, terminal: Terminal) -> None:
 
 
 def _show(made: PlannedPipeline) -> None:
-    print_line(_title(made))
+    print_line(title(made.query.limits, made.plan))
     plan = made.plan
     if plan.table is None:
         return
@@ -70,55 +77,12 @@ def _show(made: PlannedPipeline) -> None:
         )  # fmt: skip
     print_table(COLUMNS, rows, right=RIGHT, spare=SPARE)
     print_line("")
-    print_line(_total_words(made))
-    for line in _traffic_words(made):
+    print_line(total_words(made.query.limits, plan))
+    for line in traffic_words(plan):
         print_line(line)
     if made.choices:
         _explain(made)
-    print_line(_proof_words(plan))
-
-
-def _title(made: PlannedPipeline) -> str:
-    limits, parts = made.query.limits, [count(len(made.names), "stage")]
-    deadline_s = made.plan.problem.deadline_s
-    if deadline_s is not None:
-        parts.append(f"deadline {duration(deadline_s)} at {limits.confidence * 100:.4g}%")
-    if limits.budget_usd is not None:
-        parts.append(f"budget {limits.budget_usd:,} USD")
-    return f"{made.query.file.name}: {', '.join(parts)}"
-
-
-def _total_words(made: PlannedPipeline) -> str:
-    plan = made.plan
-    selection = plan.solution.selection
-    assert selection is not None
-    text = (
-        f"In all {money(plan.cost_usd)} USD, in nine cases of ten at most"
-        f" {_money(selection.p90_usd)} USD; {duration(selection.duration_s)}"
-    )
-    sure = f"{made.query.limits.confidence * 100:.4g}%"
-    text += f", {sure} sure within {duration(selection.sure_s, least=True)}"
-    if selection.chance is not None:
-        text += f"; in time with {min(selection.chance, 0.999):.1%}"
-    kg = plan.carbon_kgco2e
-    return text + (f"; {mass(kg)} CO2e." if kg is not None else ".")
-
-
-def _traffic_words(made: PlannedPipeline) -> list[str]:
-    """What is sent between places, as it may be more than the machines cost."""
-    lines, chosen, problem = [], made.plan.chosen, made.plan.problem
-    for number, stage in enumerate(problem.stages):
-        for before in stage.needs:
-            gb = problem.stages[before].sends_gb
-            source, target = (place_of(chosen[n].quote) for n in (before, number))
-            if not gb or source == target:
-                continue
-            usd, seconds = problem.link(before, source, target)
-            lines.append(
-                f"{made.names[before]} → {made.names[number]}: {gb:g} GB from {source} to"
-                f" {target}, {_money(usd)} USD and {duration(seconds)}."
-            )
-    return lines
+    print_line(proof_words(plan))
 
 
 def _explain(made: PlannedPipeline) -> None:
@@ -131,8 +95,10 @@ def _explain(made: PlannedPipeline) -> None:
             if other is not None:
                 rows.append((name, word, *_other(made.plan, number, other)))
     if rows:
-        title = "The next cheaper and the next faster choice of each stage, the others as they are"
-        print_table(CHOICES, rows, title=title, right=CHOICES[4:], spare=(3,))
+        heading = (
+            "The next cheaper and the next faster choice of each stage, the others as they are"
+        )
+        print_table(CHOICES, rows, title=heading, right=CHOICES[4:], spare=(3,))
     print_line("")
 
 
@@ -143,21 +109,6 @@ def _other(plan: Planned, number: int, other: Alternative) -> tuple[str, ...]:
     change = whole.cost_usd - selection.cost_usd
     chance = "" if whole.chance is None else f"{min(whole.chance, 0.999):.1%}"
     return (
-        quote.instance_type, quote.region, _money(whole.cost_usd),
-        f"{'+' if change > 0 else ''}{_money(change)}", duration(whole.duration_s), chance,
+        quote.instance_type, quote.region, usd(whole.cost_usd),
+        f"{'+' if change > 0 else ''}{usd(change)}", duration(whole.duration_s), chance,
     )  # fmt: skip
-
-
-def _proof_words(plan: Planned) -> str:
-    solution, among = plan.solution, count(sum(map(len, plan.quotes)), "quote")
-    if solution.timed_out and solution.gap == math.inf:
-        return f"Time ran out among {among}, with no bound on how much better others are."
-    if solution.timed_out:
-        return f"Time ran out at a proved gap of {solution.gap:.2%}, among {among}."
-    if solution.gap == math.inf:
-        return f"The quickest of {among}: hardly anything else is in time."
-    return f"Chosen among {among}, proved to {max(solution.gap, 1e-4):.2%}."
-
-
-def _money(amount: float) -> str:
-    return money(Decimal(str(round(amount, 6))))

@@ -89,9 +89,9 @@ def command(
     work |= {"steps_per_epoch": steps_per_epoch, "takes": takes}
     pipeline = load_pipeline(job, parse_env(env))
     if pipeline is not None:
-        given = {"when": when, "embodied": embodied, "html": html, "spot_policy": spot_policy}
+        given = {"when": when, "embodied": embodied, "spot_policy": spot_policy}
         no_effect("on a pipeline", **work, **given)
-        _plan_pipeline(pipeline, job, limits, filters, sources, explain, json=json)
+        _plan_pipeline(pipeline, job, limits, filters, sources, explain, html, json=json)
         return
     terminal = Terminal()
     wanted = job_of(job, terminal, env=env, spot_policy=spot_policy, **limits, **work)
@@ -119,6 +119,7 @@ def _plan_pipeline(
     filters: Filters,
     sources: Sources,
     explain: str | None,
+    html: Path | None,
     *,
     json: bool,
 ) -> None:
@@ -129,7 +130,8 @@ def _plan_pipeline(
         hint = "leave the type out: every stage's next choices are told"
         raise InputError("names a type, and this is a pipeline", where="--explain", hint=hint)
     whole = limits_of(file, **limits)
-    show(PipelineQuery(file, path, whole, filters, sources, explain is not None), json=json)
+    query = PipelineQuery(file, path, whole, filters, sources, explain is not None)
+    show(query, html, json=json)
 
 
 def _starts(planned: Planned, files: list[str] | None, terminal: Terminal) -> "When | None":

@@ -66,7 +66,7 @@ def show(
     else:
         print_line(plan_title(plan))
     _show_rejections(plan, explain=explain)
-    print_line(prices_words(plan))
+    print_line(prices_words(plan.snapshot))
     advice = measure_words(plan)
     if advice:
         print_line(advice)
@@ -168,7 +168,7 @@ def show_type(plan: Plan, name: str, embodied: Embodied | None = None) -> None:
         print_line(
             f"{_market(item)} {name}: not picked, {item.reason}: {item.detail}{_figures(item)}"
         )
-    print_line(prices_words(plan))
+    print_line(prices_words(plan.snapshot))
     advice = measure_words(plan)
     if advice and not plan.known:
         print_line(advice)

@@ -127,6 +127,9 @@ def _notes(plan: Plan) -> Notes:
             "Time, Cost",
             "of the whole job on all its nodes, set-up included; 90 %: in nine runs of ten",
         ),
-        ("Made", f"{plan.generated_at:%Y-%m-%d %H:%M} UTC by mlbroker. {prices_words(plan)}."),
+        (
+            "Made",
+            f"{plan.generated_at:%Y-%m-%d %H:%M} UTC by mlbroker. {prices_words(plan.snapshot)}.",
+        ),
     ]
     return Notes(notes, "Notes")
