@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune bench-advisor \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
@@ -119,6 +119,9 @@ bench-goodput: $(VENV)/.product ## Play adaptive training on measured trainings,
 
 bench-tune: $(VENV)/.dev ## Play studies on recorded learning curves, into docs/benchmarks.md; REPEATS=5
 	PYTHONPATH=. $(BIN)/python scripts/bench_tune.py
+
+bench-advisor: $(VENV)/.product ## Measure what watching tokens takes of a step, into docs/advice.md; MLBROKER_HOOKS_PYTHON
+	$(BIN)/python scripts/bench_advisor.py
 
 backtest-first: $(VENV)/.product ## The same with one family of past jobs only, of each kind
 	$(BIN)/python scripts/bench_first.py

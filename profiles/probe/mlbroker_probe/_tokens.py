@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
-MOST_SHARE = 0.004
+MOST_SHARE = 0.003
 # A loader whose first batches hold no text holds none.
 TRIES = 16
 # A shorter row of integers is a row of a table rather than a text.
