@@ -85,7 +85,12 @@ class Tokens:
         elif self._spent_s > MOST_SHARE * (began - self._began_s):
             self._pending.append(None)
             return
-        seen = self._look(batch, collate)
+        try:
+            seen = self._look(batch, collate)
+        except Exception:
+            # It is told once, and never tried again: a loader has a great many batches.
+            self._tries, self._found = TRIES, False
+            raise
         self._tries += 1
         self._found = self._found or seen is not None
         self._pending.append(seen)

@@ -110,6 +110,10 @@ loader = DataLoader(Items(), 16, collate_fn=collate)""",
 NO_TEXT = {
     "images": "loader = DataLoader(torch.randn(240, 3, 8, 8), 16)",
     "categories": "loader = DataLoader(torch.randint(0, 9, (240, 26)), 16)",
+    "broken": """
+class Broken(dict):
+    def get(self, *_): raise RuntimeError("no such thing")
+loader = DataLoader(Items(), 16, collate_fn=lambda batch: Broken())""",
     "table": "loader = DataLoader([{'x': torch.ones(3), 'y': 1}] * 240, 16)",
 }
 EVALUATED = """
