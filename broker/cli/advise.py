@@ -30,7 +30,7 @@ def command(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Say what wastes the job's time and money, and if it needs a GPU.
+    """Say what wastes the job's time and money, a GPU included.
 
     It rests on what `mlbroker profile` saw and on the plan; nothing is started.
 

@@ -18,7 +18,7 @@ COMMANDS: dict[str, Command] = {
     "init": Command("init", "Write a first job file for the project in this folder."),
     "profile": Command("profile", "Measure the job's step time, within its own spending cap."),
     "plan": Command("plan", "Name the cheapest machine that meets the deadline, and why."),
-    "advise": Command("advise", "Say what wastes the job's time and money, and if it needs a GPU."),
+    "advise": Command("advise", "Say what wastes the job's time and money, a GPU included."),
     "export": Command("export", "Write the chosen machine and the job as another tool's file."),
     "run": Command("run", "Run the job on the chosen machine under a hard budget cap."),
     "tune": Command("tune", "Tune the job: a study of many trials under one hard cap."),

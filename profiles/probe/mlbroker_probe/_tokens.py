@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
-MOST_SHARE = 0.004
+MOST_SHARE = 0.003
 # A loader whose first batches hold no text holds none.
 TRIES = 16
 # A shorter row of integers is a row of a table rather than a text.
@@ -85,7 +85,12 @@ class Tokens:
         elif self._spent_s > MOST_SHARE * (began - self._began_s):
             self._pending.append(None)
             return
-        seen = self._look(batch, collate)
+        try:
+            seen = self._look(batch, collate)
+        except Exception:
+            # It is told once, and never tried again: a loader has a great many batches.
+            self._tries, self._found = TRIES, False
+            raise
         self._tries += 1
         self._found = self._found or seen is not None
         self._pending.append(seen)

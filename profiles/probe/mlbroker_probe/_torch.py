@@ -68,8 +68,8 @@ def _count(optimizer: Any) -> None:
         _tokens.stepped(min(loaded, _usual_batches()))
     if count >= _tokens_due:
         _tokens_due = count * GROWTH
-        for key, value in _tokens.notes():
-            _counter.note(key, value)
+        for name, told in _tokens.notes():
+            _counter.note(name, told)
 
 
 def _usual_batches() -> int:

@@ -10,6 +10,9 @@ import jsonschema
 import pytest
 from tests.support.cli import mlbroker
 
+from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.profiles.measurement import Measurement
+
 SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/advise.json").read_text())
 JOB = """\
 name: reviews
@@ -104,3 +107,53 @@ def test_what_is_no_job_is_refused(tmp_path: Path, home: Path) -> None:
     done = mlbroker("advise", tmp_path / "none.yaml", home=home)
     assert done.returncode == 2
     assert "no such file" in done.stderr
+
+
+def test_padding_and_waiting_cost_what_the_choice_costs(job: Path, home: Path) -> None:
+    """Of a measurement that is kept; `profile show` tells the same counts."""
+    extra = {
+        "tokens_real": "600",
+        "tokens_padded": "1000",
+        "tokens_steps": "10",
+        "tokens_by": "pad id",
+        "tokens_lengths": "64:20",
+        "tokens_sizes": "5:100:5000:1.2",
+        "data_wait_share": "0.25",
+    }
+    seen = Measurement(
+        "padded",
+        "m5.large",
+        1.2,
+        price_per_hour_usd=Decimal("0.096"),
+        cloud="aws",
+        region="us-east-1",
+        instance_type="m5.large",
+        steps=204,
+        extra=extra,
+    )
+    MeasurementStore(home).add([seen])
+    job.write_text(JOB.replace("reviews", "padded"))
+    found = told(job, home=home)
+    assert found["tokens"]["padding_share"] == pytest.approx(0.4)
+    assert found["tokens"]["real_per_s"] == pytest.approx(50)
+    # 60 tokens a step of 1.2 s at .096 USD an hour.
+    assert Decimal(found["tokens"]["usd_per_million_real"]) == Decimal("0.533333")
+    assert found["step_law"] is None
+    assert [(w["kind"], w["share"], w["at_most"]) for w in found["wastes"]] == [
+        ("padding", pytest.approx(0.4), True),
+        ("data_wait", 0.25, True),
+    ]
+    compute = Decimal(found["choice"]["cost_usd"]["compute"])
+    for waste in found["wastes"]:
+        usd = Decimal(waste["usd_per_run"])
+        # Less than its share of all that is paid for: a machine's start is no step.
+        assert 0 < usd < compute * Decimal(waste["share"])
+        assert Decimal(waste["usd_per_month"]) == 720 * usd
+    shown = mlbroker("profile", "show", job, "--json", home=home)
+    assert json.loads(shown.stdout)["measurements"][-1]["tokens"] == found["tokens"]
+    words = mlbroker("profile", "show", job, home=home).stdout
+    assert "Padding: 40% of its batches' places (by the collator's pad id); 50 real" in words
+    assert "0.53 USD per million" in words
+    lines = mlbroker("advise", job, home=home).stdout.splitlines()
+    assert lines[0].startswith("Padding takes up to 40% of the time, up to 0.")
+    assert " USD a month, as on m5.large: batches of like lengths" in lines[0]

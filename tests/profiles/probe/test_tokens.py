@@ -1,17 +1,21 @@
 """Real tokens and padding are counted as they are, whoever collates, and at almost no cost."""
 
-import pytest
-from tests.support.hooks import Run, needs, said
+import json
+from pathlib import Path
 
-from mlbroker.profiles.tokens import Tokens, tokens_of
+from tests.support.hooks import Run, needs
 
-# Every script prints nothing: it asserts by itself what was counted, where it knows.
+from mlbroker.profiles.tokens import tokens_of
+
 SCRIPT = """
-import functools, random, torch
+import json, os, random, sys, time, torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
-random.seed(1); torch.manual_seed(1)
-rows = [torch.randint(1, 900, (random.randint(3, 60),)) for _ in range(240)]
+import mlbroker_probe._tokens as watched
+import mlbroker_probe._torch as probe
+# What is exact is tested here, not what is left out to be quick.
+watched.MOST_SHARE = 1e9
+TURNS = 1
 class Items(torch.utils.data.Dataset):
     def __len__(self): return len(rows)
     def __getitem__(self, i): return rows[i]
@@ -27,18 +31,27 @@ def masks(batch, ids, left=False):
     return mask.flip(1) if left else mask
 model = torch.nn.Linear(1, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-def train(loader, turns=1):
-    for _ in range(turns):
-        for batch in loader:
-            model(torch.ones(1, 1)).sum().backward()
-            optimizer.step()
-%s
-# What is exact is tested here, not what is left out to be quick.
-import sys
-import mlbroker_probe._tokens as t
-t.MOST_SHARE = 1e9
-train(loader)
+def train(loader):
+    for batch in loader:
+        model(torch.ones(1, 1)).sum().backward()
+        optimizer.step()
+folder, told = os.environ["FOLDER"], {}
+for kind, code in json.load(open(folder + "/kinds.json")).items():
+    random.seed(1); torch.manual_seed(1)
+    rows = [torch.randint(1, 900, (random.randint(3, 60),)) for _ in range(240)]
+    exec(code)
+    began, probe._tokens, probe._batches_per_step = time.perf_counter(), watched.Tokens(), {}
+    if "evaluated" in kind: exec(code)
+    for _ in range(TURNS): train(loader)
+    tokens = probe._tokens
+    told[kind] = {
+        "real": sum(map(len, rows)), "steps": 15 * TURNS, "spent_s": tokens._spent_s,
+        "took_s": time.perf_counter() - began,
+        "notes": {key: str(value) for key, value in tokens.notes()},
+    }
+json.dump(told, open(folder + "/told.json", "w"))
 """
+FAST = SCRIPT.replace("watched.MOST_SHARE = 1e9", "").replace("TURNS = 1", "TURNS = 60")
 # Each defines `loader`, over all 240 rows; what they hold in reality is the same.
 COLLATORS = {
     "mask": """
@@ -64,7 +77,7 @@ class Collator:
     pad_token_id = 903
     def __call__(self, b): return {"input_ids": padded(b, 903)}
 loader = DataLoader(Items(), 16, collate_fn=Collator())""",
-    "pad id of a tokenizer, left": """
+    "pad id, of a tokenizer, left": """
 class Tokenizer: pad_token_id, eos_token_id = 903, 904
 class Collator:
     tokenizer = Tokenizer()
@@ -80,7 +93,7 @@ class Collator:
     tokenizer = Tokenizer()
     def __call__(self, b): return {"input_ids": padded(b, 904)}
 loader = DataLoader(Items(), 16, collate_fn=Collator())""",
-    "mask, of batches by length": """
+    "mask, by length": """
 order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
 batches = [order[i:i + 16] for i in range(0, 240, 16)]
 def collate(b):
@@ -94,70 +107,50 @@ loader = DataLoader(Items(), 16, collate_fn=collate)""",
 }
 
 
-@needs("torch")
-@pytest.mark.parametrize("kind", COLLATORS)
-def test_counts_are_exact(run: Run, kind: str) -> None:
-    truth = """
-import mlbroker_probe._torch as p, atexit
-def check():
-    real, told = sum(map(len, rows)), p._tokens
-    assert told.steps == 15, told.steps
-    assert told.real == real, (told.real, real)
-    if told.by == "packed": assert told.padded == real
-    else: assert told.padded > real
-    sys.stdout.flush()
-"""
-    script = SCRIPT % COLLATORS[kind] + truth + "check()\n"
-    _, notes = run(script)
-    tokens = tokens_of(said(notes))
-    assert tokens is not None
-    assert tokens.by == kind.partition(",")[0].partition(" of ")[0]
-    assert sum(tokens.lengths.values()) == tokens.steps * (1 if kind == "packed" else 16)
-
-
-@needs("torch")
-@pytest.mark.parametrize(
-    "loader",
-    [
-        "loader = DataLoader(torch.randn(240, 3, 8, 8), 16)",
-        "loader = DataLoader(torch.randint(0, 9, (240, 26)), 16)",
-        "loader = DataLoader([{'x': torch.ones(3), 'y': 1}] * 240, 16)",
-    ],
-)
-def test_what_is_no_text_has_no_tokens(run: Run, loader: str) -> None:
-    assert counted(run, loader) is None
-
-
-@needs("torch")
-def test_evaluation_between_the_steps_is_not_counted(run: Run) -> None:
-    steps = """
+NO_TEXT = {
+    "images": "loader = DataLoader(torch.randn(240, 3, 8, 8), 16)",
+    "categories": "loader = DataLoader(torch.randint(0, 9, (240, 26)), 16)",
+    "broken": """
+class Broken(dict):
+    def get(self, *_): raise RuntimeError("no such thing")
+loader = DataLoader(Items(), 16, collate_fn=lambda batch: Broken())""",
+    "table": "loader = DataLoader([{'x': torch.ones(3), 'y': 1}] * 240, 16)",
+}
+EVALUATED = """
 held_out = DataLoader(Items(), 60, collate_fn=collate)
 for _ in range(2):
     train(loader)
     for batch in held_out: pass
 """
-    tokens = counted(run, COLLATORS["mask"] + steps)
-    assert tokens is not None
-    assert sum(tokens.lengths.values()) % 16 == 0
 
 
 @needs("torch")
-def test_watching_takes_no_more_than_its_share(run: Run) -> None:
+def test_counts_are_exact(run: Run, tmp_path: Path) -> None:
+    """One process for all of them: to load torch takes seconds."""
+    kinds = {**COLLATORS, **NO_TEXT, "mask, evaluated": COLLATORS["mask"] + EVALUATED}
+    (tmp_path / "kinds.json").write_text(json.dumps(kinds))
+    run(SCRIPT, FOLDER=str(tmp_path))
+    told = json.loads((tmp_path / "told.json").read_text())
+    for kind in kinds:
+        tokens = tokens_of(told[kind]["notes"])
+        if kind in NO_TEXT:
+            assert tokens is None, kind
+            continue
+        assert tokens is not None, kind
+        epochs = 3 if "evaluated" in kind else 1
+        assert (tokens.steps, tokens.real) == (15 * epochs, told[kind]["real"] * epochs), kind
+        assert (tokens.padding_share == 0) == (kind == "packed"), kind
+        assert tokens.by == kind.partition(",")[0], kind
+        rows = 1 if kind == "packed" else 16
+        assert sum(tokens.lengths.values()) == tokens.steps * rows, kind
+
+
+@needs("torch")
+def test_watching_takes_no_more_than_its_share(run: Run, tmp_path: Path) -> None:
     # A step of some ten microseconds is far too fast to look at each of its batches.
-    script = (
-        (SCRIPT % COLLATORS["mask"]).replace("t.MOST_SHARE = 1e9", "import time")
-        + """
-import mlbroker_probe._torch as p
-began = time.perf_counter()
-train(loader, 60)
-took, told = time.perf_counter() - began, p._tokens
-assert 0 < told.steps < 915, told.steps
-assert told._spent_s <= 0.005 * took + 0.01, (told._spent_s, took)
-"""
-    )
-    run(script)
-
-
-def counted(run: Run, loader: str) -> Tokens | None:
-    _, notes = run(SCRIPT % loader)
-    return tokens_of(said(notes))
+    (tmp_path / "kinds.json").write_text(json.dumps({"mask": COLLATORS["mask"]}))
+    run(FAST, FOLDER=str(tmp_path))
+    told = json.loads((tmp_path / "told.json").read_text())["mask"]
+    assert 0 < int(told["notes"]["tokens_steps"]) < told["steps"]
+    # What one look takes more than is left of the share, it cannot know before.
+    assert told["spent_s"] <= 0.005 * told["took_s"] + 0.02

@@ -1,0 +1,87 @@
+"""Measures what watching the tokens of text batches takes of a step, into docs/advice.md."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from markers import replace_block, table
+
+from mlbroker.broker.words import figure
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "advice.md"
+PROBE = ROOT / "profiles" / "probe"
+PYTHON = os.environ.get("MLBROKER_HOOKS_PYTHON", sys.executable)
+MOST_SHARE = 0.005
+# A small encoder of several widths: steps of about a millisecond to a tenth of a second.
+CHILD = """
+import json, random, time, torch
+import mlbroker_probe._torch as probe
+from mlbroker_probe._tokens import Tokens
+from torch.nn.utils.rnn import pad_sequence
+torch.set_num_threads(1)
+random.seed(0); torch.manual_seed(0)
+rows = [torch.randint(1, 900, (random.randint(5, 120),)) for _ in range(512)]
+def collate(batch):
+    ids = pad_sequence(batch, batch_first=True)
+    lengths = torch.tensor([[len(r)] for r in batch])
+    return {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1])[None] < lengths).long()}
+found = []
+for width, size in ((0, 32), (8, 8), (32, 32), (128, 32)):
+    loader = torch.utils.data.DataLoader(rows, size, shuffle=True, collate_fn=collate)
+    if width:
+        table = torch.nn.Embedding(900, width)
+        layer = torch.nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True)
+        weights = [*table.parameters(), *layer.parameters()]
+    else:
+        weights = [torch.nn.Parameter(torch.ones(1))]
+    optimizer = torch.optim.SGD(weights, lr=0.01)
+    probe._tokens, steps, began = Tokens(), 0, time.perf_counter()
+    while time.perf_counter() - began < 5:
+        for batch in loader:
+            if width:
+                hidden = layer(table(batch["input_ids"]),
+                               src_key_padding_mask=batch["attention_mask"] == 0)
+                hidden.mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            steps += 1
+    took, told = time.perf_counter() - began, probe._tokens
+    found.append([1e3 * took / steps, 1e6 * told._spent_s / told.steps, told.steps / steps,
+                  told._spent_s / took])
+print(json.dumps(found))
+"""
+
+
+def main() -> int:
+    """Measure and write; 1 where watching takes more than its share."""
+    has_torch = subprocess.run([PYTHON, "-c", "import torch"], check=False, capture_output=True)
+    if has_torch.returncode:
+        print("Skipped: needs a Python with torch, MLBROKER_HOOKS_PYTHON=…")
+        return 0
+    with TemporaryDirectory() as events:
+        environment = os.environ | {"MLBROKER_PROBE_DIR": events, "PYTHONPATH": str(PROBE)}
+        done = subprocess.run(
+            [PYTHON, "-c", CHILD], env=environment, check=True, capture_output=True, text=True
+        )
+    found = json.loads(done.stdout)
+    rows = [[f"{figure(round(ms, 1))} ms", f"{us:.0f} µs", f"{seen:.0%}", f"{share:.2%}"]
+            for ms, us, seen, share in found]  # fmt: skip
+    head = ["a step", "a batch that is looked at", "steps looked at", "share of the time"]
+    text = (
+        f"{table(head, rows)}\n\n{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()},"
+        f" {os.cpu_count()} cores; `make bench-advisor` measures it anew."
+    )
+    print(text)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(replace_block(page, "watching", text), encoding="utf-8")
+    return int(max(share for *_, share in found) > MOST_SHARE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
