@@ -276,6 +276,13 @@ def _print_result(job: Job, row: Measurement) -> None:
         print_line(f"{row.config}: longer than {span(row.time_s)} ({row.reason})")
     if row.status is not Status.OK:
         return
+    if (rps := row.extra.get("capacity_rps")) is not None:
+        least = "at least " if "at_least" in row.extra else ""
+        print_line(
+            f"{row.config}: {least}{float(rps):.4g} requests a second"
+            f" ({float(row.extra['capacity_low_rps']):.4g} with 90 %) at {row.extra['capacity_for']}"
+        )
+        return
     document: dict[str, Any] = measurement_document(row, job)
     step, whole = document["step_time_s"], document["duration_s"]
     if step is not None:
