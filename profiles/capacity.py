@@ -214,8 +214,8 @@ def _near(rate: float, centre: float) -> bool:
 def _crossing(seen: Sequence[Seen], late: float) -> float:
     """The rate at which the most likely logistic curve is `late`.
 
-    logit(share) = logit(late) + slope · (log rate − log root): quasi-likelihood of the counts, each
-    window weighing as its seconds; the slope under its prior, the root by bisection for each.
+    logit(share) = logit(late) + slope · (log rate less log root): quasi-likelihood of the
+    counts; the slope under its prior, the root by bisection for each.
     """
     offset = math.log(late / (1 - late))
     rows = [(math.log(s.rate_rps), s.judged - s.good, s.judged) for s in seen]

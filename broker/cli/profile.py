@@ -14,6 +14,7 @@ from mlbroker.broker.cli.options import Env, JobFile, Json, Nodes, Steps, job_or
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
+from mlbroker.broker.evidence.capacities import AT_LEAST, FOR, LOW_RPS, RPS
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
@@ -276,11 +277,11 @@ def _print_result(job: Job, row: Measurement) -> None:
         print_line(f"{row.config}: longer than {span(row.time_s)} ({row.reason})")
     if row.status is not Status.OK:
         return
-    if (rps := row.extra.get("capacity_rps")) is not None:
-        least = "at least " if "at_least" in row.extra else ""
+    if (rps := row.extra.get(RPS)) is not None:
+        least = "at least " if AT_LEAST in row.extra else ""
         print_line(
             f"{row.config}: {least}{float(rps):.4g} requests a second"
-            f" ({float(row.extra['capacity_low_rps']):.4g} with 90 %) at {row.extra['capacity_for']}"
+            f" ({float(row.extra[LOW_RPS]):.4g} with 90 %) at {row.extra[FOR]}"
         )
         return
     document: dict[str, Any] = measurement_document(row, job)

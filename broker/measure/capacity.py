@@ -11,12 +11,13 @@ from typing import Any
 
 from mlbroker.broker.errors import InputError, JobFailed, NothingFeasible
 from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.capacities import AT_LEAST, FOR, LOW_RPS, RPS, TOKENS
 from mlbroker.broker.evidence.hardware import this_machine
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.measure.agent_link import ProcessLink, load_here
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.pricing.vendors import LOCAL
-from mlbroker.profiles.capacity import Capacity, CapacitySearch, Seen, Window
+from mlbroker.profiles.capacity import Z90, Capacity, CapacitySearch, Seen, Window
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.service import (
@@ -121,18 +122,18 @@ def measure_capacity(job: Job, bodies: list[str], note: Callable[[str], None]) -
         config=this_machine(),
         time_s=1 / found.rps,
         cloud=LOCAL,
-        sigma_log=max(0.0, math.log(found.rps / found.low_rps)) / 1.2816,
+        sigma_log=max(0.0, math.log(found.rps / found.low_rps)) / Z90,
         fingerprint=job.fingerprint(),
         measured_at=datetime.now(UTC),
         facts=known,
         extra={
-            "capacity_rps": f"{found.rps:.6g}",
-            "capacity_low_rps": f"{found.low_rps:.6g}",
-            "capacity_for": objective_key(objective),
+            RPS: f"{found.rps:.6g}",
+            LOW_RPS: f"{found.low_rps:.6g}",
+            FOR: objective_key(objective),
             "ready_s": f"{ready_s:.4g}",
             "windows": str(found.windows),
-            **({"at_least": "yes"} if found.at_least else {}),
-            **({} if tokens is None else {"tokens_per_request": f"{tokens:.6g}"}),
+            **({AT_LEAST: "yes"} if found.at_least else {}),
+            **({} if tokens is None else {TOKENS: f"{tokens:.6g}"}),
         },
     )
 
@@ -177,7 +178,9 @@ def _search(
         told = _loaded(link, window)
         kinds.update(told["kinds"])
         tokens = told["tokens"] or tokens
-        seen = [Seen(window.rate_rps, *part, told["stopped"]) for part in told["parts"]]
+        seen = [
+            Seen(window.rate_rps, judged, good, told["stopped"]) for judged, good in told["parts"]
+        ]
         search.add(
             seen,
             told["took_s"],
@@ -217,7 +220,7 @@ def _ended(message: Mapping[str, Any]) -> JobFailed:
     said = f"; its last words: {quoted(words[-1])}" if words else ""
     if message["end"] == "not ready":
         return JobFailed(
-            f"the service did not get ready: its readiness probe got {quoted(message['last'])}{said}",
+            f"the service did not get ready: its probe got {quoted(message['last'])}{said}",
             hint="`readiness_probe: {path: /health, initial_delay_seconds: 60}` says for how long",
         )
     what = "its set-up" if message["end"] == "setup" else "the service"
@@ -236,4 +239,4 @@ def _never(
 
 
 def _kinds(kinds: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items())
+    return ", ".join(f"{kind}: {count:,}" for kind, count in kinds.items())

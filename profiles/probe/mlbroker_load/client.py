@@ -106,7 +106,7 @@ class _Stale(Exception):
 
 
 async def _headers(reader: asyncio.StreamReader) -> Dict[str, str]:
-    found = {}
+    found: Dict[str, str] = {}
     while True:
         line = await reader.readline()
         if line in (b"\r\n", b"\n"):

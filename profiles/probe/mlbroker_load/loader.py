@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Dict, IO, Optional
+from typing import IO, Any, Dict, Optional
 
 from mlbroker_agent.processes import adopt_orphans, die_with_parent, end_tree
 
@@ -28,9 +28,8 @@ def main() -> int:
     spec = json.loads(sys.stdin.readline())
     adopt_orphans()
     try:
-        with tempfile.TemporaryFile() as output:
-            with suppress(asyncio.CancelledError):
-                asyncio.run(_measure(spec, output))
+        with tempfile.TemporaryFile() as output, suppress(asyncio.CancelledError):
+            asyncio.run(_measure(spec, output))
     finally:
         end_tree(os.getpid(), spec["grace_s"])
     return 0
