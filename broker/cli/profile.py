@@ -80,7 +80,8 @@ def measure(
 
     How long the whole job takes is predicted from it. The job is started as it is, watched until
     its mean step time is known to 3 % (or a tenth of the work, the time or the money is used up),
-    and ended with all its processes.
+    and ended with all its processes. Of a service it is measured how many requests a second a
+    replica serves within its objective.
 
     Exit codes: 0 measured, 2 nothing could be counted, 3 refused by a cap, 100 the job failed.
     """
@@ -278,10 +279,11 @@ def _print_result(job: Job, row: Measurement) -> None:
     if row.status is not Status.OK:
         return
     if (rps := row.extra.get(RPS)) is not None:
-        least = "at least " if AT_LEAST in row.extra else ""
+        capped = AT_LEAST in row.extra
+        least = "at least " if capped else ""
+        surely = "" if capped else f" ({float(row.extra[LOW_RPS]):.4g} with 90 %)"
         print_line(
-            f"{row.config}: {least}{float(rps):.4g} requests a second"
-            f" ({float(row.extra[LOW_RPS]):.4g} with 90 %) at {row.extra[FOR]}"
+            f"{row.config}: {least}{float(rps):.4g} requests a second{surely} at {row.extra[FOR]}"
         )
         return
     document: dict[str, Any] = measurement_document(row, job)
