@@ -10,6 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune bench-tune-overhead \
 .PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune bench-advisor \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-capacity bench-goodput bench-tune \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
@@ -114,6 +115,9 @@ bench-pipeline: $(VENV)/.dev ## Hold the optimiser of pipelines to brute force, 
 
 bench-service: $(VENV)/.product ## Play the policies for a service's ceiling on traces, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_service.py
+
+bench-capacity: $(VENV)/.dev ## Measure servers of known capacity, into docs/benchmarks.md; SECONDS=40
+	PYTHONPATH=. $(BIN)/python scripts/bench_capacity.py
 
 bench-goodput: $(VENV)/.product ## Play adaptive training on measured trainings, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_goodput.py

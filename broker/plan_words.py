@@ -11,6 +11,7 @@ from mlbroker.policies.quote import FallsBack, Quote, Reason
 from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job, Replicas
+from mlbroker.profiles.service import Measured
 
 REASON_WORDS = {
     Reason.NEEDS_NOT_MET: "do not meet the job's needs",
@@ -212,16 +213,28 @@ def replicas_words(replicas: Replicas, hourly_usd: Decimal) -> str:
     )
 
 
-def traffic_words(job: Job, hourly_usd: Decimal) -> str | None:
-    """What the traffic of a service needs, and costs beside its budget; None where none is told."""
+def traffic_words(job: Job, hourly_usd: Decimal, measured: Measured | None) -> str | None:
+    """What the traffic of a service needs, and costs beside its budget; None where none is told.
+
+    What was `measured` goes before what the file says; replicas are counted by its lower bound.
+    """
     service, replicas = job.service, job.replicas
     if service is None or replicas is None:
         return None
     traffic, rps, budget = service.traffic, service.target_rps, service.month_usd
     said = []
+    if measured is not None:
+        rps = float(f"{measured.low_rps:.4g}")
+        said.append(
+            f"A replica serves {measured.rps:.4g} requests a second, {rps:g} with 90 %, as measured"
+            f" on {measured.config}: on another machine that is a guess."
+        )
     if rps is not None:
         per_thousand = float(hourly_usd) / 3.6 / rps
         said.append(f"1,000 requests cost {per_thousand:.3g} USD on a replica that is never idle.")
+        if measured is not None and measured.tokens:
+            per_million = 1000 * per_thousand / measured.tokens
+            said.append(f"A million tokens of its answers cost {per_million:.3g} USD.")
     if traffic.rate_rps is not None and traffic.peak_rps is not None and rps is not None:
         usual, peak = (math.ceil(each / rps) for each in (traffic.rate_rps, traffic.peak_rps))
         usd = replicas._replace(least=max(usual, replicas.least)).monthly_usd(hourly_usd)[0]

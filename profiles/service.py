@@ -42,6 +42,7 @@ class Service(NamedTuple):
     Without `scales` there is always the same number of replicas; `most` None is no maximum.
     `target_rps` is what the engine reckons a replica to serve, and the delays are those after which
     it follows its load. `queue_s`: over the cap nobody waits longer than that.
+    A replica answers on `port`, and is ready once it answers `readiness` with success.
     """
 
     scales: bool = False
@@ -55,3 +56,21 @@ class Service(NamedTuple):
     traffic: Traffic = Traffic()
     request: SampleRequest | None = None
     queue_s: float = 10.0
+    port: int | None = None
+    readiness: str = "/"
+    ready_s: float = 1200.0
+
+
+class Measured(NamedTuple):
+    """What a replica serves, as it was measured: requests a second, and the rate that it serves
+    with 90 %. `tokens` are those of a request, where it streams."""
+
+    rps: float
+    low_rps: float
+    config: str
+    tokens: float | None = None
+
+
+def objective_key(objective: ServiceObjective) -> str:
+    """The objective in words that tell it from others."""
+    return f"{objective.measure} {objective.within_s:g} s for {objective.share:.4g}"

@@ -19,6 +19,8 @@ from mlbroker.broker.app.sources import (
     with_nodes,
     within_reach,
 )
+from mlbroker.broker.evidence.capacities import capacity_of
+from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import (
     nothing_chosen,
@@ -107,8 +109,9 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
     if job.replicas is not None and made.choice is not None:
+        measured = capacity_of(job, MeasurementStore(state).for_job(job))
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
-        if traffic := traffic_words(job, made.choice.hourly_usd):
+        if traffic := traffic_words(job, made.choice.hourly_usd, measured):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
     return Planned(made, book, evidence, request, embodied)

@@ -84,6 +84,8 @@ class PreparedProfile:
 
 def prepare(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
     """Find the machines to measure on. Nothing is started yet."""
+    if request.job.replicas is not None:
+        return _service(request, state)
     here = not request.auto and not request.filters.instance_types
     here = here and request.on in (None, LOCAL)
     refuse_what_is_not_run(request.job, listener, here=here)
@@ -120,6 +122,30 @@ def _here(request: ProfileRequest, state: Path) -> PreparedProfile:
         return _keep(rows, state, watcher)
 
     question = f"Run {job.name} here for at most {job.profile.max_time_s:g} s to measure it?"
+    return PreparedProfile(question, False, measure)
+
+
+def _service(request: ProfileRequest, state: Path) -> PreparedProfile:
+    """How many requests a second a replica serves, here."""
+    job = request.job
+    if job.service is None:
+        raise InputError("a pool has no requests to measure", where=str(request.job_path))
+    if request.auto or request.filters.instance_types or request.on not in (None, LOCAL):
+        raise InputError(
+            "a service is measured on this machine only",
+            hint="log in on a machine like its own, and run `mlbroker profile` there",
+        )
+    from mlbroker.broker.measure.capacity import measure_capacity, sample_bodies
+
+    asked = job.service.request
+    bodies = [] if asked is None else sample_bodies(asked, request.job_path.parent)
+
+    def measure(watcher: Watcher) -> list[Measurement]:
+        row = measure_capacity(job, bodies, watcher.note)
+        MeasurementStore(state).add([row])
+        return [row]
+
+    question = f"Start {job.name} here, and load it for three minutes?"
     return PreparedProfile(question, False, measure)
 
 

@@ -14,6 +14,7 @@ from mlbroker.broker.cli.options import Env, JobFile, Json, Nodes, Steps, job_or
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
 from mlbroker.broker.errors import InputError, JobFailed
+from mlbroker.broker.evidence.capacities import AT_LEAST, FOR, LOW_RPS, RPS
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.files.values import parse_duration_s, parse_money_usd, parse_option
 from mlbroker.broker.home import home
@@ -80,7 +81,8 @@ def measure(
 
     How long the whole job takes is predicted from it. The job is started as it is, watched until
     its mean step time is known to 3 % (or a tenth of the work, the time or the money is used up),
-    and ended with all its processes.
+    and ended with all its processes. Of a service it is measured how many requests a second a
+    replica serves within its objective.
 
     Exit codes: 0 measured, 2 nothing could be counted, 3 refused by a cap, 100 the job failed.
     """
@@ -287,6 +289,14 @@ def _print_result(job: Job, row: Measurement) -> None:
     if row.status is Status.STOPPED:
         print_line(f"{row.config}: longer than {span(row.time_s)} ({row.reason})")
     if row.status is not Status.OK:
+        return
+    if (rps := row.extra.get(RPS)) is not None:
+        capped = AT_LEAST in row.extra
+        least = "at least " if capped else ""
+        surely = "" if capped else f" ({float(row.extra[LOW_RPS]):.4g} with 90 %)"
+        print_line(
+            f"{row.config}: {least}{float(rps):.4g} requests a second{surely} at {row.extra[FOR]}"
+        )
         return
     document: dict[str, Any] = measurement_document(row, job)
     step, whole = document["step_time_s"], document["duration_s"]

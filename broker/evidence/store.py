@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.capacities import is_capacity
 from mlbroker.broker.evidence.columns import FIELDS, stored
 from mlbroker.broker.home import private_folder
 from mlbroker.profiles.job import Job
@@ -106,7 +107,7 @@ class MeasurementStore:
         a plan must not read for seconds, and what jobs have in common says most about others.
         """
         known = {_key(m) for m in self.for_job(job)}
-        return [m for m in self._common(most) if _key(m) not in known]
+        return [m for m in self._common(most) if _key(m) not in known and not is_capacity(m)]
 
     def _common(self, most: int) -> list[Measurement]:
         if not self._path.exists():
@@ -212,7 +213,7 @@ def relearn(home: Path) -> None:
     from mlbroker.policies.planner.book import fill_hardware
     from mlbroker.profiles.estimators.transfer import learn
 
-    rows = MeasurementStore(home).all()
+    rows = [row for row in MeasurementStore(home).all() if not is_capacity(row)]
     if len({row.group or row.job for row in rows}) < 2:
         (home / FITTED_FILE).unlink(missing_ok=True)
         return

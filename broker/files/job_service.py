@@ -65,7 +65,8 @@ def read_replicas(fields: Fields) -> tuple[Replicas | None, Service | None]:
         replicas = Replicas(kind, first, first if most is None else most)
         if kind == "pool" or pool:
             return replicas, None
-        return replicas, _engine(scaling, scales=count is None and most != first, most=most)
+        engine = _engine(scaling, scales=count is None and most != first, most=most)
+        return replicas, _reached(section, engine)
     return None, None
 
 
@@ -132,6 +133,21 @@ def _engine(policy: Fields, *, scales: bool, most: int | None) -> Service:
     if (down := policy.value("downscale_delay_seconds", parse_number)) is not None:
         engine = engine._replace(downscale_s=float(down))
     return engine
+
+
+def _reached(section: Fields, engine: Service) -> Service:
+    """Where a replica answers, and how it says that it is ready."""
+    engine = engine._replace(port=section.value("ports", _port))
+    probe = section.node("readiness_probe")
+    if probe is None:
+        return engine
+    if probe.fields is None:
+        return engine._replace(readiness=section.required("readiness_probe", _url_path, "/health"))
+    inner = section.section("readiness_probe")
+    assert inner is not None
+    delay_s = inner.value("initial_delay_seconds", parse_number)
+    engine = engine._replace(readiness=inner.required("path", _url_path, "{path: /health}"))
+    return engine if delay_s is None else engine._replace(ready_s=float(delay_s))
 
 
 def _objective(service: Fields, part: Fields) -> ServiceObjective:

@@ -70,9 +70,13 @@ class ProcessLink:
         self._said: list[bytes] = []
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_errors, daemon=True).start()
+        self.send(spec)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """A line more for who waits for one."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(spec).encode() + b"\n")
+        with suppress(OSError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
     def messages(self) -> Iterator[Mapping[str, Any]]:
@@ -126,3 +130,8 @@ def start_here(spec: Mapping[str, Any]) -> ProcessLink:
     """An agent on this machine, in the interpreter mlbroker runs in."""
     # The agent is found in its own folder, not in the job's: a `json.py` there is none of its own.
     return ProcessLink([sys.executable, "-m", "mlbroker_agent"], spec, cwd=PROBE_FOLDER)
+
+
+def load_here(spec: Mapping[str, Any]) -> ProcessLink:
+    """Who starts a service on this machine, and loads it."""
+    return ProcessLink([sys.executable, "-m", "mlbroker_load"], spec, cwd=PROBE_FOLDER)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mlbroker.broker.evidence.capacities import is_capacity
 from mlbroker.broker.evidence.columns import stored
 from mlbroker.broker.evidence.store import Outdated
 from mlbroker.broker.measure.result import ASKED, steps_by
@@ -51,7 +52,8 @@ def job_document(
 
 def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, Any]:
     """One measurement; durations are of the whole job, in the steps its file asks for now."""
-    ok = row.status is Status.OK
+    # The time of a request at a service's capacity is no job's: `extra` says what it is.
+    ok = row.status is Status.OK and not is_capacity(row)
     step = duration = None
     steps, said_by = row.steps, steps_by(row)
     if ok:

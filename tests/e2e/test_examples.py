@@ -3,23 +3,48 @@
 import ast
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.heard import Heard
 
+from mlbroker.broker.app.service_replay import ServiceReplayRequest, replay_service
+from mlbroker.broker.evidence.capacities import capacity_of
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.pipeline_file import load_pipeline
+from mlbroker.broker.measure.capacity import measure_capacity, sample_bodies
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))
 PIPELINES = sorted(EXAMPLES.glob("*/pipeline.yaml"))
+SERVICE = EXAMPLES / "service" / "service.yaml"
 
 
 def test_there_is_a_job_file_or_a_pipeline_in_every_example() -> None:
     folders = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
-    assert folders == sorted([*NAMES, *(path.parent.name for path in PIPELINES)])
+    assert folders == sorted([*NAMES, "service", *(path.parent.name for path in PIPELINES)])
     assert {"digits", "lm", "sentiment"} <= set(NAMES)
     assert PIPELINES
+
+
+def test_the_service_is_measured_and_its_surge_played() -> None:
+    job = load_job(SERVICE).job
+    assert job.service is not None
+    assert job.service.request is not None
+    short = replace(job, profile=replace(job.profile, max_time_s=8.0))
+    bodies = sample_bodies(job.service.request, SERVICE.parent)
+
+    found = capacity_of(job, [measure_capacity(short, bodies, lambda _: None)])
+
+    assert found is not None
+    assert found.rps > 20
+    request = ServiceReplayRequest(
+        SERVICE.with_name("requests.csv"), SERVICE, None, 0.05, None, 300.0, None, ()
+    )
+    summary = replay_service(request, Heard())["summary"]
+    assert summary["auto"]["overspend_usd"] == 0
+    assert summary["none"]["overspend_usd"] > 0
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.parent.name)

@@ -54,6 +54,8 @@ def test_all_that_a_service_says() -> None:
         traffic=Traffic(12.0, 40.0),
         request=SampleRequest("/classify", "samples.jsonl"),
         queue_s=4.0,
+        port=8080,
+        readiness="/health",
     )
 
 
