@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from mlbroker.policies.pipeline.fronts import front
 from mlbroker.policies.pipeline.interface import Option, Problem, Selection, Solution
-from mlbroker.policies.pipeline.programme import Found, Programme
+from mlbroker.policies.pipeline.programme import Programme
+from mlbroker.policies.pipeline.rows import Found
 from mlbroker.policies.pipeline.schedule import Simulator, keeps_limits, least_z, timetable
 
 SECONDS = 30.0
