@@ -8,9 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune bench-tune-overhead \
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-goodput bench-tune bench-advisor \
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-capacity bench-goodput bench-tune \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-capacity bench-goodput bench-tune bench-tune-overhead bench-advisor \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
@@ -127,6 +125,7 @@ bench-tune: $(VENV)/.dev ## Play studies on recorded learning curves, into docs/
 
 bench-tune-overhead: $(VENV)/.dev ## What a study's lane takes beside trials of one second, after 950 of them
 	PYTHONPATH=. $(BIN)/python scripts/bench_tune_overhead.py
+
 bench-advisor: $(VENV)/.product ## Measure what watching tokens takes of a step, into docs/advice.md; MLBROKER_HOOKS_PYTHON
 	$(BIN)/python scripts/bench_advisor.py
 
