@@ -29,6 +29,8 @@ FITTED_WITHIN = 0.25
 # with room for 30 have 40. The prior (mean and standard deviation of its log) is as wide.
 SLOPES = [2.0 * 1.15**i for i in range(26)]
 PRIOR = (math.log(15.0), 0.7)
+# Long waits follow one another: about so many of them are one event.
+OVERDISPERSION = 20.0
 Z90 = NormalDist().inv_cdf(0.9)
 # Of a window so many times of the objective pass before the queue is as long as it usually is.
 SKIPPED = 10.0
@@ -232,10 +234,6 @@ def _crossing(seen: Sequence[Seen], late: float) -> float:
         if told > best:
             best, root = told, at
     return math.exp(root)
-
-
-# Long waits follow one another: about so many of them are one event.
-OVERDISPERSION = 20.0
 
 
 def _root_for(slope: float, offset: float, rows: Sequence[tuple[float, int, int]]) -> float:

@@ -71,6 +71,10 @@ class Study(NamedTuple):
     start_from: tuple[str, ...] = ()
     regex: str | None = None
 
+    def as_told(self, score: float) -> float:
+        """A score, of which more is better, as the job tells its metric."""
+        return score if self.more_is_better else -score
+
 
 def variables(point: Point) -> dict[str, str]:
     """The environment variables of a trial at this point."""

@@ -9,14 +9,12 @@ from mlbroker.broker.app.plan import Planned, PlanQuery, plan
 from mlbroker.policies.advice.machines import WithoutGpu, without_gpu
 from mlbroker.policies.advice.steps import StepsSeen, Waste, tokens_seen, wastes
 from mlbroker.policies.planner.planner import Planner
-from mlbroker.profiles.job import Job
 
 
 @dataclass(frozen=True, slots=True)
 class Advised:
     """The plan that the figures rest on, and what was found."""
 
-    job: Job
     planned: Planned
     machines: WithoutGpu | None
     tokens: StepsSeen | None
@@ -28,7 +26,7 @@ def advise(query: PlanQuery, state: Path, listener: Listener) -> Advised:
     planned = plan(query, state, listener)
     job, rows = planned.request.job, planned.evidence.measurements
     found = wastes(job, rows, planned.plan.choice)
-    return Advised(job, planned, machines_of(planned), tokens_seen(rows), found)
+    return Advised(planned, machines_of(planned), tokens_seen(rows), found)
 
 
 def machines_of(planned: Planned) -> WithoutGpu | None:

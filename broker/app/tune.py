@@ -199,7 +199,7 @@ def shown(state: Path, name: str) -> dict[str, Any]:
         "runs": known,
         "best": _best(found),
         "curve": [
-            {"spent_s": round(spent_s, 3), "metric": metric_of(study, score)}
+            {"spent_s": round(spent_s, 3), "metric": study.as_told(score)}
             for spent_s, score in found.curve
         ],
         "doubt": _doubt(found),
@@ -216,16 +216,11 @@ def _best(found: StudyState) -> dict[str, Any] | None:
     best = mine.trial.best
     return {
         "trial": number,
-        "metric": metric_of(found.study, mine.trial.score),
+        "metric": found.study.as_told(mine.trial.score),
         "at": best.index(best[-1]) + 1,
         "reached": mine.trial.reached,
         "env": variables(mine.point),
     }
-
-
-def metric_of(study: Study, score: float) -> float:
-    """A score as the job tells it."""
-    return score if study.more_is_better else -score
 
 
 def _doubt(found: StudyState) -> str | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.sources import job_of
-from mlbroker.broker.app.tune import metric_of
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.yaml_strict import Node, parse, read_text
 from mlbroker.broker.files.yaml_writer import yaml_of
@@ -31,7 +30,7 @@ def table(folder: StudyFolder) -> tuple[list[str], Iterator[dict[str, object]]]:
     def rows() -> Iterator[dict[str, object]]:
         for number, each in enumerate(found.trials):
             score = each.trial.score
-            told = None if score == FAILED else metric_of(found.study, score)
+            told = None if score == FAILED else found.study.as_told(score)
             values = (number, state_of(each, found.study.most), _reached(each), told)
             fixed = dict(zip(TABLE, (*values, round(each.seconds, 3), each.failed), strict=True))
             yield {**fixed, **{f"env.{name}": each.point[name] for name in names}}
@@ -75,7 +74,7 @@ def write_optuna(folder: StudyFolder, path: Path, force: bool) -> None:
         trials.append(
             optuna.trial.create_trial(
                 state=of[state],
-                value=None if state == "failed" else metric_of(study, score),
+                value=None if state == "failed" else study.as_told(score),
                 params=dict(each.point),
                 distributions=parts,
                 intermediate_values=each.metrics,

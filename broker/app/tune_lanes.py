@@ -30,14 +30,13 @@ from mlbroker.broker.tuning.waves import COMMAND, collect, program
 from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.lanes import lanes as lanes_by_rule
+from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.profiles.job import Checkpoint, Job
 
 # Lanes that nobody asked for by number.
 MOST_RENTED = 8
 # How often trials are brought home where the job does not say it of its checkpoint.
 _SAVED_EVERY_S = 300.0
-# Budgets are divided to this.
-_PART_USD = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def _parts(whole: PreparedRun, wanted: int, state: Path, *, shrinks: bool) -> li
     """The budget in equal parts, one a lane; fewer, where that `shrinks`, if one is too small."""
     traits = opener(state)(whole.options[0].cloud).traits
     for number in range(wanted, 1, -1):
-        cap_usd = (whole.cap_usd / number).quantize(_PART_USD, ROUND_DOWN)
+        cap_usd = (whole.cap_usd / number).quantize(MICRO_USD, ROUND_DOWN)
         try:
             worst = worst_case(whole.options[0], cap_usd, traits, whole.request.guest_late_s)
         except RefusedError:
@@ -162,7 +161,7 @@ def _rented(job: Job, terms: Mapping[str, Any]) -> Job:
 def rented(plan: LanePlan, number: int, batches: int, body: str, state: Path) -> PreparedRun:
     """The run that is handed one of so many batches, with its part of the budget."""
     part, lanes = plan.lanes[0], max(batches, 1)
-    cap_usd = (plan.budget_usd / lanes).quantize(_PART_USD, ROUND_DOWN)
+    cap_usd = (plan.budget_usd / lanes).quantize(MICRO_USD, ROUND_DOWN)
     traits = opener(state)(part.options[0].cloud).traits
     worst = worst_case(part.options[0], cap_usd, traits, part.request.guest_late_s)
     job = part.request.job

@@ -8,8 +8,7 @@ from mlbroker.broker.ledger import Run
 from mlbroker.broker.tuning.record import StudyState
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.lanes import Work
-
-_CENTIMES = Decimal("0.000001")
+from mlbroker.pricing.billing import MICRO_USD
 
 
 def lane_of(run: Run, found: StudyState) -> dict[str, Any]:
@@ -50,6 +49,6 @@ def forecast(found: StudyState, runs: Sequence[Run]) -> dict[str, Any] | None:
     open_lanes = sum(not run.settled for run in runs)
     return {
         "work_s": round(left_s, 3),
-        "usd": exact_usd(usd.quantize(_CENTIMES)),
+        "usd": exact_usd(usd.quantize(MICRO_USD)),
         "done_in_s": round(left_s / open_lanes, 3) if open_lanes else None,
     }

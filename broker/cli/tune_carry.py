@@ -165,9 +165,8 @@ class News:
         study, mine = found.study, found.trials[number]
         if mine.failed is not None:
             return f"Trial {number} failed: {mine.failed}"
-        score = mine.trial.score if study.more_is_better else -mine.trial.score
         named = ", ".join(f"{name}={value}" for name, value in mine.point.items())
         return (
             f"Trial {number} at {study.resource} {mine.trial.reached}: {study.metric} "
-            f"{figure(score)}; {named}"
+            f"{figure(study.as_told(mine.trial.score))}; {named}"
         )

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from mlbroker.broker.words import exact_usd_or_none, figure, money
+from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.tokens import Tokens, tokens_of
 
@@ -59,4 +60,4 @@ def _usd_per_million(row: Measurement, tokens: Tokens) -> Decimal | None:
     if per_s is None or row.price_per_hour_usd is None:
         return None
     hours = Decimal(1_000_000) / Decimal(f"{per_s:.9g}") / 3600
-    return (row.price_per_hour_usd * hours).quantize(Decimal("0.000001"))
+    return (row.price_per_hour_usd * hours).quantize(MICRO_USD)

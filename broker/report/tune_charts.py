@@ -95,8 +95,7 @@ def points_chart(told: Mapping[str, Any], found: StudyState) -> Chart | None:
 
 def _lines(metric: str, found: StudyState, drawn: Sequence[tuple[float, int]]) -> Rows:
     """Where each of the trials, best first, crosses each axis."""
-    sign = 1 if found.study.more_is_better else -1
-    ends = sorted((sign * drawn[0][0], sign * drawn[-1][0]))
+    ends = sorted(map(found.study.as_told, (drawn[0][0], drawn[-1][0])))
     records: list[tuple[int, int, str, float, float, str]] = []
     # The best last, above the others.
     for place, (score, number) in reversed(list(enumerate(drawn))):
@@ -105,9 +104,10 @@ def _lines(metric: str, found: StudyState, drawn: Sequence[tuple[float, int]]) -
         for at, (name, part) in enumerate(found.study.space.items()):
             share = share_of(part, point[name])
             records.append((number, at, name, better, share, short(point[name])))
-        share = (sign * score - ends[0]) / (ends[1] - ends[0]) if ends[0] < ends[1] else 0.5
+        told = found.study.as_told(score)
+        share = (told - ends[0]) / (ends[1] - ends[0]) if ends[0] < ends[1] else 0.5
         at = len(found.study.space)
-        records.append((number, at, metric, better, share, figure(sign * score)))
+        records.append((number, at, metric, better, share, figure(told)))
     trials, ats, names, betters, shares, texts = zip(*records, strict=True)
     return Rows(
         [
@@ -129,8 +129,7 @@ def _ends(metric: str, found: StudyState, worst: float, best: float) -> Iterator
         else:
             low, top = figure(part.low), figure(part.high)
         yield {"axis": at, "name": name, "low": clean(low), "top": clean(top)}
-    sign = 1 if found.study.more_is_better else -1
-    ends = sorted((sign * worst, sign * best))
+    ends = sorted(map(found.study.as_told, (worst, best)))
     at = len(found.study.space)
     yield {"axis": at, "name": metric, "low": figure(ends[0]), "top": figure(ends[1])}
 
@@ -202,10 +201,10 @@ def share_of(part: Range | Choice, value: Value) -> float:
 def trial_rows(told: Mapping[str, Any], found: StudyState, states: Sequence[str]) -> Rows:
     """All trials, for a table."""
     trials = found.trials
-    sign = 1 if found.study.more_is_better else -1
 
     def metric(each: TrialRecord) -> float | None:
-        return None if each.trial.score == FAILED else sign * each.trial.score
+        score = each.trial.score
+        return None if score == FAILED else found.study.as_told(score)
 
     best = None if told["best"] is None else told["best"]["trial"]
     return Rows(

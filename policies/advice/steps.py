@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from mlbroker.policies.quote import Quote
+from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.tokens import StepLaw, Tokens, step_law, tokens_of
@@ -131,5 +132,5 @@ def _priced(item: Waste, quote: Quote | None) -> Waste:
         return item
     of_run = min(1.0, quote.command_s.p50 / 3600 / quote.duration_h.p50)
     share = Decimal(f"{item.share * of_run:.6f}")
-    usd = (quote.cost_usd.compute * share).quantize(Decimal("0.000001"))
+    usd = (quote.cost_usd.compute * share).quantize(MICRO_USD)
     return replace(item, usd=usd)
