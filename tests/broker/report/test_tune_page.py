@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from mlbroker.broker.cli import build_app
 from mlbroker.broker.tuning.importance import importance_of
-from mlbroker.broker.tuning.record import StudyState, Writer
+from mlbroker.broker.tuning.record import StudyState
+from mlbroker.broker.tuning.writer import Writer
 from mlbroker.profiles.search_space import Choice, Range
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -25,22 +26,23 @@ def recorded(study: AStudy, trials: int) -> StudyState:
     """As a lane writes it down: one trial failed, one is no number, some went on."""
     study.begin()
     (study.folder / "train.py").unlink()
-    writer, state = Writer(study.record), study.now()
-    for number in range(trials):
-        kind = SPACE["KIND"].at(number % 3 / 3)
-        point = {"LR": 10.0 ** -(number % 4), "N": 1 + number % 4, "KIND": kind}
-        writer.add(state, kind="trial", trial=number, point=point, grace=1)
-        until = 9 if number % 4 == 0 else 1
-        writer.add(state, kind="works", trial=number, until=until)
-        if number == 1:
-            writer.add(state, kind="failed", trial=number, until=1, why=HOSTILE, seconds=0.1)
-            continue
-        for at in range(1, until + 1):
-            value = None if number == 2 else 0.1 * at + 0.01 * number
-            writer.add(state, kind="metric", trial=number, at=at, value=value)
-        writer.add(state, kind="worked", trial=number, until=until, seconds=0.5)
+    writer = Writer(study.record)
+    with writer.alone():
+        for number in range(trials):
+            kind = SPACE["KIND"].at(number % 3 / 3)
+            point = {"LR": 10.0 ** -(number % 4), "N": 1 + number % 4, "KIND": kind}
+            writer.add(kind="trial", trial=number, point=point, grace=1)
+            until = 9 if number % 4 == 0 else 1
+            writer.add(kind="works", trial=number, until=until)
+            if number == 1:
+                writer.add(kind="failed", trial=number, until=1, why=HOSTILE, seconds=0.1)
+                continue
+            for at in range(1, until + 1):
+                value = None if number == 2 else 0.1 * at + 0.01 * number
+                writer.add(kind="metric", trial=number, at=at, value=value)
+            writer.add(kind="worked", trial=number, until=until, seconds=0.5)
     writer.close()
-    return state
+    return writer.state
 
 
 def page_of(study: AStudy, *words: str) -> Path:
