@@ -5,6 +5,7 @@ is: another region can read it, and costs what a restart in place does.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
@@ -48,8 +49,7 @@ def placed(
     alone, where they fall back on demand and the user's own policy lets them.
     """
     first = Offered(options[0], quote)
-    chosen = (quote.cloud, quote.region, quote.instance_type, quote.market.value)
-    if kind_of(first.option) == chosen and (found := _zones_of(first, judge, zoned)):
+    if kind_of(first.option) == _kind(quote) and (found := _zones_of(first, judge, zoned)):
         quotes = [quote]
         for other in others(first):
             try:
@@ -98,15 +98,18 @@ def other_regions(
             f" `data: {{checkpoint_gb: 2}}` under `broker:` also {', '.join(sorted(regions))}."
         )
         return []
-    found = []
+    found: list[Offered] = []
     for region in sorted(regions):
         one = (option.cloud,), (region,), wanted.markets, (option.instance_type,)
         try:
             options, plan = again(Filters(*one))
         except NothingFeasible:
             continue
-        if plan.quotes[0].falls_back is not None:
-            found.append(Offered(options[0], plan.quotes[0]))
+        # On demand may come first there, as spot is dearer than where the plan has it.
+        by_kind = {kind_of(at): at for at in reversed(options)}
+        falling = (quote for quote in plan.quotes if quote.falls_back is not None)
+        spot = (Offered(by_kind[_kind(at)], at) for at in falling if _kind(at) in by_kind)
+        found += islice(spot, 1)
     found = sorted(found, key=_expected_usd)[:MOST_OTHERS]
     if found:
         all_of = [first, *found]
@@ -115,6 +118,11 @@ def other_regions(
         )
         listener.note(f"Spot in several regions. Traffic of each machine: {each}.")
     return found
+
+
+def _kind(quote: Quote) -> tuple[str, str, str, str]:
+    """As `kind_of` has an option's."""
+    return quote.cloud, quote.region, quote.instance_type, quote.market.value
 
 
 def _expected_usd(offered: Offered) -> float:

@@ -13,6 +13,7 @@ from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.runs.spot_options import in_order
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import Meter
 from mlbroker.profiles.job import Data, Job, ResourceOption
 
@@ -28,7 +29,8 @@ def option(region: str, market: str = "spot", usd: int = 1) -> LaunchOption:
 
 def offered(region: str) -> Offered:
     quote = SimpleNamespace(
-        region=region, option=0, traffic_usd=Decimal("0.18"),
+        cloud="aws", instance_type="m5.large", market=Market.SPOT, region=region, option=0,
+        traffic_usd=Decimal("0.18"),
         falls_back=None if region == "steady" else "on demand",
         cost_usd=SimpleNamespace(expected=USD[region]),
     )  # fmt: skip
@@ -40,7 +42,12 @@ def again(where: Filters) -> Any:
     if region == "nothing":
         raise NothingFeasible("no machine")
     found = offered(region)
-    return (found.option,), SimpleNamespace(quotes=[found.quote])
+    first: Any = SimpleNamespace(cloud="aws", region=region, instance_type="m5.large",
+                                 market=Market.ON_DEMAND, falls_back=None)  # fmt: skip
+    if region != "far":
+        return (found.option,), SimpleNamespace(quotes=[found.quote])
+    # There on demand is the plan's choice.
+    return (option(region, "on_demand"), found.option), SimpleNamespace(quotes=[first, found.quote])
 
 
 class Cloud:
