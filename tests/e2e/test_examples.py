@@ -17,6 +17,8 @@ from mlbroker.broker.measure.capacity import measure_capacity, sample_bodies
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))
+STUDIES = ["tune"]
+JOBS = [name for name in NAMES if name not in STUDIES]
 PIPELINES = sorted(EXAMPLES.glob("*/pipeline.yaml"))
 SERVICE = EXAMPLES / "service" / "service.yaml"
 
@@ -59,7 +61,7 @@ def test_a_pipeline_says_all_that_planning_needs(path: Path) -> None:
         assert stage.job.work
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JOBS)
 def test_job_file_loads_and_says_all_that_planning_and_running_need(name: str) -> None:
     job = load_job(EXAMPLES / name / "job.yaml").job
     assert job.name == name
@@ -70,6 +72,18 @@ def test_job_file_loads_and_says_all_that_planning_and_running_need(name: str) -
     assert job.budget_usd
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_says_all_that_its_trials_need(name: str) -> None:
+    job = load_job(EXAMPLES / name / "job.yaml").job
+    assert job.study is not None
+    assert job.workdir == str(EXAMPLES / name)
+    assert job.ignored == ()
+    assert job.budget_usd
+    assert job.checkpoint
+    script = (EXAMPLES / name / "train.py").read_text()
+    assert all(f'"{variable}"' in script for variable in job.study.space)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_setup_is_executable_and_run_finds_its_script(name: str) -> None:
     job = load_job(EXAMPLES / name / "job.yaml").job
@@ -77,7 +91,7 @@ def test_setup_is_executable_and_run_finds_its_script(name: str) -> None:
     assert (EXAMPLES / name / job.command.split()[-1]).is_file()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JOBS)
 def test_the_work_is_as_long_as_the_script_makes_it(name: str) -> None:
     """`work` counts the epochs or steps of `envs`, whose defaults in the script are the same."""
     job = load_job(EXAMPLES / name / "job.yaml").job

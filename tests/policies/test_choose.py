@@ -87,7 +87,10 @@ jobs = st.builds(
     budget_usd=st.none() | st.decimals("0.01", "9", places=2),
     checkpoint=st.none() | st.just(Checkpoint("c/", 600)),
     data=st.builds(
-        Data, st.sampled_from([Decimal(0), Decimal(50)]), st.sampled_from([Decimal(0), Decimal(9)])
+        Data,
+        st.sampled_from([Decimal(0), Decimal(50)]),
+        st.sampled_from([Decimal(0), Decimal(9)]),
+        checkpoint_gb=st.sampled_from([None, Decimal(0), Decimal(4)]),
     ),
     objective=st.sampled_from(ObjectiveKind).map(lambda kind: Objective(kind, Decimal("0.5"))),
 )
