@@ -182,8 +182,8 @@ def _cost(side: PricedJob, quote: Quote) -> str:
     if side.study is None:
         return told
     cap_usd = side.study.cap_usd
-    most = "no cap" if cap_usd is None else f"at most {money(cap_usd)}"
-    return f"{told}, {most}"
+    cap = "no cap" if cap_usd is None else f"at most {money(cap_usd)}"
+    return f"{told}, {cap}"
 
 
 def _monthly(side: PricedJob, quote: Quote) -> str:
@@ -199,8 +199,8 @@ def _time(side: PricedJob, quote: Quote) -> str:
         return ""
     if quote.duration_h is None:
         return "?"
-    told = duration(quote.duration_h.p50 * 3600)
-    return told if side.study is None else f"{told} a trial"
+    span = duration(quote.duration_h.p50 * 3600)
+    return span if side.study is None else f"{span} a trial"
 
 
 def _chance(side: PricedJob, quote: Quote) -> str:
