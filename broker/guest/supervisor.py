@@ -345,6 +345,8 @@ class Supervisor:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible))
         environment["MLBROKER_TOKEN"] = spec["token"]
         environment["MLBROKER_OUTPUT_DIR"] = os.path.join(self._box, files.OUTPUTS)
+        if spec.get("inputs"):
+            environment["MLBROKER_INPUTS"] = os.path.join(self._workdir, spec["inputs"])
         if spec.get("checkpoint"):
             environment["MLBROKER_CHECKPOINT_DIR"] = os.path.join(
                 self._workdir, spec["checkpoint"]["path"]

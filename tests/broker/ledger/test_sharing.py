@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.ledger import Lane, State, open_ledger
+from mlbroker.broker.ledger import STUDY, Share, State, open_ledger
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 def test_spent_and_open_worst_cases_stay_within_the_budget(asked: list[tuple[int, bool]]) -> None:
     with TemporaryDirectory() as folder:
         ledger = open_ledger(Path(folder))
-        lane = Lane("s", "id", "cap", Decimal(100))
+        lane = Share(STUDY, "s", "id", "cap", Decimal(100))
         admitted = 0
         for number, (usd, ends) in enumerate(asked):
             body = {"job": "s.tune", "user": "u", "cap_usd": str(usd), "reserved_usd": str(usd)}
@@ -36,6 +36,6 @@ def test_spent_and_open_worst_cases_stay_within_the_budget(asked: list[tuple[int
                 ledger.append(NOW, f"r{number}", State.SETTLED, end)
             assert sum(run.held_usd for run in ledger.runs()) <= 100
         assert len(ledger.runs()) == admitted
-        other = Lane("s", "id", "another", Decimal(60))
+        other = Share(STUDY, "s", "id", "another", Decimal(60))
         ledger.reserve(NOW, "other", {**body, **other.body()})
         assert ledger.verify() is None
