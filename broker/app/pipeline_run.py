@@ -257,7 +257,14 @@ class Conductor:
         return digest_of(job, folder, self._file, outputs_of(self._home, self._inputs(name)))
 
     def _inputs(self, name: str) -> dict[str, str]:
-        return {before: self.done[before].run_id for before in self.needs(name)}
+        """The runs whose outputs it is given; InputError where these are not here."""
+        found = {before: self.done[before].run_id for before in self.needs(name)}
+        for before, run_id in found.items():
+            if not RunFolder.of(self._home, run_id).path.is_dir():
+                hint = f"Resume where it ran, or run it again with --from {before}."
+                what = f"what {before} handed on is not in this state folder"
+                raise InputError(what, where=f"run {run_id}", hint=hint)
+        return found
 
     def _with_room(self, ready: Iterable[str]) -> list[str]:
         """Those that this machine has as many cores for as they ask; of nodes the queue says it."""
@@ -313,7 +320,8 @@ class Conductor:
             confidence=asked.limits.confidence, objective=asked.limits.objective,
         )  # fmt: skip
         given, travels = INPUTS, beside(outputs)
-        if plan.own is not None and plan.own.cloud == LOCAL:
+        chosen = plan.own or plan.quote
+        if chosen is not None and chosen.cloud == LOCAL:
             own = inputs_folder(self._home, whole.share) / name
             given, travels = str(lay_out(own.absolute(), outputs)), {}
         at = None if whole.deadline_at is None else whole.deadline_at.isoformat()
@@ -355,6 +363,8 @@ def _is_again(run: Run, name: str) -> bool:
 
 def refuse_stages_not_run(request: PipelineRequest, listener: Listener) -> None:
     """InputError with the line of a stage of which a part would be missing when it runs."""
+    for reason in request.file.header.not_run:
+        raise InputError(reason, where=request.file.line(reason.partition(":")[0]))
     for number, stage in enumerate(request.file.stages):
         try:
             refuse_what_is_not_run(stage.job, listener, here=request.place(number) == LOCAL)

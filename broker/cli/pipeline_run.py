@@ -12,7 +12,7 @@ from mlbroker.broker.cli.ctrl_c import CtrlC, Pressed
 from mlbroker.broker.cli.pipeline_plan import tell_of
 from mlbroker.broker.cli.run_carry import ask_what_now, error_of
 from mlbroker.broker.cli.terminal import Terminal, confirm
-from mlbroker.broker.errors import Interrupted
+from mlbroker.broker.errors import CloudError, Interrupted
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.output import print_json, say, warn
@@ -172,8 +172,8 @@ def _report(conductor: Conductor, state: Path) -> None:
         error = error_of(run, folder)
         if error is None:
             missing = ", ".join(run.attempt.missing)
-            warn(f"{name}: not brought home, so that nothing can follow: {missing}")
-            continue
+            what = f"{name} succeeded, and this of it is not home: {missing}"
+            error = CloudError(what, where=f"run {run.run_id}", hint="--resume runs it again.")
         errors.append(error)
     if conductor.stopping:
         what = "stopped; everything is accounted for"

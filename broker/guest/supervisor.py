@@ -152,6 +152,8 @@ class Supervisor:
         for name in (files.OUTPUTS, files.STEPS):
             os.makedirs(os.path.join(self._box, name), exist_ok=True)
         os.makedirs(self._workdir, exist_ok=True)
+        if self._spec.get("inputs"):
+            os.makedirs(os.path.join(self._workdir, self._spec["inputs"]), exist_ok=True)
         bundle = os.path.join(self._box, files.BUNDLE)
         if os.path.exists(bundle):
             with gzip.open(bundle) as stream:

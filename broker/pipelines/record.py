@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.guest.box import OUTPUTS
 from mlbroker.broker.ledger import LAST, PIPELINE, Run, Share, share_in
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import new_run_id
@@ -123,7 +124,10 @@ def find(runs: Sequence[Run], wanted: str, name: str | None = None) -> Record:
 
 def succeeded(run: Run) -> bool:
     """Whether a stage is done: its job succeeded, and what it hands on is at home."""
-    return run.outcome == "succeeded" and not run.attempt.missing
+    if run.outcome != "succeeded":
+        return False
+    lost = [name for name in run.attempt.missing if name == "all" or name.startswith(OUTPUTS)]
+    return not lost
 
 
 def same_before(runs: Sequence[Run], name: str, stage: str, digest: str, state: Path) -> Run | None:

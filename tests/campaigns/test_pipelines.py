@@ -31,7 +31,7 @@ WORDS = {b"background": "carrier", b"from mlbroker": "client"}
 
 
 def test_kill_9_of_clients_and_carriers_of_pipelines(tmp_path: Path) -> None:
-    rounds = size(2, 200)
+    rounds, least = size(2, 80), size(2, 200)
     undisturbed = Cli(tmp_path / "undisturbed")
     done = undisturbed("run", dag(undisturbed.folder, SIX), *GO, "--budget", BUDGET_USD)
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def test_kill_9_of_clients_and_carriers_of_pipelines(tmp_path: Path) -> None:
             "stages done twice or not": 0,
             "kills by stages begun": [at[begun] for begun in range(len(SIX) + 1)],
         }  # fmt: skip
-    assert sum(kills.values()) >= rounds
+    assert sum(kills.values()) >= least
 
 
 def one_round(folder: Path, seed: int) -> tuple[Counter[str], list[int]]:
@@ -64,7 +64,7 @@ def one_round(folder: Path, seed: int) -> tuple[Counter[str], list[int]]:
     kills: Counter[str] = Counter()
     points: list[int] = []
     # Points spread over the whole life, of which most would else be the program's start.
-    for begun in sorted(chance.choices(range(len(SIX) + 1), k=chance.randint(1, 3))):
+    for begun in sorted(chance.choices(range(len(SIX) + 1), k=chance.randint(2, 4))):
         _until_begun(cli, client, begun)
         time.sleep(chance.uniform(0.0, 1.0))
         at = _begun(cli)

@@ -5,11 +5,13 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.ledger import STUDY, Share, State, open_ledger
+from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.ledger import PIPELINE, STUDY, Share, State, open_ledger
+from mlbroker.broker.ledger.sharing import SHARE
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -39,3 +41,20 @@ def test_spent_and_open_worst_cases_stay_within_the_budget(asked: list[tuple[int
         other = Share(STUDY, "s", "id", "another", Decimal(60))
         ledger.reserve(NOW, "other", {**body, **other.body()})
         assert ledger.verify() is None
+
+
+def test_of_one_part_no_two_runs_are_open(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    stage = Share(PIPELINE, "nightly", "pl-1", "cap", Decimal(100), "train")
+    body = {"job": "train", "user": "u", "cap_usd": "1", "reserved_usd": "1", **stage.body()}
+    ledger.reserve(NOW, "r1", body)
+    with pytest.raises(InputError, match="train of the pipeline nightly is worked on by run r1"):
+        ledger.reserve(NOW, "r2", {**body, **stage._replace(cap="new").body()})
+    other = {**body, **stage._replace(part="evaluate").body()}
+    ledger.reserve(NOW, "r3", other)
+    end = {"outcome": "stopped", "spent_usd": "0", "exit_code": None, "detail": None}
+    ledger.append(NOW, "r1", State.SETTLED, end)
+    ledger.reserve(NOW, "r4", body)
+    with pytest.raises(RefusedError, match="left of the pipeline's budget, 98 USD"):
+        ledger.reserve(NOW, "r5", {**other, "reserved_usd": "99", SHARE: stage._replace(
+            part="x").body()[SHARE]})  # fmt: skip
