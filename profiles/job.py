@@ -231,6 +231,13 @@ class Job:
         """Whether any acceptable machine was asked for by its GPU."""
         return any(option.requirements.wants_gpu for option in self.resources)
 
+    @property
+    def cores(self) -> float | None:
+        """How many cores it asks for; None where an alternative does not say, or wants a GPU."""
+        asked = [option.requirements.vcpus for option in self.resources]
+        known = [need.value for need in asked if need is not None]
+        return None if self.may_use_gpu or len(known) < len(asked) else max(known, default=None)
+
     def fingerprint(self) -> str:
         """Sixteen hex digits over what decides the step time: command, setup, envs, nodes."""
         facts = [self.command, self.setup, sorted(self.envs.items()), self.num_nodes]

@@ -13,7 +13,6 @@ from mlbroker.broker.files.pipeline_file import load_pipeline
 from mlbroker.broker.words import exact_usd
 
 _ONE_TASK = "the pipeline is one task: its stages share one cap, and hand each other their outputs"
-_NOT_YET = "`mlbroker run` does not run pipelines yet: until it does, the task fails"
 
 
 def export_airflow(
@@ -44,4 +43,4 @@ def export_airflow(
             text = os.path.relpath(value, home) if isinstance(value, Path) else str(value)
             arguments += [option, text]
     text = airflow_dag(name, os.path.relpath(home, into), arguments)
-    return Exported(text, () if pipeline is None else (_ONE_TASK, _NOT_YET))
+    return Exported(text, () if pipeline is None else (_ONE_TASK,))

@@ -11,7 +11,7 @@ from mlbroker.broker.app.proof_bill import completed
 from mlbroker.broker.clouds import clouds_with, role_of
 from mlbroker.broker.clouds.understood import understood
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.ledger import LedgerError, Run, open_ledger
+from mlbroker.broker.ledger import PIPELINE, LedgerError, Run, open_ledger, share_in
 from mlbroker.broker.runs.summary import attempt_summary, run_summary
 from mlbroker.broker.words import exact_usd, exact_usd_or_none
 
@@ -22,7 +22,9 @@ TOLERANCE = Decimal("0.05")
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to report. `run` is the beginning of an id, `month` is YYYY-MM in UTC."""
+    """Which runs to report. `run` is the beginning of an id, the run's or its pipeline's; `month`
+    is YYYY-MM in UTC.
+    """
 
     run: str | None = None
     user: str | None = None
@@ -32,8 +34,10 @@ class RunFilter:
 
     def admits(self, run: Run) -> bool:
         """Whether the run is wanted."""
+        share, begins = share_in(run, PIPELINE), self.run or ""
+        whole = "" if share is None else share.whole_id
         return (
-            run.run_id.startswith(self.run or "")
+            (run.run_id.startswith(begins) or whole.startswith(begins))
             and self.user in (None, run.user)
             and self.project in (None, run.project)
             and self.job in (None, run.job)

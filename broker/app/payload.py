@@ -9,8 +9,10 @@ from mlbroker.broker.words import count, size
 from mlbroker.profiles.job import Job
 
 
-def spec_of(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[str, object]:
-    """What its guest is to do."""
+def spec_of(
+    job: Job, job_path: Path, stop_when_idle_s: float | None, inputs: str | None = None
+) -> dict[str, object]:
+    """What its guest is to do; `inputs` is where a stage of a pipeline finds what it is given."""
     # Here the job runs in its own folder, as it does without mlbroker: data and virtual
     # environments that no bundle would carry are at their places.
     checkpoint = job.checkpoint
@@ -25,20 +27,21 @@ def spec_of(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[st
         ),
         "outputs": list(job.outputs),
         "stop_when_idle_s": stop_when_idle_s,
+        "inputs": inputs,
     }
 
 
 def pack(
-    workdir: str,
+    workdir: str | None,
     folder: RunFolder,
     secrets: Mapping[str, str],
     listener: Listener,
-    beside: Mapping[str, bytes],
+    beside: Mapping[str, bytes | Path],
 ) -> dict[str, str | None]:
-    """Pack the work directory and what goes `beside` it; what the books keep of the bundle."""
+    """Pack the work directory, if any, and what goes `beside` it; what the books keep of both."""
     from mlbroker.broker.runs.bundle import pack_workdir
 
-    bundle = pack_workdir(Path(workdir), folder.bundle, secrets, beside)
+    bundle = pack_workdir(Path(workdir) if workdir else None, folder.bundle, secrets, beside)
     listener.note(
         f"Bundle: {count(bundle.files, 'file')}, {size(bundle.bytes)}, sha256 {bundle.sha256[:12]}"
     )

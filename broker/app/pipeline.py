@@ -55,7 +55,10 @@ def plan_pipeline(query: PipelineQuery, state: Path, listener: Listener) -> Plan
     stages = Stages(query, state, listener, book, now)
     try:
         with nothing_on_stdout():
-            plan = plan_stages(stages.queries(), limits, deadline_s, time.monotonic, SECONDS)
+            plan = plan_stages(
+                stages.queries(), limits, deadline_s, time.monotonic, SECONDS,
+                reuses=not query.to_run,
+            )  # fmt: skip
     except NoChoice as found:
         raise stages.no_choice(found) from None
     selection = plan.solution.selection

@@ -1,6 +1,8 @@
 """A pipeline's stages as the planner is asked for them, with this call's flags and files."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +25,16 @@ from mlbroker.policies.pipeline.planning import NoChoice, StageQuery, stage_job
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.plan import PlanRequest
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.policies.quote import Quote
 from mlbroker.profiles.job import Job
 
 
 class PipelineQuery(NamedTuple):
-    """Which pipeline, among what; `limits` has the header's limits, or the flags in their place."""
+    """Which pipeline, among what; `limits` has the header's limits, or the flags in their place.
+
+    `to_run`: each stage is a run, with a machine of its own, and what it hands on comes home first.
+    `own` has the quotes of stages that are not planned, by their names.
+    """
 
     file: PipelineFile
     path: Path
@@ -35,6 +42,8 @@ class PipelineQuery(NamedTuple):
     filters: Filters = Filters()
     sources: Sources = Sources()
     explain: bool = False
+    to_run: bool = False
+    own: Mapping[str, Quote] = {}
 
 
 def limits_of(file: PipelineFile, **flags: Any) -> Job:
@@ -86,16 +95,17 @@ class Stages:
     def _query_of(self, number: int) -> StageQuery:
         query, file = self._query, self._query.file
         whole = file.stages[number].job
-        job = stage_job(whole, query.limits, followed=number in self._followed)
+        followed = number in self._followed and not query.to_run
+        job = stage_job(whole, query.limits, followed=followed)
         told = _OfStage(job.name, self._listener)
         book = within_reach(self._book, self._state, job)
         self._refuse_unknown(number, book)
         warn_of_unknown(job, book, told)
         evidence = evidence_of(job, self._state, query.sources.measure, told)
         request = PlanRequest(evidence.job, evidence, query.filters, judge=self._judge)
-        return StageQuery(
-            Planner(book, self._now), request, file.needs[number], whole.data.output_gb
-        )
+        sends_gb = Decimal(0) if query.to_run else whole.data.output_gb
+        own = query.own.get(job.name)
+        return StageQuery(Planner(book, self._now), request, file.needs[number], sends_gb, own)
 
     def no_choice(self, found: NoChoice) -> MlbrokerError:
         """Exit 4 with what would have to change; exit 2 where nobody knows how long it takes."""

@@ -36,7 +36,8 @@ from mlbroker.broker.evidence import facts as evidence_facts
 from mlbroker.broker.files.nodes import ENVIRONMENT, ON_PREM
 from mlbroker.broker.guest.output import LEAST_MASKED, unmasked
 from mlbroker.broker.judge import file_of, judge_of
-from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Lane, Ledger, Run, State, open_ledger
+from mlbroker.broker.ledger import RESUMES, SHARES_CAP, Ledger, Run, Share, State, open_ledger
+from mlbroker.broker.pipelines.record import StageFact
 from mlbroker.broker.plan_words import nothing_chosen
 from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.prices.shortages import lately
@@ -76,8 +77,9 @@ class RunRequest:
 
     `on` names this machine or a node, in place of a plan. `new_cap`: the job's budget is meant for
     this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
-    options where it waits. `lane`: the study that it is one of several runs of. `beside` are files
-    that travel with the job's own.
+    options where it waits. `share`: what it is one of several runs of. `beside` are files
+    that travel with the job's own, `inputs` is where a stage of a pipeline finds what it is given,
+    and `stage` what the books keep of it.
     """
 
     job: Job
@@ -94,8 +96,10 @@ class RunRequest:
     dry_run: bool = False
     guest_late_s: int = 0
     queue: Options = Options()
-    lane: Lane | None = None
-    beside: Mapping[str, bytes] = field(default_factory=dict)
+    share: Share | None = None
+    beside: Mapping[str, bytes | Path] = field(default_factory=dict)
+    inputs: str | None = None
+    stage: StageFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ def reserve(
         run_id=launch.new_run_id(prepared.now),
         job=job.name,
         candidates=prepared.options,
-        spec=spec_of(job, request.job_path, request.stop_when_idle_s),
+        spec=spec_of(job, request.job_path, request.stop_when_idle_s, request.inputs),
         secrets=job.secrets,
         steps=job.work.steps if job.work else None,
         deadline_at=deadline_at(job, prepared.now),
@@ -225,11 +229,13 @@ def reserve(
         "reason": request.sources.reason,
         **promised(prepared.expected, prepared.beside, order.deadline_at),
         **_queue_terms(prepared, state),
-        **(request.lane.body() if request.lane else {}),
+        **(request.share.body() if request.share else {}),
+        **(request.stage.body() if request.stage else {}),
     }
     with folder.carried():
         with launch.nothing_stays(folder):
-            if job.workdir and any(option.cloud != LOCAL for option in prepared.options):
+            travels = job.workdir or request.beside
+            if travels and any(option.cloud != LOCAL for option in prepared.options):
                 facts |= pack(job.workdir, folder, secrets, listener, request.beside)
             if prepared.earlier is not None:
                 facts |= {RESUMES: prepared.earlier.run_id, SHARES_CAP: not request.new_cap}

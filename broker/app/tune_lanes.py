@@ -1,6 +1,5 @@
 """The runs of a study: how many there are, what each may cost, and that one client begins them."""
 
-import fcntl
 import math
 import os
 import shlex
@@ -18,11 +17,10 @@ from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
 from mlbroker.broker.app.tune_show import work_left
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError, RefusedError
-from mlbroker.broker.home import private_folder
-from mlbroker.broker.ledger import Lane, Ledger, Run, open_ledger
-from mlbroker.broker.runs.carrier import Carrier
+from mlbroker.broker.ledger import STUDY, Ledger, Run, Share, open_ledger, share_in
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import worst_case
+from mlbroker.broker.runs.leading import led
 from mlbroker.broker.tuning.batch import BATCH, FOLDER
 from mlbroker.broker.tuning.lane import LIFETIME, NUMBER, ROUND
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
@@ -62,20 +60,20 @@ def plan_lanes(
     """As many as the deadline asks for, the machine has cores for, and the budget pays."""
     job = request.job
     study_id = terms.get("id", terms["name"])
-    lane = None if new_cap else _last_lane(open_ledger(state), study_id)
-    if lane is None and job.budget_usd is not None:
-        lane = Lane(terms["name"], study_id, token_hex(8), job.budget_usd)
+    share = None if new_cap else _last_share(open_ledger(state), study_id)
+    if share is None and job.budget_usd is not None:
+        share = Share(STUDY, terms["name"], study_id, token_hex(8), job.budget_usd)
     budget_usd = job.budget_usd
-    if lane is not None:
-        budget_usd = lane.left_usd(open_ledger(state).runs())
+    if share is not None:
+        budget_usd = share.left_usd(open_ledger(state).runs())
         if budget_usd <= 0:
             raise RefusedError(
-                f"study {terms['name']} spent all of its {exact_usd(lane.budget_usd)} USD",
+                f"study {terms['name']} spent all of its {exact_usd(share.budget_usd)} USD",
                 hint="Give --budget for the rest of the work.",
             )
     here = request.on is not None
     alone = replace(_lane(job, folder) if here else _rented(job, terms), budget_usd=budget_usd)
-    prepared = prepare(replace(request, job=alone, lane=lane), state, listener)
+    prepared = prepare(replace(request, job=alone, share=share), state, listener)
     deadline_s = math.inf if job.deadline is None else job.deadline.seconds_from(prepared.now)
     paid_s = float(prepared.worst.lifetime_s)
     wanted, room = _bounds(job, listener) if here else _bounds_rented(job)
@@ -96,10 +94,10 @@ def plan_lanes(
     return LanePlan(tuple(whole), prepared.cap_usd, paid_s)
 
 
-def _last_lane(ledger: Ledger, study_id: str) -> Lane | None:
+def _last_share(ledger: Ledger, study_id: str) -> Share | None:
     """The cap that the study's latest run was under."""
-    known = (Lane.of(run.details) for run in reversed(ledger.runs()))
-    return next((lane for lane in known if lane and lane.study_id == study_id), None)
+    known = (share_in(run, STUDY) for run in reversed(ledger.runs()))
+    return next((share for share in known if share and share.whole_id == study_id), None)
 
 
 def _bounds(job: Job, listener: Listener) -> tuple[int | None, int]:
@@ -113,12 +111,7 @@ def _bounds(job: Job, listener: Listener) -> tuple[int | None, int]:
         if asked > cores:
             listener.note(f"parallel: {asked}; this machine has {cores} cores, for as many lanes.")
         return min(asked, cores), cores
-    each = [option.requirements.vcpus for option in job.resources]
-    gpu = any(option.requirements.wants_gpu for option in job.resources)
-    known = [need.value for need in each if need is not None]
-    if gpu or not known or len(known) < len(each):
-        return None, 1
-    return None, max(int(cores / max(known)), 1)
+    return None, 1 if job.cores is None else max(int(cores / job.cores), 1)
 
 
 def _bounds_rented(job: Job) -> tuple[int | None, int]:
@@ -204,7 +197,7 @@ def open_lanes(folder: StudyFolder, state: Path) -> list[Run]:
     return [
         run
         for run in runs
-        if run.run_id in known or ((lane := Lane.of(run.details)) and lane.study_id == study_id)
+        if run.run_id in known or ((its := share_in(run, STUDY)) and its.whole_id == study_id)
     ]
 
 
@@ -221,20 +214,6 @@ def refuse_open_lanes(folder: StudyFolder, state: Path) -> None:
 @contextmanager
 def driven(folder: StudyFolder, state: Path) -> Iterator[None]:
     """Be the one client that begins runs of the study; refused where another is."""
-    private_folder(str(state / "studies"))
-    private_folder(str(folder.path))
-    path = folder.path / "driver"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            who = Carrier.of(path) or "another process"
-            raise InputError(
-                f"study {folder.path.name} is driven by {who}",
-                hint=f"mlbroker tune show {folder.path.name}",
-            ) from None
-        Carrier.sign(lock)
+    name = folder.path.name
+    with led(state / "studies" / name, f"study {name}", f"mlbroker tune show {name}"):
         yield
-    finally:
-        os.close(lock)

@@ -13,6 +13,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, open_ledger
 from mlbroker.broker.output import print_csv, print_json, print_rows, say
+from mlbroker.broker.runs.summary import job_words
 from mlbroker.broker.words import count
 
 app = typer.Typer(invoke_without_command=True)
@@ -50,7 +51,7 @@ def show(
     context: typer.Context,
     run: Annotated[
         str | None,
-        typer.Option(help="Only runs whose id begins so, with every machine they asked for."),
+        typer.Option(help="Only this run, or a pipeline's, with every machine they asked for."),
     ] = None,
     user: UserOption = None,
     project: ProjectOption = None,
@@ -73,7 +74,8 @@ def show(
         document = {"schema": "mlbroker.ledger/1", "runs": rows, "total": total}
         print_json(document if tries is None else document | {"attempts": tries})
         return
-    print_rows({name: name for name in COLUMNS}, rows, right=MONEY, spare=SPARE)
+    named = [row | {"job": job_words(row)} for row in rows]
+    print_rows({name: name for name in COLUMNS}, named, right=MONEY, spare=SPARE)
     say(
         f"{count(len(rows), 'run')}: {total['spent_usd']} USD spent, "
         f"{total['reserved_usd']} USD reserved"

@@ -17,6 +17,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LAST, Ledger, Run, open_ledger
 from mlbroker.broker.output import print_line, say
+from mlbroker.broker.pipelines.record import PREFIX, find, stage_of
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.console import last_lines
 from mlbroker.broker.runs.elsewhere import elsewhere
@@ -30,7 +31,7 @@ COMPLAINTS = 20
 
 def command(
     run: Annotated[
-        str, typer.Argument(help="Run id, or its beginning.", autocompletion=completion.runs)
+        str, typer.Argument(help="Id of a run or pipeline.", autocompletion=completion.runs)
     ] = LAST,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     rank: Annotated[
@@ -40,10 +41,23 @@ def command(
         bool, typer.Option("--console", help="What machines said of themselves as they started.")
     ] = False,
 ) -> None:
-    """Show a run's output; the last run's when none is named."""
+    """Show a run's output, or that of a pipeline's stages; the last run's when none is named."""
     ledger = open_ledger(home())
     note_copy(ledger)
-    found = ledger.find(run)
+    if run.startswith(PREFIX):
+        pipeline = find(ledger.runs(), run)
+        if follow:
+            names = ", ".join(f"{stage_of(each)} {each.run_id}" for each in pipeline.open_runs)
+            hint = f"At work: {names}" if names else "It is over: leave --follow out."
+            raise InputError("is of one run, and this is a pipeline", where="--follow", hint=hint)
+        for each in pipeline.runs:
+            say(f"{stage_of(each)}, run {each.run_id}, {each.outcome or each.state}:")
+            _show(ledger, each, follow=False, rank=rank, console=console)
+        return
+    _show(ledger, ledger.find(run), follow=follow, rank=rank, console=console)
+
+
+def _show(ledger: Ledger, found: Run, *, follow: bool, rank: int, console: bool) -> None:
     other = elsewhere(found, RunFolder.of(home(), found.run_id))
     if other is not None:
         raise InputError(f"its log is not here: {other}", where=f"run {found.run_id}")

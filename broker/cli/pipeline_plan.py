@@ -6,6 +6,7 @@ from mlbroker.broker.app.pipeline import PlannedPipeline, nothing_feasible, plan
 from mlbroker.broker.app.pipeline_stages import PipelineQuery
 from mlbroker.broker.cli.new_file import write_file
 from mlbroker.broker.cli.terminal import Terminal
+from mlbroker.broker.files.job_file import PipelineFile
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, print_line, print_table
 from mlbroker.broker.pipeline_words import proof_words, title, total_words, traffic_words, usd
@@ -25,7 +26,7 @@ def show(query: PipelineQuery, html: Path | None = None, *, json: bool) -> None:
     after that.
     """
     terminal = Terminal()
-    tell_of(query, terminal)
+    tell_of(query.file, terminal)
     made = plan_pipeline(query, home(), terminal)
     if html is not None:
         from mlbroker.broker.report.pipeline_page import pipeline_page
@@ -42,17 +43,17 @@ def show(query: PipelineQuery, html: Path | None = None, *, json: bool) -> None:
         raise nothing_feasible(made)
 
 
-def tell_of(query: PipelineQuery, terminal: Terminal) -> None:
-    """How the stages were read, and what keeps each from a run."""
-    not_run = list(query.file.header.not_run)
-    for file in query.file.stages:
+def tell_of(pipeline: PipelineFile, terminal: Terminal, *, to_run: bool = False) -> None:
+    """How the stages were read, and what keeps each from a run, where that is not refused soon."""
+    not_run = [] if to_run else list(pipeline.header.not_run)
+    for file in pipeline.stages:
         job = file.job
         if job.ignored:
             ignored = ", ".join(job.ignored)
             terminal.note(f"{job.name}: ignored, as mlbroker has no use for it: {ignored}")
         for sentence in job.said:
             terminal.note(f"{job.name}: {sentence}")
-        not_run += [f"{job.name}: {reason}" for reason in job.not_run]
+        not_run += [] if to_run else [f"{job.name}: {reason}" for reason in job.not_run]
     if not_run:
         terminal.note(f"For a plan only; a run would be refused: {'; '.join(not_run)}.")
 

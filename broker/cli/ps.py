@@ -14,7 +14,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.judge import policy_of
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
-from mlbroker.broker.runs.summary import live_summary
+from mlbroker.broker.runs.summary import job_words, live_summary
 
 COLUMNS = ("run", "job", "state", "machine", "progress", "spent USD", "cap USD", "ends by")
 # Left out one after the other where the terminal is narrow: machine, cap, progress.
@@ -60,7 +60,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         state += " (checkpoint not saved)"
     return [
         row["run_id"],
-        row["job"],
+        job_words(row),
         state,
         f"{row['instance_type']} ({row['cloud']})",
         steps,

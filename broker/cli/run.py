@@ -14,6 +14,9 @@ from mlbroker.broker.cli import completion, options
 from mlbroker.broker.cli.options import no_effect
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Terminal, confirm
+from mlbroker.broker.files.env_flags import parse_env
+from mlbroker.broker.files.job_file import PipelineFile
+from mlbroker.broker.files.pipeline_file import load_pipeline
 from mlbroker.broker.files.values import parse_duration_s, parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
@@ -72,10 +75,17 @@ Resume = Annotated[
     str | None,
     typer.Option(
         metavar="RUN",
-        help="Go on from this run's checkpoint, with what it left.",
+        help="Go on from this run's checkpoint, or with this pipeline (last), with what it left.",
         autocompletion=completion.runs,
     ),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="STAGE", help="Run this stage of a pipeline, and what needs it."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run stages that are unchanged, too.")]
 AutoProfile = Annotated[
     bool, typer.Option("--auto-profile", help="First measure where that saves more than it costs.")
 ]
@@ -110,6 +120,8 @@ def command(
     idle_after: IdleAfter = None,
     yes: options.Yes = False,
     resume: Resume = None,
+    from_: From = None,
+    force: Force = False,
     auto_profile: AutoProfile = False,
     detach: Detach = False,
     dry_run: DryRun = False,
@@ -128,47 +140,87 @@ def command(
             "with --on", cloud=cloud, region=region, market=market, instance_type=instance_type,
             measure=measure, prices=prices, auto_profile=auto_profile, spot_policy=spot_policy,
         )  # fmt: skip
-    terminal = Terminal()
     flags: dict[str, Any] = {"env": env, "budget": budget, "deadline": deadline}
     flags |= {"steps": steps, "takes": takes, "spot_policy": spot_policy}
+    shared: dict[str, Any] = {
+        "on": on,
+        "local_price_usd": parse_option("--local-price", local_price, parse_price_usd),
+        "filters": Filters.of(cloud, region, market, instance_type),
+        "sources": Sources(measure, prices, nodes, policy, reason),
+        "project": project,
+        "on_overrun": on_overrun,
+        "stop_when_idle_s": _idle_limit(on_idle, idle_after),
+        "dry_run": dry_run,
+    }
+    if (pipeline := load_pipeline(job, parse_env(env), needs_folder=True)) is not None:
+        no_effect("on a pipeline, which its client leads", auto_profile=auto_profile, detach=detach)
+        whole = {**shared, "resume": resume, "again": from_, "force": force}
+        _run_pipeline(pipeline, job, flags, whole, yes, json=json)
+        return
+    no_effect("on a single job", **{"from": from_}, force=force)
     request = RunRequest(
-        stop_when_idle_s=_idle_limit(on_idle, idle_after),
-        job=job_of(job, terminal, to_run=True, placed=on is not None, **flags),
+        job=job_of(job, Terminal(), to_run=True, placed=on is not None, **flags),
         job_path=job,
-        on=on,
-        local_price_usd=parse_option("--local-price", local_price, parse_price_usd),
-        filters=Filters.of(cloud, region, market, instance_type),
-        sources=Sources(measure, prices, nodes, policy, reason),
-        project=project,
         resumes=resume,
         new_cap=budget is not None,
-        on_overrun=on_overrun,
-        dry_run=dry_run,
+        **shared,
     )
     if auto_profile and not dry_run:
         _measure_first(request, yes)
-    prepared = _prepared(request, terminal, ask=not (yes or dry_run))
+    prepared = _prepared(request, ask=not (yes or dry_run))
     _show(prepared)
-    if dry_run:
-        say("Dry run: nothing was reserved, nothing was launched.")
-        if json:
-            print_json(prepared.document())
+    if not dry_run:
+        _go(prepared, yes=yes, detach=detach, json=json)
         return
-    secrets = secret_values(request.job)
+    say("Dry run: nothing was reserved, nothing was launched.")
+    if json:
+        print_json(prepared.document())
+
+
+def _go(prepared: PreparedRun, *, yes: bool, detach: bool, json: bool) -> None:
+    secrets = secret_values(prepared.request.job)
     if not yes:
         confirm("Go ahead?", "nothing was reserved, nothing was launched")
     from mlbroker.broker.cli.ctrl_c import CtrlC
     from mlbroker.broker.cli.run_carry import carry, detached
 
-    with CtrlC() as ctrl_c, reserve(prepared, secrets, home(), terminal) as run:
+    with CtrlC() as ctrl_c, reserve(prepared, secrets, home(), Terminal()) as run:
         if detach:
             detached(home(), run, secrets, json=json)
         else:
             carry(home(), run.run_id, secrets, ctrl_c, json=json)
 
 
-def _prepared(request: RunRequest, terminal: Terminal, ask: bool) -> PreparedRun:
+def _run_pipeline(
+    file: PipelineFile,
+    path: Path,
+    flags: dict[str, Any],
+    shared: dict[str, Any],
+    yes: bool,
+    *,
+    json: bool,
+) -> None:
+    from mlbroker.broker.app.pipeline_rest import PipelineRequest
+    from mlbroker.broker.app.pipeline_stages import limits_of
+    from mlbroker.broker.cli.pipeline_run import run_pipeline
+
+    own = {name: flags[name] for name in ("steps", "takes", "spot_policy")}
+    no_effect("on a pipeline: write it into the stage", **own)
+    limits = {name: flags[name] for name in ("budget", "deadline")}
+    request = PipelineRequest(
+        file,
+        path,
+        limits_of(file, **limits),
+        new_cap=flags["budget"] is not None,
+        new_deadline=flags["deadline"] is not None,
+        **shared,
+    )
+    run_pipeline(request, yes=yes, json=json)
+
+
+def _prepared(request: RunRequest, ask: bool) -> PreparedRun:
     """Where nothing is set up to launch on, whoever can be asked is offered this machine."""
+    terminal = Terminal()
     try:
         return prepare(request, home(), terminal)
     except NothingSetUp as error:

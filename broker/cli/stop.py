@@ -1,5 +1,6 @@
 """`mlbroker stop`: end runs in order, and account for them."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,15 +10,17 @@ import typer
 from mlbroker.broker.cli import completion
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError
-from mlbroker.broker.home import home
+from mlbroker.broker.home import home, private_folder
 from mlbroker.broker.ledger import IllegalStep, Ledger, Run, State, open_ledger
 from mlbroker.broker.output import say
+from mlbroker.broker.pipelines.record import PREFIX, Record, find, folder_of, wish_to_stop
 from mlbroker.broker.runs.bypass import Bypass
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import current_user
+from mlbroker.broker.runs.leading import is_led
 from mlbroker.broker.runs.summary import spent_words
 from mlbroker.broker.runs.view import View
 
@@ -32,15 +35,44 @@ MACHINE_PATIENCE_S = 120.0
 def command(
     run: Annotated[
         list[str] | None,
-        typer.Argument(help="Run id, or its beginning.", autocompletion=completion.runs),
+        typer.Argument(help="Id of a run or pipeline.", autocompletion=completion.runs),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every open run.")] = False,
 ) -> None:
-    """Stop a run and account for it. Its checkpoint and outputs are collected first."""
+    """Stop a run, or all of a pipeline, and account for it.
+
+    Checkpoints and outputs are collected first.
+    """
     ledger = open_ledger(home())
     if bool(run) == all_:
         raise InputError("name the runs to stop, or use --all")
-    runs = ledger.open_runs() if all_ else [ledger.find(wanted) for wanted in run or ()]
+    wholes = [] if all_ else [w for w in run or () if w.startswith(PREFIX)]
+    single = [wanted for wanted in run or () if wanted not in wholes]
+    for wanted in wholes:
+        _stop_pipeline(ledger, find(ledger.runs(), wanted))
+    runs = ledger.open_runs() if all_ else [ledger.find(wanted) for wanted in single]
+    _stop(ledger, runs)
+
+
+def _stop_pipeline(ledger: Ledger, pipeline: Record) -> None:
+    """Its client begins nothing more, and what is at work is ended by whoever is there."""
+    share, ended = pipeline.share, False
+    wish = wish_to_stop(home(), share)
+    private_folder(str(wish.parent.parent))
+    private_folder(str(wish.parent))
+    wish.touch()
+    while not ended:
+        # A client may have begun a stage before it saw the wish.
+        led_before = is_led(folder_of(home(), share.name))
+        runs = find(ledger.runs(), pipeline.pipeline_id).open_runs
+        _stop(ledger, runs)
+        ended = not runs and not led_before
+        if not ended:
+            Clock().sleep(POLL_S)
+    say(f"Pipeline {pipeline.pipeline_id} is stopped; run it again with --resume.")
+
+
+def _stop(ledger: Ledger, runs: Sequence[Run]) -> None:
     for each in runs:
         if each.settled:
             say(f"Run {each.run_id} is over already: {each.outcome}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from mlbroker.broker.app.run import reserve
 from mlbroker.broker.app.tune import PreparedStudy
 from mlbroker.broker.app.tune_lanes import bring_home, driven, open_lanes
+from mlbroker.broker.cli.attendants import LOOK_S, Attendants
 from mlbroker.broker.cli.ctrl_c import CtrlC, Pressed
 from mlbroker.broker.cli.run_carry import ask_what_now, carry, detached, error_of
 from mlbroker.broker.cli.terminal import Terminal
@@ -15,16 +16,10 @@ from mlbroker.broker.ledger import Run, open_ledger
 from mlbroker.broker.output import say, warn
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.launch import secrets_at_hand
-from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.summary import spent_words
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
 from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import count, exact_usd, figure
-
-LOOK_S = 0.3
-# A run whose carrier died is given another one, and that one so long to begin.
-PATIENCE_LOOKS = 30
 
 
 def begin(study: PreparedStudy, secrets: dict[str, str], state: Path, *, detach: bool) -> None:
@@ -66,8 +61,7 @@ def take_up(folder: StudyFolder, state: Path) -> None:
                 # It was handed no trials, and would do nothing.
                 wish = {"why": "stopped", "by": "tune resume"}
                 open_ledger(state).append(ctrl_c.now(), run.run_id, "stop_requested", wish)
-            if not RunFolder.of(state, run.run_id).attended():
-                _carry_on(state, run)
+        Attendants(state).take_up(runs)
         if runs:
             names = ", ".join(run.run_id for run in runs)
             say(f"Study {folder.path.name} has lanes at work, and no client: following {names}.")
@@ -85,7 +79,7 @@ def watch(
 ) -> list[Run]:
     """Until the runs are settled, as they are then; says what trials came to. Others carry them."""
     ledger = open_ledger(state)
-    unattended = dict.fromkeys(run_ids, 0)
+    attendants = Attendants(state)
     while True:
         try:
             ctrl_c.look()
@@ -93,12 +87,7 @@ def watch(
             news.tell()
             if all(run.settled for run in runs):
                 break
-            for run in runs:
-                alone = not run.settled and not RunFolder.of(state, run.run_id).attended()
-                unattended[run.run_id] = unattended[run.run_id] + 1 if alone else 0
-                if unattended[run.run_id] == PATIENCE_LOOKS:
-                    _carry_on(state, run)
-                    unattended[run.run_id] = 0
+            attendants.look(runs)
             ctrl_c.sleep(LOOK_S)
         except Pressed:
             ctrl_c.answered()
@@ -117,11 +106,6 @@ def watch(
         spent = f"{spent_words(run)} of {exact_usd(run.cap_usd)} USD spent"
         say(f"Run {run.run_id}: {run.outcome}, {spent}")
     return runs
-
-
-def _carry_on(state: Path, run: Run) -> None:
-    order = Order.load(RunFolder.of(state, run.run_id).path, run.details["order_sha256"])
-    carry_in_background(state, run.run_id, secrets_at_hand(order))
 
 
 def raise_for(folder: StudyFolder, state: Path, runs: Sequence[Run]) -> None:

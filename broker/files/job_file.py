@@ -95,8 +95,7 @@ def load_job(path: Path, env: EnvFlags = NO_ENV, *, needs_folder: bool = True) -
         raise InputError(
             f"holds {len(jobs)} stages, a pipeline ({names}); one job is expected",
             where=str(path),
-            hint="`mlbroker plan`, `check` and `profile --stage NAME` know pipelines; put a stage"
-            " into a file of its own to run it",
+            hint="`mlbroker plan`, `run`, `check` and `profile --stage NAME` know pipelines",
         )
     return jobs[0]
 

@@ -13,6 +13,8 @@ OVER = "over"
 ALIVE, STARTED, PREVENTED = "alive", "started\n", "prevented\n"
 CHECKPOINT, RESTORE, BUNDLE = "checkpoint.tar", "restore.tar", "bundle.tar.gz"
 OUTPUTS, WORK = "outputs", "work"
+# In the work directory of a stage: what the stages before it hand on.
+INPUTS = ".mlbroker-inputs"
 # Where the hooks in the job's Pythons count its steps.
 STEPS = "steps"
 # What the shell is given; by its time it is told what the job has written since.

@@ -24,13 +24,13 @@ def pack_outputs(box: str, stream: Writable) -> None:
     if os.path.isdir(own):
         pack_below(packer, own)
     spec = files.read_json(box, files.SPEC) or {}
-    named = spec.get("outputs")
-    work = os.path.join(box, files.WORK)
-    # In the user's own folder everything is at home already.
-    if isinstance(named, list) and not spec.get("workdir") and os.path.isdir(work):
+    named, theirs = spec.get("outputs"), spec.get("workdir")
+    work = str(theirs or os.path.join(box, files.WORK))
+    # In the user's own folder everything is at home already; a stage hands on what is named.
+    if isinstance(named, list) and not (theirs and not spec.get("inputs")) and os.path.isdir(work):
         if named:
             _pack_named(packer, work, own, [str(each) for each in named], _is_first(spec))
-        elif not packer.files:
+        elif not theirs and not packer.files:
             _pack_new(packer, work, box, spec.get("checkpoint"))
     if packer.files or packer.left_out:
         packer.close()
@@ -49,7 +49,7 @@ def _pack_named(packer: Packer, work: str, own: str, named: List[str], says_miss
         parts = os.fsdecode(name).split("/")
         fits = {each for each, pattern in patterns.items() if matches(parts, pattern)}
         found |= fits
-        if not fits or stat.S_ISDIR(seen.st_mode):
+        if not fits or stat.S_ISDIR(seen.st_mode) or parts[0] == files.INPUTS:
             continue
         if os.path.lexists(os.path.join(os.fsencode(own), name)):
             packer.left_out.add(name, "$MLBROKER_OUTPUT_DIR has one of this name")

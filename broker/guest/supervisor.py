@@ -152,6 +152,8 @@ class Supervisor:
         for name in (files.OUTPUTS, files.STEPS):
             os.makedirs(os.path.join(self._box, name), exist_ok=True)
         os.makedirs(self._workdir, exist_ok=True)
+        if self._spec.get("inputs"):
+            os.makedirs(os.path.join(self._workdir, self._spec["inputs"]), exist_ok=True)
         bundle = os.path.join(self._box, files.BUNDLE)
         if os.path.exists(bundle):
             with gzip.open(bundle) as stream:
@@ -345,6 +347,8 @@ class Supervisor:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, visible))
         environment["MLBROKER_TOKEN"] = spec["token"]
         environment["MLBROKER_OUTPUT_DIR"] = os.path.join(self._box, files.OUTPUTS)
+        if spec.get("inputs"):
+            environment["MLBROKER_INPUTS"] = os.path.join(self._workdir, spec["inputs"])
         if spec.get("checkpoint"):
             environment["MLBROKER_CHECKPOINT_DIR"] = os.path.join(
                 self._workdir, spec["checkpoint"]["path"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import TEAM_LEDGER
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
-from mlbroker.broker.ledger.lanes import LANE, Lane
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
+from mlbroker.broker.ledger.sharing import PIPELINE, SHARE, STUDY, Share, share_in
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import (
     COUNTS_AT,
@@ -31,22 +31,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAST",
+    "PIPELINE",
     "RESUMES",
     "SHARES_CAP",
+    "STUDY",
     "Account",
     "Admission",
     "Attempt",
     "Break",
     "Fact",
     "IllegalStep",
-    "Lane",
     "Ledger",
     "LedgerError",
     "Lineage",
     "Run",
+    "Share",
     "State",
     "Verdict",
     "open_ledger",
+    "share_in",
     "team_storage",
 ]
 
@@ -102,7 +105,7 @@ class Ledger:
 
         It queues where it `waits`, given the runs that are open. One transaction with that, and
         with what may refuse it: the `admission`, for a run that goes on from another its `Lineage`,
-        and for one of several under one cap its `Lane`.
+        and for one of several under one cap its `Share`.
         """
         with self._storage.write() as transaction:
             now = transaction.moment(at)
@@ -111,10 +114,10 @@ class Ledger:
                 openings = transaction.openings()
                 lineage = Lineage.of(body[RESUMES], openings, lambda i: fold(transaction.facts(i)))
                 lineage.admit(body)
-            if (lane := Lane.of(body)) is not None:
-                ids = [fact.run_id for fact in transaction.openings() if LANE in fact.body]
+            if (share := Share.of(body)) is not None:
+                ids = [each.run_id for each in transaction.openings() if _with(share, each)]
                 found = (fold(transaction.facts(each)) for each in dict.fromkeys(ids))
-                lane.admit(body, [run for run in found if run is not None])
+                share.admit(body, [run for run in found if run is not None])
             queues = waits is not None and waits(_open_runs(transaction))
             if admission is not None:
                 _admit(transaction, at, now, run_id, admission, starts=not queues)
@@ -277,6 +280,12 @@ class Ledger:
         if kept:
             return Break(0, f"a balance without facts: run {next(iter(kept))}")
         return None
+
+
+def _with(share: Share, opening: Fact) -> bool:
+    """Whether the run that a fact opens is of the same whole."""
+    other = opening.body.get(SHARE)
+    return other is not None and (other["kind"], other["whole_id"]) == share[0:3:2]
 
 
 def _account(run: Run) -> Account:

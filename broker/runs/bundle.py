@@ -29,26 +29,31 @@ class Bundle:
 
 
 def pack_workdir(
-    workdir: Path,
+    workdir: Path | None,
     target: Path,
     secrets: Mapping[str, str],
-    beside: Mapping[str, bytes] | None = None,
+    beside: Mapping[str, bytes | Path] | None = None,
 ) -> Bundle:
-    """Archive the files of `workdir` that .gitignore does not name, and those `beside` them.
+    """Archive the files of `workdir` that .gitignore does not name, if there is one, and those
+    `beside` them: contents, or files of this disk.
 
     The order is fixed. A file that holds the value of a secret is refused: bundles travel and stay.
     """
-    top = workdir.resolve()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (
         open(target, "wb") as raw,
         gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
     ):
         packer = Packer(packed)
-        for name in files_below(top, packer.left_out):
-            _add(packer, top, name, secrets)
+        if workdir is not None:
+            top = workdir.resolve()
+            for name in files_below(top, packer.left_out):
+                _add(packer, top, name, secrets)
         for name, content in (beside or {}).items():
-            packer.data(name.encode(), content)
+            if isinstance(content, bytes):
+                packer.data(os.fsencode(name), content)
+            else:
+                packer.file(os.fsencode(name), os.fsencode(content))
         packer.close()
     with open(target, "rb") as archive:
         digest = hashlib.file_digest(archive, "sha256").hexdigest()

@@ -81,7 +81,7 @@ def worst_case(
     worst = bill.worst_case(cap_usd, slack_s, traits.lifetime_step_s)
     if worst is None:
         least_s = max(1, traits.lifetime_step_s)
-        least = bill.charge_usd(Decimal(slack_s) + least_s)
+        least = least_usd(candidate, traits, guest_late_s)
         span = "one second" if least_s == 1 else f"the least time of {least_s} s"
         raise RefusedError(
             f"{exact_usd(cap_usd)} USD does not pay for {candidate.instance_type} at "
@@ -90,6 +90,12 @@ def worst_case(
             hint="Raise --budget, or take a cheaper machine.",
         )
     return worst
+
+
+def least_usd(candidate: LaunchOption, traits: Traits, guest_late_s: int = 0) -> Decimal:
+    """What the shortest run there has to reserve."""
+    least_s = traits.kill_slack_s + guest_late_s + max(1, traits.lifetime_step_s)
+    return candidate.dearest.charge_usd(Decimal(str(least_s)))
 
 
 def reserve(

@@ -1,6 +1,6 @@
 """A run as the machine-readable contract shows it (`ledger --json`, `ps --json`, `run --json`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
-from mlbroker.broker.ledger import Attempt, Run, State
+from mlbroker.broker.ledger import PIPELINE, Attempt, Run, State, share_in
 from mlbroker.broker.ledger.state import BASELINE, PREDICTION
 from mlbroker.broker.runs.attempt import intent_of
 from mlbroker.broker.runs.elsewhere import elsewhere
@@ -22,10 +22,12 @@ def run_summary(run: Run) -> dict[str, Any]:
     """One run: what is reserved, what is spent, when and where. Money is a decimal string."""
     attempt = run.attempts[-1] if run.attempts else None
     started = next((a.started_at for a in run.attempts if a.started_at), None)
-    first = run.details.get("candidate", {})
+    first, share = run.details.get("candidate", {}), share_in(run, PIPELINE)
     return {
         "run_id": run.run_id,
         "job": run.job,
+        "pipeline": share.name if share else None,
+        "pipeline_id": share.whole_id if share else None,
         "user": run.user,
         "project": run.project,
         "state": run.state.value,
@@ -84,6 +86,12 @@ def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:
         "why": attempt.why,
         "charged_usd": exact_usd(attempt.charged_usd),
     }
+
+
+def job_words(row: Mapping[str, Any]) -> str:
+    """The job of a run's row; of a stage with its pipeline."""
+    whole = row["pipeline"]
+    return str(row["job"]) if whole is None else f"{row['job']} of {whole}"
 
 
 def spent_words(run: Run) -> str:

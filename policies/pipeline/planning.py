@@ -30,13 +30,15 @@ _BEST_OF_STAGE = 3
 
 class StageQuery(NamedTuple):
     """A stage to plan: what is asked of the planner, the places of the stages it needs, and how
-    many GB it sends to each that waits for it.
+    many GB it sends to each that waits for it. `own`: the quote of the machine that it is told to
+    run on, where it is not planned.
     """
 
     planner: Planner
     request: PlanRequest
     needs: tuple[int, ...]
     sends_gb: Decimal = Decimal(0)
+    own: Quote | None = None
 
     @property
     def job(self) -> Job:
@@ -106,10 +108,14 @@ def plan_stages(
     deadline_s: float | None,
     clock: Callable[[], float],
     seconds: float = SECONDS,
+    *,
+    reuses: bool = True,
 ) -> Planned:
-    """The choice for all stages under the `limits` of the whole; raises NoChoice."""
+    """The choice for all stages under the `limits` of the whole; raises NoChoice. With `reuses` a
+    stage may go on with the machine of the one before.
+    """
     quotes = _quotes(stages)
-    problem = _problem(stages, quotes, limits, deadline_s)
+    problem = _problem(stages, quotes, limits, deadline_s, reuses=reuses)
     solution = solve(problem, seconds, clock)
     if solution.selection is None:
         return Planned(quotes, problem, solution)
@@ -124,6 +130,9 @@ def _quotes(stages: Sequence[StageQuery]) -> list[list[Quote]]:
         worth.append(WorthAQuote(None if before is None else worth[before]))
     found = []
     for number, stage in enumerate(stages):
+        if stage.own is not None:
+            found.append([stage.own])
+            continue
         plan = _plan(stage, worth[number])
         known = [quote for quote in plan.quotes if quote.course is not None]
         if not known:
@@ -133,7 +142,7 @@ def _quotes(stages: Sequence[StageQuery]) -> list[list[Quote]]:
     hubs = _hubs([found[number] for number in near])
     for number in near:
         stage = stages[number]
-        if stage.request.filters.regions:
+        if stage.request.filters.regions or stage.own is not None:
             continue
         seen = {machine_of(quote, stage.job) for quote in found[number]}
         for region in hubs:
@@ -173,11 +182,15 @@ def _problem(
     quotes: Sequence[Sequence[Quote]],
     limits: Job,
     deadline_s: float | None,
+    *,
+    reuses: bool,
 ) -> Problem:
     options = [
         [option_of(quote, stage.job, limits.objective) for quote in found]
         for stage, found in zip(stages, quotes, strict=True)
     ]
+    if not reuses:
+        options = [[option._replace(machine="") for option in found] for found in options]
     places = {option.place for found in options for option in found}
     regions = stages[0].planner.book.regions().values()
     kind = limits.objective.kind

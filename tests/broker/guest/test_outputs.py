@@ -149,3 +149,23 @@ def test_of_too_many_files_those_nearest_to_the_top_are_kept(box: Path, home: An
 )  # fmt: skip
 def test_patterns_are_those_of_a_shell(path: str, pattern: str, fits: bool) -> None:
     assert matches(path.split("/"), [part for part in pattern.split("/") if part]) is fits
+
+
+def test_a_stage_in_the_users_own_folder_hands_on_what_is_named(
+    box: Path, home: Any, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    put(own, {"model.bin": "m", "data/1": "d", "code.py": "", ".mlbroker-inputs/a/data/1": "x"}, "")
+    put(box, {"metrics": "1"}, files.OUTPUTS)
+    names, _ = home(outputs=["**/*.bin", "data", "**/1"], workdir=str(own), inputs="/elsewhere")
+    assert names == {"metrics", "model.bin", "data/1"}
+
+
+@pytest.mark.parametrize("inputs", [None, "/elsewhere"])
+def test_of_the_users_own_folder_nothing_else_comes(
+    box: Path, home: Any, tmp_path: Path, inputs: str | None
+) -> None:
+    own = tmp_path / "own"
+    put(own, {"model.bin": "m"}, "")
+    named = ["model.bin"] if inputs is None else []
+    assert home(outputs=named, workdir=str(own), inputs=inputs) == (set(), None)

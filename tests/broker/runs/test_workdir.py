@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,17 @@ def test_a_large_work_directory_is_packed_without_being_held(tmp_path: Path) -> 
     )  # fmt: skip
     assert done.stdout == "1\n", done.stderr
     assert pack_workdir(folder, tmp_path / "again.tar.gz", {}).bytes < 10_000_000
+
+
+def test_files_of_this_disk_travel_beside_those_of_the_folder(tmp_path: Path) -> None:
+    given = tmp_path / "given.txt"
+    given.write_text("of a")
+    beside = {".mlbroker-inputs/a/out.txt": given, "lane/x.py": b"x = 1"}
+    work = filled(tmp_path / "work", "code.py")
+    for folder, names in ((work, ["code.py", *beside]), (None, list(beside))):
+        bundle = pack_workdir(folder, tmp_path / "bundle.tar.gz", {}, beside)
+        with tarfile.open(bundle.path) as archive:
+            assert set(names) <= set(archive.getnames())
+            member = archive.extractfile(".mlbroker-inputs/a/out.txt")
+            assert member is not None
+            assert member.read() == b"of a"
