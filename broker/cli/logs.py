@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
-from mlbroker.broker.ledger import LAST, Ledger, Run, open_ledger
+from mlbroker.broker.ledger import LAST, STUDY, Ledger, Run, open_ledger, share_in
 from mlbroker.broker.output import print_line, say
 from mlbroker.broker.pipelines.record import PREFIX, find, stage_of
 from mlbroker.broker.runs.attempt import intent_of
@@ -31,7 +31,8 @@ COMPLAINTS = 20
 
 def command(
     run: Annotated[
-        str, typer.Argument(help="Id of a run or pipeline.", autocompletion=completion.runs)
+        str,
+        typer.Argument(help="Id of a run or pipeline, or a study.", autocompletion=completion.runs),
     ] = LAST,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
     rank: Annotated[
@@ -41,20 +42,33 @@ def command(
         bool, typer.Option("--console", help="What machines said of themselves as they started.")
     ] = False,
 ) -> None:
-    """Show a run's output, or that of a pipeline's stages; the last run's when none is named."""
+    """Show a run's output, the last one's when none is named; or that of a pipeline or a study."""
     ledger = open_ledger(home())
     note_copy(ledger)
-    if run.startswith(PREFIX):
-        pipeline = find(ledger.runs(), run)
-        if follow:
-            names = ", ".join(f"{stage_of(each)} {each.run_id}" for each in pipeline.open_runs)
-            hint = f"At work: {names}" if names else "It is over: leave --follow out."
-            raise InputError("is of one run, and this is a pipeline", where="--follow", hint=hint)
-        for each in pipeline.runs:
-            say(f"{stage_of(each)}, run {each.run_id}, {each.outcome or each.state}:")
-            _show(ledger, each, follow=False, rank=rank, console=console)
+    several = _of_whole(ledger, run)
+    if not several:
+        _show(ledger, ledger.find(run), follow=follow, rank=rank, console=console)
         return
-    _show(ledger, ledger.find(run), follow=follow, rank=rank, console=console)
+    if follow:
+        at_work = [f"{stage_of(each)} {each.run_id}" for each in several if not each.settled]
+        names = ", ".join(at_work)
+        hint = f"At work: {names}" if names else "It is over: leave --follow out."
+        raise InputError(f"is of one run, and {run} has several", where="--follow", hint=hint)
+    for each in several:
+        say(f"{stage_of(each)}, run {each.run_id}, {each.outcome or each.state}:")
+        _show(ledger, each, follow=False, rank=rank, console=console)
+
+
+def _of_whole(ledger: Ledger, wanted: str) -> Sequence[Run]:
+    """The runs of the pipeline with this id, or of the study of this name; none: it is neither."""
+    if wanted.startswith(PREFIX):
+        return find(ledger.runs(), wanted).runs
+    from mlbroker.broker.app.tune import studies
+
+    if wanted not in studies(home()):
+        return ()
+    shares = [(run, share_in(run, STUDY)) for run in ledger.runs()]
+    return [run for run, share in shares if share is not None and share.name == wanted]
 
 
 def _show(ledger: Ledger, found: Run, *, follow: bool, rank: int, console: bool) -> None:

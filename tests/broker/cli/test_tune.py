@@ -220,6 +220,9 @@ def test_two_lanes_share_a_budget_and_a_record(cli: Cli) -> None:
     assert sorted(found["runs"]) == sorted(run["run_id"] for run in runs)
     assert sum(Decimal(run["spent_usd"]) for run in runs) == Decimal(found["spent_usd"])
     assert "each of 2 lanes is ended" in done.stderr
+    logs = cli("logs", "net").stderr
+    assert all(f"{run['job']}, run {run['run_id']}, succeeded:" in logs for run in cli.ledger())
+    assert "net has several" in cli("logs", "net", "--follow").stderr
     more = cli("tune", "resume", "net", "--local-price", "1", "--dry-run")
     left_usd = Decimal("0.5") - Decimal(found["spent_usd"])
     assert f"Cap {left_usd} USD for all" in more.stderr, "what is left of the first one"
