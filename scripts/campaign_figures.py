@@ -13,6 +13,7 @@ TITLES = {
     "queue-kills": "kill -9 of clients that queue for one place, at random moments",
     "queue-kills-on-three": "kill -9 of clients that queue for places of three nodes",
     "kill-moments": "kill -9 of the client of a real job at random moments",
+    "pipeline-kills": "kill -9 of clients and carriers of six-stage pipelines, at random points",
     "slurm-kills": "kill -9 of Slurm's controller and of the client at random moments",
     "state-machine": "random histories (Hypothesis)",
     "cap-race": "processes racing for one shared cap",
