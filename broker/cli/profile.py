@@ -21,6 +21,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.extras import doubts
+from mlbroker.broker.measure.noise import noise_words
 from mlbroker.broker.measure.tokens import tokens_words
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.calibration import PastRun, coverage, past_runs
@@ -310,5 +311,6 @@ def _print_result(job: Job, row: Measurement) -> None:
     )
     if document["steps"] is not None:
         print_line(f"It has {document['steps']:,} steps, {document['steps_by']}.")
-    if said := tokens_words(row):
-        print_line(said)
+    for said in (tokens_words(row), noise_words(row)):
+        if said:
+            print_line(said)

@@ -7,6 +7,7 @@ from typing import Any
 from mlbroker.broker.evidence.capacities import is_capacity
 from mlbroker.broker.evidence.columns import stored
 from mlbroker.broker.evidence.store import Outdated
+from mlbroker.broker.measure.noise import noise_document
 from mlbroker.broker.measure.result import ASKED, steps_by
 from mlbroker.broker.measure.tokens import tokens_document
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN
@@ -82,6 +83,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
         "gpu_used": row.gpu_used,
         "measured_at": stored("measured_at", row.measured_at),
         "tokens": tokens_document(row),
+        "noise": noise_document(row),
         "hardware": _hardware(row),
         "features": dict(row.features),
         "extra": dict(row.extra),
