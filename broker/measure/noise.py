@@ -13,7 +13,7 @@ _TIMES = (0.5, 2, 4, 8)
 
 def noise_document(row: Measurement) -> dict[str, Any] | None:
     """φ in samples, and a sample's worth at other batches; None where nothing was looked at."""
-    seen, why = noise_of(row.extra), why_unknown(row.extra)
+    seen, why = noise_of(row.extra, row.batch_size), why_unknown(row.extra)
     if seen is None:
         return None if why is None else {"samples": None, "unknown": why}
     return {
@@ -28,9 +28,9 @@ def noise_document(row: Measurement) -> dict[str, Any] | None:
     }
 
 
-def noise_words(row: Measurement) -> str | None:
-    """The same in a sentence or two."""
-    seen, why = noise_of(row.extra), why_unknown(row.extra)
+def noise_words(row: Measurement, most: int | None) -> str | None:
+    """The same in a sentence or two, of batches up to the job's ceiling where it has one."""
+    seen, why = noise_of(row.extra, row.batch_size), why_unknown(row.extra)
     if seen is None:
         return None if why is None else f"How far a larger batch helps is not known: {why}."
     by = ", as the job tells" if seen.told_by_job else ""
@@ -38,7 +38,11 @@ def noise_words(row: Measurement) -> str | None:
         f"Gradient noise: φ = {figure(seen.noise)} samples"
         f" (± {seen.sigma_log:.0%}) at batch {figure(seen.batch)}{by}."
     )
-    worths = ", ".join(f"{worth:.0%} at {figure(batch)}" for batch, worth in _worths(seen))
+    worths = ", ".join(
+        f"{worth:.0%} at {figure(batch)}"
+        for batch, worth in _worths(seen)
+        if most is None or batch <= most
+    )
     return f"{text} A sample is worth {worths} of one there." if worths else text
 
 

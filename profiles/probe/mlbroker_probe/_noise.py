@@ -17,6 +17,7 @@ own gradients with the average. Looks are rare, and take at most MOST_SHARE of t
 """
 
 import math
+import os
 import sys
 import time
 import weakref
@@ -82,11 +83,12 @@ class _Means:
 
 
 class Noise:
-    """Looks at the gradients of the one optimizer of this process."""
+    """Looks at the gradients of the one optimizer of this process, while it is measured."""
 
     def __init__(self) -> None:
         self.unknown = ""
-        self._off = False
+        # Of a run, which asks for fewer steps too, nobody would hear it.
+        self._off = "MLBROKER_PROBE_EVERY_S" in os.environ
         self._means = _Means()
         self._optimizer: Any = None
         self._before: List[Any] = []
@@ -139,20 +141,23 @@ class Noise:
         """What is to be told, as keys and values."""
         if self.unknown:
             return [("noise_unknown", self.unknown)]
-        found = self._means.ratio()
-        if found is None:
-            return []
-        ratio, sigma = found
         size, passes, ranks = self._told
         parts = passes * ranks
+        if not parts:
+            return []
         told: List[Tuple[str, object]] = [
-            ("noise_per_batch", "%.5g" % (ratio / (parts * size if size else parts))),
-            ("noise_sigma", "%.3g" % sigma),
             ("noise_looks", self._means.looks),
             ("noise_passes", passes),
             ("noise_ranks", ranks),
         ]
-        return [*told, ("noise_batch", parts * size)] if size else told
+        if size:
+            told.append(("noise_batch", parts * size))
+        found = self._means.ratio()
+        if found is not None:
+            ratio, sigma = found
+            told.append(("noise_per_batch", "%.5g" % (ratio / (parts * size if size else parts))))
+            told.append(("noise_sigma", "%.3g" % sigma))
+        return told
 
     def _step(self, optimizer: Any, now: float) -> None:
         if self._optimizer is None or self._optimizer() is not optimizer:

@@ -108,3 +108,10 @@ def test_looking_takes_no_more_than_its_share(run: Run, tmp_path: Path) -> None:
     assert looks > 0
     # What one look takes more than is left of the share, it cannot know before.
     assert spent_s <= 0.01 * took_s + 0.03
+
+
+@needs("torch")
+def test_a_run_is_not_looked_at(run: Run, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    run(FAST, TOLD=str(told), MLBROKER_PROBE_EVERY_S="1")
+    assert json.loads(told.read_text())[::2] == [0, 0]
