@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlbroker.broker.app.sources import job_of
+from mlbroker.broker.cli.batch_view import show_measured
 from mlbroker.broker.cli.options import Env, JobFile, Json, Nodes, Steps, job_or_name, no_effect
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
@@ -118,7 +119,7 @@ def measure(
     else:
         for row in rows:
             _print_result(wanted, row)
-        _print_batches(wanted)
+        show_measured(_at_batches(wanted))
         _say_wastes(wanted, rows, job)
     failed = [row for row in rows if row.status is Status.FAILED]
     if failed:
@@ -137,31 +138,9 @@ def _batches(text: str | None, job: Job, on: str | None, html: Path | None) -> t
 
 
 def _at_batches(job: Job) -> "list[AtBatch]":
-    from mlbroker.broker.measure.batches import at_batches
+    from mlbroker.broker.measure.batches import known_batches
 
-    store = MeasurementStore(home())
-    return at_batches(job, [*store.for_job(job), *store.at_other_batches(job)])
-
-
-def _print_batches(job: Job) -> None:
-    """What the batches that were measured are worth; nothing where there is one alone."""
-    found = _at_batches(job)
-    if not found:
-        return
-    columns = ["batch", "config", "s per step", "samples/s", "worth of one", "goodput/s", "lr x"]
-    shown = [
-        [
-            f"{row.batch:,}",
-            row.config,
-            figure(row.step_s),
-            figure(row.samples_per_s),
-            "" if row.efficiency is None else f"{row.efficiency:.0%}",
-            "" if row.goodput is None else figure(row.goodput),
-            "" if row.lr_scale is None else figure(row.lr_scale),
-        ]
-        for row in found
-    ]
-    print_table(columns, shown, right=[name for name in columns if name != "config"])
+    return known_batches(job, home())
 
 
 def _say_wastes(job: Job, rows: list[Measurement], path: Path) -> None:
@@ -228,7 +207,7 @@ def show(
             warn(f"{row.config} of {_date(row.measured_at)}: {doubt}")
         _print_result(wanted, row)
     if Path(job).exists():
-        _print_batches(wanted)
+        show_measured(_at_batches(wanted))
     if runs:
         _print_runs(runs)
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.values import parse_count
 from mlbroker.broker.measure.profile import Show, profile_here
 from mlbroker.profiles.batch import LrRule
@@ -163,3 +165,9 @@ def _lr_scale(job: Job, size: int, noise: NoiseSeen | None) -> float | None:
         known = size == batch.size or batch.rate.rule not in _NEEDS_NOISE
         return lr_scale(1.0, batch.size, size, batch.rate.rule) if known else None
     return lr_scale(noise.noise, batch.size, size, batch.rate.rule)
+
+
+def known_batches(job: Job, state: Path) -> list[AtBatch]:
+    """All that is kept of the job's batches."""
+    store = MeasurementStore(state)
+    return at_batches(job, [*store.for_job(job), *store.at_other_batches(job)])

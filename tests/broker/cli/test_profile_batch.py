@@ -1,13 +1,16 @@
 """`profile --batch`: the job is told each batch by its own variable, and the worth is shown."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli
 
+SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/plan.json").read_text("utf-8"))
 # It tells its noise as a job may, and which batch it was given.
 LOOP = (
     "echo $BATCH $ACC $LR $MLBROKER_LR_SCALE >> told; for i in $(seq 60); do"
@@ -67,6 +70,14 @@ def test_steps_at_several_batches_stand_beside_the_jobs_own(cli: Cli) -> None:
         (200, 0.8),
         (400, 0.571),
     ]
+    plan = json.loads(cli("plan", job, "--json").stdout)
+    Draft202012Validator(SCHEMA).validate(plan)
+    assert plan["batches"] == kept["batches"]
+    words = cli("plan", job, "--explain").stdout
+    assert "At other batches, by measured steps and noise" in words
+    assert "arger than" in words
+    off = cli.job(LOOP, workdir=".", broker={"batch": BATCH, "adapt": "off"})
+    assert "batches" not in json.loads(cli("plan", off, "--json").stdout)
 
 
 def test_without_noise_the_rate_stays_and_it_is_said(cli: Cli) -> None:
