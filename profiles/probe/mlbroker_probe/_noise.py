@@ -305,7 +305,11 @@ class Noise:
         taken = set(sizes[-passes:])
         size = taken.pop() if len(taken) == 1 else None if taken else 0
         if size is None or size != (size if self._rows is None else self._rows):
-            self._close()  # rows of different weight
+            # Rows of another weight, as an epoch's last: what came before them stands by itself.
+            if self._parts > 1:
+                self._compare()
+            else:
+                self._close()
             return
         self._rows = size
         factor = 1.0 / self._scale
@@ -318,14 +322,15 @@ class Noise:
         self._parts += passes * self._ranks
         self._looked += 1
         if self._parts >= PARTS:
-            self._compare(passes)
+            self._compare()
 
-    def _compare(self, passes: int) -> None:
+    def _compare(self) -> None:
+        """All parts of the steps that were looked at."""
         torch = sys.modules["torch"]
         parts, size, mean = self._parts, self._rows or 0, self._all_total / self._parts
         small = self._all_squares * self._ranks / parts
         small, big = torch.stack([small, mean.dot(mean)]).tolist()
-        looked = self._looked
+        looked, passes = self._looked, self._parts // (self._ranks * self._looked)
         self._close()
         self._due = self._steps + looked * min(RARELY - 1, self._steps // DENSE)
         if not (math.isfinite(small) and math.isfinite(big)):

@@ -37,6 +37,7 @@ KINDS = """
 import json, os, pickle, torch, warnings
 import mlbroker_probe._noise as watched
 import mlbroker_probe._torch as probe
+from mlbroker_probe._gradients import places
 warnings.simplefilter("error", UserWarning)
 told = {}
 for why, code in json.load(open(os.environ["KINDS"])).items():
@@ -48,8 +49,16 @@ for why, code in json.load(open(os.environ["KINDS"])).items():
         optimizer.step()
     exec(code)
     told[why] = probe._noise.notes(), len(probe._noise._handles)
+# Epochs of five equal batches and a short one.
+probe._noise, watched.places = watched.Noise(), places
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+rows = torch.utils.data.TensorDataset(torch.randn(43, 3))
+for _ in range(20):
+    for (x,) in torch.utils.data.DataLoader(rows, 8):
+        model(x).square().sum().backward(); optimizer.step(); optimizer.zero_grad()
+told["short"] = dict(probe._noise.notes())
 # A model is saved whole while it is looked at.
-from mlbroker_probe._gradients import places
 probe._noise, watched.places = watched.Noise(), places
 model = torch.nn.Linear(3, 1)
 optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -97,7 +106,11 @@ def test_what_spoils_it_is_told_and_ends_the_looking(run: Run, tmp_path: Path) -
     kinds, told = tmp_path / "kinds.json", tmp_path / "told.json"
     kinds.write_text(json.dumps(UNKNOWN))
     run(KINDS, KINDS=str(kinds), TOLD=str(told))
-    assert json.loads(told.read_text()) == {why: [[["noise_unknown", why]], 0] for why in UNKNOWN}
+    found = json.loads(told.read_text())
+    short = found.pop("short")
+    assert short["noise_looks"] > 3
+    assert short["noise_batch"] == 8
+    assert found == {why: [[["noise_unknown", why]], 0] for why in UNKNOWN}
 
 
 @needs("torch")
