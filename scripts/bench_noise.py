@@ -54,7 +54,7 @@ def main() -> int:
     known: dict[str, list[float]] = {mode: [] for mode in misses}
     for seed in range(SEEDS):
         for modes in (MODES, DDP_MODES):
-            told = _run(SCRIPT, MODES=";".join(modes), SEED=str(seed))
+            told = _run(SCRIPT, MODES=";".join(modes), SEED=str(seed), STEPS="640")
             for mode in modes:
                 seen = noise_of(told[mode]["notes"])
                 truth = told[mode]["truth"]

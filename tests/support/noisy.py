@@ -15,7 +15,7 @@ import mlbroker_probe._torch as probe
 # What is exact is tried here: as many looks as a long job has, in a short one.
 watched.MOST_SHARE, watched.RARELY = 1e9, 1
 modes, folder = os.environ["MODES"].split(";"), os.environ["FOLDER"]
-STEPS, ROWS = 640, 32
+STEPS, ROWS = int(os.environ.get("STEPS", "320")), 32
 rank, world = int(os.environ.get("RANK", 0)), 2 if "DDP" in modes else 1
 torch.set_num_threads(1)
 if world > 1:
