@@ -138,7 +138,7 @@ def _unjudged(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
         return
     asked = {
         "max-increase": limits.max_increase is not None and base is not None,
-        "max-cost": limits.max_cost_usd is not None,
+        "max-cost": limits.max_cost_usd is not None and not _capped(head, limits.max_cost_usd),
         "max-monthly": limits.max_monthly_usd is not None and head.runs_per_month is not None,
         "max-carbon": limits.max_carbon_kg is not None,
     }
@@ -153,6 +153,12 @@ def _unjudged(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
         yield Crossing(job, "max-increase", before, key)
 
 
+def _capped(head: PricedJob, most_usd: Decimal) -> bool:
+    """Whether a study cannot come to more, whatever its trials take."""
+    cap_usd = None if head.study is None else head.study.cap_usd
+    return cap_usd is not None and cap_usd <= most_usd
+
+
 def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
     head = job.head
     if head is not None and head.forbidden is not None:
@@ -160,7 +166,7 @@ def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
         yield Crossing(job, "policy", message, job.key_of("resources", "run"))
     if head is None or head.compared_usd is None:
         return
-    share, unit = job.increase, "month" if head.replicas else "run"
+    share, unit = job.increase, "month" if head.replicas else head.unit
     if limits.max_increase is not None and share is not None and share > limits.max_increase:
         assert job.base is not None
         assert job.base.compared_usd is not None
@@ -176,7 +182,8 @@ def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
         yield Crossing(
             job,
             "max-cost",
-            f"costs {money(head.cost_usd)} USD a run, {money(limits.max_cost_usd)} are allowed",
+            f"costs {money(head.cost_usd)} USD a {head.unit},"
+            f" {money(limits.max_cost_usd)} are allowed",
             job.key_of("broker.work", "resources"),
         )
     monthly = head.monthly_usd
@@ -194,7 +201,7 @@ def _of(job: JobChange, limits: Thresholds) -> Iterable[Crossing]:
         yield Crossing(
             job,
             "max-carbon",
-            f"emits {carbon:.3g} kg CO2e a run, {heaviest} are allowed",
+            f"emits {carbon:.3g} kg CO2e a {head.unit}, {heaviest} are allowed",
             job.key_of("broker.work", "resources"),
         )
 

@@ -13,6 +13,7 @@ from mlbroker.broker.home import POLICY_NAME
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
+from mlbroker.policies.tuning.size import StudySize
 from mlbroker.pricing.offer import InstanceType
 from mlbroker.profiles.estimators.measured import in_steps, least_doubt
 from mlbroker.profiles.job import Job
@@ -196,6 +197,7 @@ class Pricer:
             forbidden=forbidden,
             unjudged=self._unjudged(judge, choice.quote),
             replicas=job.replicas,
+            study=None if job.study is None else StudySize.of(job.study, job.budget_usd),
         )
 
     def _unjudged(self, judge: "Judge | None", quote: Quote | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.plan_document import quote_document, replicas_document
 from mlbroker.broker.words import exact_usd_or_none
 from mlbroker.policies.quote import Cost, Quote
+from mlbroker.policies.tuning.size import StudySize
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Replicas
 from mlbroker.profiles.measurement import Measurement
@@ -38,7 +39,7 @@ class PricedJob:
 
     `forbidden` is the rule of the policy file that even the best machine breaks; the choice is
     then the one without the policy. `unjudged` are its rules that need to know what a run costs or
-    emits, where nobody does.
+    emits, where nobody does. Of a `study`, `quote` is of one whole trial.
     """
 
     quote: Quote | None
@@ -49,17 +50,24 @@ class PricedJob:
     forbidden: str | None = None
     unjudged: tuple[str, ...] = ()
     replicas: Replicas | None = None
+    study: StudySize | None = None
 
     @property
     def unknown(self) -> bool:
-        """Whether there is a machine, and nobody knows how long the job takes on it."""
-        return self.quote is not None and self.quote.cost_usd is None and self.replicas is None
+        """Whether there is a machine, and nobody knows what a run of the job costs on it."""
+        return self.quote is not None and self.cost_usd is None and self.replicas is None
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Expected cost of one run."""
+        """Expected cost of one run, of a study that of all its trials."""
         cost = None if self.quote is None else self.quote.cost_usd
-        return None if cost is None else cost.expected
+        once = None if cost is None else cost.expected
+        return once if self.study is None else self.study.expected_usd(once)
+
+    @property
+    def unit(self) -> str:
+        """What `cost_usd` is the cost of."""
+        return "run" if self.study is None else "study"
 
     @property
     def monthly_usd(self) -> Decimal | None:
@@ -80,8 +88,13 @@ class PricedJob:
 
     @property
     def carbon_kg(self) -> float | None:
-        """CO2e of one run."""
-        return None if self.quote is None else self.quote.carbon_kgco2e
+        """CO2e of one run, of a study in proportion to its cost."""
+        quote = self.quote
+        if quote is None or quote.carbon_kgco2e is None or self.study is None:
+            return None if quote is None else quote.carbon_kgco2e
+        if quote.cost_usd is None or not quote.cost_usd.expected or self.cost_usd is None:
+            return None
+        return quote.carbon_kgco2e * float(self.cost_usd / quote.cost_usd.expected)
 
 
 class PreviousCheck(NamedTuple):
@@ -106,18 +119,35 @@ def priced_document(side: PricedJob | None) -> dict[str, Any] | None:
     quote = quote_document(side.quote) if side else None
     if side is None or quote is None:
         return None
-    return {
-        **quote,
-        "deadline_s": side.deadline_s,
-        "runs_per_month": side.runs_per_month,
-        "monthly_usd": exact_usd_or_none(side.monthly_usd),
-    } | _replicas_part(side)
+    return (
+        {
+            **quote,
+            "deadline_s": side.deadline_s,
+            "runs_per_month": side.runs_per_month,
+            "monthly_usd": exact_usd_or_none(side.monthly_usd),
+        }
+        | _replicas_part(side)
+        | _study_part(side)
+    )
 
 
 def _replicas_part(side: PricedJob) -> dict[str, Any]:
     if side.replicas is None or side.quote is None:
         return {}
     return {"replicas": replicas_document(side.replicas, side.quote.hourly_usd)}
+
+
+def _study_part(side: PricedJob) -> dict[str, Any]:
+    if side.study is None:
+        return {}
+    cap_usd = exact_usd_or_none(side.study.cap_usd)
+    return {
+        "study": {
+            **side.study._asdict(),
+            "cap_usd": cap_usd,
+            "expected_usd": exact_usd_or_none(side.cost_usd),
+        }
+    }
 
 
 def priced_from(entry: dict[str, Any], which: str) -> PricedJob | None:
@@ -138,6 +168,7 @@ def priced_from(entry: dict[str, Any], which: str) -> PricedJob | None:
             inputs=Inputs(*(str(inputs[name]) for name in Inputs._fields)),
             forbidden=entry[f"{which}_forbidden"],
             replicas=None if document is None else _replicas_from(document.get("replicas")),
+            study=None if document is None else _study_from(document.get("study")),
         )
     except (KeyError, TypeError, InvalidOperation) as error:
         raise ValueError(f"{which}: {error!r}") from None
@@ -203,6 +234,14 @@ def _replicas_from(document: dict[str, Any] | None) -> Replicas | None:
     if document is None:
         return None
     return Replicas(str(document["kind"]), int(document["least"]), int(document["most"]))
+
+
+def _study_from(document: dict[str, Any] | None) -> StudySize | None:
+    """Checks of earlier releases have none."""
+    if document is None:
+        return None
+    whole, cap_usd = document["whole_trials"], document["cap_usd"]
+    return StudySize(document["trials"], _optional(whole), _if_known(Decimal, cap_usd))
 
 
 def _if_known(read: Callable[[T], V], value: T | None) -> V | None:

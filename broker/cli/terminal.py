@@ -5,9 +5,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from mlbroker.broker.errors import InputError, RefusedError
+from mlbroker.broker.errors import InputError, Interrupted, RefusedError
 from mlbroker.broker.output import clean, inert, say, warn
 from mlbroker.broker.words import count, figure, span
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from mlbroker.broker.measure.watch import Observation
 
 PLAIN_EVERY_S = 5.0
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 
 
 class Terminal:
@@ -43,8 +42,24 @@ def confirm(question: str, refusal: str, *, money: bool = True) -> None:
             raise InputError(
                 "spending needs a yes, and there is nobody to ask", hint="Add --yes to go ahead."
             )
-    elif not typer.confirm(question, err=True):
+    elif not _yes(question):
         raise RefusedError(f"not confirmed: {refusal}")
+
+
+def _yes(question: str) -> bool:
+    """Ask until it is yes or no; enter alone is no. Interrupted on Ctrl-C and the end of input.
+
+    Python's own `input` does not hear a Ctrl-C that comes in the instant before it waits.
+    """
+    from mlbroker.broker.cli.ctrl_c import CtrlC
+
+    with CtrlC() as terminal:
+        while (answer := terminal.question(f"{question} [y/N]: ")) not in ANSWERS:
+            if answer is None:
+                sys.stderr.write("\n")
+                raise Interrupted("interrupted")
+            say("Type y or n.")
+    return ANSWERS[answer]
 
 
 class Live(ExitStack, Terminal):

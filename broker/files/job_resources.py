@@ -49,21 +49,25 @@ KNOWN = (
     "use_spot",
     "zone",
 )
-# SkyPilot's that a price rests on, and what is done in their place.
+_RECOVERY = (
+    "a machine that is taken is followed by the next best place of the plan, or by what the spot"
+    " policy wants, in no order of SkyPilot's; a job that fails by itself is not repeated"
+)
+# SkyPilot's that the cost or the end rests on, and what is done in their place.
 _NOT_PLANNED = {
     "accelerator_args": "it is for TPUs, which no cloud of the price book sells",
+    "job_recovery": _RECOVERY,
+    "spot_recovery": _RECOVERY,
     "disk_tier": "disks are planned, and started, in their cloud's usual tier",
     "network_tier": "machines are planned, and started, on their cloud's usual network",
 }
 # SkyPilot's, about a cluster's life or its network: nothing that the choice of a machine rests on.
 _LEFT_ALONE = (
     "autostop",
-    "job_recovery",
     "labels",
     "ports",
     "priority",
     "priority_class",
-    "spot_recovery",
     "volumes",
     # Of the cluster's disk on Kubernetes, and what SkyPilot itself writes.
     "ephemeral_storage",

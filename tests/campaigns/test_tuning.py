@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.support.aws.server import environment, serving
 from tests.support.campaign import FULL, figures, size
 from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli, processes_with, wait_for
 from tests.support.studies import TRAIN, AStudy
+from tests.support.vendors import VENDORS, Vendor, vendor_named
 
 from mlbroker.broker.app.tune_lanes import open_lanes
 from mlbroker.broker.clouds import opener
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
 
 def test_kill_9_of_clients_lanes_and_guests_of_studies(tmp_path: Path) -> None:
-    rounds = size(3, 1000)
+    rounds = size(3, 700)
     with figures("tuning-kills") as kept, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda seed: one_round(tmp_path, seed), range(rounds)))
         kept |= told(found)
@@ -60,16 +60,18 @@ def test_kill_9_of_clients_lanes_and_guests_of_studies(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL, reason="machines that boot; one such kill is in tests/e2e")
-def test_kill_9_of_clients_and_lanes_of_studies_on_a_cloud(tmp_path: Path) -> None:
-    with figures("tuning-kills-aws") as kept:
+@pytest.mark.parametrize("name", VENDORS)
+def test_kill_9_of_clients_and_lanes_of_studies_on_a_cloud(name: str, tmp_path: Path) -> None:
+    studies = size(0, 100)
+    with figures(f"tuning-kills-{name}") as kept:
         kills: Counter[str] = Counter()
-        for seed in range(300):
-            kills += one_rented_round(tmp_path, seed)
-        kept |= {"studies": 300, "kills": dict(kills), "overspend": 0, "orphans": 0}
+        for seed in range(studies):
+            kills += one_rented_round(vendor_named(name), tmp_path, seed)
+        kept |= {"studies": studies, "kills": dict(kills), "overspend": 0, "orphans": 0}
 
 
-def one_rented_round(folder: Path, seed: int) -> Counter[str]:
-    """The same on a loopback AWS, whose machines are real processes."""
+def one_rented_round(vendor: Vendor, folder: Path, seed: int) -> Counter[str]:
+    """The same on a loopback cloud, whose machines are real processes."""
     chance = random.Random(seed)
     cli = Cli(folder / f"rented{seed}")
     work = cli.folder / "work"
@@ -82,14 +84,16 @@ def one_rented_round(folder: Path, seed: int) -> Counter[str]:
         envs={"MARK": str(cli.folder)}, resources={"cpus": "2+", "disk_size": 20},
         broker={"work": {"steps": 9}, "checkpoint": checkpoint, "tune": TUNE},
     )  # fmt: skip
-    anew = ("tune", path, "--cloud", "aws", "--instance-type", "m5.large", "--market", "on_demand",
-            "--searcher", "random", "--budget", BUDGET_USD)  # fmt: skip
+    place = vendor.runs.candidates[0]
+    anew = ("tune", path, "--cloud", place.cloud, "--region", place.region, "--instance-type",
+            place.instance_type, "--market", "on_demand", "--searcher", "random", "--budget",
+            BUDGET_USD)  # fmt: skip
     study = AStudy(cli.folder, name="net")
-    with serving(execute=True) as world, pytest.MonkeyPatch.context() as patch:
-        world.ec2.machines.boot_s = world.ec2.machines.shutdown_s = 0.05
-        account = environment(world.url)
-        for name, value in account.items():
-            patch.setenv(name, value)
+    with vendor.serving(execute=True) as world, pytest.MonkeyPatch.context() as patch:
+        world.control.machines.boot_s = world.control.machines.shutdown_s = 0.05
+        account = vendor.environment(world.url, cli.folder / "account")
+        for variable, value in account.items():
+            patch.setenv(variable, value)
         client = cli.start(*anew, "--yes", **account)
         wait_for(lambda: client.poll() is not None or open_ledger(cli.home).runs())
         kills: Counter[str] = Counter()
@@ -99,8 +103,9 @@ def one_rented_round(folder: Path, seed: int) -> Counter[str]:
         kills += resumed(cli, study, anew, chance, **account)
         client.communicate()
         _check(cli, study)
-        assert all(vm.ends_at is not None for vm in world.vms())
-        assert world.kills.schedules() == []
+        assert [vm for vm in world.vms() if vm.works] == []
+        for run in open_ledger(cli.home).runs():
+            assert vendor.runs(cli.home, world, None).leftovers(run.run_id) == []
     shutil.rmtree(cli.folder, ignore_errors=True)
     return kills
 

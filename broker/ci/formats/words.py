@@ -34,7 +34,12 @@ def cost_told(job: JobChange) -> str:
     """The same, as a phrase."""
     if job.head and job.head.replicas:
         return f"{monthly(job)} USD a month"
-    return cost(job) if job.head and job.head.unknown else f"{cost(job)} USD a run"
+    return cost(job) if job.head and job.head.unknown else f"{cost(job)} USD a {_unit(job)}"
+
+
+def _unit(job: JobChange) -> str:
+    side = job.head or job.base
+    return "run" if side is None else side.unit
 
 
 def monthly(job: JobChange) -> str:
@@ -173,7 +178,12 @@ def _cost(side: PricedJob, quote: Quote) -> str:
     if side.replicas is not None:
         kind, least, most = side.replicas
         return f"{kind} of {least}" if least == most else f"{kind} of {least} to {most}"
-    return UNKNOWN if side.cost_usd is None else money(side.cost_usd)
+    told = UNKNOWN if side.cost_usd is None else money(side.cost_usd)
+    if side.study is None:
+        return told
+    cap_usd = side.study.cap_usd
+    cap = "no cap" if cap_usd is None else f"at most {money(cap_usd)}"
+    return f"{told}, {cap}"
 
 
 def _monthly(side: PricedJob, quote: Quote) -> str:
@@ -187,7 +197,10 @@ def _monthly(side: PricedJob, quote: Quote) -> str:
 def _time(side: PricedJob, quote: Quote) -> str:
     if side.replicas is not None:
         return ""
-    return "?" if quote.duration_h is None else duration(quote.duration_h.p50 * 3600)
+    if quote.duration_h is None:
+        return "?"
+    span = duration(quote.duration_h.p50 * 3600)
+    return span if side.study is None else f"{span} a trial"
 
 
 def _chance(side: PricedJob, quote: Quote) -> str:

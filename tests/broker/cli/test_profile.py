@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.indexed import indexed
-from tests.support.mlbroker import PROGRAM, Cli, wait_for
+from tests.support.mlbroker import PATIENCE_S, PROGRAM, Cli, wait_for
 
 PROGRESS = r"step (\d+)/(?P<total>\d+)"
 LOOP = "for i in $(seq {n}); do echo step $i/{n}; sleep {s}; done"
@@ -138,11 +137,9 @@ def test_bad_limits_name_their_flag(cli: Cli) -> None:
 
 def test_the_time_cap_holds_and_an_uncertain_result_is_still_one(cli: Cli) -> None:
     job = loop_job(cli, n=100_000, s=0.05)
-    started = time.monotonic()
     done = cli("profile", job, "--yes", "--max-time", "3s", "--no-scaling", "--json")
-    assert time.monotonic() - started < 45
     assert done.returncode == 0
-    assert json.loads(done.stdout)["measurements"][0]["extra"]["steps_seen"].isdigit()
+    assert int(json.loads(done.stdout)["measurements"][0]["extra"]["steps_seen"]) < 100_000
 
 
 @pytest.mark.parametrize("place", ["local", "desk"])
@@ -159,7 +156,7 @@ def test_ctrl_c_ends_the_job_too(cli: Cli, place: str) -> None:
     )
     wait_for(mark.exists)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(PATIENCE_S) == 130
     assert not any(str(mark).encode() in command for command in command_lines())
     runs = json.loads(cli("ledger", "--json").stdout)["runs"]
     assert [run["state"] for run in runs] == (["settled"] if place == "desk" else [])

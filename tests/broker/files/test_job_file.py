@@ -245,6 +245,13 @@ def test_a_strategy_of_one_s_server_has_settings_of_its_own() -> None:
     assert only_option("{job_recovery: {strategy: DYNAMIC_NODE_SET, min_nodes: 8}, cpus: 4}")
 
 
+def test_what_applies_in_place_of_a_recovery_strategy_is_said() -> None:
+    job = job_of("run: x\nresources: {use_spot: true, job_recovery: FAILOVER}\n")
+    (said,) = (sentence for sentence in job.said if "job_recovery" in sentence)
+    assert "is followed by the next best place" in said
+    assert "resources.job_recovery" not in job.ignored
+
+
 def test_a_list_in_order_is_said_to_be_compared_by_cost() -> None:
     for accelerators, said in [("[A100, L4]", 1), ("{A100:1, L4:1}", 0), ("[L4]", 0)]:
         job = job_of(f"run: x\nresources: {{accelerators: {accelerators}}}\n")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.aws.server import StrictAws, environment, serving
 from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli, wait_for
+from tests.support.strict import StrictCloud
 from tests.support.studies import TRAIN, AStudy
+from tests.support.vendors import VENDORS, Vendor, vendor_named
 
 TUNE = {
     "metric": "acc",
@@ -20,15 +21,32 @@ TUNE = {
     "trials": 8,
     "parallel": 2,
 }
-ON = ("--cloud", "aws", "--instance-type", "m5.large", "--market", "on_demand")
+
+
+@pytest.fixture(params=VENDORS)
+def vendor(request: pytest.FixtureRequest) -> Vendor:
+    return vendor_named(request.param)
 
 
 @pytest.fixture
-def live() -> Iterator[StrictAws]:
-    with serving(execute=True) as world:
-        world.ec2.machines.boot_s = 0.05
-        world.ec2.machines.shutdown_s = 0.05
+def live(vendor: Vendor) -> Iterator[StrictCloud]:
+    with vendor.serving(execute=True) as world:
+        world.control.machines.boot_s = 0.05
+        world.control.machines.shutdown_s = 0.05
         yield world
+
+
+@pytest.fixture
+def account(vendor: Vendor, live: StrictCloud, tmp_path: Path) -> dict[str, str]:
+    return vendor.environment(live.url, tmp_path / "account")
+
+
+def place(vendor: Vendor) -> tuple[str, ...]:
+    one = vendor.runs.candidates[0]
+    return (
+        "--cloud", one.cloud, "--region", one.region, "--instance-type", one.instance_type,
+        "--market", "on_demand",
+    )  # fmt: skip
 
 
 def job_of(cli: Cli, run: str = "python3 train.py") -> Path:
@@ -51,42 +69,46 @@ def shown(cli: Cli) -> dict[str, Any]:
     return found
 
 
-def check(cli: Cli, world: StrictAws, budget: str) -> None:
-    assert all(vm.ends_at is not None for vm in world.vms())
+def check(cli: Cli, vendor: Vendor, world: StrictCloud, budget: str) -> None:
     runs = cli.ledger()
     assert {(run["state"], run["reserved_usd"]) for run in runs} == {("settled", "0")}
     assert sum(Decimal(run["spent_usd"]) for run in runs) <= Decimal(budget)
-    assert world.kills.schedules() == []
+    for run in runs:
+        assert vendor.runs(cli.home, world, None).leftovers(run["run_id"]) == []
+    assert [vm for vm in world.vms() if vm.works] == []
 
 
 def test_two_lanes_on_a_cloud_go_on_with_each_others_trials(
-    live: StrictAws, tmp_path: Path
+    live: StrictCloud, vendor: Vendor, account: dict[str, str], tmp_path: Path
 ) -> None:
     cli = Cli(tmp_path)
     done = cli(
-        "tune", job_of(cli), *ON, "--searcher", "random", "--budget", "2", "--yes",
-        **environment(live.url),
+        "tune", job_of(cli), *place(vendor), "--searcher", "random", "--budget", "2", "--yes",
+        **account,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = shown(cli)
     assert found["ended"] == "8 trials are done, and the best is a whole one", done.stderr
     assert found["best"]["reached"] == 4
     assert found["best"]["metric"] == pytest.approx(float(found["best"]["env"]["X"]) * 4 / 9)
-    assert {run["instance_type"] for run in cli.ledger()} == {"m5.large"}
+    kinds = {run["instance_type"] for run in cli.ledger()}
+    assert kinds == {vendor.runs.candidates[0].instance_type}
     assert len(live.vms()) == len(found["runs"]) >= 3
     for mine in AStudy(tmp_path, name="net").now().trials:
         steps = range(1, mine.trial.reached + 1)
         assert sorted(mine.metrics) == list(steps), "from its pause, on whichever machine"
-    check(cli, live, "2")
+    check(cli, vendor, live, "2")
 
 
-def test_a_client_that_died_between_waves_is_replaced(live: StrictAws, tmp_path: Path) -> None:
-    cli, account = Cli(tmp_path), environment(live.url)
+def test_a_client_that_died_between_waves_is_replaced(
+    live: StrictCloud, vendor: Vendor, account: dict[str, str], tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
     path = job_of(cli, "while [ ! -e /tmp/go ]; do sleep 0.1; done; python3 train.py")
     go = tmp_path / "go"
     path.write_text(path.read_text().replace("/tmp/go", str(go)))
     client = cli.start(
-        "tune", path, *ON, "--searcher", "random", "--budget", "2", "--yes", **account
+        "tune", path, *place(vendor), "--searcher", "random", "--budget", "2", "--yes", **account
     )
     study = AStudy(tmp_path, name="net")
     wait_for(lambda: study.record.exists and len(study.now().runs) == 2)
@@ -101,4 +123,4 @@ def test_a_client_that_died_between_waves_is_replaced(live: StrictAws, tmp_path:
     found = shown(cli)
     assert found["ended"] == "8 trials are done, and the best is a whole one", done.stderr
     assert found["trials"] == 8
-    check(cli, live, "2")
+    check(cli, vendor, live, "2")
