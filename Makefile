@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-capacity bench-goodput bench-tune bench-tune-overhead bench-advisor \
+.PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-capacity bench-goodput bench-noise bench-tune bench-tune-overhead bench-advisor \
 	campaign \
 	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
 
@@ -119,6 +119,9 @@ bench-capacity: $(VENV)/.dev ## Measure servers of known capacity, into docs/ben
 
 bench-goodput: $(VENV)/.product ## Play adaptive training on measured trainings, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_goodput.py
+
+bench-noise: $(VENV)/.dev ## Hold the gradient noise that is seen to that of single samples; MLBROKER_HOOKS_PYTHON
+	PYTHONPATH=. $(BIN)/python scripts/bench_noise.py
 
 bench-tune: $(VENV)/.dev ## Play studies on recorded learning curves, into docs/benchmarks.md; REPEATS=5
 	PYTHONPATH=. $(BIN)/python scripts/bench_tune.py

@@ -14,6 +14,7 @@ from mlbroker.pricing.billing import HOURS_PER_MONTH
 from mlbroker.pricing.book import Requirements
 from mlbroker.pricing.offer import InstanceType, Market
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.batch import Adapt, Batch
 from mlbroker.profiles.search_space import Study
 from mlbroker.profiles.service import Service
 
@@ -218,6 +219,8 @@ class Job:
     service: Service | None = None
     queue: QueueTerms = QueueTerms()
     study: Study | None = None
+    batch: Batch | None = None
+    adapt: Adapt = Adapt.ADVISE
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()

@@ -17,11 +17,11 @@ Imports numpy: import it inside functions.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from mlbroker.profiles.arrays import Array
+from mlbroker.profiles.batch import LrRule
 
 # Where there is no past: φ grows some tenfold in training (McCandlish et al., figure 4), from a few
 # default batches. A guess within a factor of seven or so (standard deviation of its logarithm).
@@ -30,13 +30,6 @@ _GUESS_FIRST, _GUESS_LAST, GUESS_SIGMA = 5.0, 50.0, 2.0
 _GUESS_COUNTS = 2.0
 # How far a measured φ is off, and how far it drifts from the past's course over a whole training.
 _MEASURED_SIGMA, _DRIFT_SIGMA = 0.3, 1.0
-
-
-class LrRule(StrEnum):
-    """How the learning rate follows the batch: by the gain (SGD) or its root (Adam)."""
-
-    SGD = "sgd"
-    ADAM = "adam"
 
 
 def efficiency(noise: Array | float, default_batch: float, batch: Array | float) -> Array:
@@ -52,8 +45,12 @@ def gain(noise: Array | float, default_batch: float, batch: Array | float) -> Ar
 
 def lr_scale(noise: float, default_batch: float, batch: float, rule: LrRule) -> float:
     """The factor on the learning rate that fits the default batch."""
+    if rule is LrRule.NONE:
+        return 1.0
+    if rule is LrRule.LINEAR:
+        return batch / default_batch
     steps = float(gain(noise, default_batch, batch))
-    return steps if rule is LrRule.SGD else math.sqrt(steps)
+    return steps if rule is LrRule.ADASCALE else math.sqrt(steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """A plan for a job: what is read for it, the decision, and what a person wants to see beside it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.sources import (
@@ -38,8 +39,12 @@ from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.embodied import Servers
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
+
+if TYPE_CHECKING:
+    from mlbroker.broker.measure.batches import AtBatch
 
 
 class PlanQuery(NamedTuple):
@@ -60,13 +65,16 @@ class PlanQuery(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """The plan, and what it was made from; `embodied` where that was asked for."""
+    """The plan, and what it was made from; `embodied` where that was asked for, `batches` where
+    several were measured.
+    """
 
     plan: Plan
     book: Book
     evidence: Evidence
     request: PlanRequest
     embodied: Embodied | None = None
+    batches: "Sequence[AtBatch]" = ()
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
@@ -114,7 +122,15 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         if traffic := traffic_words(job, made.choice.hourly_usd, measured):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
-    return Planned(made, book, evidence, request, embodied)
+    return Planned(made, book, evidence, request, embodied, _batches(job, state))
+
+
+def _batches(job: Job, state: Path) -> "Sequence[AtBatch]":
+    if job.batch is None or job.adapt is Adapt.OFF:
+        return ()
+    from mlbroker.broker.measure.batches import known_batches
+
+    return known_batches(job, state)
 
 
 def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:

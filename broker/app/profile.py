@@ -19,6 +19,7 @@ from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.judge import judge_of
+from mlbroker.broker.measure.batches import measure_batches, taken_instead
 from mlbroker.broker.measure.extras import doubts
 from mlbroker.broker.measure.launched import REASON, Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
@@ -66,6 +67,7 @@ class ProfileRequest:
     filters: Filters = Filters()
     auto: bool = False
     scaling: bool = True
+    batches: tuple[int, ...] = ()
     html: Path | None = None
 
 
@@ -114,6 +116,11 @@ def _here(request: ProfileRequest, state: Path) -> PreparedProfile:
                 watcher.warn(
                     f"{kept} is not empty: a job that resumes from it is measured from there on"
                 )
+        if request.batches:
+            known = MeasurementStore(state).for_job(job)
+            sizes, note = request.batches, watcher.note
+            found = measure_batches(job, sizes, rule, known, watcher.seen, note)
+            return _keep(found, state, watcher)
         first = profile_here(job, rule, watcher.seen)
         _draw(request, first)
         rows = [first.measurement]
@@ -322,4 +329,7 @@ def _keep(rows: list[Measurement], state: Path, watcher: Watcher) -> list[Measur
     relearn(state)
     for doubt in doubts(rows[0].extra):
         watcher.warn(doubt)
+    if (other := taken_instead(rows[0])) is not None:
+        told = rows[0].batch_size
+        watcher.warn(f"the job file says batch {told}, and the job trains with {other}")
     return rows

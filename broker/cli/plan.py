@@ -164,6 +164,8 @@ def _print(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
     document = plan_document(
         planned.plan, explain=query.explain, when=starts, embodied=planned.embodied
     )
+    if planned.batches:
+        document["batches"] = [row.document() for row in planned.batches]
     print_json(document)
 
 
@@ -181,6 +183,11 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
         plan_view.show_next_probe(plan, planned.book, planned.evidence)
         _show_advice(planned)
+        if planned.batches:
+            from mlbroker.broker.cli.batch_view import show_planned
+
+            steps = plan.constraints.steps
+            show_planned(plan.job, planned.batches, steps, explain=query.explain)
     if starts is not None:
         from mlbroker.broker.cli.when_view import show_when
 

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlbroker.broker.app.sources import job_of
+from mlbroker.broker.cli.batch_view import show_measured
 from mlbroker.broker.cli.options import Env, JobFile, Json, Nodes, Steps, job_or_name, no_effect
 from mlbroker.broker.cli.question import say_expected
 from mlbroker.broker.cli.terminal import Live, Terminal, confirm
@@ -21,6 +22,7 @@ from mlbroker.broker.home import home
 from mlbroker.broker.ledger import open_ledger
 from mlbroker.broker.measure.document import job_document, measurement_document
 from mlbroker.broker.measure.extras import doubts
+from mlbroker.broker.measure.noise import noise_words
 from mlbroker.broker.measure.tokens import tokens_words
 from mlbroker.broker.output import print_json, print_line, print_table, say, warn
 from mlbroker.broker.runs.calibration import PastRun, coverage, past_runs
@@ -32,6 +34,7 @@ from mlbroker.profiles.measurement import Measurement, Status
 
 if TYPE_CHECKING:
     from mlbroker.broker.app.profile import ProfileRequest
+    from mlbroker.broker.measure.batches import AtBatch
 
 
 class _MeasureByDefault(TyperGroup):
@@ -73,6 +76,10 @@ def measure(
     scaling: Annotated[
         bool, typer.Option(help="Measure on fewer cores too, to predict machines with more.")
     ] = True,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Measure at these batches instead: 64,256 (docs/adaptive.md)."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Draw the measurement into this file.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Json = False,
@@ -88,9 +95,9 @@ def measure(
     """
     launch = {"cloud": cloud, "region": region, "market": market}
     if auto:
-        no_effect("with --auto", on=on, html=html)
+        no_effect("with --auto", on=on, html=html, batch=batch)
     elif instance_type:
-        no_effect("with --instance-type", on=on, nodes=nodes)
+        no_effect("with --instance-type", on=on, nodes=nodes, batch=batch)
     else:
         no_effect("without --auto or --instance-type", **launch)
     if on in (None, LOCAL) and not auto:
@@ -98,22 +105,42 @@ def measure(
     placed = not auto and not instance_type
     told = job_of(job, Terminal(), to_run=True, placed=placed, stage=stage, env=env, steps=steps)
     wanted = _limited(told, max_time, max_cost)
+    sizes = _batches(batch, wanted, on, html)
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters
     from mlbroker.profiles.stepping.stopping import StopRule
 
     where = Filters.of(cloud, region, market, instance_type)
     rule = StopRule(max_steps=max_steps)
-    rows = measured(ProfileRequest(wanted, job, rule, on, nodes, where, auto, scaling, html), yes)
+    request = ProfileRequest(wanted, job, rule, on, nodes, where, auto, scaling, sizes, html)
+    rows = measured(request, yes)
     if json:
         print_json(job_document(wanted, rows))
     else:
         for row in rows:
             _print_result(wanted, row)
+        show_measured(_at_batches(wanted))
         _say_wastes(wanted, rows, job)
     failed = [row for row in rows if row.status is Status.FAILED]
     if failed:
         raise JobFailed(failed[0].reason or "the job failed", where=failed[0].config)
+
+
+def _batches(text: str | None, job: Job, on: str | None, html: Path | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    from mlbroker.broker.measure.batches import parse_batches
+
+    if on not in (None, LOCAL):
+        raise InputError("several batches are measured on this machine only", where="--batch")
+    no_effect("with --batch", html=html)
+    return parse_batches(text, job)
+
+
+def _at_batches(job: Job) -> "list[AtBatch]":
+    from mlbroker.broker.measure.batches import known_batches
+
+    return known_batches(job, home())
 
 
 def _say_wastes(job: Job, rows: list[Measurement], path: Path) -> None:
@@ -153,7 +180,9 @@ def show(
     if json:
         told = [run.document() for run in runs]
         document = job_document(wanted, rows, outdated)
-        print_json(document | {"runs": told, "interval80_coverage": coverage(runs)})
+        batches = [row.document() for row in _at_batches(wanted)] if Path(job).exists() else []
+        more = {"runs": told, "interval80_coverage": coverage(runs), "batches": batches}
+        print_json(document | more)
         return
     for item in outdated:
         warn(
@@ -177,6 +206,8 @@ def show(
         for doubt in doubts(row.extra) if row.status is Status.OK else ():
             warn(f"{row.config} of {_date(row.measured_at)}: {doubt}")
         _print_result(wanted, row)
+    if Path(job).exists():
+        show_measured(_at_batches(wanted))
     if runs:
         _print_runs(runs)
 
@@ -301,14 +332,21 @@ def _print_result(job: Job, row: Measurement) -> None:
     document: dict[str, Any] = measurement_document(row, job)
     step, whole = document["step_time_s"], document["duration_s"]
     if step is not None:
+        at = "" if whole is not None else f", batch {row.batch_size}"
         print_line(
-            f"{row.config}: {figure(step['p50'])} s per step (80 %: {figure(step['p10'])} to "
+            f"{row.config}{at}: {figure(step['p50'])} s per step (80 %: {figure(step['p10'])} to "
             f"{figure(step['p90'])})"
         )
-    print_line(
-        f"The whole job: {span(whole['p50'])} (80 %: {span(whole['p10'])} to {span(whole['p90'])})"
-    )
-    if document["steps"] is not None:
+    if whole is not None:
+        print_line(
+            f"The whole job: {span(whole['p50'])} (80 %: {span(whole['p10'])} to"
+            f" {span(whole['p90'])})"
+        )
+    if whole is not None and document["steps"] is not None:
         print_line(f"It has {document['steps']:,} steps, {document['steps_by']}.")
-    if said := tokens_words(row):
-        print_line(said)
+    # Of other batches a table says what they are worth.
+    most = None if job.batch is None else job.batch.most
+    noise = noise_words(row, most) if whole is not None else None
+    for said in (tokens_words(row), noise):
+        if said:
+            print_line(said)

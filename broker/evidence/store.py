@@ -38,6 +38,11 @@ _SCHEMA = (
 )
 
 
+def is_other_batch(row: Measurement, job: Job) -> bool:
+    """Whether its steps are none of the job's: how many there are of them is another number."""
+    return job.batch is not None and row.batch_size not in (None, job.batch.size)
+
+
 class Outdated(NamedTuple):
     """A measurement of what was another job, or failed as another, and what changed since."""
 
@@ -71,12 +76,19 @@ class MeasurementStore:
         open (`doubt_log`, and `version` in words)."""
         return self._versions(job)[0]
 
+    def at_other_batches(self, job: Job) -> list[Measurement]:
+        """The same of the job at batches that are not its own: their steps are no steps of it."""
+        return self._versions(job, own_batch=False)[0]
+
     def outdated(self, job: Job) -> list[Outdated]:
         """Measurements under its name that say nothing of it any more, with what has changed."""
         return self._versions(job)[1]
 
-    def _versions(self, job: Job) -> tuple[list[Measurement], list[Outdated]]:
-        mine = self._select("job = ? OR fingerprint = ?", job.name, job.fingerprint())
+    def _versions(
+        self, job: Job, *, own_batch: bool = True
+    ) -> tuple[list[Measurement], list[Outdated]]:
+        every = self._select("job = ? OR fingerprint = ?", job.name, job.fingerprint())
+        mine = [row for row in every if is_other_batch(row, job) != own_batch]
         now = facts.of(job) if any(m.facts for m in mine) else {}
         speaking: list[Measurement] = []
         silent: list[Outdated] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
+from mlbroker.broker.files.job_batch import check_batch
 from mlbroker.broker.files.job_broker import read_broker
 from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
@@ -247,6 +248,11 @@ def _job_file(
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
     service = engine if block is None else read_service(block, engine)
+    nodes = fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1
+    if block is not None:
+        check_batch(block, own, nodes, envs, (*secrets, *from_environment), remarks)
+        if (batch := own.get("batch")) is not None:
+            envs |= batch.variables(batch.size, nodes)
     if block is not None and (study := own.get("study")) is not None:
         refuse_clash(block, study, envs, (*secrets, *from_environment))
         if own.get("checkpoint") is not None:
@@ -270,7 +276,7 @@ def _job_file(
             command=command,
             setup=setup,
             workdir=workdir,
-            num_nodes=fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1,
+            num_nodes=nodes,
             resources=resources,
             envs=envs,
             secrets=tuple(dict.fromkeys([*secrets, *from_environment])),

@@ -6,7 +6,8 @@ from typing import Any
 
 from mlbroker.broker.evidence.capacities import is_capacity
 from mlbroker.broker.evidence.columns import stored
-from mlbroker.broker.evidence.store import Outdated
+from mlbroker.broker.evidence.store import Outdated, is_other_batch
+from mlbroker.broker.measure.noise import noise_document
 from mlbroker.broker.measure.result import ASKED, steps_by
 from mlbroker.broker.measure.tokens import tokens_document
 from mlbroker.profiles.estimators.measured import RUN_TO_RUN
@@ -63,11 +64,13 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
             if job and job.work:
                 steps, said_by = job.work.steps, ASKED
             step = _quantiles(row.time_s, sigma)
-            duration = _quantiles(row.time_s * steps, sigma, row.overhead_s)
+            if job is None or not is_other_batch(row, job):
+                duration = _quantiles(row.time_s * steps, sigma, row.overhead_s)
         else:
             duration = _quantiles(row.time_s, sigma)
     return {
         **{name: stored(name, getattr(row, name)) for name in PLAIN},
+        "batch_size": row.batch_size,
         "version": row.version,
         "steps": steps,
         "steps_by": None if steps is None else said_by,
@@ -82,6 +85,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
         "gpu_used": row.gpu_used,
         "measured_at": stored("measured_at", row.measured_at),
         "tokens": tokens_document(row),
+        "noise": noise_document(row),
         "hardware": _hardware(row),
         "features": dict(row.features),
         "extra": dict(row.extra),

@@ -182,6 +182,7 @@ def _measurement(
         peak_memory_gib=last.get("peak_memory_gib") or None,
         peak_gpu_memory_gib=last.get("peak_gpu_memory_gib"),
         gpu_used=None if "gpu_utilisation" not in last else last["gpu_utilisation"] > 0.01,
+        batch_size=None if job.batch is None else job.batch.size,
         fingerprint=job.fingerprint(),
         measured_at=now,
         extra=extras(seen, cores) | _total_by(job, seen, result) if known else {},

@@ -17,6 +17,7 @@ HOOKS = {
     "torch.optim.optimizer": ("_torch", "count_optimizer_steps"),
     "torch.amp.grad_scaler": ("_torch", "count_skipped_steps"),
     "torch.utils.data.dataloader": ("_torch", "watch_loading"),
+    "torch.nn.parallel.distributed": ("_gradients", "watch_ddp"),
     "keras.src.callbacks.callback_list": ("_keras", "count_batches"),
     "keras.src.callbacks": ("_keras", "count_batches"),
     "lightgbm.engine": ("_boosting", "count_lightgbm"),

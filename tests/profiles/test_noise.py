@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbroker.profiles.batch import LrRule
 from mlbroker.profiles.goodput import goodput, steps_for
 from mlbroker.profiles.noise import (
-    LrRule,
     NoiseForecast,
     PastNoise,
     Seen,
@@ -27,8 +27,10 @@ def test_published_values() -> None:
     # φ = 300 samples at a default batch of 100: 200 samples do what 160 would have done.
     assert efficiency(300, 100, 200) == pytest.approx(0.8)
     assert gain(300, 100, 200) == pytest.approx(1.6)
-    assert lr_scale(300, 100, 200, LrRule.SGD) == pytest.approx(1.6)
-    assert lr_scale(300, 100, 200, LrRule.ADAM) == pytest.approx(math.sqrt(1.6))
+    assert lr_scale(300, 100, 200, LrRule.ADASCALE) == pytest.approx(1.6)
+    assert lr_scale(300, 100, 200, LrRule.SQRT) == pytest.approx(math.sqrt(1.6))
+    assert lr_scale(300, 100, 200, LrRule.LINEAR) == 2
+    assert lr_scale(300, 100, 200, LrRule.NONE) == 1
     assert goodput(300, 100, 200, 0.5) == pytest.approx(200 * 0.8 / 0.5)
     assert steps_for(1_000, 300, 100, 200) == pytest.approx(625)
 

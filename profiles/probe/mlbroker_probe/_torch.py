@@ -6,13 +6,15 @@ import time
 from typing import Any, Dict, Set
 
 from ._events import Counter, harmless
+from ._noise import Noise
 from ._tokens import Tokens
 
 _counter = Counter("torch")
 _tokens = Tokens()
-# Between two words on tokens their number grows by so much.
+_noise = Noise()
+# Between two words on tokens and noise the steps grow by so much.
 GROWTH = 1.25
-_tokens_due = 1.0
+_told_due = 1.0
 _stepped: Set[int] = set()
 _batches = 0
 _batches_at_step = 0
@@ -46,7 +48,8 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
 @harmless
 def _count(optimizer: Any) -> None:
-    global _batches_at_step, _tokens_due
+    global _batches_at_step, _told_due
+    _noise.stepped(optimizer)
     # Several optimizers make one step together (a GAN's two): a new step begins when one of them
     # steps again. Two that work one after the other, in two phases, are thus counted in full.
     key = id(optimizer)
@@ -66,9 +69,9 @@ def _count(optimizer: Any) -> None:
         _tell()
     if loaded:
         _tokens.stepped(min(loaded, _usual_batches()))
-    if count >= _tokens_due:
-        _tokens_due = count * GROWTH
-        for name, told in _tokens.notes():
+    if count >= _told_due:
+        _told_due = count * GROWTH
+        for name, told in _tokens.notes() + _noise.notes():
             _counter.note(name, told)
 
 
@@ -97,7 +100,10 @@ def count_skipped_steps(module: Any) -> None:
     def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         global _skipped
         before = _counter.count
+        _noise.scaled(getattr(self, "_scale", None))
         result = original(self, optimizer, *args, **kwargs)
+        if _counter.count == before:
+            _noise.skipped()
         if _counter.count == before and not _stepped - {id(optimizer)}:
             _skipped += 1
         return result
@@ -117,6 +123,7 @@ def watch_loading(module: Any) -> None:
         _counter.waited_s += time.perf_counter() - asked
         _batches += 1
         _see_tokens(batch, self)
+        _noise.loaded(batch)
         return batch
 
     iterator.__next__ = __next__

@@ -75,6 +75,9 @@ ACCEPTED = [
     FULL,
     SKYPILOT,
     "run: x\nbroker:\n",
+    "run: x\nbroker: {batch: {size: 128, max: 1024}, adapt: off}",
+    "run: x\nbroker: {batch: {size: 128, max: 1024, micro: 16, env: {total: B, micro: M,"
+    " accumulation: A}, lr: {env: LR, base: 3e-4, rule: sqrt}}, adapt: advise}",
     "run: x\nbroker: {deadline: 1h30m, budget: 25, objective: carbon, work: {steps: 5}}",
     "run: x\nbroker: {deadline: 2026-11-30T18:00+01:00, budget: $25}",
     "run: x\nresources: {accelerators: {H100: 8}, cpus: 8+, memory: 4x, disk_size: 256}",

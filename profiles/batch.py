@@ -1,0 +1,83 @@
+"""A training's batch: how large it may be, and by which variables the job is told.
+
+| word | means | unit |
+| --- | --- | --- |
+| size | the batch that the learning rate fits, over all machines and passes of a step | samples |
+| most | the largest that may ever be chosen | samples |
+| micro | of one pass on one machine | samples |
+"""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class LrRule(StrEnum):
+    """How the learning rate follows the batch: by the gain (SGD), its root (Adam), or the batch."""
+
+    ADASCALE = "adascale"
+    SQRT = "sqrt"
+    LINEAR = "linear"
+    NONE = "none"
+
+
+class Adapt(StrEnum):
+    """What may be done about the batch and the machines: nothing, a word, another batch, a move."""
+
+    OFF = "off"
+    ADVISE = "advise"
+    BATCH = "batch"
+    MOVE = "move"
+
+
+class LearningRate(NamedTuple):
+    """The variable that holds it, its value at the batch `size`, and how it follows the batch."""
+
+    env: str
+    base: float
+    rule: LrRule
+
+
+class Batch(NamedTuple):
+    """What a job file says of the batch. The variables are the job's own names; None: it has none.
+
+    `micro` is the most that one machine takes in a pass; None: a step is one pass.
+    """
+
+    size: int
+    most: int
+    micro: int | None = None
+    total_env: str | None = None
+    micro_env: str | None = None
+    accumulation_env: str | None = None
+    rate: LearningRate | None = None
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether the job learns of another batch by one of its own variables."""
+        return bool(self.total_env or self.micro_env or self.accumulation_env)
+
+    def passes(self, size: int, nodes: int) -> int:
+        """The fewest equal passes of a step in which no machine has more than `micro` at once."""
+        share = size // nodes
+        small = [n for n in range(1, math.isqrt(share) + 1) if share % n == 0]
+        fits = self.micro or share
+        return min(n for n in (*small, *(share // n for n in small)) if share // n <= fits)
+
+    def variables(self, size: int, nodes: int, lr_scale: float = 1.0) -> Mapping[str, str]:
+        """What a job on so many nodes is told of a batch that they share evenly."""
+        passes = self.passes(size, nodes)
+        micro = size // nodes // passes
+        told = {
+            "MLBROKER_BATCH_SIZE": str(size),
+            "MLBROKER_MICRO_BATCH": str(micro),
+            "MLBROKER_GRAD_ACCUM": str(passes),
+            "MLBROKER_LR_SCALE": f"{lr_scale:.6g}",
+            "MLBROKER_NUM_NODES": str(nodes),
+        }
+        own = {self.total_env: size, self.micro_env: micro, self.accumulation_env: passes}
+        told |= {name: str(value) for name, value in own.items() if name is not None}
+        if self.rate is not None:
+            told[self.rate.env] = f"{self.rate.base * lr_scale:.6g}"
+        return told
