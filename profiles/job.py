@@ -17,6 +17,9 @@ from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.search_space import Study
 from mlbroker.profiles.service import Service
 
+# Tells the probe, in the job's Python, what to do to its text batches.
+NLP_VARIABLE = "MLBROKER_NLP"
+
 
 class ObjectiveKind(StrEnum):
     """What to make small."""
@@ -170,6 +173,20 @@ class ResourceOption(NamedTuple):
         return with_gpu and self.instance_type == type_name.partition("+")[0]
 
 
+class TextRemedies(NamedTuple):
+    """What the probe does to the job's text batches: `trim` cuts columns that are padding in every
+    row, `group` makes batches of like lengths, out of so many batches at a time (None: not).
+    """
+
+    trim: bool = False
+    group: int | None = None
+
+    def __str__(self) -> str:
+        """As the probe reads it: `trim,group=50`; empty where nothing is asked for."""
+        grouped = [] if self.group is None else [f"group={self.group}"]
+        return ",".join(["trim"] * self.trim + grouped)
+
+
 @dataclass(frozen=True, slots=True)
 class QueueTerms:
     """What the job says of itself where it waits for a place. None: it says nothing."""
@@ -218,6 +235,7 @@ class Job:
     service: Service | None = None
     queue: QueueTerms = QueueTerms()
     study: Study | None = None
+    nlp: TextRemedies = TextRemedies()
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
@@ -227,11 +245,17 @@ class Job:
         return replace(self, work=None, takes=None)
 
     @property
+    def variables(self) -> Mapping[str, str]:
+        """Its environment: what its file says, and what the probe is to do in it."""
+        remedies = str(self.nlp)
+        return {**self.envs, NLP_VARIABLE: remedies} if remedies else self.envs
+
+    @property
     def may_use_gpu(self) -> bool:
         """Whether any acceptable machine was asked for by its GPU."""
         return any(option.requirements.wants_gpu for option in self.resources)
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over what decides the step time: command, setup, envs, nodes."""
-        facts = [self.command, self.setup, sorted(self.envs.items()), self.num_nodes]
+        """Sixteen hex digits over what decides the step time: command, setup, variables, nodes."""
+        facts = [self.command, self.setup, sorted(self.variables.items()), self.num_nodes]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

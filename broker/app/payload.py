@@ -17,7 +17,7 @@ def spec_of(job: Job, job_path: Path, stop_when_idle_s: float | None) -> dict[st
     return {
         "setup": job.setup,
         "command": job.command,
-        "envs": dict(job.envs),
+        "envs": dict(job.variables),
         "workdir": str(Path(job.workdir) if job.workdir else job_path.absolute().parent),
         "progress": job.progress,
         "checkpoint": (

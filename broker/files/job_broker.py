@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.job_nlp import read_nlp
 from mlbroker.broker.files.job_places import parse_place
 from mlbroker.broker.files.job_tune import read_study
 from mlbroker.broker.files.progress_regex import parse_progress_regex
@@ -213,6 +214,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "progress": ("progress", _simple(parse_progress_regex)),
     "queue": ("queue", _queue),
     "tune": ("study", read_study),
+    "nlp": ("nlp", read_nlp),
 }
 # `service` is read with the block of the same name that SkyServe has: see job_service.
 KNOWN = (*_FIELDS, "service")

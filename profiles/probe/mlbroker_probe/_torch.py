@@ -6,10 +6,12 @@ import time
 from typing import Any, Dict, Set
 
 from ._events import Counter, harmless
+from ._remedies import wanted
 from ._tokens import Tokens
 
 _counter = Counter("torch")
 _tokens = Tokens()
+_remedies = wanted(_counter.note)
 # Between two words on tokens their number grows by so much.
 GROWTH = 1.25
 _tokens_due = 1.0
@@ -81,6 +83,12 @@ def _see_tokens(batch: Any, iterator: Any) -> None:
     _tokens.saw(batch, getattr(iterator, "_collate_fn", None))
 
 
+@harmless
+def _group(loader: Any) -> None:
+    if _remedies is not None:
+        _remedies.begins(loader)
+
+
 def _tell() -> None:
     torch = sys.modules.get("torch")
     _counter.note("torch", getattr(torch, "__version__", "?"))
@@ -116,6 +124,8 @@ def watch_loading(module: Any) -> None:
         batch = original(self)
         _counter.waited_s += time.perf_counter() - asked
         _batches += 1
+        if _remedies is not None:
+            batch = _remedies.handed(batch, self)
         _see_tokens(batch, self)
         return batch
 
@@ -125,6 +135,7 @@ def watch_loading(module: Any) -> None:
     def __iter__(self: Any) -> Any:
         if _counter.count == 0 and getattr(self, "batch_size", None):
             _counter.note("batch_size", self.batch_size)
+        _group(self)
         return begin(self)
 
     module.DataLoader.__iter__ = __iter__
