@@ -6,6 +6,7 @@ from mlbroker.broker.advice_words import waste_words, without_gpu_words
 from mlbroker.broker.app.advise import Advised
 from mlbroker.broker.measure.tokens import tokens_document
 from mlbroker.broker.plan_document import quote_document
+from mlbroker.broker.try_document import proven_document
 from mlbroker.broker.words import exact_usd_or_none, utc_second
 from mlbroker.policies.advice.steps import Waste
 from mlbroker.profiles.job import Job
@@ -28,6 +29,7 @@ def advise_document(advised: Advised) -> dict[str, Any]:
         "tokens": None if seen is None else tokens_document(seen.row),
         "step_law": None if seen is None or seen.law is None else seen.law._asdict(),
         "wastes": [_waste(item, made.job) for item in advised.wastes],
+        "proven": advised.tried and proven_document(advised.tried, made.job, advised.worth),
     }
 
 

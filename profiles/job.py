@@ -181,6 +181,10 @@ class TextRemedies(NamedTuple):
     trim: bool = False
     group: int | None = None
 
+    def __bool__(self) -> bool:
+        """Whether anything is asked for."""
+        return self != TextRemedies()
+
     def __str__(self) -> str:
         """As the probe reads it: `trim,group=50`; empty where nothing is asked for."""
         grouped = [] if self.group is None else [f"group={self.group}"]
@@ -247,8 +251,7 @@ class Job:
     @property
     def variables(self) -> Mapping[str, str]:
         """Its environment: what its file says, and what the probe is to do in it."""
-        remedies = str(self.nlp)
-        return {**self.envs, NLP_VARIABLE: remedies} if remedies else self.envs
+        return {**self.envs, NLP_VARIABLE: str(self.nlp)} if self.nlp else self.envs
 
     @property
     def may_use_gpu(self) -> bool:

@@ -74,6 +74,9 @@ def measure(
         bool, typer.Option(help="Measure on fewer cores too, to predict machines with more.")
     ] = True,
     html: Annotated[Path | None, typer.Option(help="Draw the measurement into this file.")] = None,
+    remedies: Annotated[
+        str | None, typer.Option("--try", help="Prove remedies here: trim,group,workers=4.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Json = False,
 ) -> None:
@@ -98,6 +101,11 @@ def measure(
     placed = not auto and not instance_type
     told = job_of(job, Terminal(), to_run=True, placed=placed, stage=stage, env=env, steps=steps)
     wanted = _limited(told, max_time, max_cost)
+    if remedies is not None:
+        no_effect("with --try", on=on, nodes=nodes, auto=auto or None, max_steps=max_steps,
+                  instance_type=instance_type, html=html)  # fmt: skip
+        _try_out(wanted, job, remedies, yes, json)
+        return
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters
     from mlbroker.profiles.stepping.stopping import StopRule
@@ -114,6 +122,27 @@ def measure(
     failed = [row for row in rows if row.status is Status.FAILED]
     if failed:
         raise JobFailed(failed[0].reason or "the job failed", where=failed[0].config)
+
+
+def _try_out(job: Job, path: Path, remedies: str, yes: bool, json: bool) -> None:
+    """`--try`: with and without, in turn; exit code 0 whatever is proven."""
+    from mlbroker.broker.app.try_out import try_out
+    from mlbroker.broker.measure.trying import arms_of
+    from mlbroker.broker.try_document import try_document
+    from mlbroker.broker.try_words import trial_lines
+
+    wanted = arms_of(remedies)
+    if not yes:
+        most_s = job.profile.max_time_s
+        question = f"Run {job.name} here again and again, with and without, for {most_s:g} s?"
+        confirm(question, "nothing was started", money=False)
+    with Live() as live:
+        found = try_out(job, path, wanted, home(), live)
+    if json:
+        print_json(try_document(found.kept, job, found.worth))
+        return
+    for line in trial_lines(found.kept.trial, job, found.worth, str(path)):
+        print_line(line)
 
 
 def _say_wastes(job: Job, rows: list[Measurement], path: Path) -> None:

@@ -84,6 +84,7 @@ class Grouped:
 
     def _read(self, order: List[int]) -> None:
         loader = self._loader
+        order = [row for row in order if self._lengths[row] < 0]
         for start in range(0, len(order), self.inner.batch_size):
             rows = order[start : start + self.inner.batch_size]
             self.learn(rows, loader.collate_fn([loader.dataset[row] for row in rows]))

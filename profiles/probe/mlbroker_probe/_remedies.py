@@ -1,7 +1,8 @@
 """What a job file's `broker: {nlp: …}` asks for, done to the batches on their way to the loop.
 
-MLBROKER_NLP says what: `trim`, `group=50`, both. Whatever cannot be done safely is left out, with
-the reason on the job's stderr and in its record; the job itself goes on as it would without.
+MLBROKER_NLP says what: `trim`, `group=50`, in a trial `workers=4` too, with commas between.
+Whatever cannot be done safely is left out, with the reason on the job's stderr and in its record;
+the job itself goes on as it would without.
 """
 
 import os
@@ -21,11 +22,13 @@ class Remedies:
     """The wishes of this process; `note` keeps a word beside its steps."""
 
     def __init__(
-        self, wishes: Dict[str, str], trial_steps: int, note: Callable[[str, object], None]
+        self, wishes: Dict[str, str], try_steps: int, note: Callable[[str, object], None]
     ) -> None:
         self._trims = "trim" in wishes
         self._window = int(wishes.get("group") or 0)
-        self._trial_steps = trial_steps
+        # Only tried out: how many a loader has is its script's to say.
+        self._workers = int(wishes.get("workers") or 0)
+        self._try_steps = try_steps
         self._note = note
         self._told: Dict[str, str] = {}
 
@@ -39,6 +42,9 @@ class Remedies:
             if self._window:
                 self._window = 0
                 self._tell_group(reason, False)
+        if self._workers and loader.num_workers == 0:
+            loader.num_workers, loader.prefetch_factor = self._workers, 2
+            self._tell("workers", "on", True)
         sampler: Any = getattr(loader, "batch_sampler", None)
         if not self._window or isinstance(sampler, Grouped):
             return
@@ -47,7 +53,7 @@ class Remedies:
         except Refused as refused:
             self._tell_group(str(refused), False)
             return
-        ahead = self._trial_steps and (self._trial_steps + 2 * window) * sampler.batch_size
+        ahead = self._try_steps and (self._try_steps + 2 * window) * sampler.batch_size
         grouped = Grouped(loader, window, self._tell_group, ahead)
         # DataLoader forbids it by its own __setattr__, as it would not look there again; but its
         # iterators do.
@@ -101,11 +107,11 @@ def wanted(note: Callable[[str, object], None]) -> Optional[Remedies]:
     if not text:
         return None
     wishes = {word.partition("=")[0]: word.partition("=")[2] for word in text.split(",")}
-    return Remedies(wishes, int(os.environ.get("MLBROKER_TRIAL_STEPS") or 0), note)
+    return Remedies(wishes, int(os.environ.get("MLBROKER_TRY_STEPS") or 0), note)
 
 
 def know_compilers(module: Any) -> None:
-    """Hook into `torch`: from now on it is known whether the job compiles, or records graphs."""
+    """From now on it is known whether the job compiles, or records graphs."""
     if not os.environ.get("MLBROKER_NLP"):
         return
     _mark(module, "compile", "torch.compile")

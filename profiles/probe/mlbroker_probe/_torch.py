@@ -6,8 +6,9 @@ import time
 from typing import Any, Dict, Set
 
 from ._events import Counter, harmless
-from ._remedies import wanted
+from ._remedies import know_compilers, wanted
 from ._tokens import Tokens
+from ._trial import watch_losses
 
 _counter = Counter("torch")
 _tokens = Tokens()
@@ -20,6 +21,12 @@ _batches = 0
 _batches_at_step = 0
 _batches_per_step: Dict[int, int] = {}
 _skipped = 0
+
+
+def begin(module: Any) -> None:
+    """Hook into `torch` itself: nothing, unless its batches are to be changed or tried."""
+    know_compilers(module)
+    watch_losses(module, _counter.note)
 
 
 def count_optimizer_steps(module: Any) -> None:
