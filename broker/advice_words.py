@@ -63,7 +63,7 @@ def advice_lines(advised: "Advised") -> list[str]:
         if not job.nlp:
             lines += file_lines(best)
     if seen is not None:
-        lines += filter(None, (tokens_words(seen.row), law_words(seen.law)))
+        lines += filter(None, (tokens_words(seen.row, seen.tokens), law_words(seen.law)))
     if advised.machines is not None:
         lines.append(without_gpu_words(advised.machines, job, made.constraints.deadline_s))
     elif not lines:

@@ -26,7 +26,7 @@ def advise_document(advised: Advised) -> dict[str, Any]:
         "runs_per_month": made.job.runs_per_month,
         "choice": quote_document(made.choice),
         "without_gpu": _machines(advised),
-        "tokens": None if seen is None else tokens_document(seen.row),
+        "tokens": None if seen is None else tokens_document(seen.row, seen.tokens),
         "step_law": None if seen is None or seen.law is None else seen.law._asdict(),
         "wastes": [_waste(item, made.job) for item in advised.wastes],
         "proven": advised.tried and proven_document(advised.tried, made.job, advised.worth),

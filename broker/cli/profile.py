@@ -29,6 +29,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.tokens import tokens_of
 
 if TYPE_CHECKING:
     from mlbroker.broker.app.profile import ProfileRequest
@@ -339,5 +340,5 @@ def _print_result(job: Job, row: Measurement) -> None:
     )
     if document["steps"] is not None:
         print_line(f"It has {document['steps']:,} steps, {document['steps_by']}.")
-    if said := tokens_words(row):
+    if said := tokens_words(row, tokens_of(row.extra)):
         print_line(said)
