@@ -18,7 +18,7 @@ SAME_LOSS = 1e-5
 # Grouping meets rows in another order. So improbable a difference of mean losses is none of chance
 # (two-sided), and one that is not known to this share of the loss is not known.
 CHANCE = 0.01
-LARGEST_NOISE = 0.1
+LARGEST_NOISE = 0.2
 LEAST_LOSSES = 20
 
 

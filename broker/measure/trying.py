@@ -80,9 +80,14 @@ class Trying:
         rounds = 0
         while rounds < MOST_ROUNDS and self._going():
             began = time.monotonic()
-            arms = [self._base, *self._going()]
-            for arm in arms if rounds % 2 == 0 else reversed(arms):
-                self._time(arm, steps)
+            try:
+                self._round(steps, backwards=rounds % 2 == 1)
+            except InputError:
+                if rounds < LEAST_ROUNDS:
+                    raise
+                for arm in (self._base, *self._arms):  # it did not fit in: as if it had not begun
+                    del arm.step_s[rounds:], arm.losses[rounds:]
+                break
             rounds += 1
             self._note(f"Round {rounds}: {self._words()}")
             left_s = self._end - time.monotonic()
@@ -97,6 +102,12 @@ class Trying:
                 hint=f"give it more: --max-time {math.ceil(self._job.profile.max_time_s / 30)}m",
             )
         return self._result(steps)
+
+    def _round(self, steps: int, *, backwards: bool) -> None:
+        """Each arm once, every other time in the other order."""
+        arms = [self._base, *self._going()]
+        for arm in reversed(arms) if backwards else arms:
+            self._time(arm, steps)
 
     def _going(self) -> list[_Tried]:
         return [arm for arm in self._arms if arm.withdrawn is None]
@@ -150,8 +161,15 @@ class Trying:
         trim = self._start("trim", rule, CHECKED_STEPS, check=True, may_fail=True)
         agreed, why = self._compared(base, trim, rule)
         for arm in self._arms:
-            if "trim" in arm.remedies.split(","):
-                arm.agreed, arm.withdrawn = agreed, why
+            words = arm.remedies.split(",")
+            if "trim" not in words:
+                continue
+            if why is None:
+                arm.agreed = agreed
+            elif words[-1] == "trim":
+                arm.withdrawn = why
+            else:  # the others are tried without it
+                arm.remedies = ",".join(word for word in words if word != "trim")
 
     def _compared(
         self, base: Observation, trim: Observation, rule: StopRule

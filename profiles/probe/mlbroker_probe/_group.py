@@ -53,14 +53,14 @@ class Grouped:
 
     def __iter__(self) -> "Round":
         self._epochs += 1
+        if len(self._loader.dataset) != len(self._lengths):
+            self._say("its data have other rows than before", False)
+            return Round(self, iter(self.inner), None)
         if self.by_column:
             self._say("on: lengths by a column", True)
             return Round(self, self._batches(iter(self.inner.sampler)), None)
         if self._ahead:
-            order = list(self.inner.sampler)
-            self._read(order[: self._ahead])
-            self._say("on: lengths by the masks of the first epoch", True)
-            return Round(self, self._batches(iter(order)), None)
+            return self._read_ahead()
         if self._known >= LEAST_KNOWN * len(self._lengths):
             self._say("on: lengths by the masks of the first epoch", True)
             return Round(self, self._batches(iter(self.inner.sampler)), deque())
@@ -82,6 +82,16 @@ class Grouped:
         """Batches tell no lengths."""
         self._say(reason, False)
 
+    def _read_ahead(self) -> "Round":
+        order = list(self.inner.sampler)
+        try:
+            self._read(order[: self._ahead])
+        except Refused as refused:
+            self.refuse(str(refused))
+            return Round(self, iter(self.inner), None)
+        self._say("on: lengths by the masks of the first epoch", True)
+        return Round(self, self._batches(iter(order)), None)
+
     def _read(self, order: List[int]) -> None:
         loader = self._loader
         order = [row for row in order if self._lengths[row] < 0]
@@ -92,7 +102,7 @@ class Grouped:
     def _batches(self, order: Iterator[int]) -> Iterator[List[int]]:
         size, left = self.inner.batch_size, len(self.inner.sampler)
         known = sorted(length for length in self._lengths if length >= 0)
-        middle = known[len(known) // 2]
+        middle = known[len(known) // 2] if known else 0
 
         def length(row: int) -> int:
             found = self._lengths[row]
@@ -142,6 +152,9 @@ class Round:
         except Refused as refused:
             self._given = None
             self._owner.refuse(str(refused))
+        except Exception as error:  # whatever a batch may be, the job goes on
+            self._given = None
+            self._owner.refuse("it fails: %r" % error)
 
 
 def window_of(loader: Any, wanted: int) -> int:

@@ -167,6 +167,19 @@ assert 2000 < data.read < 2 * 2000
 small, told["175"] = passed(shuffled(listed[:175], collate_fn=of_dicts), "group=50")
 assert sorted(sum(order(small[0]), [])) == list(range(175))
 assert told["175"]["nlp_window"] == 2
+# Batches that are something else, or data that grow, are no reason to fail.
+class Odd(dict):
+    def get(self, *_): raise RuntimeError("no such thing")
+odd, told["odd"] = passed(shuffled(collate_fn=lambda b: Odd()), "trim,group=20", 2)
+assert len(odd[1]) == 125
+for name in ("nlp_trim", "nlp_group"): assert "no such thing" in told["odd"][name]
+del told["odd"]
+grown = Items(rows[:1600])
+loader = DataLoader(grown, 16, shuffle=True, collate_fn=collate)
+passed(loader, "group=20")
+grown.rows = rows
+more, _ = passed(loader, "group=20")
+assert sorted(sum(order(more[0]), [])) == list(range(2000))
 # Lengths that change from one reading to the next are hints, and nothing more.
 class Cropped(Items):
     def __getitem__(self, i): return i, self.rows[i][random.randrange(2):]
