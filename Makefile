@@ -129,8 +129,9 @@ bench-tune: $(VENV)/.dev ## Play studies on recorded learning curves, into docs/
 bench-tune-overhead: $(VENV)/.dev ## What a study's lane takes beside trials of one second, after 950 of them
 	PYTHONPATH=. $(BIN)/python scripts/bench_tune_overhead.py
 
-bench-advisor: $(VENV)/.product ## Measure what watching tokens takes of a step, into docs/advice.md; MLBROKER_HOOKS_PYTHON
+bench-advisor: $(VENV)/.product ## Measure what watching tokens takes, and what trials claim, into docs/advice.md; MLBROKER_HOOKS_PYTHON
 	$(BIN)/python scripts/bench_advisor.py
+	$(BIN)/python scripts/bench_advisor_claims.py
 
 backtest-first: $(VENV)/.product ## The same with one family of past jobs only, of each kind
 	$(BIN)/python scripts/bench_first.py

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.measure.tokens import tokens_words
+from mlbroker.broker.try_words import file_lines, proven_words
 from mlbroker.broker.words import duration, figure, money
 from mlbroker.policies.advice.machines import Verdict, WithoutGpu
 from mlbroker.policies.advice.steps import Kind, Waste
@@ -56,8 +57,13 @@ def advice_lines(advised: "Advised") -> list[str]:
     made = advised.planned.plan
     job, seen = made.job, advised.tokens
     lines = [waste_words(item, job) for item in advised.wastes]
+    tried = advised.tried
+    if tried is not None and (best := tried.trial.best) is not None:
+        lines.append(proven_words(best, job, advised.worth, tried.at))
+        if not job.nlp:
+            lines += file_lines(best)
     if seen is not None:
-        lines += filter(None, (tokens_words(seen.row), law_words(seen.law)))
+        lines += filter(None, (tokens_words(seen.row, seen.tokens), law_words(seen.law)))
     if advised.machines is not None:
         lines.append(without_gpu_words(advised.machines, job, made.constraints.deadline_s))
     elif not lines:
@@ -72,7 +78,10 @@ def waste_words(item: Waste, job: Job) -> str:
     match item.kind:
         case Kind.PADDING:
             text = f"Padding takes {share}{_usd_words(item, job, most)}"
-            help_ = "batches of like lengths, or of so many tokens, or packed ones, have less"
+            help_ = (
+                "batches of like lengths, or of so many tokens, or packed ones, have less; "
+                "what it saves is proven by `mlbroker profile JOB --try trim,group`"
+            )
         case Kind.DATA_WAIT:
             text = f"The loop waits for its data {share}{_usd_words(item, job, most)}"
             help_ = "more workers of its data loader, or data nearer by, would shorten that"

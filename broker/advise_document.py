@@ -6,6 +6,7 @@ from mlbroker.broker.advice_words import waste_words, without_gpu_words
 from mlbroker.broker.app.advise import Advised
 from mlbroker.broker.measure.tokens import tokens_document
 from mlbroker.broker.plan_document import quote_document
+from mlbroker.broker.try_document import proven_document
 from mlbroker.broker.words import exact_usd_or_none, utc_second
 from mlbroker.policies.advice.steps import Waste
 from mlbroker.profiles.job import Job
@@ -25,9 +26,10 @@ def advise_document(advised: Advised) -> dict[str, Any]:
         "runs_per_month": made.job.runs_per_month,
         "choice": quote_document(made.choice),
         "without_gpu": _machines(advised),
-        "tokens": None if seen is None else tokens_document(seen.row),
+        "tokens": None if seen is None else tokens_document(seen.row, seen.tokens),
         "step_law": None if seen is None or seen.law is None else seen.law._asdict(),
         "wastes": [_waste(item, made.job) for item in advised.wastes],
+        "proven": advised.tried and proven_document(advised.tried, made.job, advised.worth),
     }
 
 

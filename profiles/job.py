@@ -18,6 +18,9 @@ from mlbroker.profiles.batch import Adapt, Batch
 from mlbroker.profiles.search_space import Study
 from mlbroker.profiles.service import Service
 
+# Tells the probe, in the job's Python, what to do to its text batches.
+NLP_VARIABLE = "MLBROKER_NLP"
+
 
 class ObjectiveKind(StrEnum):
     """What to make small."""
@@ -171,6 +174,24 @@ class ResourceOption(NamedTuple):
         return with_gpu and self.instance_type == type_name.partition("+")[0]
 
 
+class TextRemedies(NamedTuple):
+    """What the probe does to the job's text batches: `trim` cuts columns that are padding in every
+    row, `group` makes batches of like lengths, out of so many batches at a time (None: not).
+    """
+
+    trim: bool = False
+    group: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked for."""
+        return self != TextRemedies()
+
+    def __str__(self) -> str:
+        """As the probe reads it: `trim,group=50`; empty where nothing is asked for."""
+        grouped = [] if self.group is None else [f"group={self.group}"]
+        return ",".join(["trim"] * self.trim + grouped)
+
+
 @dataclass(frozen=True, slots=True)
 class QueueTerms:
     """What the job says of itself where it waits for a place. None: it says nothing."""
@@ -221,6 +242,7 @@ class Job:
     study: Study | None = None
     batch: Batch | None = None
     adapt: Adapt = Adapt.ADVISE
+    nlp: TextRemedies = TextRemedies()
     ignored: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
@@ -228,6 +250,11 @@ class Job:
     def without_duration(self) -> "Job":
         """The same job, as what never ends: nothing is said of how long it takes."""
         return replace(self, work=None, takes=None)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Its environment: what its file says, and what the probe is to do in it."""
+        return {**self.envs, NLP_VARIABLE: str(self.nlp)} if self.nlp else self.envs
 
     @property
     def may_use_gpu(self) -> bool:
@@ -242,6 +269,6 @@ class Job:
         return None if self.may_use_gpu or len(known) < len(asked) else max(known, default=None)
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over what decides the step time: command, setup, envs, nodes."""
-        facts = [self.command, self.setup, sorted(self.envs.items()), self.num_nodes]
+        """Sixteen hex digits over what decides the step time: command, setup, variables, nodes."""
+        facts = [self.command, self.setup, sorted(self.variables.items()), self.num_nodes]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -6,19 +6,26 @@ from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.plan import Planned, PlanQuery, plan
+from mlbroker.broker.evidence.tries import Kept, TryStore
 from mlbroker.policies.advice.machines import WithoutGpu, without_gpu
+from mlbroker.policies.advice.proven import Worth, worth
 from mlbroker.policies.advice.steps import StepsSeen, Waste, tokens_seen, wastes
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.profiles.measurement import Status
 
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """The plan that the figures rest on, and what was found."""
+    """The plan that the figures rest on, and what was found. `tried` is the last trial of the job
+    as it is now, and `worth` what of it is proven.
+    """
 
     planned: Planned
     machines: WithoutGpu | None
     tokens: StepsSeen | None
     wastes: Sequence[Waste]
+    tried: Kept | None
+    worth: Worth | None
 
 
 def advise(query: PlanQuery, state: Path, listener: Listener) -> Advised:
@@ -26,7 +33,16 @@ def advise(query: PlanQuery, state: Path, listener: Listener) -> Advised:
     planned = plan(query, state, listener)
     job, rows = planned.request.job, planned.evidence.measurements
     found = wastes(job, rows, planned.plan.choice)
-    return Advised(planned, machines_of(planned), tokens_seen(rows), found)
+    tried = TryStore(state).for_job(job)
+    best = None if tried is None else tried.trial.best
+    saved = None if best is None else worth(best, planned.plan.choice, overhead_s(planned))
+    return Advised(planned, machines_of(planned), tokens_seen(rows), found, tried, saved)
+
+
+def overhead_s(planned: Planned) -> float:
+    """Seconds of a run beside its steps, as last measured; 0 where nothing was."""
+    rows = [row for row in planned.evidence.measurements if row.status is Status.OK]
+    return rows[-1].overhead_s if rows else 0.0
 
 
 def machines_of(planned: Planned) -> WithoutGpu | None:

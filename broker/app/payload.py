@@ -19,7 +19,7 @@ def spec_of(
     return {
         "setup": job.setup,
         "command": job.command,
-        "envs": dict(job.envs),
+        "envs": dict(job.variables),
         "workdir": str(Path(job.workdir) if job.workdir else job_path.absolute().parent),
         "progress": job.progress,
         "checkpoint": (

@@ -31,6 +31,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
+from mlbroker.profiles.tokens import tokens_of
 
 if TYPE_CHECKING:
     from mlbroker.broker.app.profile import ProfileRequest
@@ -81,6 +82,9 @@ def measure(
         typer.Option(help="Measure at these batches instead: 64,256 (docs/adaptive.md)."),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Draw the measurement into this file.")] = None,
+    remedies: Annotated[
+        str | None, typer.Option("--try", help="Prove remedies here: trim,group,workers=4.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Json = False,
 ) -> None:
@@ -105,6 +109,11 @@ def measure(
     placed = not auto and not instance_type
     told = job_of(job, Terminal(), to_run=True, placed=placed, stage=stage, env=env, steps=steps)
     wanted = _limited(told, max_time, max_cost)
+    if remedies is not None:
+        no_effect("with --try", on=on, nodes=nodes, auto=auto or None, max_steps=max_steps,
+                  instance_type=instance_type, batch=batch, html=html)  # fmt: skip
+        _try_out(wanted, job, remedies, yes, json)
+        return
     sizes = _batches(batch, wanted, on, html)
     from mlbroker.broker.app.profile import ProfileRequest
     from mlbroker.policies.candidates import Filters
@@ -117,13 +126,17 @@ def measure(
     if json:
         print_json(job_document(wanted, rows))
     else:
-        for row in rows:
-            _print_result(wanted, row)
-        show_measured(_at_batches(wanted))
-        _say_wastes(wanted, rows, job)
+        _print_all(wanted, rows, job)
     failed = [row for row in rows if row.status is Status.FAILED]
     if failed:
         raise JobFailed(failed[0].reason or "the job failed", where=failed[0].config)
+
+
+def _print_all(job: Job, rows: list[Measurement], path: Path) -> None:
+    for row in rows:
+        _print_result(job, row)
+    show_measured(_at_batches(job))
+    _say_wastes(job, rows, path)
 
 
 def _batches(text: str | None, job: Job, on: str | None, html: Path | None) -> tuple[int, ...]:
@@ -141,6 +154,27 @@ def _at_batches(job: Job) -> "list[AtBatch]":
     from mlbroker.broker.measure.batches import known_batches
 
     return known_batches(job, home())
+
+
+def _try_out(job: Job, path: Path, remedies: str, yes: bool, json: bool) -> None:
+    """`--try`: with and without, in turn; exit code 0 whatever is proven."""
+    from mlbroker.broker.app.try_out import try_out
+    from mlbroker.broker.measure.trying import arms_of
+    from mlbroker.broker.try_document import try_document
+    from mlbroker.broker.try_words import trial_lines
+
+    wanted = arms_of(remedies)
+    if not yes:
+        most_s = job.profile.max_time_s
+        question = f"Run {job.name} here again and again, with and without, for {most_s:g} s?"
+        confirm(question, "nothing was started", money=False)
+    with Live() as live:
+        found = try_out(job, path, wanted, home(), live)
+    if json:
+        print_json(try_document(found.kept, job, found.worth))
+        return
+    for line in trial_lines(found.kept.trial, job, found.worth, str(path)):
+        print_line(line)
 
 
 def _say_wastes(job: Job, rows: list[Measurement], path: Path) -> None:
@@ -347,6 +381,6 @@ def _print_result(job: Job, row: Measurement) -> None:
     # Of other batches a table says what they are worth.
     most = None if job.batch is None else job.batch.most
     noise = noise_words(row, most) if whole is not None else None
-    for said in (tokens_words(row), noise):
+    for said in (tokens_words(row, tokens_of(row.extra)), noise):
         if said:
             print_line(said)

@@ -35,7 +35,7 @@ def of(job: Job, *, measured: bool = False) -> dict[str, str]:
     facts = {
         "command": _digest(job.command),
         "setup": _digest(job.setup or ""),
-        "envs": json.dumps({name: _digest(value) for name, value in sorted(job.envs.items())}),
+        "envs": json.dumps({name: _digest(value) for name, value in sorted(job.variables.items())}),
         "nodes": str(job.num_nodes),
         "input_gb": str(job.data.input_gb),
     }

@@ -14,6 +14,7 @@ from mlbroker.profiles.estimators.measured import RUN_TO_RUN
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.prediction import Z90
+from mlbroker.profiles.tokens import tokens_of
 
 SCHEMA = "mlbroker.profile/1"
 # The fields that a document holds as the store does.
@@ -84,7 +85,7 @@ def measurement_document(row: Measurement, job: Job | None = None) -> dict[str, 
         "peak_gpu_memory_gib": row.peak_gpu_memory_gib,
         "gpu_used": row.gpu_used,
         "measured_at": stored("measured_at", row.measured_at),
-        "tokens": tokens_document(row),
+        "tokens": tokens_document(row, tokens_of(row.extra)),
         "noise": noise_document(row),
         "hardware": _hardware(row),
         "features": dict(row.features),

@@ -46,7 +46,7 @@ def agent_spec(job: Job, max_time_s: float, cores: int | None = None) -> dict[st
         "command": job.command,
         "setup": job.setup,
         "cwd": job.workdir or str(Path.cwd()),
-        "env": dict(job.envs),
+        "env": dict(job.variables),
         "progress": job.progress,
         "max_time_s": max_time_s,
         "grace_s": min(GRACE_S, max_time_s / 10),

@@ -6,7 +6,7 @@ from typing import Any
 from mlbroker.broker.words import exact_usd_or_none, figure, money
 from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.tokens import Tokens, tokens_of
+from mlbroker.profiles.tokens import Tokens
 
 SAID_BY = {
     "mask": "by attention_mask",
@@ -16,9 +16,9 @@ SAID_BY = {
 }
 
 
-def tokens_document(row: Measurement) -> dict[str, Any] | None:
-    """The counts, and what they come to a second and in US dollars; None where none were told."""
-    tokens = tokens_of(row.extra)
+def tokens_document(row: Measurement, tokens: Tokens | None) -> dict[str, Any] | None:
+    """What the measurement tells of tokens, what that comes to a second and in US dollars; None
+    where it tells nothing."""
     if tokens is None:
         return None
     return {
@@ -33,9 +33,8 @@ def tokens_document(row: Measurement) -> dict[str, Any] | None:
     }
 
 
-def tokens_words(row: Measurement) -> str | None:
+def tokens_words(row: Measurement, tokens: Tokens | None) -> str | None:
     """The same in a sentence."""
-    tokens = tokens_of(row.extra)
     if tokens is None:
         return None
     text = f"Padding: {tokens.padding_share:.0%} of its batches' places ({SAID_BY[tokens.by]})"

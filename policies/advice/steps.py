@@ -127,10 +127,14 @@ def _share(text: str | None) -> float | None:
 
 
 def _priced(item: Waste, quote: Quote | None) -> Waste:
-    """With what it costs a run on this machine: of its hours, those of the command."""
-    if quote is None or quote.cost_usd is None or not quote.command_s or not quote.duration_h:
-        return item
+    """With what it costs a run on this machine."""
+    usd = None if quote is None else usd_of(item.share, quote)
+    return item if usd is None else replace(item, usd=usd)
+
+
+def usd_of(share: float, quote: Quote) -> Decimal | None:
+    """What this share of the command's time costs a run; None where that is unknown."""
+    if quote.cost_usd is None or not quote.command_s or not quote.duration_h:
+        return None
     of_run = min(1.0, quote.command_s.p50 / 3600 / quote.duration_h.p50)
-    share = Decimal(f"{item.share * of_run:.6f}")
-    usd = (quote.cost_usd.compute * share).quantize(MICRO_USD)
-    return replace(item, usd=usd)
+    return (quote.cost_usd.compute * Decimal(f"{share * of_run:.6f}")).quantize(MICRO_USD)

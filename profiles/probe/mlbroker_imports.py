@@ -14,6 +14,7 @@ if MYPY:
 
 # Module of the library -> our module and function that is given it once it is loaded.
 HOOKS = {
+    "torch": ("_torch", "begin"),
     "torch.optim.optimizer": ("_torch", "count_optimizer_steps"),
     "torch.amp.grad_scaler": ("_torch", "count_skipped_steps"),
     "torch.utils.data.dataloader": ("_torch", "watch_loading"),

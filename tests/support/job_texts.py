@@ -24,6 +24,7 @@ broker:
   progress: 'step (\\d+)/'
   outputs: [model.bin, 'runs/**/*.json']
   queue: {team: vision, value_of_time: 2 USD/h}
+  nlp: {trim: true, group: 50}
   tune:
     metric: val_acc
     regex: 'epoch (?P<at>\\d+) acc=(?P<metric>[0-9.]+)'
@@ -75,6 +76,11 @@ REFUSED = {
     "run: x\nname: a b": "name: 'a b' is not a job name",
     "run: x\nname: ../../etc": "is not a job name",
     "run: x\nname: \u202eevil": "is not a job name",
+    "run: x\nbroker: {nlp: {group: 1}}": "nlp.group: '1' makes no batches of like lengths",
+    "run: x\nbroker: {nlp: {group: 1001}}": "nlp.group: '1001' is not between 1",
+    "run: x\nbroker: {nlp: {trim: maybe}}": "nlp.trim: 'maybe' is neither true nor false",
+    "run: x\nbroker: {nlp: {trimm: true}}": "did you mean 'trim'?",
+    "run: x\nbroker: {nlp: true}": "nlp: must be",
     "run: x\nnum_nodes: 0": "num_nodes: '0' is not between 1",
     "run: x\nnum_nodes: 1e3": "num_nodes: '1e3' is not a whole number",
     "run: x\nresource: {accelerators: A100}": "did you mean 'resources'?",

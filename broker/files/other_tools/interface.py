@@ -83,6 +83,7 @@ class Chosen(NamedTuple):
             "checkpoint": job.checkpoint and job.checkpoint.path,
             "outputs": ", ".join(job.outputs),
             "progress": job.progress,
+            "nlp": str(job.nlp),
         }
         return {key: value for key, value in facts.items() if value}
 

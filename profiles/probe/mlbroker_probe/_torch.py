@@ -7,11 +7,14 @@ from typing import Any, Dict, Set
 
 from ._events import Counter, harmless
 from ._noise import Noise
+from ._remedies import know_compilers, wanted
 from ._tokens import Tokens
+from ._trial import watch_losses
 
 _counter = Counter("torch")
 _tokens = Tokens()
 _noise = Noise()
+_remedies = wanted(_counter.note)
 # Between two words on tokens and noise the steps grow by so much.
 GROWTH = 1.25
 _told_due = 1.0
@@ -20,6 +23,12 @@ _batches = 0
 _batches_at_step = 0
 _batches_per_step: Dict[int, int] = {}
 _skipped = 0
+
+
+def begin(module: Any) -> None:
+    """Hook into `torch` itself: nothing, unless its batches are to be changed or tried."""
+    know_compilers(module)
+    watch_losses(module, _counter.note)
 
 
 def count_optimizer_steps(module: Any) -> None:
@@ -84,6 +93,12 @@ def _see_tokens(batch: Any, iterator: Any) -> None:
     _tokens.saw(batch, getattr(iterator, "_collate_fn", None))
 
 
+@harmless
+def _group(loader: Any) -> None:
+    if _remedies is not None:
+        _remedies.begins(loader)
+
+
 def _tell() -> None:
     torch = sys.modules.get("torch")
     _counter.note("torch", getattr(torch, "__version__", "?"))
@@ -122,6 +137,8 @@ def watch_loading(module: Any) -> None:
         batch = original(self)
         _counter.waited_s += time.perf_counter() - asked
         _batches += 1
+        if _remedies is not None:
+            batch = _remedies.handed(batch, self)
         _see_tokens(batch, self)
         _noise.loaded(batch)
         return batch
@@ -132,6 +149,7 @@ def watch_loading(module: Any) -> None:
     def __iter__(self: Any) -> Any:
         if _counter.count == 0 and getattr(self, "batch_size", None):
             _counter.note("batch_size", self.batch_size)
+        _group(self)
         return begin(self)
 
     module.DataLoader.__iter__ = __iter__

@@ -26,6 +26,7 @@ from mlbroker.profiles.job import (
     Replicas,
     ResourceOption,
     SpotPolicy,
+    TextRemedies,
     Work,
 )
 from mlbroker.profiles.search_space import Choice, Range, Study
@@ -75,6 +76,7 @@ def test_every_field(tmp_path: Path) -> None:
         progress=r"step (\d+)/",
         outputs=("model.bin", "runs/**/*.json"),
         queue=QueueTerms("vision", Decimal(2)),
+        nlp=TextRemedies(trim=True, group=50),
         study=Study(
             metric="val_acc",
             more_is_better=True,
