@@ -40,6 +40,7 @@ from mlbroker.pricing.embodied import Servers
 from mlbroker.pricing.offer import Market
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.service import Measured
 
 
 class PlanQuery(NamedTuple):
@@ -60,13 +61,15 @@ class PlanQuery(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """The plan, and what it was made from; `embodied` where that was asked for."""
+    """The plan, and what it was made from; `embodied` where that was asked for, and what a replica
+    of a service was `measured` to serve."""
 
     plan: Plan
     book: Book
     evidence: Evidence
     request: PlanRequest
     embodied: Embodied | None = None
+    measured: Measured | None = None
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
@@ -108,13 +111,15 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         listener.warn(rare)
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
-    if job.replicas is not None and made.choice is not None:
+    measured = None
+    if job.replicas is not None:
         measured = capacity_of(job, MeasurementStore(state).for_job(job))
+    if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
         if traffic := traffic_words(job, made.choice.hourly_usd, measured):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
-    return Planned(made, book, evidence, request, embodied)
+    return Planned(made, book, evidence, request, embodied, measured)
 
 
 def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:
