@@ -12,6 +12,7 @@ from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.embodied import METHOD
 from mlbroker.profiles.job import Objective, ObjectiveKind, Replicas
+from mlbroker.profiles.service import Measured
 
 if TYPE_CHECKING:
     # Loads numpy, which few plans ask for.
@@ -21,10 +22,15 @@ SCHEMA = "mlbroker.plan/2"
 
 
 def plan_document(
-    plan: Plan, *, explain: bool, when: "When | None" = None, embodied: Embodied | None = None
+    plan: Plan,
+    *,
+    explain: bool,
+    when: "When | None" = None,
+    embodied: Embodied | None = None,
+    measured: Measured | None = None,
 ) -> dict[str, Any]:
     """The whole plan; money as decimal strings. `rejected` is there only when explained, `when` and
-    embodied carbon only when they were asked for.
+    embodied carbon only when they were asked for, a replica's capacity only once it was `measured`.
     """
 
     def quoted(quote: Quote | None) -> dict[str, Any] | None:
@@ -59,6 +65,8 @@ def plan_document(
     if plan.job.replicas is not None:
         hourly = None if plan.choice is None else plan.choice.hourly_usd
         document["replicas"] = replicas_document(plan.job.replicas, hourly)
+        if measured is not None:
+            document["replicas"]["capacity"] = capacity_document(measured, hourly)
     if explain:
         document["rejected"] = [_record(item) for item in plan.rejected]
     if plan.near_miss is not None:
@@ -85,6 +93,19 @@ def replicas_document(replicas: Replicas, hourly_usd: Decimal | None) -> dict[st
             least, most = map(exact_usd, told)
             document[f"{name}_usd"] = {"least": least, "most": most}
     return document
+
+
+def capacity_document(measured: Measured, hourly_usd: Decimal | None) -> dict[str, Any]:
+    """What a replica serves a second, where that was measured, and what requests cost at the
+    choice by the lower bound."""
+    each = None if hourly_usd is None else float(hourly_usd) / 3.6 / measured.low_rps
+    return {
+        "rps": measured.rps,
+        "low_rps": measured.low_rps,
+        "measured_on": measured.config,
+        "tokens_per_request": measured.tokens,
+        "usd_per_1000_requests": each,
+    }
 
 
 def when_document(when: "When") -> dict[str, Any]:

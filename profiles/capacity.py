@@ -1,15 +1,17 @@
 """The greatest rate at which a service keeps its objective, from windows of load at chosen rates.
 
 Close to its capacity a queue's long waits come in heaps: a window tells little, and much less than
-its number of requests. So the rates around the capacity are loaded again and again, and a logistic
-curve of the late share over the log rate is laid through them; the spread between windows (a
-jackknife) is how sure that is.
+its number of requests. So the rates around the capacity are loaded again and again. Where to is
+told by a logistic curve of the late share over the log rate, and what came of it by a desk that is
+played (`desk.py`): the chance of the arrivals, which the curve takes for the server's, is known.
 """
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean
 from typing import NamedTuple
+
+from mlbroker.profiles.desk import Asked, read_capacity
 
 # A window of the search holds so many requests, or times of the objective, at least.
 FEWEST_REQUESTS = 100
@@ -18,10 +20,9 @@ SHORTEST_S = 2.0
 # The search has come so near when it turns to measuring, in windows that are longer.
 NEAR = 1.3
 LONG_FACTOR = 12.0
-# Of the time, so many long windows; each is told in parts. A window begins without a queue, so
-# short ones flatter: the first long one is below what they say.
+# Of the time, so many long windows. A window begins without a queue, so short ones flatter: the
+# first long one is below what they say.
 LONG_WINDOWS = 4
-PARTS = 4
 AROUND = (0.96, 1.0, 0.98, 1.02)
 # What is further off says nothing of the curve there.
 FITTED_WITHIN = 0.25
@@ -49,16 +50,16 @@ class Window(NamedTuple):
     skip_s: float
     most_bad: int
     settle: bool
-    parts: int = 1
 
 
 class Seen(NamedTuple):
-    """What became of a window, or of a part of it: of `judged` requests `good` were in time."""
+    """What became of a window: of `judged` requests `good` were in time. `asked` are all of it."""
 
     rate_rps: float
     judged: int
     good: int
     stopped: bool = False
+    asked: Sequence[Asked] = ()
 
 
 class Capacity(NamedTuple):
@@ -81,8 +82,7 @@ class CapacitySearch:
         self._left_s = budget_s
         self._budget_s = budget_s
         self._first_rps = 0.5 / max(alone_s, 1e-4)
-        self._seen: list[Seen] = []  # whole windows
-        self._parts: list[Seen] = []  # of the long ones
+        self._seen: list[Seen] = []
         self._measured = 0
         self._capped = False
 
@@ -99,8 +99,6 @@ class CapacitySearch:
         if self._over() or self._capped or self.given_up:
             return None
         lo, hi = self._bracket()
-        if self._parts:
-            return self._long(lo or self._parts[-1].rate_rps)
         if hi is None:
             if lo is None:
                 return self._window(self._first_rps, short=True)
@@ -111,22 +109,14 @@ class CapacitySearch:
             return self._window(math.sqrt(lo * hi), short=True)
         return self._long(lo)
 
-    def add(self, seen: Sequence[Seen], took_s: float, *, generator_is_late: bool = False) -> None:
-        """What became of the last window, in its parts. A generator that was late itself tells
-        nothing of the server."""
+    def add(self, seen: Seen, took_s: float, *, generator_is_late: bool = False) -> None:
+        """What became of the last window. A generator that was late itself tells nothing of the
+        server."""
         self._left_s -= took_s
-        whole = Seen(
-            seen[0].rate_rps,
-            sum(part.judged for part in seen),
-            sum(part.good for part in seen),
-            any(part.stopped for part in seen),
-        )
-        if generator_is_late and not self._passed(whole):
+        if generator_is_late and not self._passed(seen):
             self._capped = True
             return
-        self._seen.append(whole)
-        if self._measured:
-            self._parts += seen
+        self._seen.append(seen)
 
     def result(self) -> Capacity | None:
         """The capacity; None where no rate met the objective."""
@@ -136,12 +126,20 @@ class CapacitySearch:
         lo, hi = self._bracket()
         if self._capped or hi is None:
             return Capacity(max(passed), max(passed), len(self._seen), at_least=True)
-        rps = self._root(self._fitted())
+        rps = self._root(self._seen)
         if rps is None or lo is None:
             return Capacity(max(passed), min(passed), len(self._seen))
-        near = [seen for seen in self._fitted() if _near(seen.rate_rps, rps)]
+        near = [seen for seen in self._seen if _near(seen.rate_rps, rps)]
+        read = read_capacity([seen.asked for seen in near], self._late, self._within_s)
+        if read is not None:
+            low_rps = read.rps * math.exp(-Z90 * read.sigma_log)
+            return Capacity(read.rps, low_rps, len(self._seen))
+        return Capacity(rps, self._jackknifed(near, rps), len(self._seen))
+
+    def _jackknifed(self, near: Sequence[Seen], rps: float) -> float:
+        """The bound, by what the curve says without each window."""
         without = [
-            math.log(self._root([other for other in near if other is not seen]) or lo)
+            math.log(self._root([other for other in near if other is not seen]) or rps)
             for seen in near
         ]
         count = len(without)
@@ -149,11 +147,7 @@ class CapacitySearch:
         variance = (count - 1) / count * sum((each - mean) ** 2 for each in without)
         # Student's quantile at 90 %, to the first order beyond the normal's.
         quantile = Z90 * (1 + (Z90**2 + 1) / (4 * max(1, count - 2)))
-        return Capacity(rps, rps * math.exp(-quantile * math.sqrt(variance)), len(self._seen))
-
-    def _fitted(self) -> list[Seen]:
-        """Long windows where there are any."""
-        return self._parts or self._seen
+        return rps * math.exp(-quantile * math.sqrt(variance))
 
     def _over(self) -> bool:
         return bool(self._seen) and self._left_s < self._long_s(self._seen[-1].rate_rps) / 2
@@ -183,11 +177,10 @@ class CapacitySearch:
         count = rate_rps * seconds
         most_bad = 3 * self._late * count + 10 if short else count / 2
         skip_s = min(SKIPPED * self._within_s, seconds / 5)
-        parts = 1 if short else PARTS
-        return Window(rate_rps, seconds, skip_s, int(most_bad), bool(self._seen), parts)
+        return Window(rate_rps, seconds, skip_s, int(most_bad), bool(self._seen))
 
     def _long(self, otherwise_rps: float) -> Window:
-        believed = self._root(self._fitted()) or otherwise_rps
+        believed = self._root(self._seen) or otherwise_rps
         rate = believed * AROUND[self._measured % len(AROUND)]
         self._measured += 1
         return self._window(rate, short=False)
@@ -195,7 +188,7 @@ class CapacitySearch:
     def _root(self, seen: Sequence[Seen]) -> float | None:
         """Where the curve through the windows crosses the objective's late share."""
         lo, hi = self._bracket()
-        centre = seen[-1].rate_rps if self._parts else lo if lo is not None else hi
+        centre = lo if lo is not None else hi
         for _ in range(4):
             if centre is None:
                 return None

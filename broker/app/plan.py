@@ -42,6 +42,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.service import Measured
 
 if TYPE_CHECKING:
     from mlbroker.broker.measure.batches import AtBatch
@@ -66,7 +67,7 @@ class PlanQuery(NamedTuple):
 
 class Planned(NamedTuple):
     """The plan, and what it was made from; `embodied` where that was asked for, `batches` where
-    several were measured.
+    several were measured, and what a replica of a service was `measured` to serve.
     """
 
     plan: Plan
@@ -75,6 +76,7 @@ class Planned(NamedTuple):
     request: PlanRequest
     embodied: Embodied | None = None
     batches: "Sequence[AtBatch]" = ()
+    measured: Measured | None = None
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
@@ -116,13 +118,15 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         listener.warn(rare)
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
-    if job.replicas is not None and made.choice is not None:
+    measured = None
+    if job.replicas is not None:
         measured = capacity_of(job, MeasurementStore(state).for_job(job))
+    if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
         if traffic := traffic_words(job, made.choice.hourly_usd, measured):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
-    return Planned(made, book, evidence, request, embodied, _batches(job, state))
+    return Planned(made, book, evidence, request, embodied, _batches(job, state), measured)
 
 
 def _batches(job: Job, state: Path) -> "Sequence[AtBatch]":

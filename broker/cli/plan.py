@@ -162,7 +162,11 @@ def _print(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
     from mlbroker.broker.plan_document import plan_document
 
     document = plan_document(
-        planned.plan, explain=query.explain, when=starts, embodied=planned.embodied
+        planned.plan,
+        explain=query.explain,
+        when=starts,
+        embodied=planned.embodied,
+        measured=planned.measured,
     )
     if planned.batches:
         document["batches"] = [row.document() for row in planned.batches]

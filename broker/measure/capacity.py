@@ -18,6 +18,7 @@ from mlbroker.broker.measure.agent_link import ProcessLink, load_here
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.capacity import Z90, Capacity, CapacitySearch, Seen, Window
+from mlbroker.profiles.desk import Asked
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.service import (
@@ -178,9 +179,11 @@ def _search(
         told = _loaded(link, window)
         kinds.update(told["kinds"])
         tokens = told["tokens"] or tokens
-        seen = [
-            Seen(window.rate_rps, judged, good, told["stopped"]) for judged, good in told["parts"]
+        asked = [
+            Asked(due / 1e6, done / 1e6, tail / 1e6, bool(failed))
+            for due, done, tail, failed in told.pop("asked")
         ]
+        seen = Seen(window.rate_rps, told["judged"], told["good"], told["stopped"], asked)
         search.add(
             seen,
             told["took_s"],

@@ -1,22 +1,17 @@
-"""The most that anybody could have served in time for the cap who knew the trace: an LP.
-
-Imports numpy and scipy: import it inside functions.
-"""
+"""The most that anybody could have served in time for the cap who knew the trace: an LP."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlbroker.policies.service.interface import UNBOUNDED, Terms
 from mlbroker.policies.service.replay import Engine, Row
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 # Rows are put together to so many slots at most, which can only raise the bound.
 MOST_SLOTS = 2_500
-Array = NDArray[Any]
+Array: TypeAlias = "NDArray[Any]"
 Bounds = tuple[float, float | None]
 
 
@@ -34,6 +29,8 @@ def most_served(rows: Sequence[Row], engine: Engine, terms: Terms) -> float:
 
     With several periods starts are free: whose they are is not asked.
     """
+    import numpy as np
+
     slots = _slots(rows)
     count = len(slots)
     span_s = np.array([slot.span_ms for slot in slots]) / 1000
@@ -76,8 +73,10 @@ class _System:
         self._entries: list[tuple[Array, Array, Array]] = []
         self._most: list[Array] = []
 
-    def add(self, terms: Sequence[tuple[Array, float | Array]], most: Array) -> None:
+    def add(self, terms: "Sequence[tuple[Array, float | Array]]", most: Array) -> None:
         """One inequality for each place of the columns."""
+        import numpy as np
+
         rows = np.arange(len(most)) + self._height
         self._entries += [
             (rows, columns, np.broadcast_to(weight, len(rows))) for columns, weight in terms
@@ -85,8 +84,10 @@ class _System:
         self._most.append(most)
         self._height += len(most)
 
-    def add_sum(self, terms: Sequence[tuple[Array, float | Array]], most: float) -> None:
+    def add_sum(self, terms: "Sequence[tuple[Array, float | Array]]", most: float) -> None:
         """One inequality over all places."""
+        import numpy as np
+
         for columns, weight in terms:
             rows = np.full(len(columns), self._height)
             self._entries.append((rows, columns, np.broadcast_to(weight, len(columns))))
@@ -95,6 +96,10 @@ class _System:
 
     def solve(self, worth: Array, bounds: Sequence[Bounds]) -> float:
         """The most that it is worth."""
+        import numpy as np
+        from scipy.optimize import linprog
+        from scipy.sparse import coo_array
+
         rows, columns, weights = (
             np.concatenate([each[part] for each in self._entries]) for part in range(3)
         )

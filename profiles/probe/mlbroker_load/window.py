@@ -31,7 +31,7 @@ class Request:
     def __init__(self, due_s: float, body: Optional[bytes]) -> None:
         self.due_s = due_s
         self.body = body
-        self.sent_s = due_s
+        self.sent_s = self.ended_s = due_s
         self.answer: Optional[Answer] = None
 
     def took_s(self, measure: str) -> float:
@@ -66,21 +66,24 @@ class Load:
         return request
 
     async def window(
-        self, rate_rps: float, seconds: float, skip_s: float, most_bad: int, parts: int
+        self, rate_rps: float, seconds: float, skip_s: float, most_bad: int
     ) -> Dict[str, Any]:
-        """Load it for so long; those due in the first `skip_s` are not judged, the others are told
-        in `parts`, too. It ends early once more than `most_bad` are not served in time.
+        """Load it for so long; of those due in the first `skip_s` it is not judged how many were
+        in time. It ends early once more than `most_bad` are not served in time.
 
-        Arrivals are those of a Poisson process, given how many there are: rate times seconds.
+        Arrivals are those of a Poisson process. `asked` has all that were not cut off by the early
+        end: when each was due and when its answer ended, in microseconds of the window, what of the
+        answer came behind the moment that the objective is about, and whether it failed whatever
+        time it took.
         """
         start_s = self._clock()
-        count = max(1, round(rate_rps * seconds))
-        dues = sorted(start_s + self._random.random() * seconds for _ in range(count))
         requests: List[Request] = []
         tasks: "set[asyncio.Task[None]]" = set()
         open_: Deque[Request] = deque()
         bad, stopped = 0, False
-        for due_s in dues:
+        due_s = start_s + self._random.expovariate(rate_rps)
+        # The first one comes in any case.
+        while due_s < start_s + seconds or not requests:
             delay_s = due_s - self._clock()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
@@ -95,6 +98,7 @@ class Load:
             if bad > most_bad or len(tasks) > MOST_WAITING:
                 stopped = True
                 break
+            due_s += self._random.expovariate(rate_rps)
         ended_s = self._clock()
         if tasks:
             wait_s = self._aim.within_s if stopped else self._aim.give_up_s
@@ -103,22 +107,28 @@ class Load:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         judged = [request for request in requests if request.due_s >= start_s + skip_s]
-        part_s = (seconds - skip_s) / parts
-        counts = [[0, 0] for _ in range(parts)]
-        for request in judged:
-            part = counts[min(parts - 1, int((request.due_s - start_s - skip_s) / part_s))]
-            part[0] += 1
-            part[1] += request.good(self._aim)
-        told = self._told(judged or requests)
-        counts = [part for part in counts if part[0]]
         return {
-            **told,
-            "parts": counts or [[told["judged"], told["good"]]],
+            **self._told(judged or requests),
+            "asked": [
+                self._asked(request, request.answer, start_s)
+                for request in requests
+                if request.answer is not None
+            ],
             "rate_rps": rate_rps,
             "stopped": stopped,
             "sent_s": ended_s - start_s,
             "took_s": self._clock() - start_s,
         }
+
+    def _asked(self, request: Request, answer: Answer, start_s: float) -> List[int]:
+        measure, failed, tail_s = self._aim.measure, answer.kind not in (SERVED, TOO_LONG), 0.0
+        if measure == "tpot":
+            # How fast its tokens come is no matter of waiting: in time or not, that is drawn.
+            failed, tail_s = not request.good(self._aim), request.ended_s - request.due_s
+        elif measure == "ttft" and answer.kind == SERVED:
+            tail_s = answer.last_s - answer.first_s
+        moments = (request.due_s - start_s, request.ended_s - start_s, tail_s)
+        return [*(round(1e6 * moment) for moment in moments), int(failed)]
 
     async def settle(self, limit_s: float) -> bool:
         """Ask until an answer comes in time, so that no window inherits another's queue."""
@@ -147,6 +157,7 @@ class Load:
             )
         except asyncio.TimeoutError:
             request.answer = Answer(TOO_LONG)
+        request.ended_s = self._clock()
 
     def _told(self, judged: List[Request]) -> Dict[str, Any]:
         kinds = Counter(TOO_LONG if r.answer is None else r.answer.kind for r in judged)

@@ -35,6 +35,7 @@ from mlbroker.policies.candidates import Filters
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 from mlbroker.profiles.prediction import Basis
+from mlbroker.profiles.service import Measured
 from mlbroker.profiles.stepping.stopping import StopRule
 
 PLAN_SCHEMA = json.loads(resources("mlbroker.broker").joinpath("schemas/plan.json").read_text())
@@ -178,6 +179,12 @@ def test_a_service_has_a_price_by_the_hour_alone(tmp_path: Path, state: Path) ->
     jsonschema.validate(told, PLAN_SCHEMA)
     assert Decimal(told["replicas"]["monthly_usd"]["most"]) == 5 * 730 * each
     assert told["replicas"]["least"] == 2
+    assert "capacity" not in told["replicas"]
+    told = plan_document(made, explain=False, measured=Measured(50.0, 40.0, "local-2cpu"))
+    jsonschema.validate(told, PLAN_SCHEMA)
+    assert told["replicas"]["capacity"]["low_rps"] == 40
+    cost = told["replicas"]["capacity"]["usd_per_1000_requests"]
+    assert cost == pytest.approx(float(each) / 3600 / 40 * 1000)
 
 
 def test_what_a_service_s_traffic_needs_and_its_budget_pays_for(
