@@ -123,11 +123,12 @@ class CapacitySearch:
         passed = [seen.rate_rps for seen in self._seen if self._passed(seen)]
         if not passed:
             return None
-        lo, hi = self._bracket()
+        _, hi = self._bracket()
         if self._capped or hi is None:
             return Capacity(max(passed), max(passed), len(self._seen), at_least=True)
+        # What kept the objective by chance may all be above the least that did not.
         rps = self._root(self._seen)
-        if rps is None or lo is None:
+        if rps is None:
             return Capacity(max(passed), min(passed), len(self._seen))
         near = [seen for seen in self._seen if _near(seen.rate_rps, rps)]
         read = read_capacity([seen.asked for seen in near], self._late, self._within_s)

@@ -70,10 +70,12 @@ def nothing_feasible(made: PlannedPipeline) -> NothingFeasible:
     """Exit 4: the stages that time is short for, and what would do."""
     problem, solution, limits = made.plan.problem, made.plan.solution, made.query.limits
     ways, sure = ways_out(solution), f"with {limits.confidence * 100:.4g}%"
+    # Where more money is the only way out, it is the budget that is too small.
+    by_budget = solution.least_deadline_s is None and solution.least_budget_usd is not None
+    key = "budget" if problem.deadline_s is None or by_budget else "deadline"
     if problem.deadline_s is None:
-        key, what = "budget", f"no choice of machines costs at most {limits.budget_usd} USD {sure}"
+        what = f"no choice of machines costs at most {limits.budget_usd} USD {sure}"
     else:
-        key = "deadline"
         what = f"no choice of machines is over within {duration(problem.deadline_s)} {sure}"
         what += "" if limits.budget_usd is None else f" and {limits.budget_usd} USD"
         if solution.fastest is not None:

@@ -136,6 +136,7 @@ class RestPlanner:
             quotes = {self._request.job(n).name: q for n, s in found.items() if (q := s.quote)}
             rest = self._query(_part(self._request.file, known))._replace(
                 own=quotes,
+                asked=self._request.limits,
                 limits=replace(
                     self._request.limits,
                     budget_usd=left_usd - held_usd,

@@ -33,7 +33,8 @@ class PipelineQuery(NamedTuple):
     """Which pipeline, among what; `limits` has the header's limits, or the flags in their place.
 
     `to_run`: each stage is a run, with a machine of its own, and what it hands on comes home first.
-    `own` has the quotes of stages that are not planned, by their names.
+    `own` has the quotes of stages that are not planned, by their names. `asked` are the limits as
+    they were given, where `limits` are what is left of them.
     """
 
     file: PipelineFile
@@ -44,6 +45,7 @@ class PipelineQuery(NamedTuple):
     explain: bool = False
     to_run: bool = False
     own: Mapping[str, Quote] = {}
+    asked: Job | None = None
 
 
 def limits_of(file: PipelineFile, **flags: Any) -> Job:
@@ -60,7 +62,8 @@ def limits_of(file: PipelineFile, **flags: Any) -> Job:
 def place_of_limit(query: PipelineQuery, key: str) -> str:
     """Where a limit (deadline or budget) stands: in the header, or among the options."""
     own = getattr(query.file.header, {"deadline": "deadline", "budget": "budget_usd"}[key])
-    given = query.limits.deadline if key == "deadline" else query.limits.budget_usd
+    asked = query.asked or query.limits
+    given = asked.deadline if key == "deadline" else asked.budget_usd
     return query.file.line(f"broker.{key}") if own == given else f"--{key}"
 
 

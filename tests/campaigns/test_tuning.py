@@ -119,7 +119,7 @@ def told(found: Sequence[Outcome]) -> dict[str, object]:
     assert mean >= -3 * noise
     return {
         "studies": len(found), "kills": dict(kills), "overspend": 0, "orphans": 0,
-        "results lost or twice": 0, "best against undisturbed": [round(mean, 4), round(noise, 4)],
+        "results lost or twice": 0, "best against undisturbed": f"{mean:+.4f} ± {noise:.4f}",
     }  # fmt: skip
 
 
