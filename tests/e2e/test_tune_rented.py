@@ -100,6 +100,8 @@ def test_two_lanes_on_a_cloud_go_on_with_each_others_trials(
     check(cli, vendor, live, "2")
 
 
+# What is replaced here is the client, whatever the cloud.
+@pytest.mark.parametrize("vendor", ["aws"], indirect=True)
 def test_a_client_that_died_between_waves_is_replaced(
     live: StrictCloud, vendor: Vendor, account: dict[str, str], tmp_path: Path
 ) -> None:
