@@ -3,7 +3,7 @@
 from typing import Any
 
 from mlbroker.broker.evidence.tries import Kept
-from mlbroker.broker.try_words import file_lines, proven_words
+from mlbroker.broker.try_words import proven_words
 from mlbroker.broker.words import exact_usd_or_none, utc_second
 from mlbroker.policies.advice.proven import Worth
 from mlbroker.profiles.job import Job
@@ -46,7 +46,7 @@ def proven_document(kept: Kept, job: Job, worth: Worth | None) -> dict[str, Any]
         "of_run": best.of_run and best.of_run._asdict(),
         "usd_per_run": exact_usd_or_none(least),
         "usd_per_month": exact_usd_or_none(None if least is None or not runs else least * runs),
-        "nlp": nlp if file_lines(best)[:1] == ["In the job file:"] else None,
+        "nlp": nlp if remedies else None,
         "text": proven_words(best, job, worth, kept.at),
     }
 

@@ -64,7 +64,7 @@ def file_lines(best: Arm) -> list[str]:
     """What of it a job file can ask for."""
     remedies = as_remedies(best.remedies)
     lines = []
-    if remedies.trim or remedies.group is not None:
+    if remedies:
         trim = ["trim: true"] if remedies.trim else []
         group = [] if remedies.group is None else [f"group: {remedies.group}"]
         lines += ["In the job file:", "", "broker:", f"  nlp: {{{', '.join(trim + group)}}}"]

@@ -12,6 +12,7 @@ from mlbroker.policies.advice.proven import Worth, worth
 from mlbroker.policies.advice.steps import StepsSeen, Waste, tokens_seen, wastes
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.profiles.measurement import Status
+from mlbroker.profiles.trying import Arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,16 @@ def advise(query: PlanQuery, state: Path, listener: Listener) -> Advised:
     found = wastes(job, rows, planned.plan.choice)
     tried = TryStore(state).for_job(job)
     best = None if tried is None else tried.trial.best
-    saved = None if best is None else worth(best, planned.plan.choice, overhead_s(planned))
+    saved = None if best is None else worth_on(planned, best)
     return Advised(planned, machines_of(planned), tokens_seen(rows), found, tried, saved)
 
 
-def overhead_s(planned: Planned) -> float:
-    """Seconds of a run beside its steps, as last measured; 0 where nothing was."""
+def worth_on(planned: Planned, arm: Arm) -> Worth:
+    """What proven remedies save on the plan's choice. The seconds of a run beside its steps are as
+    last measured; 0 where nothing was.
+    """
     rows = [row for row in planned.evidence.measurements if row.status is Status.OK]
-    return rows[-1].overhead_s if rows else 0.0
+    return worth(arm, planned.plan.choice, rows[-1].overhead_s if rows else 0.0)
 
 
 def machines_of(planned: Planned) -> WithoutGpu | None:

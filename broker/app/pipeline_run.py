@@ -137,6 +137,7 @@ class Conductor:
         self._again = anew | (whole.earlier.again & set(self.names) if whole.earlier else set())
         self._earlier: dict[str, Run] = {}
         self._waits: set[str] = set()
+        self._digests: dict[str, str] = {}  # of one look at the files
         for name, run in (whole.earlier.latest() if whole.earlier else {}).items():
             if not run.settled:
                 self.at_work[name] = run.run_id
@@ -192,6 +193,7 @@ class Conductor:
 
     def begin_ready(self, secrets: Mapping[str, dict[str, str]]) -> None:
         """Begin what is ready, has room on this machine, and can be paid."""
+        self._digests.clear()
         self._skip_unchanged()
         ready = self._with_room(self._ready())
         if not ready or self.stopping or self.trouble:
@@ -248,13 +250,17 @@ class Conductor:
                     self.done[name] = Done(same.run_id, skipped=True)
 
     def _digest(self, name: str) -> str:
-        """As it would run now."""
+        """As it would run now; files are read once a look, as they may be large."""
+        if (known := self._digests.get(name)) is not None:
+            return known
         number = self.names.index(name)
         job = self.request.job(number)
         folder = None if job.workdir is None else Path(job.workdir)
         if folder is None and self.request.place(number) == LOCAL:
             folder = self.request.path.absolute().parent
-        return digest_of(job, folder, self._file, outputs_of(self._home, self._inputs(name)))
+        outputs = outputs_of(self._home, self._inputs(name))
+        self._digests[name] = digest = digest_of(job, folder, self._file, outputs)
+        return digest
 
     def _inputs(self, name: str) -> dict[str, str]:
         """The runs whose outputs it is given; InputError where these are not here."""

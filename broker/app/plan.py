@@ -130,6 +130,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
 
 
 def _batches(job: Job, state: Path) -> "Sequence[AtBatch]":
+    # Before the import, which costs numpy's: most jobs have none.
     if job.batch is None or job.adapt is Adapt.OFF:
         return ()
     from mlbroker.broker.measure.batches import known_batches

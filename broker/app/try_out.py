@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlbroker.broker.app.advise import overhead_s
+from mlbroker.broker.app.advise import worth_on
 from mlbroker.broker.app.listener import Watcher
 from mlbroker.broker.app.plan import PlanQuery, plan
 from mlbroker.broker.app.sources import refuse_what_is_not_run
@@ -13,7 +13,7 @@ from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.evidence.tries import Kept, TryStore
 from mlbroker.broker.measure.result import learnt_work
 from mlbroker.broker.measure.trying import Trying
-from mlbroker.policies.advice.proven import Worth, worth
+from mlbroker.policies.advice.proven import Worth
 from mlbroker.profiles.job import Job
 
 
@@ -36,5 +36,4 @@ def try_out(job: Job, path: Path, remedies: list[str], state: Path, watcher: Wat
     best = kept.trial.best
     if best is None:
         return TriedOut(kept, None)
-    planned = plan(PlanQuery(job, path, top=1), state, watcher)
-    return TriedOut(kept, worth(best, planned.plan.choice, overhead_s(planned)))
+    return TriedOut(kept, worth_on(plan(PlanQuery(job, path, top=1), state, watcher), best))

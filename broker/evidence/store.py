@@ -76,8 +76,8 @@ class MeasurementStore:
         open (`doubt_log`, and `version` in words)."""
         return self._versions(job)[0]
 
-    def at_other_batches(self, job: Job) -> list[Measurement]:
-        """The same of the job at batches that are not its own: their steps are no steps of it."""
+    def at_every_batch(self, job: Job) -> list[Measurement]:
+        """The same, and of the job at batches that are not its own: steps there are none of it."""
         return self._versions(job, own_batch=False)[0]
 
     def outdated(self, job: Job) -> list[Outdated]:
@@ -87,8 +87,9 @@ class MeasurementStore:
     def _versions(
         self, job: Job, *, own_batch: bool = True
     ) -> tuple[list[Measurement], list[Outdated]]:
-        every = self._select("job = ? OR fingerprint = ?", job.name, job.fingerprint())
-        mine = [row for row in every if is_other_batch(row, job) != own_batch]
+        mine = self._select("job = ? OR fingerprint = ?", job.name, job.fingerprint())
+        if own_batch:
+            mine = [row for row in mine if not is_other_batch(row, job)]
         now = facts.of(job) if any(m.facts for m in mine) else {}
         speaking: list[Measurement] = []
         silent: list[Outdated] = []

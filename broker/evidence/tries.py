@@ -1,7 +1,6 @@
 """Keeps what trials of remedies proved, a file for each state of a job."""
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.evidence import facts
+from mlbroker.broker.guest.box import write_json
 from mlbroker.broker.home import private_folder, private_home
 from mlbroker.profiles.job import Job, TextRemedies
 from mlbroker.profiles.trying import Arm, Saving, Trial
@@ -44,9 +44,7 @@ class TryStore:
         private_home(self._home)
         private_folder(str(self._home / FOLDER))
         path = self._path(plain)
-        part = path.with_name(f"{path.name}.{os.getpid()}")
-        part.write_text(json.dumps(document) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_json(str(path.parent), path.name, document)
 
     def for_job(self, job: Job) -> Kept | None:
         """What speaks for the job as it is now; None where it does something else by now."""

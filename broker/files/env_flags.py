@@ -11,6 +11,10 @@ from mlbroker.broker.files.yaml_strict import quoted
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
+# What mlbroker tells a job comes under this beginning.
+_OURS = "MLBROKER_"
+
+
 class EnvFlags(NamedTuple):
     """`values` stand on the command line; `taken` are read from the environment at launch, like
     secrets: `--env KEY`.
@@ -21,6 +25,16 @@ class EnvFlags(NamedTuple):
 
 
 NO_ENV = EnvFlags({})
+
+
+def parse_own_variable(text: str) -> str:
+    """A variable of the job's own that a file has mlbroker set for it."""
+    if VARIABLE.fullmatch(text) is None:
+        what = f"{quoted(text)} is not the name of an environment variable"
+        raise InputError(what, hint="letters, digits and underscore only")
+    if text.startswith(_OURS):
+        raise InputError(f"names that begin with {_OURS} are mlbroker's own")
+    return text
 
 
 def parse_env(flags: Sequence[str] | None, environ: Mapping[str, str] = os.environ) -> EnvFlags:

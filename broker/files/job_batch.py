@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.env_flags import VARIABLE
+from mlbroker.broker.files.env_flags import parse_own_variable
 from mlbroker.broker.files.remarks import Remarks
 from mlbroker.broker.files.values import parse_count
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
@@ -14,8 +14,6 @@ from mlbroker.profiles.batch import Adapt, Batch, LearningRate, LrRule
 
 KNOWN = ("size", "max", "micro", "env", "lr")
 VARIABLES = ("total", "micro", "accumulation")
-# What mlbroker tells a job comes under this beginning.
-_OURS = "MLBROKER_"
 _RATE = re.compile(r"\d{1,15}(\.\d{0,15})?([eE][+-]?\d{1,3})?|\.\d{1,15}([eE][+-]?\d{1,3})?")
 _EXAMPLE = "{size: 128, max: 1024, env: {total: BATCH}}"
 
@@ -108,7 +106,7 @@ def _names(batch: Fields) -> dict[str, str]:
     if section is None:
         return {}
     section.refuse_unknown(VARIABLES)
-    found = {key: section.value(key, _variable) for key in VARIABLES}
+    found = {key: section.value(key, parse_own_variable) for key in VARIABLES}
     return {key: name for key, name in found.items() if name is not None}
 
 
@@ -119,7 +117,7 @@ def _rate(batch: Fields) -> LearningRate | None:
     section.refuse_unknown(("env", "base", "rule"))
     example = "{env: LR, base: 3e-4, rule: sqrt}"
     return LearningRate(
-        section.required("env", _variable, example),
+        section.required("env", parse_own_variable, example),
         section.required("base", _learning_rate, example),
         section.required("rule", _rule, "adascale (SGD), sqrt (Adam), linear or none"),
     )
@@ -138,12 +136,3 @@ def _learning_rate(text: str) -> float:
         what = f"{quoted(text)} is not a learning rate"
         raise InputError(what, hint="a number above zero, for example 3e-4")
     return value
-
-
-def _variable(text: str) -> str:
-    if VARIABLE.fullmatch(text) is None:
-        what = f"{quoted(text)} is not the name of an environment variable"
-        raise InputError(what, hint="letters, digits and underscore only")
-    if text.startswith(_OURS):
-        raise InputError(f"names that begin with {_OURS} are mlbroker's own")
-    return text

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.files.env_flags import VARIABLE
+from mlbroker.broker.files.env_flags import parse_own_variable
 from mlbroker.broker.files.progress_regex import usable_regex
 from mlbroker.broker.files.values import matching, parse_count
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
@@ -20,7 +20,6 @@ MOST_TRIALS = 100_000
 MOST_LANES = 1000
 MOST_STUDIES = 20
 # What mlbroker tells a trial comes under this beginning.
-_OURS = "MLBROKER_"
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 _EXAMPLES = "[0, 0.5], {log: [1e-5, 1e-1]} or [sgd, adam]"
@@ -113,11 +112,7 @@ def _space(tune: Fields) -> Space:
     if len(names) > MOST_VARIABLES:
         tune.fail("space", f"more than {MOST_VARIABLES} variables")
     for name in names:
-        if VARIABLE.fullmatch(name) is None:
-            what = f"{quoted(name)} is not the name of an environment variable"
-            space.fail(name[:60], what, "letters, digits and underscore only")
-        if name.startswith(_OURS):
-            space.fail(name, f"names that begin with {_OURS} are mlbroker's own")
+        space.parsed(name[:60], name, parse_own_variable)
     return {name: _part(space, name) for name in names}
 
 

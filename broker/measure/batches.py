@@ -123,11 +123,8 @@ def latest_noise(job: Job, rows: Sequence[Measurement]) -> NoiseSeen | None:
 
 
 def at_batches(job: Job, rows: Sequence[Measurement]) -> list[AtBatch]:
-    """The latest step at each batch and machine, smallest batch first; none of a job without a
-    batch, or with one alone.
-    """
-    if job.batch is None:
-        return []
+    """The latest step at each batch and machine, smallest batch first; none of one batch alone."""
+    assert job.batch is not None  # who asks has seen to it
     latest = {
         (row.batch_size or job.batch.size, row.config): row
         for row in rows
@@ -168,6 +165,7 @@ def _lr_scale(job: Job, size: int, noise: NoiseSeen | None) -> float | None:
 
 
 def known_batches(job: Job, state: Path) -> list[AtBatch]:
-    """All that is kept of the job's batches."""
-    store = MeasurementStore(state)
-    return at_batches(job, [*store.for_job(job), *store.at_other_batches(job)])
+    """All that is kept of the job's batches; nothing is read of a job without one."""
+    if job.batch is None:
+        return []
+    return at_batches(job, MeasurementStore(state).at_every_batch(job))

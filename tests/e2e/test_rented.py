@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from tests.support.first_project import first_project
 from tests.support.indexed import indexed
 from tests.support.mlbroker import PATIENCE_S, Cli, wait_for
 from tests.support.strict import StrictCloud
-from tests.support.vendors import VENDORS, Vendor, vendor_named
+from tests.support.vendors import Vendor
 
 MEASURED = (
     "job,config,time_s,price_per_hour_usd,cloud,region,instance_type,steps\n"
@@ -39,19 +38,6 @@ NOBODY = {
     ),
     "azure": ({"AZURE_SUBSCRIPTION_ID": ""}, "subscription"),
 }
-
-
-@pytest.fixture(params=VENDORS)
-def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return vendor_named(request.param)
-
-
-@pytest.fixture
-def live(vendor: Vendor) -> Iterator[StrictCloud]:
-    with vendor.serving(execute=True) as world:
-        world.control.machines.boot_s = 0.05
-        world.control.machines.shutdown_s = 0.05
-        yield world
 
 
 @pytest.fixture

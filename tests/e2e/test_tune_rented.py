@@ -1,7 +1,6 @@
 """`mlbroker tune` on rented machines: waves of lanes, whose trials go on wherever there is room."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli, wait_for
 from tests.support.strict import StrictCloud
 from tests.support.studies import TRAIN, AStudy
-from tests.support.vendors import VENDORS, Vendor, vendor_named
+from tests.support.vendors import Vendor
 
 TUNE = {
     "metric": "acc",
@@ -21,19 +20,6 @@ TUNE = {
     "trials": 8,
     "parallel": 2,
 }
-
-
-@pytest.fixture(params=VENDORS)
-def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return vendor_named(request.param)
-
-
-@pytest.fixture
-def live(vendor: Vendor) -> Iterator[StrictCloud]:
-    with vendor.serving(execute=True) as world:
-        world.control.machines.boot_s = 0.05
-        world.control.machines.shutdown_s = 0.05
-        yield world
 
 
 @pytest.fixture

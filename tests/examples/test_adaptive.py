@@ -5,9 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.support.hooks import PYTHON, needs
+from tests.support.images import put_images
 from tests.support.mlbroker import Cli
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "adaptive"
@@ -17,12 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "adaptive"
 def cli(tmp_path: Path) -> Cli:
     """The example beside images of our own, started without torchrun."""
     (tmp_path / "train.py").write_text((EXAMPLE / "train.py").read_text())
-    (tmp_path / ".venv").mkdir()
-    lots = np.random.default_rng(0)
-    labels = np.arange(4500) % 10
-    images = lots.integers(0, 50, (4500, 784), dtype=np.uint8)
-    images[np.arange(4500), labels] = 255
-    np.savez(tmp_path / ".venv" / "images.npz", images=images, labels=labels)
+    put_images(tmp_path, 4500)
     job = (EXAMPLE / "job.yaml").read_text()
     job = re.sub("(?m)^setup:.*\n", "", job)
     job = re.sub("(?m)^run:.*$", f"run: {PYTHON} train.py", job)

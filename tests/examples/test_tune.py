@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
+from tests.support.images import put_images
 from typer.testing import CliRunner
 
 from mlbroker.broker.cli import build_app
@@ -23,12 +23,7 @@ def test_its_study_is_accepted(tmp_path: Path) -> None:
 
 def test_a_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text((EXAMPLE / "train.py").read_text())
-    (tmp_path / ".venv").mkdir()
-    lots = np.random.default_rng(0)
-    labels = np.arange(4100) % 10
-    images = lots.integers(0, 50, (4100, 784), dtype=np.uint8)
-    images[np.arange(4100), labels] = 255
-    np.savez(tmp_path / ".venv" / "images.npz", images=images, labels=labels)
+    put_images(tmp_path, 4100)
 
     def told(epochs: int, checkpoints: str) -> list[str]:
         more = {"EPOCHS": str(epochs), "WIDTH": "16", "MLBROKER_CHECKPOINT_DIR": checkpoints}
