@@ -33,7 +33,7 @@ demo: $(VENV)/.product ## Measure, plan and run a real job here, offline but for
 	@scripts/demo.sh
 
 test: $(VENV)/.dev ## Run all tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-anew: $(VENV)/.dev ## Try every property on examples that no run has tried yet
 	TEST_ANEW=1 $(BIN)/pytest -n auto $$(grep -rl hypothesis tests --include='test_*.py')

@@ -26,6 +26,8 @@ HEARTBEAT_S = 1.0
 # Time for the job to save itself between SIGTERM and the kill, never more than a tenth of its life.
 GRACE_S = 10.0
 DRAIN_S = 1.0
+# What Slurm signals together, it signals within milliseconds.
+SIGNALLED_WITHIN_S = 0.1
 DISK_TICK_S = 0.02
 
 # Nobody can ask it to stop any more, nor hear how it ended.
@@ -231,10 +233,13 @@ class Supervisor:
                     job.wait()
                     return Ending(why)
             elif code is not None:
-                code = 128 - code if code < 0 else code
-                if code and self._asked:
-                    # Who signals the supervisor may signal the job as well.
+                # Who signals the supervisor may signal the job as well, and the job first; a job
+                # that saves itself then ends well, and is not over.
+                if not self._asked:
+                    time.sleep(SIGNALLED_WITHIN_S)
+                if self._asked:
                     return Ending(self._asked)
+                code = 128 - code if code < 0 else code
                 return Ending("finished", 0) if code == 0 else Ending("failed", code)
             else:
                 asked = self._must_stop(now)

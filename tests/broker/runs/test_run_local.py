@@ -70,6 +70,14 @@ def test_a_failing_job_is_100_and_its_code_is_in_the_json(cli: Cli) -> None:
     assert (document["exit_code"], document["outcome"]) == (7, "failed")
 
 
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_job_that_ends_as_its_supervisor_is_signalled_is_not_over(cli: Cli, code: int) -> None:
+    """A scheduler signals both, and whatever exit code a job saves itself with is no success."""
+    cli.run_local(cli.job(f"kill -TERM $PPID; exit {code}"))
+    (row,) = cli.ledger()
+    assert row["outcome"] == "stopped"
+
+
 def test_a_failing_setup_keeps_the_job_from_running(cli: Cli) -> None:
     answer = cli.run_local(cli.job("echo ran", setup="exit 3"))
     assert answer.returncode == 100
