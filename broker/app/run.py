@@ -79,7 +79,8 @@ class RunRequest:
     this run, and not for all that it `resumes`. `guest_late_s` is as in Intent. `queue`: its
     options where it waits. `share`: what it is one of several runs of. `beside` are files
     that travel with the job's own, `inputs` is where a stage of a pipeline finds what it is given,
-    and `stage` what the books keep of it.
+    and `stage` what the books keep of it. `measured_as` is the job whose measurements speak for the
+    run, where it is a lane of that job's trials.
     """
 
     job: Job
@@ -100,6 +101,7 @@ class RunRequest:
     beside: Mapping[str, bytes | Path] = field(default_factory=dict)
     inputs: str | None = None
     stage: StageFact | None = None
+    measured_as: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     options: tuple[LaunchOption, ...]
     quotes: Sequence[Quote]
     if request.on is not None:
-        evidence = evidence_of(job, state, None, listener)
+        evidence = evidence_of(request.measured_as or job, state, None, listener)
         option, quote = _on_one(request, request.on, evidence, state, now, listener)
         options, quotes, beside = (option,), (quote,), Beside.of_own(evidence, state, now)
     elif request.local_price_usd is not None:
@@ -204,6 +206,7 @@ def reserve(
 ) -> Iterator[Run]:
     """The run, its worst case reserved; inside the block nobody but the caller carries it."""
     request, job = prepared.request, prepared.request.job
+    measured = request.measured_as or job
     order = Order(
         run_id=launch.new_run_id(prepared.now),
         job=job.name,
@@ -214,7 +217,7 @@ def reserve(
         deadline_at=deadline_at(job, prepared.now),
         on_overrun=request.on_overrun,
         guest_late_s=request.guest_late_s,
-        identity=evidence_facts.of(job, measured=True),
+        identity=evidence_facts.of(measured, measured=True),
         spot=prepared.spot,
         policy=file_of(request.job_path, request.sources.policy),
     )
@@ -225,7 +228,7 @@ def reserve(
         )
     folder = RunFolder.of(state, order.run_id)
     facts: dict[str, object] = {
-        "fingerprint": job.fingerprint(),
+        "fingerprint": measured.fingerprint(),
         "reason": request.sources.reason,
         **promised(prepared.expected, prepared.beside, order.deadline_at),
         **_queue_terms(prepared, state),
@@ -323,7 +326,7 @@ def _planned(
     refuse_unknown_type(job.takes, book, request.job_path)
     refuse_unknown_place(job, request.job_path, book)
     warn_of_unknown(job, book, listener)
-    evidence = evidence_of(job, state, sources.measure, listener)
+    evidence = evidence_of(request.measured_as or job, state, sources.measure, listener)
     kinds = [kind for _, _, kind in book.types()]
     planner = Planner(book, now)
     solver, own = solver_of(evidence, state), own_runs_of(evidence, state, listener)

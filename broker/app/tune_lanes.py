@@ -4,7 +4,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
@@ -21,12 +21,14 @@ from mlbroker.broker.ledger import STUDY, Ledger, Run, Share, open_ledger, share
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import worst_case
 from mlbroker.broker.runs.leading import led
+from mlbroker.broker.runs.lesson import remember_trials
 from mlbroker.broker.tuning.batch import BATCH, FOLDER
 from mlbroker.broker.tuning.lane import LIFETIME, NUMBER, ROUND
 from mlbroker.broker.tuning.record import StudyFolder, StudyState
-from mlbroker.broker.tuning.waves import COMMAND, collect, program
+from mlbroker.broker.tuning.waves import COMMAND, Stretch, collect, program
 from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import exact_usd
+from mlbroker.policies.tuning.budget import whole_trial
 from mlbroker.policies.tuning.lanes import lanes as lanes_by_rule
 from mlbroker.pricing.billing import MICRO_USD
 from mlbroker.profiles.job import Checkpoint, Job
@@ -73,7 +75,9 @@ def plan_lanes(
             )
     here = request.on is not None
     alone = replace(_lane(job, folder) if here else _rented(job, terms), budget_usd=budget_usd)
-    prepared = prepare(replace(request, job=alone, share=share), state, listener)
+    known = None if here else job
+    asked = replace(request, job=alone, share=share, measured_as=known)
+    prepared = prepare(asked, state, listener)
     deadline_s = math.inf if job.deadline is None else job.deadline.seconds_from(prepared.now)
     paid_s = float(prepared.worst.lifetime_s)
     wanted, room = _bounds(job, listener) if here else _bounds_rented(job)
@@ -185,8 +189,18 @@ def bring_home(folder: StudyFolder, writer: Writer, state: Path) -> int:
             run = ledger.run(run_id)
             if run is None or run.settled:
                 archive = RunFolder.of(state, run_id).checkpoint
-                brought += collect(folder, writer, run_id, archive)
+                found = collect(folder, writer, run_id, archive)
+                brought += len(found)
+                if run is not None:
+                    _teach(run, found, writer.state.study.most, state)
     return brought
+
+
+def _teach(run: Run, found: Sequence[Stretch], most: int, state: Path) -> None:
+    """The next wave's machine is chosen by what this one's trials took on theirs."""
+    takes = whole_trial([(each.steps, each.seconds) for each in found if each.steps > 0], most)
+    if takes is not None:
+        remember_trials(run, RunFolder.of(state, run.run_id), takes)
 
 
 def open_lanes(folder: StudyFolder, state: Path) -> list[Run]:

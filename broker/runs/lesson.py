@@ -5,7 +5,7 @@ the store keeps it once.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 from mlbroker.broker.clouds.guest_report import Figures, figures_of
 from mlbroker.broker.evidence.hardware import hardware, local_config
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
-from mlbroker.broker.ledger import Attempt, Run
+from mlbroker.broker.ledger import STUDY, Attempt, Run, share_in
+from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
+from mlbroker.policies.tuning.budget import Whole
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL, vendor
 from mlbroker.profiles.estimators.measured import RUN
@@ -41,13 +43,34 @@ def remember(run: Run, order: Order, home: Path, warn: Callable[[str], None]) ->
 
 def measurements(run: Run, order: Order) -> Iterator[Measurement]:
     """One for each attempt whose guest told of the job's command."""
-    if order.identity is None:
+    if order.identity is None or share_in(run, STUDY) is not None:
+        # What a lane takes is not what its job takes.
         return
     for attempt in run.attempts:
         figures = figures_of(attempt.figures)
         # What several places of a node take together is not what one takes.
         if figures is not None and order.candidate(attempt).places == 1:
             yield _measurement(run, order, attempt, figures)
+
+
+def remember_trials(run: Run, folder: RunFolder, whole: Whole) -> None:
+    """Keep what a lane on one machine taught of the job whose trials it worked on."""
+    figures = figures_of(run.attempt.figures)
+    if figures is None or len(run.attempts) > 1:
+        return
+    order = Order.load(folder.path, run.details["order_sha256"])
+    taught = replace(
+        _measurement(run, order, run.attempt, figures),
+        job=run.job.rpartition(".tune")[0],
+        time_s=whole.seconds,
+        sigma_log=whole.sigma_log,
+        steps=None,
+        overhead_s=0.0,
+        status=Status.OK,
+        reason=None,
+    )
+    if MeasurementStore(folder.home).add([taught]):
+        relearn(folder.home)
 
 
 def _measurement(run: Run, order: Order, attempt: Attempt, figures: Figures) -> Measurement:

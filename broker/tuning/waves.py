@@ -39,6 +39,13 @@ class Task(NamedTuple):
     until: int
 
 
+class Stretch(NamedTuple):
+    """What was worked on a trial at once."""
+
+    steps: int  # none, where the trial failed
+    seconds: float
+
+
 def program() -> dict[str, bytes]:
     """What a rented lane runs, as files beside the job's own."""
     home = files("mlbroker.broker.tuning")
@@ -115,8 +122,8 @@ def hand_over(
     shutil.rmtree(out)
 
 
-def collect(folder: StudyFolder, writer: Writer, run_id: str, archive: Path) -> int:
-    """Take in what a run that is settled came to, while `alone`; how many trials it brought.
+def collect(folder: StudyFolder, writer: Writer, run_id: str, archive: Path) -> list[Stretch]:
+    """Take in what a run that is settled came to, while `alone`; the trials that it brought.
 
     What is not whole there is lost, and waits at its last pause.
     """
@@ -124,7 +131,8 @@ def collect(folder: StudyFolder, writer: Writer, run_id: str, archive: Path) -> 
     arrived = folder.lane(run_id) / "arrived"
     shutil.rmtree(arrived, ignore_errors=True)
     private_folder(str(arrived))
-    brought = 0
+    brought: list[Stretch] = []
+    anew = folder.terms()["checkpoint"] is None
     for line in _results(archive, arrived) if waiting else ():
         number = line.get("trial")
         if number not in waiting or not _is_result(line, writer.state, number):
@@ -133,9 +141,12 @@ def collect(folder: StudyFolder, writer: Writer, run_id: str, archive: Path) -> 
         for at, value in line["metrics"]:
             writer.add(kind="metric", trial=number, at=at, value=value)
         seconds = float(line["seconds"])
-        writer.add(**ending(writer.state, number, line["until"], line["code"], seconds))
+        before = 0 if anew else writer.state.trials[number].trial.reached
+        ended = ending(writer.state, number, line["until"], line["code"], seconds)
+        made = max(writer.state.trials[number].metrics, default=0) - before
+        brought.append(Stretch(made if ended["kind"] == "worked" else 0, seconds))
+        writer.add(**ended)
         waiting.discard(number)
-        brought += 1
     for number in sorted(waiting):
         writer.add(kind="lost", trial=number)
     shutil.rmtree(arrived, ignore_errors=True)

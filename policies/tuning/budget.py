@@ -1,5 +1,7 @@
 """What a study may still begin with the time that its money buys."""
 
+import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,6 +43,39 @@ def within(state: State, step: Step | None, pace: Pace) -> Step | None:
     if _finish_s(state, best, pace) > pace.left_s:
         return None
     return Step(best, state.most, "the best is finished while it can be paid for")
+
+
+class Whole(NamedTuple):
+    """Seconds that a whole trial takes, and the standard error of their logarithm."""
+
+    seconds: float
+    sigma_log: float
+
+
+# Of a mean of few, by which trials with other settings may take longer or shorter.
+USUAL_SPREAD_LOG = 0.2
+
+
+def whole_trial(stretches: Sequence[tuple[int, float]], most: int) -> Whole | None:
+    """From (steps, seconds) of stretches of trials on one machine; None where there are none.
+
+    Each begins once, so that seconds = a + b·steps, by least squares; a = 0 where they are all as
+    long, or say nothing of it.
+    """
+    steps, seconds = [float(each) for each, _ in stretches], [took for _, took in stretches]
+    if not stretches or sum(seconds) <= 0:
+        return None
+    begin_s, step_s = 0.0, sum(seconds) / sum(steps)
+    if len(set(steps)) > 1:
+        line = statistics.linear_regression(steps, seconds)
+        if line.slope > 0 and line.intercept > 0:
+            begin_s, step_s = line.intercept, line.slope
+    expected = [begin_s + step_s * each for each in steps]
+    off = [
+        math.log(max(took, 1e-3) / max(e, 1e-3)) for took, e in zip(seconds, expected, strict=True)
+    ]
+    spread = max(USUAL_SPREAD_LOG, statistics.pstdev(off))
+    return Whole(begin_s + step_s * most, spread / math.sqrt(len(off)))
 
 
 def best_trial(trials: Sequence[Trial]) -> int | None:

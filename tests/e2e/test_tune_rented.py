@@ -12,6 +12,9 @@ from tests.support.strict import StrictCloud
 from tests.support.studies import TRAIN, AStudy
 from tests.support.vendors import Vendor
 
+from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.profiles.measurement import Status
+
 TUNE = {
     "metric": "acc",
     "goal": "maximize",
@@ -83,6 +86,12 @@ def test_two_lanes_on_a_cloud_go_on_with_each_others_trials(
     for mine in AStudy(tmp_path, name="net").now().trials:
         steps = range(1, mine.trial.reached + 1)
         assert sorted(mine.metrics) == list(steps), "from its pause, on whichever machine"
+    taught = MeasurementStore(cli.home).all()
+    assert {(row.job, row.instance_type, row.status) for row in taught} == {
+        ("net", vendor.runs.candidates[0].instance_type, Status.OK)
+    }
+    longest_s = max(mine.seconds for mine in AStudy(tmp_path, name="net").now().trials)
+    assert all(0 < row.time_s < 20 * longest_s for row in taught), "of a whole trial"
     check(cli, vendor, live, "2")
 
 

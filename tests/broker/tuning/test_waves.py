@@ -10,7 +10,7 @@ from tests.support.studies import STUDY, AStudy
 from mlbroker.broker.guest.packing import pack
 from mlbroker.broker.tuning.batch import RESULTS
 from mlbroker.broker.tuning.proposals import Proposals
-from mlbroker.broker.tuning.waves import PER_LANE, Task, collect, hand_over, next_wave
+from mlbroker.broker.tuning.waves import PER_LANE, Stretch, Task, collect, hand_over, next_wave
 from mlbroker.broker.tuning.writer import Writer
 
 GOOD: dict[str, Any] = {
@@ -63,8 +63,8 @@ def test_what_came_home_is_taken_in_once(tmp_path: Path) -> None:
     waiting(study, writer)
     archive = arrived(tmp_path, GOOD, {**GOOD, "metrics": [[1, 0.9]]})
     with writer.alone():
-        assert collect(study.record, writer, "r", archive) == 1
-        assert collect(study.record, writer, "r", archive) == 0
+        assert collect(study.record, writer, "r", archive) == [Stretch(1, 1.5)]
+        assert collect(study.record, writer, "r", archive) == []
     (mine,) = study.now().trials
     assert mine.metrics == {1: 0.5}
     assert (mine.trial.reached, mine.seconds, mine.lane) == (1, 1.5, None)
@@ -95,7 +95,7 @@ def test_a_word_of_another_shape_is_a_lost_trial(tmp_path: Path, wrong: dict[str
     study, writer = begun(tmp_path)
     waiting(study, writer)
     with writer.alone():
-        assert collect(study.record, writer, "r", arrived(tmp_path, {**GOOD, **wrong})) == 0
+        assert collect(study.record, writer, "r", arrived(tmp_path, {**GOOD, **wrong})) == []
     (mine,) = study.now().trials
     assert (mine.metrics, mine.trial.reached, mine.working_until) == ({}, 0, 1)
     assert not mine.trial.busy
@@ -107,8 +107,8 @@ def test_an_archive_that_is_damaged_brings_what_is_whole(tmp_path: Path, more: b
     waiting(study, writer)
     archive = arrived(tmp_path, GOOD, more=more)
     with writer.alone():
-        assert collect(study.record, writer, "r", archive) == (0 if b"no" in more else 1)
+        assert len(collect(study.record, writer, "r", archive)) == (0 if b"no" in more else 1)
     torn = tmp_path / "torn.tar"
     torn.write_bytes(b"x" * 1000)
     with writer.alone():
-        assert collect(study.record, writer, "r", torn) == 0
+        assert collect(study.record, writer, "r", torn) == []
