@@ -18,6 +18,16 @@ class Listener(Protocol):
         ...
 
 
+class Silent:
+    """Nobody, where the same was said before."""
+
+    def note(self, text: str) -> None:
+        return
+
+    def warn(self, text: str) -> None:
+        return
+
+
 class Watcher(Listener, Protocol):
     """One that also follows a measurement while it is made."""
 

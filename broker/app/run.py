@@ -108,9 +108,9 @@ class RunRequest:
 class PreparedRun:
     """What is about to be done. Nothing is reserved yet.
 
-    `expected` is the quote of the first machine, `beside` what it compares with. With `spot` a
-    policy says which of the `options` comes next, and when. `asked`: what the run says where it
-    waits.
+    `expected` is the quote of the first machine, `beside` what it compares with, `quotes` all that
+    would do, best first. With `spot` a policy says which of the `options` comes next, and when.
+    `asked`: what the run says where it waits.
     """
 
     request: RunRequest
@@ -122,6 +122,7 @@ class PreparedRun:
     now: datetime
     expected: Quote
     beside: Beside
+    quotes: Sequence[Quote]
     spot: SpotTerms | None = None
     asked: Asked = Asked()
 
@@ -193,7 +194,7 @@ def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun
     alike = (q for q in quotes if (q.cloud, q.region, q.instance_type, q.market.value) == first)
     expected = next(alike)
     prepared = PreparedRun(
-        request, options, cap_usd, worst, judge, earlier, now, expected, beside, spot, asked
+        request, options, cap_usd, worst, judge, earlier, now, expected, beside, quotes, spot, asked
     )
     if request.dry_run and judge is not None:
         _ask_policy(prepared, ledger)

@@ -12,12 +12,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.listener import Listener, Silent
 from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare
 from mlbroker.broker.app.tune_show import work_left
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.ledger import STUDY, Ledger, Run, Share, open_ledger, share_in
+from mlbroker.broker.prices.price_book import open_book
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.launch import worst_case
 from mlbroker.broker.runs.leading import led
@@ -31,10 +32,14 @@ from mlbroker.broker.words import exact_usd
 from mlbroker.policies.tuning.budget import whole_trial
 from mlbroker.policies.tuning.lanes import lanes as lanes_by_rule
 from mlbroker.pricing.billing import MICRO_USD
+from mlbroker.pricing.offer import Hardware
 from mlbroker.profiles.job import Checkpoint, Job
 
 # Lanes that nobody asked for by number.
 MOST_RENTED = 8
+# The first wave of a job that nobody measured is on so many kinds of machine: the plan's first of
+# each GPU, or of twice the processors.
+PROBES = 3
 # How often trials are brought home where the job does not say it of its checkpoint.
 _SAVED_EVERY_S = 300.0
 
@@ -42,12 +47,17 @@ _SAVED_EVERY_S = 300.0
 @dataclass(frozen=True, slots=True)
 class LanePlan:
     """The lanes that are about to begin; `budget_usd` is what all may cost together, at most, and
-    `paid_s` for how many seconds of one it pays, as far as the deadline leaves them.
+    `paid_s` for how many seconds of one it pays, as far as the deadline leaves them. `kinds` are
+    the machines, several where these are compared.
     """
 
     lanes: tuple[PreparedRun, ...]
     budget_usd: Decimal
     paid_s: float
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(lane.options[0].instance_type for lane in self.lanes))
 
 
 def plan_lanes(
@@ -86,7 +96,17 @@ def plan_lanes(
         found = folder.load() if folder.exists else StudyState(job.study)
         work = work_left(found)._replace(trials=job.study.trials)
         wanted = lanes_by_rule(work, None if job.deadline is None else deadline_s, paid_s, room)
-    parts = _parts(prepared, wanted, state, shrinks=job.study is None or job.study.lanes is None)
+    free = job.study is None or job.study.lanes is None
+    wholes = [prepared]
+    if not here and prepared.expected.command_s is None and not folder.exists:
+        asked_for = PROBES if free else wanted
+        wholes += [
+            prepare(replace(asked, filters=asked.filters._replace(instance_types=(kind,))), state,
+                    Silent())
+            for kind in _others_to_try(prepared, state)[: asked_for - 1]
+        ]  # fmt: skip
+        wanted = max(wanted, len(wholes))
+    parts = _parts(wholes, wanted, state, shrinks=free)
     paid_s = min(paid_s, len(parts) * deadline_s)
     if not here:
         return LanePlan(tuple(parts), prepared.cap_usd, paid_s)
@@ -124,19 +144,48 @@ def _bounds_rented(job: Job) -> tuple[int | None, int]:
     return job.study.lanes, 1 if job.deadline is None else MOST_RENTED
 
 
-def _parts(whole: PreparedRun, wanted: int, state: Path, *, shrinks: bool) -> list[PreparedRun]:
-    """The budget in equal parts, one a lane; fewer, where that `shrinks`, if one is too small."""
-    traits = opener(state)(whole.options[0].cloud).traits
+def _others_to_try(whole: PreparedRun, state: Path) -> list[str]:
+    """Types to compare with the plan's choice, in its order."""
+    book = open_book(state, whole.request.sources.prices)
+    known = {(kind.cloud, kind.name): kind.hardware for _, _, kind in book.types()}
+    found: list[str] = []
+    seen: list[Hardware] = []
+    for quote in (whole.expected, *whole.quotes):
+        hardware = known.get((quote.cloud, quote.instance_type))
+        if hardware is not None and all(_unlike(hardware, other) for other in seen):
+            found.append(quote.instance_type)
+            seen.append(hardware)
+    return found[1:]
+
+
+def _unlike(one: Hardware, other: Hardware) -> bool:
+    if one.gpu or other.gpu:
+        return (one.gpu, one.gpu_count) != (other.gpu, other.gpu_count)
+    return max(one.vcpus, other.vcpus) >= 2 * min(one.vcpus, other.vcpus)
+
+
+def _parts(
+    wholes: Sequence[PreparedRun], wanted: int, state: Path, *, shrinks: bool
+) -> list[PreparedRun]:
+    """The budget in equal parts, one a lane; fewer, where that `shrinks`, if one is too small.
+
+    The lanes take turns at the kinds of machine.
+    """
     for number in range(wanted, 1, -1):
-        cap_usd = (whole.cap_usd / number).quantize(MICRO_USD, ROUND_DOWN)
         try:
-            worst = worst_case(whole.options[0], cap_usd, traits, whole.request.guest_late_s)
+            return [_with_part(wholes[lane % len(wholes)], number, state) for lane in range(number)]
         except RefusedError:
             if not shrinks:
                 raise
-            continue
-        return [replace(whole, cap_usd=cap_usd, worst=worst)] * number
-    return [whole]
+    return [wholes[0]]
+
+
+def _with_part(whole: PreparedRun, lanes: int, state: Path) -> PreparedRun:
+    """With one of so many equal parts of the budget."""
+    cap_usd = (whole.cap_usd / lanes).quantize(MICRO_USD, ROUND_DOWN)
+    traits = opener(state)(whole.options[0].cloud).traits
+    worst = worst_case(whole.options[0], cap_usd, traits, whole.request.guest_late_s)
+    return replace(whole, cap_usd=cap_usd, worst=worst)
 
 
 def _lane(job: Job, folder: StudyFolder) -> Job:
@@ -157,15 +206,13 @@ def _rented(job: Job, terms: Mapping[str, Any]) -> Job:
 
 def rented(plan: LanePlan, number: int, batches: int, body: str, state: Path) -> PreparedRun:
     """The run that is handed one of so many batches, with its part of the budget."""
-    part, lanes = plan.lanes[0], max(batches, 1)
-    cap_usd = (plan.budget_usd / lanes).quantize(MICRO_USD, ROUND_DOWN)
-    traits = opener(state)(part.options[0].cloud).traits
-    worst = worst_case(part.options[0], cap_usd, traits, part.request.guest_late_s)
-    job = part.request.job
+    lanes = max(batches, 1)
+    part = _with_part(replace(plan.lanes[number - 1], cap_usd=plan.budget_usd), lanes, state)
+    job, cap_usd = part.request.job, part.cap_usd
     name = job.name if lanes == 1 else f"{job.name}-{number}"
     whole = replace(job, name=name, envs={**job.envs, BATCH: body}, budget_usd=cap_usd)
     request = replace(part.request, job=whole, beside=program())
-    return replace(part, request=request, cap_usd=cap_usd, worst=worst)
+    return replace(part, request=request)
 
 
 def _numbered(

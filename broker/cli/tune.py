@@ -1,5 +1,6 @@
 """`mlbroker tune`: studies of many trials under one cap."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mlbroker.broker.app.run import RunRequest
+from mlbroker.broker.app.run import PreparedRun, RunRequest
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.app.tune import (
     PreparedStudy,
@@ -190,6 +191,13 @@ def _go(request: StudyRequest, yes: bool, detach: bool) -> None:
         refuse_none_whole(prepared.plan, prepared.folder, home())
 
 
+def _places(lanes: Sequence[PreparedRun]) -> str:
+    """Each kind of machine once."""
+    options = [lane.options[0] for lane in lanes]
+    places = [f"{its.instance_type} ({its.cloud} {its.region}, {its.market})" for its in options]
+    return ", ".join(dict.fromkeys(places))
+
+
 def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
     """What is about to be done."""
     assert request.run.job.study is not None
@@ -204,11 +212,9 @@ def _ask(prepared: PreparedStudy, request: StudyRequest) -> None:
     )
     reserved_usd = sum((each.worst.usd for each in lanes), Decimal(0))
     if request.run.on is None:
-        first = run.options[0]
-        say(
-            f"On {first.instance_type} ({first.cloud} {first.region}, {first.market}), in waves: "
-            "each starts its machines anew."
-        )
+        say(f"On {_places(lanes)}, in waves: each starts its machines anew.")
+        if len(prepared.plan.kinds) > 1:
+            say("The first wave compares these, as nobody measured the job.")
     say(
         f"Cap {exact_usd(prepared.plan.budget_usd)} USD for all: "
         f"{'the run is' if len(lanes) == 1 else f'each of {len(lanes)} lanes is'} ended "

@@ -15,7 +15,7 @@ from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.tuning.deciding import PAYS_FOR_NO_MORE, why_done, why_no_more
 from mlbroker.broker.tuning.proposals import Proposals
-from mlbroker.broker.tuning.waves import Task, batch_body, hand_over, next_wave
+from mlbroker.broker.tuning.waves import PER_LANE, Task, batch_body, hand_over, next_wave
 from mlbroker.broker.tuning.writer import Writer
 from mlbroker.broker.words import count
 
@@ -84,7 +84,7 @@ class Waves:
             why = self._why_done()
             batches = [] if why else next_wave(
                 self._writer, self._proposals, len(plan.lanes), plan.paid_s,
-                self._study.terms["checkpoint"] is None,
+                self._study.terms["checkpoint"] is None, max(PER_LANE // len(plan.kinds), 1),
             )  # fmt: skip
             if not batches:
                 self._end(why or why_no_more(self._writer.state, self._proposals))

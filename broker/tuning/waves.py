@@ -56,7 +56,12 @@ def program() -> dict[str, bytes]:
 
 
 def next_wave(
-    writer: Writer, proposals: Proposals, lanes: int, paid_s: float, anew: bool
+    writer: Writer,
+    proposals: Proposals,
+    lanes: int,
+    paid_s: float,
+    anew: bool,
+    per_lane: int = PER_LANE,
 ) -> list[list[Task]]:
     """A batch for each lane, while `alone`; in the record as work of nobody yet.
 
@@ -65,7 +70,7 @@ def next_wave(
     """
     state, left_s = writer.state, paid_s
     found: list[tuple[int, Task]] = []
-    while len(found) < lanes * PER_LANE:
+    while len(found) < lanes * per_lane:
         step = next_step(state, proposals, None, left_s, anew)
         if step is None:
             break

@@ -13,6 +13,7 @@ from tests.support.studies import TRAIN, AStudy
 from tests.support.vendors import Vendor
 
 from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.broker.ledger import open_ledger
 from mlbroker.profiles.measurement import Status
 
 TUNE = {
@@ -92,6 +93,34 @@ def test_two_lanes_on_a_cloud_go_on_with_each_others_trials(
     }
     longest_s = max(mine.seconds for mine in AStudy(tmp_path, name="net").now().trials)
     assert all(0 < row.time_s < 20 * longest_s for row in taught), "of a whole trial"
+    check(cli, vendor, live, "2")
+
+
+@pytest.mark.parametrize("vendor", ["aws"], indirect=True)
+def test_the_first_wave_of_a_job_never_measured_compares_machines(
+    live: StrictCloud, vendor: Vendor, account: dict[str, str], tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    path = job_of(cli)
+    job = json.loads(path.read_text())
+    del job["broker"]["tune"]["parallel"]
+    job["broker"]["tune"]["trials"] = 12
+    path.write_text(json.dumps(job))
+    where = place(vendor)
+    where = (*where[:4], *where[-2:])
+    done = cli("tune", path, *where, "--searcher", "random", "--budget", "2", "--yes", **account)
+    assert done.returncode == 0, done.stderr
+    assert "The first wave compares these, as nobody measured the job." in done.stderr
+    assert "A wave of 9 trials in 3 lanes." in done.stderr
+    attempts = [run.attempt for run in open_ledger(cli.home).runs()]
+    kinds = [attempt.instance_type for attempt in attempts]
+    assert len(set(kinds[:3])) == 3
+    hourly = {attempt.instance_type: attempt.price_per_hour_usd for attempt in attempts}
+    # They are one machine in truth, so that the cheapest an hour is the cheapest a step.
+    assert len(kinds) > 3
+    assert all(hourly[kind] <= min(hourly[each] for each in kinds[:3]) for kind in kinds[3:])
+    taught = MeasurementStore(cli.home).all()
+    assert {row.instance_type for row in taught} == set(kinds)
     check(cli, vendor, live, "2")
 
 
