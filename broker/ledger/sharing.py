@@ -1,4 +1,6 @@
-"""Runs that share one cap at the same time: the lanes of a study, the stages of a pipeline."""
+"""Runs that share one cap at the same time: the lanes of a study, the stages of a pipeline, the
+jobs of another tool's workflow.
+"""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -10,11 +12,11 @@ from mlbroker.broker.words import exact_usd
 
 # In the fact that opens a run.
 SHARE = "share"
-STUDY, PIPELINE = "study", "pipeline"
+STUDY, PIPELINE, WORKFLOW = "study", "pipeline", "workflow"
 
 
 class Share(NamedTuple):
-    """That a run is one of several of a `kind` (a study or a pipeline) under one cap.
+    """That a run is one of several of a `kind` (a study, say) under one cap.
 
     All that have `cap` in common stay within its `budget_usd`. `name` is the whole's, and
     `whole_id` tells it from others of that name. Of one `part` no two runs are open at once.

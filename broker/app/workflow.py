@@ -1,0 +1,116 @@
+"""The jobs of another tool's workflow as runs under one cap: begun, looked at, and stopped."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
+from secrets import token_hex
+
+from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.run import RunRequest, prepare, reserve
+from mlbroker.broker.app.sources import job_of
+from mlbroker.broker.errors import RefusedError
+from mlbroker.broker.ledger import WORKFLOW, Run, Share, open_ledger, share_in
+from mlbroker.broker.runs.background import carry_in_background
+from mlbroker.broker.runs.clock import Clock
+from mlbroker.broker.words import exact_usd
+from mlbroker.pricing.billing import MICRO_USD
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowJob:
+    """One job of a workflow: a shell `command` that finds its files where it is.
+
+    Of one `part` no two runs are open at once. `cpus` and `memory_gib` are what it needs at least.
+    """
+
+    part: str
+    name: str
+    command: str
+    cpus: int | None = None
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlace:
+    """Where all jobs run: this machine or a node by its name, which sees the workflow's folder."""
+
+    on: str
+    local_price_usd: Decimal | None = None
+    project: str | None = None
+
+
+class Workflow:
+    """The runs of one workflow in `folder`, which stay within `budget_usd` together.
+
+    Another workflow there has a cap of its own, but begins no job on which this one still works.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        budget_usd: Decimal,
+        place: WorkflowPlace,
+        state: Path,
+        listener: Listener,
+    ) -> None:
+        whole_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self.share = Share(WORKFLOW, folder.resolve().name, whole_id, token_hex(8), budget_usd)
+        self._folder, self._place, self._home = folder, place, state
+        self._listener, self._ledger = listener, open_ledger(state)
+
+    def begin(self, job: WorkflowJob, path: Path, waiting: int) -> Run:
+        """Reserve its part of what is left, and have it carried by a process of its own.
+
+        `waiting` are the jobs, this one included, that no run works on yet: each gets an equal
+        part, and what it does not use is the others'. The job file is written to `path`. Raises
+        RefusedError where the part does not pay for it, InputError where another run is at it.
+        """
+        needs: dict[str, str] = {}
+        if job.cpus is not None:
+            needs["cpus"] = f"{job.cpus}+"
+        if job.memory_gib is not None:
+            needs["memory"] = f"{job.memory_gib:g}+"
+        path.write_text(json.dumps({"name": job.name, "run": job.command, "resources": needs}))
+        left_usd = max(self.share.left_usd(self._ledger.runs()), Decimal(0))
+        paid_usd = (left_usd / max(waiting, 1)).quantize(MICRO_USD, ROUND_DOWN)
+        if paid_usd <= 0:
+            left = f"{exact_usd(left_usd)} of {exact_usd(self.share.budget_usd)} USD"
+            raise RefusedError(f"{left} are left, for {waiting} jobs", hint="A larger budget.")
+        request = RunRequest(
+            job=job_of(path, self._listener, to_run=True, placed=True, budget=str(paid_usd)),
+            job_path=path,
+            on=self._place.on,
+            local_price_usd=self._place.local_price_usd,
+            project=self._place.project,
+            share=self.share._replace(part=job.part),
+        )
+        prepared = prepare(request, self._home, self._listener)
+        with reserve(prepared, {}, self._home, self._listener) as run:
+            carry_in_background(self._home, run.run_id, {})
+        return run
+
+    def runs(self, run_ids: Iterable[str]) -> list[Run]:
+        """As they are now."""
+        found = (self._ledger.run(run_id) for run_id in run_ids)
+        return [run for run in found if run is not None]
+
+    def stop(self, run_ids: Sequence[str], by: str) -> None:
+        """Ask those to end that are open; their carriers see to it."""
+        for run in self.runs(run_ids):
+            if not run.settled:
+                wish = {"why": "stopped", "by": by}
+                self._ledger.append(Clock().now(), run.run_id, "stop_requested", wish)
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """By all runs under this cap."""
+        mine = (run for run in self._ledger.runs() if _cap_of(run) == self.share.cap)
+        return sum((run.spent_usd for run in mine), Decimal(0))
+
+
+def _cap_of(run: Run) -> str | None:
+    share = share_in(run, WORKFLOW)
+    return share and share.cap

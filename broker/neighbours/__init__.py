@@ -1,0 +1,1 @@
+"""What other tools find by a name of their own, and load."""
