@@ -66,7 +66,7 @@ def test_seeded_markets_are_survived_in_time(
     places = tuple(place_of(option) for option in options(vendor.runs)[:2])
     machines: Counter[str] = Counter()
     taken = 0
-    seeds = size(short=2, full=200)
+    seeds = size(short=1, full=200)
     with figures(f"{vendor.name}-spot-markets") as kept, vendor.without_pauses(world):
         for seed in range(seeds):
             chance = random.Random(seed)
@@ -100,7 +100,7 @@ def test_a_client_killed_at_any_request_under_a_spot_policy(
     vendor: Vendor, world: StrictCloud, run_id: str, tmp_path: Path
 ) -> None:
     places = tuple(place_of(option) for option in options(vendor.runs)[:2])
-    points = size(short=3, full=200)
+    points = size(short=2, full=200)
     killed = 0
     zygote = Zygote(vendor.name, world.url, vendor.environment(world.url, tmp_path))
     try:

@@ -172,7 +172,7 @@ def test_with_time_in_hand_it_waits_for_spot_to_come_back(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_whatever_the_market_does_it_is_in_time_and_within_the_cap(
     policy: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
