@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from mlbroker.broker.ledger import Fact, State
+from mlbroker.broker.ledger import Fact, Share, State
 from mlbroker.broker.ledger.facts import senseless
 from mlbroker.broker.ledger.state import BASELINE, COUNTS_AT, OPENINGS, PREDICTION, PURPOSE, RENTED
 from mlbroker.broker.queue.terms import QUEUE, place_told
@@ -64,7 +64,7 @@ class Entry:
     hours and money went. `energy_kwh` and `carbon_kgco2e` are sums over its machines, None where
     one of them is unknown. `waits` are its times in a queue for one of `queues_at`, by cloud and
     machine, an hour of which costs `value_usd_per_h`; `stays` those on own machines, of which it
-    took `gang` places.
+    took `gang` places. `whole` is the pipeline, study or workflow that it is a part of, in words.
     """
 
     run_id: str
@@ -101,6 +101,7 @@ class Entry:
     value_usd_per_h: float = 0.0
     stays: tuple[tuple[datetime, datetime], ...] = ()
     gang: int = 1
+    whole: str | None = None
     _nodes: int = 1
 
     @property
@@ -180,6 +181,9 @@ def _opened(fact: Fact) -> Entry:
         instance_type=sys.intern(first.get("instance_type", "")),
         market=sys.intern(first.get("market", "")),
     )
+    share = Share.of(body)
+    if share is not None:
+        entry.whole = sys.intern(f"{share.kind} {share.name}")
     if queue:
         told = (place_told(name) for name in queue["places"])
         entry.queues_at = frozenset((cloud, machine) for cloud, machine, _ in told)

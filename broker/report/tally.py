@@ -18,6 +18,7 @@ KEYS: Mapping[str, Callable[[Entry], str | None]] = {
     "cloud": lambda entry: entry.cloud or None,
     "type": lambda entry: entry.instance_type or None,
     "job": lambda entry: entry.job,
+    "pipeline": lambda entry: entry.whole,
     "day": lambda entry: f"{entry.at.astimezone(UTC):%Y-%m-%d}",
 }
 

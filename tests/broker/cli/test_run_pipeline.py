@@ -66,6 +66,8 @@ def test_stages_hand_on_what_they_make_under_one_cap(cli: Cli) -> None:
         ("dag", found["pipeline_id"])
     }
     assert {(run["state"], run["reserved_usd"]) for run in runs} == {("settled", "0")}
+    by = json.loads(cli("report", "--by", "pipeline", "--json").stdout)
+    assert [(group["key"], group["runs"]) for group in by["groups"]] == [("pipeline dag", 6)]
     said = cli("logs", found["pipeline_id"]).stderr
     assert "a, run " in said
     assert "d of dag" in cli("ps", "--all").stdout
