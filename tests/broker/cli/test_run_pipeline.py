@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
+from tests.broker.runs.test_terminal import ended, terminal
 from tests.support.dags import GO, SIX, dag, expected, ran
 from tests.support.mlbroker import Cli, wait_for
 from typer.testing import CliRunner
@@ -146,6 +147,27 @@ def test_ctrl_c_and_stop_end_all_that_is_at_work(cli: Cli) -> None:
     assert client.returncode == 130, told
     assert all(run["state"] == "settled" for run in cli.ledger())
     assert ran(cli.folder) == ["a begins", "a begins"]
+
+
+def test_what_was_detached_goes_on_and_begins_nothing_more(cli: Cli) -> None:
+    waits = (
+        "echo >> ran; while [ ! -e go ]; do sleep 0.1; done; echo x > $MLBROKER_OUTPUT_DIR/out.txt"
+    )
+    path = dag(cli.folder, TWO, a={"run": waits})
+    with terminal(cli, "run", path, *GO) as (screen, pid):
+        wait_for(lambda: ran(cli.folder), tell=lambda: screen.text)
+        screen.type("\x03")
+        screen.expect(r"\[d\]etach")
+        screen.type("d\n")
+        assert ended(screen, pid) == 130
+    (run,) = open_ledger(cli.home).runs()
+    assert not run.settled
+    (cli.folder / "work" / "go").touch()
+    wait_for(lambda: all(each.settled for each in open_ledger(cli.home).runs()))
+    assert ran(cli.folder) == [""]
+    resumed = went(cli, path, "--resume", "last")
+    assert states(resumed) == {"a": "done", "b": "done"}
+    assert ran(cli.folder) == ["", "b begins", "b ends"]
 
 
 def test_each_stage_has_what_the_others_leave_it(cli: Cli) -> None:
