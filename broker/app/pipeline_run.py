@@ -6,7 +6,6 @@ ledger, so any client can go on where another died.
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +21,7 @@ from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible, R
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.broker.guest.box import INPUTS
-from mlbroker.broker.ledger import PIPELINE, IllegalStep, Run, Share, open_ledger
+from mlbroker.broker.ledger import PIPELINE, Run, Share, open_ledger
 from mlbroker.broker.pipelines.digests import definition_of, digest_of
 from mlbroker.broker.pipelines.inputs import beside, lay_out, outputs_of
 from mlbroker.broker.pipelines.record import (
@@ -213,10 +212,8 @@ class Conductor:
     def stop(self, by: str) -> None:
         """Ask what is at work to end; nothing begins after it."""
         self.stopping = True
-        wish = {"why": "stopped", "by": by}
         for run_id in self.at_work.values():
-            with suppress(IllegalStep):  # it ended meanwhile
-                self._ledger.append(datetime.now(UTC), run_id, "stop_requested", wish)
+            self._ledger.ask_to_stop(datetime.now(UTC), run_id, by)
 
     def _to_begin(self) -> list[str]:
         """What has not begun, and waits for nothing that failed."""

@@ -99,10 +99,8 @@ class Workflow:
 
     def stop(self, run_ids: Sequence[str], by: str) -> None:
         """Ask those to end that are open; their carriers see to it."""
-        for run in self.runs(run_ids):
-            if not run.settled:
-                wish = {"why": "stopped", "by": by}
-                self._ledger.append(Clock().now(), run.run_id, "stop_requested", wish)
+        for run_id in run_ids:
+            self._ledger.ask_to_stop(Clock().now(), run_id, by)
 
     @property
     def spent_usd(self) -> Decimal:

@@ -52,8 +52,7 @@ def carry(state: Path, run_id: str, secrets: dict[str, str], ctrl_c: CtrlC, *, j
                 if choice == "stop":
                     stopping = True
                     say("Stopping the job; Ctrl-C again leaves the stopping to the background.")
-                    wish = {"why": "stopped", "by": "Ctrl-C"}
-                    ledger.append(ctrl_c.now(), run_id, "stop_requested", wish)
+                    ledger.ask_to_stop(ctrl_c.now(), run_id, "Ctrl-C")
                 watching.open()
             except KeyboardInterrupt:
                 # A second one, as the first was not heard. What it tore apart, if anything, is of

@@ -1,7 +1,6 @@
 """`mlbroker stop`: end runs in order, and account for them."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from mlbroker.broker.cli import completion
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import CloudError, InputError
 from mlbroker.broker.home import home, private_folder
-from mlbroker.broker.ledger import IllegalStep, Ledger, Run, State, open_ledger
+from mlbroker.broker.ledger import Ledger, Run, State, open_ledger
 from mlbroker.broker.output import say
 from mlbroker.broker.pipelines.record import PREFIX, Record, find, folder_of, wish_to_stop
 from mlbroker.broker.runs.bypass import Bypass
@@ -77,18 +76,11 @@ def _stop(ledger: Ledger, runs: Sequence[Run]) -> None:
         if each.settled:
             say(f"Run {each.run_id} is over already: {each.outcome}")
         else:
-            _request_stop(ledger, each)
+            ledger.ask_to_stop(datetime.now(UTC), each.run_id, current_user())
             say(f"Run {each.run_id} is asked to stop …")
     for each in runs:
         if not each.settled:
             say(f"Run {each.run_id}: {_see_stopped(ledger, each)}")
-
-
-def _request_stop(ledger: Ledger, run: Run) -> None:
-    """Leave the wish in the ledger, where whoever carries the run finds it."""
-    wish = {"why": "stopped", "by": current_user()}
-    with suppress(IllegalStep):  # it ended meanwhile
-        ledger.append(datetime.now(UTC), run.run_id, "stop_requested", wish)
 
 
 def _see_stopped(ledger: Ledger, run: Run) -> str:

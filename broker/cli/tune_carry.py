@@ -59,8 +59,7 @@ def take_up(folder: StudyFolder, state: Path) -> None:
         for run in runs:
             if is_rented and run.run_id not in folder.load().runs:
                 # It was handed no trials, and would do nothing.
-                wish = {"why": "stopped", "by": "tune resume"}
-                open_ledger(state).append(ctrl_c.now(), run.run_id, "stop_requested", wish)
+                open_ledger(state).ask_to_stop(ctrl_c.now(), run.run_id, "tune resume")
         Attendants(state).take_up(runs)
         if runs:
             names = ", ".join(run.run_id for run in runs)
@@ -98,10 +97,8 @@ def watch(
                 raise Interrupted("left to itself under its cap", hint=hint) from None
             if choice == "stop":
                 say("Stopping the lanes.")
-                for run in ledger.open_runs():
-                    if run.run_id in run_ids:
-                        wish = {"why": "stopped", "by": "Ctrl-C"}
-                        ledger.append(ctrl_c.now(), run.run_id, "stop_requested", wish)
+                for run_id in run_ids:
+                    ledger.ask_to_stop(ctrl_c.now(), run_id, "Ctrl-C")
     for run in runs:
         spent = f"{spent_words(run)} of {exact_usd(run.cap_usd)} USD spent"
         say(f"Run {run.run_id}: {run.outcome}, {spent}")

@@ -1,6 +1,7 @@
 """The books: every run's reservation, steps and charges, append-only and chained by hash."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -173,6 +174,11 @@ class Ledger:
             if before is None or _account(run) != _account(before):
                 transaction.put_account(_account(run))
             return run
+
+    def ask_to_stop(self, at: datetime, run_id: str, by: str) -> None:
+        """Leave the wish to who carries the run; void where it ended meanwhile."""
+        with suppress(IllegalStep):
+            self.append(at, run_id, "stop_requested", {"why": "stopped", "by": by})
 
     def note(self, at: datetime, kind: str, body: Mapping[str, Any]) -> Fact:
         """Record something that belongs to no run."""

@@ -4,7 +4,6 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -12,7 +11,7 @@ from typing import Any
 
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.home import private_folder
-from mlbroker.broker.ledger import IllegalStep, Ledger, Run
+from mlbroker.broker.ledger import Ledger, Run
 from mlbroker.broker.measure.agent_link import PROBE_FOLDER, reports_in
 from mlbroker.broker.runs.bundle import pack_workdir
 from mlbroker.broker.runs.driver import Driver
@@ -96,9 +95,7 @@ class RunLink:
 
     def stop(self) -> None:
         """Leave the wish in the ledger, as `mlbroker stop` does."""
-        with suppress(IllegalStep):
-            wish = {"why": "stopped", "by": "profile"}
-            self._ledger.append(datetime.now(UTC), self._run_id, "stop_requested", wish)
+        self._ledger.ask_to_stop(datetime.now(UTC), self._run_id, "profile")
 
     def close(self) -> None:
         """Settle the run if it is not."""
