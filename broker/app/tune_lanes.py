@@ -227,7 +227,7 @@ def _numbered(
     return replace(part, request=replace(part.request, job=whole))
 
 
-def bring_home(folder: StudyFolder, writer: Writer, state: Path) -> int:
+def bring_home(folder: StudyFolder, writer: Writer, state: Path, listener: Listener) -> int:
     """Take in what rented lanes left that are over; how many trials they brought."""
     ledger, brought = open_ledger(state), 0
     with writer.alone():
@@ -239,15 +239,15 @@ def bring_home(folder: StudyFolder, writer: Writer, state: Path) -> int:
                 found = collect(folder, writer, run_id, archive)
                 brought += len(found)
                 if run is not None:
-                    _teach(run, found, writer.state.study.most, state)
+                    _teach(run, found, writer.state.study.most, state, listener)
     return brought
 
 
-def _teach(run: Run, found: Sequence[Stretch], most: int, state: Path) -> None:
+def _teach(run: Run, found: Sequence[Stretch], most: int, state: Path, listener: Listener) -> None:
     """The next wave's machine is chosen by what this one's trials took on theirs."""
     takes = whole_trial([(each.steps, each.seconds) for each in found if each.steps > 0], most)
     if takes is not None:
-        remember_trials(run, RunFolder.of(state, run.run_id), takes)
+        remember_trials(run, RunFolder.of(state, run.run_id), takes, listener.warn)
 
 
 def open_lanes(folder: StudyFolder, state: Path) -> list[Run]:

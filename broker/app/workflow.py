@@ -58,7 +58,7 @@ class Workflow:
     ) -> None:
         whole_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self.share = Share(WORKFLOW, folder.resolve().name, whole_id, token_hex(8), budget_usd)
-        self._folder, self._place, self._home = folder, place, state
+        self._place, self._home = place, state
         self._listener, self._ledger = listener, open_ledger(state)
 
     def begin(self, job: WorkflowJob, path: Path, waiting: int) -> Run:

@@ -66,7 +66,7 @@ def take_up(folder: StudyFolder, state: Path) -> None:
             say(f"Study {folder.path.name} has lanes at work, and no client: following {names}.")
             runs = watch(folder, state, [run.run_id for run in runs], ctrl_c, news)
         if is_rented:
-            bring_home(folder, Writer(folder), state)
+            bring_home(folder, Writer(folder), state, Terminal())
             news.tell()
             return
         done = folder.load().ended is not None

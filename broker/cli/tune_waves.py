@@ -37,7 +37,7 @@ class Waves:
         self._folder = study.folder
         self._writer = Writer(study.folder)
         self._news = News(study.folder)
-        bring_home(study.folder, self._writer, state)
+        bring_home(study.folder, self._writer, state, Terminal())
         with self._writer.alone():
             seed = int(study.terms["seed"])
             self._proposals = Proposals(study.folder, self._writer.state, seed)
@@ -51,7 +51,7 @@ class Waves:
                 return
             begun = self._launch(plan, batches)
             runs = watch(self._folder, self._home, begun, self._ctrl_c, self._news)
-            brought = bring_home(self._folder, self._writer, self._home)
+            brought = bring_home(self._folder, self._writer, self._home, Terminal())
             self._news.tell()
             stopped = [run.run_id for run in runs if run.outcome == "stopped"]
             if stopped:

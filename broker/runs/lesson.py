@@ -53,11 +53,20 @@ def measurements(run: Run, order: Order) -> Iterator[Measurement]:
             yield _measurement(run, order, attempt, figures)
 
 
-def remember_trials(run: Run, folder: RunFolder, whole: Whole) -> None:
-    """Keep what a lane on one machine taught of the job whose trials it worked on."""
-    figures = figures_of(run.attempt.figures)
-    if figures is None or len(run.attempts) > 1:
+def remember_trials(run: Run, folder: RunFolder, whole: Whole, warn: Callable[[str], None]) -> None:
+    """Keep what a lane on one machine taught of the job whose trials it worked on. The study goes
+    on whatever becomes of that.
+    """
+    figures = figures_of(run.attempt.figures) if len(run.attempts) == 1 else None
+    if figures is None:
         return
+    try:
+        _keep_trials(run, figures, folder, whole)
+    except Exception as error:
+        warn(f"what trials took was not kept: {type(error).__name__}: {error}")
+
+
+def _keep_trials(run: Run, figures: Figures, folder: RunFolder, whole: Whole) -> None:
     order = Order.load(folder.path, run.details["order_sha256"])
     taught = replace(
         _measurement(run, order, run.attempt, figures),
