@@ -91,15 +91,15 @@ def prepare_study(request: StudyRequest, state: Path, listener: Listener) -> Pre
         for name in study.start_from:
             best_points(folder, name, study)
     plan = plan_lanes(request.run, folder, terms, state, listener, new_cap=request.new_cap)
-    quoted = plan.lanes[0].expected.command_s
-    whole_s = quoted and quoted[1]
-    if request.run.on is not None:
-        whole_s = None
-        if request.resumes:
-            refuse_too_little(plan, rest_of_best_s(folder), state, "the rest of the best trial")
-        else:
-            whole_s = whole_trial_s(job, plan.lanes[0], state, listener)
-            refuse_too_little(plan, whole_s, state, "one whole trial")
+    whole_s = None
+    if request.run.on is None:
+        quoted = plan.lanes[0].expected.command_s
+        whole_s = quoted and quoted[1]
+    elif request.resumes:
+        refuse_too_little(plan, rest_of_best_s(folder), state, "the rest of the best trial")
+    else:
+        whole_s = whole_trial_s(job, plan.lanes[0], state, listener)
+        refuse_too_little(plan, whole_s, state, "one whole trial")
     return PreparedStudy(folder, terms, plan, request.resumes, request.run, whole_s)
 
 

@@ -85,8 +85,8 @@ def plan_lanes(
             )
     here = request.on is not None
     alone = replace(_lane(job, folder) if here else _rented(job, terms), budget_usd=budget_usd)
-    known = None if here else job
-    asked = replace(request, job=alone, share=share, measured_as=known)
+    # Here no machine is chosen, and what a lane takes is not what its job would.
+    asked = replace(request, job=alone, share=share, measured_as=None if here else job)
     prepared = prepare(asked, state, listener)
     deadline_s = math.inf if job.deadline is None else job.deadline.seconds_from(prepared.now)
     paid_s = float(prepared.worst.lifetime_s)
@@ -245,7 +245,7 @@ def bring_home(folder: StudyFolder, writer: Writer, state: Path, listener: Liste
 
 def _teach(run: Run, found: Sequence[Stretch], most: int, state: Path, listener: Listener) -> None:
     """The next wave's machine is chosen by what this one's trials took on theirs."""
-    takes = whole_trial([(each.steps, each.seconds) for each in found if each.steps > 0], most)
+    takes = whole_trial([each for each in found if each.steps > 0], most)
     if takes is not None:
         remember_trials(run, RunFolder.of(state, run.run_id), takes, listener.warn)
 

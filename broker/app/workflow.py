@@ -12,7 +12,7 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.run import RunRequest, prepare, reserve
 from mlbroker.broker.app.sources import job_of
 from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.ledger import WORKFLOW, Run, Share, open_ledger, share_in
+from mlbroker.broker.ledger import WORKFLOW, Run, Share, open_ledger
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.words import exact_usd
@@ -105,10 +105,5 @@ class Workflow:
     @property
     def spent_usd(self) -> Decimal:
         """By all runs under this cap."""
-        mine = (run for run in self._ledger.runs() if _cap_of(run) == self.share.cap)
+        mine = self.share.sharing(self._ledger.runs())
         return sum((run.spent_usd for run in mine), Decimal(0))
-
-
-def _cap_of(run: Run) -> str | None:
-    share = share_in(run, WORKFLOW)
-    return share and share.cap

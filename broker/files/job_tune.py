@@ -19,7 +19,6 @@ MOST_STEPS = 1_000_000
 MOST_TRIALS = 100_000
 MOST_LANES = 1000
 MOST_STUDIES = 20
-# What mlbroker tells a trial comes under this beginning.
 _NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 _EXAMPLES = "[0, 0.5], {log: [1e-5, 1e-1]} or [sgd, adam]"

@@ -2,7 +2,7 @@
 jobs of another tool's workflow.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
@@ -43,8 +43,11 @@ class Share(NamedTuple):
 
     def left_usd(self, runs: Iterable[Run]) -> Decimal:
         """What no run under the cap has spent, or may yet come to cost."""
-        sharing = (run for run in runs if (its := Share.of(run.details)) and its.cap == self.cap)
-        return self.budget_usd - sum(map(_held_usd, sharing), Decimal(0))
+        return self.budget_usd - sum(map(_held_usd, self.sharing(runs)), Decimal(0))
+
+    def sharing(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Those under the cap."""
+        return (run for run in runs if (its := Share.of(run.details)) and its.cap == self.cap)
 
     def admit(self, body: Mapping[str, Any], runs: Iterable[Run]) -> None:
         """Refuse the run that `body` opens, given all `runs` of the whole.

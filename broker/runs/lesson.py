@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds.guest_report import Figures, figures_of
 from mlbroker.broker.evidence.hardware import hardware, local_config
@@ -16,12 +16,14 @@ from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.ledger import STUDY, Attempt, Run, share_in
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
-from mlbroker.policies.tuning.budget import Whole
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL, vendor
 from mlbroker.profiles.estimators.measured import RUN
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.stepping.stated import disagreement
+
+if TYPE_CHECKING:
+    from mlbroker.policies.tuning.budget import Whole
 
 # A job that ended by itself after this share of its steps has made them all.
 COMPLETE = 0.9
@@ -53,7 +55,9 @@ def measurements(run: Run, order: Order) -> Iterator[Measurement]:
             yield _measurement(run, order, attempt, figures)
 
 
-def remember_trials(run: Run, folder: RunFolder, whole: Whole, warn: Callable[[str], None]) -> None:
+def remember_trials(
+    run: Run, folder: RunFolder, whole: "Whole", warn: Callable[[str], None]
+) -> None:
     """Keep what a lane on one machine taught of the job whose trials it worked on. The study goes
     on whatever becomes of that.
     """
@@ -66,7 +70,7 @@ def remember_trials(run: Run, folder: RunFolder, whole: Whole, warn: Callable[[s
         warn(f"what trials took was not kept: {type(error).__name__}: {error}")
 
 
-def _keep_trials(run: Run, figures: Figures, folder: RunFolder, whole: Whole) -> None:
+def _keep_trials(run: Run, figures: Figures, folder: RunFolder, whole: "Whole") -> None:
     order = Order.load(folder.path, run.details["order_sha256"])
     taught = replace(
         _measurement(run, order, run.attempt, figures),

@@ -1,7 +1,6 @@
 """What a study may still begin with the time that its money buys."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,6 +61,8 @@ def whole_trial(stretches: Sequence[tuple[int, float]], most: int) -> Whole | No
     Each begins once, so that seconds = a + b·steps, by least squares; a = 0 where they are all as
     long, or say nothing of it.
     """
+    import statistics  # brings fractions and random: of use to studies on rented machines alone
+
     steps, seconds = [float(each) for each, _ in stretches], [took for _, took in stretches]
     if not stretches or sum(seconds) <= 0:
         return None

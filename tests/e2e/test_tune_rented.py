@@ -39,7 +39,7 @@ def place(vendor: Vendor) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def job_of(cli: Cli, run: str = "python3 train.py") -> Path:
+def job_of(cli: Cli, run: str = "python3 train.py", **tune: object) -> Path:
     indexed(cli.home)
     work = cli.folder / "work"
     work.mkdir()
@@ -50,7 +50,7 @@ def job_of(cli: Cli, run: str = "python3 train.py") -> Path:
         "net",
         workdir=str(work),
         resources={"cpus": "2+", "disk_size": 20},
-        broker={"checkpoint": checkpoint, "work": {"steps": 4}, "tune": TUNE},
+        broker={"checkpoint": checkpoint, "work": {"steps": 4}, "tune": {**TUNE, **tune}},
     )
 
 
@@ -101,11 +101,7 @@ def test_the_first_wave_of_a_job_never_measured_compares_machines(
     live: StrictCloud, vendor: Vendor, account: dict[str, str], tmp_path: Path
 ) -> None:
     cli = Cli(tmp_path)
-    path = job_of(cli)
-    job = json.loads(path.read_text())
-    del job["broker"]["tune"]["parallel"]
-    job["broker"]["tune"]["trials"] = 12
-    path.write_text(json.dumps(job))
+    path = job_of(cli, parallel="auto", trials=12)
     where = place(vendor)
     where = (*where[:4], *where[-2:])
     done = cli("tune", path, *where, "--searcher", "random", "--budget", "2", "--yes", **account)
