@@ -185,6 +185,7 @@ class FallingBack:
             tick_h=TICK_H,
             lost_h=lost_h,
             budget_usd=None if limits.budget_usd is None else float(limits.budget_usd),
+            overlaps=False,
             once_usd=first_usd,
         )
         if not _affordable(terms):
@@ -352,6 +353,7 @@ class FallingBack:
             recovery=case.rates.recovery,
             spare=case.rates.spare,
             steps=int(min(_MOST_STEPS, max(_LEAST_STEPS, steps))),
+            overlaps=case.terms.overlaps,
         )
 
 

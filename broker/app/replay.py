@@ -34,6 +34,7 @@ class ReplayRequest:
     policies: Sequence[str]
     starts: int
     seed: int
+    one_at_a_time: bool = False
 
 
 def replay_trace(request: ReplayRequest, listener: Listener) -> tuple[Trace, Terms, list[Replay]]:
@@ -56,6 +57,7 @@ def replay_trace(request: ReplayRequest, listener: Listener) -> tuple[Trace, Ter
         lost_h=request.checkpoint_every_s / 3600,
         egress_usd=request.checkpoint_gb * request.egress_usd_per_gb,
         budget_usd=request.budget_usd,
+        overlaps=not request.one_at_a_time,
     )
     _refuse_hopeless(terms)
     starts = draw_starts(trace, terms.deadline_h, request.starts, request.seed)

@@ -48,10 +48,14 @@ def replay(
         bounds = least_usd(trace, start, terms), least_usd(trace, start, terms, safe=True)
         for name in policies:
             result = play(trace, start, terms, POLICIES[name]())
-            done = result.finished_h
-            in_time = done is not None and done <= terms.deadline_h + _IN_TIME_H
-            replays.append(Replay(name, start, result, *bounds, in_time))
+            replays.append(Replay(name, start, result, *bounds, is_in_time(result, terms)))
     return replays
+
+
+def is_in_time(result: Replayed, terms: Terms) -> bool:
+    """Whether the job was done by its deadline, up to what rounding adds."""
+    done = result.finished_h
+    return done is not None and done <= terms.deadline_h + _IN_TIME_H
 
 
 def document(trace: Trace, terms: Terms, replays: Sequence[Replay]) -> dict[str, Any]:

@@ -31,7 +31,20 @@ Egress = Annotated[
 ]
 SpotPrice = Annotated[float | None, typer.Option(help="For a trace without prices.")]
 Budget = Annotated[float | None, typer.Option(help="USD that no policy may pass; default: none.")]
+PolicyName = Annotated[
+    str | None,
+    typer.Option(
+        help="auto, on-demand, greedy, uniform-progress or value-index; default: auto."
+        " Service: auto, none, vendor-budget, until-broke or fixed-max; default: all."
+    ),
+]
 Zone = Annotated[list[str] | None, typer.Option(help="Only this zone of the trace (repeatable).")]
+OneAtATime = Annotated[
+    bool,
+    typer.Option(
+        "--one-at-a-time", help="No machine works on while the next one boots, as in a run."
+    ),
+]
 Compare = Annotated[bool, typer.Option("--compare", help="Play every policy.")]
 Starts = Annotated[int, typer.Option(min=1, help="From so many moments of the trace.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draws the moments.")]
@@ -74,13 +87,8 @@ def command(
     spot_price_per_hour_usd: SpotPrice = None,
     budget: Budget = None,
     zone: Zone = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, on-demand, greedy, uniform-progress or value-index; default: auto."
-            " Service: auto, none, vendor-budget, until-broke or fixed-max; default: all."
-        ),
-    ] = None,
+    policy: PolicyName = None,
+    one_at_a_time: OneAtATime = False,
     compare: Compare = False,
     starts: Starts = 20,
     seed: Seed = 0,
@@ -103,7 +111,7 @@ def command(
     load_numpy()
     if job is not None:
         spot = {"work_h": work_h, "deadline_h": deadline_h, "budget": budget, "zone": zone}
-        options.no_effect("on a service", **spot, html=html)
+        options.no_effect("on a service", **spot, html=html, one_at_a_time=one_at_a_time)
         _service(
             trace, job, capacity_rps, price_per_hour_usd, cap_usd, boot_s, service,
             [] if compare or policy is None else [policy], json,
@@ -130,6 +138,7 @@ def command(
         policies=[] if compare else [policy or "auto"],
         starts=starts,
         seed=seed,
+        one_at_a_time=one_at_a_time,
     )
     _spot(request, html, json)
 

@@ -87,5 +87,6 @@ class Auto:
                 preemption=level(zone.preempted.factor),
                 recovery=level(recovery),
                 spare=spare,
+                overlaps=terms.overlaps,
             )
         )

@@ -138,14 +138,18 @@ class _Histories:
         free = self.works & (self.beside == _NONE) & (self.boot <= _HAIR_H)
         slack = time_left - reckoned
         may_wait = slack - self.step >= terms.restart_h - _HAIR_H
-        restarts = np.where(on == _DEMAND, 1, 2)
+        restarts = np.where((on == _DEMAND) & terms.overlaps, 1, 2)
         may_spot = self.sky.up & (slack >= restarts * terms.restart_h + terms.lost_h - _HAIR_H)
 
         to_spot = free & (on != _SPOT) & (move == Move.SPOT) & may_spot
         idle_now = free & (on == _NONE) & ~to_spot
         to_demand = idle_now & ((move == Move.ON_DEMAND) | ~may_wait)
-        to_demand |= free & (on == _SPOT) & (move == Move.ON_DEMAND)
+        may_leave = terms.overlaps | (slack >= terms.restart_h - _HAIR_H)
+        to_demand |= free & (on == _SPOT) & (move == Move.ON_DEMAND) & may_leave
         leaves = free & (on == _DEMAND) & (move == Move.RELEASE) & may_wait
+        if not terms.overlaps:
+            ended = (to_spot | to_demand) & (on != _NONE)
+            self.saved[ended], on[ended] = self.left[ended], _NONE
         for starts, kind in ((to_spot, _SPOT), (to_demand, _DEMAND)):
             self.beside[starts & (on != _NONE)] = kind
             on[starts & (on == _NONE)] = kind

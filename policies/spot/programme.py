@@ -63,6 +63,7 @@ class Question:
     recovery: float  # factor on RECOVERIES_PER_H
     spare: float  # chance that another zone has a machine when this one's is taken
     steps: int = 200  # of the work, at most
+    overlaps: bool = True  # one machine works on while another boots
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +233,12 @@ class _Solution:
         goes_on = self.paid + late
         stays_up = self._shifted(self._up_yet(demand_up, demand_down, before), self.step)
         stays_down = self._shifted(self._down_yet(demand_up, demand_down, before), self.step)
+        # One at a time: to release it, and then to go to spot.
+        returns = beside + lives * works + self.leaves_booting * fails + swaps
         demand_up.fill(
             layer,
             (Move.KEEP, goes_on + stays_up),
-            (Move.SPOT, beside + lives * works + self.leaves_booting * fails + swaps),
+            (Move.SPOT, returns if question.overlaps else np.full_like(returns, np.inf)),
             (Move.RELEASE, idle_up.cost[layer]),
         )
         demand_down.fill(
@@ -247,10 +250,14 @@ class _Solution:
             self._other(idle_up, idle_down, before), self.step - question.lost_h / 2
         )
         stays = self._shifted(self._aged(spot.cost[before]), self.step)
+        if question.overlaps:
+            falls_back = beside + short + self._shifted(demand_up.cost[booted], boot_h)
+        else:
+            falls_back = start + self._shifted(demand_up.cost[booted], self.done_h)
         spot.fill(
             layer,
             (Move.KEEP, price * self.paid + (1 - self.leaves) * stays + self.leaves * gone + late),
-            (Move.ON_DEMAND, beside + short + self._shifted(demand_up.cost[booted], boot_h)),
+            (Move.ON_DEMAND, falls_back),
         )
 
     def _up_yet(self, up: _State, down: _State, layer: int) -> Array:

@@ -131,6 +131,11 @@ class _Job:
                 view.spent_usd += view.terms.egress_usd
             view.region = region
             machine = _Machine(place, view.terms.restart_h, self.now_h)
+            if self.on and not view.terms.overlaps:
+                # Ended in order, its work comes along.
+                view.saved_left_h = view.work_left_h
+                self._ended(self.on)
+                self.on = None
             self.on, self.beside = (self.on, machine) if self.on else (machine, None)
 
     def pass_tick(self) -> None:

@@ -31,6 +31,7 @@ def question(terms: Terms, rates: Rates) -> Question:
     return Question(
         terms.work_h, terms.deadline_h, terms.restart_h, terms.lost_h,
         SPOT_USD / terms.on_demand_usd_per_h, rates.preemption, rates.recovery, rates.spare,
+        overlaps=terms.overlaps,
     )  # fmt: skip
 
 
@@ -38,7 +39,14 @@ def forecast_of(terms: Terms, rates: Rates = OFTEN, work: Work | None = None) ->
     return forecast(terms, SPOT_USD, rates, solve(question(terms, rates)), work, 1000)
 
 
-@pytest.mark.parametrize("terms", [AMPLE, TIGHT])
+def one_at_a_time(terms: Terms) -> Terms:
+    return replace(terms, overlaps=False)
+
+
+EACH = [AMPLE, TIGHT, one_at_a_time(AMPLE), one_at_a_time(TIGHT)]
+
+
+@pytest.mark.parametrize("terms", EACH)
 @pytest.mark.parametrize("rates", [OFTEN, Rates(1.0, 2.25, 0.7)])
 def test_the_mean_is_the_programmes_own_value_and_nobody_is_late(
     terms: Terms, rates: Rates
@@ -64,7 +72,7 @@ def drawn(ticks: int, tick_h: float, seed: int) -> Trace:
     return trace(flags, tick_h, SPOT_USD)
 
 
-@pytest.mark.parametrize("terms", [AMPLE, TIGHT])
+@pytest.mark.parametrize("terms", EACH)
 def test_the_mean_is_what_the_policy_pays_on_traces_of_the_same_hazards(terms: Terms) -> None:
     terms = replace(terms, tick_h=0.1)
     ticks = int(terms.deadline_h / terms.tick_h) + 1
@@ -84,6 +92,12 @@ def test_less_time_costs_more_and_has_more_of_it_on_demand() -> None:
     assert ample.mean_usd < tight.mean_usd
     assert ample.on_demand_share < tight.on_demand_share
     assert tight.p90_usd >= tight.mean_usd
+
+
+def test_one_machine_at_a_time_costs_more_where_slack_is_short() -> None:
+    brief = replace(AMPLE, deadline_h=10.4, restart_h=0.1)
+    assert forecast_of(one_at_a_time(brief)).mean_usd > forecast_of(brief).mean_usd
+    assert forecast_of(one_at_a_time(AMPLE)).mean_usd < 1.02 * forecast_of(AMPLE).mean_usd
 
 
 def test_work_that_takes_longer_than_reckoned_with_is_late_and_no_other() -> None:

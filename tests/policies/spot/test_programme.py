@@ -35,6 +35,19 @@ def test_the_best_move(
     assert move(USUAL, state, age, time_left_h, work_left_h) == best
 
 
+@pytest.mark.parametrize(
+    ("state", "time_left_h", "best"),
+    [
+        ("demand_up", 10.15, Move.KEEP),  # beside it would go; ended first, there is no time
+        ("demand_up", 10.3, Move.RELEASE),
+        ("idle_up", 10.3, Move.SPOT),
+        ("spot", 10.05, Move.KEEP),
+    ],
+)
+def test_the_best_move_of_one_machine_at_a_time(state: str, time_left_h: float, best: Move) -> None:
+    assert move(replace(USUAL, overlaps=False), state, OLD, time_left_h, 10.0) == best
+
+
 def test_spot_that_costs_as_much_as_on_demand_is_not_worth_its_risk() -> None:
     dear = replace(USUAL, price=1.0)
     for time_left_h in (10.3, 11.0, 12.0):

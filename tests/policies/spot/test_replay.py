@@ -58,6 +58,14 @@ def test_spot_boots_beside_on_demand_which_works_on() -> None:
     assert [stretch.place for stretch in played.stretches] == [ON_DEMAND, 0]
 
 
+def test_one_machine_at_a_time_is_ended_before_the_next_one_boots() -> None:
+    played = play(trace([[True]] * 12, TICK_H), 0, terms(overlaps=False), Script(ON_DEMAND, 0))
+    # 0.5 h on demand, of which 0.25 worked and came along; a quarter of an hour of nothing.
+    assert played.finished_h == pytest.approx(2.5)
+    assert played.cost_usd == pytest.approx(0.5 * 2.0 + 2.0 * 0.5)
+    assert played.stretches[0] == Stretch(ON_DEMAND, 0.0, 0.5)
+
+
 def test_waiting_costs_nothing_but_time() -> None:
     played = play(trace([[True]] * 12, TICK_H), 0, terms(), Script(WAIT, WAIT, 0))
     assert played.finished_h == pytest.approx(1.0 + 2.25)

@@ -32,6 +32,7 @@ def jobs(draw: st.DrawFn) -> tuple[Terms, Trace, int]:
         lost_h=draw(st.sampled_from([0.0, 0.05, 0.33])),
         egress_usd=egress,
         budget_usd=None if extra is None else least + extra,
+        overlaps=draw(st.booleans()),
     )
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
@@ -55,12 +56,13 @@ def test_an_erratic_policy_is_never_late_and_never_over_its_budget(
         assert played.cost_usd <= terms.budget_usd + A_HAIR
 
 
+@pytest.mark.parametrize("overlaps", [True, False])
 @pytest.mark.parametrize("slack_h", [0.0, 0.2, 0.41, 0.8])
 @pytest.mark.parametrize("budget_usd", [None, 2.45, 3.0])
 def test_it_holds_when_machines_go_at_the_worst_moment(
-    slack_h: float, budget_usd: float | None
+    slack_h: float, budget_usd: float | None, overlaps: bool
 ) -> None:
-    terms = Terms(1.0, 1.2 + slack_h, ON_DEMAND_USD, 0.2, 0.05, 0.1, 0.04, budget_usd)
+    terms = Terms(1.0, 1.2 + slack_h, ON_DEMAND_USD, 0.2, 0.05, 0.1, 0.04, budget_usd, overlaps)
     for name, sky in worst_traces(terms, zones=2).items():
         for seed in range(20):
             played = play(sky, 0, terms, Erratic(seed))
