@@ -9,6 +9,7 @@ see `spread`).
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from mlbroker.policies.pipeline.interface import Problem
@@ -66,7 +67,7 @@ class Programme:
         relaxed = Rows(rows + self._layer(z), self._scores, self._upper)
         if not whole or self.binaries <= SMALL:
             return relaxed.milp(self.binaries if whole else 0, None, left())
-        found = relaxed.linear()
+        found = relaxed.linear(left())
         if found is None:
             return None
         value, reduced = found
@@ -128,7 +129,7 @@ class Programme:
         """What a score weighs: beside time only as much as decides between equals."""
         return score * self._tie if self._problem.by_time else score
 
-    @property
+    @cached_property
     def _tie(self) -> float:
         scores = [o.score for stage in self._problem.stages for o in stage.options]
         means = [o.mean_s for stage in self._problem.stages for o in stage.options]

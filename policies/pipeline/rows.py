@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 # Where there are so few choices, they are solved to the last digit, others to a gap.
 SMALL = 250
 _GAP = 4e-4
+_LEAST_S = 0.05
 Terms = dict[int, float]
 
 
@@ -65,7 +66,7 @@ class Rows:
             bounds=Bounds(0, upper),
             constraints=LinearConstraint(self._matrix, self._low, self._high),
             options={
-                "time_limit": max(seconds, 0.05),
+                "time_limit": max(seconds, _LEAST_S),
                 "mip_rel_gap": 0.0 if binaries <= SMALL else _GAP,
             },
         )
@@ -75,8 +76,10 @@ class Rows:
         least = value if bound is None else float(bound) * self._unit
         return Found(result.x.tolist(), value, least, result.status == 0)
 
-    def linear(self) -> "tuple[float, np.ndarray] | None":
-        """The value with no variable whole, and by how much a unit of each would worsen it."""
+    def linear(self, seconds: float) -> "tuple[float, np.ndarray] | None":
+        """The value with no variable whole, and by how much a unit of each would worsen it; None
+        where there is none, or time ran out.
+        """
         import numpy as np
         from scipy.optimize import linprog
         from scipy.sparse import vstack
@@ -92,6 +95,7 @@ class Rows:
             b_eq=self._low[equal],
             bounds=np.stack([np.zeros(len(self._upper)), self._upper], axis=1),
             method="highs",
+            options={"time_limit": max(seconds, _LEAST_S)},
         )
         if result.status != 0:
             return None

@@ -28,16 +28,27 @@ class Timetable(NamedTuple):
     critical: tuple[int, ...]
 
 
+class Course(NamedTuple):
+    """Simulated executions: starts and ends (seconds) of each stage, the end of the whole, and what
+    it cost.
+    """
+
+    starts: "list[np.ndarray]"
+    ends: "list[np.ndarray]"
+    makespan: "np.ndarray"
+    usd: "np.ndarray"
+
+
 class Simulator:
     """The same draws for every selection, so that two differ by their choices alone."""
 
-    def __init__(self, problem: Problem, seed: int = _SEED) -> None:
+    def __init__(self, problem: Problem, seed: int = _SEED, draws: int = DRAWS) -> None:
         import numpy as np
         from scipy.special import ndtri
 
         self._problem = problem
         lots = np.random.default_rng(seed)
-        even = (np.arange(DRAWS) + 0.5) / DRAWS
+        even = (np.arange(draws) + 0.5) / draws
         self._normal = np.stack([ndtri(lots.permutation(even)) for _ in problem.stages])
 
     def selection(self, picks: Sequence[int]) -> Selection:
@@ -47,21 +58,9 @@ class Simulator:
         problem = self._problem
         chosen = [stage.options[pick] for stage, pick in zip(problem.stages, picks, strict=True)]
         reuses = reused(problem, chosen)
-        ends: list[np.ndarray] = [np.empty(0)] * len(chosen)
-        total = np.full(DRAWS, float(transfer_usd(problem, chosen)))
-        for stage in problem.order:
-            option = chosen[stage]
-            times = self._times(stage, option)
-            saved_s = option.setup_s if reuses[stage] else 0.0
-            saved_usd = option.setup_usd if reuses[stage] else 0.0
-            total += option.cost_usd - saved_usd + (times - option.mean_s) * option.usd_per_s
-            start = np.zeros(DRAWS)
-            for before in problem.stages[stage].needs:
-                moved_s = problem.link(before, chosen[before].place, option.place)[1]
-                start = np.maximum(start, ends[before] + moved_s)
-            ends[stage] = start + times - saved_s
-        makespan = np.max(np.stack(ends), axis=0)
-        limit = problem.deadline_s
+        ran = self.course(chosen)
+        makespan = ran.makespan
+        limit, sure = problem.deadline_s, sure_share(problem.confidence)
         table = timetable(problem, chosen)
         return Selection(
             picks=tuple(picks),
@@ -69,13 +68,34 @@ class Simulator:
             cost_usd=cost_of(problem, chosen),
             score=score_of(problem, chosen, reuses),
             duration_s=max(table.ends_s),
-            sure_s=float(np.quantile(makespan, _sure(problem.confidence), method="higher")),
-            sure_usd=float(np.quantile(total, _sure(problem.confidence), method="higher")),
-            p90_usd=float(np.quantile(total, 0.9)),
+            sure_s=float(np.quantile(makespan, sure, method="higher")),
+            sure_usd=float(np.quantile(ran.usd, sure, method="higher")),
+            p90_usd=float(np.quantile(ran.usd, 0.9)),
             chance=None if limit is None else float(np.mean(makespan <= limit)),
         )
 
-    def _times(self, stage: int, option: Option) -> "np.ndarray":
+    def course(self, chosen: Sequence[Option]) -> "Course":
+        """Every execution of these options."""
+        import numpy as np
+
+        problem, reuses = self._problem, reused(self._problem, chosen)
+        none = np.zeros(self._normal.shape[1])
+        starts, ends = [none] * len(chosen), [none] * len(chosen)
+        usd = none + float(transfer_usd(problem, chosen))
+        for stage in problem.order:
+            option = chosen[stage]
+            times = self.times(stage, option)
+            saved_s = option.setup_s if reuses[stage] else 0.0
+            saved_usd = option.setup_usd if reuses[stage] else 0.0
+            usd += option.cost_usd - saved_usd + (times - option.mean_s) * option.usd_per_s
+            for before in problem.stages[stage].needs:
+                moved_s = problem.link(before, chosen[before].place, option.place)[1]
+                starts[stage] = np.maximum(starts[stage], ends[before] + moved_s)
+            ends[stage] = starts[stage] + times - saved_s
+        return Course(starts, ends, np.max(np.stack(ends), axis=0), usd)
+
+    def times(self, stage: int, option: Option) -> "np.ndarray":
+        """How long the option takes the stage, start-up included, in each execution."""
         import numpy as np
 
         mu, sigma = log_normal(option)
@@ -83,7 +103,7 @@ class Simulator:
         return times
 
 
-def _sure(confidence: float) -> float:
+def sure_share(confidence: float) -> float:
     """The share of executions that has to keep a limit: one standard error above what is asked,
     as the executions that count will be others.
     """

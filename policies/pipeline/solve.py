@@ -12,8 +12,8 @@ from dataclasses import replace
 from mlbroker.policies.pipeline.fronts import front
 from mlbroker.policies.pipeline.interface import Option, Problem, Selection, Solution
 from mlbroker.policies.pipeline.programme import Programme
-from mlbroker.policies.pipeline.rows import Found
 from mlbroker.policies.pipeline.schedule import Simulator, keeps_limits, least_z, timetable
+from mlbroker.policies.pipeline.swaps import Swaps
 
 SECONDS = 30.0
 _ROUNDS = 14
@@ -23,6 +23,8 @@ _LEAST_Z, _MOST_Z = -0.6, 8.0
 # The search for z ends where no better selection is worth as much.
 _ENOUGH = 5e-4
 _LITTLE = 2e-4
+# What breaks a limit by a larger part of it is not mended.
+_FAR = 0.01
 # Pipelines of so few choices are searched to the end, selection by selection.
 _SMALL, _ONE_BY_ONE = 250, 100
 # No z of a large pipeline may take more of the time than this share.
@@ -86,18 +88,19 @@ class _Search:
         self.problem = problem
         self.programme = Programme(problem, [front(problem, n) for n in range(len(problem.stages))])
         self.simulator = Simulator(problem)
+        self._swaps = Swaps(problem, self.programme.kept, self.simulator)
         self.gap = math.inf
         self.timed_out = False
         self._left = left
         self._share_s = share_s
-        # The best of what relaxed programmes round to and keeps the limits, with its gap.
-        self._rounded: tuple[Selection, float] | None = None
+        # The best of what became of others by swaps.
+        self._swapped: Selection | None = None
         self._limited = problem.deadline_s is not None or problem.budget_usd is not None
 
     def best(self) -> Selection | None:
         """The best selection that keeps the limits."""
         best: Selection | None = None
-        z = self._first_z()
+        z, proved = self._first_z()
         # No z up to `low` does, `high` does.
         low, high, bound = -math.inf, math.inf, -math.inf
         small = self.programme.binaries <= _SMALL
@@ -110,8 +113,8 @@ class _Search:
                 if not self._limited or keeps_limits(self.problem, selection):
                     high = z
                     if best is None or self._value(selection) < self._value(best):
-                        best = selection
-                        self.gap = max(0.0, (value - least) / max(abs(value), 1e-12))
+                        best, proved = selection, least
+                        self.gap = _gap(value, least)
                 else:
                     low, bound = z, max(bound, least)
             if not self._limited or self._left() <= 0 or z <= _LEAST_Z:
@@ -123,24 +126,33 @@ class _Search:
             z = self._next(z, low, high, None if found is None else found[0])
         if small and self._limited:
             best = self._one_by_one(best, max(low, _LEAST_Z))
-        if self._rounded is not None and (
-            best is None or self._value(self._rounded[0]) < self._value(best)
-        ):
-            best, self.gap = self._rounded
-        return best
+        swapped = self._swapped
+        if swapped is None or (best is not None and self._value(best) <= self._value(swapped)):
+            return best
+        self.gap = _gap(self._value(swapped), proved)
+        return swapped
 
-    def _first_z(self) -> float:
-        """The normal quantile; of a large pipeline, what its relaxed programme's choice needs."""
+    def _first_z(self) -> tuple[float, float]:
+        """The normal quantile; of a large pipeline, what its relaxed programme's choice needs, and
+        that programme's value: at the quantile each path by itself is in time.
+        """
+        z = least_z(self.problem.confidence) if self._limited else 0.0
+        if self.programme.binaries <= _SMALL:
+            return z, -math.inf
         if not self._limited:
-            return 0.0
-        z, programme = least_z(self.problem.confidence), self.programme
-        if programme.binaries <= _SMALL or not self._tighten(z):
-            return z
-        found = programme.solve(z, self._left, whole=False)
-        if found is None:
-            return z
-        near = self.simulator.selection(programme.picks(found))
-        return min(max(self._own_z(near), z * 0.8), z + 1.0)
+            if self.problem.by_time:
+                # No programme is needed for one that is nearly the quickest.
+                self._swapped = self.simulator.selection(self._quickest())
+            return z, -math.inf
+        near = self._tighten(z)
+        if near is None:
+            return z, -math.inf
+        return min(max(self._own_z(near[0]), z * 0.8), z + 1.0), near[1]
+
+    def _quickest(self) -> list[int]:
+        """Each stage's quickest option by itself."""
+        stages = zip(self.problem.stages, self.programme.kept, strict=True)
+        return [min(kept, key=lambda k: stage.options[k].mean_s) for stage, kept in stages]
 
     def _value(self, selection: Selection) -> float:
         return selection.duration_s if self.problem.by_time else selection.score
@@ -177,8 +189,15 @@ class _Search:
         """The best selection by the programme at `z`, its value, and the least there can be."""
         programme = self.programme
         large = programme.binaries > _SMALL
-        if large and self._limited and not self._tighten(z):
-            return None
+        if large and self._limited:
+            near = self._tighten(z)
+            if near is None:
+                return None
+            if self._is_far(near[0]):
+                # A whole choice would not keep the limits either.
+                return near[0], near[1], near[1]
+            if self._swapped is not None and near[1] >= self._value(self._swapped):
+                return None
         ends = self._left() - self._share_s
 
         def left() -> float:
@@ -197,34 +216,38 @@ class _Search:
                 picks = programme.picks(found)
                 return self.simulator.selection(picks), found.value, found.bound
 
-    def _tighten(self, z: float) -> bool:
-        """Tangents of the relaxed programme, which is quick, until they bring little; False where
-        even that has no solution.
+    def _tighten(self, z: float) -> tuple[Selection, float] | None:
+        """Tangents of the relaxed programme until they bring little; what it then rounds to, and
+        its value. None where even that programme has no solution.
         """
         before = -math.inf
-        found: Found | None = None
-        for _ in range(_TANGENT_ROUNDS):
+        rounds = _TANGENT_ROUNDS
+        while True:
+            rounds -= 1
             found = self.programme.solve(z, self._left, whole=False)
             if found is None:
-                return False
-            if not self.programme.learn(found, z) or self._left() <= 0:
+                return None
+            if not self.programme.learn(found, z) or self._left() <= 0 or not rounds:
                 break
             if found.value - before <= _LITTLE * abs(found.value):
                 break
             before = found.value
-        if found is not None:
-            self._round(found)
-        return True
+        near = self.simulator.selection(self.programme.picks(found))
+        if not self._is_far(near):
+            self._try(near)
+        return near, found.value
 
-    def _round(self, found: Found) -> None:
-        """Keep what a relaxed programme rounds to, where it keeps the limits."""
-        selection = self.simulator.selection(self.programme.picks(found))
-        if self._limited and not keeps_limits(self.problem, selection):
+    def _is_far(self, selection: Selection) -> bool:
+        return self._swaps.over(selection.sure_s, selection.sure_usd) > _FAR
+
+    def _try(self, near: Selection) -> None:
+        """Swap its options until it keeps the limits; the best of these is kept."""
+        ends = self._left() / 2
+        better = self._swaps.bettered(near.picks, lambda: self._left() - ends)
+        if better is None:
             return
-        value = self._value(selection)
-        if self._rounded is None or value < self._value(self._rounded[0]):
-            gap = max(0.0, (value - found.bound) / max(abs(value), 1e-12))
-            self._rounded = selection, gap
+        if self._swapped is None or self._value(better) < self._value(self._swapped):
+            self._swapped = better
 
     def _one_by_one(self, best: Selection | None, z: float) -> Selection | None:
         """Selections in the order of their value at a z that is too small, until one keeps the
@@ -242,3 +265,7 @@ class _Search:
                 return found[0]
             self.programme.forbid(found[0].picks)
         return best
+
+
+def _gap(value: float, least: float) -> float:
+    return max(0.0, (value - least) / max(abs(value), 1e-12))
