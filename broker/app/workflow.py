@@ -15,7 +15,7 @@ from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import WORKFLOW, Run, Share, open_ledger
 from mlbroker.broker.runs.background import carry_in_background
 from mlbroker.broker.runs.clock import Clock
-from mlbroker.broker.words import exact_usd
+from mlbroker.broker.words import count, exact_usd
 from mlbroker.pricing.billing import MICRO_USD
 
 
@@ -23,7 +23,8 @@ from mlbroker.pricing.billing import MICRO_USD
 class WorkflowJob:
     """One job of a workflow: a shell `command` that finds its files where it is.
 
-    Of one `part` no two runs are open at once. `cpus` and `memory_gib` are what it needs at least.
+    Of one `part` no two runs are open at once. `cpus` and `memory_gib` are what it needs at least,
+    `budget_usd` is what it may cost where that is said of it.
     """
 
     part: str
@@ -31,6 +32,7 @@ class WorkflowJob:
     command: str
     cpus: int | None = None
     memory_gib: float | None = None
+    budget_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,13 @@ class Workflow:
         self._place, self._home = place, state
         self._listener, self._ledger = listener, open_ledger(state)
 
-    def begin(self, job: WorkflowJob, path: Path, waiting: int) -> Run:
+    def begin(self, job: WorkflowJob, path: Path, others: Sequence[Decimal | None]) -> Run:
         """Reserve its part of what is left, and have it carried by a process of its own.
 
-        `waiting` are the jobs, this one included, that no run works on yet: each gets an equal
-        part, and what it does not use is the others'. The job file is written to `path`. Raises
-        RefusedError where the part does not pay for it, InputError where another run is at it.
+        `others` are the budgets of the other jobs that no run works on yet. Where none is said,
+        a job gets an equal part of what those leave, and what it does not use is the others'. The
+        job file is written to `path`. Raises RefusedError where the part does not pay for it,
+        InputError where another run is at it.
         """
         needs: dict[str, str] = {}
         if job.cpus is not None:
@@ -75,10 +78,12 @@ class Workflow:
             needs["memory"] = f"{job.memory_gib:g}+"
         path.write_text(json.dumps({"name": job.name, "run": job.command, "resources": needs}))
         left_usd = max(self.share.left_usd(self._ledger.runs()), Decimal(0))
-        paid_usd = (left_usd / max(waiting, 1)).quantize(MICRO_USD, ROUND_DOWN)
+        paid_usd = _part_usd(left_usd, job.budget_usd, others)
         if paid_usd <= 0:
             left = f"{exact_usd(left_usd)} of {exact_usd(self.share.budget_usd)} USD"
-            raise RefusedError(f"{left} are left, for {waiting} jobs", hint="A larger budget.")
+            raise RefusedError(
+                f"{left} are left, for {count(1 + len(others), 'job')}", hint="A larger budget."
+            )
         request = RunRequest(
             job=job_of(path, self._listener, to_run=True, placed=True, budget=str(paid_usd)),
             job_path=path,
@@ -107,3 +112,12 @@ class Workflow:
         """By all runs under this cap."""
         mine = self.share.sharing(self._ledger.runs())
         return sum((run.spent_usd for run in mine), Decimal(0))
+
+
+def _part_usd(left_usd: Decimal, own: Decimal | None, others: Sequence[Decimal | None]) -> Decimal:
+    """What a job may cost of what is left."""
+    if own is not None:
+        return min(own, left_usd)
+    said = [usd for usd in others if usd is not None]
+    equal_usd = (left_usd - sum(said)) / (1 + len(others) - len(said))
+    return equal_usd.quantize(MICRO_USD, ROUND_DOWN)

@@ -24,7 +24,7 @@ _LEAST_Z, _MOST_Z = -0.6, 8.0
 _ENOUGH = 5e-4
 _LITTLE = 2e-4
 # What breaks a limit by a larger part of it is not mended.
-_FAR = 0.01
+_FAR = 0.02
 # Pipelines of so few choices are searched to the end, selection by selection.
 _SMALL, _ONE_BY_ONE = 250, 100
 # No z of a large pipeline may take more of the time than this share.

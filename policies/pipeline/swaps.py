@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 # Swaps are tried on so many executions of stages in all; what comes of them is held to all.
 _STAGES_RUN = 150_000
 _LEAST_DRAWS, _MOST_DRAWS = 512, 4096
-# Those decide whose rank is as near to the confidence as this.
+# What fits few executions best fits all less well: so much over the root of their number.
+_SPARE = 0.05
+# Those decide whose rank is above the confidence less this.
 _NEAR = 0.08
 # A stage that is on no longest path may come to be: so much of its time counts all the same.
 _ASIDE = 0.02
+# Of so many stages one is swapped at once while a limit is broken.
+_ONE_OF = 60
 _ROUNDS = 4
 _HAIR = 1e-9
 
@@ -34,6 +38,15 @@ class _Swap(NamedTuple):
     pick: int
     score: float
     seconds: float
+
+
+class _Standing(NamedTuple):
+    """By which part of it a limit is broken, below zero where both are kept; and by how much of
+    them executions are beyond them, on the mean: every quicker swap makes that less.
+    """
+
+    over: float
+    beyond: float
 
 
 class _Few(Simulator):
@@ -57,14 +70,15 @@ class Swaps:
     def __init__(self, problem: Problem, kept: Sequence[Sequence[int]], every: Simulator) -> None:
         self._problem, self._kept, self._every = problem, kept, every
         draws = _STAGES_RUN // len(problem.stages)
-        self._some = _Few(problem, min(max(draws, _LEAST_DRAWS), _MOST_DRAWS))
+        self._draws = min(max(draws, _LEAST_DRAWS), _MOST_DRAWS)
+        self._some = _Few(problem, self._draws)
         # The part of the limits that the few executions have to keep.
         self._share = 1.0
 
     def bettered(self, picks: Sequence[int], left: Callable[[], float]) -> Selection | None:
         """One that keeps the limits, from one that may not; None where none is found in time."""
         now = list(picks)
-        self._share = 1.0
+        self._share = 1 - _SPARE / math.sqrt(self._draws)
         for _ in range(_ROUNDS):
             if not self._mend(now, left):
                 return None
@@ -77,33 +91,31 @@ class Swaps:
 
     def _mend(self, now: list[int], left: Callable[[], float]) -> bool:
         """Swap until the limits are kept; False where no swap brings them nearer."""
-        over = self._over_of(now)
-        while over > 0:
-            quicker = [swap for swap in self._swaps(now, aside=0.0) if swap.seconds < -_HAIR]
+        stands = self._stands(now)
+        vain: set[tuple[int, int]] = set()
+        while stands.over > 0:
+            quicker = [
+                swap
+                for swap in self._swaps(now, aside=0.0)
+                if swap.seconds < -_HAIR and swap[:2] not in vain
+            ]
             quicker.sort(key=lambda swap: max(swap.score, _HAIR) / -swap.seconds)
-            # Several at once as far as half of what is wanted, else one that brings anything.
-            for swaps in (self._for_half(quicker, over), *([swap] for swap in quicker)):
+            # What several at once cost too much is saved again later.
+            several = _first(quicker, len(now) // _ONE_OF)
+            for swaps in (several, *([swap] for swap in quicker)):
                 if left() <= 0:
                     return False
-                trial = self._over_with(now, swaps)
-                if trial < over - _HAIR:
-                    over = trial
-                    for swap in swaps:
-                        now[swap.stage] = swap.pick
+                trial = self._stands(_swapped(now, swaps))
+                if trial.beyond < stands.beyond * (1 - _HAIR):
+                    stands = trial
+                    now[:] = _swapped(now, swaps)
                     break
+                # What other swaps would make of it is not asked again.
+                if len(swaps) == 1:
+                    vain.add(swaps[0][:2])
             else:
                 return False
         return True
-
-    def _for_half(self, swaps: Sequence[_Swap], over: float) -> list[_Swap]:
-        """The first ones, of a stage each, that gain half of the time that is missing."""
-        wanted_s = over / 2 * (self._problem.deadline_s or 0.0)
-        found: dict[int, _Swap] = {}
-        for swap in swaps:
-            if sum(-each.seconds for each in found.values()) >= wanted_s:
-                break
-            found.setdefault(swap.stage, swap)
-        return list(found.values())
 
     def _cheapen(self, now: list[int], left: Callable[[], float]) -> None:
         """Swap while anything saves and keeps the limits, first what delays least for it."""
@@ -112,14 +124,14 @@ class Swaps:
             swapped = False
             saving = [swap for swap in self._swaps(now, _ASIDE) if swap.score < -_HAIR]
             saving.sort(key=lambda swap: max(swap.seconds, 0.0) / -swap.score)
-            room_s = self._room_s(self._over_of(now))
+            room_s = self._room_s(self._stands(now).over)
             for swap in saving:
                 # What was swapped beside it may have changed what it saves.
                 if swap.seconds > room_s or self._adds(now, swap.stage, swap.pick) >= -_HAIR:
                     continue
                 if left() <= 0:
                     return
-                over = self._over_with(now, [swap])
+                over = self._stands(_swapped(now, [swap])).over
                 if over <= 0:
                     now[swap.stage], swapped, room_s = swap.pick, True, self._room_s(over)
 
@@ -128,15 +140,16 @@ class Swaps:
         deadline_s = self._problem.deadline_s
         return math.inf if deadline_s is None else 2 * -over * deadline_s + 1
 
-    def _over_with(self, now: Sequence[int], swaps: Sequence[_Swap]) -> float:
-        picks = list(now)
-        for swap in swaps:
-            picks[swap.stage] = swap.pick
-        return self._over_of(picks)
+    def _stands(self, picks: Sequence[int]) -> "_Standing":
+        import numpy as np
 
-    def _over_of(self, picks: Sequence[int]) -> float:
-        found = self._some.course(self._chosen(picks))
-        return self.over(self._sure(found.makespan), self._sure(found.usd), self._share)
+        found, beyond = self._some.course(self._chosen(picks)), 0.0
+        limits = (found.makespan, self._problem.deadline_s), (found.usd, self._problem.budget_usd)
+        for values, limit in limits:
+            if limit is not None:
+                beyond += float(np.maximum(values / (limit * self._share) - 1, 0).mean())
+        over = self.over(self._sure(found.makespan), self._sure(found.usd), self._share)
+        return _Standing(over, beyond)
 
     def over(self, sure_s: float, sure_usd: float, share: float = 1.0) -> float:
         """By which part of it a limit is broken; below zero where both are kept."""
@@ -173,6 +186,8 @@ class Swaps:
                 if pick != now[stage]:
                     gets = self._some.times(stage, options[pick])[deciding]
                     seconds = float(((gets - has) * weights[stage]).mean())
+                    if not aside and seconds >= 0:
+                        continue
                     score = 0.0
                     for each, (more, later_s) in self._changes(now, stage, pick).items():
                         score += more
@@ -187,8 +202,7 @@ class Swaps:
         problem, chosen = self._problem, self._chosen(now)
         ran = self._some.course(chosen)
         ranks = np.argsort(ran.makespan)
-        at, near = int(problem.confidence * len(ranks)), int(_NEAR * len(ranks))
-        deciding = ranks[max(0, at - near) : at + near]
+        deciding = ranks[int(max(0.0, problem.confidence - _NEAR) * len(ranks)) :]
         on = np.zeros((len(chosen), len(deciding)), bool)
         last = np.argmax(np.stack([ends[deciding] for ends in ran.ends]), axis=0)
         on[last, np.arange(len(deciding))] = True
@@ -230,3 +244,20 @@ class Swaps:
                 score -= option.setup_score
                 seconds -= option.setup_s
         return score, seconds
+
+
+def _swapped(picks: Sequence[int], swaps: Sequence[_Swap]) -> list[int]:
+    found = list(picks)
+    for swap in swaps:
+        found[swap.stage] = swap.pick
+    return found
+
+
+def _first(swaps: Sequence[_Swap], most: int) -> list[_Swap]:
+    """So many at most, of a stage each."""
+    found: dict[int, _Swap] = {}
+    for swap in swaps:
+        if len(found) == most:
+            break
+        found.setdefault(swap.stage, swap)
+    return list(found.values())

@@ -7,6 +7,7 @@ its disk.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from shlex import quote
 from typing import Any, Optional
@@ -34,6 +35,8 @@ common_settings = CommonSettings(
 )
 LOOK_S = 1
 MIB_A_GIB = 1024
+# A rule's own budget, among its resources.
+BUDGET = "mlbroker_budget"
 
 
 @dataclass
@@ -94,31 +97,46 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._folder = Path.cwd()
         self._runs = Workflow(self._folder, budget_usd, place, home(), _Told(self.logger))
         self._attendants = Attendants(home())
-        self._at_work: set[str] = set()
+        self._at_work: dict[str, JobExecutorInterface] = {}
         self._next_seconds_between_status_checks = LOOK_S
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Begin it as a run; one that is refused has failed, and says why."""
         info = SubmittedJobInfo(job)
         path = Path(self.tmpdir) / f"job-{job.jobid}.yaml"
-        memory_mb = job.resources.get("mem_mb")
-        asked = WorkflowJob(
-            part=",".join(map(str, job.output)) or job.name,
-            name="".join(each if each.isalnum() else "-" for each in job.name),
-            command=f"cd {quote(str(self._folder))} && {self.format_job_exec(job)}",
-            cpus=job.threads,
-            memory_gib=memory_mb / MIB_A_GIB if isinstance(memory_mb, int) else None,
-        )
         try:
-            run = self._runs.begin(asked, path, self._waiting())
+            run = self._runs.begin(self._asked(job), path, self._others(job))
         except MlbrokerError as error:
             # Of what was never submitted Snakemake says no more than that it failed.
             self.logger.error(f"{job.name}: {error}")
             self.report_job_error(info)
             return
         info.external_jobid = run.run_id
-        self._at_work.add(run.run_id)
+        self._at_work[run.run_id] = job
         self.report_job_submission(info)
+
+    def _asked(self, job: JobExecutorInterface) -> WorkflowJob:
+        memory_mb, budget = job.resources.get("mem_mb"), job.resources.get(BUDGET)
+        return WorkflowJob(
+            part=",".join(map(str, job.output)) or job.name,
+            name="".join(each if each.isalnum() else "-" for each in job.name),
+            command=f"cd {quote(str(self._folder))} && {self.format_job_exec(job)}",
+            cpus=job.threads,
+            memory_gib=memory_mb / MIB_A_GIB if isinstance(memory_mb, int) else None,
+            budget_usd=None if budget is None else parse_money_usd(str(budget)),
+        )
+
+    def _others(self, job: JobExecutorInterface) -> list[Decimal | None]:
+        """The budgets of the other jobs that no run works on yet, as far as the rules say them.
+
+        What a function of the rule would say is not known before its job is ready.
+        """
+        begun = {id(each) for each in (job, *self._at_work.values())}
+        return [
+            _said_usd(each.rule.resources.get(BUDGET))
+            for each in self.dag.needrun_jobs()
+            if id(each) not in begun and not each.is_local
+        ]
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -136,7 +154,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if not run.settled:
                 yield info
                 continue
-            self._at_work.discard(run.run_id)
+            self._at_work.pop(run.run_id, None)
             if run.outcome == "succeeded":
                 self.report_job_success(info)
             else:
@@ -153,6 +171,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         spent, cap = exact_usd(self._runs.spent_usd), exact_usd(self._runs.share.budget_usd)
         self.logger.info(f"mlbroker: {spent} of {cap} USD spent: mlbroker ledger")
 
-    def _waiting(self) -> int:
-        """Jobs that no run works on yet, the one about to begin included."""
-        return max(sum(1 for _ in self.dag.needrun_jobs()) - len(self._at_work), 1)
+
+def _said_usd(value: object) -> Decimal | None:
+    if not isinstance(value, (str, int)):
+        return None
+    try:
+        return parse_money_usd(str(value))
+    except MlbrokerError:
+        return None

@@ -83,6 +83,20 @@ def test_each_job_is_a_run_and_all_are_under_one_cap(snakemake: Snakemake) -> No
     assert len(open_ledger(snakemake.home).runs()) == 4, "what is done is not done again"
 
 
+def test_a_rule_may_say_what_its_jobs_may_cost(snakemake: Snakemake) -> None:
+    """The others have equal parts of what it leaves; it has no more than is left."""
+    own = 'output: "sum.txt"\n    resources: mlbroker_budget="0.07 USD"'
+    snakemake.rules(SNAKEFILE.replace('output: "sum.txt"', own))
+    done = snakemake.call("--mlbroker-budget", "0.1", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    runs = sorted(open_ledger(snakemake.home).runs(), key=lambda run: run.reserved_at)
+    caps = [Decimal(run.details["cap_usd"]) for run in runs]
+    assert [run.job for run in runs] == ["part", "part", "part", "sum"]
+    assert caps[0] == Decimal("0.01")
+    assert caps[3] == Decimal("0.07")
+    assert Decimal("0.01") <= caps[1] < caps[2], "what one leaves is the others'"
+
+
 @pytest.mark.parametrize(
     ("command", "budget", "outcome", "says"),
     [
@@ -110,6 +124,7 @@ def test_a_job_that_fails_is_told_with_its_run(
         (("--mlbroker-budget", "much"), "--mlbroker-budget"),
         (("--mlbroker-budget", "1", "--mlbroker-on", "nowhere"), "Use it with --on local"),
         ((), "budget"),
+        (("--mlbroker-budget", "1", "--set-resources", "one:mlbroker_budget='much'"), "'much'"),
     ],
 )
 def test_what_cannot_be_begins_nothing(
