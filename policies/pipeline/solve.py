@@ -241,13 +241,15 @@ class _Search:
         return self._swaps.over(selection.sure_s, selection.sure_usd) > _FAR
 
     def _try(self, near: Selection) -> None:
-        """Swap its options until it keeps the limits; the best of these is kept."""
-        ends = self._left() / 2
-        better = self._swaps.bettered(near.picks, lambda: self._left() - ends)
-        if better is None:
+        """Keep it if it keeps the limits; with its options swapped until it does, by score."""
+        found = near if keeps_limits(self.problem, near) else None
+        if not self.problem.by_time:
+            ends = self._left() / 2
+            found = self._swaps.bettered(near.picks, lambda: self._left() - ends) or found
+        if found is None:
             return
-        if self._swapped is None or self._value(better) < self._value(self._swapped):
-            self._swapped = better
+        if self._swapped is None or self._value(found) < self._value(self._swapped):
+            self._swapped = found
 
     def _one_by_one(self, best: Selection | None, z: float) -> Selection | None:
         """Selections in the order of their value at a z that is too small, until one keeps the
