@@ -97,9 +97,6 @@ def _row(seed: int, problem: Problem, seconds_given: float = 10) -> list[str]:
     seconds = time.process_time() - began
     if solution.selection is None:
         how = "none found in time" if solution.timed_out else "none keeps the limits"
-        if problem.budget_usd is not None and solution.least_budget_usd is not None:
-            would = f"{solution.least_budget_usd:.2f} USD would do"
-            how += f" (budget {problem.budget_usd:.2f}, {would})"
     else:
         how = "no bound" if math.isinf(solution.gap) else f"gap {solution.gap:.3%}"
     size = len(problem.stages)

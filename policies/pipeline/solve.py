@@ -48,7 +48,8 @@ def solve(
         # The programme's bound may leave out the one that only just does.
         quick = _without(problem, clock, seconds, deadline=True)
         if quick is not None and keeps_limits(problem, search.simulator.selection(quick.picks)):
-            best = search.simulator.selection(quick.picks)
+            ends = clock() + seconds * _SHARE
+            best = search.from_quickest(quick)
     if best is not None:
         return Solution(best, search.gap, search.timed_out, candidates)
     if problem.by_time:
@@ -93,8 +94,9 @@ class _Search:
         self.timed_out = False
         self._left = left
         self._share_s = share_s
-        # The best of what became of others by swaps.
+        # The best of what became of others by swaps, and which these were.
         self._swapped: Selection | None = None
+        self._tried: set[tuple[int, ...]] = set()
         self._limited = problem.deadline_s is not None or problem.budget_usd is not None
 
     def best(self) -> Selection | None:
@@ -237,14 +239,26 @@ class _Search:
             self._try(near)
         return near, found.value
 
+    def from_quickest(self, quick: Selection) -> Selection:
+        """What swaps make of the quickest selection, which keeps the limits, and costs most."""
+        near = self.simulator.selection(quick.picks)
+        self._try(near)
+        return self._swapped or near
+
     def _is_far(self, selection: Selection) -> bool:
         return self._swaps.over(selection.sure_s, selection.sure_usd) > _FAR
 
     def _try(self, near: Selection) -> None:
         """Keep it if it keeps the limits; with its options swapped until it does, by score."""
+        if near.picks in self._tried:
+            return
+        self._tried.add(near.picks)
         found = near if keeps_limits(self.problem, near) else None
         if not self.problem.by_time:
+            # The first one may be all that is found in time; others compete with the programme.
             ends = self._left() / 2
+            if self._swapped is not None:
+                ends = max(ends, self._left() - self._share_s / 4)
             found = self._swaps.bettered(near.picks, lambda: self._left() - ends) or found
         if found is None:
             return
