@@ -21,6 +21,7 @@ rule part:
 rule sum:
     input: expand("part{n}.txt", n=range(3))
     output: "sum.txt"
+    resources: mlbroker_budget="0.07 USD"
     shell: "cat {input} > {output}"
 """
 ONE = """
@@ -72,6 +73,11 @@ def test_each_job_is_a_run_and_all_are_under_one_cap(snakemake: Snakemake) -> No
     assert sorted(run.job for run in runs) == ["part", "part", "part", "sum"]
     assert {run.outcome for run in runs} == {"succeeded"}
     assert {run.project for run in runs} == {"films"}
+    # The rule that says so has its own; the others have equal parts of what it leaves.
+    caps = [Decimal(run.details["cap_usd"]) for run in sorted(runs, key=lambda r: r.reserved_at)]
+    assert caps[0] == Decimal("0.01")
+    assert caps[3] == Decimal("0.07")
+    assert all(Decimal("0.01") <= cap < Decimal("0.03") for cap in caps[1:3])
     shares = [share for run in runs if (share := share_in(run, WORKFLOW)) is not None]
     assert len({share.cap for share in shares}) == 1
     assert {share.budget_usd for share in shares} == {Decimal("0.1")}
@@ -81,20 +87,6 @@ def test_each_job_is_a_run_and_all_are_under_one_cap(snakemake: Snakemake) -> No
     again = snakemake.call("--mlbroker-budget", "0.1")
     assert again.returncode == 0, again.stderr
     assert len(open_ledger(snakemake.home).runs()) == 4, "what is done is not done again"
-
-
-def test_a_rule_may_say_what_its_jobs_may_cost(snakemake: Snakemake) -> None:
-    """The others have equal parts of what it leaves; it has no more than is left."""
-    own = 'output: "sum.txt"\n    resources: mlbroker_budget="0.07 USD"'
-    snakemake.rules(SNAKEFILE.replace('output: "sum.txt"', own))
-    done = snakemake.call("--mlbroker-budget", "0.1", "--jobs", "1")
-    assert done.returncode == 0, done.stderr
-    runs = sorted(open_ledger(snakemake.home).runs(), key=lambda run: run.reserved_at)
-    caps = [Decimal(run.details["cap_usd"]) for run in runs]
-    assert [run.job for run in runs] == ["part", "part", "part", "sum"]
-    assert caps[0] == Decimal("0.01")
-    assert caps[3] == Decimal("0.07")
-    assert Decimal("0.01") <= caps[1] < caps[2], "what one leaves is the others'"
 
 
 @pytest.mark.parametrize(
