@@ -102,10 +102,11 @@ class Workflow:
         found = (self._ledger.run(run_id) for run_id in run_ids)
         return [run for run in found if run is not None]
 
-    def stop(self, run_ids: Sequence[str], by: str) -> None:
-        """Ask those to end that are open; their carriers see to it."""
-        for run_id in run_ids:
-            self._ledger.ask_to_stop(Clock().now(), run_id, by)
+    def stop(self, by: str) -> None:
+        """Ask all that are open to end, once; their carriers see to it."""
+        for run in self.share.sharing(self._ledger.runs()):
+            if not run.settled and run.stop_requested is None:
+                self._ledger.ask_to_stop(Clock().now(), run.run_id, by)
 
     @property
     def spent_usd(self) -> Decimal:

@@ -5,11 +5,13 @@ workflow's own folder, so that the place must see it: this machine, or a node or
 its disk.
 """
 
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from shlex import quote
+from types import FrameType
 from typing import Any, Optional
 
 from snakemake_interface_common.exceptions import WorkflowError
@@ -99,10 +101,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._attendants = Attendants(home())
         self._at_work: dict[str, JobExecutorInterface] = {}
         self._next_seconds_between_status_checks = LOOK_S
+        self._pressed = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupt)
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Begin it as a run; one that is refused has failed, and says why."""
         info = SubmittedJobInfo(job)
+        if self._pressed:
+            self.report_job_error(info)
+            return
         path = Path(self.tmpdir) / f"job-{job.jobid}.yaml"
         try:
             run = self._runs.begin(self._asked(job), path, self._others(job))
@@ -145,6 +153,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not active_jobs:
             # The thread that asks is begun before this executor is whole.
             return
+        if self._pressed:
+            # Snakemake is still here: its log drops a Ctrl-C that comes while it writes a line.
+            self._runs.stop("Snakemake")
         runs = {run.run_id: run for run in self._runs.runs(
             str(info.external_jobid) for info in active_jobs
         )}  # fmt: skip
@@ -162,8 +173,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 self.report_job_error(info, msg=f"{detail}: mlbroker logs {run.run_id}\n")
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Ask their runs to end; their carriers do it, also when this process is gone."""
-        self._runs.stop([str(info.external_jobid) for info in active_jobs], "Snakemake")
+        """Ask all runs to end; their carriers do it, also when this process is gone.
+
+        What is being looked at, or was just begun, is not among `active_jobs`.
+        """
+        self._runs.stop("Snakemake")
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._pressed = True
+        signal.default_int_handler(number, frame)
 
     def shutdown(self) -> None:
         """Say what it came to."""

@@ -29,6 +29,21 @@ rule one:
     output: "one.txt"
     shell: "COMMAND"
 """
+# What a handler of Snakemake's log does with a Ctrl-C, wherever that comes.
+DEAF = """
+import threading
+
+class Deaf(threading.Semaphore):
+    def acquire(self, *options):
+        while True:
+            try:
+                return super().acquire(*options)
+            except KeyboardInterrupt:
+                pass
+
+if workflow.is_main_process:
+    threading.Semaphore = Deaf
+"""
 PRICE = ("--mlbroker-local-price", "1")
 
 
@@ -130,9 +145,12 @@ def test_what_cannot_be_begins_nothing(
     assert open_ledger(snakemake.home).runs() == []
 
 
-def test_an_interrupted_workflow_ends_its_runs(snakemake: Snakemake) -> None:
+@pytest.mark.parametrize("heard", [True, False])
+def test_an_interrupted_workflow_ends_its_runs(snakemake: Snakemake, heard: bool) -> None:
+    """Also where the press comes while Snakemake writes to its log, which drops it."""
     mark = f"MARK={snakemake.folder.name}-stopped"
-    snakemake.rules(ONE.replace("COMMAND", f"export {mark}; sleep 600"))
+    rules = ONE.replace("COMMAND", f"export {mark}; sleep 600")
+    snakemake.rules(rules if heard else DEAF + rules)
     client = snakemake.background("--mlbroker-budget", "1")
     wait_for(lambda: processes_with(mark))
     os.killpg(client.pid, signal.SIGINT)
