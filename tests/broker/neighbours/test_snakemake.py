@@ -148,7 +148,7 @@ def test_what_cannot_be_begins_nothing(
 @pytest.mark.parametrize("heard", [True, False])
 def test_an_interrupted_workflow_ends_its_runs(snakemake: Snakemake, heard: bool) -> None:
     """Also where the press comes while Snakemake writes to its log, which drops it."""
-    mark = f"MARK={snakemake.folder.name}-stopped"
+    mark = f"MARK={snakemake.folder.name}-heard-{heard}"
     rules = ONE.replace("COMMAND", f"export {mark}; sleep 600")
     snakemake.rules(rules if heard else DEAF + rules)
     client = snakemake.background("--mlbroker-budget", "1")
