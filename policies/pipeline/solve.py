@@ -47,9 +47,10 @@ def solve(
     if best is None and not problem.by_time:
         # The programme's bound may leave out the one that only just does.
         quick = _without(problem, clock, seconds, deadline=True)
-        if quick is not None and keeps_limits(problem, search.simulator.selection(quick.picks)):
+        near = None if quick is None else search.simulator.selection(quick.picks)
+        if near is not None and keeps_limits(problem, near):
             ends = clock() + seconds * _SHARE
-            best = search.from_quickest(quick)
+            best = search.from_quickest(near)
     if best is not None:
         return Solution(best, search.gap, search.timed_out, candidates)
     if problem.by_time:
@@ -239,9 +240,8 @@ class _Search:
             self._try(near)
         return near, found.value
 
-    def from_quickest(self, quick: Selection) -> Selection:
+    def from_quickest(self, near: Selection) -> Selection:
         """What swaps make of the quickest selection, which keeps the limits, and costs most."""
-        near = self.simulator.selection(quick.picks)
         self._try(near)
         return self._swapped or near
 

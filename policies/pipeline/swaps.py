@@ -101,8 +101,9 @@ class Swaps:
             ]
             quicker.sort(key=lambda swap: max(swap.score, _HAIR) / -swap.seconds)
             # What several at once cost too much is saved again later.
-            several = _first(quicker, len(now) // _ONE_OF)
-            for swaps in (several, *([swap] for swap in quicker)):
+            several = _first(quicker, max(1, len(now) // _ONE_OF))
+            alone = quicker if len(several) > 1 else quicker[1:]
+            for swaps in (several, *([swap] for swap in alone)):
                 if left() <= 0:
                     return False
                 trial = self._stands(_swapped(now, swaps))

@@ -1,6 +1,8 @@
 """Swaps: from any selection to one that keeps the limits, and never to a dearer one."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from tests.support.pipelines import random_problem
 
 from mlbroker.policies.pipeline.fronts import front
 from mlbroker.policies.pipeline.interface import Option, Problem, Selection, Stage
+from mlbroker.policies.pipeline.rows import Found, Rows
 from mlbroker.policies.pipeline.schedule import Simulator, keeps_limits
 from mlbroker.policies.pipeline.solve import solve
 from mlbroker.policies.pipeline.swaps import Swaps
@@ -50,8 +53,7 @@ def test_the_cheapest_is_made_quick_enough(problem: Problem) -> None:
     assert keeps_limits(problem, found)
 
 
-def test_the_search_takes_them_along(problem: Problem) -> None:
-    """Whatever the programme finds in time, what swaps make of it is no worse."""
+def test_of_few_choices_the_programme_finds_no_dearer_one(problem: Problem) -> None:
     problem = replace(problem, budget_usd=None)
     looks = iter(range(10_000))
     best = solve(problem, 25, lambda: float(next(looks))).selection
@@ -60,6 +62,26 @@ def test_the_search_takes_them_along(problem: Problem) -> None:
     assert alone is not None
     assert keeps_limits(problem, best)
     assert best.score <= alone.score
+
+
+def test_of_many_choices_one_is_found_by_swaps_where_the_programme_has_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = replace(random_problem(2, stages=60, options=60, confidence=0.9), budget_usd=None)
+    solved = Rows.milp
+
+    def relaxed_alone(
+        rows: Rows, binaries: int, out: Sequence[int] | None, seconds: float
+    ) -> Found | None:
+        return None if binaries else solved(rows, binaries, out, seconds)
+
+    monkeypatch.setattr(Rows, "milp", relaxed_alone)
+    looks = itertools.count()
+    found = solve(problem, 10_000, lambda: float(next(looks)))
+    assert found.selection is not None
+    assert keeps_limits(problem, found.selection)
+    quickest = Simulator(problem).selection(by(problem, "mean_s"))
+    assert found.selection.score < 0.8 * quickest.score
 
 
 def test_without_time_nothing_is_swapped(problem: Problem) -> None:
