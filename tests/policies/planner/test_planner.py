@@ -149,7 +149,9 @@ def test_the_data_s_region_saves_its_traffic(book: PriceBook) -> None:
     assert elsewhere.choice is not None
     assert elsewhere.choice.cost_usd.network >= Decimal(40)
     somewhere = replace(here, data=here.data._replace(at=DataLocation("aws")))
-    dearer = plan_of(book, somewhere, (measured("c5.2xlarge", 0.6),), top=0)
+    some = Filters(instance_types=("c5.2xlarge", "m5.2xlarge", "n2-standard-8", "Standard_D8s_v5"))
+    dearer = plan_of(book, somewhere, (measured("c5.2xlarge", 0.6),), some, top=0)
+    assert len({quote.instance_type for quote in dearer.quotes}) == 4
     assert all(
         quote.cost_usd is not None and quote.cost_usd.network >= Decimal(40)
         for quote in dearer.quotes
