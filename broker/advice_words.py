@@ -41,6 +41,8 @@ def without_gpu_words(found: WithoutGpu, job: Job, deadline_s: float | None) -> 
     )
     if job.runs_per_month is not None:
         text += f", {money(abs(more) * job.runs_per_month)} USD a month"
+    if found.gpu_others_usd:
+        text += f"; others wait for that place, and lose {money(found.gpu_others_usd)} USD by it"
     if found.drops:
         text += ". The job file asks for a GPU: was that meant?"
     return text if text.endswith("?") else f"{text}."

@@ -61,6 +61,7 @@ def _machines(advised: Advised) -> dict[str, Any] | None:
         "gpu_quote": quote_document(found.gpu),
         "gpu_costs_more_usd": exact_usd_or_none(more),
         "gpu_costs_more_usd_per_month": exact_usd_or_none(monthly),
+        "gpu_others_usd": exact_usd_or_none(found.gpu_others_usd),
         "job_asks_for_gpu": found.drops,
         "text": without_gpu_words(found, made.job, made.constraints.deadline_s),
     }

@@ -1,16 +1,19 @@
 """What wastes a job's time and money, from what was measured of it and from its plan."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.plan import Planned, PlanQuery, plan
+from mlbroker.broker.app.queue import others_usd_per_h
 from mlbroker.broker.evidence.tries import Kept, TryStore
 from mlbroker.policies.advice.machines import WithoutGpu, without_gpu
 from mlbroker.policies.advice.proven import Worth, worth
 from mlbroker.policies.advice.steps import StepsSeen, Waste, tokens_seen, wastes
 from mlbroker.policies.planner.planner import Planner
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.measurement import Status
 from mlbroker.profiles.trying import Arm
 
@@ -37,7 +40,7 @@ def advise(query: PlanQuery, state: Path, listener: Listener) -> Advised:
     tried = TryStore(state).for_job(job)
     best = None if tried is None else tried.trial.best
     saved = None if best is None else worth_on(planned, best)
-    return Advised(planned, machines_of(planned), tokens_seen(rows), found, tried, saved)
+    return Advised(planned, machines_of(planned, state), tokens_seen(rows), found, tried, saved)
 
 
 def worth_on(planned: Planned, arm: Arm) -> Worth:
@@ -48,9 +51,13 @@ def worth_on(planned: Planned, arm: Arm) -> Worth:
     return worth(arm, planned.plan.choice, rows[-1].overhead_s if rows else 0.0)
 
 
-def machines_of(planned: Planned) -> WithoutGpu | None:
+def machines_of(planned: Planned, state: Path) -> WithoutGpu | None:
     """Whether the job needs a GPU; None where nothing is known of how long it takes."""
     if not planned.plan.known or planned.request.job.replicas is not None:
         return None
-    planner = Planner(planned.book, planned.plan.generated_at)
-    return without_gpu(planner, planned.request)
+    found = without_gpu(Planner(planned.book, planned.plan.generated_at), planned.request)
+    gpu = found.gpu
+    if gpu is None or gpu.duration_h is None or not vendor(gpu.cloud).own:
+        return found
+    usd_per_h = others_usd_per_h(state, gpu.cloud, gpu.instance_type)
+    return replace(found, gpu_others_usd=usd_per_h * Decimal(str(gpu.duration_h.p50)))

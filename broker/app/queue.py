@@ -143,7 +143,7 @@ def others_usd_per_h(state: Path, cloud: str, machine: str) -> Decimal:
     here = place_name(cloud, machine, gethostname())
     if not any(run.state is State.QUEUED and here in Terms.of(run).places for run in runs):
         return Decimal(0)
-    line = Line.at({here: opener(state)(cloud).places(machine) or 1}, runs, datetime.now(UTC))
+    line = Line.at({here: _places(opener(state), cloud, machine) or 1}, runs, datetime.now(UTC))
     return _usd(opportunity_usd_per_place_h(line.site))
 
 
@@ -196,14 +196,19 @@ def _pools(queued: list[Run], runs: list[Run], opened: Callable[[str], Cloud]) -
     found = {}
     for name in sorted(names):
         cloud, machine, host = place_told(name)
-        try:
-            places = opened(cloud).places(machine) if host in (None, gethostname()) else 1
-        except MlbrokerError:
-            # Of another's nodes file: how many places it has is not known here.
-            places = 1
+        places = _places(opened, cloud, machine) if host in (None, gethostname()) else 1
         if places is not None:
             found[name] = places
     return found
+
+
+def _places(opened: Callable[[str], Cloud], cloud: str, machine: str) -> int | None:
+    """How many runs a machine takes at once; None where it has no places to wait for."""
+    try:
+        return opened(cloud).places(machine)
+    except MlbrokerError:
+        # Of another's nodes file: how many places it has is not known here.
+        return 1
 
 
 def _waiting(run: Run, line: Line, told: Mapping[str, Forecast]) -> Waiting:

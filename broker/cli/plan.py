@@ -208,7 +208,7 @@ def _show_advice(planned: Planned) -> None:
     from mlbroker.broker.app.advise import machines_of
     from mlbroker.policies.advice.machines import Verdict
 
-    found = machines_of(planned)
+    found = machines_of(planned, home())
     if found is not None and found.verdict is Verdict.ENOUGH:
         limit_s = planned.plan.constraints.deadline_s
         print_line(without_gpu_words(found, planned.plan.job, limit_s))

@@ -32,12 +32,14 @@ class WithoutGpu:
 
     UNKNOWN: the job was never seen to work without a GPU, and a guess from a GPU's pace to a
     processor's is none to rely on. `drops` tells that the job asks for a GPU, which was left out.
+    `gpu_others_usd` is what the job's hours on the GPU's place cost those who wait for it.
     """
 
     verdict: Verdict
     cpu: Quote | None
     gpu: Quote | None
     drops: bool
+    gpu_others_usd: Decimal = Decimal(0)
 
     @property
     def gpu_costs_more_usd(self) -> Decimal | None:

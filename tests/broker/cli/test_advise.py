@@ -1,6 +1,7 @@
 """`mlbroker advise` as a user calls it, held to its schema and to `plan --json`."""
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from tests.support.cli import mlbroker
 
 from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.queue.terms import Terms
 from mlbroker.profiles.measurement import Measurement
 
 SCHEMA = json.loads(files("mlbroker.broker").joinpath("schemas/advise.json").read_text())
@@ -80,6 +83,28 @@ def test_a_job_that_asks_for_a_gpu_is_told_what_would_do(
     job.write_text(JOB.replace("{any_of: [{cpus: 2+, memory: 4+}, {accelerators: T4:1}]}",
                                "{cpus: 1+}"))  # fmt: skip
     assert "Without a GPU" not in mlbroker("plan", job, "--measure", table, home=home).stdout
+
+
+def test_who_waits_for_the_gpu_s_place_is_reckoned_with(job: Path, table: Path, home: Path) -> None:
+    nodes = job.parent / "nodes.yaml"
+    nodes.write_text(
+        "nodes:\n- name: gpu-box\n  host: 192.0.2.1\n  price_per_hour_usd: 0.2\n"
+        "  hardware: {vcpus: 8, memory_gib: 32, gpu: T4, gpu_count: 1}\n"
+    )
+    table.write_text(TABLE + "reviews,b,0.6,0.2,ssh,on-prem,gpu-box,1,204\n")
+    asked = (job, "--measure", table, "--nodes", nodes)
+    found = told(*asked, home=home)["without_gpu"]
+    assert found["gpu_quote"]["instance_type"] == "gpu-box"
+    assert (found["gpu_others_usd"], "others wait" in found["text"]) == ("0", False)
+    queue = Terms(Decimal(6), None, True, "auto", {}, ("ssh/gpu-box",)).body()
+    body = {"job": "j", "user": "u", "cap_usd": "5", "reserved_usd": "5",
+            "candidate": {"cloud": "ssh", "instance_type": "gpu-box"},
+            "queue": queue}  # fmt: skip
+    open_ledger(home).reserve(datetime.now(UTC), "waits", body, waits=lambda runs: True)
+    found = told(*asked, home=home)["without_gpu"]
+    hours = found["gpu_quote"]["duration_h"]["p50"]
+    assert float(found["gpu_others_usd"]) == pytest.approx(6 * hours, rel=1e-3)
+    assert "others wait for that place, and lose" in found["text"]
 
 
 def test_no_processor_is_in_time(job: Path, table: Path, home: Path) -> None:
