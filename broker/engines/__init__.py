@@ -1,0 +1,1 @@
+"""Engines that run services: how their files are written, and their maxima moved."""
