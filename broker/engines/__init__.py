@@ -1,6 +1,6 @@
 """Engines that run a service's replicas: what is asked of one, and the file of each, written.
 
-interface, words        what is asked of an engine; what several have to be told
+interface, common       what is asked of an engine; what several share
 skyserve … aws_asg      an engine each: a new one is a module and an entry here
 """
 

@@ -8,8 +8,8 @@ import json
 import shlex
 from typing import Any
 
+from mlbroker.broker.engines.common import turns_nobody_away
 from mlbroker.broker.engines.interface import Ceiling, Export
-from mlbroker.broker.engines.words import turns_nobody_away
 from mlbroker.profiles.job import Job
 
 WORDS = "a script for an Auto Scaling group of AWS"

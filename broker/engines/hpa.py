@@ -5,10 +5,9 @@ Keys: https://kubernetes.io/docs/reference/kubernetes-api/autoscaling/horizontal
 
 from typing import Any
 
+from mlbroker.broker.engines.common import POD, resource, turns_nobody_away
 from mlbroker.broker.engines.interface import Ceiling, Export
-from mlbroker.broker.engines.words import POD, turns_nobody_away
 from mlbroker.broker.files.other_tools.interface import words_of
-from mlbroker.broker.files.other_tools.job_text import yaml_text
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.service import Service
 
@@ -40,14 +39,7 @@ def export(job: Job, ceiling: Ceiling) -> Export:
     ]
     if ceiling.least == 0:
         notes.append("There is 1 replica at least, not 0: to none it scales behind a feature gate")
-    text = yaml_text(
-        {
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-    )
+    text = resource("autoscaling/v2", "HorizontalPodAutoscaler", name, spec)
     return Export(text, tuple(notes))
 
 

@@ -3,11 +3,10 @@
 Keys: https://keda.sh/docs/latest/reference/scaledobject-spec/
 """
 
+from mlbroker.broker.engines.common import POD, resource, turns_nobody_away
 from mlbroker.broker.engines.hpa import behavior
 from mlbroker.broker.engines.interface import Ceiling, Export
-from mlbroker.broker.engines.words import POD, turns_nobody_away
 from mlbroker.broker.files.other_tools.interface import words_of
-from mlbroker.broker.files.other_tools.job_text import yaml_text
 from mlbroker.profiles.job import Job
 
 WORDS = "KEDA's ScaledObject"
@@ -42,12 +41,4 @@ def export(job: Job, ceiling: Ceiling) -> Export:
         "An update of the Deployment runs pods beyond the ceiling unless its maxSurge is 0",
         POD,
     ]
-    text = yaml_text(
-        {
-            "apiVersion": "keda.sh/v1alpha1",
-            "kind": "ScaledObject",
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-    )
-    return Export(text, tuple(notes))
+    return Export(resource("keda.sh/v1alpha1", "ScaledObject", name, spec), tuple(notes))

@@ -6,10 +6,9 @@ https://knative.dev/docs/serving/autoscaling/
 
 from typing import Any
 
+from mlbroker.broker.engines.common import POD, resource
 from mlbroker.broker.engines.interface import Ceiling, Export
-from mlbroker.broker.engines.words import POD
 from mlbroker.broker.files.other_tools.interface import words_of
-from mlbroker.broker.files.other_tools.job_text import yaml_text
 from mlbroker.profiles.job import Job
 
 WORDS = "a patch of KServe's InferenceService"
@@ -36,14 +35,8 @@ def export(job: Job, ceiling: Ceiling) -> Export:
     else:  # which is whole there
         annotations[f"{_KNATIVE}/target"] = f"{max(ceiling.target_rps, 0.01):.4g}"
     head = f"# kubectl patch inferenceservice {name} --type merge --patch-file FILE\n"
-    text = yaml_text(
-        {
-            "apiVersion": "serving.kserve.io/v1beta1",
-            "kind": "InferenceService",
-            "metadata": {"name": name, "annotations": annotations},
-            "spec": {"predictor": predictor},
-        }
-    )
+    spec = {"predictor": predictor}
+    text = resource("serving.kserve.io/v1beta1", "InferenceService", name, spec, annotations)
     notes = [
         f"A replica is given {ceiling.queue_per_replica} requests at once; Knative lets ten times"
         " as many wait before each, and answers 503 then, without Retry-After",

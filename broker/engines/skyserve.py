@@ -5,8 +5,8 @@ Keys: https://docs.skypilot.co/en/latest/serving/service-yaml-spec.html
 
 from typing import Any
 
+from mlbroker.broker.engines.common import turns_nobody_away
 from mlbroker.broker.engines.interface import Ceiling, Export
-from mlbroker.broker.engines.words import turns_nobody_away
 from mlbroker.broker.files.other_tools.job_text import yaml_text
 from mlbroker.profiles.job import Job
 
