@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbroker.broker.app.plan import Planned
+from mlbroker.broker.engines import EXPORTERS
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.other_tools import writer
 from mlbroker.broker.files.other_tools.interface import Chosen
@@ -25,17 +26,13 @@ def export(planned: Planned, tool: str, into: Path) -> Exported:
 
     Raises InputError for what is no job, and NothingFeasible where the plan chose nothing.
     """
-    plan = planned.plan
-    if plan.job.replicas is not None or not plan.job.command:
-        raise InputError("; ".join(plan.job.not_run), hint="a job that ends can be exported")
-    job, quote = plan.job, plan.choice
-    if quote is None:
-        raise nothing_chosen(plan)
-    asked = (quote.cloud, quote.instance_type)
-    kind = next(k for _, _, k in planned.book.types() if (k.cloud, k.name) == asked)
-    limit_s = None if job.deadline is None else int(job.deadline.seconds_from(plan.generated_at))
-    workdir = None if job.workdir is None else os.path.relpath(job.workdir, into)
-    chosen = Chosen(job, quote, kind, limit_s, workdir)
+    job = planned.plan.job
+    if job.replicas is not None or not job.command:
+        raise InputError(
+            "; ".join(job.not_run),
+            hint=f"a job that ends can be exported; a service to {', '.join(EXPORTERS)}",
+        )
+    chosen = chosen_of(planned, into)
     module = writer(tool)
     others = set(re.findall(r"\bMLBROKER_\w+|\bSKYPILOT_\w+", f"{job.setup}\n{job.command}"))
     notes = [f"{reason} (nor is it in the file)" for reason in job.not_run]
@@ -49,9 +46,27 @@ def export(planned: Planned, tool: str, into: Path) -> Exported:
         for key, value in chosen.asked_for().items()
         if key not in module.SAYS
     ]
-    comment = f"# {chosen.words}, by mlbroker export: {money(quote.hourly_usd)} USD an hour.\n"
-    text = module.write(chosen)
+    price = money(chosen.quote.hourly_usd)
+    comment = f"# {chosen.words}, by mlbroker export: {price} USD an hour.\n"
+    return Exported(headed(module.write(chosen), comment), tuple(notes))
+
+
+def chosen_of(planned: Planned, into: Path) -> Chosen:
+    """The machine that the plan chose, for the folder `into`; NothingFeasible where it has none."""
+    plan = planned.plan
+    job, quote = plan.job, plan.choice
+    if quote is None:
+        raise nothing_chosen(plan)
+    asked = (quote.cloud, quote.instance_type)
+    kind = next(k for _, _, k in planned.book.types() if (k.cloud, k.name) == asked)
+    limit_s = None if job.deadline is None else int(job.deadline.seconds_from(plan.generated_at))
+    workdir = None if job.workdir is None else os.path.relpath(job.workdir, into)
+    return Chosen(job, quote, kind, limit_s, workdir)
+
+
+def headed(text: str, comment: str) -> str:
+    """The text below a comment, which stands behind the line that names an interpreter."""
     if text.startswith("#!"):
         first, _, rest = text.partition("\n")
-        return Exported(f"{first}\n{comment}{rest}", tuple(notes))
-    return Exported(comment + text, tuple(notes))
+        return f"{first}\n{comment}{rest}"
+    return comment + text

@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.service_terms import (
+    above_zero,
+    queue_s_of,
+    rps_of,
+    service_of,
+    too_little,
+)
 from mlbroker.broker.backtest.request_trace import read_requests
 from mlbroker.broker.backtest.services import compare
-from mlbroker.broker.errors import InputError, NothingFeasible
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.yaml_fields import nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
-from mlbroker.broker.words import count, money
+from mlbroker.broker.words import count
 from mlbroker.policies.service import POLICIES
 from mlbroker.policies.service.interface import (
     HOUR_MS,
@@ -22,19 +29,17 @@ from mlbroker.policies.service.interface import (
     Period,
     Terms,
     nano_usd,
-    usd,
 )
 from mlbroker.policies.service.periods import DAY_MS, spans_of, utc_month
 from mlbroker.policies.service.replay import Engine, Row
-from mlbroker.profiles.job import Job, Replicas
-from mlbroker.profiles.service import Measure, Service
+from mlbroker.profiles.job import Replicas
+from mlbroker.profiles.service import Service
 
 # A trace of up to so many days is one month, whatever the calendar says.
 MONTH_DAYS = 31
 # Moments after September 2001 are of the calendar; smaller ones count from the trace's beginning.
 _CALENDAR_MS = 10**12
 _LONGEST_BOOT_S = 86_400.0
-_MOST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ def replay_service(request: ServiceReplayRequest, listener: Listener) -> dict[st
         if name not in POLICIES:
             hint = nearest_hint(name, list(POLICIES))
             raise InputError(f"there is no policy {quoted(name)}", where="--policy", hint=hint)
-    service, replicas = _service_of(load_job(request.job, needs_folder=False).job, request.job)
+    job = load_job(request.job, needs_folder=False).job
+    service, replicas = service_of(job, request.job, "a trace of requests is played on one")
     engine = _engine(request, service, listener)
     price, cap = _price(request), _cap(request, service)
     if service.day_usd is not None:
@@ -83,39 +89,14 @@ def replay_service(request: ServiceReplayRequest, listener: Listener) -> dict[st
     }
 
 
-def _service_of(job: Job, path: Path) -> tuple[Service, Replicas]:
-    if job.service is None or job.replicas is None:
-        raise InputError(
-            "is no service: a trace of requests is played on one",
-            where=str(path),
-            hint="it has a block `service: {replica_policy: {min_replicas: 1, max_replicas: 20}}`",
-        )
-    return job.service, job.replicas
-
-
 def _engine(request: ServiceReplayRequest, service: Service, listener: Listener) -> Engine:
-    flag, rps = "--capacity-rps", request.capacity_rps
-    if rps is None:
-        rps, flag = service.target_rps, "target_qps_per_replica"
-    if rps is None:
-        hint = "or `target_qps_per_replica` in the job file's replica_policy"
-        raise InputError("how many requests a second a replica serves is not said",
-                         where="--capacity-rps", hint=hint)  # fmt: skip
-    _above_zero(flag, rps)
+    rps = rps_of(service, request.capacity_rps)
     if not 0 <= request.boot_s < _LONGEST_BOOT_S:
         raise InputError(f"{request.boot_s:g} is not from 0 to a day", where="--boot-s")
-    queue_s, objective = service.queue_s, service.objective
-    if objective is not None and objective.measure is not Measure.TPOT:
-        if objective.within_s < queue_s:
-            listener.warn(
-                f"who waits longer than the objective of {objective.within_s:g} s is late:"
-                " turned away then, and not only at over_cap.queue"
-            )
-        queue_s = min(queue_s, objective.within_s)
     return Engine(
         rps,
         round(request.boot_s * 1000),
-        queue_s,
+        queue_s_of(service, listener),
         round(service.upscale_s * 1000),
         round(service.downscale_s * 1000),
     )
@@ -129,23 +110,18 @@ def _price(request: ServiceReplayRequest) -> Decimal:
             where="--price-per-hour-usd",
             hint="`mlbroker plan` of the job file names the cheapest machine and its price",
         )
-    _above_zero("--price-per-hour-usd", price)
+    above_zero("--price-per-hour-usd", price)
     return Decimal(repr(price))
 
 
 def _cap(request: ServiceReplayRequest, service: Service) -> Decimal:
     if request.cap_usd is not None:
-        _above_zero("--cap-usd", request.cap_usd)
+        above_zero("--cap-usd", request.cap_usd)
         return Decimal(repr(request.cap_usd))
     if service.month_usd is None:
         hint = "or `broker: {service: {budget: {month: 500 USD}}}` in the job file"
         raise InputError("what a month may cost is not said", where="--cap-usd", hint=hint)
     return service.month_usd
-
-
-def _above_zero(flag: str, value: float) -> None:
-    if not 0 < value < _MOST:
-        raise InputError(f"{value:g} is not a number above zero", where=flag)
 
 
 def _bounds(replicas: Replicas, service: Service, listener: Listener) -> tuple[int, int]:
@@ -180,10 +156,4 @@ def _refuse_too_little(terms: Terms, rows: Sequence[Row], job: Path) -> None:
         least_cap = max(least_cap, terms.least_cap(Period(at_ms, period.end_ms)))
         at_ms = period.end_ms
     if terms.cap < least_cap:
-        least = money(usd(least_cap), least=True)
-        raise NothingFeasible(
-            f"the fewest replicas ({terms.least}) cost {least} USD all the time,"
-            f" and the cap is {money(usd(terms.cap))} USD",
-            where=str(job),
-            hint=f"a cap of {least} USD is the least that would do, or fewer min_replicas",
-        )
+        raise too_little(terms.least, least_cap, terms.cap, job)

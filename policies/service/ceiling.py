@@ -89,6 +89,16 @@ class Purse:
         return max(free // cost, 0) if cost else UNBOUNDED
 
 
+def safe_ceiling(terms: Terms, spent: int, now_ms: int) -> int:
+    """So many replicas may run from now until the period ends: floor((B - S) / (p (T - t))).
+
+    `spent` units of the period's budget are gone. Whoever holds this ceiling needs nobody to watch
+    it until then. It is none where too much was spent, and may be below the fewest.
+    """
+    cost = terms.nano_usd_per_h * (terms.period_of(now_ms).end_ms - now_ms)
+    return min(max(terms.cap - spent, 0) // cost, terms.most) if cost else terms.most
+
+
 def water_level(wanted: Sequence[tuple[float, float]], least: int, replica_h: float) -> float:
     """The greatest level that `replica_h` replica-hours pay for; infinite where all is paid.
 

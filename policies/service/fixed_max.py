@@ -1,5 +1,6 @@
 """A fixed maximum: as many replicas as may run from the beginning of a period to its end."""
 
+from mlbroker.policies.service.ceiling import safe_ceiling
 from mlbroker.policies.service.interface import Sight, Terms
 
 
@@ -11,5 +12,5 @@ class FixedMax:
 
     def ceiling(self, sight: Sight) -> int:
         """The same through a period."""
-        start_ms, end_ms = self._terms.period_of(sight.wall_ms)
-        return self._terms.cap // (self._terms.nano_usd_per_h * (end_ms - start_ms))
+        start_ms, _ = self._terms.period_of(sight.wall_ms)
+        return safe_ceiling(self._terms, 0, start_ms)

@@ -3,6 +3,9 @@
 import ast
 import os
 import re
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +37,14 @@ def test_the_service_is_measured_and_its_surge_played() -> None:
     job = load_job(SERVICE).job
     assert job.service is not None
     assert job.service.request is not None
-    short = replace(job, profile=replace(job.profile, max_time_s=8.0))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    short = replace(
+        job,
+        profile=replace(job.profile, max_time_s=8.0),
+        envs={"PORT": str(port)},
+        service=job.service._replace(port=port),
+    )
     bodies = sample_bodies(job.service.request, SERVICE.parent)
 
     found = capacity_of(job, [measure_capacity(short, bodies, lambda _: None)])
@@ -47,6 +57,26 @@ def test_the_service_is_measured_and_its_surge_played() -> None:
     summary = replay_service(request, Heard())["summary"]
     assert summary["auto"]["overspend_usd"] == 0
     assert summary["none"]["overspend_usd"] > 0
+
+
+def test_the_service_labels_texts_that_it_has_not_seen() -> None:
+    asked = (SERVICE.parent / "samples.jsonl").read_text()
+    code = (
+        "import json, sys; from serve import MODEL, Model\n"
+        "print(*(Model(MODEL).label(json.loads(line)['text'])[0] for line in sys.stdin))"
+    )
+    labels = subprocess.run(
+        [sys.executable, "-B", "-c", code], cwd=SERVICE.parent, input=asked, capture_output=True,
+        text=True, check=True,
+    ).stdout  # fmt: skip
+    assert labels.split() == ["complaint", "praise", "question", "complaint"]
+
+
+def test_the_service_s_trace_is_what_its_script_makes() -> None:
+    made = subprocess.run(
+        [sys.executable, SERVICE.with_name("make_requests.py")], capture_output=True, check=True
+    )
+    assert made.stdout == SERVICE.with_name("requests.csv").read_bytes()
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.parent.name)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbroker.policies.service.auto import Auto
-from mlbroker.policies.service.ceiling import Purse, water_level
+from mlbroker.policies.service.ceiling import Purse, safe_ceiling, water_level
 from mlbroker.policies.service.interface import HOUR_MS, UNBOUNDED, Sight, Terms
 from mlbroker.policies.service.periods import DAY_MS, spans_of, utc_day, utc_month
 
@@ -146,6 +146,24 @@ def test_the_shell_is_the_formula() -> None:
     # (100 - 90 - 4 * 11/12) / (2 / 12) = 38
     assert purse.allow(later, UNBOUNDED) == 38
     assert purse.allow(later, 7) == 7
+
+
+@given(
+    cap=st.integers(0, 10**24),
+    spent=st.integers(0, 10**24),
+    price=st.integers(1, 100 * NANO),
+    passed_ms=st.integers(0, 31 * DAY_MS - 1),
+    most=st.integers(0, 10**9),
+)
+def test_the_safe_ceiling_lasts_until_the_period_ends_and_one_more_would_not(
+    cap: int, spent: int, price: int, passed_ms: int, most: int
+) -> None:
+    terms = Terms(price, cap, spans_of(31 * DAY_MS, 0), most=most)
+    found = safe_ceiling(terms, spent, passed_ms)
+    cost = price * (31 * DAY_MS - passed_ms)
+    assert 0 <= found <= most
+    assert found == 0 or spent + found * cost <= cap
+    assert found == most or spent + (found + 1) * cost > cap
 
 
 def test_a_month_is_one_of_utc_whatever_the_clocks_on_the_wall_do() -> None:
