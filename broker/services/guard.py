@@ -83,12 +83,12 @@ class Guard:
         # No engine doubles between two looks, and what is allowed is reserved.
         grows = _GROWS * max(sight.wanted, sight.needed, seen.running) + 1
         most = min(most, max(grows, self._rules.first.least))
-        then = self._granted(sight, most)
+        then = self._granted(most)
         block = None if ends else self._reserved(sight, most)
         if block is None:
             # Unreserved, only what holds without any guard.
             most = min(most, then)
-            then = self._granted(sight, most)
+            then = self._granted(most)
         if ends:
             self._close()
         until_ms = round((seen.now_s + self._rules.lease_s) * 1000)
@@ -129,17 +129,17 @@ class Guard:
     def _go_on_from(self, look: Look) -> None:
         for auto in self.autos.values():
             auto.ceiling(look.sight)
-            auto.purse.grant(look.sight, look.most, look.then)
+            auto.purse.grant(look.most, look.then)
         self._last, self._block, self._booked = look, look.block, look.booked
 
-    def _granted(self, sight: Sight, most: int) -> int:
+    def _granted(self, most: int) -> int:
         """Note what is allowed in all purses; what is safe after it."""
         purses = [auto.purse for auto in self.autos.values()]
         for purse in purses:
-            purse.grant(sight, most)
+            purse.grant(most)
         then = min(purse.safe() for purse in purses)
         for purse in purses:
-            purse.grant(sight, most, then)
+            purse.grant(most, then)
         return then
 
     def _sight(self, seen: Seen) -> Sight:

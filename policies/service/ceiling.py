@@ -34,7 +34,7 @@ class Purse:
         self._metered = self._believed = 0
         self._charged: set[Period] = set()  # the periods of now, by each clock
         self.paid = 0
-        self._allowed = terms.least
+        self._allowed = self._before = terms.least
         self._seen: Sight | None = None
         self._then: int | None = None
         self._seen_ms = self._offset_ms = 0
@@ -64,29 +64,29 @@ class Purse:
             self._spent[period] = self._spent.get(period, 0) + units
         paid = sum(charges.values())  # the same by either clock
         self._believed, self.paid = self._believed + paid, self.paid + paid
-        self._allowed = self._held(elapsed_ms)
+        held = self._held(elapsed_ms)
+        if self._before > self._allowed:
+            self._lowered.append((self._seen_ms + self._terms.slack_ms, self._before))
+        self._allowed = self._before = held
         self._seen, self._then = sight, None
         self._seen_ms += elapsed_ms
 
     def allow(self, sight: Sight, ceiling: int) -> int:
         """As much of the ceiling as the shell lets pass until the lease ends. It may be none."""
+        self._allowed = 0
         late = self._late(sight)
-        if self._terms.slack_ms:
-            late.append((self._terms.slack_ms, self._allowed))
         shell = min(
             self._shell(period, now_ms, late)
             for now_ms in self._moments(sight)
             for period in self._touched(now_ms, now_ms + self._terms.lease_ms)
         )
-        return self.grant(sight, min(shell, ceiling, self._terms.most))
+        return self.grant(min(shell, ceiling, self._terms.most))
 
-    def grant(self, sight: Sight, most: int, then: int | None = None) -> int:
+    def grant(self, most: int, then: int | None = None) -> int:
         """So much is what holds, in place of what was allowed at this look: less, of two purses.
 
         `then` is what holds after the lease, where that is known to be less than what is safe.
         """
-        if self._terms.slack_ms and most < self._allowed:
-            self._lowered.append((sight.steady_ms + self._terms.slack_ms, self._allowed))
         self._allowed, self._then = most, then
         return most
 
@@ -171,6 +171,8 @@ class Purse:
         while self._lowered and self._lowered[0][0] <= sight.steady_ms:
             self._lowered.popleft()
         late = [(at_ms - sight.steady_ms, level) for at_ms, level in self._lowered]
+        if self._before > self._allowed:
+            late.append((self._terms.slack_ms, self._before))
         running = sight.running or 0
         if running > max([self._allowed, *(level for _, level in late)]):
             late.append((self._terms.slack_ms, running))  # the engine does not obey at all

@@ -26,11 +26,13 @@ def scaling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ec2 = boto3.client("ec2", region_name=REGION)
         image = ec2.describe_images()["Images"][0]["ImageId"]
         template = {"ImageId": image, "InstanceType": "t3.micro"}
-        ec2.create_launch_template(LaunchTemplateName="lt", LaunchTemplateData=template)
+        ec2.create_launch_template(
+            LaunchTemplateName="classify-template", LaunchTemplateData=template
+        )
         client = boto3.client("autoscaling", region_name=REGION)
         client.create_auto_scaling_group(
             AutoScalingGroupName=GROUP,
-            LaunchTemplate={"LaunchTemplateName": "lt", "Version": "$Latest"},
+            LaunchTemplate={"LaunchTemplateName": "classify-template", "Version": "$Latest"},
             MinSize=1, MaxSize=5, DesiredCapacity=3, AvailabilityZones=[f"{REGION}a"],
         )  # fmt: skip
         yield client

@@ -164,14 +164,14 @@ def test_what_is_safe_is_what_is_left_over_the_time_that_is_left() -> None:
     sight = Sight(9 * HOUR_MS, 9 * HOUR_MS, 0.0, 5, 5, 5, 0)
     purse.look(sight)
     assert purse.allow(sight, UNBOUNDED) > 900
-    purse.grant(sight, 36)
+    purse.grant(36)
     # (100 - 36 / 12) / (1 - 1 / 12) = 105, but the next period begins with 10 at most.
     assert purse.safe() == 10
     far = Purse(terms._replace(period_of=spans_of(10 * HOUR_MS, -HOUR_MS)))
     sight = sight._replace(wall_ms=0, steady_ms=0, spent=50 * NANO * HOUR_MS)
     far.look(sight._replace(spent=0))
-    far.grant(sight, 0)
+    far.grant(0)
     far.look(sight)
-    far.grant(sight, 0)
+    far.grant(0)
     # (100 - 50) / (9 - 1 / 12) = 5.6
     assert far.safe() == 5
