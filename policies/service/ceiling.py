@@ -120,6 +120,8 @@ class Purse:
             self._believed, self._charged = min(self._believed, before), periods
         self._metered = before if spent is None else max(spent, before)
         stopped = sight.running == 0 and elapsed_ms <= self._terms.lease_ms
+        if self._terms.slack_ms:  # what was stopped since may have been late
+            stopped = stopped and self._seen is not None and self._seen.running == 0
         if spent is not None and (spent > before or stopped):
             return max(spent - self._believed, 0)
         return None
