@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-anew check check-demo bench bench-check bench-profile bench-pages bench-report bench-carbon backtest backtest-parts backtest-first bench-spot bench-queue bench-pipeline bench-ledger bench-service bench-capacity bench-goodput bench-noise bench-tune bench-tune-overhead bench-advisor \
 	campaign \
-	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback build clean
+	price-book price-servers aws-loopback gcp-loopback azure-loopback slurm-loopback kubernetes-loopback service-loopback build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ slurm-loopback: $(VENV)/.dev ## Start a real Slurm of two nodes on loopback, to 
 
 kubernetes-loopback: $(VENV)/.dev ## Serve a strict Kubernetes on loopback, whose pods really run, to try runs on
 	@$(BIN)/python -m tests.support.kubernetes.serve $(OPTIONS)
+
+service-loopback: $(VENV)/.dev ## Run a service's replicas behind an engine on loopback, to try its guard; OPTIONS=--help
+	@$(BIN)/python scripts/service_engine.py $(OPTIONS)
 
 price-book: $(VENV)/.dev ## Make the embedded price book from the tables in SOURCE=folder
 	@test -n "$(SOURCE)" || { echo "make price-book SOURCE=folder-with-price-tables"; exit 1; }

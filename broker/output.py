@@ -116,6 +116,12 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(json_text(document))
 
 
+def print_json_line(document: Mapping[str, Any]) -> None:
+    """One of several JSON documents on stdout, a line each; it is there when this returns."""
+    line = json.dumps(document, allow_nan=False, ensure_ascii=True)
+    print(inert(line, sharp="\\u0023"), flush=True)
+
+
 def json_text(document: Mapping[str, Any]) -> str:
     """The document, in ASCII."""
     text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True)

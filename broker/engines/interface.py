@@ -5,6 +5,7 @@ can be asked and told at any time (`Switch`) it moves the maximum, always with a
 raised falls back by itself, whoever is dead by then.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from mlbroker.profiles.job import Job
@@ -38,30 +39,54 @@ class Exporter(Protocol):
         ...
 
 
+class Life(NamedTuple):
+    """A replica that is paid for, from and until when by the engine's clock. None: it runs."""
+
+    name: str
+    since_s: float
+    until_s: float | None
+
+
 class Seen(NamedTuple):
-    """An engine at one moment. None: it does not tell.
+    """An engine at one moment, `now_s` by its own clock. None: it does not tell.
 
     `running` replicas are paid for, of which `ready` serve; it would have `wanted` without a
     maximum, for `requests_per_s`, those turned away included. `most` is its maximum now.
+    `lives` are of all replicas that ran within the last `Switch.remembers_s`.
     `foreign` replicas are there that the engine did not start.
     """
 
+    now_s: float
     running: int
     ready: int
     most: int
+    lives: Sequence[Life] | None
     wanted: int | None = None
     requests_per_s: float | None = None
     foreign: int = 0
 
 
 class Switch(Protocol):
-    """A running engine whose maximum can be moved."""
+    """A running engine whose maximum can be moved.
+
+    What runs above a maximum is stopped within `slack_s`, and each replica that was started is paid
+    for `minimum_s` at least. `cloud` and `region` are those of the books.
+    """
+
+    cloud: str
+    region: str
+    slack_s: float
+    minimum_s: float
+    remembers_s: float
 
     def look(self) -> Seen:
         """What it is now. CloudError where it does not answer."""
         ...
 
-    def allow(self, most: int, until_s: float, then: int) -> None:
-        """At most `most` until the moment `until_s` (since 1970), and `then` from that on, which
-        the engine must do by itself. Idempotent."""
+    def allow(self, least: int, most: int, until_s: float, then: int) -> None:
+        """From `least`, where there may be so many, to at most `most` until the moment `until_s`
+        (since 1970), and at most `then` from that on, which the engine must do by itself.
+
+        Idempotent. CloudError where it may not have been heard.
+        """
         ...

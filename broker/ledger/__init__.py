@@ -12,7 +12,15 @@ from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import TEAM_LEDGER
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
-from mlbroker.broker.ledger.sharing import PIPELINE, SHARE, STUDY, WORKFLOW, Share, share_in
+from mlbroker.broker.ledger.sharing import (
+    PIPELINE,
+    SERVICE,
+    SHARE,
+    STUDY,
+    WORKFLOW,
+    Share,
+    share_in,
+)
 from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import (
     COUNTS_AT,
@@ -34,6 +42,7 @@ __all__ = [
     "LAST",
     "PIPELINE",
     "RESUMES",
+    "SERVICE",
     "SHARES_CAP",
     "STUDY",
     "WORKFLOW",

@@ -1,5 +1,5 @@
 """Runs that share one cap at the same time: the lanes of a study, the stages of a pipeline, the
-jobs of another tool's workflow.
+jobs of another tool's workflow, the leases of a service.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from mlbroker.broker.words import exact_usd
 
 # In the fact that opens a run.
 SHARE = "share"
-STUDY, PIPELINE, WORKFLOW = "study", "pipeline", "workflow"
+STUDY, PIPELINE, WORKFLOW, SERVICE = "study", "pipeline", "workflow", "service"
 
 
 class Share(NamedTuple):

@@ -1,9 +1,11 @@
-"""Runs of a team's ledger whose folder is on another machine, or another person's."""
+"""Runs that no process of this state folder carries: of a team's ledger those whose folder is on
+another machine, or another person's; and what a service's guard holds, which is no machine of ours.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from mlbroker.broker.ledger import Run
+from mlbroker.broker.ledger import SERVICE, Run, share_in
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import FILE
 
@@ -23,6 +25,8 @@ def unattended(runs: Iterable[Run], home: Path) -> frozenset[str]:
 
 def elsewhere(run: Run, folder: RunFolder) -> str | None:
     """Where the run is carried, if not from this state folder; None where it is."""
+    if (share := share_in(run, SERVICE)) is not None:
+        return f"the guard of its service holds it (mlbroker service status {share.name})"
     if HOME not in run.details or (folder.path / FILE).exists():
         return None
     host, home = run.details.get("host"), run.details[HOME]

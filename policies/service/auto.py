@@ -26,6 +26,8 @@ from mlbroker.policies.service.usual import HOUR_S, Usual
 _PARTS = 120
 _RENEWED_MS = 600_000
 _SLICE_LEASES = 4
+Z90 = 1.2816  # a standard normal is below it in nine of ten cases
+ALARM = 3.0
 
 
 class Auto:
@@ -33,7 +35,7 @@ class Auto:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._purse = Purse(terms)
+        self.purse = Purse(terms)
         self._wanted = Usual()
         self._surge = SurgeWatch()
         self._lately = _Lately()
@@ -44,7 +46,7 @@ class Auto:
 
     def ceiling(self, sight: Sight) -> int:
         """The shell's word is the last."""
-        self._purse.look(sight)
+        self.purse.look(sight)
         began_s = self._surge.since_s
         if self._last_ms is not None and sight.steady_ms > self._last_ms:
             self._learn(sight, (sight.steady_ms - self._last_ms) / 1000)
@@ -60,7 +62,40 @@ class Auto:
         needed = self._needed_lately(sight)
         if ceiling < UNBOUNDED:
             ceiling = min(ceiling, needed)
-        return self._purse.allow(sight, max(self._terms.least, ceiling))
+        return self.purse.allow(sight, max(self._terms.least, ceiling))
+
+    def month_end(self, now_ms: int) -> tuple[int, int, int]:
+        """Units that the period comes to by its end: the 10th, 50th and 90th percentile.
+
+        The usual hours under the level, with the usual error of a day's forecast; never above the
+        cap.
+        """
+        start_ms, end_ms = self._terms.period_of(now_ms)
+        spent, cap = self.purse.spent(now_ms), self._terms.cap
+        forecast = self._forecast(now_ms / 1000, end_ms / 1000)
+        share_left = (end_ms - now_ms) / max(end_ms - start_ms, DAY_MS)
+        wide = exp(Z90 * self._wanted.error * sqrt(max(share_left, 0.0)))
+
+        def comes_to(factor: float) -> int:
+            found = 0.0
+            for wanted, hours in forecast:
+                found += min(max(wanted * factor, self._terms.least), self._level) * hours
+            return min(spent + round(found * self._terms.nano_usd_per_h * HOUR_MS), max(cap, spent))
+
+        return comes_to(1 / wide), comes_to(1.0), comes_to(wide)
+
+    def alarm(self, now_ms: int) -> float | None:
+        """How many times the usual is wanted, where that is thrice or more and would break the
+        cap if there were no ceiling; else None.
+        """
+        end_ms = self._terms.period_of(now_ms).end_ms
+        usual = self._wanted.at(int(now_ms // 1000 // HOUR_S))
+        if not usual or self._lately.mean() < ALARM * usual:
+            return None
+        forecast = self._forecast(now_ms / 1000, end_ms / 1000)
+        hours = sum(max(wanted, self._terms.least) * hours for wanted, hours in forecast)
+        coming = hours * self._terms.nano_usd_per_h * HOUR_MS
+        return self._lately.mean() / usual if coming > self.purse.left(now_ms) else None
 
     def _needed_lately(self, sight: Sight) -> int:
         """The most that was needed within the last lease; unbounded before so much is known."""
@@ -84,7 +119,7 @@ class Auto:
 
     def _find_level(self, now_ms: int) -> float:
         start_ms, end_ms = self._terms.period_of(now_ms)
-        left_h = self._purse.left(now_ms) / (self._terms.nano_usd_per_h * HOUR_MS)
+        left_h = self.purse.left(now_ms) / (self._terms.nano_usd_per_h * HOUR_MS)
         share_left = (end_ms - now_ms) / max(end_ms - start_ms, DAY_MS)
         generous = exp(self._wanted.error * sqrt(share_left))
         forecast = self._forecast(now_ms / 1000, end_ms / 1000)

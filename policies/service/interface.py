@@ -27,7 +27,9 @@ class Terms(NamedTuple):
     One replica costs `nano_usd_per_h`; the engine never goes below `least` by itself, nor above
     `most`. `cap` units may be spent in each period, which `period_of` tells of a moment.
     A ceiling holds for `lease_ms`: until it is renewed, what runs above it is stopped, and what
-    was started is paid for at least.
+    was started is paid for at least. After that the engine holds by itself what nobody need renew
+    (see `Purse.safe`). Where a ceiling is lowered, it is obeyed within `slack_ms`, which is part of
+    the lease; looks are no further apart than the rest of it.
     """
 
     nano_usd_per_h: int
@@ -36,6 +38,7 @@ class Terms(NamedTuple):
     least: int = 1
     most: int = UNBOUNDED
     lease_ms: int = 300_000
+    slack_ms: int = 0
 
     def least_cap(self, period: Period) -> int:
         """What the fewest replicas cost in a period: nobody keeps a smaller cap and stays up."""
