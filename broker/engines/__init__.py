@@ -1,7 +1,7 @@
 """Engines that run a service's replicas: what is asked of one, and the file of each, written.
 
 interface, common       what is asked of an engine; what several share
-skyserve … aws_asg      an engine each: a new one is a module and an entry here
+skyserve … gcp_mig      an engine each: a new one is a module and an entry here
 """
 
 from importlib import import_module
@@ -16,6 +16,7 @@ EXPORTERS = {
     "hpa": "hpa",
     "ray-serve": "ray_serve",
     "aws-asg": "aws_asg",
+    "gcp-mig": "gcp_mig",
 }
 
 
