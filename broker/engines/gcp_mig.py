@@ -41,7 +41,7 @@ def export(job: Job, ceiling: Ceiling) -> Export:
     notes = [
         turns_nobody_away("Google's load balancer", ceiling),
         f"The group's autoscaler is taken to be called {name!r}, and to be of one zone",
-        f"Its backend must name the rate that it is held to: maxRatePerInstance {ceiling.target_rps:.4g}",
+        f"Its backend must name what a machine serves: maxRatePerInstance {ceiling.target_rps:.4g}",
         "An update of the group runs machines beyond the ceiling unless its maxSurge is 0",
     ]
     return Export("\n".join(lines) + "\n", tuple(notes))

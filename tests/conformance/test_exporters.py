@@ -59,7 +59,7 @@ def read_kserve(text: str, folder: Path) -> Held:
     says, notes = made["spec"]["predictor"], made["metadata"]["annotations"]
     assert says["scaleMetric"] == "rps"
     assert notes["autoscaling.knative.dev/target-utilization-percentage"] == "100"
-    target = says.get("scaleTarget", notes.get("autoscaling.knative.dev/target"))
+    target = says["scaleTarget"] or notes["autoscaling.knative.dev/target"]
     return Held(
         says["minReplicas"], says["maxReplicas"], float(target), says["containerConcurrency"]
     )
