@@ -146,7 +146,8 @@ def _paid(budget: _Budget, path: Path) -> int:
     if paid < needs:
         ahead = Period(now_ms, terms.period_of(now_ms).end_ms)
         least_cap = spent + terms._replace(least=needs).least_cap(ahead)
-        raise too_little(needs, least_cap, terms.cap, path, f"{span}, with what is spent")
+        gone = ", with what is spent" if spent else ""
+        raise too_little(needs, least_cap, terms.cap, path, span + gone)
     return paid
 
 
@@ -174,5 +175,7 @@ def _task(job: Job, chosen: Chosen | None) -> tuple[str, list[str]]:
     if chosen is None:
         note = "Put it in the place of `service:` in your task, pinned to a machine of this price"
         return "", [note]
-    dropped = [f"Of your task {key} is not in the file" for key in job.ignored]
-    return writer("skypilot").write(chosen), dropped
+    kept_out = [reason.partition(":")[0] for reason in job.not_run]
+    keys = [*job.ignored, *(key for key in kept_out if key != "service")]
+    notes = [f"Of your task {key} is not in the file" for key in keys]
+    return writer("skypilot").write(chosen), notes

@@ -1,7 +1,7 @@
 """Engines that run services: the file of each with its ceiling, and maxima that are moved.
 
 interface, common       what is asked of an engine; what several files share
-skyserve … aws_asg      an engine's file each: a new one is a module and an entry here
+skyserve … gcp_mig      an engine's file each: a new one is a module and an entry here
 loopback, aws           engines whose maximum can be moved: NAME:TARGET opens one
 """
 
@@ -20,6 +20,7 @@ EXPORTERS = {
     "hpa": "hpa",
     "ray-serve": "ray_serve",
     "aws-asg": "aws_asg",
+    "gcp-mig": "gcp_mig",
 }
 # Each has `opened(target)`, and `TARGET` in words; a vendor's library takes its time to import.
 SWITCHES = {"aws": "aws", "loopback": "loopback"}

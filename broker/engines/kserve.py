@@ -32,7 +32,8 @@ def export(job: Job, ceiling: Ceiling) -> Export:
     }
     if ceiling.target_rps >= 1:
         predictor["scaleTarget"] = int(ceiling.target_rps)
-    else:  # which is whole there
+    else:  # which is whole there, and would go before an annotation
+        predictor["scaleTarget"] = None
         annotations[f"{_KNATIVE}/target"] = f"{max(ceiling.target_rps, 0.01):.4g}"
     head = f"# kubectl patch inferenceservice {name} --type merge --patch-file FILE\n"
     spec = {"predictor": predictor}

@@ -10,7 +10,7 @@ from mlbroker.broker.engines.interface import Ceiling, Export
 from mlbroker.broker.files.other_tools.job_text import yaml_text
 from mlbroker.profiles.job import Job
 
-WORDS = "SkyServe's `service:`"
+WORDS = "a service of SkyServe's"
 
 
 def export(job: Job, ceiling: Ceiling) -> Export:

@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from botocore.validate import ParamValidator
+from google.cloud import compute_v1
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -58,7 +59,7 @@ def read_kserve(text: str, folder: Path) -> Held:
     says, notes = made["spec"]["predictor"], made["metadata"]["annotations"]
     assert says["scaleMetric"] == "rps"
     assert notes["autoscaling.knative.dev/target-utilization-percentage"] == "100"
-    target = says.get("scaleTarget", notes.get("autoscaling.knative.dev/target"))
+    target = says["scaleTarget"] or notes["autoscaling.knative.dev/target"]
     return Held(
         says["minReplicas"], says["maxReplicas"], float(target), says["containerConcurrency"]
     )
@@ -127,6 +128,26 @@ def read_aws_asg(text: str, folder: Path) -> Held:
     return Held(bounds["MinSize"], bounds["MaxSize"], tracking["TargetValue"] / 60)
 
 
+def read_gcp_mig(text: str, folder: Path) -> Held:
+    for name, code in {
+        "gcloud": "echo a-token",
+        "curl": 'cat >head; printf "%s\\0" "$@" >said',
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{code}\n")
+        (folder / name).chmod(0o755)
+    known = {"PATH": f"{folder}:/usr/bin:/bin", "PROJECT": "p", "ZONE": "europe-west4-a"}
+    subprocess.run(["sh", "-c", text], env=known, cwd=folder, check=True, capture_output=True)
+    said = (folder / "said").read_text().split("\0")
+    assert (folder / "head").read_text() == "Authorization: Bearer a-token"
+    path, _, name = said[3].partition("?autoscaler=")
+    assert path.endswith("/projects/p/zones/europe-west4-a/autoscalers")
+    made = compute_v1.Autoscaler.from_json(said[said.index("-d") + 1], ignore_unknown_fields=False)
+    assert made.name == name
+    policy = made.autoscaling_policy
+    assert policy.load_balancing_utilization.utilization_target == 1
+    return Held(policy.min_num_replicas, policy.max_num_replicas, None)
+
+
 READS: dict[str, Callable[[str, Path], Held]] = {
     "skyserve": read_skyserve,
     "kserve": read_kserve,
@@ -134,6 +155,7 @@ READS: dict[str, Callable[[str, Path], Held]] = {
     "hpa": read_hpa,
     "ray-serve": read_ray_serve,
     "aws-asg": read_aws_asg,
+    "gcp-mig": read_gcp_mig,
 }
 
 

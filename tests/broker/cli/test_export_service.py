@@ -106,6 +106,7 @@ def test_a_budget_below_the_fewest_names_the_least_that_would_do(tmp_path: Path)
     # 3 * 0.75 * 744
     found = error_of(export(three, *PRICE, "--budget", "1673.99"), NothingFeasible)
     assert "a cap of 1,674.00 USD is the least" in str(found)
+    assert "with what is spent" not in str(found)
     assert most_of(export(three, *PRICE, "--budget", "1674")) == 3
     none = job_file(tmp_path, POLICY.replace("min_replicas: 1", "min_replicas: 0"))
     found = error_of(export(none, *PRICE, "--budget", "557"), NothingFeasible)
@@ -115,7 +116,10 @@ def test_a_budget_below_the_fewest_names_the_least_that_would_do(tmp_path: Path)
 
 
 def test_without_a_price_the_plan_s_machine_is_written_with_it(tmp_path: Path) -> None:
-    result = export(job_file(tmp_path), "--region", "us-east-1")
+    path = job_file(tmp_path)
+    path.write_text(path.read_text() + "file_mounts: {/data: ./data}\n")
+    result = export(path, "--region", "us-east-1")
+    assert "Of your task file_mounts is not in the file" in result.stderr
     made = yaml.safe_load(result.stdout)
     assert made["resources"]["infra"] == "aws/us-east-1"
     assert made["resources"]["instance_type"] in result.stdout
