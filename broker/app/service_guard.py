@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from mlbroker.broker.app.listener import Listener
@@ -122,7 +123,7 @@ def prepare(request: GuardRequest, state: Path, listener: Listener) -> Prepared:
     )
     account = Account(
         name, current_user(), current_project(request.job, request.project), switch.cloud,
-        switch.region, instance_type, price, request.engine,
+        switch.region, instance_type, price, request.engine, f"{gethostname()}:{state}",
     )  # fmt: skip
     judge = judge_of(request.job, request.policy, project=account.project, user=account.user)
     option = LaunchOption(

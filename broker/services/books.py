@@ -17,10 +17,12 @@ from mlbroker.policies.service.interface import Period, usd
 from mlbroker.pricing.offer import Market
 
 _NANO = Decimal("1e-9")
+# So long after its end a reservation has been renewed, or its guard is dead.
+_LATE = timedelta(hours=1)
 
 
 class Account(NamedTuple):
-    """Whose money it is, and what the books say of each replica."""
+    """Whose money it is, what the books say of each replica, and where the guard is."""
 
     service: str
     user: str
@@ -30,6 +32,7 @@ class Account(NamedTuple):
     instance_type: str
     price_per_hour_usd: Decimal
     engine: str
+    guard_at: str
 
 
 class Books:
@@ -42,14 +45,14 @@ class Books:
         self._account = account
         self._admission = admission
 
-    def fits(self, block: Block | None, period: Period, paid: int, worst: int) -> bool:
+    def fits(self, block: Block | None, period: Period, now_ms: int, paid: int, worst: int) -> bool:
         """Whether a lease of `worst` units can be made from the open reservation."""
-        if block is None or block.period_ms != period.start_ms:
+        if block is None or block.period_ms != period.start_ms or now_ms >= block.until_ms:
             return False
         return paid - block.base + worst <= block.reserved
 
     def open(
-        self, period: Period, cap: int, base: int, worst: int, wished: int, until: datetime
+        self, period: Period, cap: int, base: int, worst: int, wished: int, until_ms: int
     ) -> Block:
         """Reserve what is wished for, or what there is room for, `worst` units at least.
 
@@ -58,7 +61,7 @@ class Books:
         now, units = datetime.now(UTC), max(wished, worst)
         while True:
             try:
-                return self._opened(period, cap, base, units, now, until)
+                return self._opened(period, cap, base, units, now, until_ms)
             except RefusedError:
                 if units == worst:
                     raise
@@ -78,8 +81,18 @@ class Books:
             self._settle(run, _usd(max(paid - block.base, 0)), at_most=False)
 
     def close_unknown(self, but: str | None) -> list[Run]:
-        """Settle what earlier guards left open of which nothing is known here, at its worst."""
+        """Settle what earlier guards left open of which nothing is known here, at its worst.
+
+        RefusedError where the ledger is a team's, and a guard may be at work in another place.
+        """
         left = [run for run in self.open_runs() if run.run_id != but]
+        for run in left:
+            there, due = run.details["guard_at"], run.attempts and run.attempt.kill_at
+            if there != self._account.guard_at and due and datetime.now(UTC) < due + _LATE:
+                raise RefusedError(
+                    f"has a guard already, at {there}", where=f"service {self._account.service}",
+                    hint=f"Stop it there. If it is gone: its reservation ends at {due:%H:%M} UTC.",
+                )  # fmt: skip
         for run in left:
             self._settle(run, run.reserved_usd, at_most=True)
         return left
@@ -99,7 +112,7 @@ class Books:
         return run is not None and run.stop_requested is not None
 
     def _opened(
-        self, period: Period, cap: int, base: int, units: int, now: datetime, until: datetime
+        self, period: Period, cap: int, base: int, units: int, now: datetime, until_ms: int
     ) -> Block:
         account, run_id, worst_usd = self._account, new_run_id(now), _usd(units)
         month = datetime.fromtimestamp(period.start_ms / 1000, UTC)
@@ -112,6 +125,7 @@ class Books:
             "project": account.project,
             "cap_usd": str(budget_usd),
             "reserved_usd": str(worst_usd),
+            "guard_at": account.guard_at,
             **share.body(),
         }
         self._ledger.reserve(now, run_id, body, self._admission(worst_usd))
@@ -124,12 +138,12 @@ class Books:
             "market": Market.ON_DEMAND.value,
             "nodes": 1,
             "price_per_hour_usd": str(account.price_per_hour_usd),
-            "kill_at": _iso(until),
+            "kill_at": _iso(datetime.fromtimestamp(until_ms / 1000, UTC)),
             "worst_usd": str(worst_usd),
         }
         self._ledger.append(now, run_id, State.INTENDED, intent)
         self._ledger.append(now, run_id, State.ARMED, {"by": account.engine})
-        return Block(run_id, units, base, period.start_ms)
+        return Block(run_id, units, base, period.start_ms, until_ms)
 
     def _settle(self, run: Run, charged_usd: Decimal, *, at_most: bool) -> None:
         now, told = datetime.now(UTC), {"charged_usd": str(charged_usd), "at_most": at_most}
@@ -140,11 +154,6 @@ class Books:
         elif run.state in (State.INTENDED, State.ARMED):
             self._ledger.append(now, run.run_id, State.ABSENT, ended)
         self._ledger.append(now, run.run_id, State.SETTLED, {"outcome": "stopped"})
-
-
-def hour_later(now_ms: int) -> datetime:
-    """Until when a reservation is meant to last."""
-    return datetime.fromtimestamp(now_ms / 1000, UTC) + timedelta(hours=1)
 
 
 def _usd(units: int) -> Decimal:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mlbroker.broker.engines.interface import Seen, Switch
 from mlbroker.broker.errors import RefusedError
-from mlbroker.broker.services.books import Books, hour_later
+from mlbroker.broker.services.books import Books
 from mlbroker.broker.services.journal import Block, Journal, Look
 from mlbroker.broker.words import count
 from mlbroker.policies.service.auto import Auto
@@ -64,6 +64,7 @@ class Guard:
         self._known: set[str] = set()
         self._block: Block | None = None
         self._booked = 0
+        self._alarmed_ms: int | None = None
         for look in journal.looks():
             self._go_on_from(look)
         for run in books.close_unknown(self._block.run_id if self._block else None):
@@ -107,10 +108,13 @@ class Guard:
         return look
 
     def alarm(self, look: Look) -> str | None:
-        """What to tell whoever owns the budget, if anything."""
+        """What to tell whoever owns the budget, if anything; once an hour."""
+        if self._alarmed_ms is not None and look.sight.steady_ms - self._alarmed_ms < HOUR_MS:
+            return None
         for name, auto in self.autos.items():
             times = auto.alarm(look.sight.wall_ms)
             if times is not None:
+                self._alarmed_ms = look.sight.steady_ms
                 return (
                     f"service {self.name} wants {times:.1f} times its usual hour, which"
                     f" would break the {name}'s budget: at most {look.most} replicas"
@@ -198,15 +202,15 @@ class Guard:
         terms, paid = self._rules.first, self._paid
         period = terms.period_of(sight.wall_ms)
         price = most * terms.nano_usd_per_h
-        if self._books.fits(self._block, period, paid, price * terms.lease_ms):
+        if self._books.fits(self._block, period, sight.wall_ms, paid, price * terms.lease_ms):
             return self._block
         if self._block is not None:
             self._books.close(self._block, paid)
             self._booked = paid
-        unbooked, until = paid - self._booked, hour_later(sight.wall_ms)
+        unbooked, until_ms = paid - self._booked, sight.wall_ms + HOUR_MS
         worst, wished = unbooked + price * terms.lease_ms, unbooked + price * HOUR_MS
         try:
-            return self._books.open(period, terms.cap, self._booked, worst, wished, until)
+            return self._books.open(period, terms.cap, self._booked, worst, wished, until_ms)
         except RefusedError as error:
             if self._last is None:
                 raise

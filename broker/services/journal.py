@@ -26,12 +26,13 @@ _MOST_OLD = 20_000
 
 
 class Block(NamedTuple):
-    """A reservation in the ledger: `reserved` units, taken when `base` were paid."""
+    """A reservation in the ledger: `reserved` units until `until_ms`, from `base` that were paid."""
 
     run_id: str
     reserved: int
     base: int
     period_ms: int
+    until_ms: int
 
 
 class Look(NamedTuple):

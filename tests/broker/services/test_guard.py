@@ -4,6 +4,7 @@ costs more than its budget, and the books say what was paid."""
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from mlbroker.broker.engines.interface import Life, Seen
 from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
-from mlbroker.broker.ledger import Ledger, open_ledger
+from mlbroker.broker.ledger import Admission, Ledger, Verdict, open_ledger
 from mlbroker.broker.services.books import Account, Books
 from mlbroker.broker.services.guard import Guard, Moment, Rules
 from mlbroker.broker.services.journal import LOOKS, Journal
@@ -114,6 +115,8 @@ class World:
     boot: int = 0
     boot_at_ms: int = START_MS - DAY_MS
     warned: list[str] = field(default_factory=list)
+    admission: Admission | None = None
+    at: str = "here"
 
     @property
     def ledger(self) -> Ledger:
@@ -124,8 +127,10 @@ class World:
         return Moment(now_ms + self.wall_off_ms, now_ms - self.boot_at_ms, str(self.boot))
 
     def guard(self) -> Guard:
-        account = Account("svc", "tester", None, "local", "local", "replica", Decimal(1), "played")
-        books = Books(self.ledger, account, lambda _: None)
+        account = Account(
+            "svc", "tester", None, "local", "local", "replica", Decimal(1), "played", self.at
+        )
+        books = Books(self.ledger, account, lambda _: self.admission)
         journal = Journal(self.folder, "svc")
         journal.folder.mkdir(parents=True, exist_ok=True)
         return Guard(self.rules, self.engine, journal, books, self.clock, self.warned.append)
@@ -309,6 +314,57 @@ def test_what_nothing_is_known_of_is_settled_at_its_worst(world: World) -> None:
     assert settled.spent_at_most
     assert settled.spent_usd == run.reserved_usd
     assert "settled at the most" in world.warned[0]
+
+
+def test_a_policy_that_refuses_keeps_the_guard_from_beginning_and_later_from_raising(
+    world: World,
+) -> None:
+    world.admission = lambda *_: Verdict("the day's cap is full")
+    with pytest.raises(RefusedError, match="the day's cap is full"):
+        world.guard().look()
+    assert not world.engine.told
+    world.admission = None
+    guard = world.guard()
+    guard.look()
+    world.admission = lambda *_: Verdict("the day's cap is full")
+    world.engine.wanted = 80
+    world.engine.go_on(48.0)
+    assert guard.look().most == 1, "the safe ceiling needs no guard"
+    assert world.warned == ["not raised: the day's cap is full"]
+    world.engine.go_on(48.0)
+    world.admission = None
+    assert guard.look().most > 1
+    world.engine.go_on(48.0)
+    guard.look(ends=True)
+    spent = sum((run.spent_usd for run in world.ledger.runs()), Decimal(0))
+    assert spent >= usd(world.engine.units(0, 10**15, NANO)), "what ran meanwhile is booked too"
+
+
+def test_a_guard_at_another_place_of_a_team_s_ledger_is_not_ended(world: World) -> None:
+    now_ms = round(datetime.now(UTC).timestamp() * 1000)
+    world.engine.now_s = now_ms / 1000
+    world.guard().look()
+    other = World(world.folder, world.engine, world.rules, at="elsewhere")
+    (world.folder / "services" / "svc" / LOOKS).unlink()
+    with pytest.raises(RefusedError, match="has a guard already, at here"):
+        other.guard()
+    assert len(world.ledger.open_runs()) == 1
+
+
+def test_an_alarm_comes_once_an_hour_and_only_where_the_cap_would_break(tmp_path: Path) -> None:
+    for month_usd, heard in ((744 + 300, True), (744 * 900, False)):
+        world = World(tmp_path / str(month_usd), Played(), rules_of(month_usd))
+        world.engine.now_s = (START_MS - 29 * DAY_MS) / 1000
+        guard, alarms = world.guard(), []
+        for number in range(400):
+            world.engine.wanted = 2 if number < 150 else 20
+            alarms.append(guard.alarm(guard.look()))
+            world.engine.go_on(200.0)
+        found = [text for text in alarms if text is not None]
+        assert bool(found) is heard
+        assert len(found) <= 14
+        if heard:
+            assert "times its usual hour, which would break the month's budget" in found[0]
 
 
 def test_a_second_guard_is_refused(world: World) -> None:
