@@ -24,9 +24,7 @@ COMMANDS: dict[str, Command] = {
     "tune": Command("tune", "Tune the job: a study of many trials under one hard cap."),
     "submit": Command("submit", "Hand a job in: it starts when a place is free and its turn."),
     "queue": Command("queue", "Show who waits for a place, in which order, and why."),
-    "service": Command(
-        "service", "Hold a running service's cap on its engine: guard, status, stop."
-    ),
+    "service": Command("service", "Hold the cap of a service that runs: guard, status, stop."),
     "ps": Command("ps", "List runs and their machines."),
     "logs": Command("logs", "Show a run's output."),
     "stop": Command("stop", "Stop a run and account for it."),

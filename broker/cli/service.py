@@ -1,5 +1,6 @@
 """`mlbroker service`: hold a running service's cap, show how it stands, and end its guard."""
 
+import signal
 import sys
 from contextlib import ExitStack
 from datetime import datetime
@@ -64,7 +65,8 @@ def guard(
     """Move the maximum of the service's engine so that its budgets cannot be passed.
 
     Each maximum is reserved in the ledger first, and has an end: where the guard dies, the engine
-    falls back by itself to what it may run until the budget's end. Ctrl-C leaves it there.
+    falls back by itself to what it may run until the budget's end. Ctrl-C (and SIGTERM) leaves it
+    there.
 
     Exit codes: 0 ended, or looked once; 1 the engine does not answer, 2 bad input, 3 there is a
     guard already or a budget refuses, 4 the fewest replicas break a budget.
@@ -79,6 +81,8 @@ def guard(
     with ExitStack() as stack:
         ctrl_c = stack.enter_context(CtrlC())
         found = stack.enter_context(prepared.guarding(terminal))
+        # As a service manager ends it: in order, too.
+        signal.signal(signal.SIGTERM, lambda *_: prepared.journal.ask_to_stop())
         look = found.look()
         _show(look, prepared, json)
         _alarm(found, look, webhook)

@@ -26,7 +26,7 @@ _MOST_OLD = 20_000
 
 
 class Block(NamedTuple):
-    """A reservation in the ledger: `reserved` units until `until_ms`, from `base` that were paid."""
+    """A reservation in the ledger: `reserved` units until `until_ms`, from `base` paid on."""
 
     run_id: str
     reserved: int

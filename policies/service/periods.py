@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 
 from mlbroker.policies.service.interface import Period
 
@@ -12,9 +12,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def utc_month(moment_ms: int) -> Period:
     """The calendar month; UTC knows no summer time, so that none has an hour more or less."""
-    first = (_EPOCH + timedelta(milliseconds=moment_ms)).replace(
-        day=1, hour=0, minute=0, second=0, microsecond=0
-    )
+    return _month_of(moment_ms // DAY_MS)
+
+
+@lru_cache(maxsize=1024)  # asked several times a look, and a month of looks is played again
+def _month_of(day: int) -> Period:
+    first = (_EPOCH + timedelta(days=day)).replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
     return Period(_ms(first), _ms(following))
 

@@ -110,17 +110,18 @@ def test_a_surge_is_capped_and_a_killed_guard_leaves_the_safe_ceiling(tmp_path: 
 def test_ctrl_c_and_stop_end_a_guard_in_order(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     with service_engine(tmp_path, "--target-rps", "15") as engine:
-        guard = cli.start(*guard_of(cli, engine))
-        assert guard.stdout is not None
-        assert "at most" in guard.stdout.readline()
-        # What holds the service is no run that reconcile, ps and stop may end.
-        assert "the guard of its service holds it" in cli("ps").stdout.replace("\n", " ")
-        assert cli("reconcile").returncode == 0
-        guard.send_signal(signal.SIGINT)
-        _, said = guard.communicate()
-        assert guard.returncode == 0, said
-        assert "The guard has ended: from now on at most 1 replica." in said
-        assert {row["state"] for row in cli.ledger()} == {"settled"}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            guard = cli.start(*guard_of(cli, engine))
+            assert guard.stdout is not None
+            assert "at most" in guard.stdout.readline()
+            # What holds the service is no run that ps and reconcile may end.
+            assert "the guard of its service" in cli("ps").stdout.replace("\n", " ")
+            assert cli("reconcile").returncode == 0
+            guard.send_signal(number)
+            _, said = guard.communicate()
+            assert guard.returncode == 0, said
+            assert "The guard has ended: from now on at most 1 replica." in said
+            assert {row["state"] for row in cli.ledger()} == {"settled"}
 
         guard = cli.start(*guard_of(cli, engine))
         assert guard.stdout is not None

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -9,9 +11,16 @@ import pytest
 from moto import mock_aws
 from moto.autoscaling.models import InstanceState
 
+from mlbroker.broker.app.service_guard import now_here
 from mlbroker.broker.engines import open_switch
 from mlbroker.broker.engines.aws import ACTION
 from mlbroker.broker.errors import CloudError, InputError
+from mlbroker.broker.ledger import open_ledger
+from mlbroker.broker.services.books import Account, Books
+from mlbroker.broker.services.guard import Guard, Rules
+from mlbroker.broker.services.journal import Journal
+from mlbroker.policies.service.interface import HOUR_MS, Terms
+from mlbroker.policies.service.periods import utc_month
 
 REGION, GROUP = "eu-central-1", "classify"
 LATER_S = 1_900_000_000.0
@@ -121,6 +130,40 @@ def test_what_the_group_did_not_launch_is_told_and_protected(
     left = {each["InstanceId"]: each for each in group_of(scaling)["Instances"]}
     assert left[other]["ProtectedFromScaleIn"]
     assert sum(each["ProtectedFromScaleIn"] for each in left.values()) == 1
+
+
+def test_a_guard_holds_a_group_with_leases(scaling: Any, tmp_path: Path) -> None:
+    switch = open_switch(f"aws:{REGION}/{GROUP}")
+    slack_ms = round((switch.slack_s + switch.minimum_s) * 1000)
+    lease_s, price = 840.0, 10**9
+    terms = Terms(
+        price, 1000 * price * HOUR_MS, utc_month, 1, 20, round(lease_s * 1000) + slack_ms, slack_ms
+    )
+    account = Account("classify", "tester", None, "aws", REGION, "t3.micro", Decimal(1), "aws:x",
+                      "here")  # fmt: skip
+    journal = Journal(tmp_path, "classify")
+    journal.folder.mkdir(parents=True)
+    books = Books(open_ledger(tmp_path), account, lambda _: None)
+    rules = Rules({"month": terms}, 10.0, lease_s)
+    warned: list[str] = []
+    guard = Guard(rules, switch, journal, books, now_here, warned.append)
+    first = guard.look()
+    # Three run of five: they may become seven at once.
+    assert (first.running, first.most) == (3, 7)
+    assert group_of(scaling)["MaxSize"] == 7
+    (action,) = scaling.describe_scheduled_actions(AutoScalingGroupName=GROUP)[
+        "ScheduledUpdateGroupActions"
+    ]
+    assert action["MaxSize"] == first.then == 1
+    assert action["StartTime"].timestamp() == pytest.approx(first.seen_s + lease_s, abs=2)
+    (run,) = open_ledger(tmp_path).open_runs()
+    assert (run.attempt.cloud, run.attempt.region) == ("aws", REGION)
+    assert run.reserved_usd >= Decimal(7) * Decimal(1050) / 3600
+    last = guard.look(ends=True)
+    assert group_of(scaling)["MaxSize"] == last.most == 1
+    assert len(group_of(scaling)["Instances"]) == 1
+    assert open_ledger(tmp_path).open_runs() == []
+    assert warned == []
 
 
 @pytest.mark.parametrize("target", ["", "eu-central-1", "eu-central-1/", "eu central/x"])
