@@ -104,20 +104,25 @@ def _engine(request: ServiceReplayRequest, service: Service, listener: Listener)
     _above_zero(flag, rps)
     if not 0 <= request.boot_s < _LONGEST_BOOT_S:
         raise InputError(f"{request.boot_s:g} is not from 0 to a day", where="--boot-s")
+    engine = engine_of(service, rps)._replace(boot_ms=round(request.boot_s * 1000))
+    if engine.queue_s < service.queue_s:
+        listener.warn(
+            f"who waits longer than the objective of {engine.queue_s:g} s is late:"
+            " turned away then, and not only at over_cap.queue"
+        )
+    return engine
+
+
+def engine_of(service: Service, rps: float) -> Engine:
+    """As its file has it; nobody waits for longer than the objective allows."""
     queue_s, objective = service.queue_s, service.objective
     if objective is not None and objective.measure is not Measure.TPOT:
-        if objective.within_s < queue_s:
-            listener.warn(
-                f"who waits longer than the objective of {objective.within_s:g} s is late:"
-                " turned away then, and not only at over_cap.queue"
-            )
         queue_s = min(queue_s, objective.within_s)
     return Engine(
         rps,
-        round(request.boot_s * 1000),
-        queue_s,
-        round(service.upscale_s * 1000),
-        round(service.downscale_s * 1000),
+        queue_s=queue_s,
+        upscale_ms=round(service.upscale_s * 1000),
+        downscale_ms=round(service.downscale_s * 1000),
     )
 
 
