@@ -19,6 +19,7 @@ def fleets_document(chosen: Chosen, budget_usd: Decimal | None) -> dict[str, Any
         "peak_rps": chosen.peak_rps,
         "shape": "daily_wave" if chosen.assumed else "trace",
         "share": chosen.limits.share,
+        "guess": chosen.guess,
         "singles": [
             {
                 "instance_type": single.option.name,

@@ -17,9 +17,10 @@ WAVE = "a day's wave, as no trace is recorded"
 def asked_words(chosen: Chosen) -> str:
     """The traffic and what is asked."""
     wave = f" ({WAVE})" if chosen.assumed else ""
+    of = "Of the machines of known capacity" if chosen.guess is None else "Of the cheapest machine"
     return (
-        f"Of the machines of known capacity, for {chosen.mean_rps:.4g} requests a second and"
-        f" {chosen.peak_rps:.4g} at the peak{wave}, {chosen.limits.share:.4g} of them served:"
+        f"{of}, for {chosen.mean_rps:.4g} requests a second and {chosen.peak_rps:.4g} at the"
+        f" peak{wave}, {chosen.limits.share:.4g} of them served:"
     )
 
 
@@ -40,12 +41,15 @@ def option_words(option: Option) -> str:
 def chosen_words(chosen: Chosen, job: Job, *, explain: bool) -> Iterator[str]:
     """What a person should know beside the table, a line each."""
     best, single = chosen.choice.best, chosen.choice.single
+    if chosen.guess is not None:
+        yield f"What a replica serves there is a guess, {chosen.guess}."
     if best is None:
+        yield from _why_not_words(chosen)
         return
     if (best.base and best.peak is not None) or len(best.base) > 1:
         yield _saved_words(chosen, best, single)
         yield _run_words(best)
-    elif single is not None:
+    elif single is not None and len(chosen.choice.singles) > 1:
         yield f"No mix is cheaper than {fleet_words(single)}."
     first = _types(best)[0]
     mean, peak = best.at(chosen.mean_rps), best.at(chosen.peak_rps)
@@ -63,7 +67,7 @@ def chosen_words(chosen: Chosen, job: Job, *, explain: bool) -> Iterator[str]:
     if (budget := _budget_words(best, job)) is not None:
         yield budget
     if explain:
-        yield from _why_not_words(chosen, best)
+        yield from _why_not_words(chosen)
     for names, what in (
         (chosen.hopeless, "never meets the objective, as the job file says"),
         (chosen.unsold, "is not sold where the job may be"),
@@ -123,8 +127,9 @@ def _budget_words(best: Fleet, job: Job) -> str | None:
     )
 
 
-def _why_not_words(chosen: Chosen, best: Fleet) -> Iterator[str]:
+def _why_not_words(chosen: Chosen) -> Iterator[str]:
     """Each type by itself, and why not."""
+    best = chosen.choice.best
     for option, fleet, would_do in chosen.choice.singles:
         name = option_words(option)
         if fleet is None:
@@ -132,7 +137,7 @@ def _why_not_words(chosen: Chosen, best: Fleet) -> Iterator[str]:
                 f"{name} alone: {chosen.limits.most} replicas at most serve too little,"
                 f" {would_do} would do."
             )
-        elif fleet != best:
+        elif best is not None and fleet != best:
             more = fleet.usd_per_h / best.usd_per_h - 1
             idle = float(option.usd_per_h) / 3.6 / option.rps
             yield (
@@ -143,7 +148,7 @@ def _why_not_words(chosen: Chosen, best: Fleet) -> Iterator[str]:
 
 def unmet(chosen: Chosen | None, where: str) -> NothingFeasible | None:
     """Exit 4, where no machine of known capacity serves enough."""
-    if chosen is None or chosen.choice.best is not None:
+    if chosen is None or chosen.guess is not None or chosen.choice.best is not None:
         return None
     short = [single for single in chosen.choice.singles if single.fleet is None]
     if short:

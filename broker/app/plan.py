@@ -42,7 +42,7 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
-from mlbroker.profiles.service import Measured
+from mlbroker.profiles.service import Measured, Traffic
 
 if TYPE_CHECKING:
     from mlbroker.broker.measure.batches import AtBatch
@@ -124,14 +124,14 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     measured, chosen = None, None
     if job.replicas is not None:
         measured = capacity_of(job, MeasurementStore(state).for_job(job))
-    if job.service is not None and (job.service.capacity or measured is not None):
+    if job.service is not None and job.service.traffic != Traffic():
         from mlbroker.broker.app.service_mix import choose_machines
 
-        chosen = choose_machines(request, planner, book, query.job_path, measured, listener)
+        chosen = choose_machines(request, made, planner, book, query.job_path, measured, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
         traffic = traffic_words(job, made.choice.hourly_usd, measured)
-        if traffic and chosen is None:
+        if traffic and (chosen is None or chosen.guess):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
     return Planned(made, book, evidence, request, embodied, _batches(job, state), measured, chosen)

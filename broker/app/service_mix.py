@@ -12,7 +12,7 @@ from mlbroker.broker.quiet import nothing_on_stdout
 from mlbroker.policies.candidates import Filters
 from mlbroker.policies.interruptions import interruptions_per_s
 from mlbroker.policies.planner.book import Book
-from mlbroker.policies.planner.plan import PlanRequest
+from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.service.demand import Chosen, daily_wave, month_like
@@ -22,44 +22,48 @@ from mlbroker.policies.service.mix import choose
 from mlbroker.policies.service.mixed_replay import Trace
 from mlbroker.policies.service.replay import Row
 from mlbroker.pricing.offer import Market
+from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import Replicas
 from mlbroker.profiles.service import USUAL_SHARE, Measured, Service, Traffic
 
 
 def choose_machines(
     request: PlanRequest,
+    made: Plan,
     planner: Planner,
     book: Book,
     path: Path,
     measured: Measured | None,
     listener: Listener,
 ) -> Chosen | None:
-    """None where no capacity is known on a machine that is sold, or no traffic is told.
+    """None where no traffic is told, or no capacity is known on a machine that is sold.
 
-    InputError for a type that nobody sells, and for a trace that cannot be: with file and line.
+    Of a recorded trace the plan's choice is played all the same, by what the job file or another
+    machine tells. InputError, with file and line, for a type that nobody sells and for a trace
+    that cannot be.
     """
     service, replicas = request.job.service, request.job.replicas
     assert service is not None
     assert replicas is not None
     capacity = _known(service, measured, book, path)
+    guess = None if capacity else _guessed(service, measured, made)
+    if guess is not None and made.choice is not None:
+        capacity = {made.choice.instance_type: (guess[0], "guess")}
     if not capacity or service.traffic == Traffic():
         return None
     load_numpy()
-    rows = _rows(service.traffic, path, listener)
+    trace = Trace(_rows(service.traffic, path, listener), engine := engine_of(service, 1.0))
     serving = {name: rps for name, (rps, _) in capacity.items() if rps > 0}
-    engine = engine_of(service, 1.0)
     gpus = {kind.name for _, _, kind in book.types() if kind.hardware.gpu is not None}
     options = []
     for quote in _quotes(request, planner, serving):
         rps, known = capacity[quote.instance_type]
         has_gpu = quote.instance_type in gpus
         options.append(_option(quote, rps, known, measured, engine.boot_ms / 1000, has_gpu))
-    trace = Trace(rows, engine)
     limits = _limits(service, replicas)
     with nothing_on_stdout():
         choice = choose(options, trace, limits)
     assumed = service.traffic.trace is None
-    month = None if assumed or choice.best is None else month_like(trace, choice.best)
     sold = {option.name for option in options}
     return Chosen(
         choice,
@@ -69,8 +73,20 @@ def choose_machines(
         assumed,
         tuple(name for name in capacity if name not in serving),
         tuple(name for name in serving if name not in sold),
-        month,
+        None if assumed or choice.best is None else month_like(trace, choice.best),
+        None if guess is None else guess[1],
     )
+
+
+def _guessed(service: Service, measured: Measured | None, made: Plan) -> tuple[float, str] | None:
+    """What a replica serves on the plan's choice, and whose guess that is."""
+    if made.choice is None or service.traffic.trace is None:
+        return None
+    if measured is not None:
+        return measured.low_rps, f"as measured on {measured.config}"
+    if service.target_rps is not None:
+        return service.target_rps, "by target_qps_per_replica"
+    return None
 
 
 def _known(
@@ -102,7 +118,8 @@ def _quotes(request: PlanRequest, planner: Planner, names: Iterable[str]) -> Seq
         return ()
     filters = request.filters._replace(instance_types=wanted)
     made = planner.plan(request._replace(filters=filters, top=0, explain=False, advise=False))
-    return made.quotes
+    # Of one's own machines there are as many as there are.
+    return [quote for quote in made.quotes if not vendor(quote.cloud).own]
 
 
 def _option(
@@ -125,9 +142,12 @@ def _option(
 
 
 def _limits(service: Service, replicas: Replicas) -> Limits:
+    most = UNBOUNDED if service.most is None else service.most
+    if not service.scales:
+        most = replicas.least
     return Limits(
         USUAL_SHARE if service.objective is None else service.objective.share,
         replicas.least,
-        service.most or UNBOUNDED if service.scales else replicas.least,
+        most,
         service.scales,
     )

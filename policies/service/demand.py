@@ -27,7 +27,8 @@ class Month(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The fleets, and what they were chosen for. `assumed`: the traffic's shape is not known.
+    """The fleets, and what they were chosen for. `assumed`: the traffic's shape is not known, and
+    with a `guess` (whose it is) no more is known of the one type that was played.
 
     `hopeless` types never meet the objective, and `unsold` ones are sold nowhere that the job may
     be. `month` is of the best fleet, where the trace is a recorded one.
@@ -41,15 +42,13 @@ class Chosen(NamedTuple):
     hopeless: tuple[str, ...] = ()
     unsold: tuple[str, ...] = ()
     month: Month | None = None
+    guess: str | None = None
 
     def used(self, fleet: Fleet) -> float:
         """Which share of the capacity that is paid for serves requests."""
-        always = fleet.group.base_rps
-        follow = 0.0
-        if fleet.peak is not None and fleet.peak.usd_per_h:
-            running = (fleet.usd_per_h - fleet.base_usd_per_h) / fleet.peak.usd_per_h
-            follow = float(running) * fleet.peak.rps
-        return fleet.served * self.mean_rps / (always + follow)
+        group = fleet.group
+        capacity_rps = group.base_rps + fleet.following * group.rps
+        return fleet.served * self.mean_rps / capacity_rps
 
     def usd_per_request(self, fleet: Fleet) -> float:
         """Of those that are served."""

@@ -40,7 +40,8 @@ class Limits(NamedTuple):
 class Fleet(NamedTuple):
     """What always runs, and `least` to `most` replicas of the type that follows the load.
 
-    By replay: the share that is `served`, and what it costs an hour on average.
+    By replay: the share that is `served`, how many replicas follow on average, and what all cost
+    an hour on average.
     """
 
     base: tuple[tuple[Option, int], ...]
@@ -48,6 +49,7 @@ class Fleet(NamedTuple):
     least: int
     most: int
     served: float
+    following: float
     usd_per_h: Decimal
 
     @property

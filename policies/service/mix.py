@@ -354,10 +354,18 @@ class _Search:
             own = 0
         usd = sum((number * option.usd_per_h for option, number in base), Decimal(0))
         peak = options[key.at] if own + fit.most else None
+        following = own + Decimal(fit.outcome.replica_ms) / self._trace.length_ms
         if peak is not None:
-            hours = own + Decimal(fit.outcome.replica_ms) / self._trace.length_ms
-            usd += hours * peak.usd_per_h
-        return Fleet(tuple(base), peak, own + fit.least, own + fit.most, fit.outcome.served, usd)
+            usd += following * peak.usd_per_h
+        return Fleet(
+            tuple(base),
+            peak,
+            own + fit.least,
+            own + fit.most,
+            fit.outcome.served,
+            float(following),
+            usd,
+        )
 
 
 def _fewer(key: _Key) -> list[_Key]:

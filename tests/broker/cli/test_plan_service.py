@@ -91,6 +91,24 @@ def test_without_capacities_or_traffic_nothing_is_chosen(tmp_path: Path, state: 
         assert "fleets" not in json.loads(done.stdout)["replicas"]
 
 
+def test_a_guess_is_played_on_a_trace_and_said_to_be_one(tmp_path: Path, state: Path) -> None:
+    replicas = {"target_qps_per_replica": 2}
+    path = service(tmp_path, replicas, capacity=None)
+    told = plan(path, state, "--instance-type", "m5.large")
+    assert told.returncode == 0, told.stderr
+    assert "What a replica serves there is a guess, by target_qps_per_replica." in told.stdout
+    assert "1,000 requests cost" in told.stderr
+    document = json.loads(plan(path, state, "--instance-type", "m5.large", "--json").stdout)
+    jsonschema.validate(document, SCHEMA)
+    fleets = document["replicas"]["fleets"]
+    assert fleets["guess"] == "by target_qps_per_replica"
+    assert fleets["best"]["follows"]["known"] == "guess"
+    few = service(tmp_path, {**replicas, "max_replicas": 3}, capacity=None)
+    done = plan(few, state, "--instance-type", "m5.large")
+    assert done.returncode == 0, "a guess refuses nothing"
+    assert "m5.large alone: 3 replicas at most serve too little," in done.stdout
+
+
 def test_flags_hold_for_the_fleets_too(tmp_path: Path, state: Path) -> None:
     told = plan(service(tmp_path), state, "--instance-type", "m5.large", "--json").stdout
     fleets = json.loads(told)["replicas"]["fleets"]
@@ -108,6 +126,7 @@ def test_flags_hold_for_the_fleets_too(tmp_path: Path, state: Path) -> None:
     [
         ({"max_replicas": 2}, {"capacity": {"m5.large": 2}}, "2 replicas serve too little",
          " of m5.large would do: max_replicas"),
+        ({"min_replicas": 0, "max_replicas": 0}, {}, "0 replicas serve too little", "would do"),
         ({}, {"capacity": {"m5.large": 0}}, "no machine of known capacity meets the objective",
          "m5.large: capacity 0"),
         ({"min_replicas": 9}, {"budget": {"month": 50}}, "less than the fewest replicas (9) cost",

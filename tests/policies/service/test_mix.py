@@ -117,6 +117,18 @@ def test_a_mix_is_of_one_place() -> None:
     assert {option.region for option, _ in best.base} <= {best.peak and best.peak.region}
 
 
+def test_machines_that_cost_nothing_are_used_as_the_others() -> None:
+    trace = Trace(days_of_requests(2, mean_rps=30.0), ENGINE)
+    limits = Limits(0.99)
+    choice = choose([SMALL._replace(usd_per_h=Decimal(0))], trace, limits)
+    chosen = Chosen(choice, limits, trace.mean_rps, trace.peak_rps, assumed=False)
+    assert choice.best is not None
+    assert choice.best.usd_per_h == 0
+    assert 0.3 < chosen.used(choice.best) <= 1
+    assert chosen.usd_per_request(choice.best) == 0
+    assert choice.best.for_budget(Decimal(1)) == choice.best.replicas[1]
+
+
 def test_what_never_serves_is_no_option() -> None:
     trace = Trace(days_of_requests(1), ENGINE)
     assert choose([SMALL._replace(rps=0.0)], trace, Limits(0.9)) == ((), None)
