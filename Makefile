@@ -117,6 +117,7 @@ bench-pipeline: $(VENV)/.dev ## Hold the optimiser of pipelines to brute force, 
 
 bench-service: $(VENV)/.product ## Play the policies for a service's ceiling on traces, into docs/benchmarks.md
 	$(BIN)/python scripts/bench_service.py
+	$(BIN)/python scripts/bench_mix.py
 
 bench-capacity: $(VENV)/.dev ## Measure servers of known capacity, into docs/benchmarks.md; SECONDS=40
 	PYTHONPATH=. $(BIN)/python scripts/bench_capacity.py

@@ -16,6 +16,7 @@ from mlbroker.profiles.service import Measured
 
 if TYPE_CHECKING:
     # Loads numpy, which few plans ask for.
+    from mlbroker.policies.service.demand import Chosen
     from mlbroker.policies.when import Start, When
 
 SCHEMA = "mlbroker.plan/2"
@@ -28,9 +29,11 @@ def plan_document(
     when: "When | None" = None,
     embodied: Embodied | None = None,
     measured: Measured | None = None,
+    chosen: "Chosen | None" = None,
 ) -> dict[str, Any]:
     """The whole plan; money as decimal strings. `rejected` is there only when explained, `when` and
-    embodied carbon only when they were asked for, a replica's capacity only once it was `measured`.
+    embodied carbon only when they were asked for, a replica's capacity only once it was `measured`,
+    and a service's fleets only where they were `chosen`.
     """
 
     def quoted(quote: Quote | None) -> dict[str, Any] | None:
@@ -67,6 +70,10 @@ def plan_document(
         document["replicas"] = replicas_document(plan.job.replicas, hourly)
         if measured is not None:
             document["replicas"]["capacity"] = capacity_document(measured, hourly)
+        if chosen is not None and plan.job.service is not None:
+            from mlbroker.broker.service_document import fleets_document
+
+            document["replicas"]["fleets"] = fleets_document(chosen, plan.job.service.month_usd)
     if explain:
         document["rejected"] = [_record(item) for item in plan.rejected]
     if plan.near_miss is not None:

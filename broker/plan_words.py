@@ -245,12 +245,8 @@ def traffic_words(job: Job, hourly_usd: Decimal, measured: Measured | None) -> s
     if budget is not None:
         at_least, at_most = replicas.monthly_usd(hourly_usd)
         fits = int(budget / (hourly_usd * HOURS_PER_MONTH)) if hourly_usd else replicas.most
-        if budget < at_least:
-            said.append(
-                f"The budget of {money(budget)} USD a month is less than the fewest replicas cost:"
-                f" {money(at_least, least=True)} would do."
-            )
-        elif budget < at_most or replicas.most == replicas.least:
+        # A budget below what the fewest cost is refused: `service_words.too_little_budget`.
+        if at_least <= budget < at_most or (budget >= at_least and replicas.most == replicas.least):
             said.append(f"The budget of {money(budget)} USD a month pays for {fits} all the time.")
     return " ".join(said) or None
 

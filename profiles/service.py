@@ -4,6 +4,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+USUAL_SHARE = 0.95
+
 
 class Measure(StrEnum):
     """Which time of a request the objective is about."""
@@ -18,7 +20,7 @@ class ServiceObjective(NamedTuple):
 
     measure: Measure
     within_s: float
-    share: float = 0.95
+    share: float = USUAL_SHARE
 
 
 class Traffic(NamedTuple):
@@ -43,6 +45,8 @@ class Service(NamedTuple):
     `target_rps` is what the engine reckons a replica to serve, and the delays are those after which
     it follows its load. `queue_s`: over the cap nobody waits longer than that.
     A replica answers on `port`, and is ready once it answers `readiness` with success.
+    `capacity` are the requests a second that a replica on a machine type serves at the objective,
+    as its owner measured them; zero where it never meets it.
     """
 
     scales: bool = False
@@ -59,6 +63,7 @@ class Service(NamedTuple):
     port: int | None = None
     readiness: str = "/"
     ready_s: float = 1200.0
+    capacity: tuple[tuple[str, float], ...] = ()
 
 
 class Measured(NamedTuple):

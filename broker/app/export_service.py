@@ -14,6 +14,7 @@ from mlbroker.broker.app.service_terms import (
     queue_s_of,
     rps_of,
     service_of,
+    tell_of_queue,
     too_little,
 )
 from mlbroker.broker.engines import exporter
@@ -77,7 +78,8 @@ def export_service(
     _check(request, service)
     known = capacity_of(request.job, MeasurementStore(state).for_job(request.job))
     rps = rps_of(service, request.capacity_rps, known and float(f"{known.low_rps:.4g}"))
-    queue = max(int(rps * queue_s_of(service, listener) + 1e-9), 1)
+    tell_of_queue(service, listener)
+    queue = max(int(rps * queue_s_of(service) + 1e-9), 1)
     chosen = None if request.price_usd_per_h else chosen_of(make_plan(), request.into)
     price = chosen.quote.hourly_usd if chosen else Decimal(repr(request.price_usd_per_h))
     most = _most(request, service, replicas)

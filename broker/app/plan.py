@@ -42,10 +42,11 @@ from mlbroker.pricing.offer import Market
 from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
-from mlbroker.profiles.service import Measured
+from mlbroker.profiles.service import Measured, Traffic
 
 if TYPE_CHECKING:
     from mlbroker.broker.measure.batches import AtBatch
+    from mlbroker.policies.service.demand import Chosen
 
 
 class PlanQuery(NamedTuple):
@@ -67,7 +68,8 @@ class PlanQuery(NamedTuple):
 
 class Planned(NamedTuple):
     """The plan, and what it was made from; `embodied` where that was asked for, `batches` where
-    several were measured, and what a replica of a service was `measured` to serve.
+    several were measured. Of a service: what a replica was `measured` to serve, and the machines
+    that were `chosen` for its traffic, where capacities are known.
     """
 
     plan: Plan
@@ -77,6 +79,7 @@ class Planned(NamedTuple):
     embodied: Embodied | None = None
     batches: "Sequence[AtBatch]" = ()
     measured: Measured | None = None
+    chosen: "Chosen | None" = None
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
@@ -118,15 +121,20 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         listener.warn(rare)
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
-    measured = None
+    measured, chosen = None, None
     if job.replicas is not None:
         measured = capacity_of(job, MeasurementStore(state).for_job(job))
+    if job.service is not None and job.service.traffic != Traffic():
+        from mlbroker.broker.app.service_mix import choose_machines
+
+        chosen = choose_machines(request, made, planner, book, query.job_path, measured, listener)
     if job.replicas is not None and made.choice is not None:
         listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
-        if traffic := traffic_words(job, made.choice.hourly_usd, measured):
+        traffic = traffic_words(job, made.choice.hourly_usd, measured)
+        if traffic and (chosen is None or chosen.guess):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
-    return Planned(made, book, evidence, request, embodied, _batches(job, state), measured)
+    return Planned(made, book, evidence, request, embodied, _batches(job, state), measured, chosen)
 
 
 def _batches(job: Job, state: Path) -> "Sequence[AtBatch]":

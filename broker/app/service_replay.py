@@ -9,9 +9,10 @@ from typing import Any
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.service_terms import (
     above_zero,
-    queue_s_of,
+    engine_of,
     rps_of,
     service_of,
+    tell_of_queue,
     too_little,
 )
 from mlbroker.broker.backtest.request_trace import read_requests
@@ -93,13 +94,8 @@ def _engine(request: ServiceReplayRequest, service: Service, listener: Listener)
     rps = rps_of(service, request.capacity_rps)
     if not 0 <= request.boot_s < _LONGEST_BOOT_S:
         raise InputError(f"{request.boot_s:g} is not from 0 to a day", where="--boot-s")
-    return Engine(
-        rps,
-        round(request.boot_s * 1000),
-        queue_s_of(service, listener),
-        round(service.upscale_s * 1000),
-        round(service.downscale_s * 1000),
-    )
+    tell_of_queue(service, listener)
+    return engine_of(service, rps)._replace(boot_ms=round(request.boot_s * 1000))
 
 
 def _price(request: ServiceReplayRequest) -> Decimal:

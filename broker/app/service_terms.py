@@ -6,6 +6,7 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError, NothingFeasible
 from mlbroker.broker.words import money
 from mlbroker.policies.service.interface import usd
+from mlbroker.policies.service.replay import Engine
 from mlbroker.profiles.job import Job, Replicas
 from mlbroker.profiles.service import Measure, Service
 
@@ -37,17 +38,32 @@ def rps_of(service: Service, told_rps: float | None, known_rps: float | None = N
     return found
 
 
-def queue_s_of(service: Service, listener: Listener) -> float:
+def queue_s_of(service: Service) -> float:
     """How long one may wait over the cap, and still be in time."""
     objective = service.objective
     if objective is None or objective.measure is Measure.TPOT:
         return service.queue_s
-    if objective.within_s < service.queue_s:
+    return min(service.queue_s, objective.within_s)
+
+
+def tell_of_queue(service: Service, listener: Listener) -> None:
+    """A warning where the objective is shorter than the queue that is allowed."""
+    queue_s = queue_s_of(service)
+    if queue_s < service.queue_s:
         listener.warn(
-            f"who waits longer than the objective of {objective.within_s:g} s is late:"
+            f"who waits longer than the objective of {queue_s:g} s is late:"
             " turned away then, and not only at over_cap.queue"
         )
-    return min(service.queue_s, objective.within_s)
+
+
+def engine_of(service: Service, rps: float) -> Engine:
+    """As its file has it; nobody waits for longer than the objective allows."""
+    return Engine(
+        rps,
+        queue_s=queue_s_of(service),
+        upscale_ms=round(service.upscale_s * 1000),
+        downscale_ms=round(service.downscale_s * 1000),
+    )
 
 
 def above_zero(flag: str, value: float) -> None:

@@ -121,7 +121,7 @@ def _of_service(
         known[name] = None
         if service is None and len(known) > 1:
             first, second = (quoted(each) for each in known)
-            hint = "--service NAME picks one"
+            hint = "--service NAME picks one in a replay; a plan wants a file of one"
             raise InputError(f"holds {first}, {second} …", where=str(of.path), hint=hint)
         if service in (None, name):
             yield line, cells, of

@@ -110,6 +110,22 @@ def command(
     (_print if json else _show)(planned, query, starts)
     if planned.plan.choice is None:
         raise nothing_chosen(planned.plan, where=limit_place(planned.plan, query.job_path))
+    if planned.plan.job.replicas is not None:
+        _refuse_hopeless(planned, query)
+
+
+def _refuse_hopeless(planned: Planned, query: PlanQuery) -> None:
+    """A service that its budget does not pay for, or that no machine serves."""
+    from mlbroker.broker.service_words import too_little_budget, unmet
+
+    job, choice, where = planned.plan.job, planned.plan.choice, str(query.job_path)
+    assert choice is not None
+    assert job.replicas is not None
+    refused = unmet(planned.chosen, where) or too_little_budget(
+        job, job.replicas, choice.hourly_usd, where
+    )
+    if refused is not None:
+        raise refused
 
 
 def _plan_pipeline(
@@ -167,6 +183,7 @@ def _print(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         when=starts,
         embodied=planned.embodied,
         measured=planned.measured,
+        chosen=planned.chosen,
     )
     if planned.batches:
         document["batches"] = [row.document() for row in planned.batches]
@@ -187,6 +204,10 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
         plan_view.show_next_probe(plan, planned.book, planned.evidence)
         _show_advice(planned)
+        if planned.chosen is not None:
+            from mlbroker.broker.cli.service_view import show_fleets
+
+            show_fleets(planned.chosen, plan.job, explain=query.explain)
         if planned.batches:
             from mlbroker.broker.cli.batch_view import show_planned
 

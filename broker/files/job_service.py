@@ -79,7 +79,7 @@ def read_service(block: Fields, engine: Service | None) -> Service | None:
                    "service: {readiness_probe: /health, replicas: 2}")  # fmt: skip
     service = block.section("service")
     assert service is not None
-    service.refuse_unknown(_PARTS)
+    service.refuse_unknown((*_PARTS, "capacity"))
     parts = {key: part for key in _PARTS if (part := service.section(key)) is not None}
     for key, part in parts.items():
         part.refuse_unknown(_PARTS[key])
@@ -98,6 +98,10 @@ def read_service(block: Fields, engine: Service | None) -> Service | None:
         found["request"] = SampleRequest(path, parts["request"].value("body", _file))
     if "over_cap" in parts:
         found["queue_s"] = parts["over_cap"].required("queue", parse_duration_s, "{queue: 10s}")
+    if (capacity := service.section("capacity")) is not None:
+        found["capacity"] = tuple(
+            (name, capacity.required(name, _capacity, "{g5.xlarge: 12}")) for name in capacity
+        )
     return engine._replace(**found)
 
 
@@ -176,6 +180,11 @@ def _traffic(service: Fields, part: Fields) -> Traffic:
 
 def _count(text: str) -> int:
     return 0 if text.strip() == "0" else parse_count(text, 10_000)
+
+
+def _capacity(text: str) -> float:
+    """Requests a second; zero where the objective is never met."""
+    return 0.0 if text.strip() == "0" else float(parse_positive(text))
 
 
 def _port(text: str) -> int:

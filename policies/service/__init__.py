@@ -3,6 +3,7 @@
 interface, periods    what is seen and answered, in exact money; months and days
 ceiling, usual, surge the shell and the level; what is usual, and what is a surge
 replay, bound         a trace played under a policy, and the most that anybody could serve
+fleet, mix, demand    which machines serve it for the least; mixed_replay plays them, over arrays
 A new policy is one file with a class and one entry here.
 """
 

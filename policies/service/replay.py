@@ -55,8 +55,8 @@ class Played:
 def play(rows: Sequence[Row], engine: Engine, terms: Terms, policy: Policy) -> Played:
     """The service runs already when the trace begins, with what its first row needs."""
     played, fleet = Played(), _Fleet(engine, terms, rows[0])
-    queue, rate = 0.0, _rate(rows[0])
-    for start_ms, span_ms, requests in _looks(rows):
+    queue, rate = 0.0, rate_of(rows[0])
+    for start_ms, span_ms, requests in looks_of(rows):
         wanted = fleet.wanted(start_ms, rate)
         sight = Sight(
             start_ms, start_ms, rate, fleet.needed(rate), wanted, fleet.paid, played.all_spent
@@ -81,7 +81,7 @@ class _Fleet:
     def __init__(self, engine: Engine, terms: Terms, first: Row) -> None:
         self._engine = engine
         self._terms = terms
-        self._target = self.needed(_rate(first))
+        self._target = self.needed(rate_of(first))
         self._above_ms: int | None = None
         self._below_ms: int | None = None
         self.ready = self._target
@@ -127,7 +127,7 @@ class _Fleet:
         return min(max(needed, self._terms.least), self._terms.most)
 
 
-def _looks(rows: Sequence[Row]) -> Iterator[Row]:
+def looks_of(rows: Sequence[Row]) -> Iterator[Row]:
     """The rows in parts of at most a look."""
     for start_ms, span_ms, requests in rows:
         parts = -(-span_ms // LOOK_MS)
@@ -136,7 +136,8 @@ def _looks(rows: Sequence[Row]) -> Iterator[Row]:
             yield Row(begin, end - begin, requests * (end - begin) / span_ms)
 
 
-def _rate(row: Row) -> float:
+def rate_of(row: Row) -> float:
+    """Requests a second."""
     return row.requests / row.span_ms * 1000
 
 

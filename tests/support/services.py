@@ -3,10 +3,15 @@
 import math
 import random
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import product
 
+from mlbroker.policies.service.fleet import Limits, Option
 from mlbroker.policies.service.interface import HOUR_MS, UNITS_PER_USD, Period, Terms
+from mlbroker.policies.service.mixed_replay import Group, Trace
 from mlbroker.policies.service.periods import spans_of
 from mlbroker.policies.service.replay import Engine, Row
+from mlbroker.pricing.offer import Market
 
 USD_PER_H = 1
 STEP_MS = 600_000
@@ -46,3 +51,38 @@ def replica_hours(rows: Sequence[Row]) -> float:
 def hours(rows: Sequence[Row]) -> float:
     """How long the trace is."""
     return sum(row.span_ms for row in rows) / HOUR_MS
+
+
+def cheapest_by_hand(options: Sequence[Option], trace: Trace, limits: Limits) -> float:
+    """USD an hour of the best fleet, all of them tried: a few types and replicas only."""
+    spans = [range(math.ceil(trace.peak_rps / each.rps) + 1) for each in options]
+    best = math.inf
+    for counts in product(*spans):
+        base_rps = sum(n * each.rps for n, each in zip(counts, options, strict=True))
+        base_usd = sum(n * float(each.usd_per_h) for n, each in zip(counts, options, strict=True))
+        for peak in options:
+            least = max(limits.least - sum(counts), 0)
+            useful = math.ceil((trace.peak_rps - base_rps) / peak.rps)
+            most = min(max(least, useful), limits.most - sum(counts))
+            for number in range(least, most + 1):
+                # More that follow the load never cost less.
+                if base_usd >= best:
+                    break
+                outcome = trace.play(Group(base_rps, peak.rps, least, number))
+                if outcome.served >= limits.share:
+                    hours = outcome.replica_ms / trace.length_ms
+                    best = min(best, base_usd + float(peak.usd_per_h) * hours)
+                    break
+    return best
+
+
+def some_options(lots: random.Random, count: int, largest: float = 16.0) -> list[Option]:
+    """Machine types at one place; the larger ones mostly cost a little less a request."""
+    found = []
+    for number in range(count):
+        size = largest ** lots.random()
+        usd = 0.05 * size ** lots.uniform(0.8, 1.05) * math.exp(lots.gauss(0, 0.15))
+        rps = 2 * size * math.exp(lots.gauss(0, 0.2))
+        price = Decimal(f"{usd:.4f}")
+        found.append(Option(f"t{number}", "aws", "us-east-1", Market.ON_DEMAND, price, rps))
+    return found

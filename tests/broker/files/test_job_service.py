@@ -31,6 +31,7 @@ broker:
     traffic: {rate: 12, peak: 40}
     request: {path: /classify, body: samples.jsonl}
     over_cap: {queue: 4s}
+    capacity: {g5.xlarge: 12.5, c7i.large: 0}
 """
 
 
@@ -56,6 +57,7 @@ def test_all_that_a_service_says() -> None:
         queue_s=4.0,
         port=8080,
         readiness="/health",
+        capacity=(("g5.xlarge", 12.5), ("c7i.large", 0.0)),
     )
 
 
@@ -104,6 +106,10 @@ REFUSED = {
     A_SERVICE + "broker: {service: {traffic: {rate: 9, peak: 3}}}": "3 is less than the rate, 9",
     A_SERVICE + "broker: {service: {request: {path: v1}}}": "'v1' is not a path",
     A_SERVICE + "broker: {service: {over_cap: {queue: 0s}}}": "must be more than zero",
+    A_SERVICE + "broker: {service: {capacity: {g5.xlarge: -3}}}": "capacity.g5.xlarge: ",
+    A_SERVICE + "broker: {service: {capacity: {g5.xlarge: fast}}}": "capacity.g5.xlarge: ",
+    A_SERVICE + "broker: {service: {capacity: {g5.xlarge: }}}": "g5.xlarge: is missing",
+    A_SERVICE + "broker: {service: {capacity: 12}}": "must be a mapping",
 }  # fmt: skip
 
 
