@@ -12,9 +12,10 @@ from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.plan import PlanQuery, plan
+from mlbroker.broker.app.service_terms import rps_of, service_of, too_little
 from mlbroker.broker.engines import open_switch
 from mlbroker.broker.engines.interface import Switch
-from mlbroker.broker.errors import InputError, NothingFeasible
+from mlbroker.broker.errors import InputError
 from mlbroker.broker.evidence.capacities import capacity_of
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.job_file import load_job
@@ -28,7 +29,7 @@ from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.services.books import Account, Books
 from mlbroker.broker.services.guard import Guard, Moment, Rules
 from mlbroker.broker.services.journal import Journal
-from mlbroker.broker.words import exact_usd, money
+from mlbroker.broker.words import exact_usd
 from mlbroker.policies.service.interface import (
     UNBOUNDED,
     UNITS_PER_USD,
@@ -96,11 +97,7 @@ def prepare(request: GuardRequest, state: Path, listener: Listener) -> Prepared:
     """InputError for what is not said, NothingFeasible for a budget that the fewest replicas break,
     and with the lock RefusedError."""
     job = load_job(request.job, needs_folder=False).job
-    if job.service is None or job.replicas is None:
-        raise InputError(
-            "is no service: a guard holds one's cap", where=str(request.job),
-            hint="it has a block `service: {replica_policy: {min_replicas: 1, max_replicas: 20}}`",
-        )  # fmt: skip
+    service, replicas = service_of(job, request.job, "a guard holds one's cap")
     switch = open_switch(request.engine)
     price, instance_type = _price(request, job, state, listener)
     slack_s = switch.slack_s + switch.minimum_s
@@ -116,9 +113,10 @@ def prepare(request: GuardRequest, state: Path, listener: Listener) -> Prepared:
     before = journal.setup() or {}
     same = request.month_s is not None and before.get("month_s") == request.month_s
     month_from_ms = before["month_from_ms"] if same else now_here().wall_ms
+    known = capacity_of(job, MeasurementStore(state).for_job(job))
     rules = Rules(
-        _terms(request, job.service, job.replicas, price, lease_s, slack_s, month_from_ms),
-        _capacity_rps(request, job, state),
+        _terms(request, service, replicas, price, lease_s, slack_s, month_from_ms),
+        rps_of(service, request.capacity_rps, None if known is None else known.low_rps),
         lease_s,
     )
     account = Account(
@@ -184,22 +182,6 @@ def _price(request: GuardRequest, job: Job, state: Path, listener: Listener) -> 
     return made.choice.hourly_usd, made.choice.instance_type
 
 
-def _capacity_rps(request: GuardRequest, job: Job, state: Path) -> float:
-    assert job.service is not None
-    if request.capacity_rps is not None:
-        if not request.capacity_rps > 0:
-            raise InputError("is not above zero", where="--capacity-rps")
-        return request.capacity_rps
-    measured = capacity_of(job, MeasurementStore(state).for_job(job))
-    rps = measured.low_rps if measured is not None else job.service.target_rps
-    if rps is None:
-        raise InputError(
-            "how many requests a second a replica serves is not said", where="--capacity-rps",
-            hint="`mlbroker profile` measures it; or target_qps_per_replica in the replica_policy",
-        )  # fmt: skip
-    return rps
-
-
 def _terms(
     request: GuardRequest,
     service: Service,
@@ -232,13 +214,7 @@ def _terms(
         terms = Terms(nano_usd(price), cap, period_of, replicas.least, most, lease_ms, slack_ms)
         needs = terms.least_cap(longest)
         if needs > cap:
-            least = money(usd(needs), least=True)
-            raise NothingFeasible(
-                f"the fewest replicas ({replicas.least}) cost {least} USD a {name} all the time,"
-                f" and its budget is {money(budget_usd)} USD",
-                where=str(request.job),
-                hint=f"{least} USD a {name} is the least that would do, or fewer min_replicas",
-            )
+            raise too_little(replicas.least, needs, cap, request.job, f"a {name} all the time")
         found[name] = terms
     if not found:
         raise InputError(
