@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from tests.support.services import cheapest_by_hand, days_of_requests, some_options  # noqa: E402
 
 ENGINE = Engine(1.0)
-CASES, TYPES, MANY = 60, 3, 1000
+CASES, TYPES, MANY = 160, 3, 1000
 MOST_GAP, MOST_S = 0.02, 2.0
 
 

@@ -200,6 +200,9 @@ class _Search:
         key, fewer = fit.key, _fewer(fit.key)
         yield from fewer
         bases = {key, *fewer, *(each for one in fewer for each in _fewer(one))}
+        # With less that always runs, what follows is started sooner.
+        for at, number in enumerate(key.counts):
+            bases |= {key.plus(at, -less) for less in range(1, number + 1)}
         if only is None:
             added = {base.plus(at, 1) for base in bases for at in range(len(self._options))}
             added |= set(self._swapped(key))
