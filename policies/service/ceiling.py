@@ -52,6 +52,7 @@ class Purse:
         elapsed_ms = max(sight.steady_ms - self._seen_ms, 0)
         metered = self._read(sight, elapsed_ms)
         found: dict[Period, int] = {}
+        here = []
         for now_ms in self._moments(sight):
             charges = (
                 self._allowance(now_ms, elapsed_ms)
@@ -60,10 +61,11 @@ class Purse:
             )
             for period, units in charges.items():
                 found[period] = max(found.get(period, 0), units)
+            here.append(charges[self._terms.period_of(now_ms)])
         for period, units in found.items():
             self._spent[period] = self._spent.get(period, 0) + units
-        paid = sum(charges.values())  # the same by either clock
-        self._believed, self.paid = self._believed + paid, self.paid + paid
+        self.paid += sum(charges.values())  # the same by either clock
+        self._believed += min(here)
         held = self._held(elapsed_ms)
         if self._before > self._allowed:
             self._lowered.append((self._seen_ms + self._terms.slack_ms, self._before))
