@@ -142,7 +142,7 @@ def test_what_cannot_be_held_is_refused(tmp_path: Path) -> None:
 
     day = cli("service", "guard", job_of(cli, {"month": "9000 USD", "day": "10 USD"}), *told)
     assert day.returncode == 4
-    assert "24.00 USD a day is the least that would do" in day.stderr
+    assert "24.00 USD a day all the time" in day.stderr
 
     job = job_of(cli, {"month": "9000 USD"})
     unheard = cli("service", "guard", job, *told)
