@@ -31,8 +31,10 @@ def choice_words(plan: Plan) -> str:
     choice = plan.choice
     assert choice is not None
     arm = ", an ARM machine" if choice.arch == "arm64" else ""
+    # What serves a service's traffic for the least is another question.
+    begin = "Choose" if plan.job.replicas is None else "Cheapest by the hour:"
     text = (
-        f"Choose {choice.cloud} {choice.instance_type} in {choice.region}"
+        f"{begin} {choice.cloud} {choice.instance_type} in {choice.region}"
         f" ({choice.market.replace('_', '-')}{arm}): "
     )
     if choice.cost_usd is None or choice.duration_h is None:

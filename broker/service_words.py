@@ -50,7 +50,7 @@ def chosen_words(chosen: Chosen, job: Job, *, explain: bool) -> Iterator[str]:
         yield _saved_words(chosen, best, single)
         yield _run_words(best)
     elif single is not None and len(chosen.choice.singles) > 1:
-        yield f"No mix is cheaper than {fleet_words(single)}."
+        yield f"Choose {fleet_words(single)}: no mix is cheaper."
     first = _types(best)[0]
     mean, peak = best.at(chosen.mean_rps), best.at(chosen.peak_rps)
     yield (
@@ -86,12 +86,12 @@ def _types(fleet: Fleet) -> list[Option]:
 
 def _saved_words(chosen: Chosen, best: Fleet, single: Fleet | None) -> str:
     if single is None:
-        return "No type by itself serves enough."
+        return "Choose the mix: no type by itself serves enough."
     saved = (single.usd_per_h - best.usd_per_h) * HOURS_PER_MONTH
     share = 1 - best.usd_per_h / single.usd_per_h
     return (
-        f"The mix saves {money(saved)} USD a month ({share:.1%}) against {fleet_words(single)}: of"
-        f" what it pays for {chosen.used(best):.0%} serves requests, there"
+        f"Choose the mix: it saves {money(saved)} USD a month ({share:.1%}) against"
+        f" {fleet_words(single)}. Of what it pays for {chosen.used(best):.0%} serves requests, there"
         f" {chosen.used(single):.0%}."
     )
 

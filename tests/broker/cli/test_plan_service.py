@@ -49,7 +49,7 @@ def test_the_mix_the_types_alone_and_what_the_budget_pays_for(tmp_path: Path, st
     told = done.stdout
     assert "Of the machines of known capacity, for 30" in told
     assert "1 m5.4xlarge + 0 to " in told
-    assert "The mix saves " in told
+    assert "Choose the mix: it saves " in told
     assert (
         "on one load balancer that gives requests by capacity (m5.4xlarge 20, m5.large 2)" in told
     )
