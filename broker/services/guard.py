@@ -102,6 +102,9 @@ class Guard:
         )  # fmt: skip
         self._journal.append(look)
         self._last, self._block = look, block
+        if sight.spent is None:
+            for auto in self.autos.values():
+                auto.purse.believe()
         self._switch.allow(self._rules.first.least, most, until_ms / 1000, then)
         if block is not None:
             self._books.created(block)
@@ -134,6 +137,8 @@ class Guard:
         for auto in self.autos.values():
             auto.ceiling(look.sight)
             auto.purse.grant(look.most, look.then)
+            if look.sight.spent is None:
+                auto.purse.believe()
         self._last, self._block, self._booked = look, look.block, look.booked
 
     def _granted(self, most: int) -> int:
