@@ -91,8 +91,8 @@ def _saved_words(chosen: Chosen, best: Fleet, single: Fleet | None) -> str:
     share = 1 - best.usd_per_h / single.usd_per_h
     return (
         f"Choose the mix: it saves {money(saved)} USD a month ({share:.1%}) against"
-        f" {fleet_words(single)}. Of what it pays for {chosen.used(best):.0%} serves requests, there"
-        f" {chosen.used(single):.0%}."
+        f" {fleet_words(single)}. Of what it pays for {chosen.used(best):.0%} serves requests,"
+        f" there {chosen.used(single):.0%}."
     )
 
 
