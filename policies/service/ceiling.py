@@ -66,10 +66,10 @@ class Purse:
             self._spent[period] = self._spent.get(period, 0) + units
         self.paid += sum(charges.values())  # the same by either clock
         self._believed += min(here)
-        held = self._held(elapsed_ms)
+        told = self._told(elapsed_ms)
         if self._before > self._allowed:
             self._lowered.append((self._seen_ms + self._terms.slack_ms, self._before))
-        self._allowed = self._before = held
+        self._allowed = self._before = told
         self._seen, self._then = sight, None
         self._seen_ms += elapsed_ms
 
@@ -152,15 +152,19 @@ class Purse:
         return found
 
     def _held(self, elapsed_ms: int) -> int:
-        """The most there may be so long after the last look. For the slack what was lowered may
-        still run, and where a lease ends, what holds after it may have come into force."""
+        """The most there may be so long after the last look: what was lowered may still run."""
         late = self._late(self._seen) if self._seen else ()
-        most = max([self._allowed, *(level for until_ms, level in late if elapsed_ms <= until_ms)])
-        if elapsed_ms <= self._terms.lease_ms - self._terms.slack_ms:
-            return most
-        if elapsed_ms <= self._terms.lease_ms:
-            return max(most, self.safe()) if self._terms.slack_ms else most
-        return self.safe()
+        levels = (level for until_ms, level in late if elapsed_ms <= until_ms)
+        return max([self._told(elapsed_ms), *levels])
+
+    def _told(self, elapsed_ms: int) -> int:
+        """The engine's maximum so long after the last look. Where a lease ends, what holds after
+        it may have come into force, or not yet."""
+        terms = self._terms
+        if elapsed_ms > terms.lease_ms:
+            return self.safe()
+        ends = terms.slack_ms and elapsed_ms > terms.lease_ms - terms.slack_ms
+        return max(self._allowed, self.safe()) if ends else self._allowed
 
     def _moments(self, sight: Sight) -> tuple[int, int]:
         return sight.wall_ms, sight.steady_ms + self._offset_ms
