@@ -13,7 +13,7 @@ from mlbroker.broker.errors import RefusedError
 from mlbroker.broker.ledger import SERVICE, Admission, Ledger, Run, Share, State, share_in
 from mlbroker.broker.runs.launch import new_run_id
 from mlbroker.broker.services.journal import Block
-from mlbroker.policies.service.interface import Period, usd
+from mlbroker.policies.service.interface import UNITS_PER_USD, Period, usd
 from mlbroker.pricing.offer import Market
 
 _NANO = Decimal("1e-9")
@@ -73,6 +73,13 @@ class Books:
         if run is not None and run.state is State.ARMED:
             told = {"machine_id": self._account.engine, "started_at": _iso(datetime.now(UTC))}
             self._ledger.append(datetime.now(UTC), block.run_id, State.CREATED, told)
+
+    def settled(self, block: Block) -> int | None:
+        """Units that a reservation was settled with; None while it is open."""
+        run = self._ledger.run(block.run_id)
+        if run is None or not run.settled:
+            return None
+        return int(run.spent_usd * UNITS_PER_USD)
 
     def close(self, block: Block, paid: int) -> None:
         """Settle with what was paid since it was opened."""

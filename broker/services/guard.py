@@ -67,6 +67,9 @@ class Guard:
         self._alarmed_ms: int | None = None
         for look in journal.looks():
             self._go_on_from(look)
+        if self._block is not None and (units := books.settled(self._block)) is not None:
+            # Whoever settled it died before the next one was written down.
+            self._booked, self._block = self._block.base + units, None
         for run in books.close_unknown(self._block.run_id if self._block else None):
             warn(f"run {run.run_id} was left open by a guard that nothing is known of here:"
                  " settled at the most that it can have cost")  # fmt: skip

@@ -19,7 +19,7 @@ from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
 from mlbroker.broker.ledger import Admission, Ledger, Verdict, open_ledger
 from mlbroker.broker.services.books import Account, Books
 from mlbroker.broker.services.guard import Guard, Moment, Rules
-from mlbroker.broker.services.journal import LOOKS, Journal
+from mlbroker.broker.services.journal import LOOKS, Journal, Look
 from mlbroker.policies.service.interface import HOUR_MS, Terms, usd
 from mlbroker.policies.service.periods import DAY_MS, utc_day, utc_month
 
@@ -300,6 +300,37 @@ def test_a_half_written_look_is_cut_off_and_a_damaged_one_is_told(world: World) 
     path.write_bytes(b"{}\n" + path.read_bytes())
     with pytest.raises(MlbrokerError, match="line 1 is damaged"):
         world.guard()
+
+
+def test_a_guard_that_died_between_two_reservations_leaves_none_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard, engine = world.guard(), world.engine
+    for wanted in (2, 2, 2):
+        engine.wanted = wanted
+        guard.look()
+        engine.go_on(48.0)
+    (first,) = world.ledger.open_runs()
+    engine.wanted = 60
+
+    def dies(journal: Journal, look: Look) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Journal, "append", dies)
+        for _ in range(5):
+            guard.look()
+    runs = world.ledger.runs()
+    assert {run.settled for run in runs if run.run_id == first.run_id} == {True}
+    assert len(runs) == 2
+    look = world.guard().look()
+    (held,) = world.ledger.open_runs()
+    assert look.block is not None
+    assert held.run_id == look.block.run_id
+    # What was paid since the first was settled is the new one's to pay.
+    settled = next(run.spent_usd for run in world.ledger.runs() if run.run_id == first.run_id)
+    assert usd(look.block.base) == pytest.approx(settled)
+    assert held.reserved_usd >= usd(look.spent["month"]) - settled
 
 
 def test_what_nothing_is_known_of_is_settled_at_its_worst(world: World) -> None:
