@@ -68,7 +68,8 @@ class Usual:
         self._day_s += span_s
         if self._day_s >= DAY_S:
             if self._day_sum > 0 and self._day_usual > 0:
-                self._errors.append(abs(log(self._day_sum / self._day_usual)))
+                # Not of their quotient: of rates next to nothing it is none.
+                self._errors.append(abs(log(self._day_sum) - log(self._day_usual)))
             self._day_sum = self._day_usual = self._day_s = 0.0
 
     def _close(self, surge: bool) -> None:

@@ -60,3 +60,10 @@ def test_what_is_usual_is_the_median_of_seven_days() -> None:
             usual.add(now_s, value, HOUR_S, surge=day == 7)
     assert usual.at(5) == 4.0
     assert usual.days == pytest.approx(7, abs=0.1)
+
+
+def test_a_day_next_to_nothing_beside_a_busy_one_is_an_error_and_no_crash() -> None:
+    usual = Usual()
+    for hour in range(49):
+        usual.add((hour + 1) * HOUR_S, 8.0 if hour < 24 else 5e-324, HOUR_S, surge=False)
+    assert 0 < usual.error < float("inf")
