@@ -62,7 +62,7 @@ def guard(
     project: options.Project = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document a look.")] = False,
 ) -> None:
-    """Move the maximum of the service's engine so that its budgets cannot be passed.
+    """Hold a service's budgets by its engine's maximum.
 
     Each maximum is reserved in the ledger first, and has an end: where the guard dies, the engine
     falls back by itself to what it may run until the budget's end. Ctrl-C (and SIGTERM) leaves it
@@ -128,7 +128,7 @@ def status(service: ServiceName = None, json: options.Json = False) -> None:
 
 @app.command("stop")
 def stop(service: ServiceName = None) -> None:
-    """End a service's guard: the engine stays at the safe ceiling, and runs on."""
+    """End a service's guard; the engine runs on, at the safe ceiling."""
     journal = journal_of(home(), service)
     look = stop_service(journal, home(), Terminal())
     say(
