@@ -45,13 +45,21 @@ if workflow.is_main_process:
     threading.Semaphore = Deaf
 """
 PRICE = ("--mlbroker-local-price", "1")
+# As `python -m snakemake`; a test run that was started in the background hands down an ignored
+# SIGINT.
+PROGRAM = """
+import signal
+from snakemake.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 class Snakemake(Cli):
     """In a folder of its own, with this machine at 1 USD an hour."""
 
     def words(self, *options: str) -> list[str]:
-        main = [sys.executable, "-m", "snakemake", "--executor", "mlbroker", "--jobs", "2"]
+        main = [sys.executable, "-c", PROGRAM, "--executor", "mlbroker", "--jobs", "2"]
         return [*main, "--seconds-between-status-checks", "1", *PRICE, *options]
 
     def call(self, *options: str) -> "subprocess.CompletedProcess[str]":
