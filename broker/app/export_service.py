@@ -11,6 +11,7 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.plan import Planned
 from mlbroker.broker.app.service_terms import (
     above_zero,
+    most_of,
     queue_s_of,
     rps_of,
     service_of,
@@ -104,10 +105,10 @@ def export_service(
 
 def _most(request: ServiceExportRequest, service: Service, replicas: Replicas) -> int:
     """How many its own file allows."""
-    most = service.most if service.scales else replicas.least
+    most = most_of(service, replicas)
     if most == 0:
         raise InputError("lets no replica run: there is nothing to export", where=str(request.path))
-    return UNBOUNDED if most is None else most
+    return most
 
 
 def _check(request: ServiceExportRequest, service: Service) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.plan import PlanQuery, plan
-from mlbroker.broker.app.service_terms import rps_of, service_of, too_little
+from mlbroker.broker.app.service_terms import most_of, rps_of, service_of, too_little
 from mlbroker.broker.engines import open_switch
 from mlbroker.broker.engines.interface import Switch
 from mlbroker.broker.errors import InputError
@@ -31,7 +31,6 @@ from mlbroker.broker.services.guard import Guard, Moment, Rules
 from mlbroker.broker.services.journal import Journal
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.service.interface import (
-    UNBOUNDED,
     UNITS_PER_USD,
     Period,
     Terms,
@@ -192,7 +191,7 @@ def _terms(
     month_from_ms: int,
 ) -> dict[str, Terms]:
     """Of each budget: the ledger's first."""
-    most = replicas.least if not service.scales else service.most or UNBOUNDED
+    most = most_of(service, replicas)
     lease_ms, slack_ms = round((lease_s + slack_s) * 1000), round(slack_s * 1000)
     budgets: list[tuple[str, Decimal | None, Callable[[int], Period], Period]] = [
         (MONTH, service.month_usd, utc_month, _LONGEST_MONTH)

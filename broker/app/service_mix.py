@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
-from mlbroker.broker.app.service_terms import engine_of
+from mlbroker.broker.app.service_terms import engine_of, most_of
 from mlbroker.broker.app.sources import check_filters, stated_at
 from mlbroker.broker.backtest.request_trace import read_requests
 from mlbroker.broker.numbers import load_numpy
@@ -17,7 +17,6 @@ from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.policies.service.demand import Chosen, daily_wave, month_like
 from mlbroker.policies.service.fleet import Limits, Option
-from mlbroker.policies.service.interface import UNBOUNDED
 from mlbroker.policies.service.mix import choose
 from mlbroker.policies.service.mixed_replay import Trace
 from mlbroker.policies.service.replay import Row
@@ -142,12 +141,9 @@ def _option(
 
 
 def _limits(service: Service, replicas: Replicas) -> Limits:
-    most = UNBOUNDED if service.most is None else service.most
-    if not service.scales:
-        most = replicas.least
     return Limits(
         USUAL_SHARE if service.objective is None else service.objective.share,
         replicas.least,
-        most,
+        most_of(service, replicas),
         service.scales,
     )

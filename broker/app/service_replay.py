@@ -10,6 +10,7 @@ from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.service_terms import (
     above_zero,
     engine_of,
+    most_of,
     rps_of,
     service_of,
     tell_of_queue,
@@ -126,13 +127,12 @@ def _bounds(replicas: Replicas, service: Service, listener: Listener) -> tuple[i
         listener.warn(
             f"the job file fixes {count(replicas.least, 'replica')}: no ceiling changes anything"
         )
-        return replicas.least, replicas.least
-    if service.most is None:
+    elif service.most is None:
         listener.warn(
             "the job file names no max_replicas, and SkyServe would not scale:"
             f" played from {replicas.least} upward without a maximum"
         )
-    return replicas.least, UNBOUNDED if service.most is None else service.most
+    return replicas.least, most_of(service, replicas)
 
 
 def _periods(rows: Sequence[Row]) -> Callable[[int], Period]:

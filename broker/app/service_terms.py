@@ -5,7 +5,7 @@ from pathlib import Path
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError, NothingFeasible
 from mlbroker.broker.words import money
-from mlbroker.policies.service.interface import usd
+from mlbroker.policies.service.interface import UNBOUNDED, usd
 from mlbroker.policies.service.replay import Engine
 from mlbroker.profiles.job import Job, Replicas
 from mlbroker.profiles.service import Measure, Service
@@ -22,6 +22,13 @@ def service_of(job: Job, path: Path, wanted: str) -> tuple[Service, Replicas]:
             hint="it has a block `service: {replica_policy: {min_replicas: 1, max_replicas: 20}}`",
         )
     return job.service, job.replicas
+
+
+def most_of(service: Service, replicas: Replicas) -> int:
+    """The most replicas that the engine has by its own file; UNBOUNDED where that names none."""
+    if not service.scales:
+        return replicas.least
+    return UNBOUNDED if service.most is None else service.most
 
 
 def rps_of(service: Service, told_rps: float | None, known_rps: float | None = None) -> float:
