@@ -1,4 +1,7 @@
-"""Pipelines whose client and carriers are killed with -9 at random points of a six-stage DAG."""
+"""Pipelines whose client and carriers are killed with -9 at random points of a six-stage DAG:
+
+on this machine, and with two of its stages on machines of a loopback cloud.
+"""
 
 import os
 import random
@@ -13,9 +16,12 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
-from tests.support.campaign import figures, size
+import pytest
+from tests.support.campaign import FULL, figures, size
 from tests.support.dags import GO, SIX, dag, expected, ran
+from tests.support.indexed import indexed
 from tests.support.mlbroker import Cli, processes_with, wait_for
+from tests.support.vendors import VENDORS, Vendor, vendor_named
 
 from mlbroker.broker.clouds import opener
 from mlbroker.broker.ledger import Run, Share, open_ledger
@@ -26,6 +32,9 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.reconcile import Did, Reconciler
 
 BUDGET_USD = Decimal("0.5")
+RENTED_BUDGET_USD = Decimal(3)
+# Beside stages here, one that two others wait for and one that two lead to.
+RENTED = ("b", "e")
 MEASURED = "measurements.db"
 WORDS = {b"background": "carrier", b"from mlbroker": "client"}
 
@@ -47,6 +56,21 @@ def test_kill_9_of_clients_and_carriers_of_pipelines(tmp_path: Path) -> None:
     assert sum(kills.values()) >= least
 
 
+@pytest.mark.skipif(not FULL, reason="machines that boot; one such kill is in tests/e2e")
+@pytest.mark.parametrize("name", VENDORS)
+def test_kill_9_of_pipelines_with_rented_stages(name: str, tmp_path: Path) -> None:
+    rounds = size(0, 25)
+    with figures(f"pipeline-kills-{name}") as kept:
+        kills: Counter[str] = Counter()
+        for seed in range(rounds):
+            kills += one_rented_round(vendor_named(name), tmp_path, seed)
+        kept |= {
+            "pipelines": rounds, "kills": dict(kills), "overspend": 0, "orphans": 0,
+            "stages done twice or not": 0,
+        }  # fmt: skip
+    assert sum(kills.values()) >= rounds
+
+
 def one_round(folder: Path, seed: int) -> tuple[Counter[str], list[int]]:
     """One pipeline, killed here and there, resumed until it is done, and held to every promise.
 
@@ -60,7 +84,50 @@ def one_round(folder: Path, seed: int) -> tuple[Counter[str], list[int]]:
         cli.home.mkdir(mode=0o700)
         shutil.copy(folder / "undisturbed" / "home" / MEASURED, cli.home / MEASURED)
     words = ("run", path, *GO, "--budget", BUDGET_USD)
-    client = cli.start(*words)
+    kills, points = _killed_until_done(cli, words, chance)
+    _check(cli, BUDGET_USD)
+    shutil.rmtree(cli.folder, ignore_errors=True)
+    return kills, points
+
+
+def one_rented_round(vendor: Vendor, folder: Path, seed: int) -> Counter[str]:
+    """The same, with stages on machines of a loopback cloud, which are real processes."""
+    chance = random.Random(seed)
+    cli = Cli(folder / f"rented{seed}")
+    indexed(cli.home)
+    place = vendor.runs.candidates[0]
+    machine = {"infra": place.cloud, "instance_type": place.instance_type, "use_spot": False}
+    rented = {
+        name: {
+            "resources": {**machine, "disk_size": 20},
+            "broker": {"needs": SIX[name], "work": {"hours": 0.01, "on": place.instance_type}},
+            "envs": {"RAN": str(cli.folder / "work" / "ran")},
+        }
+        for name in RENTED
+    }
+    path = dag(cli.folder, SIX, 0.3, {"budget": f"{RENTED_BUDGET_USD} USD"}, **rented)
+    words = ("run", path, *GO, "--budget", RENTED_BUDGET_USD)
+    with vendor.serving(execute=True) as world, pytest.MonkeyPatch.context() as patch:
+        world.control.machines.boot_s = world.control.machines.shutdown_s = 0.05
+        account = vendor.environment(world.url, cli.folder / "account")
+        for variable, value in account.items():
+            patch.setenv(variable, value)
+        kills, _ = _killed_until_done(cli, words, chance, **account)
+        _check(cli, RENTED_BUDGET_USD)
+        assert [vm for vm in world.vms() if vm.works] == []
+        clouds = Counter(run.attempt.cloud for run in open_ledger(cli.home).runs())
+        assert clouds[place.cloud] >= len(RENTED)
+        for run in open_ledger(cli.home).runs():
+            assert vendor.runs(cli.home, world, None).leftovers(run.run_id) == []
+    shutil.rmtree(cli.folder, ignore_errors=True)
+    return kills
+
+
+def _killed_until_done(
+    cli: Cli, words: Iterable[object], chance: random.Random, **account: str
+) -> tuple[Counter[str], list[int]]:
+    """What was killed on the way to the pipeline's end, and how many stages had begun then."""
+    client = cli.start(*words, **account)
     kills: Counter[str] = Counter()
     points: list[int] = []
     # Points spread over the whole life, of which most would else be the program's start.
@@ -73,15 +140,13 @@ def one_round(folder: Path, seed: int) -> tuple[Counter[str], list[int]]:
         points += [at] * sum(killed.values())
         if client.poll() is not None:
             _until_it_can_begin(cli)
-            client = cli.start(*_going_on(cli, words))
+            client = cli.start(*_going_on(cli, words), **account)
     client.communicate()
     for _ in range(4):
         if expected_is_there(cli):
             break
         _until_it_can_begin(cli)
-        cli(*_going_on(cli, words))
-    _check(cli)
-    shutil.rmtree(cli.folder, ignore_errors=True)
+        cli(*_going_on(cli, words), **account)
     return kills, points
 
 
@@ -140,14 +205,14 @@ def _line(pid: int) -> bytes:
         return b""
 
 
-def _check(cli: Cli) -> None:
+def _check(cli: Cli, budget_usd: Decimal) -> None:
     reconcile = Reconciler(open_ledger(cli.home), opener(cli.home), Clock(), cli.home)
     assert all(finding.did is not Did.UNREACHABLE for finding in reconcile())
     ledger = open_ledger(cli.home)
     wait_for(lambda: all(run.settled for run in ledger.runs()))
     assert ledger.verify() is None
     wait_for(lambda: not processes_with(str(cli.home)))
-    _held_to_one_cap(ledger.facts())
+    _held_to_one_cap(ledger.facts(), budget_usd)
     done = [run for run in ledger.runs() if run.outcome == "succeeded"]
     assert sorted(run.job for run in done) == sorted(SIX)
     assert sorted(ran(cli.folder)) == sorted(f"{n} {w}" for n in SIX for w in ("begins", "ends"))
@@ -158,7 +223,7 @@ def _check(cli: Cli) -> None:
     assert whole_id.startswith("pl-")
 
 
-def _held_to_one_cap(facts: Iterable[Fact]) -> None:
+def _held_to_one_cap(facts: Iterable[Fact], budget_usd: Decimal) -> None:
     """After every single fact: what is spent, and what may yet be, by all runs of the pipeline."""
     runs: dict[str, Run] = {}
     caps = set()
@@ -168,5 +233,5 @@ def _held_to_one_cap(facts: Iterable[Fact]) -> None:
             share = Share.of(run.details)
             assert share is not None
             caps.add(share.cap)
-            assert sum(run.held_usd for run in runs.values()) <= BUDGET_USD
+            assert sum(run.held_usd for run in runs.values()) <= budget_usd
     assert len(caps) == 1

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Each stage adds a line to `ran`, checks what it is given, and hands on its name and its inputs'.
+# Each stage adds a line to `ran`, or on another machine to where RAN says, checks what it is given,
+# and hands on its name and its inputs'.
 STAGE = """\
 import os, pathlib, sys, time
 name, seconds, *needs = sys.argv[1:]
-with open("ran", "a") as ran:
+with open(os.environ.get("RAN", "ran"), "a") as ran:
     ran.write(f"{name} begins\\n")
 given = pathlib.Path(os.environ["MLBROKER_INPUTS"])
 texts = [(given / need / "out.txt").read_text() for need in needs]
 time.sleep(float(seconds))
 out = pathlib.Path(os.environ["MLBROKER_OUTPUT_DIR"]) / "out.txt"
 out.write_text(f"{name}({','.join(texts)})")
-with open("ran", "a") as ran:
+with open(os.environ.get("RAN", "ran"), "a") as ran:
     ran.write(f"{name} ends\\n")
 """
 GO = ("--on", "local", "--local-price", "3.6", "--yes")
