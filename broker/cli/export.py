@@ -44,6 +44,8 @@ def command(
         str | None, typer.Option(help="Most the run may cost, or a service a month, in USD.")
     ] = None,
     takes: options.Takes = None,
+    on: options.On = None,
+    local_price: options.LocalPrice = None,
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
@@ -74,21 +76,17 @@ def command(
 
     Exit codes: 0 a machine was chosen, 2 bad input, 4 nothing feasible.
     """
-    if to not in WRITABLE:
-        raise InputError(f"{quoted(to)} is none", where="--to", hint=nearest_hint(to, WRITABLE))
-    if to not in EXPORTERS:
-        options.no_effect(
-            "on what is no service", capacity_rps=capacity_rps,
-            price_per_hour_usd=price_per_hour_usd, spent_usd=spent_usd,
-        )  # fmt: skip
+    replica = {"capacity_rps": capacity_rps, "price_per_hour_usd": price_per_hour_usd}
+    _refuse(to, {**replica, "spent_usd": spent_usd}, {"on": on, "local_price": local_price})
     into = Path(output or job).absolute().parent
     if to == AIRFLOW:
         from mlbroker.broker.app.export_airflow import export_airflow
 
         given: dict[str, Any] = {
-            "--env": env, "--deadline": deadline, "--takes": takes, "--cloud": cloud,
-            "--region": region, "--market": market, "--instance-type": instance_type,
-            "--measure": measure, "--prices": prices, "--policy": policy, "--nodes": nodes,
+            "--env": env, "--deadline": deadline, "--takes": takes, "--on": on,
+            "--local-price": local_price, "--cloud": cloud, "--region": region,
+            "--market": market, "--instance-type": instance_type, "--measure": measure,
+            "--prices": prices, "--policy": policy, "--nodes": nodes,
         }  # fmt: skip
         exported = export_airflow(job, into, budget, {k: _listed(v) for k, v in given.items()})
     else:
@@ -96,8 +94,8 @@ def command(
         filters = Filters.of(cloud, region, market, instance_type)
         if to in EXPORTERS:
             options.no_effect("on a service", deadline=deadline, takes=takes)
-        of_job = None if to in EXPORTERS else budget
-        wanted = job_of(job, terminal, env=env, deadline=deadline, budget=of_job, takes=takes)
+        cap = None if to in EXPORTERS else budget
+        wanted = job_of(job, terminal, env=env, deadline=deadline, budget=cap, takes=takes)
         planned = partial(plan, PlanQuery(wanted, job, filters, sources, top=1), home(), terminal)
         if to in EXPORTERS:
             month_usd = parse_option("--budget", budget, parse_money_usd)
@@ -109,6 +107,16 @@ def command(
         else:
             exported = export(planned(), to, into)
     _write(exported, to, output, force)
+
+
+def _refuse(to: str, of_service: dict[str, object], of_task: dict[str, object]) -> None:
+    """What is no tool, and options that the tool has no use for."""
+    if to not in WRITABLE:
+        raise InputError(f"{quoted(to)} is none", where="--to", hint=nearest_hint(to, WRITABLE))
+    if to not in EXPORTERS:
+        options.no_effect("on what is no service", **of_service)
+    if to != AIRFLOW:
+        options.no_effect("but on Airflow's task", **of_task)
 
 
 def _write(exported: Exported, to: str, output: Path | None, force: bool) -> None:

@@ -44,6 +44,17 @@ InstanceType = Annotated[
     typer.Option(help="Only this machine type (repeatable).", autocompletion=completion.types),
 ]
 
+On = Annotated[
+    str | None,
+    typer.Option(
+        help="Run here (local), on a node of yours or on slurm, without a plan.",
+        autocompletion=completion.places,
+    ),
+]
+LocalPrice = Annotated[
+    str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
+]
+
 SpotPolicy = Annotated[
     str | None,
     typer.Option(help="When spot falls back: auto, greedy, uniform-progress or value-index."),

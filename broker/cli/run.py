@@ -48,16 +48,6 @@ class OnIdle(StrEnum):
     STOP = "stop"
 
 
-On = Annotated[
-    str | None,
-    typer.Option(
-        help="Run here (local), on a node of yours or on slurm, without a plan.",
-        autocompletion=completion.places,
-    ),
-]
-LocalPrice = Annotated[
-    str | None, typer.Option(metavar="USD_PER_HOUR", help="What an hour of this machine costs.")
-]
 Policy = Annotated[
     Path | None, typer.Option(help="Policy file; else mlbroker-policy.yaml found upward.")
 ]
@@ -97,8 +87,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen;
 
 def command(
     job: options.JobFile,
-    on: On = None,
-    local_price: LocalPrice = None,
+    on: options.On = None,
+    local_price: options.LocalPrice = None,
     nodes: options.Nodes = None,
     budget: options.Cap = None,
     deadline: options.Deadline = None,

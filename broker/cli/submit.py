@@ -9,7 +9,6 @@ from mlbroker.broker.app.run import RunRequest, prepare, reserve
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.cli import options
 from mlbroker.broker.cli.question import say_expected
-from mlbroker.broker.cli.run import LocalPrice, On
 from mlbroker.broker.cli.run_carry import detached
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.files.values import parse_option, parse_price_usd, parse_value_of_time
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 def command(
     job: options.JobFile,
-    on: On = None,
-    local_price: LocalPrice = None,
+    on: options.On = None,
+    local_price: options.LocalPrice = None,
     nodes: options.Nodes = None,
     budget: options.Cap = None,
     deadline: options.Deadline = None,

@@ -20,7 +20,7 @@ from mlbroker.broker.app.tune import (
 )
 from mlbroker.broker.app.tune_budget import refuse_none_whole
 from mlbroker.broker.cli import options
-from mlbroker.broker.cli.run import Detach, DryRun, LocalPrice, Policy, Reason
+from mlbroker.broker.cli.run import Detach, DryRun, Policy, Reason
 from mlbroker.broker.cli.terminal import Terminal, confirm
 from mlbroker.broker.cli.tune_backtest import backtest
 from mlbroker.broker.cli.tune_results import NAMED, Name, best, export, stop, write_page
@@ -63,7 +63,7 @@ def study(
     budget: options.Cap = None,
     deadline: options.Deadline = None,
     env: options.Env = None,
-    local_price: LocalPrice = None,
+    local_price: options.LocalPrice = None,
     cloud: options.Cloud = None,
     region: options.Region = None,
     market: options.MarketOption = None,
@@ -106,7 +106,7 @@ def resume(
     budget: options.Cap = None,
     deadline: options.Deadline = None,
     env: options.Env = None,
-    local_price: LocalPrice = None,
+    local_price: options.LocalPrice = None,
     project: options.Project = None,
     policy: Policy = None,
     reason: Reason = None,
