@@ -120,10 +120,13 @@ class Bill:
 
 
 class WorstCase(NamedTuple):
-    """When machines have to be ended so that their cap holds, and what they can come to cost."""
+    """When machines have to be ended so that their cap holds, and what they can come to cost, with
+    `allowance_usd` for what is brought home of them.
+    """
 
     lifetime_s: Decimal
     usd: Decimal
+    allowance_usd: Decimal = Decimal(0)
 
 
 def _last(most: int, holds: Callable[[int], bool]) -> int:

@@ -17,7 +17,7 @@ from mlbroker.broker.clouds.guest_report import (
     log_part_offset,
     report_in,
 )
-from mlbroker.broker.clouds.interface import Denied, Unclear, one_line
+from mlbroker.broker.clouds.interface import Denied, Left, Unclear, one_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -91,9 +91,25 @@ class BucketBox:
             return b""
         return (self._get(_log_part(begin, rank), PART_BYTES) or b"")[offset - begin :]
 
-    def fetch(self, name: str, target: Path, rank: int) -> bool:
-        """Copy what a machine left; False when it left no such file."""
-        with arriving(target) as file:
+    def left(self, name: str, rank: int) -> Left | None:
+        """How much a machine left under this name, whole or in parts."""
+        import obstore
+
+        with self._errors():
+            try:
+                found = obstore.head(self._store, self._key(f"{rank}/{name}"))["size"]
+            except FileNotFoundError:
+                parts = obstore.list(self._store, self._key(f"{rank}/{name}/"), chunk_size=_BATCH)
+                batches = islice(parts, MOST_PARTS // _BATCH)
+                found = sum(meta["size"] for batch in batches for meta in batch)
+        return Left(found, f"{self._where}, {self._key(f'{rank}/{name}')}") if found else None
+
+    def fetch(self, name: str, target: Path, rank: int, most_bytes: int | None = None) -> bool:
+        """Copy what a machine left; False when it left no such file.
+
+        Denied where it is longer than `most_bytes`: a job may write there meanwhile.
+        """
+        with arriving(target, most_bytes) as file:
             if not self._copy(f"{rank}/{name}", file):
                 # Outputs come in parts, named by where they begin.
                 for _ in range(MOST_PARTS):

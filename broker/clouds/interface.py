@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from mlbroker.broker.clouds.guest_report import Report
 from mlbroker.broker.errors import CloudError
@@ -186,6 +186,35 @@ class TellsPrice(Protocol):
 def telling_price(cloud: "Cloud") -> TellsPrice | None:
     """The cloud, where it tells; what stands before it passes on the calls that it has."""
     return cast(TellsPrice, cloud) if hasattr(cloud, "price_paid") else None
+
+
+class Left(NamedTuple):
+    """A file that a guest left in the user's bucket: how large it is, and where it lies."""
+
+    bytes: int
+    where: str
+
+
+class LeavesFiles(Protocol):
+    """A cloud whose guests leave files in a bucket, from where each byte home is paid for.
+
+    Both fail as a Cloud does.
+    """
+
+    def left(self, intent: Intent, name: str, rank: int = 0) -> Left | None:
+        """What it left under this name; None when it left no such file."""
+        ...
+
+    def fetch(
+        self, intent: Intent, name: str, target: Path, rank: int = 0, most_bytes: int | None = None
+    ) -> bool:
+        """As in Cloud; Denied where it is longer by now."""
+        ...
+
+
+def leaving_files(cloud: "Cloud") -> LeavesFiles | None:
+    """The cloud, where they do."""
+    return cast(LeavesFiles, cloud) if hasattr(cloud, "left") else None
 
 
 class HoldsBack(Protocol):

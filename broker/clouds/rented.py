@@ -16,6 +16,7 @@ from mlbroker.broker.clouds.interface import (
     TOKEN_TAG,
     Denied,
     Intent,
+    Left,
     Machine,
     MachineState,
     NoCapacity,
@@ -156,9 +157,15 @@ class RentedCloud(ABC):
         """From the parts in the bucket."""
         return self.box(intent).read_log(offset, rank)
 
-    def fetch(self, intent: Intent, name: str, target: Path, rank: int = 0) -> bool:
+    def left(self, intent: Intent, name: str, rank: int = 0) -> Left | None:
+        """By the bucket's own listing: what a guest says of it is not believed."""
+        return self.box(intent).left(name, rank)
+
+    def fetch(
+        self, intent: Intent, name: str, target: Path, rank: int = 0, most_bytes: int | None = None
+    ) -> bool:
         """From the bucket."""
-        return self.box(intent).fetch(name, target, rank)
+        return self.box(intent).fetch(name, target, rank, most_bytes)
 
     def send(self, intent: Intent, payload: Payload) -> None:
         """Lay the job into the bucket, and its secrets beside it."""

@@ -1,7 +1,7 @@
 """A run's state is the fold of its facts, and the facts say which step may come next."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -66,6 +66,8 @@ HELD, RELEASED, RAISED = "held", "released", "raised"
 PROMOTED = "promoted"
 # Why a machine waits for its place to start it.
 PENDING = "pending"
+# What is about to be brought home of a rented machine.
+BROUGHT = "brought"
 # Kinds that say something about a run without moving it.
 NOTES = frozenset({"stop_requested", "disarmed", "noted", HELD, RELEASED, RAISED, PROMOTED})
 # Kinds that belong to no run.
@@ -80,7 +82,9 @@ class Attempt:
     measured of it (see `guest_report.Figures`); where its time went and what it drew is in
     `seconds` and `energy` (see `footprint`). `at_most`: nobody tells when its machine ended, and
     the charge is the most that it can have cost. `pending`: its place has not started it yet, and
-    says why; until then it costs nothing, and its life has not begun.
+    says why; until then it costs nothing, and its life has not begun. `home_bytes` were brought
+    home, for `home_usd` beside the bill, of which `allowance_usd` are kept for it while the machine
+    is there; `stays` is what is left in the bucket, and where, as nothing pays for more.
     """
 
     number: int
@@ -113,6 +117,10 @@ class Attempt:
     seconds: Mapping[str, float | None] | None = None
     energy: Mapping[str, Any] | None = None
     pending: str | None = None
+    allowance_usd: Decimal = Decimal(0)
+    home_bytes: int = 0
+    home_usd: Decimal = Decimal(0)
+    stays: Mapping[str, str] = field(default_factory=dict)
 
     def stood_s(self, until: datetime) -> float:
         """For how long it may have cost something by then."""
@@ -262,6 +270,10 @@ def _note(run: Run, fact: Fact) -> Run:
         return replace(run, raised=fact.seq)
     if fact.kind == PROMOTED:
         return replace(run, promoted=True)
+    if fact.kind == "noted" and BROUGHT in fact.body:
+        told, attempt = fact.body[BROUGHT], run.attempt
+        usd = attempt.home_usd + Decimal(told["usd"])
+        return _change(run, home_bytes=attempt.home_bytes + told["bytes"], home_usd=usd)
     if fact.kind == "noted" and PENDING in fact.body and run.state is State.CREATED:
         return _change(run, pending=fact.body[PENDING])
     return run
@@ -307,7 +319,7 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         told = {name: body.get(name) for name in ("exit_code", "detail", "rank", "figures")}
         return _change(run, why=body["why"], **told)
     if state is State.COLLECTED:
-        return _change(run, missing=tuple(body.get("missing", ())))
+        return _change(run, **_left(body))
     if state is State.TERMINATED:
         run = _begun(run, body)
         return _change(
@@ -318,6 +330,7 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
             at_most=body.get("at_most", False),
             seconds=body.get("seconds"),
             energy=body.get("energy"),
+            **(_left(body) if "missing" in body else {}),
         )
     if state is State.SETTLED:
         return replace(
@@ -364,7 +377,13 @@ def _intended(fact: Fact) -> Attempt:
         worst_usd=Decimal(body["worst_usd"]),
         account=body.get("account", ""),
         predicted=body.get("predicted"),
+        allowance_usd=Decimal(body.get("allowance_usd", 0)),
     )
+
+
+def _left(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What did not come home, and of that what lies where it was."""
+    return {"missing": tuple(body.get("missing", ())), "stays": dict(body.get("stays", {}))}
 
 
 def _change(run: Run, **changes: Any) -> Run:

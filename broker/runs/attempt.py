@@ -80,6 +80,7 @@ def next_intent(
         "price_per_hour_usd": str(option.price_per_hour_usd),
         "kill_at": (now + timedelta(seconds=float(worst.lifetime_s))).isoformat(),
         "worst_usd": str(worst.usd),
+        "allowance_usd": str(worst.allowance_usd),
         "order_sha256": order.digest(),
         "predicted": option.predicted and asdict(option.predicted),
     }
@@ -261,7 +262,7 @@ def discard(cloud: Cloud, intent: Intent, warn: Callable[[str], None]) -> None:
 def discard_all(
     run: Run, order: Order, opened: Callable[[str], Cloud], warn: Callable[[str], None]
 ) -> None:
-    """The same of all machines that a run had."""
+    """The same of all machines that a run had, save those whose files nothing paid the way for."""
     for attempt in run.attempts:
-        if attempt.machine_id:
+        if attempt.machine_id and not attempt.stays:
             discard(opened(attempt.cloud), intent_of(run, attempt, order), warn)

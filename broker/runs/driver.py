@@ -8,6 +8,8 @@ later ones watch what is there, and wind up the rest.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
@@ -28,10 +30,11 @@ from mlbroker.broker.runs.attempt import (
 )
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.console import Console
-from mlbroker.broker.runs.ending import Gone, LastAlive, until_gone
+from mlbroker.broker.runs.ending import Gone, LastAlive, until_gone, why_gone
 from mlbroker.broker.runs.failover import goes_on, outcome_of, refusal_of, remember_shortage
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.forecast import Forecaster
+from mlbroker.broker.runs.homecoming import Way, bring_home, bring_rest, log_most
 from mlbroker.broker.runs.lesson import remember
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.placing import Next, Over, Placing
@@ -245,7 +248,7 @@ class Driver:
                 if run.attempt.pending is not None and not run.stop_requested:
                     # It is not to be started any more, and may be asked for again.
                     return self._end(run, "preempted", detail=pending.FORGOTTEN)
-                return self._gone(run, None)
+                return self._end(run, why_gone(run, None, self._clock.now()))
             self._clock.sleep(cloud.traits.poll_s)
             run = self._ledger.run(run.run_id) or run
 
@@ -274,7 +277,7 @@ class Driver:
             how = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
             return self._end(run, seen.why, **how)
         if machine is None or gone:
-            return self._gone(run, machine)
+            return self._end(run, why_gone(run, machine, self._clock.now()))
         if late:
             return self._end(run, "capped", detail="the kill switch was late")
         if seen.state is not None and seen.state is not run.state:
@@ -295,29 +298,19 @@ class Driver:
         now = self._clock.now()
         return self._steering.leaves(run, now, self._watch(run).live(now))
 
-    def _gone(self, run: Run, machine: Machine | None) -> Run:
-        why = "preempted" if machine and machine.preempted else "lost"
-        if self._clock.now() >= run.attempt.kill_at:
-            why = "capped"
-        elif run.stop_requested:
-            why = run.stop_requested
-        return self._end(run, why)
-
     def _end(self, run: Run, why: str, **how: Any) -> Run:
         figures = self._watch(run).figures
         return self._append(run, State.ENDED, why=why, figures=figures and asdict(figures), **how)
 
     def _ended(self, run: Run) -> Run:
         cloud, intent = self._at(run)
-        found: list[str] = []
-        missing = ["all"]
-        try:
-            found, missing = self._watch(run).collect(cloud, intent)
-            self._console.close(cloud, run.attempt, spoke="log" in found)
-        except Exception as error:
-            # Whatever a guest left, and whatever comes of it here: its machine is ended and paid.
-            self._view.warn(f"collecting failed: {type(error).__name__}: {error}")
-        return self._append(run, State.COLLECTED, files=found, missing=missing)
+        left = bring_home(
+            partial(self._watch(run).collect, cloud, intent),
+            partial(self._console.close, cloud, run.attempt),
+            self._way(run, run.attempt.allowance_usd),
+            self._view.warn,
+        )
+        return self._append(run, State.COLLECTED, **left)
 
     def _collected(self, run: Run) -> Run:
         cloud, _ = self._at(run)
@@ -344,7 +337,13 @@ class Driver:
         run = pending.started(run, start)
         latest, warn = self._ask.latest(run), self._view.warn
         told = end_of(cloud, intent, run.attempt, self.order, gone, latest, warn)
+        rest = partial(self._watch(run).bring, cloud, intent)
+        told |= bring_rest(run.attempt, told["charged_usd"], partial(self._way, run), rest)
         return self._append(run, State.TERMINATED, **told, **start)
+
+    def _way(self, run: Run, left_usd: Decimal) -> Way:
+        option, note = self.order.candidate(run.attempt), partial(self._append, run, "noted")
+        return Way(option, run.attempt, left_usd, note)
 
     def _over(self, run: Run) -> Run:
         """An attempt is over, for certain: disarm, then try elsewhere or settle."""
@@ -387,7 +386,9 @@ class Driver:
         if self._watcher is None:
             candidate = self.order.candidate(run.attempt)
             forecaster = Forecaster(self.order, candidate)
-            self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
+            most = log_most(candidate, run.attempt)
+            world = self._folder, self._clock, self._view
+            self._watcher = Watcher(self.order, forecaster, *world, most)
         return self._watcher
 
     def _append(self, run: Run, kind: str, **body: Any) -> Run:

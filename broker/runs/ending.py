@@ -74,6 +74,15 @@ def until_gone(
         clock.sleep(traits.poll_s)
 
 
+def why_gone(run: Run, machine: Machine | None, now: datetime) -> str:
+    """Why a machine went that did not say how its job ended."""
+    if now >= run.attempt.kill_at:
+        return "capped"
+    if run.stop_requested:
+        return run.stop_requested
+    return "preempted" if machine and machine.preempted else "lost"
+
+
 class LastAlive:
     """When attempts were last seen alive, by our own clock.
 

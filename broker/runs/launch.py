@@ -78,7 +78,7 @@ def worst_case(
 ) -> WorstCase:
     """The lifetime that a cap pays for, and its worst case; refused when the cap is too small."""
     bill, slack_s = candidate.dearest, traits.kill_slack_s + guest_late_s
-    worst = bill.worst_case(cap_usd, slack_s, traits.lifetime_step_s)
+    worst = candidate.worst_case(cap_usd, slack_s, traits.lifetime_step_s)
     if worst is None:
         least_s = max(1, traits.lifetime_step_s)
         least = least_usd(candidate, traits, guest_late_s)
@@ -95,7 +95,8 @@ def worst_case(
 def least_usd(candidate: LaunchOption, traits: Traits, guest_late_s: int = 0) -> Decimal:
     """What the shortest run there has to reserve."""
     least_s = traits.kill_slack_s + guest_late_s + max(1, traits.lifetime_step_s)
-    return candidate.dearest.charge_usd(Decimal(str(least_s)))
+    machine_usd = candidate.dearest.charge_usd(Decimal(str(least_s)))
+    return machine_usd if candidate.home is None else candidate.home.cap_usd(machine_usd)
 
 
 def reserve(

@@ -11,7 +11,8 @@ from mlbroker.broker.files.nodes import ENGINES, ON_PREM, Node, load_nodes, node
 from mlbroker.broker.runs.order import LaunchOption, Predicted
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.quote import Quote
-from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.billing import Bill, egress_usd_per_gb, parts_usd_per_gb
+from mlbroker.pricing.homeward import Homeward
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.power import Supply
 from mlbroker.pricing.region import Region
@@ -183,6 +184,7 @@ def _of_quote(job: Job, quote: Quote, region: Region) -> LaunchOption:
             region, quote.price_per_hour_usd, quote.nodes, option.disk_gb, quote.traffic_usd
         ),
         zone=option.zone,
+        home=_homeward(job, region),
         watts=quote.power_w,
         expected_usd=None if cost is None else cost.expected,
         carbon_kg=quote.carbon_kgco2e,
@@ -192,6 +194,17 @@ def _of_quote(job: Job, quote: Quote, region: Region) -> LaunchOption:
         max_price_per_hour_usd=quote.max_price_per_hour_usd,
         predicted=quote.command_s and Predicted(*quote.command_s, quote.evidence),
     )
+
+
+def _homeward(job: Job, region: Region) -> Homeward | None:
+    """None of one's own machines. What goes to the data's region does not come home."""
+    usd_per_gb = egress_usd_per_gb(region) + parts_usd_per_gb(region)
+    if not usd_per_gb:
+        return None
+    data = job.data
+    outputs = data.output_gb if data.at is None else Decimal(0)
+    saved = data.checkpoint_gb if job.checkpoint else None
+    return Homeward(usd_per_gb, outputs + (saved or Decimal(0)))
 
 
 def deadline_at(job: Job, now: datetime) -> str | None:

@@ -12,7 +12,8 @@ from typing import Any
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.home import private_folder
 from mlbroker.broker.ledger import Attempt
-from mlbroker.pricing.billing import Bill
+from mlbroker.pricing.billing import Bill, WorstCase
+from mlbroker.pricing.homeward import Homeward
 from mlbroker.pricing.power import Draw, Supply
 from mlbroker.pricing.vendors import Meter, vendor
 
@@ -38,7 +39,8 @@ class LaunchOption:
     machine; None where it is the frozen price.
     `supply` is what one machine draws, and from which grid; None where that is unknown.
     `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
-    `places` are how many of an own machine the run takes at once; the bill is of all.
+    `places` are how many of an own machine the run takes at once; the bill is of all. `home` is
+    what it costs to bring home what a rented one left; None where that is free, or not reckoned.
     """
 
     cloud: str
@@ -58,12 +60,21 @@ class LaunchOption:
     predicted: Predicted | None = None
     supply: Supply | None = None
     places: int = 1
+    home: Homeward | None = None
 
     @property
     def dearest(self) -> Bill:
         """The bill at the most that may be asked: reserved by it, and ended in time for it."""
         most = self.max_price_per_hour_usd
         return self.bill if most is None else replace(self.bill, price_per_hour_usd=most)
+
+    def worst_case(self, cap_usd: Decimal, slack_s: float, step_s: int) -> WorstCase | None:
+        """As `Bill.worst_case`, at its dearest, with the allowance for what is brought home."""
+        allowance = Decimal(0) if self.home is None else self.home.allowance_usd(cap_usd)
+        worst = self.dearest.worst_case(cap_usd - allowance, slack_s, step_s)
+        if worst is None:
+            return None
+        return WorstCase(worst.lifetime_s, worst.usd + allowance, allowance)
 
     @property
     def nodes(self) -> int:
@@ -196,6 +207,8 @@ def _candidate(raw: dict[str, Any]) -> LaunchOption:
         raw[name] = None if usd is None else Decimal(usd)
     if raw.get("predicted") is not None:
         raw["predicted"] = Predicted(**raw["predicted"])
+    if raw.get("home") is not None:
+        raw["home"] = Homeward(*map(Decimal, raw["home"]))
     if (supply := raw.get("supply")) is not None:
         raw["supply"] = Supply(**supply | {"draw": Draw(**supply["draw"])})
     return LaunchOption(**raw)

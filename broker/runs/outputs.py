@@ -32,6 +32,9 @@ def what_came(run: Run, folder: RunFolder) -> list[str]:
     """In lines, what is at home, or why nothing is."""
     brought = [folder.outputs, *sorted(folder.path.glob("ranks/*/outputs"))]
     told = [f"Outputs: {text}" for text in map(_contents, brought) if text]
+    for attempt in run.attempts:
+        kept = f"attempt {attempt.number} left it in the bucket" if attempt.stays else ""
+        told += [f"{name} is not home: {kept}, {where}" for name, where in attempt.stays.items()]
     if told or run.outcome != "succeeded":
         return told
     spec = Order.load(folder.path, run.details["order_sha256"]).spec

@@ -122,7 +122,7 @@ class Placing:
         left_usd = _whole_usd(run) - run.spent_usd
         traits = cloud.traits
         slack_s = traits.kill_slack_s + order.guest_late_s
-        worst = option.dearest.worst_case(left_usd, slack_s, traits.lifetime_step_s)
+        worst = option.worst_case(left_usd, slack_s, traits.lifetime_step_s)
         return Over("capped") if worst is None else Next(option, account, worst, promoted)
 
     def start(self, run: Run, order: Order, place: Next, intent: Mapping[str, Any]) -> Run | Waits:

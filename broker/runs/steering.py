@@ -6,6 +6,7 @@ until it is worth asking again. Whatever the policy wishes, the shells see to de
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -153,12 +154,17 @@ class Steering:
             restart_h=spot.restart_h,
             tick_h=spot.tick_h,
             lost_h=spot.lost_h,
-            budget_usd=float(run.reserved_usd),
+            budget_usd=float(run.reserved_usd - self._allowance_usd(run)),
             overlaps=False,
             # The checkpoint goes by home with every machine: no region is further than a zone.
             once_usd=max(map(_once_usd, dear)),
             dearest_usd_per_h=max(hourly_usd),
         )
+
+    def _allowance_usd(self, run: Run) -> Decimal:
+        """What of the reservation is no machine's, at the dearest place."""
+        ways = [option.home for option in self._order.candidates if option.home is not None]
+        return max((way.allowance_usd(run.reserved_usd) for way in ways), default=Decimal(0))
 
     def _stand(self, run: Run, now: datetime, live: Live | None) -> Stand:
         """By its own pace where that was seen for long enough; else from the command's seconds."""

@@ -1,5 +1,6 @@
 """Reads what the guest reports: output into the run's log, steps into a forecast, files home."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +19,7 @@ from mlbroker.broker.ledger import Run, State
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import LOG_KEPT_BYTES, RunFolder
 from mlbroker.broker.runs.forecast import Forecaster, Live, overrun
+from mlbroker.broker.runs.homecoming import Unpaid, Way
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.runs.view import Progress, View
 from mlbroker.broker.words import size
@@ -31,6 +33,10 @@ MOVE_PATIENCE_S = 300.0
 PARTS_A_LOOK, MOST_PARTS, LOG_WITHIN_S = 64, 1_000_000, 1800.0
 
 _NO_FORECAST = "When it will be done is not forecast until then; the cap holds"
+_LOG_UNPAID = (
+    "the log is longer than the cap pays the way home for: no more of it is brought here; "
+    "`data: output_gb` reserves for it"
+)
 _PHASES = {"setup": State.BOOTSTRAPPED, "running": State.RUNNING}
 
 
@@ -47,12 +53,22 @@ class Seen:
 
 
 class Watcher:
-    """Watches one attempt. Holds nothing that the ledger or the run's folder does not."""
+    """Watches one attempt. Holds nothing that the ledger or the run's folder does not.
+
+    Of its machines' logs `log_most` bytes are brought home; None: any number.
+    """
 
     def __init__(
-        self, order: Order, forecaster: Forecaster, folder: RunFolder, clock: Clock, view: View
+        self,
+        order: Order,
+        forecaster: Forecaster,
+        folder: RunFolder,
+        clock: Clock,
+        view: View,
+        log_most: int | None = None,
     ) -> None:
         self._order = order
+        self._log_most = log_most
         self._forecaster = forecaster
         self._folder = folder
         self._clock = clock
@@ -146,8 +162,11 @@ class Watcher:
             self._view.warn(f"{error}; the run goes on and stays capped, trying again")
         self._unreachable = True
 
-    def collect(self, cloud: Cloud, intent: Intent) -> tuple[list[str], list[str]]:
-        """Bring logs, checkpoint and outputs home: names of what came, and of what did not."""
+    def collect(self, cloud: Cloud, intent: Intent, way: Way) -> tuple[list[str], list[str]]:
+        """Bring logs, checkpoint and outputs home: names of what came, and of what did not.
+
+        What is not paid for `way` knows.
+        """
         found: list[str] = []
         missing: list[str] = []
         self._try(
@@ -156,21 +175,43 @@ class Watcher:
             "log",
             lambda: self._pull_log(cloud, intent, cloud.report(intent), MOST_PARTS),
         )
-        self._try(
-            found,
-            missing,
-            files.CHECKPOINT,
-            lambda: cloud.fetch(intent, files.CHECKPOINT, self._folder.checkpoint),
-        )
-        for rank in range(intent.nodes):
-            folder = self._folder.of_rank(rank)
-            outputs = folder.path / f"outputs.{intent.attempt}.tar"
-            fetch = partial(cloud.fetch, intent, files.OUTPUTS_TAR, outputs, rank)
-            name = str(outputs.relative_to(self._folder.path))
-            self._try(found, missing, name, fetch)
-            if name in found:
-                self._unpack(outputs, folder.outputs)
+        way.pay_log(self._log_bytes(intent))
+        for name in self._names(intent):
+            try:
+                self._try(found, missing, name, partial(self._bring, cloud, intent, way, name))
+            except Unpaid:
+                missing.append(name)  # perhaps it is paid for when the machine is gone
         return found, missing
+
+    def bring(self, cloud: Cloud, intent: Intent, way: Way, names: Collection[str]) -> list[str]:
+        """Of files that were not paid for, those that are now."""
+        found: list[str] = []
+        for name in names:
+            try:
+                self._try(found, [], name, partial(self._bring, cloud, intent, way, name))
+            except Unpaid as error:
+                self._view.warn(str(error))
+        return found
+
+    def _log_bytes(self, intent: Intent) -> int:
+        """How much of all machines' logs is here."""
+        folders = map(self._folder.of_rank, range(intent.nodes))
+        return sum(folder.log_offset(intent.attempt) for folder in folders)
+
+    def _names(self, intent: Intent) -> list[str]:
+        """Of what a machine leaves, by what they are called here."""
+        outputs = f"outputs.{intent.attempt}.tar"
+        folders = [self._folder.of_rank(rank).path / outputs for rank in range(intent.nodes)]
+        return [files.CHECKPOINT, *(str(at.relative_to(self._folder.path)) for at in folders)]
+
+    def _bring(self, cloud: Cloud, intent: Intent, way: Way, name: str) -> bool:
+        if name == files.CHECKPOINT:
+            return way.fetch(cloud, intent, name, self._folder.checkpoint, 0, name)
+        rank, target = self._names(intent).index(name) - 1, self._folder.path / name
+        came = way.fetch(cloud, intent, files.OUTPUTS_TAR, target, rank, name)
+        if came:
+            self._unpack(target, self._folder.of_rank(rank).outputs)
+        return came
 
     def _try(self, found: list[str], missing: list[str], name: str, fetch: Any) -> None:
         for last in (False, True):
@@ -178,6 +219,8 @@ class Watcher:
                 if fetch():
                     found.append(name)
                 return
+            except Unpaid:
+                raise
             except Unclear:
                 if last:
                     missing.append(name)
@@ -221,6 +264,9 @@ class Watcher:
             offset = folder.log_offset(intent.attempt)
             for _ in range(parts):
                 if offset >= there or self._clock.now() > until:
+                    break
+                if self._log_most is not None and self._log_bytes(intent) >= self._log_most:
+                    self._warn_once("log unpaid", _LOG_UNPAID)
                     break
                 data = cloud.read_log(intent, offset, rank)[: max(0, folder.log_room())]
                 if not data:

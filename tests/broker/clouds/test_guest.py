@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from tests.support.strict import StrictCloud
 from tests.support.vendors import DELETING, Vendor
 
 from mlbroker.broker.ledger import Run
+from mlbroker.broker.ledger.state import BROUGHT
 from mlbroker.broker.runs.bundle import pack_workdir
+from mlbroker.pricing.homeward import Homeward
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 deleting = pytest.mark.parametrize("vendor", DELETING, indirect=True)
@@ -66,6 +69,20 @@ def test_a_job_runs_and_its_results_come_home(live: Live, tmp_path: Path) -> Non
     assert SECRET not in vm.user_data
     assert live.world.secrets() == []
     assert live.world.denied == []
+
+
+def test_the_way_home_is_paid_by_what_the_bucket_says_of_the_size(live: Live) -> None:
+    way = Homeward(Decimal(1), Decimal("0.001"))
+    live.candidates = tuple(replace(option, home=way) for option in live.candidates)
+    live.reserve('head -c 2000000 /dev/zero > "$MLBROKER_OUTPUT_DIR"/model')
+    run = live.driver().drive(live.run_id)
+    assert run.outcome == "succeeded"
+    assert (live.folder.outputs / "model").stat().st_size == 2_000_000
+    [told] = [fact.body[BROUGHT] for fact in live.ledger.facts(live.run_id) if BROUGHT in fact.body]
+    assert told["name"] == "outputs.1.tar"
+    assert 2_000_000 < told["bytes"] < 2_100_000
+    assert run.attempt.home_usd == way.usd(0, told["bytes"]) > 0
+    assert run.attempt.stays == {}
 
 
 def test_without_its_client_the_machine_ends_itself(live: Live) -> None:
