@@ -39,6 +39,17 @@ class LearningRate(NamedTuple):
     rule: LrRule
 
 
+class BatchAt(NamedTuple):
+    """A batch that a run may have: the passes of a step there, what a sample is worth against one
+    at the job's own batch, and the factor on the learning rate; None where the job names none.
+    """
+
+    size: int
+    passes: int
+    efficiency: float
+    lr_scale: float | None
+
+
 class Batch(NamedTuple):
     """What a job file says of the batch. The variables are the job's own names; None: it has none.
 
