@@ -10,7 +10,7 @@
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 
 class LrRule(StrEnum):
@@ -63,6 +63,18 @@ class Batch(NamedTuple):
     micro_env: str | None = None
     accumulation_env: str | None = None
     rate: LearningRate | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As an order keeps it."""
+        rate = self.rate and self.rate._asdict() | {"rule": self.rate.rule.value}
+        return self._asdict() | {"rate": rate}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The same, read back."""
+        told = document["rate"]
+        rate = told and LearningRate(told["env"], told["base"], LrRule(told["rule"]))
+        return cls(**{**document, "rate": rate})
 
     @property
     def can_be_told(self) -> bool:

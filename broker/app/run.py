@@ -221,6 +221,7 @@ def reserve(
         identity=evidence_facts.of(measured, measured=True),
         spot=prepared.spot,
         policy=file_of(request.job_path, request.sources.policy),
+        batch=job.batch,
     )
     for name in unmasked(dict(secrets)):
         listener.warn(

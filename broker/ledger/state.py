@@ -80,7 +80,8 @@ class Attempt:
     measured of it (see `guest_report.Figures`); where its time went and what it drew is in
     `seconds` and `energy` (see `footprint`). `at_most`: nobody tells when its machine ended, and
     the charge is the most that it can have cost. `pending`: its place has not started it yet, and
-    says why; until then it costs nothing, and its life has not begun.
+    says why; until then it costs nothing, and its life has not begun. `batch_size` (samples, over
+    all machines) and `lr_scale` are what the job was told where one was chosen for this attempt.
     """
 
     number: int
@@ -113,6 +114,8 @@ class Attempt:
     seconds: Mapping[str, float | None] | None = None
     energy: Mapping[str, Any] | None = None
     pending: str | None = None
+    batch_size: int | None = None
+    lr_scale: float | None = None
 
     def stood_s(self, until: datetime) -> float:
         """For how long it may have cost something by then."""
@@ -364,6 +367,8 @@ def _intended(fact: Fact) -> Attempt:
         worst_usd=Decimal(body["worst_usd"]),
         account=body.get("account", ""),
         predicted=body.get("predicted"),
+        batch_size=body.get("batch_size"),
+        lr_scale=body.get("lr_scale"),
     )
 
 

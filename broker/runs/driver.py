@@ -178,7 +178,7 @@ class Driver:
             return self._prove_absent(run, run.stop_requested or "abandoned")
         is_first, self._fresh = self._fresh == intent.token, None
         try:
-            payload = payload_for(self.order, intent, self._folder, self._secrets)
+            payload = payload_for(self.order, run.attempt, intent, self._folder, self._secrets)
             machine = create(cloud, intent, payload, self._clock)
         except CloudError as error:
             remember_shortage(self._folder.home, intent, error, self._clock.now())

@@ -15,6 +15,7 @@ from mlbroker.broker.ledger import Attempt
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.power import Draw, Supply
 from mlbroker.pricing.vendors import Meter, vendor
+from mlbroker.profiles.batch import Batch
 
 # In a run's folder.
 FILE = "order.json"
@@ -39,6 +40,8 @@ class LaunchOption:
     `supply` is what one machine draws, and from which grid; None where that is unknown.
     `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
     `places` are how many of an own machine the run takes at once; the bill is of all.
+    `batch_size` is the batch that was chosen with the machine, in samples over all nodes, and
+    `lr_scale` the factor on the job's learning rate that goes with it; None: the job's own.
     """
 
     cloud: str
@@ -58,6 +61,8 @@ class LaunchOption:
     predicted: Predicted | None = None
     supply: Supply | None = None
     places: int = 1
+    batch_size: int | None = None
+    lr_scale: float | None = None
 
     @property
     def dearest(self) -> Bill:
@@ -107,7 +112,8 @@ class Order:
     `guest_late_s` is as in Intent, and counts under the cap as the kill slack does. `identity` is
     what the job was, as `evidence.facts` has it; None where the run says nothing of a job. With
     `spot` a policy says which of the candidates, all of one type, comes next, and when. `policy` is
-    the policy file, asked again when a run that queued starts.
+    the policy file, asked again when a run that queued starts. `batch` is what the job file says of
+    its batch: by which variables an attempt is told another.
     """
 
     run_id: str
@@ -122,6 +128,7 @@ class Order:
     identity: Mapping[str, str] | None = None
     spot: SpotTerms | None = None
     policy: str | None = None
+    batch: Batch | None = None
 
     def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""
@@ -167,10 +174,12 @@ class Order:
         raw["candidates"] = tuple(_candidate(shared | c) for c in raw["candidates"])
         raw["secrets"] = tuple(raw["secrets"])
         raw["spot"] = raw.get("spot") and _spot(raw["spot"])
+        raw["batch"] = raw.get("batch") and Batch.of(raw["batch"])
         return cls(**raw)
 
     def _text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, default=str)
+        raw = asdict(self) | {"batch": self.batch and self.batch.document()}
+        return json.dumps(raw, sort_keys=True, default=str)
 
 
 def zone_name(at: LaunchOption) -> str:
