@@ -23,6 +23,10 @@ class BatchesSeen(NamedTuple):
         """The batches whose steps were measured, on any machine."""
         return frozenset(size_of(batch, row) for row in self.rows if has_step(row))
 
+    def enough(self, batch: Batch) -> bool:
+        """Whether another batch can be chosen by it: φ, and steps at two batches or more."""
+        return self.noise is not None and len(self.sizes(batch)) > 1
+
 
 def has_step(row: Measurement) -> bool:
     """Whether it tells the time of a step, and not of the whole work or of a failure."""
