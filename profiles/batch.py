@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
+# Of a count that goes on after a restart, the first number is no less than this share of what was
+# done; else it began anew.
+_GOES_ON = 0.5
+
 
 class LrRule(StrEnum):
     """How the learning rate follows the batch: by the gain (SGD), its root (Adam), or the batch."""
@@ -104,3 +108,24 @@ class Batch(NamedTuple):
         if self.rate is not None:
             told[self.rate.env] = f"{self.rate.base * lr_scale:.6g}"
         return told
+
+
+def steps_of(size: int, steps: int | None, batch: int, told: int | None) -> int | None:
+    """Optimizer steps of the whole work at another batch: as the job tells, else as many samples as
+    `steps` of `size` have; None where nobody says.
+    """
+    if batch == size:
+        return steps or told
+    return told or (None if steps is None else max(1, -(-steps * size // batch)))
+
+
+def share_done(step: int, first: int, whole: int, before: float, *, told: bool) -> float:
+    """The share that is done at a step of an attempt that began at the share `before`.
+
+    `first` is the first step that it counted, of `whole` steps in all, which the job `told` itself
+    or not. A count that begins anew in a restarted job has its total for what was left then.
+    """
+    share = step / whole
+    if before > 0 and first / whole < _GOES_ON * before:
+        share = before + ((1 - before) * share if told else share)
+    return min(1.0, max(0.0, share))

@@ -67,6 +67,10 @@ class PlainView(View):
             self._said_at = time.monotonic()
             say(progress_line(progress))
 
+    def note(self, text: str) -> None:
+        """A line in passing."""
+        self._say(text, "dim")
+
     def warn(self, text: str) -> None:
         """A line that must not be missed."""
         self._say(f"Warning: {text}", "yellow")

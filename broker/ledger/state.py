@@ -60,6 +60,9 @@ COUNTS_AT = "counts_at"
 PURPOSE, PREDICTION, BASELINE, RENTED = "purpose", "prediction", "baseline", "rented"
 # Why a run is asked to stop for another that waits: it saves its checkpoint and queues again.
 YIELD = "yield"
+# Why a run is asked to stop so that it goes on with another batch, or on another machine, and the
+# entry of that wish which says with which.
+ADAPT, ADAPTS_TO = "adapt", "to"
 # What people say of a run in the queue: not now, as others, and before all others.
 HELD, RELEASED, RAISED = "held", "released", "raised"
 # And what its policy promises: it keeps its place until it is done.
@@ -143,7 +146,8 @@ class Run:
 
     `on_hold` and `raised` say what people want of it in a queue: it is not to start, and the number
     of the fact that put it before all others, or 0. `promoted`: it keeps its place to the end.
-    `moved_at` is when it came to its state.
+    `moved_at` is when it came to its state. `adapts_to`: it is asked to go on with that batch on
+    that machine (see `runs.adapting`), until the attempt that does.
     """
 
     run_id: str
@@ -165,6 +169,7 @@ class Run:
     raised: int = 0
     promoted: bool = False
     moved_at: datetime | None = None
+    adapts_to: Mapping[str, Any] | None = None
 
     @property
     def attempt(self) -> Attempt:
@@ -255,8 +260,10 @@ def _note(run: Run, fact: Fact) -> Run:
     if fact.kind == "stop_requested":
         why = fact.body["why"]
         # Late, it is void: what somebody asked for is for good, and who queues has no place.
-        void = why == YIELD and (run.stop_requested or run.state is not State.RUNNING)
-        return run if void else replace(run, stop_requested=why)
+        ours = why in (YIELD, ADAPT)
+        void = ours and (run.stop_requested or run.state is not State.RUNNING)
+        to = fact.body.get(ADAPTS_TO) if why == ADAPT else run.adapts_to
+        return run if void else replace(run, stop_requested=why, adapts_to=to)
     if fact.kind == "disarmed":
         return _change(run, disarmed=True)
     if fact.kind in (HELD, RELEASED):
@@ -281,9 +288,10 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         return _started(run, body)
     if state is State.INTENDED:
         # A wish to move to another machine is fulfilled by the attempt after it.
-        wish = None if run.stop_requested == "move" else run.stop_requested
+        wish = None if run.stop_requested in ("move", ADAPT) else run.stop_requested
         run = replace(run, promoted=bool(body.get(PROMOTED)))
-        return replace(run, attempts=(*run.attempts, _intended(fact)), stop_requested=wish)
+        attempts = (*run.attempts, _intended(fact))
+        return replace(run, attempts=attempts, stop_requested=wish, adapts_to=None)
     if state is State.CREATED:
         told = body.get("started_at")
         return _change(
@@ -308,6 +316,8 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         )
     if state is State.ENDED:
         told = {name: body.get(name) for name in ("exit_code", "detail", "rank", "figures")}
+        if body["why"] == ADAPT and run.adapts_to is not None:
+            told["detail"] = run.adapts_to["reason"]
         return _change(run, why=body["why"], **told)
     if state is State.COLLECTED:
         return _change(run, missing=tuple(body.get("missing", ())))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.ledger.state import PENDING, YIELD
+from mlbroker.broker.ledger.state import ADAPT, PENDING, YIELD
 from mlbroker.broker.runs import pending
+from mlbroker.broker.runs.adapting import Adapting
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.attempt import (
     create,
@@ -62,7 +63,7 @@ class Driver:
         self._clock = clock
         self._folder = folder
         self._view = view
-        # Without the values of its secrets a run is never launched: None marks a later process.
+        # Without the values of its secrets nothing is launched: None marks a later process.
         self._secrets = secrets
         self._patient = patient
         self._ask = Asking(opened, clock, patient=patient)
@@ -71,6 +72,7 @@ class Driver:
         self._fresh: str | None = None
         self._order: Order | None = None
         self._steering: Steering | None = None
+        self._adapting: Adapting | None = None
         self._watcher: Watcher | None = None
         self._placing = Placing(ledger, opened, clock, self._ask, view.warn, folder.home)
         self._last_alive = LastAlive(ledger)
@@ -99,6 +101,8 @@ class Driver:
                 from mlbroker.broker.runs.steering import Steering  # numpy: most runs have none
 
                 self._steering = Steering.of(order, self._opened, self._clock, self._folder.home)
+            if self._secrets is not None:
+                self._adapting = Adapting.of(order, self._opened, self._view.note)
         steps = {
             State.QUEUED: self._reserved,
             State.RESERVED: self._reserved,
@@ -115,7 +119,7 @@ class Driver:
             State.TERMINATING: self._terminating,
             State.TERMINATED: self._over,
         }
-        if self._secrets is None and run.stop_requested == YIELD:
+        if self._secrets is None and run.stop_requested in (YIELD, ADAPT):
             # Nobody could launch it again.
             run = replace(run, stop_requested=None)
         after = steps[run.state](run)
@@ -261,8 +265,8 @@ class Driver:
             self._watch(run).unreachable(error)
             self._clock.sleep(cloud.traits.poll_s)
             return run
-        if seen.ask:
-            return self._append(run, "stop_requested", why=seen.ask, by="mlbroker")
+        if seen.fact is not None:
+            return self._append(run, seen.fact[0], **seen.fact[1])
         gone = machine is None or machine.state is MachineState.TERMINATED
         late = self._clock.now() > self._ask.give_up_at(run)
         if not (seen.why or gone):
@@ -271,8 +275,7 @@ class Driver:
             # It may have said how the job ended between the two looks, or long before its own end.
             seen = self._watch(run).look(cloud, intent, run, last=True)
         if seen.why:
-            how = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
-            return self._end(run, seen.why, **how)
+            return self._end(run, seen.why, **seen.how)
         if machine is None or gone:
             return self._gone(run, machine)
         if late:
@@ -320,7 +323,7 @@ class Driver:
         return self._append(run, State.COLLECTED, files=found, missing=missing)
 
     def _collected(self, run: Run) -> Run:
-        cloud, _ = self._at(run)
+        cloud = self._ask.cloud_of(run)
         self._ask.patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
         return self._append(run, State.TERMINATING)
 
@@ -385,9 +388,9 @@ class Driver:
 
     def _watch(self, run: Run) -> Watcher:
         if self._watcher is None:
-            candidate = self.order.candidate(run.attempt)
-            forecaster = Forecaster(self.order, candidate)
-            self._watcher = Watcher(self.order, forecaster, self._folder, self._clock, self._view)
+            forecaster = Forecaster(self.order, self.order.candidate(run.attempt), run)
+            watched_by = (self._folder, self._clock, self._view, self._adapting)
+            self._watcher = Watcher(self.order, forecaster, *watched_by)
         return self._watcher
 
     def _append(self, run: Run, kind: str, **body: Any) -> Run:
