@@ -1,5 +1,6 @@
 """What a plan chose, how sure that is, and what it rests on: for the terminal and for pages."""
 
+from mlbroker.broker.batch_words import batch_words
 from mlbroker.broker.plan_words import MEASURE_OR_SAY, unjudged_words
 from mlbroker.broker.words import duration, mass, money
 from mlbroker.policies.embodied import Embodied
@@ -39,9 +40,10 @@ def choice_words(plan: Plan) -> str:
     )
     if choice.cost_usd is None or choice.duration_h is None:
         return text + _hourly_words(plan, choice) + _stale_words(choice)
+    at = "" if choice.batch is None else f", at {batch_words(choice.batch)}"
     text += (
         f"{money(choice.cost_usd.expected)} USD,"
-        f" {duration(choice.duration_h.p50 * 3600)}. {choice.evidence[:1].upper()}"
+        f" {duration(choice.duration_h.p50 * 3600)}{at}. {choice.evidence[:1].upper()}"
         f"{choice.evidence[1:]}"
         + (f"; {interval_words(choice)}." if choice.basis in _DOUBTED else ".")
     )

@@ -164,6 +164,8 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
     # age is worth are for the choice and the launch only, as are the moments of its duration.
     for name in ("option", "command_s", "price_width", "falls_back", "sure_h", "course"):
         del document[name]
+    if quote.batch is None:
+        del document["batch"]
     back = quote.falls_back
     if back is not None:
         document["spot"] = {
@@ -176,6 +178,16 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
             "own_runs": None if back.watched is None else _record(back.watched),
         }
     return document
+
+
+def batch_advice_document(choice: Quote | None, best: Quote) -> dict[str, Any]:
+    """The best quote were the batch free, and what it saves against the choice, if there is one."""
+    usd, hours = None, None
+    if choice is not None and choice.cost_usd is not None and best.cost_usd is not None:
+        usd = exact_usd(choice.cost_usd.expected - best.cost_usd.expected)
+    if choice is not None and choice.duration_h is not None and best.duration_h is not None:
+        hours = choice.duration_h.p50 - best.duration_h.p50
+    return {"choice": quote_document(best), "saves_usd": usd, "saves_h": hours}
 
 
 def objective_document(objective: Objective) -> str | dict[str, str]:

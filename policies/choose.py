@@ -77,7 +77,8 @@ class Chooser:
                 heap.append((found, number, candidate, None))
         heap = self._without_needless_gpus(heap, selection)
         heapq.heapify(heap)
-        selection.feasible = len(heap)
+        # One that would do in several ways, by options or batches, is one all the same.
+        selection.feasible = len({(c.rows[0].type_id, c.spot) for _, _, c, _ in heap})
         seen: set[tuple[int, bool]] = set()
         for pick in self._in_order(heap):
             identity = (pick.row.type_id, pick.candidate.spot)

@@ -10,6 +10,7 @@ from mlbroker.policies.constraints import Constraints
 from mlbroker.policies.outcome import Outcome
 from mlbroker.pricing.offer import Hardware, InstanceType
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.batch import BatchAt
 from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Prediction, Quantiles
 
@@ -127,13 +128,15 @@ class UnknownPace(Pace):
 class PacedType(NamedTuple):
     """One type with its pace, `regional` where a region was measured by itself.
 
-    `draw` gives one machine's watts without PUE, None when unknown.
+    `draw` gives one machine's watts without PUE, None when unknown. `batch` is the one the pace is
+    of, where that is to be chosen too.
     """
 
     type: InstanceType
     pace: Pace
     draw: Callable[[Hardware], float | None]
     regional: Mapping[int, Pace] = MappingProxyType({})
+    batch: BatchAt | None = None
 
     @property
     def paces(self) -> tuple[Pace, ...]:

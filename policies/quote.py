@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.batch import BatchAt
 from mlbroker.profiles.prediction import Basis, Quantiles
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ class Quote(NamedTuple):
     `option` is the one of the job's resource options that it is of. A spot quote that `falls_back`
     on demand has the cost, the duration and the chance of both together. `sure_h` is what the run
     does not exceed with the confidence asked for; one that falls back takes until the deadline.
-    `course` is the duration by its moments, as sums of several runs need it.
+    `course` is the duration by its moments, as sums of several runs need it. `batch` is the one
+    that the run is to have, where that was chosen too; `step_time_s` is then of so much work as a
+    step at the job's own batch does.
 
     Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
     only such a quote has the `relative_speed` of its machine by data sheet.
@@ -152,6 +155,7 @@ class Quote(NamedTuple):
     falls_back: FallsBack | None = None
     sure_h: float | None = None
     course: Course | None = None
+    batch: BatchAt | None = None
 
 
 class Rejection(NamedTuple):

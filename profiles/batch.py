@@ -10,7 +10,11 @@
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
+
+# Of a count that goes on after a restart, the first number is no less than this share of what was
+# done; else it began anew.
+_GOES_ON = 0.5
 
 
 class LrRule(StrEnum):
@@ -39,6 +43,17 @@ class LearningRate(NamedTuple):
     rule: LrRule
 
 
+class BatchAt(NamedTuple):
+    """A batch that a run may have: the passes of a step there, what a sample is worth against one
+    at the job's own batch, and the factor on the learning rate; None where the job names none.
+    """
+
+    size: int
+    passes: int
+    efficiency: float
+    lr_scale: float | None
+
+
 class Batch(NamedTuple):
     """What a job file says of the batch. The variables are the job's own names; None: it has none.
 
@@ -52,6 +67,18 @@ class Batch(NamedTuple):
     micro_env: str | None = None
     accumulation_env: str | None = None
     rate: LearningRate | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As an order keeps it."""
+        rate = self.rate and self.rate._asdict() | {"rule": self.rate.rule.value}
+        return self._asdict() | {"rate": rate}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The same, read back."""
+        told = document["rate"]
+        rate = told and LearningRate(told["env"], told["base"], LrRule(told["rule"]))
+        return cls(**{**document, "rate": rate})
 
     @property
     def can_be_told(self) -> bool:
@@ -81,3 +108,24 @@ class Batch(NamedTuple):
         if self.rate is not None:
             told[self.rate.env] = f"{self.rate.base * lr_scale:.6g}"
         return told
+
+
+def steps_of(size: int, steps: int | None, batch: int, told: int | None) -> int | None:
+    """Optimizer steps of the whole work at another batch: as the job tells, else as many samples as
+    `steps` of `size` have; None where nobody says.
+    """
+    if batch == size:
+        return steps or told
+    return told or (None if steps is None else max(1, -(-steps * size // batch)))
+
+
+def share_done(step: int, first: int, whole: int, before: float, *, told: bool) -> float:
+    """The share that is done at a step of an attempt that began at the share `before`.
+
+    `first` is the first step that it counted, of `whole` steps in all, which the job `told` itself
+    or not. A count that begins anew in a restarted job has its total for what was left then.
+    """
+    share = step / whole
+    if before > 0 and first / whole < _GOES_ON * before:
+        share = before + ((1 - before) * share if told else share)
+    return min(1.0, max(0.0, share))

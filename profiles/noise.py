@@ -30,6 +30,8 @@ _GUESS_FIRST, _GUESS_LAST, GUESS_SIGMA = 5.0, 50.0, 2.0
 _GUESS_COUNTS = 2.0
 # How far a measured φ is off, and how far it drifts from the past's course over a whole training.
 _MEASURED_SIGMA, _DRIFT_SIGMA = 0.3, 1.0
+# Both together where φ counts as it was measured, for all of a training: on average half the drift.
+RUN_SIGMA = math.hypot(_MEASURED_SIGMA, _DRIFT_SIGMA / 2)
 
 
 def efficiency(noise: Array | float, default_batch: float, batch: Array | float) -> Array:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from mlbroker.pricing.offer import Hardware
+from mlbroker.profiles.batches_seen import BatchesSeen
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
 
@@ -90,7 +91,8 @@ class Evidence(NamedTuple):
 
     `fitted` is what was learnt from the history beforehand (see `profiles.transfer.kernel.Hyper`).
     `hint` is what the user says that the job takes, as if it had been measured.
-    `memory` saves work: it changes no answer.
+    `memory` saves work: it changes no answer. With `batches` the batch may be another than the
+    job's own; the predictions of step times are of its own all the same.
     """
 
     job: Job
@@ -99,10 +101,11 @@ class Evidence(NamedTuple):
     fitted: Mapping[str, float] = MappingProxyType({})
     hint: Measurement | None = None
     memory: Memory | None = None
+    batches: BatchesSeen | None = None
 
     def plain(self) -> str:
-        """All that answers depend on, in one string."""
-        return repr(self._replace(memory=None))
+        """All that predictions depend on, in one string."""
+        return repr(self._replace(memory=None, batches=None))
 
     def recall(self, question: tuple[Any, ...], work_out: Callable[[], Any]) -> Any:
         """The answer to a question about this evidence."""

@@ -53,7 +53,7 @@ def own_quote(
     constraints = Constraints.of(evidence.job, evidence, {}, now)
     prediction = measured_here
     if prediction is None and others and book is not None:
-        target = Target(option.cloud, _names(option)[-1], machine, option.nodes)
+        target = Target(option.cloud, measured_names(option)[-1], machine, option.nodes)
         [prediction] = predict(with_hardware(book, with_hint(book, evidence)), [target])
     pace = (
         UnknownPace(constraints, None, option.cloud)
@@ -83,7 +83,7 @@ def _measured(option: LaunchOption, evidence: Evidence) -> Prediction | None:
     if option.places > 1:
         return None
     unseen = Hardware(0.0, 0.0, "")
-    here = [Target(option.cloud, name, unseen, option.nodes) for name in _names(option)]
+    here = [Target(option.cloud, name, unseen, option.nodes) for name in measured_names(option)]
     return next((found for found in measured.estimate(evidence, here) if found is not None), None)
 
 
@@ -96,7 +96,7 @@ def _together(one: Hardware, places: int) -> Hardware:
     )
 
 
-def _names(option: LaunchOption) -> list[str]:
+def measured_names(option: LaunchOption) -> list[str]:
     """What measurements on it are kept under."""
     return [option.instance_type] + [this_machine()] * (option.cloud == LOCAL)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.words import count, size
+from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import Job
 
 
@@ -28,6 +29,8 @@ def spec_of(
         "outputs": list(job.outputs),
         "stop_when_idle_s": stop_when_idle_s,
         "inputs": inputs,
+        # Gradients are looked at where somebody has a use for it.
+        "noise": job.batch is not None and job.adapt is not Adapt.OFF,
     }
 
 

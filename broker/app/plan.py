@@ -12,6 +12,7 @@ from mlbroker.broker.app.sources import (
     check_filters,
     deadline_place,
     evidence_of,
+    measured_in,
     own_runs_of,
     refuse_unknown_place,
     refuse_unknown_type,
@@ -39,13 +40,13 @@ from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.embodied import Servers
 from mlbroker.pricing.offer import Market
-from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence
 from mlbroker.profiles.service import Measured, Traffic
 
 if TYPE_CHECKING:
-    from mlbroker.broker.measure.batches import AtBatch
+    from mlbroker.broker.app.plan_batches import Batches
+    from mlbroker.policies.planner.batch_advice import MoreGpus
     from mlbroker.policies.service.demand import Chosen
 
 
@@ -67,9 +68,10 @@ class PlanQuery(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """The plan, and what it was made from; `embodied` where that was asked for, `batches` where
-    several were measured. Of a service: what a replica was `measured` to serve, and the machines
-    that were `chosen` for its traffic, where capacities are known.
+    """The plan, and what it was made from; `embodied` where that was asked for, `batches` where the
+    job has one that may be another, `more_gpus` than the choice's where reasons are asked for. Of a
+    service: what a replica was `measured` to serve, and the machines that were `chosen` for its
+    traffic, where capacities are known.
     """
 
     plan: Plan
@@ -77,7 +79,8 @@ class Planned(NamedTuple):
     evidence: Evidence
     request: PlanRequest
     embodied: Embodied | None = None
-    batches: "Sequence[AtBatch]" = ()
+    batches: "Batches | None" = None
+    more_gpus: "Sequence[MoreGpus]" = ()
     measured: Measured | None = None
     chosen: "Chosen | None" = None
 
@@ -134,16 +137,18 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         if traffic and (chosen is None or chosen.guess):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None
-    return Planned(made, book, evidence, request, embodied, _batches(job, state), measured, chosen)
+    batches = None
+    more: Sequence[MoreGpus] = ()
+    # Before the import: most jobs have no batch, and few plans are to be explained.
+    if job.batch is not None:
+        from mlbroker.broker.app.plan_batches import batches_of
 
+        batches = batches_of(made, request, planner, state, measured_in(sources.measure, job))
+    if query.explain and query.type_name is None:
+        from mlbroker.broker.app.plan_batches import larger_machines
 
-def _batches(job: Job, state: Path) -> "Sequence[AtBatch]":
-    # Before the import, which costs numpy's: most jobs have none.
-    if job.batch is None or job.adapt is Adapt.OFF:
-        return ()
-    from mlbroker.broker.measure.batches import known_batches
-
-    return known_batches(job, state)
+        more = larger_machines(made, request, planner)
+    return Planned(made, book, evidence, request, embodied, batches, more, measured, chosen)
 
 
 def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlbroker.broker.app.adapting import adapt_terms
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.own_quote import own_quote, refuse_several
 from mlbroker.broker.app.payload import pack, spec_of
@@ -221,6 +222,8 @@ def reserve(
         identity=evidence_facts.of(measured, measured=True),
         spot=prepared.spot,
         policy=file_of(request.job_path, request.sources.policy),
+        batch=job.batch,
+        adapt=adapt_terms(job, prepared.options, state, steered=prepared.spot is not None),
     )
     for name in unmasked(dict(secrets)):
         listener.warn(

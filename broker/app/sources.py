@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.errors import InputError, MlbrokerError
 from mlbroker.broker.evidence.answers import Answers
+from mlbroker.broker.evidence.batches import chosen_batches, of_own_batch
 from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.env_flags import EnvFlags, parse_env
 from mlbroker.broker.files.job_file import JobFile, load_job
@@ -158,13 +159,15 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
     store = MeasurementStore(state)
     own = store.for_job(job)
     history: list[Measurement] = []
+    mine: list[Measurement] = []
     if table is not None:
         from mlbroker.broker.measure.table import read_measurements
 
         rows = read_measurements(table)
-        own += [row for row in rows if row.job == job.name]
+        mine = [row for row in rows if row.job == job.name]
+        own += of_own_batch(job, mine)
         history = [row for row in rows if row.job != job.name]
-        if not any(row.job == job.name for row in rows):
+        if not mine:
             listener.warn(f"{table} has no row with job {job.name!r}")
     if not own:
         outdated = store.outdated(job)
@@ -173,7 +176,18 @@ def evidence_of(job: Job, state: Path, table: Path | None, listener: Listener) -
             listener.note(f"What was measured as {job.name} was another job ({reasons}).")
         return Evidence(job)  # others' times say nothing of a job that was never measured
     history = [*store.history(job), *history]
-    return Evidence(job, in_steps(job, own), history, learnt(state), memory=Answers(state))
+    own = in_steps(job, own)
+    batches = chosen_batches(job, store, mine)
+    return Evidence(job, own, history, learnt(state), memory=Answers(state), batches=batches)
+
+
+def measured_in(table: Path | None, job: Job) -> list[Measurement]:
+    """The job's rows of a table of this call, if there is one."""
+    if table is None:
+        return []
+    from mlbroker.broker.measure.table import read_measurements
+
+    return [row for row in read_measurements(table) if row.job == job.name]
 
 
 def solver_of(evidence: Evidence, state: Path) -> "Solver | None":

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.ci.priced import Inputs, PricedJob, digest_of, measurements_digest
+from mlbroker.broker.evidence.batches import chosen_batches, of_own_batch
 from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.job_file import JobFile
 from mlbroker.broker.files.yaml_strict import decode
@@ -45,18 +46,22 @@ class KnownTimes:
             return Evidence(job.without_duration(), (), self._all)
         if job.name not in self._names and job.fingerprint() not in self._fingerprints:
             return Evidence(job, (), self._all)
-        own = self._store.for_job(job) + [row for row in self._table if row.job == job.name]
+        mine = [row for row in self._table if row.job == job.name]
+        own = self._store.for_job(job) + of_own_batch(job, mine)
         if not own:
             return Evidence(job, (), self._all)
         own = in_steps(job, own)
         others = self._store.history(job) + [row for row in self._table if row.job != job.name]
         if self._fitted is None:
             self._fitted = learnt(self._store.home)
-        return Evidence(job, own, others, self._fitted)
+        batches = chosen_batches(job, self._store, mine)
+        return Evidence(job, own, others, self._fitted, batches=batches)
 
     def digest(self, evidence: Evidence) -> str:
         """Equal when a prediction for the job rests on equal measurements."""
-        return digest_of(measurements_digest(evidence.measurements), self._digest)
+        batches = evidence.batches.rows if evidence.batches is not None else ()
+        rows = [*evidence.measurements, *batches]
+        return digest_of(measurements_digest(rows), self._digest)
 
     def changed(self, job: Job) -> str | None:
         """What has changed of the job since all that was measured of it, in words."""

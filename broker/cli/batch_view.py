@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mlbroker.broker.batch_words import (
+    NORMS,
+    another_batch_words,
+    unknown_words,
+    why_no_other_batch,
+)
 from mlbroker.broker.output import print_line, print_table
 from mlbroker.broker.words import figure, span
-from mlbroker.profiles.job import Job
+from mlbroker.policies.planner.plan import Plan, WholeAt
 
 if TYPE_CHECKING:
+    from mlbroker.broker.app.plan_batches import Batches
     from mlbroker.broker.measure.batches import AtBatch
 
 COLUMNS = ("batch", "config", "s per step", "samples/s", "worth of one", "goodput/s", "lr x")
-WHOLE = ("batch", "config", "whole job", "worth of one", "lr x")
+PLANNED = ("batch", "passes", "s per step", "whole job", "worth of one", "lr x", "basis")
 
 
 def show_measured(found: "Sequence[AtBatch]") -> None:
@@ -33,38 +40,48 @@ def show_measured(found: "Sequence[AtBatch]") -> None:
     print_table(COLUMNS, rows, right=[name for name in COLUMNS if name != "config"])
 
 
-def show_planned(job: Job, found: "Sequence[AtBatch]", steps: int | None, *, explain: bool) -> None:
-    """How long the whole job would take at each batch that was measured, and why none is larger."""
-    known = [row for row in found if row.goodput is not None]
-    if not known or job.batch is None or steps is None:
+def show_batches(plan: Plan, batches: "Batches", *, explain: bool) -> None:
+    """Under a plan: what another batch would save, or what to measure to know; and, with reasons
+    asked for, every batch on the machine of the choice, and why it is no larger.
+    """
+    job, free = plan.job, batches.free
+    unknown = unknown_words(job, batches.seen)
+    if unknown is not None:
+        if plan.known:
+            print_line(unknown)
         return
-    rows = []
-    for row in known:
-        # So many samples of the job's own batch are there to be worked off.
-        whole_s = steps * job.batch.size / (row.goodput or 1)
-        rows.append([f"{row.batch:,}", row.config, span(whole_s), *_worth(row), _rate(row)])
-    title = "At other batches, by measured steps and noise"
-    print_table(WHOLE, rows, title=title, right=[name for name in WHOLE if name != "config"])
+    best, known = plan.choice, plan.at_batches
+    if free is not None:
+        best, known = free.choice, free.at_batches
+    if best is None or best.batch is None or job.batch is None:
+        return
+    said = None if free is None else another_batch_words(job, plan.choice, best)
+    if said is not None:
+        print_line(said)
+    changes = said is not None or (free is None and best.batch.size != job.batch.size)
+    if changes and any(row.extra.get("batch_norm") == "yes" for row in batches.seen.rows):
+        print_line(NORMS)
     if explain:
-        print_line(_why_not_larger(job, known))
+        _show_courses(best.instance_type, known)
+        if why := why_no_other_batch(job.batch, best.batch, known):
+            print_line(why)
 
 
-def _why_not_larger(job: Job, known: "Sequence[AtBatch]") -> str:
-    assert job.batch is not None  # who shows batches has one
-    most = job.batch.most
-    best = max(known, key=lambda row: row.goodput or 0)
-    larger = [row for row in known if row.config == best.config and row.batch > best.batch]
-    if larger:
-        row = larger[0]
-        slower = (best.goodput or 1) / (row.goodput or 1)
-        return (
-            f"Why not larger than {best.batch:,}: at {row.batch:,} a step takes"
-            f" {row.step_s / best.step_s:.3g}x as long, a sample is worth"
-            f" {row.efficiency or 0:.0%}, and all of it takes {slower:.3g}x as long."
-        )
-    if best.batch == most:
-        return f"Why not larger than {most:,}: the job file allows no more, `max: {most}`."
-    return f"Larger than {best.batch:,} was not measured: mlbroker profile JOB --batch {most}"
+def _show_courses(name: str, known: Sequence[WholeAt]) -> None:
+    rows = [
+        [
+            f"{at.batch.size:,}",
+            str(at.batch.passes),
+            figure(at.step_s),
+            span(at.whole_s),
+            f"{at.batch.efficiency:.0%}",
+            "" if at.batch.lr_scale is None else figure(at.batch.lr_scale),
+            str(at.basis),
+        ]
+        for at in known
+    ]
+    title = f"At every batch that {name} is known to have memory for"
+    print_table(PLANNED, rows, title=title, right=PLANNED[:-1])
 
 
 def _worth(row: "AtBatch") -> list[str]:

@@ -185,8 +185,15 @@ def _print(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         measured=planned.measured,
         chosen=planned.chosen,
     )
-    if planned.batches:
-        document["batches"] = [row.document() for row in planned.batches]
+    if planned.batches is not None:
+        from mlbroker.broker.plan_document import batch_advice_document
+
+        if planned.batches.measured:
+            document["batches"] = [row.document() for row in planned.batches.measured]
+        free = planned.batches.free
+        if free is not None and free.choice is not None:
+            choice = planned.plan.choice
+            document["batch_advice"] = batch_advice_document(choice, free.choice)
     print_json(document)
 
 
@@ -208,11 +215,14 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
             from mlbroker.broker.cli.service_view import show_fleets
 
             show_fleets(planned.chosen, plan.job, explain=query.explain)
-        if planned.batches:
-            from mlbroker.broker.cli.batch_view import show_planned
+        if planned.batches is not None:
+            from mlbroker.broker.cli.batch_view import show_batches
 
-            steps = plan.constraints.steps
-            show_planned(plan.job, planned.batches, steps, explain=query.explain)
+            show_batches(plan, planned.batches, explain=query.explain)
+        if planned.more_gpus:
+            from mlbroker.broker.batch_words import more_gpus_words
+
+            print_line(more_gpus_words(planned.more_gpus))
     if starts is not None:
         from mlbroker.broker.cli.when_view import show_when
 

@@ -17,13 +17,14 @@ from mlbroker.broker.plan_words import (
 )
 from mlbroker.broker.prices.shortages import Shortage
 from mlbroker.broker.prices.terms import Currency
-from mlbroker.broker.words import duration, money
+from mlbroker.broker.words import duration, figure, money
 from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.book import Book, with_hardware
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote, Rejection
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.batch import BatchAt
 from mlbroker.profiles.job import ObjectiveKind
 from mlbroker.profiles.prediction import Evidence
 
@@ -36,6 +37,8 @@ HOURLY_SPARE = (8, 6, 0, 1, 4)
 # Left out on a narrow terminal, least needed first: basis, carbon, chance, both 90 %, hourly price,
 # rank, cloud, market, region. What stays to the end: the type, its time and its cost.
 SPARE = (12, 11, 10, 7, 9, 5, 0, 1, 4, 2)
+# Where the batch is chosen too, behind the others; the two last go when all of those are gone.
+BATCH = ("batch", "worth", "lr x")
 # With embodied carbon, which stands before the basis; neither carbon goes before all of those.
 EMBODIED = "embodied"
 EMBODIED_SPARE = (13, 10, 7, 9, 5, 0, 1, 4, 2, 11, 12)
@@ -91,6 +94,12 @@ def _table(
             spare = EMBODIED_SPARE
             made = [_kg(embodied.kgco2e(quote)) for quote, _ in ranked]
             rows = [(*row[:-1], kg, row[-1]) for row, kg in zip(rows, made, strict=True)]
+        if any(quote.batch is not None for quote, _ in ranked):
+            spare = (*spare, len(columns) + 2, len(columns) + 1)
+            columns += BATCH
+            right += BATCH
+            worths = [_at_batch(quote.batch) for quote, _ in ranked]
+            rows = [(*row, *worth) for row, worth in zip(rows, worths, strict=True)]
         print_table(columns, rows, title=title, right=right, highlight=highlight, spare=spare)
     else:
         rows = [_hourly_row(quote, rank) for quote, rank in ranked]
@@ -206,6 +215,13 @@ def _row(quote: Quote, rank: str) -> Sequence[str]:
         _kg(quote.carbon_kgco2e),
         str(quote.basis),
     )
+
+
+def _at_batch(at: BatchAt | None) -> Sequence[str]:
+    if at is None:
+        return ("", "", "")
+    rate = "" if at.lr_scale is None else figure(at.lr_scale)
+    return f"{at.size:,}", f"{at.efficiency:.0%}", rate
 
 
 def _kg(kg: float | None) -> str:

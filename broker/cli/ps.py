@@ -52,6 +52,8 @@ def command(
 
 def _cells(row: dict[str, Any]) -> list[str]:
     steps = "" if row["step"] is None else f"{row['step']}/{row['steps'] or '?'}"
+    if row["batch_size"] is not None:
+        steps = f"{steps} at batch {row['batch_size']}".lstrip()
     state = row["outcome"] or row["phase"] or row["state"]
     if row["unattended"]:
         late = f": {row['late_h']:.1f} h late" if row["late_h"] else ""

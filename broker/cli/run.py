@@ -27,6 +27,7 @@ from mlbroker.broker.runs.zones import NothingSetUp
 from mlbroker.broker.words import duration, exact_usd
 from mlbroker.policies.candidates import Filters
 from mlbroker.pricing.vendors import LOCAL
+from mlbroker.profiles.batch import Adapt
 from mlbroker.profiles.job import SpotPolicy
 
 # A job that does nothing for so long is idle.
@@ -60,6 +61,10 @@ Overrun = Annotated[
 Idle = Annotated[OnIdle, typer.Option(help="When the job does nothing any more.")]
 IdleAfter = Annotated[
     str | None, typer.Option(help="How long nothing is idle, for --on-idle stop (15m).")
+]
+AdaptOption = Annotated[
+    Adapt | None,
+    typer.Option("--adapt", help="At a checkpoint: another batch, or machine (docs/adaptive.md)."),
 ]
 Resume = Annotated[
     str | None,
@@ -108,6 +113,7 @@ def command(
     on_overrun: Overrun = None,
     on_idle: Idle = OnIdle.SHOW,
     idle_after: IdleAfter = None,
+    adapt: AdaptOption = None,
     yes: options.Yes = False,
     resume: Resume = None,
     from_: From = None,
@@ -131,7 +137,7 @@ def command(
             measure=measure, prices=prices, auto_profile=auto_profile, spot_policy=spot_policy,
         )  # fmt: skip
     flags: dict[str, Any] = {"env": env, "budget": budget, "deadline": deadline}
-    flags |= {"steps": steps, "takes": takes, "spot_policy": spot_policy}
+    flags |= {"steps": steps, "takes": takes, "spot_policy": spot_policy, "adapt": adapt}
     shared: dict[str, Any] = {
         "on": on,
         "local_price_usd": parse_option("--local-price", local_price, parse_price_usd),
@@ -159,9 +165,13 @@ def command(
         _measure_first(request, yes)
     prepared = _prepared(request, ask=not (yes or dry_run))
     _show(prepared)
-    if not dry_run:
+    if dry_run:
+        _end_dry(prepared, json=json)
+    else:
         _go(prepared, yes=yes, detach=detach, json=json)
-        return
+
+
+def _end_dry(prepared: PreparedRun, *, json: bool) -> None:
     say("Dry run: nothing was reserved, nothing was launched.")
     if json:
         print_json(prepared.document())
@@ -194,7 +204,7 @@ def _run_pipeline(
     from mlbroker.broker.app.pipeline_stages import limits_of
     from mlbroker.broker.cli.pipeline_run import run_pipeline
 
-    own = {name: flags[name] for name in ("steps", "takes", "spot_policy")}
+    own = {name: flags[name] for name in ("steps", "takes", "spot_policy", "adapt")}
     no_effect("on a pipeline: write it into the stage", **own)
     limits = {name: flags[name] for name in ("budget", "deadline")}
     request = PipelineRequest(

@@ -13,7 +13,7 @@ from mlbroker.broker.words import charged_usd, exact_usd, local_time, stopwatch
 from mlbroker.pricing.vendors import vendor
 
 _MOVES = {
-    State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, ended by {kill} at the latest",
+    State.INTENDED: "attempt {n}: {type}, {place}, {price} {per}, ended by {kill} at the latest",
     State.REFUSED: "attempt {n}: refused ({why}) {detail}",
     State.CONFIRMED: "the machine is up",
     State.BOOTSTRAPPED: "set-up",
@@ -23,7 +23,7 @@ _MOVES = {
 }
 # Where a machine's life begins when its place likes.
 _SCHEDULED = {
-    State.INTENDED: "attempt {n}: {type}, {place}, {price} USD/h, for {life} once it has started",
+    State.INTENDED: "attempt {n}: {type}, {place}, {price} {per}, for {life} once it has started",
     State.CONFIRMED: "the job has started, ended by {kill} at the latest",
 }
 _PLAIN_EVERY_S = 30.0
@@ -66,6 +66,10 @@ class PlainView(View):
         if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
             self._said_at = time.monotonic()
             say(progress_line(progress))
+
+    def note(self, text: str) -> None:
+        """A line in passing."""
+        self._say(text, "dim")
 
     def warn(self, text: str) -> None:
         """A line that must not be missed."""
@@ -189,6 +193,7 @@ def _moved(run: Run) -> str | None:
         price=exact_usd(attempt.price_per_hour_usd),
         kill=local_time(attempt.kill_at),
         life=stopwatch(round((attempt.kill_at - attempt.began_at).total_seconds())),
+        per="USD/h" if attempt.batch_size is None else f"USD/h, batch {attempt.batch_size}",
         why=attempt.why,
         detail=attempt.detail or "",
         rank="" if attempt.rank is None else f" on rank {attempt.rank}",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mlbroker.broker.guest.box import FOLLOWS
+from mlbroker.broker.guest.box import FOLLOWS, TRAINING
 from mlbroker.broker.said import LONGEST_S, MOST_STEPS, Said
 
 # Longer documents are no reports.
@@ -23,7 +23,7 @@ PHASES = frozenset({"preparing", "setup", "running", "ending"})
 ENDS = frozenset(
     {
         "finished", "failed", "setup_failed", "capped", "stopped", "idle", "overrun", "move",
-        "yield", "preempted", "machine_failed", FOLLOWS,
+        "adapt", "yield", "preempted", "machine_failed", FOLLOWS,
     }
 )  # fmt: skip
 STATES = frozenset({"none", "alive", "over"})
@@ -56,7 +56,8 @@ class Figures:
     then, both growing, of `steps` in all. `resumed`: it did not begin with the first step. `cpu` is
     in cores, `gpu` the share of time that the busiest one was busy, `gpu_w` what all GPUs drew on
     average, and `package_j` what the processors drew in all. Nothing was done for `unused_s` of the
-    command, and the latest checkpoint was saved `saved_s` after its start.
+    command, and the latest checkpoint was saved `saved_s` after its start. `training` has what the
+    job and its hooks say of the gradient noise, as text: see `profiles.noise_seen`.
     """
 
     command_s: float
@@ -73,6 +74,7 @@ class Figures:
     peak_memory_gib: float | None = None
     peak_gpu_memory_gib: float | None = None
     machine: ToldMachine | None = None
+    training: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +298,14 @@ def _figures(said: Said) -> Figures | None:
         peak_memory_gib=told.number("peak_memory_gib", 1e6) or None,
         peak_gpu_memory_gib=told.number("peak_gpu_memory_gib", 1e6) or None,
         machine=_machine(told),
+        training=_training(told),
     )
+
+
+def _training(said: Said) -> Mapping[str, str]:
+    told = said.inner("training")
+    texts = {} if told is None else {name: told.text(name) for name in TRAINING}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _machine(said: Said) -> ToldMachine | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import parse_own_variable
-from mlbroker.broker.files.remarks import Remarks
-from mlbroker.broker.files.values import parse_count
+from mlbroker.broker.files.values import parse_count, parse_option
 from mlbroker.broker.files.yaml_fields import Fields, nearest_hint
 from mlbroker.broker.files.yaml_strict import quoted
 from mlbroker.profiles.batch import Adapt, Batch, LearningRate, LrRule
+from mlbroker.profiles.job import Job
 
 KNOWN = ("size", "max", "micro", "env", "lr")
 VARIABLES = ("total", "micro", "accumulation")
@@ -61,14 +61,13 @@ def check_batch(
     nodes: int,
     envs: Iterable[str],
     secrets: Iterable[str],
-    remarks: Remarks,
 ) -> None:
     """What the section says together with the rest of the file."""
-    batch, adapt = own.get("batch"), own.get("adapt", Adapt.ADVISE)
-    if not isinstance(batch, Batch):
-        if adapt in (Adapt.BATCH, Adapt.MOVE):
-            what = "nothing says how large the batch may be"
-            block.fail("adapt", what, f"`batch: {_EXAMPLE}` beside it")
+    batch, adapt = own.get("batch"), Adapt(str(own.get("adapt", Adapt.ADVISE)))
+    batch = batch if isinstance(batch, Batch) else None
+    if (why_not := _why_not(adapt, batch, saves=own.get("checkpoint") is not None)) is not None:
+        block.fail("adapt", *why_not)
+    if batch is None:
         return
     section = block.section("batch")
     assert section is not None
@@ -76,17 +75,31 @@ def check_batch(
         what = f"{batch.size} is not divisible among {nodes} nodes"
         section.fail("size", what, f"for example {batch.size - batch.size % nodes or nodes}")
     _refuse_clash(section, batch, envs, secrets)
-    if adapt in (Adapt.BATCH, Adapt.MOVE):
-        if not batch.can_be_told:
-            what = "the job could not be told another batch"
-            block.fail("adapt", what, "`env: {total: BATCH}` in `batch`, or `adapt: advise`")
-        if own.get("checkpoint") is None:
-            what = "another batch begins at a checkpoint, and the job has none"
-            block.fail("adapt", what, "`checkpoint: {path: ckpt/, every: 10m}`")
-        remarks.said.append(
-            f"`adapt: {adapt}`: a run keeps its batch and its machines; what others are worth is"
-            " only said."
-        )
+
+
+def adapt_flag(job: Job, text: str | None) -> Adapt | None:
+    """`run --adapt`, which the job file has to allow; None where it is not given."""
+    adapt = parse_option("--adapt", text, parse_adapt)
+    why_not = adapt and _why_not(adapt, job.batch, saves=job.checkpoint is not None)
+    if why_not:
+        what, hint = why_not
+        raise InputError(what, where="--adapt", hint=f"in the job file: {hint}")
+    return adapt
+
+
+def _why_not(adapt: Adapt, batch: Batch | None, *, saves: bool) -> tuple[str, str] | None:
+    """Why it may not be, and what to write instead."""
+    if adapt not in (Adapt.BATCH, Adapt.MOVE):
+        return None
+    if batch is None:
+        return "nothing says how large the batch may be", f"`batch: {_EXAMPLE}` beside it"
+    if not batch.can_be_told:
+        hint = "`env: {total: BATCH}` in `batch`, or `adapt: advise`"
+        return "the job could not be told another batch", hint
+    if not saves:
+        what = "another batch begins at a checkpoint, and the job has none"
+        return what, "`checkpoint: {path: ckpt/, every: 10m}`"
+    return None
 
 
 def _refuse_clash(

@@ -250,7 +250,7 @@ def _job_file(
     service = engine if block is None else read_service(block, engine)
     nodes = fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1
     if block is not None:
-        check_batch(block, own, nodes, envs, (*secrets, *from_environment), remarks)
+        check_batch(block, own, nodes, envs, (*secrets, *from_environment))
         if (batch := own.get("batch")) is not None:
             envs |= batch.variables(batch.size, nodes)
     if block is not None and (study := own.get("study")) is not None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.job_batch import adapt_flag
 from mlbroker.broker.files.job_broker import parse_objective, parse_spot_policy
 from mlbroker.broker.files.values import (
     parse_confidence,
@@ -28,6 +29,7 @@ def override(
     steps_per_epoch: int | None = None,
     takes: str | None = None,
     spot_policy: str | None = None,
+    adapt: str | None = None,
 ) -> Job:
     """`job` with the given flags in place of the file's values; None leaves a value alone.
 
@@ -41,6 +43,7 @@ def override(
         "work": _work(steps, epochs, steps_per_epoch),
         "takes": parse_option("--takes", takes, parse_takes),
         "spot_policy": parse_option("--spot-policy", spot_policy, parse_spot_policy),
+        "adapt": adapt_flag(job, adapt),
     }
     given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     return replace(job, **given)

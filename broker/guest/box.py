@@ -28,6 +28,11 @@ ROOM_BYTES = {END: 8192, STOP: 512}
 DEEPEST, READ_BYTES, SPEC_BYTES = 16, 1 << 14, 1 << 23
 # Of more steps every other one is forgotten: batches tell as much, and the end has little room.
 MOST_POINTS = 64
+# What is told of a training beside its steps: see `profiles.noise_seen`.
+TRAINING = (
+    "noise_told", "noise_batch", "noise_per_batch", "noise_sigma", "noise_unknown", "batch_norm",
+    "schedule",
+)  # fmt: skip
 # Asked to end because another machine of the run did.
 FOLLOWS = "another_failed"
 # Inside the guest program: the folder of what jobs may import.

@@ -10,10 +10,12 @@ class Figures:
     """Seconds count from the run's beginning on its machine until the command's start, then anew.
 
     `resumed` where the command did not begin with the first step: nobody knows its whole time.
+    `training` is what the job and its hooks tell of the gradient noise, as it stands.
     """
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, usage: Usage, training: Dict[str, str]) -> None:
         self._usage = usage
+        self._training = training
         self._began: Optional[float] = None
         self._ended: Optional[float] = None
         self._setup_s = 0.0
@@ -71,4 +73,5 @@ class Figures:
             "peak_memory_gib": usage.peak_memory_gib,
             "peak_gpu_memory_gib": usage.peak_gpu_memory_gib,
             "machine": usage.machine,
+            "training": dict(self._training),
         }

@@ -37,6 +37,7 @@ _FAREWELL = {
     "capped": "the budget is used up: ending the job",
     "stopped": "asked to stop: ending the job",
     "idle": "the job does nothing any more: ending it",
+    "adapt": "ending the job, which goes on from its checkpoint with another batch or machine",
     "yield": "another run has this place first: ending the job, which goes on from its checkpoint",
     _VANISHED: "the run's folder is gone: ending the job",
 }
@@ -77,10 +78,12 @@ class Supervisor:
         self._saver: Optional[Saver] = None
         self._ending: Optional[Ending] = None
         log = open(os.path.join(box, files.LOG), "ab", buffering=0)  # noqa: SIM115  # for life
-        self._steps = StepCount(os.path.join(box, files.STEPS), spec.get("progress"))
+        self._steps = StepCount(
+            os.path.join(box, files.STEPS), spec.get("progress"), bool(spec.get("noise"))
+        )
         self._output = Output(log, list(secrets.values()), self._steps.read_line)
         self._usage = Usage(self._members, self._workdir)
-        self._figures = Figures(self._usage)
+        self._figures = Figures(self._usage, self._steps.training)
 
     def run(self) -> None:
         """Do it all; the end record is there once nobody of the run is left alive."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.errors import InputError, RefusedError
 from mlbroker.broker.home import TEAM_LEDGER
+from mlbroker.broker.ledger.attempt import Attempt
 from mlbroker.broker.ledger.facts import Account, Break, Fact, LedgerError
 from mlbroker.broker.ledger.lineage import RESUMES, SHARES_CAP, Lineage
 from mlbroker.broker.ledger.sharing import (
@@ -25,7 +26,6 @@ from mlbroker.broker.ledger.sqlite import SqliteStorage
 from mlbroker.broker.ledger.state import (
     COUNTS_AT,
     STANDALONE,
-    Attempt,
     IllegalStep,
     Run,
     State,

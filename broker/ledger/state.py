@@ -1,12 +1,13 @@
 """A run's state is the fold of its facts, and the facts say which step may come next."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from mlbroker.broker.ledger.attempt import Attempt
 from mlbroker.broker.ledger.facts import Fact, senseless
 
 
@@ -60,6 +61,9 @@ COUNTS_AT = "counts_at"
 PURPOSE, PREDICTION, BASELINE, RENTED = "purpose", "prediction", "baseline", "rented"
 # Why a run is asked to stop for another that waits: it saves its checkpoint and queues again.
 YIELD = "yield"
+# Why a run is asked to stop so that it goes on with another batch, or on another machine, and the
+# entry of that wish which says with which.
+ADAPT, ADAPTS_TO = "adapt", "to"
 # What people say of a run in the queue: not now, as others, and before all others.
 HELD, RELEASED, RAISED = "held", "released", "raised"
 # And what its policy promises: it keeps its place until it is done.
@@ -75,80 +79,13 @@ STANDALONE = frozenset({"approved", "approval_used"})
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try at running the job on one machine. Times are None until observed.
-
-    `predicted` is what was believed of its command's time at its launch, `figures` what its guest
-    measured of it (see `guest_report.Figures`); where its time went and what it drew is in
-    `seconds` and `energy` (see `footprint`). `at_most`: nobody tells when its machine ended, and
-    the charge is the most that it can have cost. `pending`: its place has not started it yet, and
-    says why; until then it costs nothing, and its life has not begun. `home_bytes` were brought
-    home, for `home_usd` beside the bill, of which `allowance_usd` are kept for it while the machine
-    is there; `stays` is what is left in the bucket, and where, as nothing pays for more.
-    """
-
-    number: int
-    token: str
-    cloud: str
-    region: str
-    zone: str | None
-    instance_type: str
-    market: str
-    nodes: int
-    price_per_hour_usd: Decimal
-    intended_at: datetime
-    kill_at: datetime
-    worst_usd: Decimal
-    account: str = ""
-    machine_id: str | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    why: str | None = None
-    exit_code: int | None = None
-    detail: str | None = None
-    rank: int | None = None
-    made_nothing: bool = False
-    missing: tuple[str, ...] = ()
-    charged_usd: Decimal = Decimal(0)
-    at_most: bool = False
-    disarmed: bool = False
-    predicted: Mapping[str, Any] | None = None
-    figures: Mapping[str, Any] | None = None
-    seconds: Mapping[str, float | None] | None = None
-    energy: Mapping[str, Any] | None = None
-    pending: str | None = None
-    allowance_usd: Decimal = Decimal(0)
-    home_bytes: int = 0
-    home_usd: Decimal = Decimal(0)
-    stays: Mapping[str, str] = field(default_factory=dict)
-
-    def stood_s(self, until: datetime) -> float:
-        """For how long it may have cost something by then."""
-        began = until if self.pending is not None else self.began_at
-        return max(0.0, (until - began).total_seconds())
-
-    def begun(self, at: datetime, kill_at: datetime | None = None) -> "Attempt":
-        """As it is once its place started it: its life is as long as it was to be, or ends
-        before, at `kill_at`.
-        """
-        if self.pending is None:
-            return self
-        due = at + (self.kill_at - self.intended_at)
-        return replace(self, started_at=at, kill_at=min(due, kill_at or due), pending=None)
-
-    @property
-    def began_at(self) -> datetime:
-        """From when on it may cost; the intent's time where the vendor told none."""
-        return self.started_at or self.intended_at
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """One run as the ledger knows it. `reserved_usd` is what is still open.
 
     `on_hold` and `raised` say what people want of it in a queue: it is not to start, and the number
     of the fact that put it before all others, or 0. `promoted`: it keeps its place to the end.
-    `moved_at` is when it came to its state.
+    `moved_at` is when it came to its state. `adapts_to`: it is asked to go on with that batch on
+    that machine (see `runs.adapting`), until the attempt that does.
     """
 
     run_id: str
@@ -170,6 +107,7 @@ class Run:
     raised: int = 0
     promoted: bool = False
     moved_at: datetime | None = None
+    adapts_to: Mapping[str, Any] | None = None
 
     @property
     def attempt(self) -> Attempt:
@@ -260,8 +198,10 @@ def _note(run: Run, fact: Fact) -> Run:
     if fact.kind == "stop_requested":
         why = fact.body["why"]
         # Late, it is void: what somebody asked for is for good, and who queues has no place.
-        void = why == YIELD and (run.stop_requested or run.state is not State.RUNNING)
-        return run if void else replace(run, stop_requested=why)
+        ours = why in (YIELD, ADAPT)
+        void = ours and (run.stop_requested or run.state is not State.RUNNING)
+        to = fact.body.get(ADAPTS_TO) if why == ADAPT else run.adapts_to
+        return run if void else replace(run, stop_requested=why, adapts_to=to)
     if fact.kind == "disarmed":
         return _change(run, disarmed=True)
     if fact.kind in (HELD, RELEASED):
@@ -290,9 +230,10 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         return _started(run, body)
     if state is State.INTENDED:
         # A wish to move to another machine is fulfilled by the attempt after it.
-        wish = None if run.stop_requested == "move" else run.stop_requested
+        wish = None if run.stop_requested in ("move", ADAPT) else run.stop_requested
         run = replace(run, promoted=bool(body.get(PROMOTED)))
-        return replace(run, attempts=(*run.attempts, _intended(fact)), stop_requested=wish)
+        attempts = (*run.attempts, _intended(fact))
+        return replace(run, attempts=attempts, stop_requested=wish, adapts_to=None)
     if state is State.CREATED:
         told = body.get("started_at")
         return _change(
@@ -317,6 +258,8 @@ def _move(run: Run, state: State, fact: Fact) -> Run:
         )
     if state is State.ENDED:
         told = {name: body.get(name) for name in ("exit_code", "detail", "rank", "figures")}
+        if body["why"] == ADAPT and run.adapts_to is not None:
+            told["detail"] = run.adapts_to["reason"]
         return _change(run, why=body["why"], **told)
     if state is State.COLLECTED:
         return _change(run, **_left(body))
@@ -378,6 +321,8 @@ def _intended(fact: Fact) -> Attempt:
         account=body.get("account", ""),
         predicted=body.get("predicted"),
         allowance_usd=Decimal(body.get("allowance_usd", 0)),
+        batch_size=body.get("batch_size"),
+        lr_scale=body.get("lr_scale"),
     )
 
 

@@ -11,9 +11,10 @@ from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.values import parse_count
 from mlbroker.broker.measure.profile import Show, profile_here
 from mlbroker.profiles.batch import LrRule
+from mlbroker.profiles.batches_seen import has_step, latest_noise, size_of
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.noise_seen import NoiseSeen, noise_of
+from mlbroker.profiles.measurement import Measurement
+from mlbroker.profiles.noise_seen import NoiseSeen
 from mlbroker.profiles.stepping.stopping import StopRule
 
 _NEEDS_NOISE = (LrRule.ADASCALE, LrRule.SQRT)
@@ -84,8 +85,8 @@ def measure_batches(
     """One after the other on this machine; InputError where the job takes another batch than it
     was told, as that measurement would be of something else.
     """
-    noise = latest_noise(job, known)
-    rate = None if job.batch is None else job.batch.rate
+    assert job.batch is not None  # who asks for batches has seen to it
+    noise, rate = latest_noise(job.batch, known), job.batch.rate
     if noise is None and rate is not None and rate.rule in _NEEDS_NOISE:
         note(f"{rate.env} stays as it is: the gradient noise is not known yet.")
     version = facts.of(job, measured=True)
@@ -112,27 +113,14 @@ def taken_instead(row: Measurement) -> int | None:
     return int(seen[:15])
 
 
-def latest_noise(job: Job, rows: Sequence[Measurement]) -> NoiseSeen | None:
-    """φ as it was measured last, at the job's own batch before others."""
-    own = None if job.batch is None else job.batch.size
-    for row in sorted(rows, key=lambda row: (row.batch_size == own, str(row.measured_at)))[::-1]:
-        seen = noise_of(row.extra, row.batch_size)
-        if seen is not None:
-            return seen
-    return None
-
-
 def at_batches(job: Job, rows: Sequence[Measurement]) -> list[AtBatch]:
     """The latest step at each batch and machine, smallest batch first; none of one batch alone."""
-    assert job.batch is not None  # who asks has seen to it
-    latest = {
-        (row.batch_size or job.batch.size, row.config): row
-        for row in rows
-        if row.status is Status.OK and row.steps is not None
-    }
+    batch = job.batch
+    assert batch is not None  # who asks has seen to it
+    latest = {(size_of(batch, row), row.config): row for row in rows if has_step(row)}
     if len({size for size, _ in latest}) < 2:
         return []
-    noise = latest_noise(job, rows)
+    noise = latest_noise(batch, rows)
     return [
         _at(job, size, row, noise)
         for (size, _), row in sorted(latest.items(), key=lambda item: item[0])

@@ -83,6 +83,8 @@ def next_intent(
         "allowance_usd": str(worst.allowance_usd),
         "order_sha256": order.digest(),
         "predicted": option.predicted and asdict(option.predicted),
+        "batch_size": option.batch_size,
+        "lr_scale": option.lr_scale,
     }
 
 
@@ -98,11 +100,14 @@ def refuse_other_account(attempt: Attempt, now: str) -> None:
 
 
 def payload_for(
-    order: Order, intent: Intent, folder: RunFolder, secrets: Mapping[str, str]
+    order: Order, attempt: Attempt, intent: Intent, folder: RunFolder, secrets: Mapping[str, str]
 ) -> Payload:
-    """The order, made out for this attempt's machine."""
+    """The order, made out for this attempt's machine and batch."""
     here = intent.cloud == LOCAL
     spec = dict(order.spec) | {"facts": _facts(intent)}
+    if order.batch is not None and attempt.batch_size is not None:
+        told = order.batch.variables(attempt.batch_size, attempt.nodes, attempt.lr_scale or 1.0)
+        spec["envs"] = {**spec["envs"], **told}
     if not here:
         # A folder of this machine; elsewhere its bundle takes its place.
         spec["workdir"] = None

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.ledger.state import PENDING, YIELD
+from mlbroker.broker.ledger.state import ADAPT, PENDING, YIELD
 from mlbroker.broker.runs import pending
+from mlbroker.broker.runs.adapting import Adapting
 from mlbroker.broker.runs.asking import Asking
 from mlbroker.broker.runs.attempt import (
     create,
@@ -65,7 +66,7 @@ class Driver:
         self._clock = clock
         self._folder = folder
         self._view = view
-        # Without the values of its secrets a run is never launched: None marks a later process.
+        # Without the values of its secrets nothing is launched: None marks a later process.
         self._secrets = secrets
         self._patient = patient
         self._ask = Asking(opened, clock, patient=patient)
@@ -74,6 +75,7 @@ class Driver:
         self._fresh: str | None = None
         self._order: Order | None = None
         self._steering: Steering | None = None
+        self._adapting: Adapting | None = None
         self._watcher: Watcher | None = None
         self._placing = Placing(ledger, opened, clock, self._ask, view.warn, folder.home)
         self._last_alive = LastAlive(ledger)
@@ -102,6 +104,8 @@ class Driver:
                 from mlbroker.broker.runs.steering import Steering  # numpy: most runs have none
 
                 self._steering = Steering.of(order, self._opened, self._clock, self._folder.home)
+            if self._secrets is not None:
+                self._adapting = Adapting.of(order, self._opened, self._view.note)
         steps = {
             State.QUEUED: self._reserved,
             State.RESERVED: self._reserved,
@@ -118,7 +122,7 @@ class Driver:
             State.TERMINATING: self._terminating,
             State.TERMINATED: self._over,
         }
-        if self._secrets is None and run.stop_requested == YIELD:
+        if self._secrets is None and run.stop_requested in (YIELD, ADAPT):
             # Nobody could launch it again.
             run = replace(run, stop_requested=None)
         after = steps[run.state](run)
@@ -181,7 +185,7 @@ class Driver:
             return self._prove_absent(run, run.stop_requested or "abandoned")
         is_first, self._fresh = self._fresh == intent.token, None
         try:
-            payload = payload_for(self.order, intent, self._folder, self._secrets)
+            payload = payload_for(self.order, run.attempt, intent, self._folder, self._secrets)
             machine = create(cloud, intent, payload, self._clock)
         except CloudError as error:
             remember_shortage(self._folder.home, intent, error, self._clock.now())
@@ -264,8 +268,8 @@ class Driver:
             self._watch(run).unreachable(error)
             self._clock.sleep(cloud.traits.poll_s)
             return run
-        if seen.ask:
-            return self._append(run, "stop_requested", why=seen.ask, by="mlbroker")
+        if seen.fact is not None:
+            return self._append(run, seen.fact[0], **seen.fact[1])
         gone = machine is None or machine.state is MachineState.TERMINATED
         late = self._clock.now() > self._ask.give_up_at(run)
         if not (seen.why or gone):
@@ -274,8 +278,7 @@ class Driver:
             # It may have said how the job ended between the two looks, or long before its own end.
             seen = self._watch(run).look(cloud, intent, run, last=True)
         if seen.why:
-            how = {"exit_code": seen.exit_code, "detail": seen.detail, "rank": seen.rank}
-            return self._end(run, seen.why, **how)
+            return self._end(run, seen.why, **seen.how)
         if machine is None or gone:
             return self._end(run, why_gone(run, machine, self._clock.now()))
         if late:
@@ -313,7 +316,7 @@ class Driver:
         return self._append(run, State.COLLECTED, **left)
 
     def _collected(self, run: Run) -> Run:
-        cloud, _ = self._at(run)
+        cloud = self._ask.cloud_of(run)
         self._ask.patiently(run, lambda: cloud.terminate(run.attempt.machine_id or ""))
         return self._append(run, State.TERMINATING)
 
@@ -385,10 +388,9 @@ class Driver:
     def _watch(self, run: Run) -> Watcher:
         if self._watcher is None:
             candidate = self.order.candidate(run.attempt)
-            forecaster = Forecaster(self.order, candidate)
-            most = log_most(candidate, run.attempt)
-            world = self._folder, self._clock, self._view
-            self._watcher = Watcher(self.order, forecaster, *world, most)
+            forecaster = Forecaster(self.order, candidate, run)
+            world, most = (self._folder, self._clock, self._view), log_most(candidate, run.attempt)
+            self._watcher = Watcher(self.order, forecaster, *world, most, self._adapting)
         return self._watcher
 
     def _append(self, run: Run, kind: str, **body: Any) -> Run:

@@ -7,8 +7,8 @@ from pathlib import Path
 from mlbroker.broker.clouds.interface import Denied, Intent, NoCapacity, NoQuota, Unfit
 from mlbroker.broker.errors import CloudError
 from mlbroker.broker.ledger import Attempt, Run
-from mlbroker.broker.ledger.state import YIELD
-from mlbroker.broker.runs.order import LaunchOption, Order, kind_of, place_of
+from mlbroker.broker.ledger.state import ADAPT, YIELD
+from mlbroker.broker.runs.order import LaunchOption, Order, kind_of, place_of, wished_place
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 
@@ -29,6 +29,7 @@ _OUTCOMES = {
     "idle": "stopped",
     "overrun": "stopped",
     "move": "stopped",
+    ADAPT: "stopped",
     YIELD: "stopped",
     "preempted": "preempted",
     "machine_failed": "machine_failed",
@@ -36,7 +37,8 @@ _OUTCOMES = {
     "not_placed": "not_launched",
 }
 TRY_ELSEWHERE = {
-    "no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "not_placed", "move", YIELD,
+    "no_capacity", "no_quota", "unfit", "preempted", "machine_failed", "not_placed", "move", ADAPT,
+    YIELD,
 }  # fmt: skip
 
 MAX_ATTEMPTS = 12
@@ -52,7 +54,7 @@ def goes_on(run: Run, order: Order) -> bool:
     # under a policy, which promises a deadline, the job goes on.
     taken = steered and run.attempt.why == "lost" and run.attempt.market == Market.SPOT
     again = taken or run.attempt.why in TRY_ELSEWHERE
-    wanted = again and run.stop_requested in (None, "move", YIELD)
+    wanted = again and run.stop_requested in (None, "move", ADAPT, YIELD)
     # A policy waits for what says no; what is never to be had is not waited for.
     left = not steered or bool(ever_to_be_had(run, order))
     return wanted and left and sum(map(_counts, run.attempts)) < most
@@ -60,11 +62,12 @@ def goes_on(run: Run, order: Order) -> bool:
 
 def _counts(attempt: Attempt) -> bool:
     """Not where another was quicker at a place of the user's own, or was let pass; nor where there
-    was no spot machine, as those on demand come behind all of these.
+    was no spot machine, as those on demand come behind all of these; nor what ended to go on with
+    another batch, which is held to its own measure.
     """
     spot = attempt.market == Market.SPOT
     raced = attempt.why == "no_capacity" and (spot or vendor(attempt.cloud).own)
-    return not raced and attempt.why != YIELD
+    return not raced and attempt.why not in (YIELD, ADAPT)
 
 
 def ever_to_be_had(run: Run, order: Order) -> list[LaunchOption]:
@@ -90,7 +93,8 @@ def next_option(run: Run, order: Order, queues: Callable[[str], bool]) -> Launch
     if why == "move":
         faster = {place_of(c) for c in order.faster_than(run.attempt)}
         left = [c for c in left if place_of(c) in faster]
-    return min(left, key=lambda c: tried.count(place_of(c)), default=None)
+    wished = run.adapts_to and wished_place(run.adapts_to)
+    return min(left, key=lambda c: (place_of(c) != wished, tried.count(place_of(c))), default=None)
 
 
 def outcome_of(run: Run) -> str:

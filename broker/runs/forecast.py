@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from mlbroker.broker.clouds.guest_report import Status
 from mlbroker.broker.ledger import Run
+from mlbroker.broker.runs.adapting import began_at
 from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.broker.runs.view import Progress
+from mlbroker.profiles.batch import share_done, steps_of
 from mlbroker.profiles.stepping.stated import disagreement
 
 # Too little has been seen before this many steps and seconds to say anything.
@@ -28,8 +30,13 @@ class Live(NamedTuple):
 class Forecaster:
     """Watches the steps of one attempt; its pace is taken between the first and the last one."""
 
-    def __init__(self, order: Order, candidate: LaunchOption) -> None:
+    def __init__(self, order: Order, candidate: LaunchOption, run: Run | None = None) -> None:
+        """Of an attempt of `run` that was told another batch, steps are counted as its own."""
         self._order = order
+        self._batch = None if run is None else run.attempt.batch_size
+        # Where the attempt began, as a share of all samples; nothing is asked of others.
+        self._began = None if run is None or self._batch is None else began_at(order, run)
+        self._first_step: int | None = None
         self._candidate = candidate
         self._counted_by: str | None = None
         self._first: tuple[int, float] | None = None
@@ -39,7 +46,7 @@ class Forecaster:
     def progress(self, run: Run, status: Status, now: datetime) -> Progress:
         """The guest's status, reckoned on."""
         elapsed = max(0.0, (now - run.attempt.began_at).total_seconds())
-        step, steps = status.step, self._steps(status)
+        step, steps = self._counted(status)
         if status.counted_by != self._counted_by or (self._last and (step or 0) < self._last[0]):
             # Another count begins, with a pace of its own.
             self._counted_by, self._first, self._last = status.counted_by, None, None
@@ -72,6 +79,24 @@ class Forecaster:
             checkpoint_fault=status.checkpoint_fault,
             energy_kwh=None if watts is None else watts * elapsed / 3.6e6,
         )
+
+    def _counted(self, status: Status) -> tuple[int | None, int | None]:
+        """Steps done, and in all. After a change of the batch both are of the new one: as if all
+        samples that were gone through before had been gone through with it.
+        """
+        step, batch = status.step, self._order.batch
+        if batch is None or (self._batch in (None, batch.size) and not self._began):
+            return step, self._steps(status)
+        assert self._batch is not None
+        whole = steps_of(batch.size, self._order.steps, self._batch, status.steps)
+        if step is None or whole is None or self._began is None:
+            return step, whole
+        if self._first_step is None or step < self._first_step:
+            self._first_step = step
+        told = whole == status.steps
+        share = share_done(step, self._first_step, whole, self._began, told=told)
+        whole = steps_of(batch.size, self._order.steps, self._batch, None) or whole
+        return round(share * whole), whole
 
     def _steps(self, status: Status) -> int | None:
         """How many there are in all; None once those that were stated cannot be those counted."""

@@ -193,6 +193,8 @@ def _of_quote(job: Job, quote: Quote, region: Region) -> LaunchOption:
         image_id=option.image_id,
         max_price_per_hour_usd=quote.max_price_per_hour_usd,
         predicted=quote.command_s and Predicted(*quote.command_s, quote.evidence),
+        batch_size=quote.batch and quote.batch.size,
+        lr_scale=quote.batch and quote.batch.lr_scale,
     )
 
 

@@ -99,6 +99,8 @@ def _measurement(run: Run, order: Order, attempt: Attempt, figures: Figures) -> 
         instance_type=None if here else attempt.instance_type,
         price_per_hour_usd=attempt.price_per_hour_usd * attempt.nodes,
         nodes=attempt.nodes,
+        # Steps at another batch are none of the job's own.
+        batch_size=attempt.batch_size,
         market=None if own else Market(attempt.market),
         # Of rented machines the price book knows more than they tell.
         hardware=hardware(told) if own and told else None,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any
 
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.home import private_folder
-from mlbroker.broker.ledger import Attempt
+from mlbroker.broker.ledger import Attempt, Run
 from mlbroker.pricing.billing import Bill, WorstCase
 from mlbroker.pricing.homeward import Homeward
 from mlbroker.pricing.power import Draw, Supply
 from mlbroker.pricing.vendors import Meter, vendor
+from mlbroker.profiles.batch import Batch
 
 # In a run's folder.
 FILE = "order.json"
@@ -41,6 +42,8 @@ class LaunchOption:
     `disk_gb` and `image_id` are those of the job's resource option that it was planned under.
     `places` are how many of an own machine the run takes at once; the bill is of all. `home` is
     what it costs to bring home what a rented one left; None where that is free, or not reckoned.
+    `batch_size` is the batch that was chosen with the machine, in samples over all nodes, and
+    `lr_scale` the factor on the job's learning rate that goes with it; None: the job's own.
     """
 
     cloud: str
@@ -61,6 +64,8 @@ class LaunchOption:
     supply: Supply | None = None
     places: int = 1
     home: Homeward | None = None
+    batch_size: int | None = None
+    lr_scale: float | None = None
 
     @property
     def dearest(self) -> Bill:
@@ -112,13 +117,24 @@ class SpotTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptTerms:
+    """How the run may adapt: `how` is a `profiles.batch.Adapt`. `step_s` are seconds of a step by
+    batch, as they were measured on a machine of that type.
+    """
+
+    how: str
+    step_s: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Everything any process needs to carry the run on, save the values of secrets.
 
     `guest_late_s` is as in Intent, and counts under the cap as the kill slack does. `identity` is
     what the job was, as `evidence.facts` has it; None where the run says nothing of a job. With
     `spot` a policy says which of the candidates, all of one type, comes next, and when. `policy` is
-    the policy file, asked again when a run that queued starts.
+    the policy file, asked again when a run that queued starts. `batch` is what the job file says of
+    its batch: by which variables an attempt is told another; with `adapt` it may be changed.
     """
 
     run_id: str
@@ -133,6 +149,8 @@ class Order:
     identity: Mapping[str, str] | None = None
     spot: SpotTerms | None = None
     policy: str | None = None
+    batch: Batch | None = None
+    adapt: AdaptTerms | None = None
 
     def candidate(self, attempt: Attempt) -> LaunchOption:
         """The candidate an attempt was made with."""
@@ -178,10 +196,13 @@ class Order:
         raw["candidates"] = tuple(_candidate(shared | c) for c in raw["candidates"])
         raw["secrets"] = tuple(raw["secrets"])
         raw["spot"] = raw.get("spot") and _spot(raw["spot"])
+        raw["batch"] = raw.get("batch") and Batch.of(raw["batch"])
+        raw["adapt"] = raw.get("adapt") and _adapt(raw["adapt"])
         return cls(**raw)
 
     def _text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, default=str)
+        raw = asdict(self) | {"batch": self.batch and self.batch.document()}
+        return json.dumps(raw, sort_keys=True, default=str)
 
 
 def zone_name(at: LaunchOption) -> str:
@@ -192,6 +213,24 @@ def zone_name(at: LaunchOption) -> str:
 def place_of(at: LaunchOption | Attempt) -> tuple[str, str, str | None, str, str]:
     """What tells one machine for sale from another."""
     return at.cloud, at.region, at.zone, at.instance_type, at.market
+
+
+def wished_place(to: Mapping[str, Any]) -> tuple[str, str, str | None, str, str]:
+    """The same of what a run is to go on with: see `Run.adapts_to`."""
+    return to["cloud"], to["region"], to["zone"], to["instance_type"], to["market"]
+
+
+def as_told(run: Run, option: LaunchOption) -> LaunchOption:
+    """The option with the batch that the run has come to there: the one it is to go on with, else
+    that of its last attempt on such a machine.
+    """
+    to = run.adapts_to
+    if to is not None and wished_place(to) == place_of(option):
+        return replace(option, batch_size=to["batch_size"], lr_scale=to["lr_scale"])
+    for attempt in reversed(run.attempts):
+        if kind_of(attempt) == kind_of(option) and attempt.batch_size is not None:
+            return replace(option, batch_size=attempt.batch_size, lr_scale=attempt.lr_scale)
+    return option
 
 
 def kind_of(at: LaunchOption | Attempt) -> tuple[str, str, str, str]:
@@ -212,6 +251,11 @@ def _candidate(raw: dict[str, Any]) -> LaunchOption:
     if (supply := raw.get("supply")) is not None:
         raw["supply"] = Supply(**supply | {"draw": Draw(**supply["draw"])})
     return LaunchOption(**raw)
+
+
+def _adapt(raw: dict[str, Any]) -> AdaptTerms:
+    steps = {name: tuple(map(tuple, rows)) for name, rows in raw["step_s"].items()}
+    return AdaptTerms(raw["how"], steps)
 
 
 def _spot(raw: dict[str, Any]) -> SpotTerms:

@@ -20,7 +20,7 @@ from mlbroker.broker.runs.clock import Clock, twice
 from mlbroker.broker.runs.elsewhere import elsewhere, unattended
 from mlbroker.broker.runs.failover import next_option, outcome_of
 from mlbroker.broker.runs.folder import RunFolder
-from mlbroker.broker.runs.order import LaunchOption, Order, place_of
+from mlbroker.broker.runs.order import LaunchOption, Order, as_told, place_of
 from mlbroker.pricing.billing import WorstCase
 from mlbroker.pricing.vendors import vendor
 
@@ -119,6 +119,7 @@ class Placing:
             if isinstance(error, InputError):
                 raise
             return Over(outcome_of(run), str(error))
+        option = as_told(run, option)
         left_usd = _whole_usd(run) - run.spent_usd
         traits = cloud.traits
         slack_s = traits.kill_slack_s + order.guest_late_s

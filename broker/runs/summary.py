@@ -44,6 +44,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "exit_code": run.exit_code,
         "budget_usd": exact_usd(run.cap_usd),
         "attempts": len(run.attempts),
+        "batch_size": attempt.batch_size if attempt else first.get("batch_size"),
         "reserved_at": _iso(run.reserved_at),
         **_expectations(run),
         "energy_kwh": _drawn(run, "kwh"),
@@ -84,6 +85,8 @@ def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:
         "intended_at": _iso(attempt.intended_at),
         "ended_at": _iso(attempt.ended_at),
         "why": attempt.why,
+        "batch_size": attempt.batch_size,
+        "lr_scale": attempt.lr_scale,
         "charged_usd": exact_usd(attempt.charged_usd),
     }
 

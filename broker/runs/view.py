@@ -48,6 +48,9 @@ class View:
     def progress(self, run: Run, progress: Progress) -> None:
         """The guest reported."""
 
+    def note(self, text: str) -> None:
+        """Something is worth knowing."""
+
     def warn(self, text: str) -> None:
         """Something needs attention."""
 

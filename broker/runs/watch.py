@@ -16,6 +16,8 @@ from mlbroker.broker.guest.pace import wait_s
 from mlbroker.broker.guest.tar_reader import BadArchive
 from mlbroker.broker.guest.unpacking import unpack
 from mlbroker.broker.ledger import Run, State
+from mlbroker.broker.ledger.state import ADAPT
+from mlbroker.broker.runs.adapting import Adapting, Fact
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.folder import LOG_KEPT_BYTES, RunFolder
 from mlbroker.broker.runs.forecast import Forecaster, Live, overrun
@@ -42,14 +44,21 @@ _PHASES = {"setup": State.BOOTSTRAPPED, "running": State.RUNNING}
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look showed: a state to move on to, why the job ended, or what to ask it to do."""
+    """What one look showed: a state to move on to, why the job ended, or a fact to be written down,
+    such as what it is asked to do.
+    """
 
     state: State | None = None
     why: str | None = None
     exit_code: int | None = None
     detail: str | None = None
     rank: int | None = None
-    ask: str | None = None
+    fact: Fact | None = None
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Beside why, how the job ended."""
+        return {"exit_code": self.exit_code, "detail": self.detail, "rank": self.rank}
 
 
 class Watcher:
@@ -66,7 +75,9 @@ class Watcher:
         clock: Clock,
         view: View,
         log_most: int | None = None,
+        adapting: Adapting | None = None,
     ) -> None:
+        self._adapting = adapting
         self._order = order
         self._log_most = log_most
         self._forecaster = forecaster
@@ -116,7 +127,11 @@ class Watcher:
             self._keep_checkpoint(cloud, intent, report)
             asked = self._overrunning(run, progress)
             if asked is not None:
-                return Seen(ask=asked)
+                return Seen(fact=("stop_requested", {"why": asked, "by": "mlbroker"}))
+            if self._adapting is not None and not last:
+                fact = self._adapting.look(run, self.figures, self._clock.now())
+                if fact is not None:
+                    return Seen(fact=fact)
         if run.stop_requested and not self._stopping(cloud, intent, run.stop_requested):
             if report.ended is not None:
                 return self._ended(report.ended, intent)
@@ -325,7 +340,7 @@ class Watcher:
         if self._stop_asked_at is None:
             self._stop_asked_at = now
             cloud.stop_job(intent, why)
-        patience_s = MOVE_PATIENCE_S if why == "move" else STOP_PATIENCE_S
+        patience_s = MOVE_PATIENCE_S if why in ("move", ADAPT) else STOP_PATIENCE_S
         return (now - self._stop_asked_at).total_seconds() < patience_s
 
     def _say_unclear(self, report: Report) -> None:

@@ -39,9 +39,11 @@ class Book(Protocol):
 
 def with_hardware(book: Book, evidence: Evidence) -> Evidence:
     """The evidence, with the hardware of the types it was gathered on."""
+    batches = evidence.batches
     return evidence._replace(
         measurements=fill_hardware(book, evidence.measurements),
         history=fill_hardware(book, evidence.history),
+        batches=batches and batches._replace(rows=tuple(fill_hardware(book, batches.rows))),
     )
 
 

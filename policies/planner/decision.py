@@ -15,8 +15,15 @@ from mlbroker.policies.objective import quote_key
 from mlbroker.policies.pace import PacedType
 from mlbroker.policies.picks import Pick, Refusal
 from mlbroker.policies.planner.book import Book, with_hardware, with_hint
-from mlbroker.policies.planner.field import all_prices, gather
-from mlbroker.policies.planner.plan import PROBE_OFFERS, LeftOut, NearMiss, Plan, PlanRequest
+from mlbroker.policies.planner.field import all_prices, gather, target_of
+from mlbroker.policies.planner.plan import (
+    PROBE_OFFERS,
+    LeftOut,
+    NearMiss,
+    Plan,
+    PlanRequest,
+    WholeAt,
+)
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.policies.quoting import make_quote
 from mlbroker.policies.region_costs import RegionCosts, region_costs
@@ -105,7 +112,26 @@ class Decision:
             near_miss=None if quotes else self._near_miss(),
             known=self._field.known,
             unjudged=() if self._field.known else self._unjudged(quotes),
+            at_batches=self._at_batches(quotes[0]) if quotes else (),
         )
+
+    def _at_batches(self, choice: Quote) -> tuple[WholeAt, ...]:
+        """The machine of the choice at every batch, where the batch was to be chosen."""
+        batches = self._field.batches
+        if batches is None:
+            return ()
+        machine = next(
+            machine
+            for machine in self._field.machines.values()
+            if (machine.type.cloud, machine.type.name) == (choice.cloud, choice.instance_type)
+        )
+        here = next(
+            number
+            for number, region in self._regions.items()
+            if (region.cloud, region.name) == (choice.cloud, choice.region)
+        )
+        target = target_of(machine.type, self._constraints.nodes, choice.region)
+        return batches.courses(target, machine.pace_in(here))
 
     def _unjudged(self, quotes: Sequence[Quote]) -> tuple[str, ...]:
         """The limits that cannot be judged while nobody knows how long the job takes."""
@@ -179,7 +205,9 @@ class Decision:
         )
         most = self._most_usd(row, quote, wanted.max_price_per_hour_usd) if row.spot else None
         arch = machine.type.hardware.arch
-        return quote._replace(option=option, arch=arch, max_price_per_hour_usd=most)
+        return quote._replace(
+            option=option, arch=arch, max_price_per_hour_usd=most, batch=machine.batch
+        )
 
     def _most_usd(self, row: RegionPrice, quote: Quote, ceiling: Decimal | None) -> Decimal:
         """What a spot machine may come to cost an hour: never more than one on demand."""

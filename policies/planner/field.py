@@ -1,8 +1,9 @@
 """Job + book + evidence -> machines, candidates, and what is out before any price is read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from mlbroker.policies.candidates import (
     MARKETS,
@@ -29,19 +30,30 @@ from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.estimators.datasheet import relative_speed
 from mlbroker.profiles.job import Job, ResourceOption
 from mlbroker.profiles.measurement import Measurement, Status
-from mlbroker.profiles.prediction import Evidence, Target
+from mlbroker.profiles.prediction import Evidence, Prediction, Target
+
+if TYPE_CHECKING:
+    # Loads numpy; few jobs have a batch that may be another.
+    from mlbroker.policies.planner.other_batches import OtherBatches
 
 
 @dataclass(slots=True)
 class Field:
     """All that is in the running, and all that is not. `known` tells whether anything is known of
-    how long the job takes on any machine.
+    how long the job takes on any machine. Where the batch is to be chosen too, `machines` are at
+    the job's own, and `others` the same at other `batches` that may be better.
     """
 
     machines: dict[int, PacedType]
     candidates: list[Candidate]
     refusals: list[TypeRefusal]
     known: bool
+    others: dict[int, list[PacedType]]
+    batches: "OtherBatches | None" = None
+
+    def at_all_batches(self, number: int) -> list[PacedType]:
+        """One type; last the batch by which it is sure soonest."""
+        return [self.machines[number], *self.others.get(number, ())]
 
 
 def gather(
@@ -53,19 +65,30 @@ def gather(
     regions = book.regions()
     measured_in = _measured_regions(evidence.measurements)
     machines: dict[int, PacedType] = {}
+    others: dict[int, list[PacedType]] = {}
     groups, paces = _paced(fits, constraints, evidence)
     known = any(paces)
+    batches = _other_batches(job, constraints, evidence) if known else None
+    own = None if batches is None else batches.own
     if not known:
         paces = [_unknown(group[0].type, constraints) for group in groups]
-    for group, pace in zip(groups, paces, strict=True):
+    at_batches = _at_batches(batches, groups, paces, constraints)
+    for group, pace, steps in zip(groups, paces, at_batches, strict=True):
         if pace is None:
             why = (Reason.NEEDS_NOT_MET, "its speed is unknown")
             refusals += [TypeRefusal(fit.id, fit.type, m, *why) for fit in group for m in MARKETS]
         else:
             names = measured_in.get(group[0].type.name, frozenset())
             regional = _regional(group[0].type, names, regions, constraints, evidence)
-            machines.update((fit.id, PacedType(fit.type, pace, draw, regional)) for fit in group)
-    field = Field(machines, [], refusals, known)
+            at_others: list[PacedType] = []
+            if batches is not None:
+                at_own = PacedType(group[0].type, pace, draw, regional, own)
+                at_others = _at_others(at_own, batches, steps, regions, constraints)
+            for fit in group:
+                machines[fit.id] = PacedType(fit.type, pace, draw, regional, own)
+                if at_others:
+                    others[fit.id] = [each._replace(type=fit.type) for each in at_others]
+    field = Field(machines, [], refusals, known, others, batches)
     # A few regions are read in full; of all, only the cheapest row of each type and market, once.
     cheapest = cache(lambda: _shelf(book.price_rows(depth=1)))
     for index, option in enumerate(job.resources):
@@ -118,12 +141,9 @@ def _regional(
         for number, region in regions.items()
         if region.name in names and region.cloud == kind.cloud
     ]
-    targets = [
-        Target(kind.cloud, kind.name, kind.hardware, constraints.nodes, region.name)
-        for _, region in places
-    ]
+    targets = [target_of(kind, constraints.nodes, region.name) for _, region in places]
     return {
-        number: Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
+        number: _pace(constraints, kind, prediction)
         for (number, _), prediction in zip(places, predict(evidence, targets), strict=True)
         if prediction is not None
     }
@@ -136,21 +156,77 @@ def _paced(
 
     Equal hardware of one cloud goes at one pace, unless measured under its own name.
     """
-    measured = {row.instance_type or row.config for row in evidence.measurements}
+    rows = [*evidence.measurements, *(evidence.batches.rows if evidence.batches else ())]
+    measured = {row.instance_type or row.config for row in rows}
     groups: dict[tuple[int, str, str], list[Fit]] = {}
     for fit in fitting:
         name = fit.type.name
         key = (fit.hardware_id, fit.type.cloud, name if name in measured else "")
         groups.setdefault(key, []).append(fit)
     kinds = [group[0].type for group in groups.values()]
-    targets = [Target(kind.cloud, kind.name, kind.hardware, constraints.nodes) for kind in kinds]
+    targets = [target_of(kind, constraints.nodes) for kind in kinds]
     paces = [
-        None
-        if prediction is None
-        else Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
+        None if prediction is None else _pace(constraints, kind, prediction)
         for kind, prediction in zip(kinds, predict(evidence, targets), strict=True)
     ]
     return list(groups.values()), paces
+
+
+def target_of(kind: InstanceType, nodes: int, region: str | None = None) -> Target:
+    """A type as predictions are asked for it."""
+    return Target(kind.cloud, kind.name, kind.hardware, nodes, region)
+
+
+def _other_batches(job: Job, constraints: Constraints, evidence: Evidence) -> "OtherBatches | None":
+    """None where the batch is not to be chosen."""
+    if job.batch is None or evidence.batches is None:
+        return None
+    from mlbroker.policies.planner.other_batches import OtherBatches
+    from mlbroker.profiles.batch_steps import BatchSteps
+
+    return OtherBatches(job, constraints, BatchSteps(job, evidence.batches))
+
+
+def _at_batches(
+    batches: "OtherBatches | None",
+    groups: Sequence[Sequence[Fit]],
+    paces: Sequence[Pace | None],
+    constraints: Constraints,
+) -> Sequence[Mapping[int, Prediction]]:
+    """Each group's predictions by batch; none where the batch is not to be chosen."""
+    if batches is None:
+        return [{}] * len(groups)
+    targets = [target_of(group[0].type, constraints.nodes) for group in groups]
+    return batches.predicted(targets, paces)
+
+
+def _at_others(
+    machine: PacedType,
+    batches: "OtherBatches",
+    steps: Mapping[int, Prediction],
+    regions: Mapping[int, Region],
+    constraints: Constraints,
+) -> list[PacedType]:
+    """A machine at the batches that may be better than the job's own."""
+    kind = machine.type
+    paced = partial(_pace, constraints, kind)
+    places = list(machine.regional)
+    targets = [target_of(kind, constraints.nodes, regions[place].name) for place in places]
+    there = dict(
+        zip(places, batches.predicted(targets, list(machine.regional.values())), strict=True)
+    )
+    return [
+        machine._replace(
+            pace=paced(steps[at.size]),
+            regional={place: paced(found[at.size]) for place, found in there.items()},
+            batch=at,
+        )
+        for at in batches.worthwhile(steps)
+    ]
+
+
+def _pace(constraints: Constraints, kind: InstanceType, prediction: Prediction) -> Pace:
+    return Pace(constraints, prediction, kind.cloud, kind.hardware.gpu is not None)
 
 
 def _unknown(kind: InstanceType, constraints: Constraints) -> Pace:
@@ -198,9 +274,10 @@ def _enter(
                 within = [row for row in prices if row.nano_usd_per_hour <= ceiling]
             if within:
                 named = option.instance_type is not None
-                field.candidates.append(
-                    Candidate(machine, spot, index, within, complete, named=named)
-                )
+                field.candidates += [
+                    Candidate(each, spot, index, within, complete, named=named)
+                    for each in field.at_all_batches(number)
+                ]
                 continue
             if prices:
                 highest = option.max_price_per_hour_usd

@@ -208,6 +208,7 @@ def _can_bound(request: PlanRequest) -> bool:
     does not tell."""
     return (
         not request.evidence.measurements
+        and request.evidence.batches is None
         and request.filters == Filters()
         and not (request.judge is not None and request.judge.compares)
         and request.job.objective.kind is ObjectiveKind.COST

@@ -12,8 +12,9 @@ from mlbroker.policies.picks import Pick
 from mlbroker.policies.quote import Quote, Reason, Rejection
 from mlbroker.pricing.book import Snapshot
 from mlbroker.pricing.offer import Market
+from mlbroker.profiles.batch import BatchAt
 from mlbroker.profiles.job import Job
-from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.prediction import Basis, Evidence
 from mlbroker.profiles.probe_advice import Offered
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class Plan:
     Where it is not `known` how long the job takes, quotes are by the hour, and the limits named in
     `unjudged` (deadline, budget, keys of the policy) were not looked at.
     `examples` and `near_miss` are there when nothing is feasible: one rejection for each reason,
-    and what would have to change.
+    and what would have to change. `at_batches` is the choice's machine at every batch it has memory
+    for, where the batch is to be chosen too.
     """
 
     job: Job
@@ -104,12 +106,22 @@ class Plan:
     near_miss: NearMiss | None = None
     known: bool = True
     unjudged: tuple[str, ...] = ()
+    at_batches: "tuple[WholeAt, ...]" = ()
 
     @property
     def savings_usd(self) -> Decimal | None:
         """Expected saving of the choice against the baseline."""
         usual, chosen = (quote and quote.cost_usd for quote in (self.baseline, self.choice))
         return None if usual is None or chosen is None else usual.expected - chosen.expected
+
+
+class WholeAt(NamedTuple):
+    """A step and the whole job, set-up included, at a batch on the machine chosen: medians."""
+
+    batch: BatchAt
+    step_s: float
+    whole_s: float
+    basis: Basis
 
 
 class Choice(NamedTuple):

@@ -200,7 +200,7 @@ class Agent:
             self._tell([StepEvent(seen.source, self._main_pid, now, seen.done, seen.total, 0.0)])
         noise = self._scanner.noise()
         if noise is not None:
-            _report(note=["marker", self._main_pid, "noise_told", " ".join(noise)])
+            _report(note=["marker", self._main_pid, "noise_told", noise])
         if not chunk:
             time.sleep(TICK_S)  # closed by the job, which lives on without an output
         return bool(chunk)

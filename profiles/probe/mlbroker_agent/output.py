@@ -1,14 +1,12 @@
 """Finds step numbers in what the job prints, however much and however broken it is."""
 
 import re
-from typing import List, Optional, Tuple
+from typing import List, Optional
 
-from .step_lines import MAX_LINE, OutputStep, StepLines
+from .step_lines import MAX_LINE, OutputStep, StepLines, noise_in
 
 TAIL = 8192
 CHUNK = 65536
-# The job's own word on its gradient noise, and the batch that it saw it at, both in samples.
-_NOISE = re.compile(rb"::mlbroker\s+noise=(\S{1,24})\s+batch=(\d{1,12})(?!\S)")
 
 
 class OutputScanner:
@@ -19,17 +17,16 @@ class OutputScanner:
         self._lines = StepLines(progress)
         self._pending = b""
         self._tail = b""
-        self._noise: Optional[Tuple[str, str]] = None
+        self._noise: Optional[str] = None
 
     @property
     def tail(self) -> str:
         """The last of the output, as text."""
         return self._tail.decode("utf-8", "replace")
 
-    def noise(self) -> Optional[Tuple[str, str]]:
-        """Noise and batch as the job printed them last; None where it did not since the last ask.
-
-        Both are text: what is no number is sorted out where it is read.
+    def noise(self) -> Optional[str]:
+        """Noise and batch as the job printed them last; None where it did not since the last
+        ask.
         """
         told, self._noise = self._noise, None
         return told
@@ -46,9 +43,7 @@ class OutputScanner:
         self._pending = lines.pop()[-MAX_LINE:]
         found = {}
         for line in lines:
-            told = _NOISE.search(line[:MAX_LINE]) if b"::mlbroker" in line else None
-            if told:
-                self._noise = (told[1].decode("ascii", "replace"), told[2].decode("ascii"))
+            self._noise = noise_in(line) or self._noise
             for seen in self._lines.read(line):
                 found[seen.source] = seen
         return list(found.values())

@@ -10,6 +10,8 @@ from typing import Dict, List, NamedTuple, Optional
 MAX_LINE = 4096
 _MARKER = re.compile(rb"::mlbroker\s+step=(\d{1,15})(?!\d)(?:/(\d{1,15})(?!\d))?")
 _MOST_DIGITS = 15
+# The job's own word on its gradient noise, and the batch that it saw it at, both in samples.
+_NOISE = re.compile(rb"::mlbroker\s+noise=(\S{1,24})\s+batch=(\d{1,12})(?!\S)")
 
 
 class OutputStep(NamedTuple):
@@ -18,6 +20,14 @@ class OutputStep(NamedTuple):
     source: str
     done: int
     total: int
+
+
+def noise_in(line: bytes) -> Optional[str]:
+    """Noise and batch as the job prints them in this line: what is no number is sorted out where
+    it is read. None where it says nothing of them.
+    """
+    told = _NOISE.search(line[:MAX_LINE]) if b"::mlbroker" in line else None
+    return b" ".join(told.groups()).decode("ascii", "replace") if told else None
 
 
 class StepLines:

@@ -87,8 +87,9 @@ class Noise:
 
     def __init__(self) -> None:
         self.unknown = ""
-        # Of a run, which asks for fewer steps too, nobody would hear it.
-        self._off = "MLBROKER_PROBE_EVERY_S" in os.environ
+        # A run, which asks for fewer steps too, says so where it has a use for it.
+        asked = "MLBROKER_PROBE_NOISE" in os.environ
+        self._off = "MLBROKER_PROBE_EVERY_S" in os.environ and not asked
         self._means = _Means()
         self._optimizer: Any = None
         self._before: List[Any] = []

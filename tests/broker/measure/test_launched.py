@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
-from mlbroker.broker.ledger import Run, State, open_ledger
-from mlbroker.broker.ledger.state import Attempt
+from mlbroker.broker.ledger import Attempt, Run, State, open_ledger
 from mlbroker.broker.measure import profile
 from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.launched import Campaign

@@ -59,10 +59,10 @@ def test_markers_are_found_across_chunks_and_carriage_returns() -> None:
 def test_the_last_word_on_noise_is_kept_until_it_is_asked_for() -> None:
     scanner = OutputScanner(None)
     scanner.feed(b"::mlbroker noise=100 batch=32\n::mlbroker noise=1.5e3 batch=64\n::mlbroker noi")
-    assert scanner.noise() == ("1.5e3", "64")
+    assert scanner.noise() == "1.5e3 64"
     assert scanner.noise() is None
     scanner.feed(b"se=nan batch=64\r")
-    assert scanner.noise() == ("nan", "64")
+    assert scanner.noise() == "nan 64"
     scanner.feed(b"::mlbroker noise=12\n::mlbroker noise=12 batch=-1\n")
     assert scanner.noise() is None
 
