@@ -228,7 +228,7 @@ class Adapting:
         left = Decimal(run.details["reserved_usd"]) - run.spent_usd - running
         traits = self._opened(option.cloud).traits
         slack_s = traits.kill_slack_s + self._order.guest_late_s
-        worst = option.dearest.worst_case(left, slack_s, traits.lifetime_step_s)
+        worst = option.worst_case(left, slack_s, traits.lifetime_step_s)
         return None if worst is None else float(worst.lifetime_s) / _HOUR_S
 
     def _deadline_h(self, now: datetime) -> float | None:

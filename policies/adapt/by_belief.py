@@ -6,7 +6,16 @@ Imports numpy: import it inside functions.
 import numpy as np
 
 from mlbroker.policies.adapt.forecast import Forecast
-from mlbroker.policies.adapt.interface import Candidate, Probe, Run, Terms, View
+from mlbroker.policies.adapt.interface import (
+    MOVE_S,
+    MOVE_SHARE,
+    WORK_BETWEEN_MOVES,
+    Candidate,
+    Probe,
+    Run,
+    Terms,
+    View,
+)
 from mlbroker.profiles.arrays import Array
 from mlbroker.profiles.value_of_information import PROBE_MIN_S, PROBE_SHARE
 
@@ -14,10 +23,6 @@ from mlbroker.profiles.value_of_information import PROBE_MIN_S, PROBE_SHARE
 # what the surest way costs: the same for all, or a cheap way that is late would beat a dear one
 # that is nearly sure.
 WANTED_CHANCE, LATE_PENALTY = 0.98, 30.0
-# A move saves so much of staying, and so many seconds of the new machines.
-MOVE_SHARE, MOVE_S = 0.1, 180.0
-# At most one move in so much of the work.
-WORK_BETWEEN_MOVES = 0.05
 # Below this chance a deadline is given up, and the fastest way is the best.
 _HOPE = 0.05
 # Outcomes of a probe that are thought through, and candidates that are then compared.

@@ -7,6 +7,11 @@ from typing import NamedTuple, Protocol
 from mlbroker.profiles.noise import PastNoise
 from mlbroker.profiles.step_model import Fitted, Layout, StepAt, Timed
 
+# A move saves so much of staying, and so many seconds of the new machines: figures are off by that.
+MOVE_SHARE, MOVE_S = 0.1, 180.0
+# At most one move in so much of the work.
+WORK_BETWEEN_MOVES = 0.05
+
 
 class Machines(NamedTuple):
     """Machines that the job may run on: all of them for one price, GPUs used or not.

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from mlbroker.policies.adapt.interface import MOVE_S, MOVE_SHARE, WORK_BETWEEN_MOVES
 from mlbroker.profiles.noise import efficiency
 
-# At most one move in this share of the work, and none that saves less than this share of staying or
-# less than so long of the new machines: figures are off by as much.
-LEAST_WORK, LEAST_SAVED, LEAST_SAVED_S = 0.05, Decimal("0.1"), Decimal(180)
 _HOUR_S = 3600.0
 
 
@@ -69,7 +67,7 @@ def decide(
     """The cheapest way in time, where staying is not; else the one that saves the most, if that is
     worth a move. No batch above `most`, and none soon after the last move.
     """
-    if work.moved is not None and work.done - work.moved < LEAST_WORK:
+    if work.moved is not None and work.done - work.moved < WORK_BETWEEN_MOVES:
         return STAY
     allowed = [number for number, way in enumerate(ways) if way.batch <= most]
     paid = [number for number in allowed if ways[number].hours <= ways[number].life_h]
@@ -104,5 +102,6 @@ def _best(
         return None
     way = ways[best]
     saves = staying.usd - way.usd
-    least = max(LEAST_SAVED * staying.usd, way.usd_per_hour * LEAST_SAVED_S / Decimal(3600))
+    hours = Decimal(str(MOVE_S / _HOUR_S))
+    least = max(Decimal(str(MOVE_SHARE)) * staying.usd, way.usd_per_hour * hours)
     return Verdict(best, saves) if saves > least else None

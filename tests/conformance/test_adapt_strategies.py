@@ -8,8 +8,7 @@ from tests.support.trainings import MODELS, Heard, trainings
 
 from mlbroker.broker.backtest.goodput import Library, Setting, default_s, terms_of
 from mlbroker.policies.adapt import STRATEGIES
-from mlbroker.policies.adapt.by_belief import WORK_BETWEEN_MOVES
-from mlbroker.policies.adapt.interface import Past, Probe, Run
+from mlbroker.policies.adapt.interface import WORK_BETWEEN_MOVES, Past, Probe, Run
 from mlbroker.policies.adapt.training import play
 
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbroker.policies.adapt.interface import MOVE_SHARE, WORK_BETWEEN_MOVES
 from mlbroker.policies.adapt.live import (
-    LEAST_SAVED,
-    LEAST_WORK,
     STAY,
     Course,
     Verdict,
@@ -83,13 +82,13 @@ def test_no_batch_above_the_most_none_beyond_the_cap_and_none_soon_after_another
     assert way.batch <= most
     assert way.hours <= way.life_h
     assert found.unpaid is None
-    assert work.moved is None or work.done - work.moved >= LEAST_WORK
+    assert work.moved is None or work.done - work.moved >= WORK_BETWEEN_MOVES
     late = deadline_h is not None and staying.hours > deadline_h
     if found.rescues:
         assert late or staying.hours > staying.life_h
         assert deadline_h is None or way.hours <= deadline_h
     else:
-        assert found.saves_usd > LEAST_SAVED * staying.usd
+        assert found.saves_usd > Decimal(str(MOVE_SHARE)) * staying.usd
         assert deadline_h is None or way.hours <= max(deadline_h, staying.hours)
 
 
