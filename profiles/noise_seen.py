@@ -48,6 +48,16 @@ def why_unknown(extra: Mapping[str, str]) -> str | None:
     return extra.get("noise_unknown")
 
 
+def misfits(extra: Mapping[str, str]) -> list[str]:
+    """What of the job sees another training at another batch, in sentences."""
+    said = []
+    if norm := extra.get("batch_norm"):
+        said.append(f"It normalises by the batch ({norm}), which another batch changes.")
+    if schedule := extra.get("schedule"):
+        said.append(f"Its learning rate follows {schedule}, which are another number then.")
+    return said
+
+
 def _above_zero(text: str) -> float | None:
     value = float(text) if _NUMBER.fullmatch(text) else 0.0
     return value if 0 < value < math.inf else None

@@ -12,6 +12,7 @@ from mlbroker.broker.cli.terminal import note_copy
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.home import home
 from mlbroker.broker.ledger import LedgerError, open_ledger
+from mlbroker.broker.ledger.state import ADAPT
 from mlbroker.broker.output import print_csv, print_json, print_rows, say
 from mlbroker.broker.runs.summary import job_words
 from mlbroker.broker.words import count
@@ -83,6 +84,9 @@ def show(
     if tries:
         say("")
         print_rows(ATTEMPT_COLUMNS, [_in_words(row) for row in tries], right=("USD",))
+    for row in tries or ():
+        if row["why"] == ADAPT:
+            say(f"attempt {row['attempt']} of {row['run_id']} went on with {row['detail']}")
     for row in rows:
         if row["spent_at_most"]:
             say(

@@ -5,7 +5,7 @@ from typing import Any
 
 from mlbroker.broker.words import figure
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.noise_seen import NoiseSeen, noise_of, why_unknown
+from mlbroker.profiles.noise_seen import NoiseSeen, misfits, noise_of, why_unknown
 
 # The batches whose worth is told, in the one that was measured.
 _TIMES = (0.5, 2, 4, 8)
@@ -43,7 +43,8 @@ def noise_words(row: Measurement, most: int | None) -> str | None:
         for batch, worth in _worths(seen)
         if most is None or batch <= most
     )
-    return f"{text} A sample is worth {worths} of one there." if worths else text
+    told = [f"A sample is worth {worths} of one there."] if worths else []
+    return " ".join([text, *told, *misfits(row.extra)])
 
 
 def _worths(seen: NoiseSeen) -> Sequence[tuple[float, float]]:

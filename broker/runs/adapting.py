@@ -16,7 +16,7 @@ from mlbroker.broker.ledger.state import ADAPT, ADAPTS_TO
 from mlbroker.broker.runs.order import LaunchOption, Order, kind_of, place_of
 from mlbroker.broker.words import money
 from mlbroker.profiles.batch import Adapt, Batch, share_done, steps_of
-from mlbroker.profiles.noise_seen import noise_of, why_unknown
+from mlbroker.profiles.noise_seen import misfits, noise_of, why_unknown
 
 if TYPE_CHECKING:
     from mlbroker.policies.adapt.live import Course, Verdict, Work
@@ -104,7 +104,7 @@ class Adapting:
         told, seen = batch_of(run.attempt, self._batch), figures.training.get("noise_batch", "")
         if seen.isdecimal() and int(seen[:15]) != told:
             what = f"the job was told batch {told} and trains with {int(seen[:15])}"
-            return self._once("ignores", f"{what}: it keeps its batch")
+            return self._once("ignores", f"{what}: it keeps that")
         noise = noise_of(figures.training, told)
         if noise is None:
             why = why_unknown(figures.training)
@@ -133,14 +133,16 @@ class Adapting:
         courses = [way.course for way in ways]
         found = decide(staying, courses, work, self._batch.most, self._deadline_h(now))
         if found.to is not None:
-            return self._wish(run, ways[found.to], found, noise)
+            return self._wish(run, ways[found.to], found, noise, figures.training)
         if found.unpaid is not None:
             way = ways[found.unpaid]
             text = f"{self._words(run, way)} would pay, and what is left of the cap does not pay it"
             return self._once("unpaid", text)
         return None
 
-    def _wish(self, run: Run, way: Way, found: "Verdict", noise: float) -> Fact | None:
+    def _wish(
+        self, run: Run, way: Way, found: "Verdict", noise: float, training: Mapping[str, str]
+    ) -> Fact | None:
         from mlbroker.profiles.noise import lr_scale
 
         reason = f"{self._words(run, way)}: {_worth(found)}"
@@ -160,7 +162,7 @@ class Adapting:
             "reason": reason,
             "noise": noise,
         }
-        self._note(f"goes on from its checkpoint with {reason}")
+        self._note(" ".join([f"It goes on from its checkpoint with {reason}.", *misfits(training)]))
         return "stop_requested", {"why": ADAPT, "by": "mlbroker", ADAPTS_TO: to}
 
     def _staying(

@@ -85,6 +85,7 @@ def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:
         "intended_at": _iso(attempt.intended_at),
         "ended_at": _iso(attempt.ended_at),
         "why": attempt.why,
+        "detail": attempt.detail,
         "batch_size": attempt.batch_size,
         "lr_scale": attempt.lr_scale,
         "charged_usd": exact_usd(attempt.charged_usd),

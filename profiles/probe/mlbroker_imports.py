@@ -16,6 +16,8 @@ if MYPY:
 HOOKS = {
     "torch": ("_torch", "begin"),
     "torch.optim.optimizer": ("_torch", "count_optimizer_steps"),
+    "torch.optim.lr_scheduler": ("_fits", "watch_schedules"),
+    "torch.nn.modules.batchnorm": ("_fits", "watch_batch_norm"),
     "torch.amp.grad_scaler": ("_torch", "count_skipped_steps"),
     "torch.utils.data.dataloader": ("_torch", "watch_loading"),
     "torch.nn.parallel.distributed": ("_gradients", "watch_ddp"),

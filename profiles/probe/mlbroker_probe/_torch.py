@@ -42,6 +42,17 @@ def count_optimizer_steps(module: Any) -> None:
         register(_after_step)
 
 
+def counted() -> int:
+    """Steps of the optimizer so far."""
+    return _counter.count
+
+
+def tell(key: str, value: object) -> None:
+    """Something to know beside the steps, of the main rank."""
+    if _is_main_rank():
+        _counter.note(key, value)
+
+
 def _is_main_rank() -> bool:
     for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
         if os.environ.get(name, "0") != "0":

@@ -80,7 +80,7 @@ def test_who_does_nothing_is_unused(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_of_the_command_up_to_then(tmp_path: Path) -> None:
-    figures = Figures(usage_of(tmp_path))
+    figures = Figures(usage_of(tmp_path), {})
     figures.saved(1.0, now=4.0)
     figures.command_begins(10.0, setup_s=2.0)
     assert (figures.told(20.0) or {})["saved_s"] is None

@@ -81,10 +81,10 @@ def job_of(cli: Cli, noise: str, **broker: Any) -> Path:
     return path
 
 
-def attempts(cli: Cli) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(cli("ledger", "--attempts", "--json").stdout)[
-        "attempts"
-    ]
+def attempts(cli: Cli, run_id: str) -> list[dict[str, Any]]:
+    shown = cli("ledger", "--run", run_id, "--json")
+    assert shown.returncode == 0, shown.stderr
+    found: list[dict[str, Any]] = json.loads(shown.stdout)["attempts"]
     return found
 
 
@@ -100,12 +100,14 @@ def test_a_run_takes_another_batch_at_a_checkpoint(cli: Cli) -> None:
     (row,) = cli.ledger()
     assert (row["outcome"], row["reserved_usd"], row["batch_size"]) == ("succeeded", "0", 4096)
     assert Decimal(row["spent_usd"]) <= 10
+    first, second = attempts(cli, row["run_id"])
+    assert (first["why"], first["batch_size"], second["batch_size"]) == ("adapt", None, 4096)
+    assert second["lr_scale"] == 64
+    assert first["detail"].startswith("batch 64 → 4096")
+    assert "went on with batch 64 → 4096" in cli("ledger", "--run", row["run_id"]).stderr
     (run,) = open_ledger(cli.home).runs()
-    first, second = run.attempts
-    assert (first.why, first.batch_size, second.batch_size) == ("adapt", None, 4096)
-    assert first.detail is not None
-    assert first.detail.startswith("batch 64 → 4096")
-    assert first.worst_usd + second.worst_usd - first.charged_usd >= run.spent_usd
+    later = run.attempts[1]
+    assert later.worst_usd <= Decimal(run.details["reserved_usd"]) - run.attempts[0].charged_usd
 
 
 @pytest.fixture
