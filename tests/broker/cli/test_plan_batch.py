@@ -16,7 +16,7 @@ job,config,time_s,price_per_hour_usd,cloud,instance_type,nodes,steps,batch_size,
 job,a,0.30,0.526,aws,g4dn.xlarge,1,80000,128,"{NOISE}",1,3.0
 job,a,0.48,0.526,aws,g4dn.xlarge,1,80000,256,,1,4.1
 job,a,0.85,0.526,aws,g4dn.xlarge,1,80000,512,,1,6.2
-""".replace("NOISE", '""noise_told"": ""900 128"", ""batch_norm"": ""yes""')
+""".replace("NOISE", '""noise_told"": ""900 128"", ""batch_norm"": ""BatchNorm2d""')
 BROKER: dict[str, Any] = {
     "work": {"steps": 80_000},
     "budget": "20 USD",
@@ -77,7 +77,7 @@ def test_words_and_columns(cli: Cli) -> None:
     told = cli("plan", job_of(cli), *HERE, "--explain").stdout
     assert "Another batch would save" in told
     assert "at batch 256 (a sample is worth 89%, learning rate x 1.779)" in told
-    assert "The model has batch normalisation" in told
+    assert "It normalises by the batch (BatchNorm2d), which another batch changes." in told
     assert "Why not larger than 256: at 384 a step takes" in told
     assert "Why not more GPUs: 4 GPUs (g4dn.12xlarge, by data sheet): 3" in told
     chosen = cli("plan", job_of(cli, adapt="batch"), *HERE).stdout
