@@ -17,7 +17,6 @@ from mlbroker.profiles.prediction import Basis
 _SUGGESTED = 3
 # What is saved is said from so much of the cost, or of the time where that is to be small.
 _WORTH_A_WORD = Decimal("0.02")
-NORMS = "The model has batch normalisation: with another batch it sees another training."
 
 
 def batch_words(at: BatchAt) -> str:

@@ -3,6 +3,7 @@
 import math
 from decimal import Decimal
 
+from mlbroker.broker.batch_words import batch_words
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.words import count, duration, money
 from mlbroker.policies.interruptions import interruptions_per_s
@@ -123,10 +124,12 @@ def expected_words(quote: Quote) -> str:
     if cost is None or hours is None:
         return "Never measured: how long it takes is not known."
     chance, why = quote.deadline_probability, quote.evidence
+    at = "" if quote.batch is None else f", at {batch_words(quote.batch)}"
     return (
         f"Expected of the whole job: {duration(hours.p50 * 3600)} and {money(cost.expected)} USD;"
         f" in nine runs of ten at most {duration(hours.p90 * 3600)} and {money(cost.p90)} USD"
         + ("" if chance is None else f"; in time with {min(chance, 0.999):.1%}")
+        + at
         + f" ({why if why.startswith(quote.basis) else f'{quote.basis}: {why}'})."
     )
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlbroker.broker.batch_words import (
-    NORMS,
     another_batch_words,
     unknown_words,
     why_no_other_batch,
@@ -12,6 +11,7 @@ from mlbroker.broker.batch_words import (
 from mlbroker.broker.output import print_line, print_table
 from mlbroker.broker.words import figure, span
 from mlbroker.policies.planner.plan import Plan, WholeAt
+from mlbroker.profiles.noise_seen import misfits
 
 if TYPE_CHECKING:
     from mlbroker.broker.app.plan_batches import Batches
@@ -59,8 +59,12 @@ def show_batches(plan: Plan, batches: "Batches", *, explain: bool) -> None:
     if said is not None:
         print_line(said)
     changes = said is not None or (free is None and best.batch.size != job.batch.size)
-    if changes and any(row.extra.get("batch_norm") == "yes" for row in batches.seen.rows):
-        print_line(NORMS)
+    if changes:
+        # The same of each measurement, as a rule.
+        for words in dict.fromkeys(
+            word for row in batches.seen.rows for word in misfits(row.extra)
+        ):
+            print_line(words)
     if explain:
         _show_courses(best.instance_type, known)
         if why := why_no_other_batch(job.batch, best.batch, known):

@@ -18,6 +18,7 @@ from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import LOCAL, vendor
+from mlbroker.profiles.batch import steps_of
 from mlbroker.profiles.estimators.measured import RUN
 from mlbroker.profiles.measurement import Measurement, Status
 from mlbroker.profiles.stepping.stated import disagreement
@@ -111,7 +112,18 @@ def _measurement(run: Run, order: Order, attempt: Attempt, figures: Figures) -> 
         measured_at=attempt.intended_at + timedelta(seconds=figures.command_s),
         extra=_extra(run, attempt, figures),
         facts=order.identity or {},
-        **_result(order, attempt, figures),
+        **_result(_in_steps_of(attempt, order, figures), attempt, figures),
+    )
+
+
+def _in_steps_of(attempt: Attempt, order: Order, figures: Figures) -> Order:
+    """The order, with its steps counted in those of the attempt's batch."""
+    batch = order.batch
+    if batch is None or attempt.batch_size in (None, batch.size):
+        return order
+    assert attempt.batch_size is not None
+    return replace(
+        order, steps=steps_of(batch.size, order.steps, attempt.batch_size, figures.steps)
     )
 
 

@@ -56,7 +56,7 @@ def more_gpus(planner: Planner, request: PlanRequest, choice: Quote) -> Sequence
     names = (choice.instance_type, *sorted(larger))
     wish = request.job.resources[choice.option]
     any_count = Requirements(gpu_model=own.gpu.model)
-    wishes = (wish._replace(requirements=any_count, instance_type=None),)
+    wishes = (wish._replace(requirements=any_count, instance_type=None, usual=None),)
     job = replace(request.job, deadline=None, budget_usd=None, resources=wishes)
     found = planner.plan(
         request._replace(

@@ -74,8 +74,8 @@ def test_steps_at_several_batches_stand_beside_the_jobs_own(cli: Cli) -> None:
     Draft202012Validator(SCHEMA).validate(plan)
     assert plan["batches"] == kept["batches"]
     words = cli("plan", job, "--explain").stdout
-    assert "At other batches, by measured steps and noise" in words
-    assert "arger than" in words
+    assert "is known to have memory for" in words
+    assert "Why not larger than" in words
     off = cli.job(LOOP, workdir=".", broker={"batch": BATCH, "adapt": "off"})
     assert "batches" not in json.loads(cli("plan", off, "--json").stdout)
 

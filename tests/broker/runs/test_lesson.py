@@ -18,6 +18,7 @@ from mlbroker.broker.runs.order import LaunchOption, Order
 from mlbroker.pricing.billing import Bill
 from mlbroker.pricing.offer import Hardware
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.batch import Batch
 from mlbroker.profiles.estimators import predict
 from mlbroker.profiles.job import Job, Work
 from mlbroker.profiles.measurement import Measurement, Status
@@ -102,6 +103,16 @@ def test_steps_stated_in_another_unit_than_counted_teach_the_whole_time(stated: 
     whole = taught("finished", counted, steps=stated, exit_code=0)
     assert (whole.status, whole.time_s, whole.steps) == (Status.OK, 31.0, None)
     assert taught("capped", counted, steps=stated).status is Status.STOPPED
+
+
+def test_steps_at_another_batch_are_told_as_such_and_counted_as_its_own() -> None:
+    told = attempt("killed", WHOLE | {"points": POINTS}, batch_size=512)
+    order = replace(order_of(200, told), batch=Batch(128, 1024))
+    [row] = measurements(run_of(told), order)
+    # As many samples as 200 steps at 128 have.
+    assert (row.batch_size, row.steps, row.time_s) == (512, 50, pytest.approx(0.5))
+    [own] = measurements(run_of(told), order_of(200, told))
+    assert own.steps == 200
 
 
 def test_a_job_that_was_killed_failed_and_one_that_resumed_is_not_whole() -> None:
