@@ -88,7 +88,6 @@ class Prepared:
         """Be the one guard of the service. RefusedError where another is."""
         with self.journal.guarding():
             self.journal.keep_setup(self.setup)
-            self.journal.shorten()
             yield Guard(self.rules, self.switch, self.journal, self.books, now_here, listener.warn)
 
 
