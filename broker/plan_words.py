@@ -216,8 +216,11 @@ def replicas_words(replicas: Replicas, hourly_usd: Decimal) -> str:
     )
 
 
-def traffic_words(job: Job, hourly_usd: Decimal, measured: Measured | None) -> str | None:
-    """What the traffic of a service needs, and costs beside its budget; None where none is told.
+def traffic_words(
+    job: Job, hourly_usd: Decimal, measured: Measured | None, instance_type: str
+) -> str | None:
+    """What the traffic of a service needs on a machine of this type, and costs beside its budget;
+    None where none is told.
 
     What was `measured` goes before what the file says; replicas are counted by its lower bound.
     """
@@ -228,9 +231,11 @@ def traffic_words(job: Job, hourly_usd: Decimal, measured: Measured | None) -> s
     said = []
     if measured is not None:
         rps = float(f"{measured.low_rps:.4g}")
+        there = measured.config == instance_type
+        elsewhere = "" if there else ": on another machine that is a guess"
         said.append(
             f"A replica serves {measured.rps:.4g} requests a second, {rps:g} with 90 %, as measured"
-            f" on {measured.config}: on another machine that is a guess."
+            f" on {measured.config}{elsewhere}."
         )
     if rps is not None:
         per_thousand = float(hourly_usd) / 3.6 / rps

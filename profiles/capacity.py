@@ -4,14 +4,19 @@ Close to its capacity a queue's long waits come in heaps: a window tells little,
 its number of requests. So the rates around the capacity are loaded again and again. Where to is
 told by a logistic curve of the late share over the log rate, and what came of it by a desk that is
 played (`desk.py`): the chance of the arrivals, which the curve takes for the server's, is known.
+
+It is searched where the load is made, in Python 3.8 if need be: the load's program has both files
+by links, and finds one beside the other.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean
 from typing import NamedTuple
 
-from mlbroker.profiles.desk import Asked, read_capacity
+from .desk import Asked, read_capacity
 
 # A window of the search holds so many requests, or times of the objective, at least.
 FEWEST_REQUESTS = 100

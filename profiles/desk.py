@@ -5,14 +5,18 @@ put the capacity 5 % off every third time. Most of that is the chance of the arr
 and know. So a desk is set up that answers as the server did, its speed is set so that with the very
 same arrivals as many are late as were, and it is played with other arrivals for long.
 What the desk gets wrong of the server cancels but for the difference between those two.
+
+It is read where the load is made, in Python 3.8 if need be: the load's program has it by a link.
 """
+
+from __future__ import annotations
 
 import math
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush, heapreplace
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from statistics import median, stdev
 from typing import NamedTuple
 
@@ -108,8 +112,8 @@ def read_off(windows: Sequence[Sequence[Asked]]) -> Desk:
     best: tuple[float, Desk] | None = None
     for workers in WORKERS:
         found: list[tuple[int, Drawn]] = []
-        for window, levels in zip(windows, inside, strict=True):
-            found += zip(levels, _worked(window, workers), strict=True)
+        for window, levels in zip(windows, inside):
+            found += zip(levels, _worked(window, workers))
         limits, draws = _alike(found)
         scatter = sum(map(_scatter, draws))
         # Of desks that do about as well, the one with fewer workers.
@@ -239,12 +243,12 @@ class _Same:
             beside += [
                 sum(_is_late(asked, self._within_s) for asked in window[begin:end])
                 - sum(expected[begin:end])
-                for begin, end in pairwise(edges)
+                for begin, end in zip(edges, edges[1:])
             ]
         if rises <= 0 or len(beside) < 2:
             return math.inf
         square = sum(each**2 for each in beside)
-        neighbours = max(0.0, sum(one * other for one, other in pairwise(beside)))
+        neighbours = max(0.0, sum(one * other for one, other in zip(beside, beside[1:])))
         # The times that were played are as uncertain as the one that was seen.
         return math.sqrt((square + 2 * neighbours) * (1 + 1 / self._times)) / rises
 

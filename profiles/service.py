@@ -38,6 +38,17 @@ class SampleRequest(NamedTuple):
     body: str | None = None
 
 
+class Readiness(NamedTuple):
+    """How a replica is asked whether it is ready: a GET of `path`, or a POST of `body` (JSON) where
+    there is one, for `within_s` from its start on at most. One question waits for `timeout_s`."""
+
+    path: str = "/"
+    within_s: float = 1200.0
+    timeout_s: float = 15.0
+    body: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class Service(NamedTuple):
     """A service's engine (SkyServe's words) and what its owner asks of it.
 
@@ -61,8 +72,7 @@ class Service(NamedTuple):
     request: SampleRequest | None = None
     queue_s: float = 10.0
     port: int | None = None
-    readiness: str = "/"
-    ready_s: float = 1200.0
+    readiness: Readiness = Readiness()
     capacity: tuple[tuple[str, float], ...] = ()
 
 

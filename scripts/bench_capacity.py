@@ -18,7 +18,7 @@ from tests.support.known_servers import DESKS, SHARE, WITHIN_S, truth_rps
 
 from mlbroker.broker.evidence.capacities import LOW_RPS, RPS
 from mlbroker.broker.files.job_file import load_job
-from mlbroker.broker.measure.capacity import LONGEST_S, measure_capacity
+from mlbroker.broker.measure.capacity import LONGEST_S, CapacityOf
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -52,7 +52,7 @@ def measured(name: str) -> tuple[str, float, float, float]:
         path = Path(folder, "service.yaml")
         path.write_text(text, encoding="utf-8")
         job = load_job(path).job
-        row = measure_capacity(job, [], lambda said: print(f"{name}: {said}", flush=True))
+        row = CapacityOf(job, [], lambda said: print(f"{name}: {said}", flush=True)).here()
     return name, truth_rps(name), float(row.extra[RPS]), float(row.extra[LOW_RPS])
 
 

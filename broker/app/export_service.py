@@ -21,7 +21,7 @@ from mlbroker.broker.app.service_terms import (
 from mlbroker.broker.engines import exporter
 from mlbroker.broker.engines.interface import Ceiling
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.evidence.capacities import capacity_of
+from mlbroker.broker.evidence.capacities import capacities_of, nearest_capacity
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.other_tools import writer
 from mlbroker.broker.files.other_tools.interface import Chosen
@@ -77,11 +77,14 @@ def export_service(
     """
     service, replicas = service_of(request.job, request.path, f"{request.to} runs one")
     _check(request, service)
-    known = capacity_of(request.job, MeasurementStore(state).for_job(request.job))
+    chosen = None if request.price_usd_per_h else chosen_of(make_plan(), request.into)
+    known = nearest_capacity(
+        capacities_of(request.job, MeasurementStore(state).for_job(request.job)),
+        None if chosen is None else chosen.quote.instance_type,
+    )
     rps = rps_of(service, request.capacity_rps, known and float(f"{known.low_rps:.4g}"))
     tell_of_queue(service, listener)
     queue = max(int(rps * queue_s_of(service) + 1e-9), 1)
-    chosen = None if request.price_usd_per_h else chosen_of(make_plan(), request.into)
     price = chosen.quote.hourly_usd if chosen else Decimal(repr(request.price_usd_per_h))
     most = _most(request, service, replicas)
     budgets = _budgets(request, service, Terms(nano_usd(price), 0, utc_month, replicas.least))
@@ -166,6 +169,11 @@ def _notes(
         )
     if chosen is not None and chosen.spot:
         notes.append("A spot price moves, and with it what the budget pays for")
+    if service.readiness.body is not None and request.to != "skyserve":
+        notes.append(
+            "The engine's own health check stays as it is: Kubernetes' and those of load balancers"
+            " ask by GET, and your readiness probe is a POST (post_data)"
+        )
     peak, served = service.traffic.peak_rps, ceiling.most * ceiling.target_rps
     if peak is not None and served < peak:
         replicas = count(ceiling.most, "replica")

@@ -21,7 +21,7 @@ from mlbroker.broker.app.sources import (
     with_nodes,
     within_reach,
 )
-from mlbroker.broker.evidence.capacities import capacity_of
+from mlbroker.broker.evidence.capacities import capacities_of, nearest_capacity
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import (
@@ -124,16 +124,17 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         listener.warn(rare)
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
-    measured, chosen = None, None
-    if job.replicas is not None:
-        measured = capacity_of(job, MeasurementStore(state).for_job(job))
+    chosen, planned_on = None, None if made.choice is None else made.choice.instance_type
+    known = capacities_of(job, MeasurementStore(state).for_job(job) if job.replicas else ())
+    measured = nearest_capacity(known, planned_on)
     if job.service is not None and job.service.traffic != Traffic():
         from mlbroker.broker.app.service_mix import choose_machines
 
-        chosen = choose_machines(request, made, planner, book, query.job_path, measured, listener)
+        chosen = choose_machines(request, made, planner, book, query.job_path, known, listener)
     if job.replicas is not None and made.choice is not None:
-        listener.note(replicas_words(job.replicas, made.choice.hourly_usd))
-        traffic = traffic_words(job, made.choice.hourly_usd, measured)
+        choice = made.choice
+        listener.note(replicas_words(job.replicas, choice.hourly_usd))
+        traffic = traffic_words(job, choice.hourly_usd, measured, choice.instance_type)
         if traffic and (chosen is None or chosen.guess):
             listener.note(traffic)
     embodied = Embodied(Servers(kind for _, _, kind in book.types())) if query.embodied else None

@@ -20,8 +20,9 @@ from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
 from mlbroker.broker.evidence.store import MeasurementStore, relearn
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.measure.batches import measure_batches, taken_instead
+from mlbroker.broker.measure.carried import REASON, Payer
 from mlbroker.broker.measure.extras import doubts
-from mlbroker.broker.measure.launched import REASON, Campaign
+from mlbroker.broker.measure.launched import Campaign
 from mlbroker.broker.measure.profile import Profiled, profile_fewer_cores, profile_here
 from mlbroker.broker.measure.result import learnt_work
 from mlbroker.broker.plan_words import nothing_chosen
@@ -40,7 +41,7 @@ from mlbroker.pricing.vendors import LOCAL
 from mlbroker.profiles.estimators.stated import nominal
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
-from mlbroker.profiles.prediction import Basis
+from mlbroker.profiles.prediction import Basis, Evidence
 from mlbroker.profiles.stepping.stopping import StopRule
 from mlbroker.profiles.value_of_information import MAX_PROBES
 
@@ -87,7 +88,7 @@ class PreparedProfile:
 def prepare(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
     """Find the machines to measure on. Nothing is started yet."""
     if request.job.replicas is not None:
-        return _service(request, state)
+        return _service(request, state, listener)
     here = not request.auto and not request.filters.instance_types
     here = here and request.on in (None, LOCAL)
     refuse_what_is_not_run(request.job, listener, here=here)
@@ -96,7 +97,8 @@ def prepare(request: ProfileRequest, state: Path, listener: Listener) -> Prepare
     if request.auto:
         return _auto(request, state, listener)
     if request.filters.instance_types:
-        return _launched(request, state, *_places(request, state, listener))
+        evidence = evidence_of(request.job, state, None, listener)
+        return _launched(request, state, *_places(request, evidence, state, listener))
     if request.on is None or request.on == LOCAL:
         return _here(request, state)
     option = own_machine(request.on, None, request.nodes, state, listener.note)
@@ -132,28 +134,79 @@ def _here(request: ProfileRequest, state: Path) -> PreparedProfile:
     return PreparedProfile(question, False, measure)
 
 
-def _service(request: ProfileRequest, state: Path) -> PreparedProfile:
-    """How many requests a second a replica serves, here."""
+def _service(request: ProfileRequest, state: Path, listener: Listener) -> PreparedProfile:
+    """How many requests a second a replica serves: here, on a node, or on launched types."""
     job = request.job
     if job.service is None:
         raise InputError("a pool has no requests to measure", where=str(request.job_path))
-    if request.auto or request.filters.instance_types or request.on not in (None, LOCAL):
+    if request.auto:
         raise InputError(
-            "a service is measured on this machine only",
-            hint="log in on a machine like its own, and run `mlbroker profile` there",
+            "what a service serves on a machine is known of none that it was not measured on, so"
+            " nothing says which are worth it",
+            where="--auto",
+            hint="--instance-type c7i.large --instance-type c7i.xlarge measures on both at once",
         )
-    from mlbroker.broker.measure.capacity import measure_capacity, sample_bodies
+    for flag, told in (("--html", request.html), ("--max-steps", request.rule.max_steps),
+                       ("--batch", request.batches)):  # fmt: skip
+        if told:
+            raise InputError("has no effect on a service, which has no steps", where=flag)
+    from mlbroker.broker.measure.capacity import sample_bodies
 
     asked = job.service.request
     bodies = [] if asked is None else sample_bodies(asked, request.job_path.parent)
+    if request.filters.instance_types:
+        endless = replace(request, job=job.without_duration())
+        known = Evidence(endless.job)
+        return _loaded(request, state, bodies, *_places(endless, known, state, listener))
+    if request.on not in (None, LOCAL):
+        option = own_machine(request.on, None, request.nodes, state, listener.note)
+        return _loaded(request, state, bodies, [[option]], [])
 
     def measure(watcher: Watcher) -> list[Measurement]:
-        row = measure_capacity(job, bodies, watcher.note)
+        from mlbroker.broker.measure.capacity import CapacityOf
+
+        row = CapacityOf(job, bodies, watcher.note).here()
         MeasurementStore(state).add([row])
         return [row]
 
     question = f"Start {job.name} here, and load it for three minutes?"
     return PreparedProfile(question, False, measure)
+
+
+def _loaded(
+    request: ProfileRequest,
+    state: Path,
+    bodies: list[str],
+    places: Sequence[Sequence[LaunchOption]],
+    expected: Sequence[Expected],
+) -> PreparedProfile:
+    """On machines launched for it, one of each place, each loaded by itself."""
+    job = request.job
+
+    def measure(watcher: Watcher) -> list[Measurement]:
+        from mlbroker.broker.measure.capacity import CapacityOf
+
+        results = CapacityOf(job, bodies, watcher.note).launched(
+            _payer(request, state, watcher), places
+        )
+        errors = [result for result in results if isinstance(result, MlbrokerError)]
+        done = [result for result in results if not isinstance(result, MlbrokerError)]
+        if not done:
+            raise errors[0]
+        rows = [row for row, _ in done]
+        MeasurementStore(state).add(rows)
+        spent_usd = sum((usd for _, usd in done), Decimal(0))
+        watcher.note(f"{len(rows)} measured for {spent_usd:.4f} USD.")
+        for error in errors:
+            watcher.warn(str(error))
+        return rows
+
+    names = ", ".join(place[0].instance_type for place in places)
+    question = (
+        f"Start {job.name} on {names} and load it there for three minutes, for at most"
+        f" {job.profile.max_cost_usd} USD in all?"
+    )
+    return PreparedProfile(question, True, measure, expected)
 
 
 def _launched(
@@ -186,12 +239,11 @@ def _launched(
 
 
 def _places(
-    request: ProfileRequest, state: Path, listener: Listener
+    request: ProfileRequest, evidence: Evidence, state: Path, listener: Listener
 ) -> tuple[list[Sequence[LaunchOption]], list[Expected]]:
     """For each type the machines to measure on, best first, and what is expected on the best."""
     job, book = request.job, open_book(state, None)
     kinds = [kind for _, _, kind in book.types()]
-    evidence = evidence_of(job, state, None, listener)
     planner = Planner(book, datetime.now(UTC))
     places: list[Sequence[LaunchOption]] = []
     expected: list[Expected] = []
@@ -300,15 +352,21 @@ def _campaign(
     watcher: Watcher,
 ) -> list[Profiled | MlbrokerError]:
     return Campaign(
-        request.job,
+        _payer(request, state, watcher),
         request.rule,
+        lambda option, seen: watcher.seen(seen, option.instance_type),
+    ).measure(places)
+
+
+def _payer(request: ProfileRequest, state: Path, watcher: Watcher) -> Payer:
+    return Payer(
+        request.job,
         state,
         current_user(),
         current_project(request.job_path, None),
         judge_of(request.job_path, None, reason=REASON),
-        lambda option, seen: watcher.seen(seen, option.instance_type),
         watcher.note,
-    ).measure(places)
+    )
 
 
 def _draw(request: ProfileRequest, done: Profiled) -> None:

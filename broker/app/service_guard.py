@@ -16,7 +16,7 @@ from mlbroker.broker.app.service_terms import most_of, rps_of, service_of, too_l
 from mlbroker.broker.engines import open_switch
 from mlbroker.broker.engines.interface import Switch
 from mlbroker.broker.errors import InputError
-from mlbroker.broker.evidence.capacities import capacity_of
+from mlbroker.broker.evidence.capacities import capacities_of, nearest_capacity
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.guest.processes import boot_clock
@@ -88,7 +88,6 @@ class Prepared:
         """Be the one guard of the service. RefusedError where another is."""
         with self.journal.guarding():
             self.journal.keep_setup(self.setup)
-            self.journal.shorten()
             yield Guard(self.rules, self.switch, self.journal, self.books, now_here, listener.warn)
 
 
@@ -112,7 +111,9 @@ def prepare(request: GuardRequest, state: Path, listener: Listener) -> Prepared:
     before = journal.setup() or {}
     same = request.month_s is not None and before.get("month_s") == request.month_s
     month_from_ms = before["month_from_ms"] if same else now_here().wall_ms
-    known = capacity_of(job, MeasurementStore(state).for_job(job))
+    known = nearest_capacity(
+        capacities_of(job, MeasurementStore(state).for_job(job)), instance_type
+    )
     rules = Rules(
         _terms(request, service, replicas, price, lease_s, slack_s, month_from_ms),
         rps_of(service, request.capacity_rps, None if known is None else known.low_rps),

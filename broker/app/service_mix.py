@@ -1,12 +1,13 @@
 """Which machines serve a service's traffic for the least, among those of known capacity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
 from mlbroker.broker.app.service_terms import engine_of, most_of
 from mlbroker.broker.app.sources import check_filters, stated_at
 from mlbroker.broker.backtest.request_trace import read_requests
+from mlbroker.broker.evidence.capacities import nearest_capacity
 from mlbroker.broker.numbers import load_numpy
 from mlbroker.broker.quiet import nothing_on_stdout
 from mlbroker.policies.candidates import Filters
@@ -32,7 +33,7 @@ def choose_machines(
     planner: Planner,
     book: Book,
     path: Path,
-    measured: Measured | None,
+    measured: Mapping[str, Measured],
     listener: Listener,
 ) -> Chosen | None:
     """None where no traffic is told, or no capacity is known on a machine that is sold.
@@ -45,7 +46,8 @@ def choose_machines(
     assert service is not None
     assert replicas is not None
     capacity = _known(service, measured, book, path)
-    guess = None if capacity else _guessed(service, measured, made)
+    latest = nearest_capacity(measured, None)
+    guess = None if capacity else _guessed(service, latest, made)
     if guess is not None and made.choice is not None:
         capacity = {made.choice.instance_type: (guess[0], "guess")}
     if not capacity or service.traffic == Traffic():
@@ -58,7 +60,7 @@ def choose_machines(
     for quote in _quotes(request, planner, serving):
         rps, known = capacity[quote.instance_type]
         has_gpu = quote.instance_type in gpus
-        options.append(_option(quote, rps, known, measured, engine.boot_ms / 1000, has_gpu))
+        options.append(_option(quote, rps, known, latest, engine.boot_ms / 1000, has_gpu))
     limits = _limits(service, replicas)
     with nothing_on_stdout():
         choice = choose(options, trace, limits)
@@ -89,15 +91,15 @@ def _guessed(service: Service, measured: Measured | None, made: Plan) -> tuple[f
 
 
 def _known(
-    service: Service, measured: Measured | None, book: Book, path: Path
+    service: Service, measured: Mapping[str, Measured], book: Book, path: Path
 ) -> dict[str, tuple[float, str]]:
     """Requests a second by type, and how they are known: what was measured goes first."""
     for name, _ in service.capacity:
         where = stated_at(path, f"broker.service.capacity.{name}")
         check_filters(Filters(instance_types=(name,)), book, types_from=where)
     known = {name: (rps, "stated") for name, rps in service.capacity}
-    if measured is not None and measured.config in {kind.name for _, _, kind in book.types()}:
-        known[measured.config] = (measured.low_rps, "measured")
+    sold = {kind.name for _, _, kind in book.types()}
+    known |= {name: (m.low_rps, "measured") for name, m in measured.items() if name in sold}
     return known
 
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mlbroker.broker.clouds.library import library
+from mlbroker.broker.engines.aws_requests import BalancerRequests
 from mlbroker.broker.engines.interface import Life, Seen
 from mlbroker.broker.errors import CloudError, InputError
 
@@ -45,11 +46,13 @@ class ScalingGroup:
     def __init__(self, region: str, group: str) -> None:
         self.region = region
         self._group = group
+        self._described: dict[str, Any] | None = None
         with _told(self._where), library("aws"):
             import boto3
 
             self._scaling = boto3.client("autoscaling", region_name=region)
             self._ec2 = boto3.client("ec2", region_name=region)
+            self._requests = BalancerRequests(region)
 
     @property
     def _where(self) -> str:
@@ -58,12 +61,10 @@ class ScalingGroup:
     def look(self) -> Seen:
         """CloudError where AWS does not answer, InputError where there is no such group."""
         with _told(self._where):
-            told = self._scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
-            if not told["AutoScalingGroups"]:
-                raise InputError("there is no such group", where=self._where)
-            group = told["AutoScalingGroups"][0]
-            now_s = _server_s(told)
+            group, now_s = self._describe()
             lives = list(self._lives(now_s))
+            requests = self._requests.of(group.get("TargetGroupARNs", ()), now_s)
+        self._described = group
         members = [each for each in group["Instances"] if each["LifecycleState"] not in _GONE]
         foreign = [each["InstanceId"] for each in members if not _launched(each)]
         return Seen(
@@ -72,15 +73,16 @@ class ScalingGroup:
             ready=sum(each["LifecycleState"] in _STANDING for each in members),
             most=group["MaxSize"],
             lives=lives,
+            requests_per_s=requests.per_s,
             foreign=len(foreign),
+            untold=requests.untold,
         )
 
     def allow(self, least: int, most: int, until_s: float, then: int) -> None:
         """The end first: a maximum without one is never there."""
         with _told(self._where):
-            group = self._scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])[
-                "AutoScalingGroups"
-            ][0]
+            # As it was seen a moment ago, once.
+            group, self._described = self._described or self._describe()[0], None
             self._protect(
                 [
                     each["InstanceId"]
@@ -99,8 +101,15 @@ class ScalingGroup:
                 AutoScalingGroupName=self._group,
                 MinSize=min(least, most),
                 MaxSize=most,
-                DesiredCapacity=min(group["DesiredCapacity"], most),
+                **({"DesiredCapacity": most} if group["DesiredCapacity"] > most else {}),
             )
+
+    def _describe(self) -> tuple[dict[str, Any], float]:
+        """The group, and when it was so by AWS's own clock."""
+        told = self._scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
+        if not told["AutoScalingGroups"]:
+            raise InputError("there is no such group", where=self._where)
+        return told["AutoScalingGroups"][0], _server_s(told)
 
     def _protect(self, foreign: list[str]) -> None:
         """What the group did not launch is never ended for a lower maximum."""

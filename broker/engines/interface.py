@@ -53,7 +53,8 @@ class Seen(NamedTuple):
     `running` replicas are paid for, of which `ready` serve; it would have `wanted` without a
     maximum, for `requests_per_s`, those turned away included. `most` is its maximum now.
     `lives` are of all replicas that ran within the last `Switch.remembers_s`.
-    `foreign` replicas are there that the engine did not start.
+    `foreign` replicas are there that the engine did not start. `untold` is why the requests are
+    not known, where that can be mended.
     """
 
     now_s: float
@@ -64,6 +65,7 @@ class Seen(NamedTuple):
     wanted: int | None = None
     requests_per_s: float | None = None
     foreign: int = 0
+    untold: str | None = None
 
 
 class Switch(Protocol):

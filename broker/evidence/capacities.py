@@ -1,6 +1,6 @@
 """What a replica of a service serves, among the measurements that are kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.measurement import Measurement
@@ -16,19 +16,27 @@ def is_capacity(row: Measurement) -> bool:
     return RPS in row.extra
 
 
-def capacity_of(job: Job, rows: Iterable[Measurement]) -> Measured | None:
-    """The latest capacity at the objective that the service has now; None where there is none."""
+def capacities_of(job: Job, rows: Iterable[Measurement]) -> dict[str, Measured]:
+    """By configuration, the latest capacity at the objective that the service has now; of all of
+    them the latest is last."""
+    found: dict[str, Measured] = {}
     if job.service is None or job.service.objective is None:
-        return None
+        return found
     wanted = objective_key(job.service.objective)
-    found = None
     for row in rows:
         if is_capacity(row) and row.extra[FOR] == wanted:
             tokens = row.extra.get(TOKENS)
-            found = Measured(
+            found.pop(row.config, None)
+            found[row.config] = Measured(
                 float(row.extra[RPS]),
                 float(row.extra[LOW_RPS]),
                 row.config,
                 None if tokens is None else float(tokens),
             )
     return found
+
+
+def nearest_capacity(known: Mapping[str, Measured], config: str | None) -> Measured | None:
+    """As measured on this configuration, else the latest on another; None where there is none."""
+    latest = next(reversed(list(known.values())), None)
+    return latest if config is None else known.get(config, latest)

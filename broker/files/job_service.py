@@ -3,6 +3,7 @@
 from typing import Any
 
 from mlbroker.broker.errors import InputError
+from mlbroker.broker.files.job_readiness import read_readiness, url_path
 from mlbroker.broker.files.skypilot_keys import check_service, parse_flag
 from mlbroker.broker.files.values import (
     matching,
@@ -22,7 +23,6 @@ _BALANCING = "round_robin|least_load|instance_aware_least_load"
 _balancing = matching(
     _BALANCING, "a load balancing policy of SkyServe's", _BALANCING.replace("|", ", ")
 )
-_url_path = matching(r"/[!-~]{0,999}", "a path", "start it with a slash: /health")
 _file = matching(r"[^\x00-\x1f\x7f]{1,999}", "a file name")
 # Where each kind says how many there are: fixed, and from least to most.
 _KINDS = {
@@ -92,9 +92,7 @@ def read_service(block: Fields, engine: Service | None) -> Service | None:
     if "traffic" in parts:
         found["traffic"] = _traffic(service, parts["traffic"])
     if "request" in parts:
-        path = parts["request"].required(
-            "path", _url_path, "{path: /classify, body: samples.jsonl}"
-        )
+        path = parts["request"].required("path", url_path, "{path: /classify, body: samples.jsonl}")
         found["request"] = SampleRequest(path, parts["request"].value("body", _file))
     if "over_cap" in parts:
         found["queue_s"] = parts["over_cap"].required("queue", parse_duration_s, "{queue: 10s}")
@@ -107,15 +105,7 @@ def read_service(block: Fields, engine: Service | None) -> Service | None:
 
 def _check_values(section: Fields) -> None:
     """What SkyServe refuses of its own fields."""
-    probe = section.node("readiness_probe")
-    if probe is not None and probe.fields is None:
-        section.value("readiness_probe", _url_path)
-    elif probe is not None:
-        inner = section.section("readiness_probe")
-        assert inner is not None
-        inner.required("path", _url_path, "{path: /health}")
-        for key in ("initial_delay_seconds", "timeout_seconds"):
-            inner.value(key, parse_number)
+    read_readiness(section)
     section.value("ports", _port)
     section.value("load_balancing_policy", _balancing)
     tls = section.section("tls")
@@ -142,16 +132,8 @@ def _engine(policy: Fields, *, scales: bool, most: int | None) -> Service:
 def _reached(section: Fields, engine: Service) -> Service:
     """Where a replica answers, and how it says that it is ready."""
     engine = engine._replace(port=section.value("ports", _port))
-    probe = section.node("readiness_probe")
-    if probe is None:
-        return engine
-    if probe.fields is None:
-        return engine._replace(readiness=section.required("readiness_probe", _url_path, "/health"))
-    inner = section.section("readiness_probe")
-    assert inner is not None
-    delay_s = inner.value("initial_delay_seconds", parse_number)
-    engine = engine._replace(readiness=inner.required("path", _url_path, "{path: /health}"))
-    return engine if delay_s is None else engine._replace(ready_s=float(delay_s))
+    asked = read_readiness(section)
+    return engine if asked is None else engine._replace(readiness=asked)
 
 
 def _objective(service: Fields, part: Fields) -> ServiceObjective:

@@ -15,6 +15,8 @@ from mlbroker.broker.errors import CloudError
 from mlbroker.broker.home import TEAM_LEDGER
 
 PROBE_FOLDER = Path(__file__).parents[2] / "profiles" / "probe"
+# What runs there: one follows a job, the other starts a service and loads it.
+MEASURES, LOADS = "mlbroker_agent", "mlbroker_load"
 QUIET_S = 0.25
 # How long after its cap an agent may take to end everything and say so.
 PATIENCE_S = 15.0
@@ -70,13 +72,9 @@ class ProcessLink:
         self._said: list[bytes] = []
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_errors, daemon=True).start()
-        self.send(spec)
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """A line more for who waits for one."""
         assert self._process.stdin is not None
         with suppress(OSError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(json.dumps(spec).encode() + b"\n")
             self._process.stdin.flush()
 
     def messages(self) -> Iterator[Mapping[str, Any]]:
@@ -126,12 +124,7 @@ class ProcessLink:
             self._said = [*self._said[-20:], line]
 
 
-def start_here(spec: Mapping[str, Any]) -> ProcessLink:
-    """An agent on this machine, in the interpreter mlbroker runs in."""
-    # The agent is found in its own folder, not in the job's: a `json.py` there is none of its own.
-    return ProcessLink([sys.executable, "-m", "mlbroker_agent"], spec, cwd=PROBE_FOLDER)
-
-
-def load_here(spec: Mapping[str, Any]) -> ProcessLink:
-    """Who starts a service on this machine, and loads it."""
-    return ProcessLink([sys.executable, "-m", "mlbroker_load"], spec, cwd=PROBE_FOLDER)
+def start_here(spec: Mapping[str, Any], program: str = MEASURES) -> ProcessLink:
+    """One of them on this machine, in the interpreter mlbroker runs in."""
+    # It is found in its own folder, not in the job's: a `json.py` there is none of its own.
+    return ProcessLink([sys.executable, "-m", program], spec, cwd=PROBE_FOLDER)

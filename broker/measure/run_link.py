@@ -39,9 +39,14 @@ def pack(workdir: Path, spec: Mapping[str, Any], target: Path, secrets: Mapping[
 
 
 def run_spec(
-    job: Job, cloud: str, folder: RunFolder, spec: Mapping[str, Any], secrets: Mapping[str, str]
+    job: Job,
+    cloud: str,
+    folder: RunFolder,
+    program: str,
+    spec: Mapping[str, Any],
+    secrets: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The agent as the job of a run. Its own command line never meets the user's words."""
+    """`program` as the job of a run. Its own command line never meets the user's words."""
     here = job.workdir or str(Path.cwd())
     spec = {**spec, "control": False}
     if cloud == LOCAL:
@@ -50,10 +55,10 @@ def run_spec(
         private_folder(str(folder.path))
         path.write_text(json.dumps(spec) + "\n", encoding="utf-8")
         python, probe = shlex.quote(sys.executable), shlex.quote(str(PROBE_FOLDER))
-        command = f"cd {probe} && exec {python} -m mlbroker_agent < {shlex.quote(str(path))}"
+        command = f"cd {probe} && exec {python} -m {program} < {shlex.quote(str(path))}"
     else:
         pack(Path(here), {**spec, "cwd": ".."}, folder.bundle, secrets)
-        command = f"cd {FOLDER} && exec python3 -m mlbroker_agent < {SPEC}"
+        command = f"cd {FOLDER} && exec python3 -m {program} < {SPEC}"
     return {
         "setup": None,
         "command": command,

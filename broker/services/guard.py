@@ -65,7 +65,8 @@ class Guard:
         self._block: Block | None = None
         self._booked = 0
         self._alarmed_ms: int | None = None
-        for look in journal.looks():
+        self._said: set[str] = set()
+        for look in journal.kept():
             self._go_on_from(look)
         if self._block is not None and (units := books.settled(self._block)) is not None:
             # Whoever settled it died before the next one was written down.
@@ -82,6 +83,9 @@ class Guard:
         """
         seen = self._switch.look()
         self._refuse_foreign(seen)
+        if seen.untold is not None and seen.untold not in self._said:
+            self._said.add(seen.untold)
+            self._warn(f"requests are not known, and are guessed by the replicas: {seen.untold}")
         sight = self._sight(seen)
         most = min(auto.ceiling(sight) for auto in self.autos.values())
         # No engine doubles between two looks, and what is allowed is reserved.
@@ -166,13 +170,7 @@ class Guard:
                 else max(now.wall_ms - last.sight.wall_ms, now.up_ms)
             )
             steady_ms = last.sight.steady_ms + max(elapsed_ms, 0)
-        wanted = seen.wanted
-        if wanted is None:
-            # Who runs all that it may would perhaps run more.
-            wanted = seen.running if seen.running < seen.most else max(2 * seen.most, 1)
-        rate = seen.requests_per_s
-        if rate is None:
-            rate = wanted * rules.capacity_rps
+        rate, wanted = asked(seen, rules.capacity_rps)
         needed = math.ceil(rate / rules.capacity_rps - 1e-9)
         needed = min(max(needed, rules.first.least), rules.first.most)
         spent = self._metered(seen)
@@ -244,3 +242,16 @@ class Guard:
             hint = "Take them out of the engine, or put them under another: they would be paid for."
             raise RefusedError(what, where=f"service {self.name}", hint=hint)
         self._warn(f"{what}: left alone, and counted as paid for")
+
+
+def asked(seen: Seen, capacity_rps: float) -> tuple[float, int]:
+    """Requests a second, and how many replicas the engine would have without a maximum: of what it
+    does not tell, the one is guessed by the other."""
+    rate, wanted = seen.requests_per_s, seen.wanted
+    if wanted is None and seen.running < seen.most:
+        wanted = seen.running
+    elif wanted is None:
+        # Who runs all that it may would perhaps run more.
+        more = 2 * seen.most if rate is None else math.ceil(rate / capacity_rps - 1e-9)
+        wanted = max(more, seen.most, 1)
+    return wanted * capacity_rps if rate is None else rate, wanted

@@ -142,16 +142,19 @@ class Journal:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def shorten(self) -> None:
-        """Forget what no month and no usual hour needs any more."""
+    def kept(self) -> list[Look]:
+        """All that are kept, oldest first; what no month and no usual hour needs any more is
+        forgotten now and then."""
         looks = list(self.looks())
         if not looks:
-            return
+            return looks
         since_ms = looks[-1].sight.steady_ms - KEPT_MS
         kept = [each for each in looks if each.sight.steady_ms >= since_ms]
-        if len(looks) - len(kept) > _MOST_OLD:
-            lines = [json.dumps(e._asdict()) for e in kept]
-            files.write(str(self.folder), LOOKS, "".join(f"{line}\n" for line in lines))
+        if len(looks) - len(kept) <= _MOST_OLD:
+            return looks
+        lines = [json.dumps(e._asdict()) for e in kept]
+        files.write(str(self.folder), LOOKS, "".join(f"{line}\n" for line in lines))
+        return kept
 
     def keep_setup(self, setup: dict[str, Any]) -> None:
         """What the guard goes by, for who asks later."""

@@ -15,6 +15,7 @@ A mix is looked for in three steps:
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import combinations_with_replacement
 from math import ceil, inf
 from typing import NamedTuple
 
@@ -204,9 +205,10 @@ class _Search:
         for at, number in enumerate(key.counts):
             bases |= {key.plus(at, -less) for less in range(1, number + 1)}
         if only is None:
+            follow = {key.at, *self._promising()}
             added = {base.plus(at, 1) for base in bases for at in range(len(self._options))}
             added |= set(self._swapped(key))
-            follow = {key.at, *self._promising()}
+            added |= set(self._in_pairs(key, follow))
             near = {each._replace(at=at) for each in bases | added for at in follow}
         else:
             near = {base.plus(only, 1) for base in bases}
@@ -217,6 +219,13 @@ class _Search:
             if self._looks_left <= 0:
                 return
             yield each
+
+    def _in_pairs(self, key: _Key, follow: set[int]) -> Iterator[_Key]:
+        """Two in the places of two: the first step by itself may be dearer, or serve too little."""
+        likely = sorted(follow | {at for at, number in enumerate(key.counts) if number})
+        for base in {each for one in _fewer(key) for each in _fewer(one)}:
+            for one, other in combinations_with_replacement(likely, 2):
+                yield base.plus(one, 1).plus(other, 1)
 
     def _swapped(self, key: _Key) -> Iterator[_Key]:
         """Some of a type for one of another that serves about as much, or one for some."""

@@ -13,10 +13,10 @@ import pytest
 from tests.support.heard import Heard
 
 from mlbroker.broker.app.service_replay import ServiceReplayRequest, replay_service
-from mlbroker.broker.evidence.capacities import capacity_of
+from mlbroker.broker.evidence.capacities import capacities_of
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.files.pipeline_file import load_pipeline
-from mlbroker.broker.measure.capacity import measure_capacity, sample_bodies
+from mlbroker.broker.measure.capacity import CapacityOf, sample_bodies
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))
@@ -47,9 +47,8 @@ def test_the_service_is_measured_and_its_surge_played() -> None:
     )
     bodies = sample_bodies(job.service.request, SERVICE.parent)
 
-    found = capacity_of(job, [measure_capacity(short, bodies, lambda _: None)])
+    (found,) = capacities_of(job, [CapacityOf(short, bodies, lambda _: None).here()]).values()
 
-    assert found is not None
     assert found.rps > 20
     request = ServiceReplayRequest(
         SERVICE.with_name("requests.csv"), SERVICE, None, 0.05, None, 300.0, None, ()

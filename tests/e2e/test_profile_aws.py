@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.broker.measure.test_capacity import answers, free_port, service_file
+from tests.support import known_servers
 from tests.support.aws.server import StrictAws, environment, serving
 from tests.support.indexed import indexed
-from tests.support.mlbroker import Cli
+from tests.support.mlbroker import Cli, read_until, wait_for
 
 STEPS = 'for i in $(seq 400); do echo "::mlbroker step=$i/400"; sleep 0.02; done'
 # However late the end of a measurement is heard of, the job is not done by then.
@@ -134,4 +137,63 @@ def test_a_run_with_little_time_first_measures_several_types_at_once(
     assert (last["job"], last["outcome"]) == ("counts", "succeeded")
     assert last["instance_type"] in {run["instance_type"] for run in measured}
     assert len(live.vms()) == len(measured) + 1
+    check(cli, live)
+
+
+def test_a_service_is_loaded_on_a_launched_machine_and_its_plan_knows_it(
+    live: StrictAws, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    work = cli.folder / "work"
+    work.mkdir()
+    shutil.copy(known_servers.__file__, work / "server.py")
+    port = free_port()
+    job = service_file(work, "server.py fixed", port, max_time="12s")
+
+    answer = cli(
+        "profile", job, *TYPE, "--market", "on_demand", "--max-cost", "0.2", "--yes", "--json",
+        **environment(live.url),
+    )  # fmt: skip
+
+    assert answer.returncode == 0, answer.stderr
+    (row,) = json.loads(answer.stdout)["measurements"]
+    assert (row["instance_type"], row["region"]) == ("m5.large", "eu-west-1")
+    low_rps = float(row["extra"]["capacity_low_rps"])
+    # Wide: the machine of the tests is busy, and 12 s are few.
+    assert 20 < low_rps < 60
+    assert len(live.vms()) == 1
+    check(cli, live)
+    assert 0 < Decimal(cli.ledger()[0]["spent_usd"]) <= Decimal("0.2")
+    assert not answers(port)
+    plan = cli("plan", job, "--cloud", "aws", "--json", **environment(live.url))
+    told = json.loads(plan.stdout)["replicas"]
+    assert told["capacity"]["measured_on"] == "m5.large"
+    assert told["capacity"]["low_rps"] == pytest.approx(low_rps)
+    assert {each["instance_type"] for each in told["fleets"]["singles"]} == {"m5.large"}
+
+
+def test_who_measures_a_service_may_die(live: StrictAws, tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    work = cli.folder / "work"
+    work.mkdir()
+    shutil.copy(known_servers.__file__, work / "server.py")
+    port = free_port()
+    job = service_file(work, "server.py fixed", port, max_time="2m")
+    client = cli.start(
+        "profile", job, *TYPE, "--market", "on_demand", "--max-cost", "0.2", "--yes",
+        **environment(live.url),
+    )  # fmt: skip
+    read_until(client.stderr, "in time")
+
+    client.kill()
+    client.communicate()
+
+    # Its cap is the machine's own: whoever comes next only books it.
+    live.clock.advance(3 * 3600)
+    wait_for(lambda: not answers(port))
+    settled = cli("reconcile", **environment(live.url))
+    assert settled.returncode == 0, settled.stderr
+    assert 0 < Decimal(cli.ledger()[0]["spent_usd"]) <= Decimal("0.2")
     check(cli, live)

@@ -130,7 +130,12 @@ SKYSERVE = closed(
     service=closed(
         "",
         readiness_probe=closed(
-            "path", path={"type": "string", "pattern": "^/"}, initial_delay_seconds=FROM_ZERO
+            "path",
+            path={"type": "string", "pattern": "^/"},
+            initial_delay_seconds=FROM_ZERO,
+            timeout_seconds=FROM_ZERO,
+            post_data={"anyOf": [{"type": "string"}, {"type": "object"}]},
+            headers={"type": "object", "additionalProperties": {"type": "string"}},
         ),
         replica_policy=closed(
             "min_replicas",

@@ -1,5 +1,5 @@
 """Starts a service, and loads it: an open loop of requests, each counted from when it was due.
 
-Spoken to by lines of JSON on its standard input, answers by lines on its output. Standard library
-only, Python 3.8 and later.
+Told what to do by a line of JSON on its standard input, answers by lines on its output. Standard
+library only, Python 3.8 and later.
 """

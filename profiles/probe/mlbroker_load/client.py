@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import AsyncIterator, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import AsyncIterator, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 # Of a longer body only the end is waited for: whether it is an error is not read.
 MOST_CHECKED = 1 << 20
@@ -10,6 +10,7 @@ _LINE_LIMIT = 1 << 18
 
 SERVED = "served"
 ERROR_BODY = "200 with an error in the body"
+_NONE: Dict[str, str] = {}
 
 
 class Answer(NamedTuple):
@@ -32,14 +33,23 @@ class Client:
         self._port = port
         self._idle: List[Tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, path: str, body: Optional[bytes], clock: Callable[[], float]) -> Answer:
+    async def ask(
+        self,
+        path: str,
+        body: Optional[bytes],
+        clock: Callable[[], float],
+        headers: Mapping[str, str] = _NONE,
+    ) -> Answer:
         """Send it, and read the whole answer. A connection that the server has closed meanwhile is
         replaced once."""
-        head = "%s %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: */*\r\n" % (
-            "GET" if body is None else "POST", path, self._host, self._port,
-        )  # fmt: skip
+        own = {"host": "%s:%d" % (self._host, self._port), "accept": "*/*"}
         if body is not None:
-            head += "Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+            own["content-type"] = "application/json"
+        own.update((name.lower(), value) for name, value in headers.items())
+        if body is not None:
+            own["content-length"] = str(len(body))
+        head = "%s %s HTTP/1.1\r\n" % ("GET" if body is None else "POST", path)
+        head += "".join("%s: %s\r\n" % each for each in own.items())
         request = head.encode() + b"\r\n" + (body or b"")
         while self._idle:
             reader, writer = self._idle.pop()

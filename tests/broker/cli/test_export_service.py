@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from click.testing import Result
+from tests.support import engine_schemas as schemas
 from tests.support.heard import Heard
 from typer.testing import CliRunner
 
@@ -64,6 +66,25 @@ def test_the_most_is_what_a_month_of_31_days_pays_for(tmp_path: Path) -> None:
     assert most_of(export(own)) == 9
     fixed = job_file(tmp_path, "min_replicas: 3, max_replicas: 3, target_qps_per_replica: 1")
     assert most_of(export(fixed)) == 3
+
+
+@pytest.mark.parametrize("engine", EXPORTERS)
+def test_a_probe_s_post_is_kept_or_said_to_be_left_out(engine: str, tmp_path: Path) -> None:
+    probe = "{path: /v1, timeout_seconds: 5, post_data: {model: $M}, headers: {X-Key: a}}"
+    path = job_file(tmp_path, POLICY + "}, readiness_probe: " + probe.removesuffix("}"))
+    assert load_job(path).job.service is not None
+    result = export(path, to=engine)
+    assert result.exit_code == 0, result.exception
+    said = "is a POST (post_data)" in " ".join(result.stderr.split())
+    assert said == (engine != "skyserve")
+    if engine == "skyserve":
+        written = yaml.safe_load(result.stdout)
+        jsonschema.validate(written, schemas.SKYSERVE)
+        asked = written["service"]["readiness_probe"]
+        assert asked == {
+            "path": "/v1", "initial_delay_seconds": 1200, "timeout_seconds": 5,
+            "post_data": '{"model": "$M"}', "headers": {"X-Key": "a"},
+        }  # fmt: skip
 
 
 def test_a_day_s_budget_holds_beside_the_month_s(tmp_path: Path) -> None:

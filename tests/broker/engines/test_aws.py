@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.autoscaling.models import InstanceState
 
@@ -163,7 +164,122 @@ def test_a_guard_holds_a_group_with_leases(scaling: Any, tmp_path: Path) -> None
     assert group_of(scaling)["MaxSize"] == last.most == 1
     assert len(group_of(scaling)["Instances"]) == 1
     assert open_ledger(tmp_path).open_runs() == []
-    assert warned == []
+    assert [text.partition(":")[0] for text in warned] == [
+        "requests are not known, and are guessed by the replicas"
+    ]
+
+
+class Balancer:
+    """An Application Load Balancer before the group; what it counted is put for it."""
+
+    def __init__(self, scaling: Any, name: str = "front") -> None:
+        ec2 = boto3.client("ec2", region_name=REGION)
+        client = boto3.client("elbv2", region_name=REGION)
+        subnets = [each["SubnetId"] for each in ec2.describe_subnets()["Subnets"][:2]]
+        vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+        self.balancer_arn = client.create_load_balancer(Name=name, Subnets=subnets)[
+            "LoadBalancers"
+        ][0]["LoadBalancerArn"]
+        self.arn = client.create_target_group(
+            Name=f"{name}-targets", Protocol="HTTP", Port=80, VpcId=vpc
+        )["TargetGroups"][0]["TargetGroupArn"]
+        client.create_listener(
+            LoadBalancerArn=self.balancer_arn, Protocol="HTTP", Port=80,
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": self.arn}],
+        )  # fmt: skip
+        scaling.attach_load_balancer_target_groups(
+            AutoScalingGroupName=GROUP, TargetGroupARNs=[self.arn]
+        )
+
+    def counts(self, requests_by_minute: dict[int, float]) -> None:
+        """Of minutes that ended so many whole minutes before the last one did."""
+        now_minute = int(datetime.now(UTC).timestamp()) // 60
+        # In the order in which they are asked for: moto sorts them wrongly.
+        dimensions = {
+            "LoadBalancer": self.balancer_arn.partition(":loadbalancer/")[2],
+            "TargetGroup": self.arn.rpartition(":")[2],
+        }
+        boto3.client("cloudwatch", region_name=REGION).put_metric_data(
+            Namespace="AWS/ApplicationELB",
+            MetricData=[
+                {
+                    "MetricName": "RequestCount",
+                    "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items()],
+                    "Timestamp": datetime.fromtimestamp(60 * (now_minute - 1 - ago), UTC),
+                    "Value": requests,
+                    "Unit": "Count",
+                }
+                for ago, requests in requests_by_minute.items()
+            ],
+        )
+
+
+def rate_seen() -> tuple[float | None, str | None]:
+    seen = open_switch(f"aws:{REGION}/{GROUP}").look()
+    return seen.requests_per_s, seen.untold
+
+
+def test_requests_are_the_balancer_s_of_the_last_whole_minutes(scaling: Any) -> None:
+    balancer = Balancer(scaling)
+    # The last minute is not told in full yet, and what is long ago is no rate of now.
+    balancer.counts({0: 60.0, 1: 6000.0, 2: 6600.0, 3: 7200.0, 4: 6600.0, 9: 90.0})
+    rate, untold = rate_seen()
+    # Whether or not a minute began meanwhile.
+    assert rate == pytest.approx(110.0) or rate == pytest.approx((60 + 6000 + 6600) / 180)
+    assert untold is None
+
+
+def test_minutes_that_are_missing_are_unknown_and_not_zero(scaling: Any) -> None:
+    balancer = Balancer(scaling)
+    assert rate_seen() == (None, "CloudWatch has no count of the last minutes")
+    balancer.counts({2: 6600.0, 20: 6600.0})
+    assert rate_seen() == (pytest.approx(110.0), None)
+    # Of a second group nothing is told: what comes in all is not known then.
+    other = Balancer(scaling, name="side")
+    assert rate_seen()[0] is None
+    other.counts({2: 600.0})
+    assert rate_seen() == (pytest.approx(120.0), None)
+
+
+def test_who_counts_no_requests_is_said(scaling: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, untold = rate_seen()
+    assert rate is None
+    assert untold is not None
+    assert "in no target group" in untold
+    switch: Any = open_switch(f"aws:{REGION}/{GROUP}")
+    arn = Balancer(scaling).arn
+    network = {"TargetGroupArn": arn, "LoadBalancerArns": ["arn:aws:x:loadbalancer/net/n/1"]}
+    told = {"TargetGroups": [network]}
+    monkeypatch.setattr(switch._requests._balancers, "describe_target_groups", lambda **_: told)
+    assert switch.look().untold == "a target group has no Application Load Balancer"
+    network["LoadBalancerArns"] = []
+    assert switch.look().untold == "a target group has no Application Load Balancer"
+
+    def refused(**_: object) -> None:
+        denied = {"Code": "AccessDenied", "Message": "not authorized to perform"}
+        raise ClientError({"Error": denied}, "DescribeTargetGroups")
+
+    monkeypatch.setattr(switch._requests._balancers, "describe_target_groups", refused)
+    seen = switch.look()
+    assert (seen.running, seen.requests_per_s) == (3, None)
+    assert "not authorized" in seen.untold
+
+
+def test_a_group_is_described_once_a_look(scaling: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    switch: Any = open_switch(f"aws:{REGION}/{GROUP}")
+    asked = []
+    describe = switch._scaling.describe_auto_scaling_groups
+
+    def counted(**told: Any) -> Any:
+        asked.append(told)
+        return describe(**told)
+
+    monkeypatch.setattr(switch._scaling, "describe_auto_scaling_groups", counted)
+    for most in (9, 2):
+        switch.look()
+        switch.allow(1, most, LATER_S, 1)
+    assert len(asked) == 2
+    assert len(group_of(scaling)["Instances"]) == 2
 
 
 @pytest.mark.parametrize("target", ["", "eu-central-1", "eu-central-1/", "eu central/x"])

@@ -7,7 +7,14 @@ import pytest
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.profiles.job import Job, Replicas
-from mlbroker.profiles.service import Measure, SampleRequest, Service, ServiceObjective, Traffic
+from mlbroker.profiles.service import (
+    Measure,
+    Readiness,
+    SampleRequest,
+    Service,
+    ServiceObjective,
+    Traffic,
+)
 
 FULL = """\
 service:
@@ -56,7 +63,7 @@ def test_all_that_a_service_says() -> None:
         request=SampleRequest("/classify", "samples.jsonl"),
         queue_s=4.0,
         port=8080,
-        readiness="/health",
+        readiness=Readiness("/health", body='{"model": "x"}'),
         capacity=(("g5.xlarge", 12.5), ("c7i.large", 0.0)),
     )
 
@@ -82,9 +89,18 @@ def test_how_an_engine_scales(text: str, expected: Service | None) -> None:
 
 
 A_SERVICE = "service: {readiness_probe: /}\nrun: x\n"
+PROBE = "run: x\nservice: {readiness_probe: {path: /, %s}}"
 REFUSED = {
     "run: x\nservice: {readiness_probe: health}": "readiness_probe: 'health' is not a path",
     "run: x\nservice: {readiness_probe: {timeout_seconds: 5}}": "readiness_probe.path: is missing",
+    PROBE % "post_data: '{model'": "readiness_probe.post_data: is not JSON",
+    PROBE % "post_data: [a]": "readiness_probe.post_data: must be a mapping",
+    PROBE % "post_data: {day: 2026-11-30}": "post_data: holds what JSON cannot say",
+    PROBE % "post_data: {share: .nan}": "post_data: holds what JSON cannot say",
+    PROBE % "headers: {X Key: a}": "readiness_probe.headers.X Key: is no header",
+    PROBE % "headers: {Content-Length: 3}": "headers.Content-Length: is no header",
+    PROBE % 'headers: {X-Key: "a\\r\\nb"}': "headers.X-Key: is no value of a header",
+    PROBE % "timeout_seconds: 0": "readiness_probe.timeout_seconds: ",
     "run: x\nservice: {ports: 80800}": "ports: '80800' is not between 1 and 65535",
     "run: x\nservice: {replicas: 2, replica_policy: {min_replicas: 1}}": "goes without replicas",
     "run: x\nservice: {replica_policy: {min_replicas: 3, max_replicas: 2}}":
@@ -111,6 +127,20 @@ REFUSED = {
     A_SERVICE + "broker: {service: {capacity: {g5.xlarge: }}}": "g5.xlarge: is missing",
     A_SERVICE + "broker: {service: {capacity: 12}}": "must be a mapping",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["{model: x, n: 1, on: [true, null]}", """'{"model": "x", "n": 1, "on": [true, null]}'"""],
+)
+def test_what_a_probe_sends(told: str) -> None:
+    more = f"post_data: {told}, headers: {{X-Key: a b}}, timeout_seconds: 3"
+    service = job_of(PROBE % more).service
+    assert service is not None
+    assert service.readiness == Readiness(
+        "/", timeout_s=3.0, body='{"model": "x", "n": 1, "on": [true, null]}',
+        headers=(("X-Key", "a b"),),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", REFUSED)

@@ -12,7 +12,7 @@ from tests.support.heard import Heard
 
 from mlbroker.broker.app.profile import ProfileRequest, prepare
 from mlbroker.broker.errors import InputError, JobFailed, MlbrokerError, NothingFeasible
-from mlbroker.broker.evidence.capacities import capacity_of
+from mlbroker.broker.evidence.capacities import capacities_of, nearest_capacity
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.measure.capacity import sample_bodies
@@ -97,20 +97,25 @@ def test_a_known_server_and_what_its_plan_says(tmp_path: Path) -> None:
     profiled(path, home, heard)
 
     job = load_job(path).job
-    found = capacity_of(job, MeasurementStore(home).for_job(job))
+    known = capacities_of(job, MeasurementStore(home).for_job(job))
+    found = nearest_capacity(known, "c7i.large")
     assert found is not None
     # Wide: the machine of the tests is busy, and 20 s are few.
     assert 25 < found.rps < 55
     assert found.low_rps <= found.rps
     assert not answers(port)
     assert MeasurementStore(home).history(load_job(path).job) == []
-    words = traffic_words(job, Decimal(1), found)
+    words = traffic_words(job, Decimal(1), found, "c7i.large")
     assert words is not None
     assert f"{found.rps:.4g} requests a second" in words
     assert "200 requests a second" in words
+    assert "a guess" in words
+    there = traffic_words(job, Decimal(1), found, found.config)
+    assert there is not None
+    assert "a guess" not in there
     assert job.service is not None
     other = job.service._replace(objective=ServiceObjective(Measure.TTFT, 0.2))
-    assert capacity_of(replace(job, service=other), MeasurementStore(home).all()) is None
+    assert capacities_of(replace(job, service=other), MeasurementStore(home).all()) == {}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,49 @@ def test_what_is_no_service(
         profiled(service_file(tmp_path, f"odd.py {mode}", port), tmp_path / "home", Heard())
 
     assert not answers(port)
+
+
+ASKED_BY_POST = r"""
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *args): pass
+    def do_GET(self): self.out(404 if self.path == "/ready" else 200)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        wanted = b'{"model": "a \\"b\\"", "max_tokens": 1}'
+        key = self.headers["Authorization"] == "Bearer geheim-4711"
+        json = self.headers["Content-Type"] == "application/json"
+        self.out(200 if key and json and body == wanted else 400)
+    def out(self, status):
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+PROBE = """{path: /ready, initial_delay_seconds: 5, headers: {Authorization: Bearer $KEY},
+    post_data: {model: '$MODEL', max_tokens: 1}}"""
+
+
+def test_a_probe_that_is_a_post_is_asked_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "posted.py").write_text(ASKED_BY_POST, encoding="utf-8")
+    path = service_file(tmp_path, "posted.py", free_port(), max_time="4s")
+    got = path.read_text().replace("{path: /health, initial_delay_seconds: 2}", PROBE)
+    monkeypatch.setenv("KEY", "geheim-4711")
+    path.write_text(got + "envs: {MODEL: 'a \"b\"'}\nsecrets: {KEY: null}\n")
+    heard = Heard()
+
+    row = profiled(path, tmp_path / "home", heard)
+
+    assert float(row.extra["capacity_rps"]) > 0
+    assert any(note.startswith("Ready after") for note in heard.notes)
+
+    path.write_text(got + "envs: {MODEL: other}\nsecrets: {KEY: null}\n")
+    with pytest.raises(JobFailed, match="its probe got 'status 400'"):
+        profiled(path, tmp_path / "home", Heard())
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from mlbroker.broker.errors import InputError, MlbrokerError, RefusedError
 from mlbroker.broker.ledger import Attempt, Run, State, open_ledger
 from mlbroker.broker.measure import profile
+from mlbroker.broker.measure.carried import Payer
 from mlbroker.broker.measure.document import measurement_document
 from mlbroker.broker.measure.launched import Campaign
 from mlbroker.broker.measure.profile import Profiled
@@ -45,7 +46,7 @@ def measure(
     limits = ProfileLimits(Decimal(usd), cap_s)
     job = Job("test", command, workdir=str(work), profile=limits)
     places = [[m] for m in machines]
-    return Campaign(job, StopRule(), tmp_path / "home", "u", None).measure(places)
+    return Campaign(Payer(job, tmp_path / "home", "u", None), StopRule()).measure(places)
 
 
 def python(code: str) -> str:

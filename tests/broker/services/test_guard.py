@@ -1,7 +1,7 @@
 """A guard over an engine that is played: whoever dies, whatever clocks and meters say, no month
 costs more than its budget, and the books say what was paid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from mlbroker.broker.engines.interface import Life, Seen
 from mlbroker.broker.errors import CloudError, MlbrokerError, RefusedError
 from mlbroker.broker.ledger import Admission, Ledger, Verdict, open_ledger
 from mlbroker.broker.services.books import Account, Books
-from mlbroker.broker.services.guard import Guard, Moment, Rules
+from mlbroker.broker.services.guard import Guard, Moment, Rules, asked
 from mlbroker.broker.services.journal import LOOKS, Journal, Look
 from mlbroker.policies.service.interface import HOUR_MS, Terms, usd
 from mlbroker.policies.service.periods import DAY_MS, utc_day, utc_month
@@ -408,3 +408,78 @@ def test_a_second_guard_is_refused(world: World) -> None:
         with pytest.raises(RefusedError, match="has a guard already: process"), other.guarding():
             pass
     assert one.guard() is None
+
+
+@dataclass
+class ByRequests(Played):
+    """Tells what a load balancer counts, and no wish of its autoscaler's."""
+
+    rate: float | None = None
+    untold: str | None = None
+
+    def look(self) -> Seen:
+        told = super().look()
+        return told._replace(wanted=None, requests_per_s=self.rate, untold=self.untold)
+
+
+def test_a_surge_is_seen_by_its_requests_before_the_replicas_follow(tmp_path: Path) -> None:
+    engine = ByRequests(own=2, wanted=2, rate=20.0)
+    world = World(tmp_path, engine, rules_of(100_000))
+    guard = world.guard()
+    quiet = guard.look()
+    assert (quiet.sight.requests_per_s, quiet.sight.needed) == (20.0, 2)
+    engine.rate = 400.0
+    engine.now_s += 48
+    look = guard.look()
+    # Forty are needed, at 10 requests a second each, and none more runs yet.
+    assert (look.running, look.sight.needed) == (quiet.running, 40)
+    assert look.most > 40 > quiet.most
+
+
+@pytest.mark.parametrize(
+    ("running", "rate", "wanted", "expected"),
+    [
+        (3, 90.0, 4, (90.0, 4)),
+        (3, 90.0, None, (90.0, 3)),  # below its maximum it has what it wants
+        (5, 61.0, None, (61.0, 7)),
+        (5, 10.0, None, (10.0, 5)),
+        # Unknown is not none: who runs all that it may is taken to want twice as much.
+        (5, None, None, (100.0, 10)),
+        (3, None, None, (30.0, 3)),
+        (5, 0.0, 0, (0.0, 0)),
+    ],
+)
+def test_what_an_engine_does_not_tell_is_guessed_by_what_it_tells(
+    running: int, rate: float | None, wanted: int | None, expected: tuple[float, int]
+) -> None:
+    seen = Seen(0.0, running, running, 5, [], wanted, rate)
+    assert asked(seen, 10.0) == expected
+
+
+def test_why_requests_are_not_known_is_said_once(tmp_path: Path) -> None:
+    engine = ByRequests(untold="nobody counts")
+    world = World(tmp_path, engine, rules_of(1000))
+    guard = world.guard()
+    for _ in range(3):
+        guard.look()
+        engine.now_s += 48
+    assert [text for text in world.warned if "nobody counts" in text] == [
+        "requests are not known, and are guessed by the replicas: nobody counts"
+    ]
+
+
+def test_a_guard_that_starts_reads_its_journal_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, Played(own=1, wanted=1), rules_of(1000))
+    world.guard().look()
+    reads = []
+    looks = Journal.looks
+
+    def counted(self: Journal, last: bool = False) -> Iterator[Look]:
+        reads.append(last)
+        return looks(self, last)
+
+    monkeypatch.setattr(Journal, "looks", counted)
+    world.guard()
+    assert reads == [False]
