@@ -28,6 +28,8 @@ _skipped = 0
 def begin(module: Any) -> None:
     """Hook into `torch` itself: nothing, unless its batches are to be changed or tried."""
     know_compilers(module)
+    if _remedies is not None:
+        _remedies.found(module)
     watch_losses(module, _counter.note)
 
 
@@ -116,6 +118,8 @@ def count_skipped_steps(module: Any) -> None:
         global _skipped
         before = _counter.count
         _noise.scaled(getattr(self, "_scale", None))
+        if _remedies is not None and self.is_enabled():
+            _remedies.scaled()
         result = original(self, optimizer, *args, **kwargs)
         if _counter.count == before:
             _noise.skipped()
