@@ -156,7 +156,7 @@ class Tokens:
     def _look(self, batch: Any, collate: Any) -> Optional[Seen]:
         if isinstance(batch, Mapping):
             return self._look_named(batch, collate, [])
-        parts = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+        parts = _parts(batch)
         for part in parts:
             if isinstance(part, Mapping):
                 return self._look_named(part, collate, parts)
@@ -167,8 +167,9 @@ class Tokens:
         return self._look_bare(ids, collate, kept, "shape")
 
     def _look_named(self, batch: Any, collate: Any, beside: List[Any]) -> Optional[Seen]:
-        ids = batch.get("input_ids")
-        mask = batch.get("attention_mask")
+        ids, mask = batch.get("input_ids"), batch.get("attention_mask")
+        if ids is None and mask is None:  # as KerasHub has them
+            ids, mask = batch.get("token_ids"), batch.get("padding_mask")
         if _is_table(mask) and (ids is None or tuple(mask.shape) == tuple(ids.shape)):
             kept = self._labels.named(mask, batch)
             real = (mask != 0).sum(1).tolist()
@@ -266,6 +267,14 @@ class _Labels:
                 self._pad, self._left = values.pop(), left
                 return True
         return False
+
+
+def _parts(batch: Any) -> List[Any]:
+    """Of a pair, where inputs may stand in a list of their own."""
+    found: List[Any] = []
+    for part in batch if isinstance(batch, (list, tuple)) else [batch]:
+        found += part if isinstance(part, (list, tuple)) else [part]
+    return found
 
 
 def _is_table(value: Any) -> bool:

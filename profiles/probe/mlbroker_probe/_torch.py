@@ -86,6 +86,16 @@ def _count(optimizer: Any) -> None:
             _counter.note(name, told)
 
 
+def stepped_above(counter: Counter, batches: int) -> None:
+    """A library with optimizers of its own made a step, of so many batches of PyTorch's loaders."""
+    global _told_due
+    _tokens.stepped(batches)
+    if counter.count >= _told_due:
+        _told_due = counter.count * GROWTH
+        for name, told in _tokens.notes():
+            counter.note(name, told)
+
+
 def _usual_batches() -> int:
     return max(_batches_per_step, key=lambda loaded: _batches_per_step[loaded])
 
