@@ -94,6 +94,10 @@ def waste_words(item: Waste, job: Job) -> str:
             text = f"What comes back ({_period_words(item)}) takes {share}"
             text += _usd_words(item, job, most)
             help_ = "an evaluation or a checkpoint; half as often would save half of it"
+        case Kind.ACCUMULATION:
+            text = f"A step is made of {item.batches} batches: what each takes whatever its size is"
+            text += f" comes to {share}{_usd_words(item, job, most)}"
+            help_ = "fewer and larger ones take less of it, where the memory holds them"
     return f"{text}, as on {item.config}: {help_}."
 
 

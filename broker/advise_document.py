@@ -45,6 +45,7 @@ def _waste(item: Waste, job: Job) -> dict[str, Any]:
         "usd_per_month": exact_usd_or_none(monthly),
         "every_steps": item.every,
         "extra_s": item.extra_s,
+        "batches_per_step": item.batches,
         "text": waste_words(item, job),
     }
 

@@ -68,5 +68,7 @@ def file_lines(best: Arm) -> list[str]:
         trim = ["trim: true"] if remedies.trim else []
         group = [] if remedies.group is None else [f"group: {remedies.group}"]
         lines += ["In the job file:", "", "broker:", f"  nlp: {{{', '.join(trim + group)}}}"]
+    if "bf16" in best.remedies.split(","):
+        lines.append("In the script: torch.autocast with torch.bfloat16 around the model's call")
     workers = [word for word in best.remedies.split(",") if word.startswith("workers=")]
     return [*lines, *(f"In the script: num_{word} for its DataLoader" for word in workers)]

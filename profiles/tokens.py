@@ -15,7 +15,7 @@ LEAST_STEPS = 3
 # Nobody counts further; the job may write what it likes.
 _COUNT = re.compile(r"\d{1,18}")
 _NUMBER = re.compile(r"\d{1,18}(\.\d{1,18})?(e[+-]?\d{1,2})?")
-_BY = ("mask", "pad id", "guess", "packed")
+_BY = ("mask", "pad id", "labels", "guess", "packed")
 
 
 class Size(NamedTuple):
@@ -47,8 +47,9 @@ class StepLaw(NamedTuple):
 class Tokens:
     """Sums over `steps` steps: `real` tokens in `padded` places.
 
-    `by` tells who says what is real: mask, pad id, packed (no padding), or guess. `lengths` are
-    rows by the least power of two that their real length does not exceed (0: empty).
+    `by` tells who says what is real: mask, pad id, labels, packed (no padding), or guess. `lengths`
+    are rows by the least power of two that their real length does not exceed (0: empty). `labelled`
+    places bear a loss, None where places have no labels.
     """
 
     real: int
@@ -57,11 +58,17 @@ class Tokens:
     by: str
     lengths: Mapping[int, int]
     sizes: Sequence[Size]
+    labelled: int | None = None
 
     @property
     def padding_share(self) -> float:
         """Of all places, those that hold no token."""
         return 1 - self.real / self.padded
+
+    @property
+    def labelled_share(self) -> float | None:
+        """Of all places, those that bear a loss; None where places have no labels."""
+        return None if self.labelled is None else self.labelled / self.padded
 
     @property
     def real_per_step(self) -> float:
@@ -81,7 +88,9 @@ def tokens_of(extra: Mapping[str, str]) -> Tokens | None:
         return None
     lengths = {int(pair[0]): int(pair[1]) for pair in _parts(extra, "tokens_lengths", 2)}
     sizes = [Size(int(p[0]), *map(float, p[1:])) for p in _parts(extra, "tokens_sizes", 4)]
-    return Tokens(real, padded, steps, by, lengths, [s for s in sizes if min(s) > 0])
+    text = extra.get("tokens_labelled", "")
+    labelled = int(text) if _COUNT.fullmatch(text) and int(text) <= padded else None
+    return Tokens(real, padded, steps, by, lengths, [s for s in sizes if min(s) > 0], labelled)
 
 
 def _parts(extra: Mapping[str, str], name: str, fields: int) -> list[list[str]]:

@@ -15,6 +15,10 @@ from mlbroker.profiles.job import TextRemedies
 CONFIDENCE = 0.9
 # Trimming changes nothing that is computed: losses at no dropout differ by rounding alone.
 SAME_LOSS = 1e-5
+# bfloat16 keeps 8 binary digits: whatever is computed in it is rounded by up to 2^-8 of itself.
+# Mean losses may differ by one such rounding, and single ones by the sum of some.
+BF16_ROUNDING = 2.0**-8
+BF16_LOSS = 4 * BF16_ROUNDING
 # Grouping meets rows in another order. So improbable a difference of mean losses is none of chance
 # (two-sided), and one that is not known to this share of the loss is not known.
 CHANCE = 0.01
@@ -108,9 +112,10 @@ def largest_difference(one: Sequence[float], other: Sequence[float]) -> float | 
 
 
 def mean_losses(
-    base: Sequence[Sequence[float]], other: Sequence[Sequence[float]]
+    base: Sequence[Sequence[float]], other: Sequence[Sequence[float]], same: float = SAME_LOSS
 ) -> tuple[str, bool]:
-    """How the mean losses over the same steps differ, in words, and whether that is chance.
+    """How the mean losses over the same steps differ, in words, and whether that is chance, or no
+    more than the share `same` of the loss.
 
     Losses of one step are paired, as both fall while the job learns. Rounds that start alike are
     no more evidence than one: they are averaged first.
@@ -135,7 +140,7 @@ def mean_losses(
         return "losses are no numbers", False
     if noise > LARGEST_NOISE * level:
         return f"{words}: too much to tell", False
-    return words, abs(gap) <= max(noise, SAME_LOSS * level)
+    return words, abs(gap) <= max(noise, same * level)
 
 
 def losses_of(notes: Mapping[str, str]) -> list[float]:

@@ -20,6 +20,7 @@ from markers import replace_block, table
 
 from mlbroker.broker.measure.trying import Trying
 from mlbroker.profiles.job import NLP_VARIABLE, Job, ProfileLimits, Work
+from mlbroker.profiles.trying import Saving
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "advice.md"
@@ -42,8 +43,13 @@ JOBS = {
     "sums, wide": ("gsm8k_train", 1200, 16, 256, 64, 1, 0.0, 3, "trim,group=20"),
     "long reviews, cut at 256": ("movie_reviews_long", 800, 8, 256, 32, 1, 0.0, 2, "trim"),
 }
+# Each is of one thread, so that it takes the processor's time and no other. That is the clock of
+# the trial's steps and of the whole runs here: what else the machine does is in neither.
 SCRIPT = """
-import json, sys, time, torch
+import json, sys, time, types, torch
+import mlbroker_probe._events as events
+began_ns = time.monotonic_ns() - time.process_time_ns()
+events.time = types.SimpleNamespace(monotonic_ns=lambda: began_ns + time.process_time_ns())
 from torch import nn
 from torch.utils.data import DataLoader
 lengths, size, padded, width, layers, dropout, epochs = json.loads(sys.argv[1])
@@ -59,7 +65,7 @@ layer = nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=dropout, batch_f
 model = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 weights = [*table.parameters(), *model.parameters(), *out.parameters()]
 optimizer = torch.optim.AdamW(weights, lr=1e-3)
-began = time.perf_counter()
+began = time.process_time()
 for epoch in range(epochs):
     for b in DataLoader(rows, size, shuffle=True, collate_fn=collate):
         mask = b["attention_mask"]
@@ -68,7 +74,7 @@ for epoch in range(epochs):
         wanted = (b["input_ids"][:, 0] > 450).float()
         loss = nn.functional.binary_cross_entropy_with_logits(out(hidden)[:, 0], wanted)
         optimizer.zero_grad(); loss.backward(); optimizer.step()
-print(time.perf_counter() - began)
+print(time.process_time() - began)
 """
 
 
@@ -80,7 +86,7 @@ def lengths_of(name: str, rows: int, most: int) -> list[int]:
 
 
 def whole_run_s(folder: Path, spec: str, remedies: str) -> float:
-    """Seconds of the loop of a whole run, as the job itself takes them."""
+    """Processor seconds of the loop of a whole run."""
     events = folder / "events"
     events.mkdir(exist_ok=True)
     env = os.environ | {"MLBROKER_PROBE_DIR": str(events), "PYTHONPATH": str(PROBE)}
@@ -95,8 +101,8 @@ def whole_run_s(folder: Path, spec: str, remedies: str) -> float:
     return float(done.stdout)
 
 
-def measure(name: str, folder: Path) -> tuple[float, float] | None:
-    """What the trial claims of a run, and what whole runs saved; None where it claims nothing."""
+def measure(name: str, folder: Path) -> tuple[Saving, float] | None:
+    """What the trial tells of a run, and what whole runs saved; None where it claims nothing."""
     texts, rows, size, padded, width, layers, dropout, epochs, remedies = JOBS[name]
     lengths = lengths_of(texts, rows, padded)
     spec = json.dumps([lengths, size, padded, width, layers, dropout, epochs])
@@ -115,7 +121,7 @@ def measure(name: str, folder: Path) -> tuple[float, float] | None:
     if not arm.proven or arm.of_run is None:
         return None
     runs = [(whole_run_s(folder, spec, ""), whole_run_s(folder, spec, remedies)) for _ in range(2)]
-    return arm.of_run.least, 1 - mean(b for _, b in runs) / mean(a for a, _ in runs)
+    return arm.of_run, 1 - mean(b for _, b in runs) / mean(a for a, _ in runs)
 
 
 def main() -> int:
@@ -125,21 +131,25 @@ def main() -> int:
         print("Skipped: needs a Python with torch, MLBROKER_HOOKS_PYTHON=…, and MLBROKER_EVAL")
         return 0
     names = [name for name in os.environ.get("JOBS", "").split(";") if name] or list(JOBS)
-    rows, near, slower = [], 0, 0
+    rows, near, seen_near, slower = [], 0, 0, 0
     for name in names:
         with TemporaryDirectory() as folder:
             found = measure(name, Path(folder))
         if found is None:
-            rows.append([name, JOBS[name][-1], "nothing", ""])
+            rows.append([name, JOBS[name][-1], "nothing", "", ""])
             continue
-        claimed, saved = found
-        near += abs(claimed - saved) <= NEAR
+        told, saved = found
+        near += abs(told.least - saved) <= NEAR
+        seen_near += abs(told.seen - saved) <= NEAR
         slower += saved < 0
-        rows.append([name, JOBS[name][-1], f"{claimed:.0%}", f"{saved:.0%}"])
-        print(f"  claimed {claimed:.1%}, whole runs {saved:.1%}", flush=True)
+        rows.append([name, JOBS[name][-1], *(f"{x:.0%}" for x in (told.least, told.seen, saved))])
+        print(f"  claimed {told.least:.1%}, whole runs {saved:.1%}", flush=True)
+    head = ["job", "tried", "claimed of a run", "as seen", "saved by whole runs"]
     text = (
-        f"{table(['job', 'tried', 'claimed of a run', 'saved by whole runs'], rows)}\n\n"
-        f"{near} of {len(rows)} claims are within five points; {slower} runs were slower. "
+        f"{table(head, rows)}\n\n"
+        f"{near} of {len(rows)} claims are within five points of it, and {seen_near} savings as "
+        f"seen; {slower} runs were slower. "
+        "Claims are the lower 90 % bound; all times are the processor's. "
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores; `make bench-advisor` measures it "
         "anew."
     )

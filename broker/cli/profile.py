@@ -83,7 +83,7 @@ def measure(
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Draw the measurement into this file.")] = None,
     remedies: Annotated[
-        str | None, typer.Option("--try", help="Prove remedies here: trim,group,workers=4.")
+        str | None, typer.Option("--try", help="Prove remedies here: trim,group,bf16,workers=4.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")] = False,
     json: Json = False,
@@ -159,7 +159,7 @@ def _at_batches(job: Job) -> "list[AtBatch]":
 def _try_out(job: Job, path: Path, remedies: str, yes: bool, json: bool) -> None:
     """`--try`: with and without, in turn; exit code 0 whatever is proven."""
     from mlbroker.broker.app.try_out import try_out
-    from mlbroker.broker.measure.trying import arms_of
+    from mlbroker.broker.measure.remedies import arms_of
     from mlbroker.broker.try_document import try_document
     from mlbroker.broker.try_words import trial_lines
 

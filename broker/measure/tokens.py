@@ -11,6 +11,7 @@ from mlbroker.profiles.tokens import Tokens
 SAID_BY = {
     "mask": "by attention_mask",
     "pad id": "by the collator's pad id",
+    "labels": "by labels of -100",
     "packed": "packed or flattened",
     "guess": "a guess: by what ends the rows",
 }
@@ -27,6 +28,7 @@ def tokens_document(row: Measurement, tokens: Tokens | None) -> dict[str, Any] |
         "steps": tokens.steps,
         "by": tokens.by,
         "padding_share": tokens.padding_share,
+        "labelled": tokens.labelled,
         "lengths": {str(edge): rows for edge, rows in sorted(tokens.lengths.items())},
         "real_per_s": _per_s(row, tokens),
         "usd_per_million_real": exact_usd_or_none(_usd_per_million(row, tokens)),
@@ -38,6 +40,8 @@ def tokens_words(row: Measurement, tokens: Tokens | None) -> str | None:
     if tokens is None:
         return None
     text = f"Padding: {tokens.padding_share:.0%} of its batches' places ({SAID_BY[tokens.by]})"
+    if tokens.labelled_share is not None:
+        text += f"; {tokens.labelled_share:.0%} of the places bear a loss"
     per_s = _per_s(row, tokens)
     if per_s is not None:
         text += f"; {figure(per_s)} real tokens a second"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.evidence.hardware import local_config
@@ -18,6 +18,8 @@ from mlbroker.profiles.job import NLP_VARIABLE, Job, TextRemedies
 from mlbroker.profiles.stepping.stopping import StopRule
 from mlbroker.profiles.stepping.stream import StepSeries
 from mlbroker.profiles.trying import (
+    BF16_LOSS,
+    BF16_ROUNDING,
     SAME_LOSS,
     Arm,
     Saving,
@@ -40,6 +42,8 @@ CHECKED_STEPS = 6
 LEAST_ROUNDS, MOST_ROUNDS = 3, 5
 # So well known is well enough: the claim is within five points of the whole run.
 NARROW = 0.025
+# So many times as slow in its first round: the others would take the time for nothing.
+HOPELESS = 2.0
 # What is left of the time when all rounds are planned, as runs differ.
 RESERVE = 0.85
 PILOT_S = 4.0
@@ -58,6 +62,34 @@ class _Tried:
     notes: Mapping[str, str] = field(default_factory=dict)
     agreed: str | None = None
     withdrawn: str | None = None
+
+
+class _Check(NamedTuple):
+    """What a remedy's losses are held to: differences up to `most` are `within` what it does, and
+    more is `beyond`. `idle`: it found nothing to do.
+    """
+
+    most: float
+    idle: str
+    within: str
+    beyond: str
+
+
+_CHECKED: Mapping[str, _Check] = {
+    "trim": _Check(
+        SAME_LOSS, "nothing was there to cut in its first batches", "", "the model looks at padding"
+    ),
+    "bf16": _Check(
+        BF16_LOSS,
+        "no model was called",
+        "they are not equal, as bfloat16 rounds by up to 0.4 %",
+        "more than rounding to bfloat16 does by itself",
+    ),
+}
+
+
+def _names(arm: _Tried) -> list[str]:
+    return arm.remedies.split(",")
 
 
 class Trying:
@@ -153,35 +185,32 @@ class Trying:
         return steps
 
     def _check(self) -> None:
-        """What changes nothing that is computed must not change a loss."""
-        if not any("trim" in arm.remedies for arm in self._arms):
+        """What leaves what is computed as it is, or rounds it, must do no more to a loss."""
+        asked = [name for name in _CHECKED if any(name in _names(arm) for arm in self._arms)]
+        if not asked:
             return
         rule = StopRule(half_width=0.0, max_steps=CHECKED_STEPS)
         base = self._start("", rule, CHECKED_STEPS, check=True)
-        trim = self._start("trim", rule, CHECKED_STEPS, check=True, may_fail=True)
-        agreed, why = self._compared(base, trim, rule)
-        for arm in self._arms:
-            words = arm.remedies.split(",")
-            if "trim" not in words:
-                continue
-            if why is None:
-                arm.agreed = agreed
-            elif words[-1] == "trim":
-                arm.withdrawn = why
-            else:  # the others are tried without it
-                arm.remedies = ",".join(word for word in words if word != "trim")
+        for name in asked:
+            other = self._start(name, rule, CHECKED_STEPS, check=True, may_fail=True)
+            agreed, why = self._compared(name, base, other, rule)
+            for arm in self._arms:
+                if name in _names(arm) and why is None:
+                    arm.agreed = agreed if arm.agreed is None else f"{arm.agreed}; {agreed}"
+                elif _names(arm)[-1] == name:
+                    self._withdraw(arm, str(why))
 
     def _compared(
-        self, base: Observation, trim: Observation, rule: StopRule
+        self, name: str, base: Observation, other: Observation, rule: StopRule
     ) -> tuple[str | None, str | None]:
-        """In which words losses agree, or why trim is withdrawn."""
-        if failure := failure_reason(trim):
+        """In which words losses agree, or why it is withdrawn."""
+        if failure := failure_reason(other):
             return None, f"the job fails with it: {failure}"
-        told = trim.notes.get("nlp_trim")
+        told, check = other.notes.get(f"nlp_{name}"), _CHECKED[name]
         if told != "on":
-            return None, told or "nothing was there to cut in its first batches"
+            return None, told or check.idle
         ours = losses_of(base.notes)
-        gap = largest_difference(ours, losses_of(trim.notes))
+        gap = largest_difference(ours, losses_of(other.notes))
         if gap is None:
             return None, "no loss was seen (no call of backward on one), so none can be compared"
         if gap <= SAME_LOSS:
@@ -190,21 +219,39 @@ class Trying:
         own = largest_difference(ours, again) or 0.0
         if own > SAME_LOSS:
             return None, f"the job's own losses differ by {own:.1g} from start to start"
-        return None, f"losses differ by {gap:.1g} without dropout: the model looks at padding"
+        words = f"losses differ by {gap:.1g} without dropout"
+        if gap <= check.most:
+            return f"{words}, not more than {check.most:.1g}: {check.within}", None
+        return None, f"{words}: {check.beyond}"
+
+    def _withdraw(self, arm: _Tried, why: str) -> None:
+        """Those after it that did not begin yet are tried without its last remedy."""
+        arm.withdrawn = why
+        name = _names(arm)[-1]
+        for other in self._arms:
+            if other is not arm and not other.step_s:
+                other.remedies = ",".join(word for word in _names(other) if word != name)
 
     def _time(self, arm: _Tried, steps: int) -> None:
         rule = StopRule(half_width=0.0, max_steps=WARM_UP + steps)
         seen = self._start(arm.remedies, rule, WARM_UP + steps, may_fail=arm is not self._base)
         if failure := failure_reason(seen):
-            arm.withdrawn = f"the job fails with it: {failure}"
+            self._withdraw(arm, f"the job fails with it: {failure}")
             return
         arm.notes = seen.notes
         for name in arm.remedies.split(",") if arm.remedies else ():
             told = seen.notes.get(f"nlp_{name.partition('=')[0]}", "off: nothing was to be done")
             if not told.startswith("on"):
-                arm.withdrawn = f"{name.partition('=')[0]} is {told}"
+                self._withdraw(arm, f"{name.partition('=')[0]} is {told}")
                 return
-        arm.step_s.append(_step_s(self._series(seen), self._job.name))
+        step_s = _step_s(self._series(seen), self._job.name)
+        if not arm.step_s and arm is not self._base and step_s > HOPELESS * self._base.step_s[0]:
+            base_s = self._base.step_s[0]
+            self._withdraw(
+                arm, f"it is slower: {step_s * 1e3:.3g} ms a step for {base_s * 1e3:.3g}"
+            )
+            return
+        arm.step_s.append(step_s)
         arm.losses.append(losses_of(seen.notes))
 
     def _start(
@@ -273,7 +320,8 @@ class Trying:
         words = arm.agreed
         why: str | None = None
         if last != "trim":
-            means, same = mean_losses(self._base.losses, arm.losses)
+            most = BF16_ROUNDING if "bf16" in _names(arm) else SAME_LOSS
+            means, same = mean_losses(self._base.losses, arm.losses, most)
             words = means if words is None else f"{words}; {means}"
             why = None if same else f"losses disagree: {means}"
         if why is None and step.least <= 0:
@@ -304,43 +352,3 @@ def _step_s(series: StepSeries, job: str) -> float:
         raise InputError("too few steps were counted to compare", where=job)
     made = series.counts[-1] - series.counts[first]
     return (series.times_s[-1] - series.times_s[first]) / made
-
-
-def arms_of(text: str) -> list[str]:
-    """`--try`: `trim,group,workers=4`; InputError where a remedy is none, or twice there."""
-    found: list[str] = []
-    for word in text.split(","):
-        name, _, value = word.strip().partition("=")
-        found.append(_REMEDIES[name](value) if name in _REMEDIES else _unknown(word))
-    names = [word.partition("=")[0] for word in found]
-    if len(set(names)) < len(names):
-        raise InputError("a remedy stands there twice", where="--try", hint=_HINT)
-    return found
-
-
-def _trim(value: str) -> str:
-    return "trim" if not value else _unknown(f"trim={value}")
-
-
-def _group(value: str) -> str:
-    from mlbroker.broker.files.job_nlp import parse_group
-
-    return f"group={parse_group(value) if value else 50}"
-
-
-def _workers(value: str) -> str:
-    if not value.isdigit() or not 0 < int(value) <= 64:
-        _unknown(f"workers={value}")
-    return f"workers={int(value)}"
-
-
-def _unknown(word: str) -> Any:
-    raise InputError(f"'{word}' is no remedy", where="--try", hint=_HINT)
-
-
-_REMEDIES: Mapping[str, Callable[[str], str]] = {
-    "trim": _trim,
-    "group": _group,
-    "workers": _workers,
-}
-_HINT = "trim, group or group=N, workers=N, with commas between: --try trim,group"

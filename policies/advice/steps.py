@@ -1,9 +1,11 @@
-"""What a job's steps spend on nothing: padding, waiting for data, work that comes back too often.
+"""What a job's steps spend on nothing: padding, waiting for data, work that comes back too often,
+batches smaller than they need be.
 
 Shares are of the job's own time, as measured. What they cost is reckoned on one quote.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -28,13 +30,14 @@ class Kind(StrEnum):
     DATA_WAIT = "data_wait"
     CHECKPOINT = "checkpoint"
     PERIODIC = "periodic"
+    ACCUMULATION = "accumulation"
 
 
 @dataclass(frozen=True, slots=True)
 class Waste:
     """`share` of the time goes into it, at most where `at_most`: how much of it can be saved is
     unknown until it is tried. `usd` is of a run. Periodic work comes `every` so many steps and
-    takes `extra_s` each time.
+    takes `extra_s` each time. Accumulated are the gradients of so many `batches` a step.
     """
 
     kind: Kind
@@ -44,6 +47,7 @@ class Waste:
     usd: Decimal | None = None
     every: int | None = None
     extra_s: float | None = None
+    batches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def wastes(job: Job, rows: Sequence[Measurement], quote: Quote | None) -> list[W
     seen = tokens_seen(rows)
     if seen is not None:
         found.append(_padding(seen))
+        found += _accumulated(seen)
     whole = _whole(rows)
     if whole:
         found += _of_row(job, whole[-1])
@@ -87,9 +92,25 @@ def _padding(seen: StepsSeen) -> Waste:
     share = tokens.padding_share
     if law is None:
         return Waste(Kind.PADDING, share, True, seen.row.config)
+    return Waste(Kind.PADDING, share * (1 - _fixed_share(law, tokens)), False, seen.row.config)
+
+
+def _fixed_share(law: StepLaw, tokens: Tokens) -> float:
+    """Of a step's time, what it takes whatever its size is."""
     steps = sum(size.steps for size in tokens.sizes)
     mean_s = sum(size.steps * law.step_s(size.slots, size.squares) for size in tokens.sizes) / steps
-    return Waste(Kind.PADDING, share * (1 - law.fixed_s / mean_s), False, seen.row.config)
+    return law.fixed_s / mean_s
+
+
+def _accumulated(seen: StepsSeen) -> list[Waste]:
+    """One batch of the same rows would take the fixed part of a step once and not for each of its
+    batches; the optimizer's own part comes once as it is, hence at most.
+    """
+    told = seen.row.extra.get("batches_per_step", "")
+    if seen.law is None or not re.fullmatch(r"\d{1,6}", told) or int(told) < 2:
+        return []
+    share = (1 - 1 / int(told)) * _fixed_share(seen.law, seen.tokens)
+    return [Waste(Kind.ACCUMULATION, share, True, seen.row.config, batches=int(told))]
 
 
 def _of_row(job: Job, row: Measurement) -> list[Waste]:

@@ -11,6 +11,7 @@ TOLD = {
     "tokens_padded": "1000",
     "tokens_steps": "10",
     "tokens_by": "mask",
+    "tokens_labelled": "300",
     "tokens_lengths": "8:2 16:30",
     "tokens_sizes": "5:100:1e+03:0.01 5:200:4000:0.02",
 }
@@ -20,6 +21,7 @@ def test_what_is_told_is_read() -> None:
     tokens = tokens_of(TOLD)
     assert tokens is not None
     assert (tokens.padding_share, tokens.real_per_step) == (pytest.approx(0.4), 60)
+    assert (tokens.labelled, tokens.labelled_share) == (300, pytest.approx(0.3))
     assert tokens.lengths == {8: 2, 16: 30}
     assert tokens.sizes == [Size(5, 100, 1000, 0.01), Size(5, 200, 4000, 0.02)]
 
@@ -38,6 +40,13 @@ def test_what_is_told_is_read() -> None:
 )
 def test_what_cannot_be_is_not_believed(name: str, text: str) -> None:
     assert tokens_of(TOLD | {name: text}) is None
+
+
+@pytest.mark.parametrize("text", ["", "1001", "-1", "nan"])
+def test_labels_that_cannot_be_are_none(text: str) -> None:
+    tokens = tokens_of(TOLD | {"tokens_labelled": text})
+    assert tokens is not None
+    assert (tokens.labelled, tokens.labelled_share) == (None, None)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(TOLD)), st.text(max_size=40)))

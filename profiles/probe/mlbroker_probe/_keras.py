@@ -50,5 +50,10 @@ def _fit(params: Any, frame: Any) -> None:
 def _batch(batch: int) -> None:
     global _last_batch
     # With `steps_per_execution` a batch is told for several.
-    _counter.add(batch - _last_batch if batch > _last_batch else batch + 1)
+    steps = batch - _last_batch if batch > _last_batch else batch + 1
+    _counter.add(steps)
     _last_batch = batch
+    # On PyTorch its data adapters are loaders of PyTorch's.
+    torch = sys.modules.get("mlbroker_probe._torch")
+    if torch is not None:
+        torch.stepped_above(_counter, steps)

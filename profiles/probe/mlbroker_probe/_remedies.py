@@ -1,6 +1,7 @@
 """What a job file's `broker: {nlp: …}` asks for, done to the batches on their way to the loop.
 
-MLBROKER_NLP says what: `trim`, `group=50`, in a trial `workers=4` too, with commas between.
+MLBROKER_NLP says what: `trim`, `group=50`, in a trial `bf16` and `workers=4` too, with commas
+between.
 Whatever cannot be done safely is left out, with the reason on the job's stderr and in its record;
 the job itself goes on as it would without.
 """
@@ -9,6 +10,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Optional, Set
 
+from ._bf16 import Bf16
 from ._group import Grouped, Round, window_of
 from ._trim import Refused, trimmed
 
@@ -26,11 +28,24 @@ class Remedies:
     ) -> None:
         self._trims = "trim" in wishes
         self._window = int(wishes.get("group") or 0)
-        # Only tried out: how many a loader has is its script's to say.
+        # Only tried out: how many a loader has, and how a model computes, is the script's to say.
         self._workers = int(wishes.get("workers") or 0)
+        self._lowers = "bf16" in wishes
+        self._bf16: Optional[Bf16] = None
         self._try_steps = try_steps
         self._note = note
         self._told: Dict[str, str] = {}
+
+    def found(self, torch: Any) -> None:
+        """The job has imported torch."""
+        if self._lowers:
+            self._bf16 = Bf16(torch, lambda text, on: self._tell("bf16", text, on), _compilers)
+            self._bf16.begin()
+
+    def scaled(self) -> None:
+        """The job scales a loss, so that half precision can hold its gradients."""
+        if self._bf16 is not None:
+            self._bf16.refuse("the job has a GradScaler, and so its own precision")
 
     def begins(self, loader: Any) -> None:
         """The loop enters a loader."""

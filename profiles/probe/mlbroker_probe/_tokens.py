@@ -1,9 +1,10 @@
 """Text batches: how many of their places hold a token, and how many are padding.
 
-What says so, best first: `attention_mask`; the collator's pad id; else the value that ends rows and
-stands nowhere else in them, which is a guess and is told as one. Rows that were packed or flattened
-into one have no padding. Looking takes at most the share MOST_SHARE of the job's time: where steps
-are faster than that allows, only some of their batches are looked at.
+What says so, best first: `attention_mask`; the collator's pad id; labels of -100 over a run of one
+value; else the value that ends rows and stands nowhere else in them, which is a guess and is told
+as one. Rows that were packed or flattened into one have no padding. Where there are labels of
+places, those that bear a loss are counted too. Looking takes at most the share MOST_SHARE of the
+job's time: where steps are faster than that allows, only some of their batches are looked at.
 """
 
 import math
@@ -21,15 +22,20 @@ LEAST_LENGTH = 8
 KEPT_TIMES = 33
 # As many sizes as the line of a note holds.
 TOLD_SHAPES = 6
+# What PyTorch's losses leave out.
+NO_LABEL = -100
 PACKED = ("cu_seq_lens_q", "cu_seqlens", "seq_idx", "position_ids")
 
 
 class Seen(NamedTuple):
-    """One batch: the real length of each row, its width, and who says so."""
+    """One batch: the real length of each row, its width, who says so, and how many of its places
+    have a label; None where there are no labels of places.
+    """
 
     lengths: List[int]
     width: int
     by: str
+    labelled: Optional[int] = None
 
 
 class _Size:
@@ -64,6 +70,7 @@ class Tokens:
         self.padded = 0
         self.steps = 0
         self.by = ""
+        self.labelled: Optional[int] = 0
         self._lengths: Dict[int, int] = {}
         self._sizes: Dict[int, _Size] = {}
         self._pending: Deque[Optional[Seen]] = deque(maxlen=64)
@@ -74,6 +81,7 @@ class Tokens:
         self._found = False
         self._guess: Optional[int] = None
         self._no_guess = False
+        self._labels = _Labels()
 
     def saw(self, batch: Any, collate: Any) -> None:
         """The loop was handed a batch, by a loader with this collator."""
@@ -114,6 +122,10 @@ class Tokens:
             squares += places * batch.width
             self.real += sum(batch.lengths)
             self.by = batch.by
+            if batch.labelled is None:
+                self.labelled = None
+            elif self.labelled is not None:
+                self.labelled += batch.labelled
             for length in batch.lengths:
                 edge = 1 << (length - 1).bit_length() if length else 0
                 self._lengths[edge] = self._lengths.get(edge, 0) + 1
@@ -130,7 +142,9 @@ class Tokens:
             return []
         lengths = " ".join("%d:%d" % pair for pair in sorted(self._lengths.items()))
         most = sorted(self._sizes.values(), key=lambda size: -size.steps)[:TOLD_SHAPES]
+        labelled = [] if self.labelled is None else [("tokens_labelled", self.labelled)]
         return [
+            *labelled,
             ("tokens_real", self.real),
             ("tokens_padded", self.padded),
             ("tokens_steps", self.steps),
@@ -141,38 +155,48 @@ class Tokens:
 
     def _look(self, batch: Any, collate: Any) -> Optional[Seen]:
         if isinstance(batch, Mapping):
-            return self._look_named(batch, collate)
-        if isinstance(batch, (list, tuple)):
-            for part in batch:
-                if isinstance(part, Mapping):
-                    return self._look_named(part, collate)
-            for part in batch:
-                if _is_text(part):
-                    return self._look_bare(part, collate, "shape")
-        return self._look_bare(batch, collate, "shape") if _is_text(batch) else None
+            return self._look_named(batch, collate, [])
+        parts = _parts(batch)
+        for part in parts:
+            if isinstance(part, Mapping):
+                return self._look_named(part, collate, parts)
+        ids = next((part for part in parts if _is_text(part)), None)
+        if ids is None:
+            return None
+        kept = self._labels.kept(ids, [part for part in parts if part is not ids])
+        return self._look_bare(ids, collate, kept, "shape")
 
-    def _look_named(self, batch: Any, collate: Any) -> Optional[Seen]:
-        ids = batch.get("input_ids")
-        mask = batch.get("attention_mask")
+    def _look_named(self, batch: Any, collate: Any, beside: List[Any]) -> Optional[Seen]:
+        ids, mask = batch.get("input_ids"), batch.get("attention_mask")
+        if ids is None and mask is None:  # as KerasHub has them
+            ids, mask = batch.get("token_ids"), batch.get("padding_mask")
         if _is_table(mask) and (ids is None or tuple(mask.shape) == tuple(ids.shape)):
-            return Seen((mask != 0).sum(1).tolist(), mask.shape[1], "mask")
+            kept = self._labels.named(mask, batch)
+            real = (mask != 0).sum(1).tolist()
+            return Seen(real, mask.shape[1], "mask", _count(kept))
         if not _is_table(ids):
             return None
+        kept = self._labels.named(ids, batch)
         if mask is None and any(name in batch for name in PACKED) and ids.shape[0] == 1:
-            return Seen([ids.shape[1]], ids.shape[1], "packed")
-        return self._look_bare(ids, collate, "guess")
+            return Seen([ids.shape[1]], ids.shape[1], "packed", _count(kept))
+        if kept is None:
+            kept = self._labels.kept(ids, beside)
+        return self._look_bare(ids, collate, kept, "guess")
 
-    def _look_bare(self, ids: Any, collate: Any, by: str) -> Optional[Seen]:
-        """Token ids without a mask."""
+    def _look_bare(self, ids: Any, collate: Any, kept: Any, by: str) -> Optional[Seen]:
+        """Token ids without a mask; `kept` are the places that have a label."""
         pad, end = _special_ids(collate)
-        width = ids.shape[1]
+        width, labelled = ids.shape[1], _count(kept)
         if pad is not None and pad != end:
-            return Seen((ids != pad).sum(1).tolist(), width, "pad id")
+            return Seen((ids != pad).sum(1).tolist(), width, "pad id", labelled)
+        real = None if kept is None else self._labels.lengths(ids, kept, pad)
+        if real is not None:
+            return Seen(real, width, "labels", labelled)
         if pad is not None:
             # The first of a run of them is the end of the text itself.
-            run = _run_at_end(ids, pad)
-            return Seen([width - n + (n > 0) for n in run.tolist()], width, "guess")
-        return Seen(self._guessed(ids), width, by)
+            run = _run_at_end(ids == pad)
+            return Seen([width - n + (n > 0) for n in run.tolist()], width, "guess", labelled)
+        return Seen(self._guessed(ids), width, by, labelled)
 
     def _guessed(self, ids: Any) -> List[int]:
         """Lengths by the value that ends rows in a run and stands nowhere else in them."""
@@ -187,12 +211,70 @@ class Tokens:
             if not len(repeated):
                 return whole
             pad = int(repeated[0])
-        run = _run_at_end(ids, pad)
+        run = _run_at_end(ids == pad)
         if bool(((ids == pad).sum(1) != run).any()):
             self._guess, self._no_guess = None, True
             return whole
         self._guess = pad
         return [width - n for n in run.tolist()]
+
+
+class _Labels:
+    """Labels of places: what of them bears a loss, and which run of their -100 is padding.
+
+    Other places than padding have no label either (a prompt's, those that are not masked), so the
+    ids must be one value there, at the same side of all rows.
+    """
+
+    def __init__(self) -> None:
+        self._seen = False
+        self._pad: Optional[int] = None
+        self._left = False
+
+    def named(self, ids: Any, batch: Any) -> Any:
+        """Where the batch's `labels` are some, a truth of each place; None without such labels."""
+        labels = batch.get("labels")
+        if not _is_table(labels) or labels.shape != ids.shape or labels.dtype.is_floating_point:
+            return None
+        return labels != NO_LABEL
+
+    def kept(self, ids: Any, others: List[Any]) -> Any:
+        """The same where nothing has a name: a table of the ids' shape that holds a -100."""
+        for other in others:
+            if _is_text(other) and other.shape == ids.shape:
+                kept = other != NO_LABEL
+                self._seen = self._seen or not bool(kept.all())
+                return kept if self._seen else None
+        return None
+
+    def lengths(self, ids: Any, kept: Any, pad: Optional[int]) -> Optional[List[int]]:
+        """Of each row; None where no run of padding was seen yet."""
+        if self._pad is None and not self._find(ids, kept, pad):
+            return None
+        run = (ids == self._pad) & ~kept
+        found = _run_at_end(run.flip(1) if self._left else run)
+        return [ids.shape[1] - n for n in found.tolist()]
+
+    def _find(self, ids: Any, kept: Any, pad: Optional[int]) -> bool:
+        """Which value is padding, and on which side: two of it without a label end some row."""
+        for left in (False, True):
+            first, second = (0, 1) if left else (-1, -2)
+            twice = (ids[:, first] == ids[:, second]) & ~(kept[:, first] | kept[:, second])
+            values = set(ids[twice, first].tolist())
+            if len(values) > 1:  # of words, others of the batch have a label
+                values -= set(ids[kept].tolist())
+            if len(values) == 1 and (pad is None or pad in values):
+                self._pad, self._left = values.pop(), left
+                return True
+        return False
+
+
+def _parts(batch: Any) -> List[Any]:
+    """Of a pair, where inputs may stand in a list of their own."""
+    found: List[Any] = []
+    for part in batch if isinstance(batch, (list, tuple)) else [batch]:
+        found += part if isinstance(part, (list, tuple)) else [part]
+    return found
 
 
 def _is_table(value: Any) -> bool:
@@ -222,8 +304,12 @@ def _special_ids(collate: Any) -> Tuple[Optional[int], Optional[int]]:
     return None, None
 
 
-def _run_at_end(ids: Any, value: int) -> Any:
-    """How often each row ends in this value."""
-    other = (ids != value).flip(1)
+def _count(truths: Any) -> Optional[int]:
+    return None if truths is None else int(truths.sum())
+
+
+def _run_at_end(truths: Any) -> Any:
+    """How many places in a row are true at the end of each row."""
+    other = ~truths.flip(1)
     first = other.int().argmax(1)
-    return first.masked_fill(~other.any(1), ids.shape[1])
+    return first.masked_fill(~other.any(1), truths.shape[1])

@@ -28,6 +28,8 @@ _skipped = 0
 def begin(module: Any) -> None:
     """Hook into `torch` itself: nothing, unless its batches are to be changed or tried."""
     know_compilers(module)
+    if _remedies is not None:
+        _remedies.found(module)
     watch_losses(module, _counter.note)
 
 
@@ -95,6 +97,16 @@ def _count(optimizer: Any) -> None:
             _counter.note(name, told)
 
 
+def stepped_above(counter: Counter, batches: int) -> None:
+    """A library with optimizers of its own made a step, of so many batches of PyTorch's loaders."""
+    global _told_due
+    _tokens.stepped(batches)
+    if counter.count >= _told_due:
+        _told_due = counter.count * GROWTH
+        for name, told in _tokens.notes():
+            counter.note(name, told)
+
+
 def _usual_batches() -> int:
     return max(_batches_per_step, key=lambda loaded: _batches_per_step[loaded])
 
@@ -127,6 +139,8 @@ def count_skipped_steps(module: Any) -> None:
         global _skipped
         before = _counter.count
         _noise.scaled(getattr(self, "_scale", None))
+        if _remedies is not None and self.is_enabled():
+            _remedies.scaled()
         result = original(self, optimizer, *args, **kwargs)
         if _counter.count == before:
             _noise.skipped()

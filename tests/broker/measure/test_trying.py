@@ -9,7 +9,9 @@ from tests.support.hooks import PYTHON, needs
 
 from mlbroker.broker.errors import InputError, JobFailed
 from mlbroker.broker.measure import trying
-from mlbroker.broker.measure.trying import Trying, arms_of
+from mlbroker.broker.measure.remedies import arms_of
+from mlbroker.broker.measure.trying import Trying
+from mlbroker.broker.try_words import file_lines
 from mlbroker.profiles.job import Checkpoint, Job, ProfileLimits, Work
 from mlbroker.profiles.trying import Trial
 
@@ -23,7 +25,8 @@ events.time = types.SimpleNamespace(monotonic_ns=lambda: now_ns)
 counter = Counter("torch")
 asked = dict(word.partition("=")[::2] for word in os.environ.get("MLBROKER_NLP", "").split(","))
 check = "MLBROKER_TRY_CHECK" in os.environ
-TOLD = {"trim": "on", "group": "on: lengths by the masks of the first epoch", "workers": "on"}
+TOLD = {"trim": "on", "group": "on: lengths by the masks of the first epoch", "workers": "on",
+        "bf16": "on"}
 step_s, loss = 0.02, 0.0
 {case}
 for name in asked:
@@ -89,7 +92,11 @@ def test_what_is_faster_and_changes_no_loss_is_proven(tmp_path: Path) -> None:
         ("if 'trim' in asked: sys.exit('no such shape')", "trim", "no such shape"),
         ("if 'group' in asked: sys.exit('no such rows')", "group", "no such rows"),
         ("loss = 5 if 'group' in asked else 0", "group", "losses disagree"),
-        ("step_s *= 2 if 'workers' in asked else 1", "workers=2", "not surely faster"),
+        ("step_s *= 1.1 if 'workers' in asked else 1", "workers=2", "not surely faster"),
+        ("step_s *= 9 if 'workers' in asked else 1", "workers=2", "slower: 180 ms a step for 20"),
+        ("loss = 0.1 if 'bf16' in asked else 0", "bf16", "more than rounding to bfloat16 does"),
+        ("loss = float('nan') if 'bf16' in asked else 0", "bf16", "differ by inf"),
+        ("TOLD['bf16'] = 'off: the job uses autocast'", "bf16", "off: the job uses autocast"),
     ],
 )
 def test_what_is_not_is_withdrawn_with_the_reason(
@@ -108,6 +115,33 @@ def test_where_trim_is_withdrawn_the_others_are_tried_without_it(tmp_path: Path)
     assert trial.best == group
 
 
+def test_bfloat16_is_proven_though_its_losses_are_not_equal_and_that_is_told(
+    tmp_path: Path,
+) -> None:
+    case = "step_s *= 0.5 if 'bf16' in asked else 1\nloss = 0.0002 if 'bf16' in asked else 0"
+    trial = tried(tmp_path, case, "bf16")
+    (arm,) = trial.arms
+    assert arm.proven, arm.withdrawn
+    assert arm.losses is not None
+    assert arm.losses.startswith(
+        "losses differ by 0.0002 without dropout, not more than 0.02: they are not equal"
+    )
+    assert file_lines(arm) == [
+        "In the script: torch.autocast with torch.bfloat16 around the model's call"
+    ]
+
+
+def test_what_is_withdrawn_while_it_is_timed_does_not_hold_up_what_comes_after(
+    tmp_path: Path,
+) -> None:
+    case = FASTER + "step_s *= 9 if 'bf16' in asked else 1"
+    trial = tried(tmp_path, case, "trim,bf16,group=8")
+    trim, bf16, group = trial.arms
+    assert trim.proven
+    assert "it is slower" in str(bf16.withdrawn)
+    assert (group.remedies, group.proven) == ("trim,group=8", True)
+
+
 def test_a_job_that_fails_or_resumes_is_no_ground_to_compare_on(tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match="no luck"):
         tried(tmp_path, "sys.exit('no luck')", "trim")
@@ -118,7 +152,8 @@ def test_a_job_that_fails_or_resumes_is_no_ground_to_compare_on(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "trimm", "trim=2", "group=1", "workers=0", "workers=x", "trim,trim", "bf16"]
+    "text",
+    ["", "trimm", "trim=2", "group=1", "workers=0", "workers=x", "trim,trim", "bf16=1", "fp16"],
 )
 def test_a_remedy_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError) as refused:

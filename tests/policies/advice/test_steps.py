@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlbroker.broker.advice_words import waste_words
 from mlbroker.policies.advice.steps import Kind, tokens_seen, wastes
 from mlbroker.profiles.job import Checkpoint, Job
 from mlbroker.profiles.measurement import Measurement, Status
@@ -35,6 +36,26 @@ def test_padding_takes_its_share_of_what_grows_with_the_batch() -> None:
     # Of the hundred steps' 1.4 s, .2 s are fixed; the stray step of one place is left out of the
     # law, and weighs nothing.
     assert found.share == pytest.approx(0.4 * (1 - 0.002 / 0.014), rel=0.02)
+
+
+def test_of_accumulated_batches_the_fixed_part_comes_once_too_often() -> None:
+    told = row(**TEXT, **SIZES, batches_per_step="4")
+    padding, found = wastes(JOB, [told], None)
+    assert (found.kind, found.at_most, found.batches) == (Kind.ACCUMULATION, True, 4)
+    # Of 14 ms 2 are fixed, and three of four of them could go.
+    assert found.share == pytest.approx(0.75 * 0.002 / 0.014, rel=0.02)
+    assert padding.kind is Kind.PADDING
+    assert "made of 4 batches" in waste_words(found, JOB)
+    assert "up to 11% of the time" in waste_words(found, JOB)
+
+
+@pytest.mark.parametrize("batches", ["1", "", "many", "9" * 9])
+def test_where_none_are_accumulated_nothing_is_said_of_it(batches: str) -> None:
+    kinds = [w.kind for w in wastes(JOB, [row(**TEXT, **SIZES, batches_per_step=batches)], None)]
+    assert kinds == [Kind.PADDING]
+    # Without a law of its steps nobody knows what a batch takes whatever its size is.
+    kinds = [w.kind for w in wastes(JOB, [row(**TEXT, batches_per_step="4")], None)]
+    assert kinds == [Kind.PADDING]
 
 
 def test_waiting_and_what_comes_back_are_told_worst_first() -> None:

@@ -93,6 +93,41 @@ class Collator:
     tokenizer = Tokenizer()
     def __call__(self, b): return {"input_ids": padded(b, 904)}
 loader = DataLoader(Items(), 16, collate_fn=Collator())""",
+    "labels": """
+def collate(b):
+    ids = padded(b, 903); return ids, ids.masked_fill(ids == 903, -100)
+loader = DataLoader(Items(), 16, collate_fn=collate)""",
+    "labels, of an end that is the pad id, left": """
+rows = [torch.cat([r[:-1], torch.tensor([904])]) for r in rows]
+class Collator:
+    pad_token_id, eos_token_id = 904, 904
+    def __call__(self, b):
+        ids = padded(b, 904, left=True)
+        return {"input_ids": ids, "labels": ids.where(masks(b, ids, left=True) == 1, -100)}
+loader = DataLoader(Items(), 16, collate_fn=Collator())""",
+    "labels, of answers alone": """
+# Of each row the first half is a prompt, and has no label either.
+def collate(b):
+    ids = padded(b)
+    prompt = torch.arange(ids.shape[1])[None] < torch.tensor([[len(r) // 2] for r in b])
+    return {"input_ids": ids, "labels": ids.masked_fill((ids == 0) | prompt, -100)}
+loader = DataLoader(Items(), 16, collate_fn=collate)""",
+    "labels, beside, of masked words": """
+# Most words have no label, and one stands often twice; what is beside may be another table.
+rows = [r.clamp(max=3) for r in rows]
+def collate(b):
+    ids = padded(b, 903)
+    labels = ids.where((torch.rand(ids.shape) < 0.15) & (ids != 903), -100)
+    return {"input_ids": ids}, torch.zeros(ids.shape), labels
+loader = DataLoader(Items(), 16, collate_fn=collate)""",
+    "guess, labels of the padding too": """
+def collate(b): ids = padded(b); return {"input_ids": ids, "labels": ids}
+loader = DataLoader(Items(), 16, collate_fn=collate)""",
+    "packed, with labels": """
+def collate(b):
+    ids = torch.cat(b)[None]
+    return {"input_ids": ids, "labels": ids, "position_ids": torch.arange(ids.shape[1])[None]}
+loader = DataLoader(Items(), 16, collate_fn=collate)""",
     "mask, by length": """
 order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
 batches = [order[i:i + 16] for i in range(0, 240, 16)]
@@ -139,10 +174,27 @@ def test_counts_are_exact(run: Run, tmp_path: Path) -> None:
         assert tokens is not None, kind
         epochs = 3 if "evaluated" in kind else 1
         assert (tokens.steps, tokens.real) == (15 * epochs, told[kind]["real"] * epochs), kind
-        assert (tokens.padding_share == 0) == (kind == "packed"), kind
+        assert (tokens.padding_share == 0) == kind.startswith("packed"), kind
+        assert (tokens.labelled is not None) == ("labels" in kind), kind
         assert tokens.by == kind.partition(",")[0], kind
-        rows = 1 if kind == "packed" else 16
+        rows = 1 if kind.startswith("packed") else 16
         assert sum(tokens.lengths.values()) == tokens.steps * rows, kind
+
+
+@needs("torch")
+def test_places_that_bear_a_loss_are_counted(run: Run, tmp_path: Path) -> None:
+    names = ("labels", "labels, of answers alone", "guess, labels of the padding too")
+    (tmp_path / "kinds.json").write_text(json.dumps({name: COLLATORS[name] for name in names}))
+    run(SCRIPT, FOLDER=str(tmp_path))
+    told = json.loads((tmp_path / "told.json").read_text())
+    whole, answers, all_ = (tokens_of(told[name]["notes"]) for name in names)
+    assert whole is not None
+    assert answers is not None
+    assert all_ is not None
+    assert whole.labelled == whole.real
+    # Of 240 rows half, and a word more of those of an odd length.
+    assert 0 <= 2 * (answers.labelled or 0) - answers.real <= 240
+    assert (all_.labelled, all_.labelled_share) == (all_.padded, 1.0)
 
 
 @needs("torch")
