@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mlbroker.broker.clouds.guest_report import Status
+from mlbroker.broker.clouds.guest_report import Status, figures_of
 from mlbroker.broker.clouds.interface import Cloud
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger import PIPELINE, Attempt, Run, State, share_in
@@ -16,6 +16,7 @@ from mlbroker.broker.runs.elsewhere import elsewhere
 from mlbroker.broker.runs.folder import RunFolder
 from mlbroker.broker.runs.order import Order
 from mlbroker.broker.words import charged_usd, exact_usd
+from mlbroker.profiles.noise_seen import noise_of
 
 
 def run_summary(run: Run) -> dict[str, Any]:
@@ -74,7 +75,12 @@ def _drawn(run: Run, what: str) -> float | None:
 
 
 def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:
-    """One attempt of a run: where, from when until when, how it ended and what it cost."""
+    """One attempt of a run: where, from when until when, how it ended and what it cost.
+
+    `noise_samples` is the gradient noise scale that was seen last; None where nobody knows it.
+    """
+    figures = figures_of(attempt.figures)
+    noise = None if figures is None else noise_of(figures.training, attempt.batch_size)
     return {
         "run_id": run.run_id,
         "attempt": attempt.number,
@@ -88,6 +94,7 @@ def attempt_summary(run: Run, attempt: Attempt) -> dict[str, Any]:
         "detail": attempt.detail,
         "batch_size": attempt.batch_size,
         "lr_scale": attempt.lr_scale,
+        "noise_samples": None if noise is None else noise.noise,
         "charged_usd": exact_usd(attempt.charged_usd),
     }
 

@@ -103,6 +103,7 @@ def test_a_run_takes_another_batch_at_a_checkpoint(cli: Cli) -> None:
     first, second = attempts(cli, row["run_id"])
     assert (first["why"], first["batch_size"], second["batch_size"]) == ("adapt", None, 4096)
     assert second["lr_scale"] == 64
+    assert (first["noise_samples"], second["noise_samples"]) == (1e9, 1e9)
     assert first["detail"].startswith("batch 64 → 4096")
     assert "went on with batch 64 → 4096" in cli("ledger", "--run", row["run_id"]).stderr
     (run,) = open_ledger(cli.home).runs()
