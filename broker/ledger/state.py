@@ -63,6 +63,8 @@ YIELD = "yield"
 # Why a run is asked to stop so that it goes on with another batch, or on another machine, and the
 # entry of that wish which says with which.
 ADAPT, ADAPTS_TO = "adapt", "to"
+# Of who is asked so, another attempt follows: void where nobody can launch it, and after a stop.
+GOING_ON = frozenset({YIELD, ADAPT})
 # What people say of a run in the queue: not now, as others, and before all others.
 HELD, RELEASED, RAISED = "held", "released", "raised"
 # And what its policy promises: it keeps its place until it is done.
@@ -260,8 +262,8 @@ def _note(run: Run, fact: Fact) -> Run:
     if fact.kind == "stop_requested":
         why = fact.body["why"]
         # Late, it is void: what somebody asked for is for good, and who queues has no place.
-        ours = why in (YIELD, ADAPT)
-        void = ours and (run.stop_requested or run.state is not State.RUNNING)
+        asked = run.stop_requested or run.state is not State.RUNNING
+        void = why in GOING_ON and asked
         to = fact.body.get(ADAPTS_TO) if why == ADAPT else run.adapts_to
         return run if void else replace(run, stop_requested=why, adapts_to=to)
     if fact.kind == "disarmed":

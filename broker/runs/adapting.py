@@ -241,9 +241,10 @@ class Adapting:
 
     def _words(self, run: Run, way: Way) -> str:
         batch = batch_of(run.attempt, self._batch)
-        there = way.option.instance_type
-        machine = "" if there == run.attempt.instance_type else f"{there}, "
-        return f"{machine}batch {batch} → {way.batch}"
+        here, there = run.attempt.instance_type, way.option.instance_type
+        parts = [f"{here} → {there}"] if there != here else []
+        parts += [f"batch {batch} → {way.batch}"] if way.batch != batch else []
+        return ", ".join(parts)
 
     def _once(self, what: str, text: str) -> Fact | None:
         if what in self._said:

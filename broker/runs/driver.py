@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlbroker.broker.clouds.interface import Cloud, Intent, Machine, MachineState, Unclear
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
-from mlbroker.broker.ledger.state import ADAPT, PENDING, YIELD
+from mlbroker.broker.ledger.state import GOING_ON, PENDING, YIELD
 from mlbroker.broker.runs import pending
 from mlbroker.broker.runs.adapting import Adapting
 from mlbroker.broker.runs.asking import Asking
@@ -119,7 +119,7 @@ class Driver:
             State.TERMINATING: self._terminating,
             State.TERMINATED: self._over,
         }
-        if self._secrets is None and run.stop_requested in (YIELD, ADAPT):
+        if self._secrets is None and run.stop_requested in GOING_ON:
             # Nobody could launch it again.
             run = replace(run, stop_requested=None)
         after = steps[run.state](run)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlbroker.broker.clouds.interface import RUN_TAG, TOKEN_TAG, Cloud, Machine, MachineState
 from mlbroker.broker.errors import CloudError, MlbrokerError
 from mlbroker.broker.ledger import Ledger, Run, State
+from mlbroker.broker.ledger.state import GOING_ON
 from mlbroker.broker.runs.clock import Clock
 from mlbroker.broker.runs.driver import Driver
 from mlbroker.broker.runs.elsewhere import elsewhere
@@ -133,7 +134,8 @@ class Reconciler:
             while not run.settled:
                 before, run = run, driver.advance(run.run_id)
                 if before.state is run.state and run.state in _ON_A_MACHINE:
-                    if run.stop_requested:
+                    void = secrets is None and run.stop_requested in GOING_ON
+                    if run.stop_requested and not void:
                         continue
                     yield _still_there(run)
                     return

@@ -15,6 +15,7 @@ from tests.support.simulator import SimCloud
 
 from mlbroker.broker.ledger import Ledger, State
 from mlbroker.broker.runs.failover import MAX_ATTEMPTS
+from mlbroker.broker.runs.order import place_of
 from mlbroker.broker.runs.reconcile import Did
 from mlbroker.broker.runs.summary import live_summary, run_summary, spent_words
 from mlbroker.broker.words import exact_usd
@@ -383,6 +384,50 @@ def test_a_crash_at_every_boundary_leaves_nothing_behind(tmp_path: Path, faults:
         with sim.service.world() as world:
             assert world.armed == {}, "a kill switch was left armed"
     assert at > 30, "the run has that many boundaries at least"
+
+
+def adapts(sim: SimRuns) -> None:
+    """A run that works on `small`, and is to go on there with another batch."""
+    set_world(sim, job_s=30.0)
+    sim.reserve(cap="12")
+    driver = sim.driver(secrets={})
+    while driver.advance("r1").state is not State.RUNNING:
+        pass
+    first = sim.candidates[0]
+    names = ("cloud", "region", "zone", "instance_type", "market")
+    to = dict(zip(names, place_of(first), strict=True))
+    to |= {"batch_size": 400, "lr_scale": 2.0, "reason": "batch 100 → 400: saves 1 USD"}
+    sim.ledger.append(sim.service.now(), "r1", "stop_requested", {"why": "adapt", "to": to})
+
+
+def test_a_run_that_adapts_goes_on_there_with_the_new_batch(sim: SimRuns) -> None:
+    adapts(sim)
+    run = sim.driver(secrets={}).drive("r1")
+    assert [(a.instance_type, a.batch_size, a.why) for a in run.attempts] == [
+        ("small", None, "adapt"),
+        ("small", 400, "finished"),
+    ]
+    assert run.attempts[0].detail == "batch 100 → 400: saves 1 USD"
+    assert (run.outcome, run.adapts_to, run.stop_requested) == ("succeeded", None, None)
+    sim.check("12")
+
+
+def test_a_wish_to_adapt_is_no_stop_for_who_cannot_launch(
+    sim: SimRuns,
+) -> None:
+    adapts(sim)
+    assert sim.driver(secrets=None).drive("r1").outcome == "succeeded"
+    sim.check("12")
+
+
+@pytest.mark.parametrize("at", range(1, 40, 6))
+def test_a_crash_in_the_midst_of_a_change_leaves_nothing_behind(sim: SimRuns, at: int) -> None:
+    adapts(sim)
+    assert crash_at(sim, at)
+    sim.wind_up()
+    sim.check("12")
+    with sim.service.world() as world:
+        assert world.armed == {}, "a kill switch was left armed"
 
 
 def test_the_cap_holds_with_the_client_dead_and_never_reconciled(sim: SimRuns) -> None:
