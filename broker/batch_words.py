@@ -80,13 +80,21 @@ def unknown_words(job: Job, seen: BatchesSeen) -> str | None:
         return None  # never measured: that is said already
     ways = []
     if seen.noise is None:
-        whys = [why for row in seen.rows if (why := why_unknown(row.extra)) is not None]
-        ways.append(f"its gradient noise is not ({whys[-1]})" if whys else "mlbroker profile JOB")
+        ways.append(_of_noise(seen))
     if len(seen.sizes(batch)) < 2 and batch.can_be_told:
         ways.append(f"mlbroker profile JOB --batch {','.join(map(str, _suggested(batch)))}")
     elif len(seen.sizes(batch)) < 2:
         ways.append("say under `batch: env:` by which variable the job is told")
     return f"What another batch is worth is not known: {'; '.join(ways)}."
+
+
+def _of_noise(seen: BatchesSeen) -> str:
+    whys = [why for row in seen.rows if (why := why_unknown(row.extra)) is not None]
+    if whys:
+        return f"its gradient noise is not ({whys[-1]})"
+    if any("noise_looks" in row.extra for row in seen.rows):
+        return "mlbroker profile JOB, for longer: its gradients were looked at too seldom"
+    return "mlbroker profile JOB"
 
 
 def _suggested(batch: Batch) -> Sequence[int]:

@@ -16,6 +16,7 @@ two things, so a step at a small batch may be bound by the one, and at a large b
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from mlbroker.pricing.offer import Hardware
@@ -90,6 +91,8 @@ class BatchSteps:
         assert job.batch is not None  # who asks has seen to it
         self._job, self._batch, self._nodes = job, job.batch, job.num_nodes
         self.seen = seen
+        # Asked of thousands of machines.
+        self._passes = cache(lambda size: self._batch.passes(size, self._nodes))
         usable = [row for row in seen.rows if row.nodes == job.num_nodes]
         self._rows: dict[int, list[Measurement]] = defaultdict(list)
         machines: dict[str, dict[int, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
@@ -169,7 +172,7 @@ class BatchSteps:
             if like is None:
                 return None
             name, line = like
-            there_s = line.step_s(start, self._batch.passes(start, self._nodes))
+            there_s = line.step_s(start, self._passes(start))
             apart = abs(math.log(anchor.median_step_time_s / there_s))
             sigma = math.hypot(_SHARE_SIGMA, _SHARE_SIGMA_PER_LOG_RATIO * apart)
             sigma, words = self._ratio_sigma(line, start, size, sigma), f"as steps grow on {name}"
@@ -186,7 +189,7 @@ class BatchSteps:
 
     def _most_like(self, size: int, step_s: float) -> tuple[str, Line] | None:
         """The measured machine that takes most nearly so long at a batch."""
-        passes = self._batch.passes(size, self._nodes)
+        passes = self._passes(size)
 
         def apart(named: tuple[str, Line]) -> float:
             return abs(math.log(named[1].step_s(size, passes) / step_s))
@@ -195,7 +198,7 @@ class BatchSteps:
 
     def _ratio(self, line: Line, start: int, size: int, shift: float = 0.0) -> float:
         """T(size) / T(start); `shift` moves the log odds of what does not grow with the batch."""
-        before, after = (self._batch.passes(one, self._nodes) for one in (start, size))
+        before, after = self._passes(start), self._passes(size)
         share = line.fixed_s * before / line.step_s(start, before)
         share = min(max(share, _LEAST_SHARE), 1 - _LEAST_SHARE)
         share = 1 / (1 + (1 - share) / share * math.exp(-shift))
@@ -206,7 +209,7 @@ class BatchSteps:
         return abs(math.log(low / high)) / 2
 
     def _per_node(self, size: int) -> int:
-        return size // self._nodes // self._batch.passes(size, self._nodes)
+        return size // self._nodes // self._passes(size)
 
 
 class _Memory:

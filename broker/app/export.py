@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,10 @@ def chosen_of(planned: Planned, into: Path) -> Chosen:
     kind = next(k for _, _, k in planned.book.types() if (k.cloud, k.name) == asked)
     limit_s = None if job.deadline is None else int(job.deadline.seconds_from(plan.generated_at))
     workdir = None if job.workdir is None else os.path.relpath(job.workdir, into)
+    if quote.batch is not None and job.batch is not None:
+        at = quote.batch
+        told = job.batch.variables(at.size, job.num_nodes, at.lr_scale or 1.0)
+        job = replace(job, envs={**job.envs, **told})
     return Chosen(job, quote, kind, limit_s, workdir)
 
 

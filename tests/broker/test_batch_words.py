@@ -92,6 +92,7 @@ def row(size: int | None, **extra: str) -> Measurement:
         ),
         (JOB, [row(100, noise_told="300 100")], "known: mlbroker profile JOB --batch 200,400."),
         (JOB, [row(100), row(200)], "is worth is not known: mlbroker profile JOB."),
+        (JOB, [row(100, noise_looks="6"), row(200)], "JOB, for longer: its gradients were looked"),
         (
             JOB,
             [row(100, noise_unknown="several optimizers"), row(200)],

@@ -1,6 +1,7 @@
 """`plan` of a job whose steps were measured at several batches, as a process."""
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ def test_words_and_columns(cli: Cli) -> None:
     assert chosen.splitlines()[1].split()[-4:] == ["batch", "worth", "lr", "x"]
     assert chosen.splitlines()[2].split()[-3:] == ["256", "89%", "1.779"]
     assert "Another batch" not in chosen
+    # A file for another tool tells the job the batch that its machine was chosen with.
+    exported = cli("export", job_of(cli, adapt="batch"), "--to", "skypilot", *HERE)
+    assert exported.returncode == 0, exported.stderr
+    assert re.search(r"BATCH: .?256", exported.stdout)
+    assert re.search(r"LR: .?0.0889", exported.stdout)
     # The cap is reserved whole, as it is with any batch.
     run = [
         json.loads(cli("run", job_of(cli, adapt=how), *HERE, "--dry-run", "--json").stdout)

@@ -200,3 +200,12 @@ def test_free_is_never_worse_than_fixed(
     ]
     if figures[0] is not None:
         assert figures[0] <= figures[1] * (1 + 1e-6) + 1e-5
+
+
+def test_for_little_the_batch_is_not_changed() -> None:
+    # 1.98 steps at 100 are one at 200, for all but no noise in the gradient.
+    steps_s = {100: 0.2, 200: 0.385}
+    kept = plan(JOB, seen(steps_s, noise=1e6), steps_s, book())
+    assert kept.choice is not None
+    assert kept.choice.batch is not None
+    assert kept.choice.batch.size == 100
