@@ -112,9 +112,11 @@ class Quote(NamedTuple):
     requests, and `once_usd` what is due once (`traffic_usd` of it for traffic). `duration_h`
     includes set-up, and `command_s` is of the job's command alone, undisturbed. `power_w` is of all
     nodes, their share of the building's included. Unknown energy and carbon are None, never 0.
-    `option` is the one of the job's resource options that it is of. A spot quote that `falls_back`
-    on demand has the cost, the duration and the chance of both together. `sure_h` is what the run
-    does not exceed with the confidence asked for; one that falls back takes until the deadline.
+    `option` is the one of the job's resource options that it is of, and `interruption_rate` the
+    share of such spot machines that is taken within a month, where it is published. A spot quote
+    that `falls_back` on demand has the cost, the duration and the chance of both together. `sure_h`
+    is what the run does not exceed with the confidence asked for; one that falls back takes until
+    the deadline.
     `course` is the duration by its moments, as sums of several runs need it.
 
     Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
@@ -146,6 +148,7 @@ class Quote(NamedTuple):
     price_width: float = 0.0
     hourly_usd: Decimal = Decimal(0)
     once_usd: Decimal = Decimal(0)
+    interruption_rate: float | None = None
     traffic_usd: Decimal = Decimal(0)
     power_w: float | None = None
     relative_speed: float | None = None
