@@ -161,8 +161,10 @@ def quote_document(quote: Quote | None) -> dict[str, Any] | None:
         return None
     document = _record(quote._replace(falls_back=None, course=None))
     # Which alternative it is of, its command's own time, how long it may take and what its price's
-    # age is worth are for the choice and the launch only, as are the moments of its duration.
-    for name in ("option", "command_s", "price_width", "falls_back", "sure_h", "course"):
+    # age is worth are for the choice and the launch only, as are the moments of its duration and
+    # how often such machines are taken.
+    kept = ("option", "command_s", "price_width", "falls_back", "sure_h", "course")
+    for name in (*kept, "interruption_rate"):
         del document[name]
     if quote.batch is None:
         del document["batch"]

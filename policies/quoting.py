@@ -56,6 +56,7 @@ def make_quote(
         power_w=None if kw is None else kw * 1000,
         relative_speed=pace.relative_speed,
         price_width=price_width,
+        interruption_rate=offer.interruption_rate,
     )
     prediction = pace.prediction
     if prediction is None:

@@ -1,6 +1,8 @@
 """Which machines serve a service's traffic for the least, among those of known capacity."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from mlbroker.broker.app.listener import Listener
@@ -21,6 +23,7 @@ from mlbroker.policies.service.fleet import Limits, Option
 from mlbroker.policies.service.mix import choose
 from mlbroker.policies.service.mixed_replay import Trace
 from mlbroker.policies.service.replay import Row
+from mlbroker.policies.service.spot_loss import on_spot
 from mlbroker.pricing.offer import Market
 from mlbroker.pricing.vendors import vendor
 from mlbroker.profiles.job import Replicas
@@ -57,10 +60,19 @@ def choose_machines(
     serving = {name: rps for name, (rps, _) in capacity.items() if rps > 0}
     gpus = {kind.name for _, _, kind in book.types() if kind.hardware.gpu is not None}
     options = []
-    for quote in _quotes(request, planner, serving):
+    quotes = _quotes(request, planner, serving)
+    instead = _on_demand(request, planner, [q for q in quotes if q.market is Market.SPOT])
+    for quote in quotes:
         rps, known = capacity[quote.instance_type]
-        has_gpu = quote.instance_type in gpus
-        options.append(_option(quote, rps, known, latest, engine.boot_ms / 1000, has_gpu))
+        option = Option(
+            quote.instance_type, quote.cloud, quote.region, quote.market, quote.hourly_usd, rps,
+            known, None if latest is None else latest.tokens,
+        )  # fmt: skip
+        if quote.market is Market.SPOT:
+            has_gpu = quote.instance_type in gpus
+            per_h = 3600 * interruptions_per_s(quote.interruption_rate, has_gpu)
+            option = on_spot(option, per_h, engine.boot_ms / 1000, instead.get(_place(quote)))
+        options.append(option)
     limits = _limits(service, replicas)
     with nothing_on_stdout():
         choice = choose(options, trace, limits)
@@ -123,23 +135,31 @@ def _quotes(request: PlanRequest, planner: Planner, names: Iterable[str]) -> Seq
     return [quote for quote in made.quotes if not vendor(quote.cloud).own]
 
 
-def _option(
-    quote: Quote, rps: float, known: str, measured: Measured | None, boot_s: float, has_gpu: bool
-) -> Option:
-    """A spot machine serves less by the time that it is away: until the next has booted."""
-    if quote.market is Market.SPOT:
-        rate = None if quote.falls_back is None else quote.falls_back.interruption_rate
-        rps /= 1 + boot_s * interruptions_per_s(rate, has_gpu)
-    return Option(
-        quote.instance_type,
-        quote.cloud,
-        quote.region,
-        quote.market,
-        quote.hourly_usd,
-        rps,
-        known,
-        None if measured is None else measured.tokens,
+def _place(quote: Quote) -> tuple[str, str, str]:
+    return quote.cloud, quote.region, quote.instance_type
+
+
+def _on_demand(
+    request: PlanRequest, planner: Planner, spot: Sequence[Quote]
+) -> dict[tuple[str, str, str], Decimal]:
+    """What an hour on demand costs where these are sold on spot, whatever the job asks for."""
+    resources = tuple(
+        option._replace(market=None if option.market is Market.SPOT else option.market)
+        for option in request.job.resources
     )
+    asked = request._replace(job=replace(request.job, resources=resources))
+    names: dict[tuple[str, str], list[str]] = {}
+    for quote in spot:
+        names.setdefault((quote.cloud, quote.region), []).append(quote.instance_type)
+    found = {}
+    # A plan names the best region only: each of them is asked about.
+    for (cloud, region), here in names.items():
+        filters = request.filters._replace(
+            clouds=(cloud,), regions=(region,), markets=(Market.ON_DEMAND,)
+        )
+        for quote in _quotes(asked._replace(filters=filters), planner, here):
+            found[_place(quote)] = quote.hourly_usd
+    return found
 
 
 def _limits(service: Service, replicas: Replicas) -> Limits:

@@ -236,7 +236,7 @@ def _report(told: Mapping[str, Any], ready_s: float, note: Callable[[str], None]
     if strange := {kind: number for kind, number in kinds.items() if kind != "served"}:
         note(f"Not served, of {sum(kinds.values()):,} requests: {_kinds(strange)}.")
     cores = float(told["load_cores"])
-    note(f"Making the load took {cores:.2f} of the machine's cores: a replica has them for itself.")
+    note(f"Making the load took {cores:.2f} of a core: a replica has it for itself.")
     return Report(found, ready_s, told["tokens"], cores)
 
 

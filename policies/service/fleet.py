@@ -15,7 +15,8 @@ from mlbroker.pricing.offer import Market
 
 class Option(NamedTuple):
     """A machine type at one place, what it costs, and the requests a second that it serves at the
-    objective. Of a stream `tokens` are those of a request."""
+    objective. Of a stream `tokens` are those of a request. On spot it costs what stands in for it,
+    too, and for the share `missing` of the time one zone's replicas are gone."""
 
     name: str
     cloud: str
@@ -25,6 +26,7 @@ class Option(NamedTuple):
     rps: float
     known: str = "stated"
     tokens: float | None = None
+    missing: float = 0.0
 
 
 class Limits(NamedTuple):

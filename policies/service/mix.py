@@ -22,6 +22,7 @@ from typing import NamedTuple
 from mlbroker.policies.service.fleet import Choice, Fleet, Limits, Option, Single
 from mlbroker.policies.service.interface import UNBOUNDED
 from mlbroker.policies.service.mixed_replay import Array, Group, Outcome, Trace
+from mlbroker.policies.service.spot_loss import ZONES
 from mlbroker.pricing.offer import Market
 
 # Loads that are told apart, and capacities of what always runs among which the MILP chooses.
@@ -115,12 +116,14 @@ class _Search:
         self._options, self._trace, self._limits = options, trace, limits
         self._prices = np.array([float(option.usd_per_h) for option in options])
         self._rps = np.array([option.rps for option in options])
-        self._peak = trace.peak_rps
-        self._reach = self._clip = _rate_for(limits.share, trace)
+        self._reach = self._clip = trace.rate_for(limits.share)
+        # Beside zones that are gone, others serve.
+        gone = any(option.missing for option in options)
+        self._most_rps = trace.peak_rps * (ZONES / (ZONES - 1) if gone else 1)
         self._played: dict[Group, Outcome] = {}
         self._looks_left = _MOST_LOOKS
         self._fits: dict[_Key, _Fitted | None] = {}
-        held = trace.held_rates() if limits.scales else np.full(len(trace.span_ms), self._peak)
+        held = trace.held_rates() if limits.scales else np.full(len(trace.span_ms), trace.peak_rps)
         order = np.argsort(held)[::-1]
         self._loads = np.minimum(held, self._clip)[order]
         self._spans = trace.span_ms[order] / trace.length_ms
@@ -165,17 +168,16 @@ class _Search:
 
     def _would_do(self, key: _Key) -> int:
         """How many serve enough if all of them always run: fewer never do."""
-        rps = self._options[key.at].rps
-        low, high = 0, ceil(self._peak / rps)
+        low, high = 0, ceil(self._most_rps / self._options[key.at].rps)
         while low < high:
             middle = (low + high) // 2
-            enough = self._played_once(Group(middle * rps, rps, 0, 0)).served >= self._limits.share
+            enough = self._keeps(key.plus(key.at, middle), 0)
             low, high = (low, middle) if enough else (middle + 1, high)
         return low
 
     def _mended(self, key: _Key) -> _Fitted | None:
         """With as many more that always run, of the type that follows, as the share needs."""
-        short = ceil(max(self._peak - self._base_rps(key), 0.0) / self._options[key.at].rps)
+        short = ceil(max(self._most_rps - self._base_rps(key), 0.0) / self._options[key.at].rps)
         low, high = 0, max(min(short, self._limits.most - sum(key.counts)), 0)
         if self._fit(key) is not None:
             return self._fit(key)
@@ -275,7 +277,15 @@ class _Search:
     def _play(self, key: _Key, most: int) -> Outcome:
         least, _ = self._bounds(key)
         rps = self._options[key.at].rps
-        return self._played_once(Group(self._base_rps(key), rps, min(least, most), most))
+        whole = Group(self._base_rps(key), rps, min(least, most), most)
+        outcome = self._played_once(whole)
+        served = outcome.served
+        for at, option in enumerate(self._options):
+            if option.missing and (key.counts[at] or (at == key.at and most)):
+                gone_rps = key.counts[at] * option.rps / ZONES
+                less = whole._replace(gone_base_rps=gone_rps, gone_share=(at == key.at) / ZONES)
+                served -= option.missing * (outcome.served - self._played_once(less).served)
+        return outcome._replace(served=served)
 
     def _played_once(self, group: Group) -> Outcome:
         if group not in self._played:
@@ -289,7 +299,7 @@ class _Search:
         if not limits.scales:
             return 0, 0 if limits.least <= always <= limits.most else -1
         least = max(limits.least - always, 0)
-        useful = ceil((self._peak - self._base_rps(key)) / self._options[key.at].rps)
+        useful = ceil((self._most_rps - self._base_rps(key)) / self._options[key.at].rps)
         return least, min(max(useful, least), limits.most - always)
 
     def _base_rps(self, key: _Key) -> float:
@@ -382,14 +392,3 @@ class _Search:
 
 def _fewer(key: _Key) -> list[_Key]:
     return [key.plus(at, -1) for at, number in enumerate(key.counts) if number]
-
-
-def _rate_for(share: float, trace: Trace) -> float:
-    """The rate up to which an engine that is never late must go, for the share to be served."""
-    wanted = share * float((trace.rates * trace.span_ms).sum())
-    low, high = 0.0, trace.peak_rps
-    for _ in range(30):
-        middle = (low + high) / 2
-        served = float((trace.rates.clip(max=middle) * trace.span_ms).sum())
-        low, high = (low, middle) if served >= wanted else (middle, high)
-    return high

@@ -22,12 +22,15 @@ Array: TypeAlias = "NDArray[Any]"
 
 class Group(NamedTuple):
     """`base_rps` requests a second are served by what always runs, and what is above them by
-    `least` to `most` replicas of `rps` each, which the engine starts and stops."""
+    `least` to `most` replicas of `rps` each, which the engine starts and stops. Of both so much,
+    and this share, is gone all the time, which the engine does not know."""
 
     base_rps: float
     rps: float
     least: int = 0
     most: int = UNBOUNDED
+    gone_base_rps: float = 0.0
+    gone_share: float = 0.0
 
 
 class Outcome(NamedTuple):
@@ -69,6 +72,16 @@ class Trace:
         padded = np.concatenate([np.full(steps, self._seen[0]), self._seen])
         held: Array = np.lib.stride_tricks.sliding_window_view(padded, steps + 1).max(axis=1)
         return held
+
+    def rate_for(self, share: float) -> float:
+        """The rate up to which an engine that is never late must go, for the share to be served."""
+        wanted = share * self._total * 1000
+        low, high = 0.0, self.peak_rps
+        for _ in range(30):
+            middle = (low + high) / 2
+            served = float((self.rates.clip(max=middle) * self.span_ms).sum())
+            low, high = (low, middle) if served >= wanted else (middle, high)
+        return high
 
     def play(self, group: Group) -> Outcome:
         """The engine without a ceiling; the fleet runs already when the trace begins."""
@@ -160,7 +173,8 @@ class Trace:
         edges = np.union1d(self._edges, looks)
         # Of several changes at a look the last holds.
         serving = np.array(numbers)[np.searchsorted(looks, edges, side="right") - 1]
-        per_s = group.base_rps + serving * group.rps
+        there_rps = group.base_rps - group.gone_base_rps
+        per_s = there_rps + serving * (group.rps * (1 - group.gone_share))
         more = self.requests[edges] - per_s * self.span_ms[edges] / 1000
         over = np.flatnonzero(more > 0).tolist()
         if not over:

@@ -1,6 +1,7 @@
 """`plan` of a service whose replicas' capacities are known: which machines, and what is refused."""
 
 import json
+from decimal import Decimal
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,11 @@ def test_flags_hold_for_the_fleets_too(tmp_path: Path, state: Path) -> None:
     path = service(tmp_path)
     path.write_text(path.read_text().replace('"use_spot": false, ', ""))
     told = plan(path, state, "--market", "spot", "--json").stdout
-    best = json.loads(told)["replicas"]["fleets"]["best"]
-    assert best["follows"]["market"] == "spot"
-    assert best["follows"]["rps"] < 2
+    document = json.loads(told)
+    follows = document["replicas"]["fleets"]["best"]["follows"]
+    assert (follows["market"], follows["rps"]) == ("spot", 2)
+    # What stands in for it on demand is in its price.
+    assert Decimal(document["choice"]["hourly_usd"]) < Decimal(follows["usd_per_h"])
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,18 @@ def test_it_is_within_two_percent_of_the_best_of_all(seed: int) -> None:
     assert float(best.usd_per_h) <= 1.02 * cheapest_by_hand(options, trace, limits)
 
 
+def test_two_take_the_places_of_two_where_one_by_one_is_dearer() -> None:
+    # Of five that always run and one fine, two must go for two fine ones at once.
+    cheap = SMALL._replace(name="cheap", usd_per_h=Decimal("0.0930"), rps=4.703)
+    fine = SMALL._replace(name="fine", usd_per_h=Decimal("0.0830"), rps=2.742)
+    trace = Trace(days_of_requests(1, 24, 16.0), ENGINE._replace(boot_ms=120_000))
+    best = choose([cheap, fine], trace, Limits(0.999)).best
+    assert best is not None
+    assert float(best.usd_per_h) == pytest.approx(
+        cheapest_by_hand([cheap, fine], trace, Limits(0.999)), rel=1e-3
+    )
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.sampled_from([0.9, 0.99]), st.integers(0, 3))
 def test_what_holds_of_any_choice(seed: int, types: int, share: float, least: int) -> None:
