@@ -63,7 +63,7 @@ def test_a_job_without_text_batches_is_told_so(job: Path, home: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("--try", "bf16"), "'bf16' is no remedy"),
+        (("--try", "int8"), "'int8' is no remedy"),
         (("--try", "trim", "--auto"), "--auto"),
         (("--try", "trim", "--on", "box"), "--on"),
     ],
