@@ -107,23 +107,22 @@ class Course(NamedTuple):
 class Quote(NamedTuple):
     """What the job costs on one machine, how long it takes and what it emits.
 
-        `price_per_hour_usd` is of one machine, and what it may rise to while the run lives is
-        `max_price_per_hour_usd` (None: it does not), and the price may be higher by the share
-        `price_width`, as it is old; `hourly_usd` is of all nodes with their disks, addresses and
-        requests, and `once_usd` what is due once (`traffic_usd` of it for traffic). `duration_h`
-        includes set-up, and `command_s` is of the job's command alone, undisturbed. `power_w` is of all
-        nodes, their share of the building's included. Unknown energy and carbon are None, never 0.
+    `price_per_hour_usd` is of one machine, and what it may rise to while the run lives is
+    `max_price_per_hour_usd` (None: it does not), and the price may be higher by the share
+    `price_width`, as it is old; `hourly_usd` is of all nodes with their disks, addresses and
+    requests, and `once_usd` what is due once (`traffic_usd` of it for traffic). `duration_h`
+    includes set-up, and `command_s` is of the job's command alone, undisturbed. `power_w` is of all
+    nodes, their share of the building's included. Unknown energy and carbon are None, never 0.
     `option` is the one of the job's resource options that it is of, and `interruption_rate` the
     share of such spot machines that is taken within a month, where it is published. A spot quote
     that `falls_back` on demand has the cost, the duration and the chance of both together. `sure_h`
     is what the run does not exceed with the confidence asked for; one that falls back takes until
-    the deadline.
-    `course` is the duration by its moments, as sums of several runs need it. `batch` is the one
-    that the run is to have, where that was chosen too; `step_time_s` is then of so much work as a
-    step at the job's own batch does.
+    the deadline. `course` is the duration by its moments, as sums of several runs need it. `batch`
+    is the one that the run is to have, where that was chosen too; `step_time_s` is then of so much
+    work as a step at the job's own batch does.
 
-        Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
-        only such a quote has the `relative_speed` of its machine by data sheet.
+    Of a job never measured nobody knows step time, duration, cost and chance: they are None, and
+    only such a quote has the `relative_speed` of its machine by data sheet.
     """
 
     cloud: str
