@@ -386,26 +386,28 @@ def test_a_crash_at_every_boundary_leaves_nothing_behind(tmp_path: Path, faults:
     assert at > 30, "the run has that many boundaries at least"
 
 
-def adapts(sim: SimRuns) -> None:
-    """A run that works on `small`, and is to go on there with another batch."""
+def adapts(sim: SimRuns, number: int = 0) -> None:
+    """A run that works on `small`, and is to go on with another batch, there or elsewhere."""
     set_world(sim, job_s=30.0)
     sim.reserve(cap="12")
     driver = sim.driver(secrets={})
     while driver.advance("r1").state is not State.RUNNING:
         pass
-    first = sim.candidates[0]
     names = ("cloud", "region", "zone", "instance_type", "market")
-    to = dict(zip(names, place_of(first), strict=True))
+    to = dict(zip(names, place_of(sim.candidates[number]), strict=True))
     to |= {"batch_size": 400, "lr_scale": 2.0, "reason": "batch 100 → 400: saves 1 USD"}
     sim.ledger.append(sim.service.now(), "r1", "stop_requested", {"why": "adapt", "to": to})
 
 
-def test_a_run_that_adapts_goes_on_there_with_the_new_batch(sim: SimRuns) -> None:
-    adapts(sim)
+@pytest.mark.parametrize(("number", "kind"), [(0, "small"), (2, "large")])
+def test_a_run_that_adapts_goes_on_there_with_the_new_batch(
+    sim: SimRuns, number: int, kind: str
+) -> None:
+    adapts(sim, number)
     run = sim.driver(secrets={}).drive("r1")
     assert [(a.instance_type, a.batch_size, a.why) for a in run.attempts] == [
         ("small", None, "adapt"),
-        ("small", 400, "finished"),
+        (kind, 400, "finished"),
     ]
     assert run.attempts[0].detail == "batch 100 → 400: saves 1 USD"
     assert (run.outcome, run.adapts_to, run.stop_requested) == ("succeeded", None, None)
