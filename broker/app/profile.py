@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlbroker.broker.app.listener import Listener, Watcher
 from mlbroker.broker.app.own_quote import own_quote
@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 
 # Of so many quotes the cheapest, each type once, may be measured.
 MAX_QUOTES = 400
-
-
 # The whole job, on the machine that is best of those that may stand in for one another.
 Expected = tuple[LaunchOption, Quote]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +190,11 @@ def _loaded(
         results = CapacityOf(job, bodies, watcher.note).launched(
             _payer(request, state, watcher), places
         )
-        errors = [result for result in results if isinstance(result, MlbrokerError)]
-        done = [result for result in results if not isinstance(result, MlbrokerError)]
-        if not done:
-            raise errors[0]
+        done = _done(results, watcher)
         rows = [row for row, _ in done]
         MeasurementStore(state).add(rows)
         spent_usd = sum((usd for _, usd in done), Decimal(0))
         watcher.note(f"{len(rows)} measured for {spent_usd:.4f} USD.")
-        for error in errors:
-            watcher.warn(str(error))
         return rows
 
     names = ", ".join(place[0].instance_type for place in places)
@@ -207,6 +203,17 @@ def _loaded(
         f" {job.profile.max_cost_usd} USD in all?"
     )
     return PreparedProfile(question, True, measure, expected)
+
+
+def _done(results: Sequence[T | MlbrokerError], watcher: Watcher) -> list[T]:
+    """What was measured; what was not is said, and raised where nothing was."""
+    errors = [result for result in results if isinstance(result, MlbrokerError)]
+    done = [result for result in results if not isinstance(result, MlbrokerError)]
+    if not done:
+        raise errors[0]
+    for error in errors:
+        watcher.warn(str(error))
+    return done
 
 
 def _launched(
@@ -219,16 +226,9 @@ def _launched(
     job = request.job
 
     def measure(watcher: Watcher) -> list[Measurement]:
-        results = _campaign(request, places, state, watcher)
-        done = [result for result in results if not isinstance(result, MlbrokerError)]
-        errors = [result for result in results if isinstance(result, MlbrokerError)]
-        if not done:
-            raise errors[0]
+        done = _done(_campaign(request, places, state, watcher), watcher)
         _draw(request, done[0])
-        rows = _keep([result.measurement for result in done], state, watcher)
-        for error in errors:
-            watcher.warn(str(error))
-        return rows
+        return _keep([result.measurement for result in done], state, watcher)
 
     names = ", ".join(place[0].instance_type for place in places)
     question = (
