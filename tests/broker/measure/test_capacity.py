@@ -62,13 +62,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def service_file(folder: Path, program: str, port: int, max_time: str = "20s") -> Path:
-    """A job file of a service of this program."""
+def service_file(
+    folder: Path, program: str, port: int, max_time: str = "20s", ready_s: int = 60
+) -> Path:
+    """A job file of a service of this program, which is waited for so long."""
     path = folder / "service.yaml"
     path.write_text(
         f"name: served\nworkdir: .\nrun: {sys.executable} {program} {port}\n"
-        "service: {readiness_probe: {path: /health, initial_delay_seconds: 2}, replicas: 1,"
-        f" ports: {port}}}\n"
+        f"service: {{readiness_probe: {{path: /health, initial_delay_seconds: {ready_s}}},"
+        f" replicas: 1, ports: {port}}}\n"
         f"broker:\n  profile: {{max_time: {max_time}}}\n  service:\n"
         "    objective: {latency: 200ms, share: 0.95}\n    request: {path: /classify}\n"
         "    traffic: {rate: 200, peak: 300}\n",
@@ -133,10 +135,11 @@ def test_what_is_no_service(
     mode: str, error: type[MlbrokerError], said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "odd.py").write_text(ODD, encoding="utf-8")
-    port = free_port()
+    port, ready_s = free_port(), 5 if mode == "never" else 60
+    path = service_file(tmp_path, f"odd.py {mode}", port, ready_s=ready_s)
 
     with pytest.raises(error, match=said):
-        profiled(service_file(tmp_path, f"odd.py {mode}", port), tmp_path / "home", Heard())
+        profiled(path, tmp_path / "home", Heard())
 
     assert not answers(port)
 
@@ -160,7 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-PROBE = """{path: /ready, initial_delay_seconds: 5, headers: {Authorization: Bearer $KEY},
+PROBE = """{path: /ready, initial_delay_seconds: 60, headers: {Authorization: Bearer $KEY},
     post_data: {model: '$MODEL', max_tokens: 1}}"""
 
 
@@ -169,7 +172,7 @@ def test_a_probe_that_is_a_post_is_asked_as_one(
 ) -> None:
     (tmp_path / "posted.py").write_text(ASKED_BY_POST, encoding="utf-8")
     path = service_file(tmp_path, "posted.py", free_port(), max_time="4s")
-    got = path.read_text().replace("{path: /health, initial_delay_seconds: 2}", PROBE)
+    got = path.read_text().replace("{path: /health, initial_delay_seconds: 60}", PROBE)
     monkeypatch.setenv("KEY", "geheim-4711")
     path.write_text(got + "envs: {MODEL: 'a \"b\"'}\nsecrets: {KEY: null}\n")
     heard = Heard()
@@ -179,6 +182,7 @@ def test_a_probe_that_is_a_post_is_asked_as_one(
     assert float(row.extra["capacity_rps"]) > 0
     assert any(note.startswith("Ready after") for note in heard.notes)
 
+    got = got.replace("initial_delay_seconds: 60", "initial_delay_seconds: 10")
     path.write_text(got + "envs: {MODEL: other}\nsecrets: {KEY: null}\n")
     with pytest.raises(JobFailed, match="its probe got 'status 400'"):
         profiled(path, tmp_path / "home", Heard())
