@@ -92,17 +92,18 @@ class BucketBox:
         return (self._get(_log_part(begin, rank), PART_BYTES) or b"")[offset - begin :]
 
     def left(self, name: str, rank: int) -> Left | None:
-        """How much a machine left under this name, whole or in parts."""
+        """How much a machine left under this name, whole or in parts, by the bucket's listing."""
         import obstore
 
+        key = self._key(f"{rank}/{name}")
         with self._errors():
-            try:
-                found = obstore.head(self._store, self._key(f"{rank}/{name}"))["size"]
-            except FileNotFoundError:
-                parts = obstore.list(self._store, self._key(f"{rank}/{name}/"), chunk_size=_BATCH)
+            beside = obstore.list_with_delimiter(self._store, key.rpartition("/")[0])["objects"]
+            found = sum(meta["size"] for meta in beside if meta["path"] == key)
+            if not found:
+                parts = obstore.list(self._store, f"{key}/", chunk_size=_BATCH)
                 batches = islice(parts, MOST_PARTS // _BATCH)
                 found = sum(meta["size"] for batch in batches for meta in batch)
-        return Left(found, f"{self._where}, {self._key(f'{rank}/{name}')}") if found else None
+        return Left(found, f"{self._where}, {key}") if found else None
 
     def fetch(self, name: str, target: Path, rank: int, most_bytes: int | None = None) -> bool:
         """Copy what a machine left; False when it left no such file.

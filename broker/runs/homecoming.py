@@ -38,6 +38,7 @@ class Way:
     ) -> None:
         self._home = option.home
         self._came = attempt.home_bytes
+        self._untold = 0  # of that, what no fact holds yet
         self._left_usd = left_usd
         self._note = note
         self.paid_usd = Decimal(0)
@@ -66,6 +67,9 @@ class Way:
         usd = min(self._home.usd(self._came, more), max(self._left_usd, Decimal(0)))
         if usd > 0:
             self._write_down("log", more, usd)
+        else:
+            self._came += more
+            self._untold += more
 
     def _pay(self, name: str, left: Left) -> None:
         assert self._home is not None  # who has no prices is asked for nothing
@@ -81,8 +85,10 @@ class Way:
         self._write_down(name, left.bytes, usd)
 
     def _write_down(self, name: str, more: int, usd: Decimal) -> None:
-        self._note(**{BROUGHT: {"name": name, "bytes": more, "usd": str(usd)}})
+        told = {"name": name, "bytes": more + self._untold, "usd": str(usd)}
+        self._note(**{BROUGHT: told})
         self._came += more
+        self._untold = 0
         self._left_usd -= usd
         self.paid_usd += usd
 

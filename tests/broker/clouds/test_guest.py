@@ -74,14 +74,23 @@ def test_a_job_runs_and_its_results_come_home(live: Live, tmp_path: Path) -> Non
 def test_the_way_home_is_paid_by_what_the_bucket_says_of_the_size(live: Live) -> None:
     way = Homeward(Decimal(1), Decimal("0.001"))
     live.candidates = tuple(replace(option, home=way) for option in live.candidates)
-    live.reserve('head -c 2000000 /dev/zero > "$MLBROKER_OUTPUT_DIR"/model')
+    live.reserve(
+        "mkdir -p ckpt; head -c 1500000 /dev/zero > ckpt/step\n"
+        'head -c 2000000 /dev/zero > "$MLBROKER_OUTPUT_DIR"/model',
+        checkpoint={"path": "ckpt", "every_s": 300},
+    )
     run = live.driver().drive(live.run_id)
     assert run.outcome == "succeeded"
     assert (live.folder.outputs / "model").stat().st_size == 2_000_000
-    [told] = [fact.body[BROUGHT] for fact in live.ledger.facts(live.run_id) if BROUGHT in fact.body]
-    assert told["name"] == "outputs.1.tar"
-    assert 2_000_000 < told["bytes"] < 2_100_000
-    assert run.attempt.home_usd == way.usd(0, told["bytes"]) > 0
+    assert live.folder.checkpoint.stat().st_size > 1_500_000
+    told = [fact.body[BROUGHT] for fact in live.ledger.facts(live.run_id) if BROUGHT in fact.body]
+    assert [each["name"] for each in told] == ["checkpoint.tar", "outputs.1.tar"]
+    saved, made = (each["bytes"] for each in told)
+    # The log's few bytes are told with the first file.
+    saved_bytes = live.folder.checkpoint.stat().st_size
+    assert saved_bytes <= saved < saved_bytes + 10_000
+    assert 2_000_000 < made < 2_100_000
+    assert run.attempt.home_usd == way.usd(0, saved) + way.usd(saved, made) > 0
     assert run.attempt.stays == {}
 
 
