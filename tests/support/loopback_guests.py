@@ -85,7 +85,7 @@ class Sandboxes:
                     "PATH": f"{programs}:{path}",
                     "MLBROKER_GUEST_HOME": str(folder / "disk"),
                     **self.environment(vm, machine),
-                    MARK: vm.id,
+                    MARK: marked(vm.id),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -228,9 +228,14 @@ class Script:
         return ""
 
 
+def marked(id_: str) -> str:
+    """A machine of this process: others count theirs from the same number."""
+    return f"{os.getpid()}-{id_}"
+
+
 def processes_of(id_: str) -> list[int]:
     """All living processes of a machine, told by an environment none of them can shed."""
-    marker = f"{MARK}={id_}".encode()
+    marker = f"{MARK}={marked(id_)}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

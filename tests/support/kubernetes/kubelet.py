@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.kubernetes.store import Object
-from tests.support.loopback_guests import MARK, processes_of
+from tests.support.loopback_guests import MARK, marked, processes_of
 
 # Images that there are; one of them has no python3.
 IMAGES = ("python:3.12-slim", "registry.example/team/train:1")
@@ -70,7 +70,7 @@ class Processes:
             self._running[uid] = subprocess.Popen(
                 [here(word) for word in command],
                 cwd=folder,
-                env={**own, **{k: here(v) for k, v in env.items()}, MARK: uid},
+                env={**own, **{k: here(v) for k, v in env.items()}, MARK: marked(uid)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
