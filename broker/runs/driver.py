@@ -341,7 +341,7 @@ class Driver:
         latest, warn = self._ask.latest(run), self._view.warn
         told = end_of(cloud, intent, run.attempt, self.order, gone, latest, warn)
         rest = partial(self._watch(run).bring, cloud, intent)
-        told |= bring_rest(run.attempt, told["charged_usd"], partial(self._way, run), rest)
+        told |= bring_rest(run.attempt, told["charged_usd"], partial(self._way, run), rest, warn)
         return self._append(run, State.TERMINATED, **told, **start)
 
     def _way(self, run: Run, left_usd: Decimal) -> Way:

@@ -123,15 +123,20 @@ def bring_rest(
     machine_usd: str,
     way: Callable[[Decimal], Way],
     bring: Callable[[Way, Collection[str]], Sequence[str]],
+    warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """What an attempt's end comes to once the rest of what it left is home, as far as its cap pays
-    for that; its machine alone came to `machine_usd`.
+    for that; its machine alone came to `machine_usd`, and is paid whatever comes of the rest.
     """
     usd = Decimal(machine_usd) + attempt.home_usd
     if not attempt.stays:
         return {"charged_usd": str(usd)}
     paid = way(attempt.worst_usd - usd)
-    found = bring(paid, tuple(attempt.stays))
+    found: Sequence[str] = ()
+    try:
+        found = bring(paid, tuple(attempt.stays))
+    except Exception as error:
+        warn(f"collecting failed: {type(error).__name__}: {error}")
     missing = [name for name in attempt.missing if name not in found]
     stays = {name: where for name, where in attempt.stays.items() if name not in found}
     return {"charged_usd": str(usd + paid.paid_usd), "missing": missing, "stays": stays}

@@ -140,16 +140,21 @@ def test_a_run_with_little_time_first_measures_several_types_at_once(
     check(cli, live)
 
 
-def test_a_service_is_loaded_on_a_launched_machine_and_its_plan_knows_it(
-    live: StrictAws, tmp_path: Path
-) -> None:
-    cli = Cli(tmp_path)
+def served(cli: Cli, max_time: str) -> tuple[Path, int]:
+    """A service of known capacity, and its port."""
     indexed(cli.home)
     work = cli.folder / "work"
     work.mkdir()
     shutil.copy(known_servers.__file__, work / "server.py")
     port = free_port()
-    job = service_file(work, "server.py fixed", port, max_time="12s")
+    return service_file(work, "server.py fixed", port, max_time=max_time), port
+
+
+def test_a_service_is_loaded_on_a_launched_machine_and_its_plan_knows_it(
+    live: StrictAws, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    job, port = served(cli, "12s")
 
     answer = cli(
         "profile", job, *TYPE, "--market", "on_demand", "--max-cost", "0.2", "--yes", "--json",
@@ -175,12 +180,7 @@ def test_a_service_is_loaded_on_a_launched_machine_and_its_plan_knows_it(
 
 def test_who_measures_a_service_may_die(live: StrictAws, tmp_path: Path) -> None:
     cli = Cli(tmp_path)
-    indexed(cli.home)
-    work = cli.folder / "work"
-    work.mkdir()
-    shutil.copy(known_servers.__file__, work / "server.py")
-    port = free_port()
-    job = service_file(work, "server.py fixed", port, max_time="2m")
+    job, port = served(cli, "2m")
     client = cli.start(
         "profile", job, *TYPE, "--market", "on_demand", "--max-cost", "0.2", "--yes",
         **environment(live.url),

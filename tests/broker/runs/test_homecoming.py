@@ -109,6 +109,21 @@ def test_what_was_declared_is_in_the_bill_and_comes_whatever_is_left(tmp_path: P
     assert runs.cloud.kept() == set()
 
 
+def test_whatever_goes_wrong_with_the_rest_the_machine_is_paid_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> list[str]:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr("mlbroker.broker.runs.watch.Watcher.bring", broken)
+    runs = runs_of(tmp_path, 900_000, 3 * MB)
+    run, warnings = driven(runs)
+    assert warnings == ["collecting failed: RuntimeError: odd"]
+    assert (run.outcome, set(run.attempt.stays)) == ("succeeded", {"outputs.1.tar"})
+    assert len(runs.cloud.kept()) > 1
+    runs.check()
+
+
 def test_a_file_that_grows_on_its_way_is_not_taken(tmp_path: Path) -> None:
     store = MemoryStore()
     box = BucketBox(store, "bucket b", "runs/t")
