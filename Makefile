@@ -32,9 +32,9 @@ $(VENV)/.dev: $(VENV)/.product
 demo: $(VENV)/.product ## Measure, plan and run a real job here, offline but for pip
 	@scripts/demo.sh
 
-# Tests wait for a third of their time, so that there is work for one more than there are processors.
+# Tests wait for half of their time, so that there is work for two more than there are processors.
 test: $(VENV)/.dev ## Run all tests
-	$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal
+	$(BIN)/pytest -n $$(($$(nproc) + 2)) --dist worksteal
 
 test-anew: $(VENV)/.dev ## Try every property on examples that no run has tried yet
 	TEST_ANEW=1 $(BIN)/pytest -n auto $$(grep -rl hypothesis tests --include='test_*.py')

@@ -127,14 +127,15 @@ def why_no_other_batch(batch: Batch, chosen: BatchAt, known: Sequence[WholeAt]) 
 def more_gpus_words(found: Iterable[MoreGpus]) -> str:
     """`8 GPUs: 3.1x faster, 2.6x dearer`."""
     told = [
-        f"{more.gpus:g} GPUs ({more.instance_type}{_by(more.quote.basis)}): {_against(more)}"
+        f"{more.gpus:g} GPUs ({more.instance_type}{_by(more.quote.basis)}): "
+        + against_words(more.times_faster, more.times_dearer)
         for more in found
     ]
     return f"Why not more GPUs: {'; '.join(told)}."
 
 
-def _against(more: MoreGpus) -> str:
-    faster, dearer = more.times_faster, more.times_dearer
+def against_words(faster: float, dearer: float) -> str:
+    """`3.1x faster, 2.6x dearer`, or slower and cheaper."""
     time = f"{faster:.2g}x faster" if faster >= 1 else f"{1 / faster:.2g}x slower"
     return f"{time}, {f'{dearer:.2g}x dearer' if dearer >= 1 else f'{1 / dearer:.2g}x cheaper'}"
 

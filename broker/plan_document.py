@@ -1,5 +1,6 @@
 """The plan as a document: schema `mlbroker.plan/2` (see `mlbroker schema plan`)."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlbroker.broker.words import exact_usd, exact_usd_or_none, utc_second
 from mlbroker.policies.embodied import Embodied
+from mlbroker.policies.planner.node_counts import AtCount
 from mlbroker.policies.planner.plan import Plan
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.book import Snapshot
@@ -190,6 +192,18 @@ def batch_advice_document(choice: Quote | None, best: Quote) -> dict[str, Any]:
     if choice is not None and choice.duration_h is not None and best.duration_h is not None:
         hours = choice.duration_h.p50 - best.duration_h.p50
     return {"choice": quote_document(best), "saves_usd": usd, "saves_h": hours}
+
+
+def counts_document(counts: Sequence[AtCount]) -> list[dict[str, Any]]:
+    """The best quote on each number of nodes; null where nothing does, or its time is unknown."""
+    return [
+        {
+            "num_nodes": count.nodes,
+            "known": count.plan.known,
+            "choice": quote_document(count.plan.choice) if count.offers else None,
+        }
+        for count in counts
+    ]
 
 
 def objective_document(objective: Objective) -> str | dict[str, str]:

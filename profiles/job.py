@@ -210,6 +210,7 @@ class Job:
     `needs` are the stages of its pipeline that a stage waits for; None where its file says nothing.
     What has `replicas` never ends by itself: it has a price by the hour alone. Those of a `service`
     follow its load. With a `study` it is one of many trials, whose variables the study chooses.
+    `node_counts` are numbers of nodes that may be chosen in place of `num_nodes`, fewest first.
     `ignored` are the fields of the file mlbroker leaves alone, `said` sentences about how it was
     read, and `not_run` what a run would have to do for it and cannot.
     """
@@ -241,6 +242,7 @@ class Job:
     queue: QueueTerms = QueueTerms()
     study: Study | None = None
     batch: Batch | None = None
+    node_counts: tuple[int, ...] = ()
     adapt: Adapt = Adapt.ADVISE
     nlp: TextRemedies = TextRemedies()
     ignored: tuple[str, ...] = ()
@@ -250,6 +252,11 @@ class Job:
     def without_duration(self) -> "Job":
         """The same job, as what never ends: nothing is said of how long it takes."""
         return replace(self, work=None, takes=None)
+
+    def on_nodes(self, nodes: int) -> "Job":
+        """The same job on so many nodes, which share its batch."""
+        told = {} if self.batch is None else self.batch.variables(self.batch.size, nodes)
+        return replace(self, num_nodes=nodes, envs={**self.envs, **told})
 
     @property
     def variables(self) -> Mapping[str, str]:

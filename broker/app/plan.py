@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.node_counts import counted
 from mlbroker.broker.app.sources import (
     Sources,
     book_of,
@@ -36,6 +37,7 @@ from mlbroker.policies.candidates import Filters
 from mlbroker.policies.embodied import Embodied
 from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.cached_book import CachedBook
+from mlbroker.policies.planner.node_counts import AtCount
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.pricing.embodied import Servers
@@ -71,7 +73,8 @@ class Planned(NamedTuple):
     """The plan, and what it was made from; `embodied` where that was asked for, `batches` where the
     job has one that may be another, `more_gpus` than the choice's where reasons are asked for. Of a
     service: what a replica was `measured` to serve, and the machines that were `chosen` for its
-    traffic, where capacities are known.
+    traffic, where capacities are known. `counts`: what each number of nodes would do, where that
+    was to be chosen.
     """
 
     plan: Plan
@@ -83,11 +86,13 @@ class Planned(NamedTuple):
     more_gpus: "Sequence[MoreGpus]" = ()
     measured: Measured | None = None
     chosen: "Chosen | None" = None
+    counts: tuple[AtCount, ...] = ()
 
 
 def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
     """Make the plan. One without a choice is a value too: see `plan_words.nothing_chosen`."""
-    job, sources = query.job, query.sources
+    sources = query.sources
+    job, counts = counted(query.job, query.job_path, query.filters, sources, state)
     book = with_nodes(book_of(state, sources.prices, listener), state, sources.nodes)
     book = within_reach(book, state, job)
     check_filters(query.filters, book)
@@ -108,8 +113,9 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         judge=judge_of(query.job_path, sources.policy, reason=sources.reason),
         top=0 if query.type_name else query.top,
         explain=query.explain,
-        # Where nothing is known, a measurement here costs nothing and comes first.
-        advise=bool(evidence.measurements or evidence.history),
+        # Where nothing is known, a measurement here costs nothing and comes first. Machines are
+        # launched to measure a job of one node alone.
+        advise=bool(evidence.measurements or evidence.history) and job.num_nodes == 1,
         solver=solver_of(evidence, state),
         own_runs=own_runs_of(evidence, state, listener),
     )
@@ -149,7 +155,7 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         from mlbroker.broker.app.plan_batches import larger_machines
 
         more = larger_machines(made, request, planner)
-    return Planned(made, book, evidence, request, embodied, batches, more, measured, chosen)
+    return Planned(made, book, evidence, request, embodied, batches, more, measured, chosen, counts)
 
 
 def _tell_of_spot(made: Plan, request: PlanRequest, planner: Planner, listener: Listener) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlbroker.broker.app.adapting import adapt_terms
 from mlbroker.broker.app.listener import Listener
+from mlbroker.broker.app.node_counts import counted
 from mlbroker.broker.app.own_quote import own_quote, refuse_several
 from mlbroker.broker.app.payload import pack, spec_of
 from mlbroker.broker.app.promise import Beside, promised
@@ -149,6 +150,9 @@ class PreparedRun:
 
 def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun:
     """Find the machines, and what the first of them may cost at most."""
+    if request.on is None:
+        settled = counted(request.job, request.job_path, request.filters, request.sources, state)
+        request = replace(request, job=settled.job)
     job, sources, now = request.job, request.sources, Clock().now()
     refuse_what_is_not_run(job, listener, here=request.on == LOCAL)
     if sources.nodes is not None:

@@ -11,6 +11,7 @@ from mlbroker.broker.evidence.store import MeasurementStore, learnt
 from mlbroker.broker.files.job_file import JobFile
 from mlbroker.broker.files.yaml_strict import decode
 from mlbroker.broker.home import POLICY_NAME
+from mlbroker.policies.planner.node_counts import at_counts, best_count
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
@@ -178,14 +179,14 @@ class Pricer:
 
     def price(self, file: JobFile, context: PricingContext) -> PricedJob:
         """What the job costs where it is cheapest in time, or what would have to change."""
-        job = file.job
+        judge = context.policies.judge(file.source)
+        job = self._on_best_count(file.job, context, judge)
         evidence = context.known.of(job)
         inputs = context.inputs(file, evidence)
         if file.pipeline is not None:
             from mlbroker.broker.ci.pipelines import price_stage
 
             return price_stage(self._planner, file, context, inputs, self._pipelines)
-        judge = context.policies.judge(file.source)
         request = PlanRequest(evidence.job, evidence, judge=judge)
         forbidden = None
         (choice,) = self._planner.many([request])
@@ -204,6 +205,14 @@ class Pricer:
             replicas=job.replicas,
             study=None if job.study is None else StudySize.of(job.study, job.budget_usd),
         )
+
+    def _on_best_count(self, job: Job, context: PricingContext, judge: "Judge | None") -> Job:
+        """On as many machines as `mlbroker plan` chooses."""
+        if len(job.node_counts) < 2:
+            return job
+        known = [context.known.of(job.on_nodes(nodes)) for nodes in job.node_counts]
+        requests = [PlanRequest(evidence.job, evidence, judge=judge) for evidence in known]
+        return job.on_nodes(best_count(at_counts(self._planner, requests), job.num_nodes))
 
     def _unjudged(self, judge: "Judge | None", quote: Quote | None) -> tuple[str, ...]:
         if judge is None or quote is None or quote.cost_usd is not None:

@@ -185,6 +185,10 @@ def _print(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         measured=planned.measured,
         chosen=planned.chosen,
     )
+    if planned.counts:
+        from mlbroker.broker.plan_document import counts_document
+
+        document["node_counts"] = counts_document(planned.counts)
     if planned.batches is not None:
         from mlbroker.broker.plan_document import batch_advice_document
 
@@ -211,6 +215,10 @@ def _show(planned: Planned, query: PlanQuery, starts: "When | None") -> None:
         plan_view.show_short_zones(plan, lately(home(), plan.generated_at))
         plan_view.show_next_probe(plan, planned.book, planned.evidence)
         _show_advice(planned)
+        if planned.counts:
+            from mlbroker.broker.cli.node_counts_view import show_counts
+
+            show_counts(planned.counts, plan.job)
         if planned.chosen is not None:
             from mlbroker.broker.cli.service_view import show_fleets
 

@@ -1,7 +1,7 @@
 """Engines that run services: the file of each with its ceiling, and maxima that are moved.
 
 interface, common       what is asked of an engine; what several files share
-skyserve … gcp_mig      an engine's file each: a new one is a module and an entry here
+skyserve … azure_vmss   an engine's file each: a new one is a module and an entry here
 loopback, aws           engines whose maximum can be moved: NAME:TARGET opens one
 """
 
@@ -21,6 +21,7 @@ EXPORTERS = {
     "ray-serve": "ray_serve",
     "aws-asg": "aws_asg",
     "gcp-mig": "gcp_mig",
+    "azure-vmss": "azure_vmss",
 }
 # Each has `opened(target)`, and `TARGET` in words; a vendor's library takes its time to import.
 SWITCHES = {"aws": "aws", "loopback": "loopback"}

@@ -8,6 +8,7 @@ from typing import Any
 from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.job_batch import parse_adapt, read_batch
 from mlbroker.broker.files.job_nlp import read_nlp
+from mlbroker.broker.files.job_nodes import parse_node_counts
 from mlbroker.broker.files.job_places import parse_place
 from mlbroker.broker.files.job_tune import read_study
 from mlbroker.broker.files.progress_regex import parse_progress_regex
@@ -216,6 +217,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Fields, str], Any]]] = {
     "queue": ("queue", _queue),
     "tune": ("study", read_study),
     "batch": ("batch", read_batch),
+    "nodes": ("node_counts", _simple(parse_node_counts)),
     "adapt": ("adapt", _simple(parse_adapt)),
     "nlp": ("nlp", read_nlp),
 }

@@ -10,6 +10,7 @@ from mlbroker.broker.errors import InputError
 from mlbroker.broker.files.env_flags import NO_ENV, EnvFlags
 from mlbroker.broker.files.job_batch import check_batch
 from mlbroker.broker.files.job_broker import read_broker
+from mlbroker.broker.files.job_nodes import settle_nodes
 from mlbroker.broker.files.job_resources import FIELDS as RESOURCES
 from mlbroker.broker.files.job_resources import read_resources
 from mlbroker.broker.files.job_service import read_replicas, read_service
@@ -248,7 +249,9 @@ def _job_file(
         resources = as_skypilot(resources, remarks)
     own = read_broker(block) if block else {}
     service = engine if block is None else read_service(block, engine)
-    nodes = fields.value("num_nodes", lambda text: parse_count(text, 10_000)) or 1
+    said = fields.value("num_nodes", lambda text: parse_count(text, 10_000))
+    alone = number is None
+    nodes = settle_nodes(block, own, said, stage=not alone, replicas=replicas is not None)
     if block is not None:
         check_batch(block, own, nodes, envs, (*secrets, *from_environment))
         if (batch := own.get("batch")) is not None:

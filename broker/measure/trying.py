@@ -39,7 +39,7 @@ WANTED_STEPS = 60
 WANTED_S = 6.0
 # Losses that are compared one by one. More, and rounding grows with the learning.
 CHECKED_STEPS = 6
-LEAST_ROUNDS, MOST_ROUNDS = 3, 5
+LEAST_ROUNDS, MOST_ROUNDS = 3, 12
 # So well known is well enough: the claim is within five points of the whole run.
 NARROW = 0.025
 # So many times as slow in its first round: the others would take the time for nothing.

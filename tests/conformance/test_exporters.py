@@ -1,8 +1,8 @@
 """Every engine's exporter: its file is one of the engine's, and the ceiling is in it, exactly.
 
 The engines' own parsers read what is written where MLBROKER_ENGINES_PYTHON names a Python that has
-them (pip install skypilot 'ray[serve]'). Beside them stand schemas of ours, and those that come
-with Kubernetes' and AWS' clients.
+them (pip install skypilot 'ray[serve]' azure-mgmt-monitor). Beside them stand schemas of ours, and
+those that come with Kubernetes' and AWS' clients.
 """
 
 import json
@@ -31,6 +31,9 @@ from mlbroker.broker.files.job_file import parse_jobs
 from mlbroker.profiles.job import Job
 from mlbroker.profiles.service import Measure, Service, ServiceObjective
 
+GROUP = "/subscriptions/s/resourceGroups/serving/providers/"
+SCALE_SET = f"{GROUP}Microsoft.Compute/virtualMachineScaleSets/classify"
+GATEWAY = f"{GROUP}Microsoft.Network/applicationGateways/front"
 LABEL = "app/front/50dc6c495c0c9188/targetgroup/classify/943f017f100becff"
 
 
@@ -148,6 +151,41 @@ def read_gcp_mig(text: str, folder: Path) -> Held:
     return Held(policy.min_num_replicas, policy.max_num_replicas, None)
 
 
+def read_azure_vmss(text: str, folder: Path) -> Held:
+    made = az_call(text, folder)[1]
+    jsonschema.validate(made, schemas.AZURE_AUTOSCALE)
+    says = made["properties"]
+    assert says["targetResourceUri"] == SCALE_SET
+    (profile,) = says["profiles"]
+    up, more, down = profile["rules"]
+    for rule in (up, more, down):
+        assert rule["metricTrigger"]["metricResourceUri"] == GATEWAY
+    thresholds = [rule["metricTrigger"]["threshold"] for rule in (up, more, down)]
+    # One away of two leaves to the other no more than it serves.
+    assert thresholds[0] == thresholds[1] >= 2 * thresholds[2]
+    capacity = {name: int(count) for name, count in profile["capacity"].items()}
+    assert capacity["default"] == capacity["minimum"]
+    return Held(capacity["minimum"], capacity["maximum"], thresholds[0] / 60)
+
+
+def az_call(text: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Where the script puts what with Azure's command line."""
+    az = folder / "az"
+    az.write_text(
+        '#!/bin/sh\nif [ "$1" = resource ]; then echo westeurope; exit; fi\n'
+        'printf "%s\\0" "$@" >said\n'
+    )
+    az.chmod(0o755)
+    known = {"PATH": f"{folder}:/usr/bin:/bin", "SCALE_SET": SCALE_SET, "GATEWAY": GATEWAY}
+    subprocess.run(["sh", "-c", text], env=known, cwd=folder, check=True, capture_output=True)
+    said = (folder / "said").read_text().split("\0")
+    assert said[:4] == ["rest", "--method", "put", "--url"]
+    assert said[5] == "--body"
+    made = json.loads(said[6])
+    assert made["location"] == "westeurope"
+    return said[4], made
+
+
 READS: dict[str, Callable[[str, Path], Held]] = {
     "skyserve": read_skyserve,
     "kserve": read_kserve,
@@ -156,6 +194,7 @@ READS: dict[str, Callable[[str, Path], Held]] = {
     "ray-serve": read_ray_serve,
     "aws-asg": read_aws_asg,
     "gcp-mig": read_gcp_mig,
+    "azure-vmss": read_azure_vmss,
 }
 
 
@@ -263,6 +302,12 @@ def test_the_script_for_aws_asks_for_the_load_balancer(tmp_path: Path) -> None:
     assert not (tmp_path / "calls").exists()
 
 
+def test_the_script_for_azure_puts_its_setting_beside_the_scale_set(tmp_path: Path) -> None:
+    text = exporter("azure-vmss").export(service_job("Classify it"), Ceiling(1, 14, 10.0, 20)).text
+    url, _ = az_call(text, tmp_path)
+    assert url == f"{GROUP}Microsoft.Insights/autoscaleSettings/classify-it?api-version=2022-10-01"
+
+
 PARSERS = {
     "skyserve": (
         "from sky.serve.service_spec import SkyServiceSpec as S\n"
@@ -275,6 +320,14 @@ PARSERS = {
         "from ray.serve.config import AutoscalingConfig\n"
         "a = AutoscalingConfig(**d.autoscaling_config)\n"
         "print(json.dumps([a.min_replicas, a.max_replicas, d.max_queued_requests]))\n"
+    ),
+    "azure-vmss": (
+        "from azure.mgmt.monitor.models import AutoscaleSettingResource as S\n"
+        "s = S.deserialize(made)\n"
+        "assert s.serialize() == made\n"
+        "(p,) = s.profiles\n"
+        "target = p.rules[0].metric_trigger.threshold / 60\n"
+        "print(json.dumps([int(p.capacity.minimum), int(p.capacity.maximum), target]))\n"
     ),
 }
 
@@ -290,6 +343,8 @@ def test_the_engine_s_own_parser_reads_it(
 ) -> None:
     job = service_job(objective=objective)
     text = exporter(engine).export(job, Ceiling(2, 14, 9.5, 19)).text
+    if engine == "azure-vmss":
+        text = json.dumps(az_call(text, tmp_path)[1])
     code = f"import json, sys, yaml\nmade = yaml.safe_load(sys.stdin)\n{PARSERS[engine]}"
     done = subprocess.run(
         [os.environ["MLBROKER_ENGINES_PYTHON"], "-c", code],
@@ -300,4 +355,4 @@ def test_the_engine_s_own_parser_reads_it(
     )
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
-    assert last == [2, 14, {"skyserve": 9.5, "ray-serve": 19}[engine]]
+    assert last == [2, 14, {"skyserve": 9.5, "ray-serve": 19, "azure-vmss": 9.5}[engine]]

@@ -148,3 +148,59 @@ SKYSERVE = closed(
         ports={"type": "integer", "minimum": 1, "maximum": 65_535},
     ),
 )
+
+# Azure Monitor 2022-10-01, autoscale settings: Azure/azure-rest-api-specs, and azure-mgmt-monitor
+# 7.0.0, which reads it where MLBROKER_ENGINES_PYTHON has it.
+_MINUTES = {"type": "string", "pattern": "^PT[0-9]+M$"}
+_NUMBER = {"type": "string", "pattern": "^[0-9]+$"}
+AZURE_AUTOSCALE = closed(
+    "location properties",
+    location=TEXT,
+    properties=closed(
+        "name enabled targetResourceUri profiles",
+        name=TEXT,
+        enabled={"const": True},
+        targetResourceUri=TEXT,
+        profiles={
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 20,
+            "items": closed(
+                "name capacity rules",
+                name=TEXT,
+                capacity=closed(
+                    "minimum maximum default", minimum=_NUMBER, maximum=_NUMBER, default=_NUMBER
+                ),
+                rules={
+                    "type": "array",
+                    "maxItems": 10,
+                    "items": closed(
+                        "metricTrigger scaleAction",
+                        metricTrigger=closed(
+                            "metricName metricResourceUri timeGrain statistic timeWindow"
+                            " timeAggregation operator threshold",
+                            metricName=TEXT,
+                            metricNamespace=TEXT,
+                            metricResourceUri=TEXT,
+                            timeGrain=_MINUTES,
+                            statistic={"enum": ["Average", "Min", "Max", "Sum", "Count"]},
+                            timeWindow=_MINUTES,
+                            timeAggregation={
+                                "enum": ["Average", "Minimum", "Maximum", "Total", "Count", "Last"]
+                            },
+                            operator={"enum": ["GreaterThan", "LessThan"]},
+                            threshold=ABOVE_ZERO,
+                        ),
+                        scaleAction=closed(
+                            "direction type cooldown",
+                            direction={"enum": ["Increase", "Decrease"]},
+                            type={"enum": ["ChangeCount", "PercentChangeCount", "ExactCount"]},
+                            value={"type": "string", "pattern": "^[1-9][0-9]*$"},
+                            cooldown=_MINUTES,
+                        ),
+                    ),
+                },
+            ),
+        },
+    ),
+)

@@ -1,0 +1,97 @@
+"""A run on a rented machine that goes on with another batch, on a loopback cloud that really runs it."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.support.indexed import indexed
+from tests.support.mlbroker import PATIENCE_S, Cli
+from tests.support.strict import StrictCloud
+from tests.support.vendors import Vendor
+
+from mlbroker.broker.evidence import facts
+from mlbroker.broker.evidence.store import MeasurementStore
+from mlbroker.broker.files.job_file import load_job
+from mlbroker.profiles.measurement import Measurement
+
+# 40,000 steps of no less than 0.05 s; told the larger batch it ends soon, as its work is done.
+TRAINING = """
+import os, pathlib, time
+batch, folder = int(os.environ["BATCH"]), pathlib.Path(os.environ["MLBROKER_CHECKPOINT_DIR"])
+folder.mkdir(exist_ok=True)
+saved, out = folder / "samples", pathlib.Path(os.environ["MLBROKER_OUTPUT_DIR"])
+samples = int(saved.read_text()) if saved.exists() else 0
+began, steps = samples, 0
+while batch == 64 or steps < 4:
+    time.sleep(0.05)
+    steps, samples = steps + 1, samples + batch
+    print(f"::mlbroker step={samples // batch}", flush=True)
+    print(f"::mlbroker noise=1e9 batch={batch}", flush=True)
+    (folder / "part").write_text(str(samples))
+    (folder / "part").replace(saved)
+(out / "result").write_text(f"from {began} at {batch} and {os.environ['LR']}")
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    return cli
+
+
+@pytest.mark.parametrize("vendor", ["aws"], indirect=True)
+def test_the_next_machine_has_the_other_batch_and_the_checkpoint(
+    live: StrictCloud, cli: Cli, vendor: Vendor
+) -> None:
+    place = vendor.runs.candidates[0]
+    (cli.folder / "train.py").write_text(TRAINING)
+    path = cli.job(
+        f"{sys.executable} train.py",
+        workdir=".",
+        resources={"cpus": "2+", "disk_size": 20},
+        broker={
+            "work": {"steps": 40_000},
+            "checkpoint": {"path": "ck", "every": "1s"},
+            "batch": {
+                "size": 64,
+                "max": 4096,
+                "env": {"total": "BATCH"},
+                "lr": {"env": "LR", "base": 0.1, "rule": "linear"},
+            },
+            "adapt": "batch",
+        },
+    )
+    job = load_job(path).job
+    MeasurementStore(cli.home).add(
+        Measurement(
+            job=job.name, config=place.instance_type, time_s=0.05, cloud=place.cloud,
+            instance_type=place.instance_type, measured_at=datetime.now(UTC), batch_size=batch,
+            steps=100, fingerprint=job.fingerprint(), facts=facts.of(job, measured=True),
+        )
+        for batch in (64, 4096)
+    )  # fmt: skip
+    account = vendor.environment(live.url, cli.folder / "account")
+    client = cli.start(
+        "run", str(path), "--cloud", place.cloud, "--region", place.region, "--instance-type",
+        place.instance_type, "--market", "on_demand", "--budget", "1", "--yes", "--json", **account,
+    )  # fmt: skip
+    output, errors = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode == 0, errors
+    assert "batch 64 → 4096: saves" in errors
+    row = json.loads(output)
+    assert (row["outcome"], row["attempts"], row["batch_size"]) == ("succeeded", 2, 4096)
+    # Both machines under the one cap, the first gone before the second came.
+    assert Decimal(row["spent_usd"]) <= 1
+    first, second = live.vms()
+    assert first.gone_at is not None
+    assert second.gone_at is not None
+    result = (cli.home / "runs" / row["run_id"] / "outputs" / "result").read_text()
+    began, rest = result.removeprefix("from ").split(" ", 1)
+    assert int(began) > 0
+    assert rest == "at 4096 and 6.4"
+    assert vendor.runs(cli.home, live, None).leftovers(row["run_id"]) == []
+    assert live.denied == []
