@@ -3,22 +3,27 @@
 Reports hold what became of it against this, so it is written down when the run is reserved.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger.state import BASELINE, PREDICTION, RENTED
 from mlbroker.broker.prices.price_book import has_index, open_book
+from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.power import METHOD
 from mlbroker.pricing.vendors import vendor
-from mlbroker.profiles.prediction import Evidence
+from mlbroker.profiles.prediction import Evidence, Quantiles
+
+_CENT = Decimal("0.01")
 
 
 class Beside(NamedTuple):
@@ -46,6 +51,30 @@ class Beside(NamedTuple):
             return cls.of_plan(Planner(open_book(state, None), now).plan(request))
         except MlbrokerError:
             return cls()  # the run stands on none of it
+
+
+def enough_usd(
+    hours: Quantiles | None,
+    option: LaunchOption,
+    lifetime_s: Decimal,
+    guest_late_s: int,
+    state: Path,
+) -> Decimal | None:
+    """The least cap in cents with which nine runs of ten, of so many hours, come to their end; None
+    where they do within `lifetime_s`, or nobody knows how long they take.
+
+    A plan's cost is of the time that is used; a cap also pays for how late a machine's end may be.
+    """
+    if hours is None:
+        return None
+    sure_s = Decimal(math.ceil(hours.p90 * 3600))
+    if sure_s <= lifetime_s:
+        return None
+    traits = opener(state)(option.cloud).traits
+    late_s = Decimal(str(traits.kill_slack_s + guest_late_s + traits.lifetime_step_s))
+    machine_usd = option.dearest.charge_usd(sure_s + late_s)
+    cap_usd = machine_usd if option.home is None else option.home.cap_usd(machine_usd)
+    return cap_usd.quantize(_CENT, ROUND_UP)
 
 
 def promised(quote: Quote, beside: Beside, deadline_at: str | None) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlbroker.broker.app.promise import enough_usd
 from mlbroker.broker.app.run import PreparedRun, RunRequest, prepare, reserve
 from mlbroker.broker.app.sources import Sources, job_of
 from mlbroker.broker.cli import completion, options
@@ -256,6 +257,16 @@ def _show(prepared: PreparedRun) -> None:
         f"{duration(float(prepared.worst.lifetime_s))} after its start at the latest; "
         f"{exact_usd(prepared.worst.usd)} USD are reserved."
     )
+    late_s = prepared.request.guest_late_s
+    enough = enough_usd(
+        prepared.expected.duration_h, first, prepared.worst.lifetime_s, late_s, home()
+    )
+    # A spot policy waits and moves: its machines come and go.
+    if enough is not None and prepared.spot is None:
+        say(
+            "Warning: one run of ten or more would be ended before it is done, as a cap also pays "
+            f"for how late a machine may end; --budget {exact_usd(enough)} is enough for nine."
+        )
     if prepared.spot is not None:
         say(
             "On spot as long as the deadline lets it: it moves to another zone, waits for spot to "

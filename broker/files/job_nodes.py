@@ -15,7 +15,7 @@ _EXAMPLE = "for example 1..4"
 
 def parse_node_counts(text: str) -> tuple[int, ...]:
     """`1..4`: those numbers, both ends among them."""
-    found = re.fullmatch(r"\s*(\d{1,5})\s*\.\.\s*(\d{1,5})\s*", text)
+    found = re.fullmatch(r"\s*([0-9]{1,5})\s*\.\.\s*([0-9]{1,5})\s*", text)
     if found is None:
         raise InputError(f"{quoted(text)} is no range of numbers of machines", hint=_EXAMPLE)
     least, most = int(found[1]), int(found[2])

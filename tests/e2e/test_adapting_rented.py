@@ -1,4 +1,4 @@
-"""A run on a rented machine that goes on with another batch, on a loopback cloud that really runs it."""
+"""A run on a rented machine goes on with another batch, on a loopback cloud that really runs it."""
 
 import json
 import sys

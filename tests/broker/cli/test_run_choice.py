@@ -1,6 +1,7 @@
 """Where a run goes when the plan's choice lies where mlbroker is not set up."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +62,15 @@ def test_a_dry_run_without_an_account_shows_the_plan(tmp_path: Path) -> None:
     assert code == 0, said
     assert "no credentials found" in said
     assert json.loads(out)["cloud"] == "aws"
+
+
+def test_a_cap_that_ends_runs_of_the_plan_is_said_with_what_is_enough(tmp_path: Path) -> None:
+    options = ("--cloud", "aws", "--instance-type", "m5.large")
+    # 1,000 s cost 0.027 USD; a machine may bill for minutes after its kill time.
+    code, _, said = dry_run(tmp_path, *options, "--budget", "0.04", **NOBODY)
+    assert code == 0, said
+    enough = re.search(r"--budget (\d\.\d\d) is enough for nine", said)
+    assert enough is not None, said
+    code, _, said = dry_run(tmp_path, *options, "--budget", enough[1], **NOBODY)
+    assert code == 0, said
+    assert "is enough for nine" not in said
