@@ -2,20 +2,15 @@
 
 import json
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.support.batch_rows import keep_steps
 from tests.support.indexed import indexed
 from tests.support.mlbroker import PATIENCE_S, Cli
 from tests.support.strict import StrictCloud
 from tests.support.vendors import Vendor
-
-from mlbroker.broker.evidence import facts
-from mlbroker.broker.evidence.store import MeasurementStore
-from mlbroker.broker.files.job_file import load_job
-from mlbroker.profiles.measurement import Measurement
 
 # 40,000 steps of no less than 0.05 s; told the larger batch it ends soon, as its work is done.
 TRAINING = """
@@ -65,14 +60,9 @@ def test_the_next_machine_has_the_other_batch_and_the_checkpoint(
             "adapt": "batch",
         },
     )
-    job = load_job(path).job
-    MeasurementStore(cli.home).add(
-        Measurement(
-            job=job.name, config=place.instance_type, time_s=0.05, cloud=place.cloud,
-            instance_type=place.instance_type, measured_at=datetime.now(UTC), batch_size=batch,
-            steps=100, fingerprint=job.fingerprint(), facts=facts.of(job, measured=True),
-        )
-        for batch in (64, 4096)
+    keep_steps(
+        cli.home, path, 0.05, (64, 4096), config=place.instance_type, cloud=place.cloud,
+        instance_type=place.instance_type,
     )  # fmt: skip
     account = vendor.environment(live.url, cli.folder / "account")
     client = cli.start(

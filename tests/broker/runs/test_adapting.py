@@ -4,20 +4,16 @@ import json
 import os
 import signal
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.batch_rows import keep_steps
 from tests.support.mlbroker import Cli, wait_for
 
-from mlbroker.broker.evidence import facts
 from mlbroker.broker.evidence.hardware import this_machine
-from mlbroker.broker.evidence.store import MeasurementStore
-from mlbroker.broker.files.job_file import load_job
 from mlbroker.broker.ledger import open_ledger
-from mlbroker.profiles.measurement import Measurement, Status
 
 # 200,000 steps of no less than 0.05 s are late for an hour; with 64 times the batch they are not.
 # It ends soon after it was told another batch. What it had done, its checkpoint says.
@@ -69,15 +65,7 @@ def job_of(cli: Cli, noise: str, **broker: Any) -> Path:
         }
         | broker,
     )
-    job = load_job(path).job
-    MeasurementStore(cli.home).add(
-        Measurement(
-            job=job.name, config=this_machine(), time_s=0.05, measured_at=datetime.now(UTC),
-            status=Status.OK, batch_size=batch, steps=100, fingerprint=job.fingerprint(),
-            facts=facts.of(job, measured=True),
-        )
-        for batch in (64, 4096)
-    )  # fmt: skip
+    keep_steps(cli.home, path, 0.05, (64, 4096), config=this_machine())
     return path
 
 
