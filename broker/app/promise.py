@@ -14,6 +14,7 @@ from mlbroker.broker.clouds import opener
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger.state import BASELINE, PREDICTION, RENTED
 from mlbroker.broker.prices.price_book import has_index, open_book
+from mlbroker.broker.runs import launch
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.words import exact_usd
 from mlbroker.policies.planner.plan import Plan, PlanRequest
@@ -71,9 +72,8 @@ def enough_usd(
     if sure_s <= lifetime_s:
         return None
     traits = opener(state)(option.cloud).traits
-    late_s = Decimal(str(traits.kill_slack_s + guest_late_s + traits.lifetime_step_s))
-    machine_usd = option.dearest.charge_usd(sure_s + late_s)
-    cap_usd = machine_usd if option.home is None else option.home.cap_usd(machine_usd)
+    # A life that comes in steps is cut to the last whole one.
+    cap_usd = launch.cap_usd_for(option, sure_s + traits.lifetime_step_s, traits, guest_late_s)
     return cap_usd.quantize(_CENT, ROUND_UP)
 
 

@@ -150,14 +150,14 @@ class PreparedRun:
 
 def prepare(request: RunRequest, state: Path, listener: Listener) -> PreparedRun:
     """Find the machines, and what the first of them may cost at most."""
-    if request.on is None:
-        settled = counted(request.job, request.job_path, request.filters, request.sources, state)
-        request = replace(request, job=settled.job)
     job, sources, now = request.job, request.sources, Clock().now()
     refuse_what_is_not_run(job, listener, here=request.on == LOCAL)
     if sources.nodes is not None:
         # Processes that carry the run on later read the same file.
         os.environ[ENVIRONMENT] = str(sources.nodes.absolute())
+    if request.on is None:
+        job = counted(job, request.job_path, request.filters, sources, state).job
+        request = replace(request, job=job)
     opened = opener(state)
     judge = judge_of(
         request.job_path, sources.policy, project=request.project, reason=sources.reason

@@ -94,8 +94,15 @@ def worst_case(
 
 def least_usd(candidate: LaunchOption, traits: Traits, guest_late_s: int = 0) -> Decimal:
     """What the shortest run there has to reserve."""
-    least_s = traits.kill_slack_s + guest_late_s + max(1, traits.lifetime_step_s)
-    machine_usd = candidate.dearest.charge_usd(Decimal(str(least_s)))
+    return cap_usd_for(candidate, Decimal(max(1, traits.lifetime_step_s)), traits, guest_late_s)
+
+
+def cap_usd_for(
+    candidate: LaunchOption, lifetime_s: Decimal, traits: Traits, guest_late_s: int = 0
+) -> Decimal:
+    """The least cap that pays for so long a life, and for how late its end may be."""
+    late_s = Decimal(str(traits.kill_slack_s + guest_late_s))
+    machine_usd = candidate.dearest.charge_usd(lifetime_s + late_s)
     return machine_usd if candidate.home is None else candidate.home.cap_usd(machine_usd)
 
 

@@ -59,11 +59,23 @@ def test_a_deadline_takes_more_machines(cli: Cli, deadline: str, nodes: int) -> 
     assert ("num_nodes: 2" in exported.stdout) == (nodes == 2)
 
 
-def test_the_numbers_are_compared_and_what_is_unknown_is_said(cli: Cli) -> None:
+def test_the_numbers_are_compared(cli: Cli) -> None:
     told = cli("plan", job_of(cli, "12h", "1..4")).stdout
     assert "c6i.2xlarge" in told
     assert "1.7x faster, 1.2x dearer" in told or "1.8x faster, 1.1x dearer" in told
     assert told.count("chosen") == 1
+
+
+def test_a_number_of_which_nothing_is_known_is_said_and_not_chosen(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    indexed(cli.home)
+    (cli.folder / "one.csv").write_text("".join(TABLE.splitlines(keepends=True)[:2]))
+    in_time = cli("plan", job_of(cli, "12h"), "--measure", "one.csv")
+    assert "How long it takes on 2 nodes is not known" in in_time.stdout
+    late = cli("plan", job_of(cli, "5h"), "--measure", "one.csv", "--json")
+    assert late.returncode == 4, late.stderr
+    counts = json.loads(late.stdout)["node_counts"]
+    assert [(count["known"], count["choice"]) for count in counts] == [(True, None), (False, None)]
 
 
 def test_without_a_number_to_choose_nothing_is_said_of_it(cli: Cli) -> None:
