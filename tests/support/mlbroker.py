@@ -158,3 +158,16 @@ def processes_with(marker: str) -> list[int]:
         if state not in "ZX" and marker.encode() in text:
             found.append(int(entry.name))
     return found
+
+
+def keepers_of(home: Path) -> list[int]:
+    """Supervisor and watchdog of the one run of `home`, which has begun: whatever process started
+    them is gone.
+    """
+
+    def guests() -> list[int]:
+        lines = command_lines()
+        return [p for p in processes_with(str(home)) if b"guest.pyz" in lines.get(p, b"")]
+
+    keepers: list[int] = wait_for(lambda: found if len(found := guests()) == 2 else [])
+    return keepers

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.support.mlbroker import PATIENCE_S, Cli, processes_with, wait_for
+from tests.support.mlbroker import PATIENCE_S, Cli, keepers_of, processes_with, wait_for
 
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.guest.main import answer
@@ -330,9 +330,8 @@ def test_keepers_that_stay_asleep_are_woken_to_end_the_job(cli: Cli) -> None:
     assert cli.run_local(job, "--detach").returncode == 0
     wait_for(lambda: processes_with(mark))
     (box,) = (cli.home / "machines").iterdir()
-    for pid in processes_with(str(box)):
-        if mark.encode() not in Path(f"/proc/{pid}/environ").read_bytes():
-            os.kill(pid, signal.SIGSTOP)
+    for pid in keepers_of(cli.home):
+        os.kill(pid, signal.SIGSTOP)
     assert answer("end", str(box), []) == {"ended": False}
     wait_for(lambda: not processes_with(mark))
     assert cli("stop", "--all").returncode == 0
