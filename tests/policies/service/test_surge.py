@@ -1,11 +1,13 @@
 """A surge is seen in ten minutes at any hour, and an ordinary month has none."""
 
+from math import log
+
 import pytest
 from tests.support.services import STEP_MS, days_of_requests
 
 from mlbroker.policies.service.replay import Row
 from mlbroker.policies.service.surge import SurgeWatch
-from mlbroker.policies.service.usual import HOUR_S, Usual
+from mlbroker.policies.service.usual import GUESSED_ERROR, HOUR_S, Usual
 
 
 def seen(rows: list[Row], look_s: float = 60.0) -> list[float]:
@@ -67,3 +69,40 @@ def test_a_day_next_to_nothing_beside_a_busy_one_is_an_error_and_no_crash() -> N
     for hour in range(49):
         usual.add((hour + 1) * HOUR_S, 8.0 if hour < 24 else 5e-324, HOUR_S, surge=False)
     assert 0 < usual.error < float("inf")
+
+
+def errors_of(above: list[float]) -> list[float]:
+    """After each day of a surge that is so many times the usual, which ten days were before."""
+    usual, found = Usual(), []
+    for day, factor in enumerate([1.0] * 10 + above):
+        for hour in range(24):
+            now_s = (24 * day + hour + 1) * HOUR_S
+            usual.add(now_s, 5.0 * factor, HOUR_S, surge=day >= 10)
+        if day >= 9:
+            found.append(usual.error)
+    return found
+
+
+def test_days_of_a_surge_are_held_to_its_day_before() -> None:
+    """Its first day is what a surge is, not how far forecasts of it are off."""
+    calm, *steady = errors_of([20.0] * 6)
+    assert steady[0] == calm
+    assert steady == sorted(steady, reverse=True)
+    swings = errors_of([20.0, 5.0, 20.0, 5.0])
+    assert swings[1] == calm
+    assert swings[-1] == pytest.approx((2 * calm + 3 * log(4)) / 5)
+
+
+def test_a_week_of_a_surge_is_usual_and_no_error() -> None:
+    """Its days are beside another usual then: that they fell to 1 from 20 says nothing."""
+    calm, *week = errors_of([20.0] * 10)
+    assert max(week) <= calm
+
+
+def test_a_surge_that_is_over_leaves_the_error_of_usual_days() -> None:
+    usual = Usual()
+    for hour in range(24 * 20):
+        surge = 24 * 10 <= hour < 24 * 15
+        value = 5.0 * (20.0 if hour // 24 % 2 else 5.0) if surge else 5.0
+        usual.add((hour + 1) * HOUR_S, value, HOUR_S, surge=surge)
+    assert usual.error < GUESSED_ERROR
