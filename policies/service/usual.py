@@ -28,8 +28,10 @@ class Usual:
         self._sum = self._seconds = 0.0
         self._errors: list[float] = []
         self._calm = _Days()
-        self._surge_errors: list[float] = []  # of the one that is on
-        self._begin_surge_days()
+        # Of the surge that is on.
+        self._surging = _Days()
+        self._surge_errors: list[float] = []
+        self._day_before: float | None = None
 
     def add(self, now_s: float, value: float, span_s: float, *, surge: bool) -> None:
         """The value in the `span_s` before `now_s`."""
@@ -84,8 +86,7 @@ class Usual:
             self._day_before = above
 
     def _begin_surge_days(self) -> None:
-        self._surging = _Days()
-        self._day_before: float | None = None
+        self._surging, self._day_before = _Days(), None
 
     def _close(self, surge: bool) -> None:
         assert self._hour is not None

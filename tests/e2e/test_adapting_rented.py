@@ -31,6 +31,24 @@ while batch == 64 or steps < 4:
 """
 
 
+# It stays until it has gone on from a checkpoint, which it is told to do on another machine alone.
+LATE = """
+import os, pathlib, time
+folder = pathlib.Path(os.environ["MLBROKER_CHECKPOINT_DIR"])
+folder.mkdir(exist_ok=True)
+saved, out = folder / "steps", pathlib.Path(os.environ["MLBROKER_OUTPUT_DIR"])
+began = steps = int(saved.read_text()) if saved.exists() else 0
+while not began or steps < began + 4:
+    time.sleep(0.1)
+    steps += 1
+    print(f"::mlbroker step={steps}", flush=True)
+    print("::mlbroker noise=1e-9 batch=64", flush=True)
+    (folder / "part").write_text(str(steps))
+    (folder / "part").replace(saved)
+(out / "result").write_text(f"from {began} with batch {os.environ['BATCH']}")
+"""
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     cli = Cli(tmp_path)
@@ -83,5 +101,53 @@ def test_the_next_machine_has_the_other_batch_and_the_checkpoint(
     began, rest = result.removeprefix("from ").split(" ", 1)
     assert int(began) > 0
     assert rest == "at 4096 and 6.4"
+    assert vendor.runs(cli.home, live, None).leftovers(row["run_id"]) == []
+    assert live.denied == []
+
+
+@pytest.mark.parametrize("vendor", ["aws"], indirect=True)
+def test_a_run_that_would_be_late_goes_on_on_a_larger_machine(
+    live: StrictCloud, cli: Cli, vendor: Vendor
+) -> None:
+    """Its steps take five times as long as they were measured on the small one."""
+    place = vendor.runs.candidates[0]
+    small, large = place.instance_type, "m5.xlarge"
+    (cli.folder / "train.py").write_text(LATE)
+    kinds = [{"instance_type": kind} for kind in (small, large)]
+    path = cli.job(
+        f"{sys.executable} train.py",
+        workdir=".",
+        resources={"disk_size": 20, "any_of": kinds},
+        broker={
+            "deadline": "1h",
+            "work": {"steps": 50_000},
+            "checkpoint": {"path": "ck", "every": "1s"},
+            "batch": {"size": 64, "max": 128, "env": {"total": "BATCH"}},
+            "adapt": "move",
+        },
+    )
+    for kind, step_s in ((small, 0.02), (large, 0.01)):
+        keep_steps(
+            cli.home, path, step_s, (64, 128), config=kind, cloud=place.cloud, instance_type=kind
+        )
+    account = vendor.environment(live.url, cli.folder / "account")
+    client = cli.start(
+        "run", str(path), "--cloud", place.cloud, "--region", place.region, "--market",
+        "on_demand", "--budget", "1", "--yes", "--json", **account,
+    )  # fmt: skip
+    output, errors = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode == 0, errors
+    assert f"{small} → {large}: staying would miss the deadline" in errors
+    row = json.loads(output)
+    assert (row["outcome"], row["attempts"]) == ("succeeded", 2)
+    assert Decimal(row["spent_usd"]) <= 1
+    first, second = live.vms()
+    assert (first.instance_type, second.instance_type) == (small, large)
+    assert first.gone_at is not None
+    assert second.gone_at is not None
+    result = (cli.home / "runs" / row["run_id"] / "outputs" / "result").read_text()
+    began, rest = result.removeprefix("from ").split(" ", 1)
+    assert int(began) > 0
+    assert rest == "with batch 64"
     assert vendor.runs(cli.home, live, None).leftovers(row["run_id"]) == []
     assert live.denied == []

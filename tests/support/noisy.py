@@ -10,10 +10,11 @@ SCRIPT = """
 import json, os, subprocess, sys, torch
 from contextlib import nullcontext
 from torch.func import functional_call, grad, vmap
+import mlbroker_probe._cost as _cost
 import mlbroker_probe._noise as watched
 import mlbroker_probe._torch as probe
 # What is exact is tried here: as many looks as a long job has, in a short one.
-watched.MOST_SHARE, watched.RARELY = 1e9, 1
+_cost.MOST_SHARE, watched.RARELY = 1e9, 1
 modes, folder = os.environ["MODES"].split(";"), os.environ["FOLDER"]
 STEPS, ROWS = int(os.environ.get("STEPS", "320")), 32
 rank, world = int(os.environ.get("RANK", 0)), 2 if "DDP" in modes else 1

@@ -13,22 +13,20 @@ Large-Batch Training", 2018, appendix A). Both are means over many looks, the la
 
 Gradients are copied as they are made, before anyone clips or unscales them; those that DDP has
 averaged once a backward pass has ended. No rank talks to another for it: the main one compares its
-own gradients with the average. Looks are rare, and take at most MOST_SHARE of the time.
+own gradients with the average. Looks are rare, and take little of the time (see `_cost`).
 """
 
 import math
 import os
 import sys
-import time
 import weakref
 from collections import deque
 from functools import partial
 from typing import Any, Deque, List, Optional, Tuple
 
+from ._cost import Cost
 from ._gradients import Look, averaged_over, parameters_of, places, rows, unfit
 
-# Besides what the first looks take, which come before there is a time to share.
-MOST_SHARE, FREE_S = 0.005, 0.02
 # So many gradients are compared at a time, of as many steps as it takes.
 PARTS = 8
 # One step in so many is looked at; of the first ones all, then ever fewer, as jobs that are
@@ -40,11 +38,6 @@ KEPT = 0.5
 MOST_EMPTY = 3
 # Fewer looks tell nothing, and an error above this one neither: about a factor of two.
 LEAST_LOOKS, WORST_SIGMA = 8, 0.7
-
-
-def _now_s() -> float:
-    """Of this thread alone: that others get the processor is no cost of ours."""
-    return time.thread_time()
 
 
 class _Means:
@@ -96,8 +89,7 @@ class Noise:
         self._steps = 0
         self._due = 0
         self._empty = 0
-        self._began_s = 0.0
-        self._spent_s = 0.0
+        self.cost = Cost()
         self._sizes: Deque[int] = deque(maxlen=4096)
         self._has_loader = False
         self._sized: Optional[bool] = None
@@ -131,12 +123,17 @@ class Noise:
         """The optimizer made a step."""
         if self._off:
             return
-        began = _now_s()
+        if not self._is_due(optimizer):
+            # Most steps: not even the clock of the thread is read, which is a system call.
+            self._steps += 1
+            self._sizes.clear()
+            return
+        self.cost.enter()
         try:
-            self._step(optimizer, time.perf_counter())
+            self._step(optimizer)
         except Exception as error:
             self._fail(error)
-        self._spent_s += _now_s() - began
+        self.cost.leave()
 
     def notes(self) -> List[Tuple[str, object]]:
         """What is to be told, as keys and values."""
@@ -160,22 +157,35 @@ class Noise:
             told.append(("noise_sigma", "%.3g" % sigma))
         return told
 
-    def _step(self, optimizer: Any, now: float) -> None:
+    def _is_due(self, optimizer: Any) -> bool:
+        """Whether there is more to do at this step than to count it."""
+        if self._handles or self._optimizer is None or self._optimizer() is not optimizer:
+            return True
+        due = self._steps + 1 >= self._due and self.cost.allows_a_look()
+        if not due:
+            self.cost.no_look()
+        return due
+
+    def _step(self, optimizer: Any) -> None:
         if self._optimizer is None or self._optimizer() is not optimizer:
-            self._meet(optimizer, now)
+            self._meet(optimizer)
             if self._off:
                 return
         self._steps += 1
         if self._handles:
+            self.cost.looked()
             self._end_step()
+            if self._off or self._handles or self._steps < self._due:
+                return
+            if not self.cost.allows_a_look():
+                return
         else:
             self._sizes.clear()
-        if self._off or self._handles or self._steps < self._due:
-            return
-        if self._spent_s <= FREE_S + MOST_SHARE * (now - self._began_s):
+        # The first ones follow each other: nothing is between them that could be held to them.
+        if self._steps < DENSE or self.cost.knows_a_step():
             self._open(optimizer)
 
-    def _meet(self, optimizer: Any, now: float) -> None:
+    def _meet(self, optimizer: Any) -> None:
         """An optimizer that was not seen before; the one before must have ended its work."""
         if any(known() is optimizer for known in self._before):
             self._give_up("several optimizers")
@@ -184,7 +194,7 @@ class Noise:
         self._before = [known for known in (*self._before, self._optimizer) if known and known()]
         self._optimizer, self._means = weakref.ref(optimizer), _Means()
         self._steps = self._due = self._empty = 0
-        self._began_s = self._began_s or now
+        self.cost.begin()
         found = parameters_of(optimizer)
         why = unfit(optimizer, found)
         self._ranks, shared = averaged_over(found)
@@ -209,6 +219,7 @@ class Noise:
             # Else whoever saves the whole model is warned that a hook is not saved with it.
             hook.__torch_unserializable__ = True  # type: ignore[attr-defined]
             self._handles.append(look.parameter.register_hook(hook))
+        self.cost.open()
 
     def _clear(self) -> None:
         """Nothing is seen yet of what is compared."""
@@ -226,12 +237,12 @@ class Noise:
         """A parameter's gradient of this pass, on its way to where all passes are summed."""
         if self._off:
             return
-        began = _now_s()
+        self.cost.enter()
         try:
             self._copy(number, gradient)
         except Exception as error:
             self._fail(error)
-        self._spent_s += _now_s() - began
+        self.cost.leave()
 
     def _copy(self, number: int, gradient: Any) -> None:
         torch = sys.modules["torch"]
@@ -258,12 +269,12 @@ class Noise:
     def _guarded(self, call: Any) -> None:
         if self._off or not self._handles:
             return
-        began = _now_s()
+        self.cost.enter()
         try:
             call()
         except Exception as error:
             self._fail(error)
-        self._spent_s += _now_s() - began
+        self.cost.leave()
 
     def _passed(self) -> None:
         self._queued = False
@@ -348,6 +359,7 @@ class Noise:
         handles, self._handles = self._handles, []
         for handle in handles:
             handle.remove()
+        self.cost.close()
         self._looks = []
         self._buffer = self._total = None
         self._clear()

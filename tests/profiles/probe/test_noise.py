@@ -80,7 +80,7 @@ for _ in range(1500):
     optimizer.step()
     optimizer.zero_grad()
 noise = probe._noise
-json.dump([noise._spent_s, time.perf_counter() - began, noise._means.looks],
+json.dump([noise.cost.spent_s, time.perf_counter() - began, noise._means.looks],
           open(os.environ["TOLD"], "w"))
 """
 
