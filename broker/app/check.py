@@ -38,6 +38,6 @@ def verdict(found: CostCheck) -> MlbrokerError | None:
     if found.infeasible:
         told = [f"{job.pair.path} ({job.pair.name})" for job in found.infeasible[:5]]
         return NothingFeasible(
-            f"no machine for {count(len(found.infeasible), 'job')}", hint=", ".join(told)
+            f"nothing feasible for {count(len(found.infeasible), 'job')}", hint=", ".join(told)
         )
     return None

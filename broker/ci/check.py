@@ -80,7 +80,7 @@ class CostCheck:
 
     @property
     def infeasible(self) -> list[JobChange]:
-        """Jobs that no machine can do as they are now."""
+        """Jobs that no machine can do as they are now, and services that no budget pays for."""
         return [job for job in self.touched if job.head is not None and job.head.problem]
 
     @property

@@ -196,7 +196,7 @@ class Pricer:
                 forbidden = self._rule_broken(judge, choice.quote)
         return PricedJob(
             quote=choice.quote,
-            problem=None if choice.plan is None or choice.quote else _problem(choice.plan),
+            problem=_unpaid(job, choice.quote) if choice.quote else _problem(choice.plan),
             deadline_s=choice.deadline_s,
             runs_per_month=job.runs_per_month,
             inputs=inputs,
@@ -233,7 +233,19 @@ class Pricer:
         return "no allowed machine does" if hit is None else str(hit)
 
 
-def _problem(plan: Plan) -> str:
+def _unpaid(job: Job, quote: Quote) -> str | None:
+    """Of a service whose budget does not pay for the fewest replicas."""
+    if job.replicas is None:
+        return None
+    from mlbroker.broker.service_words import too_little_budget
+
+    refused = too_little_budget(job, job.replicas, quote.hourly_usd, "")
+    return None if refused is None else f"{refused.what}: {refused.hint}"
+
+
+def _problem(plan: Plan | None) -> str | None:
+    if plan is None:
+        return None
     from mlbroker.broker.plan_words import deadline_has_passed, way_out
 
     if plan.constraints.deadline_has_passed:

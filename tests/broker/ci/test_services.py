@@ -89,3 +89,22 @@ def test_a_job_that_became_a_service_has_no_increase(repository: Repository, hom
     assert done.code == 0, done.stderr
     assert "One run of each touched job changes from" in done.stdout
     assert "with the most replicas of each service" in done.stdout
+
+
+def test_a_budget_below_the_fewest_replicas_is_not_feasible(
+    repository: Repository, home: Path
+) -> None:
+    """As `mlbroker plan` says, and the figures are told all the same."""
+    text = service_text(4)
+    repository.write("llm.yaml", f"{text}broker: {{service: {{budget: {{month: 1 USD}}}}}}\n")
+    for kind in ("table", "markdown", "junit", "sarif", "json"):
+        done = check("--format", kind, cwd=repository.root, home=home)
+        assert done.code == 4, done.stderr
+        assert "nothing feasible for 1 job" in done.stderr
+        assert "is less than the fewest replicas (1) cost" in done.stdout
+    (job,) = json.loads(done.stdout)["jobs"]
+    least = Decimal(job["head"]["replicas"]["monthly_usd"]["least"])
+    assert least > 1
+    paid = f"{text}broker: {{service: {{budget: {{month: {least + 1:.0f} USD}}}}}}\n"
+    repository.write("llm.yaml", paid)
+    assert check(cwd=repository.root, home=home).code == 0
