@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from mlbroker.broker.batch_words import batch_words
 from mlbroker.broker.errors import InputError, MlbrokerError, NothingFeasible
-from mlbroker.broker.words import count, duration, money
+from mlbroker.broker.words import count, duration, exact_usd, money
 from mlbroker.policies.interruptions import interruptions_per_s
 from mlbroker.policies.planner.plan import LeftOut, Plan
 from mlbroker.policies.quote import FallsBack, Quote, Reason
@@ -197,6 +197,14 @@ def strictly_spot_words(job: Job) -> str | None:
         "`use_spot: true` is strictly spot, as in SkyPilot: nothing falls back on demand to keep"
         " the deadline. For both, leave use_spot out (with a checkpoint spot then falls back), or"
         " write any_of: [{use_spot: true}, {use_spot: false}]."
+    )
+
+
+def ended_by_its_cap_words(enough_usd: Decimal) -> str:
+    """That a budget which pays for the time pays for no cap that lets nine runs of ten end."""
+    return (
+        "one run of ten or more would be ended before it is done, as a cap also pays for how late a"
+        f" machine may end; --budget {exact_usd(enough_usd)} is enough for nine."
     )
 
 

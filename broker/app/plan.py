@@ -26,6 +26,7 @@ from mlbroker.broker.evidence.capacities import capacities_of, nearest_capacity
 from mlbroker.broker.evidence.store import MeasurementStore
 from mlbroker.broker.judge import judge_of
 from mlbroker.broker.plan_words import (
+    ended_by_its_cap_words,
     nothing_chosen,
     rare_checkpoint_words,
     replicas_words,
@@ -128,6 +129,12 @@ def plan(query: PlanQuery, state: Path, listener: Listener) -> Planned:
         listener.note(strictly)
     if rare := rare_checkpoint_words(made):
         listener.warn(rare)
+    if job.budget_usd is not None and made.choice is not None:
+        from mlbroker.broker.app.promise import enough_for_choice
+
+        enough = enough_for_choice(job, made.choice, book, state)
+        if enough is not None:
+            listener.warn(ended_by_its_cap_words(enough))
     if told_of_spot:
         _tell_of_spot(made, request, planner, listener)
     chosen, planned_on = None, None if made.choice is None else made.choice.instance_type

@@ -10,18 +10,21 @@ from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlbroker.broker.clouds import opener
+from mlbroker.broker.clouds import CLOUDS, opener
 from mlbroker.broker.errors import MlbrokerError
 from mlbroker.broker.ledger.state import BASELINE, PREDICTION, RENTED
 from mlbroker.broker.prices.price_book import has_index, open_book
 from mlbroker.broker.runs import launch
+from mlbroker.broker.runs.launch_options import planned
 from mlbroker.broker.runs.order import LaunchOption
 from mlbroker.broker.words import exact_usd
+from mlbroker.policies.planner.book import Book
 from mlbroker.policies.planner.plan import Plan, PlanRequest
 from mlbroker.policies.planner.planner import Planner
 from mlbroker.policies.quote import Quote
 from mlbroker.pricing.power import METHOD
 from mlbroker.pricing.vendors import vendor
+from mlbroker.profiles.job import Job
 from mlbroker.profiles.prediction import Evidence, Quantiles
 
 _CENT = Decimal("0.01")
@@ -75,6 +78,21 @@ def enough_usd(
     # A life that comes in steps is cut to the last whole one.
     cap_usd = launch.cap_usd_for(option, sure_s + traits.lifetime_step_s, traits, guest_late_s)
     return cap_usd.quantize(_CENT, ROUND_UP)
+
+
+def enough_for_choice(job: Job, choice: Quote, book: Book, state: Path) -> Decimal | None:
+    """`enough_usd` of a plan's choice, as `run` would launch it; None where nothing is to be said.
+
+    What begins on spot and falls back comes and goes: no one life is its end.
+    """
+    never_ends = job.replicas is not None or job.study is not None
+    if job.budget_usd is None or never_ends or choice.falls_back or choice.cloud not in CLOUDS:
+        return None
+    (option,) = planned(job, [choice], book, CLOUDS)
+    traits = opener(state)(option.cloud).traits
+    worst = option.worst_case(job.budget_usd, traits.kill_slack_s, traits.lifetime_step_s)
+    lifetime_s = Decimal(0) if worst is None else worst.lifetime_s
+    return enough_usd(choice.duration_h, option, lifetime_s, 0, state)
 
 
 def promised(quote: Quote, beside: Beside, deadline_at: str | None) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from mlbroker.broker.files.pipeline_file import load_pipeline
 from mlbroker.broker.files.values import parse_duration_s, parse_option, parse_price_usd
 from mlbroker.broker.home import home
 from mlbroker.broker.output import print_json, say
-from mlbroker.broker.plan_words import MEASURE_OR_SAY
+from mlbroker.broker.plan_words import MEASURE_OR_SAY, ended_by_its_cap_words
 from mlbroker.broker.runs.launch import secret_values
 from mlbroker.broker.runs.outputs import where_from
 from mlbroker.broker.runs.zones import NothingSetUp
@@ -263,10 +263,7 @@ def _show(prepared: PreparedRun) -> None:
     )
     # A spot policy waits and moves: its machines come and go.
     if enough is not None and prepared.spot is None:
-        say(
-            "Warning: one run of ten or more would be ended before it is done, as a cap also pays "
-            f"for how late a machine may end; --budget {exact_usd(enough)} is enough for nine."
-        )
+        say(f"Warning: {ended_by_its_cap_words(enough)}")
     if prepared.spot is not None:
         say(
             "On spot as long as the deadline lets it: it moves to another zone, waits for spot to "

@@ -74,3 +74,11 @@ def test_a_cap_that_ends_runs_of_the_plan_is_said_with_what_is_enough(tmp_path: 
     code, _, said = dry_run(tmp_path, *options, "--budget", enough[1], **NOBODY)
     assert code == 0, said
     assert "is enough for nine" not in said
+    # A plan says so first, and has the figure.
+    cli = Cli(tmp_path)
+    wanted = ("--measure", "measured.csv", "--market", "on_demand", *options)
+    for budget, says in (("0.04", enough[0]), (enough[1], None)):
+        told = cli("plan", "job.yaml", *wanted, "--budget", budget)
+        assert told.returncode == 0, told.stderr
+        assert ("is enough for nine" in told.stderr) == (says is not None)
+        assert says is None or says in told.stderr
