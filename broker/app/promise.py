@@ -83,10 +83,10 @@ def enough_usd(
 def enough_for_choice(job: Job, choice: Quote, book: Book, state: Path) -> Decimal | None:
     """`enough_usd` of a plan's choice, as `run` would launch it; None where nothing is to be said.
 
-    What begins on spot and falls back comes and goes: no one life is its end.
+    Of a service, a study, and what begins on spot and falls back, the end is not of one machine.
     """
-    never_ends = job.replicas is not None or job.study is not None
-    if job.budget_usd is None or never_ends or choice.falls_back or choice.cloud not in CLOUDS:
+    of_many = job.replicas or job.study or choice.falls_back
+    if job.budget_usd is None or of_many or choice.cloud not in CLOUDS:
         return None
     (option,) = planned(job, [choice], book, CLOUDS)
     traits = opener(state)(option.cloud).traits

@@ -4,6 +4,7 @@ import json
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from tests.support.batch_rows import keep_steps
@@ -56,6 +57,41 @@ def cli(tmp_path: Path) -> Cli:
     return cli
 
 
+class Adapted(NamedTuple):
+    """A run on two machines, one after the other, under a cap of 1 USD: its row, what was said, the
+    types of the machines, and what its last attempt wrote of itself: where it began, and the rest.
+    """
+
+    row: dict[str, Any]
+    said: str
+    types: list[str]
+    began: int
+    rest: str
+
+
+def adapted(live: StrictCloud, cli: Cli, vendor: Vendor, path: Path, *options: str) -> Adapted:
+    place = vendor.runs.candidates[0]
+    account = vendor.environment(live.url, cli.folder / "account")
+    client = cli.start(
+        "run", str(path), "--cloud", place.cloud, "--region", place.region, "--market",
+        "on_demand", "--budget", "1", "--yes", "--json", *options, **account,
+    )  # fmt: skip
+    output, errors = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode == 0, errors
+    row = json.loads(output)
+    assert (row["outcome"], row["attempts"]) == ("succeeded", 2)
+    # Both machines under the one cap, the first gone before the second came.
+    assert Decimal(row["spent_usd"]) <= 1
+    first, second = live.vms()
+    assert first.gone_at is not None
+    assert second.gone_at is not None
+    assert vendor.runs(cli.home, live, None).leftovers(row["run_id"]) == []
+    assert live.denied == []
+    result = (cli.home / "runs" / row["run_id"] / "outputs" / "result").read_text()
+    began, rest = result.removeprefix("from ").split(" ", 1)
+    return Adapted(row, errors, [first.instance_type, second.instance_type], int(began), rest)
+
+
 @pytest.mark.parametrize("vendor", ["aws"], indirect=True)
 def test_the_next_machine_has_the_other_batch_and_the_checkpoint(
     live: StrictCloud, cli: Cli, vendor: Vendor
@@ -82,27 +118,11 @@ def test_the_next_machine_has_the_other_batch_and_the_checkpoint(
         cli.home, path, 0.05, (64, 4096), config=place.instance_type, cloud=place.cloud,
         instance_type=place.instance_type,
     )  # fmt: skip
-    account = vendor.environment(live.url, cli.folder / "account")
-    client = cli.start(
-        "run", str(path), "--cloud", place.cloud, "--region", place.region, "--instance-type",
-        place.instance_type, "--market", "on_demand", "--budget", "1", "--yes", "--json", **account,
-    )  # fmt: skip
-    output, errors = client.communicate(timeout=PATIENCE_S)
-    assert client.returncode == 0, errors
-    assert "batch 64 → 4096: saves" in errors
-    row = json.loads(output)
-    assert (row["outcome"], row["attempts"], row["batch_size"]) == ("succeeded", 2, 4096)
-    # Both machines under the one cap, the first gone before the second came.
-    assert Decimal(row["spent_usd"]) <= 1
-    first, second = live.vms()
-    assert first.gone_at is not None
-    assert second.gone_at is not None
-    result = (cli.home / "runs" / row["run_id"] / "outputs" / "result").read_text()
-    began, rest = result.removeprefix("from ").split(" ", 1)
-    assert int(began) > 0
-    assert rest == "at 4096 and 6.4"
-    assert vendor.runs(cli.home, live, None).leftovers(row["run_id"]) == []
-    assert live.denied == []
+    found = adapted(live, cli, vendor, path, "--instance-type", place.instance_type)
+    assert "batch 64 → 4096: saves" in found.said
+    assert found.row["batch_size"] == 4096
+    assert found.began > 0
+    assert found.rest == "at 4096 and 6.4"
 
 
 @pytest.mark.parametrize("vendor", ["aws"], indirect=True)
@@ -130,24 +150,8 @@ def test_a_run_that_would_be_late_goes_on_on_a_larger_machine(
         keep_steps(
             cli.home, path, step_s, (64, 128), config=kind, cloud=place.cloud, instance_type=kind
         )
-    account = vendor.environment(live.url, cli.folder / "account")
-    client = cli.start(
-        "run", str(path), "--cloud", place.cloud, "--region", place.region, "--market",
-        "on_demand", "--budget", "1", "--yes", "--json", **account,
-    )  # fmt: skip
-    output, errors = client.communicate(timeout=PATIENCE_S)
-    assert client.returncode == 0, errors
-    assert f"{small} → {large}: staying would miss the deadline" in errors
-    row = json.loads(output)
-    assert (row["outcome"], row["attempts"]) == ("succeeded", 2)
-    assert Decimal(row["spent_usd"]) <= 1
-    first, second = live.vms()
-    assert (first.instance_type, second.instance_type) == (small, large)
-    assert first.gone_at is not None
-    assert second.gone_at is not None
-    result = (cli.home / "runs" / row["run_id"] / "outputs" / "result").read_text()
-    began, rest = result.removeprefix("from ").split(" ", 1)
-    assert int(began) > 0
-    assert rest == "with batch 64"
-    assert vendor.runs(cli.home, live, None).leftovers(row["run_id"]) == []
-    assert live.denied == []
+    found = adapted(live, cli, vendor, path)
+    assert f"{small} → {large}: staying would miss the deadline" in found.said
+    assert found.types == [small, large]
+    assert found.began > 0
+    assert found.rest == "with batch 64"

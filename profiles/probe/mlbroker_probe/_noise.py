@@ -123,10 +123,11 @@ class Noise:
         """The optimizer made a step."""
         if self._off:
             return
-        if not self._is_due(optimizer):
+        if self._knows(optimizer) and not self._handles and not self._is_due(self._steps + 1):
             # Most steps: not even the clock of the thread is read, which is a system call.
             self._steps += 1
             self._sizes.clear()
+            self.cost.no_look()
             return
         self.cost.enter()
         try:
@@ -157,17 +158,15 @@ class Noise:
             told.append(("noise_sigma", "%.3g" % sigma))
         return told
 
-    def _is_due(self, optimizer: Any) -> bool:
-        """Whether there is more to do at this step than to count it."""
-        if self._handles or self._optimizer is None or self._optimizer() is not optimizer:
-            return True
-        due = self._steps + 1 >= self._due and self.cost.allows_a_look()
-        if not due:
-            self.cost.no_look()
-        return due
+    def _knows(self, optimizer: Any) -> bool:
+        return self._optimizer is not None and self._optimizer() is optimizer
+
+    def _is_due(self, step: int) -> bool:
+        """Whether a look may begin at the end of this step."""
+        return step >= self._due and self.cost.allows_a_look()
 
     def _step(self, optimizer: Any) -> None:
-        if self._optimizer is None or self._optimizer() is not optimizer:
+        if not self._knows(optimizer):
             self._meet(optimizer)
             if self._off:
                 return
@@ -175,9 +174,7 @@ class Noise:
         if self._handles:
             self.cost.looked()
             self._end_step()
-            if self._off or self._handles or self._steps < self._due:
-                return
-            if not self.cost.allows_a_look():
+            if self._off or self._handles or not self._is_due(self._steps):
                 return
         else:
             self._sizes.clear()
